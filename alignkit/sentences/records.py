@@ -1,0 +1,98 @@
+"""What this room hands on: a sentence, and a sample with its paraphrases and hard negatives."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Sentence:
+    """One text, as it stood in its file.
+
+    Attributes:
+        id: distinct within its file.
+        text: unchanged but for the line ending; may be blank or a repetition (the caller decides).
+        label: an intent, a topic, a paraphrase group: equal labels mean related.
+    """
+
+    id: str
+    text: str
+    label: str | None = None
+
+
+@dataclass(frozen=True)
+class HardNegative:
+    """A text that looks like its anchor and means something else.
+
+    Attributes:
+        kind: how it differs: the name of the slot that has another value (`date`, `person`, `amount` ...), `negation`,
+            `opposite` (action), `neighbour` (ing intent), or `random` where nothing closer was known.
+    """
+
+    text: str
+    kind: str
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One row of `dataset.jsonl`: an anchor, texts that mean the same, and texts that nearly do.
+
+    Attributes:
+        id: distinct in the set.
+        group: all samples that came of one origin (a situation, a pair, a topic); a group is never split.
+        slots: slot name -> the value that stands in `text` and in every paraphrase.
+        language: `en`, `zh` or another tag.
+        source: what made it: `grammar`, `llm`, or the name of an imported file.
+    """
+
+    id: str
+    text: str
+    domain: str
+    intent: str
+    group: str
+    language: str
+    source: str
+    slots: Mapping[str, str] = field(default_factory=dict)
+    paraphrases: tuple[str, ...] = ()
+    hard_negatives: tuple[HardNegative, ...] = ()
+
+    def texts(self) -> list[str]:
+        """The anchor, its paraphrases, its hard negatives: in this order."""
+        return [self.text, *self.paraphrases, *(negative.text for negative in self.hard_negatives)]
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain JSON values, in the order in which they are written."""
+        return {
+            "id": self.id,
+            "text": self.text,
+            "domain": self.domain,
+            "intent": self.intent,
+            "slots": dict(self.slots),
+            "paraphrases": list(self.paraphrases),
+            "hard_negatives": [{"text": negative.text, "kind": negative.kind} for negative in self.hard_negatives],
+            "language": self.language,
+            "source": self.source,
+            "group": self.group,
+        }
+
+    @classmethod
+    def from_json(cls, row: Mapping[str, Any]) -> Sample:
+        """The inverse of `to_json`.
+
+        Raises:
+            KeyError, TypeError: if `row` is not such a row; the reader names the file and the line.
+        """
+        return cls(
+            id=row["id"],
+            text=row["text"],
+            domain=row["domain"],
+            intent=row["intent"],
+            group=row["group"],
+            language=row["language"],
+            source=row["source"],
+            slots=dict(row["slots"]),
+            paraphrases=tuple(row["paraphrases"]),
+            hard_negatives=tuple(HardNegative(text=one["text"], kind=one["kind"]) for one in row["hard_negatives"]),
+        )

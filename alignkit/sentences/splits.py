@@ -1,0 +1,114 @@
+"""Splits by group: what belongs together, or is the same text, is never on two sides."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Sequence
+
+import numpy as np
+
+from alignkit.errors import ConfigError, DataError
+from alignkit.sentences.normalise import normalise_text
+
+Splits = tuple[np.ndarray, np.ndarray, np.ndarray]
+
+
+def split_groups(groups: Sequence[str], *, seed: int, validation: float = 0.1, test: float = 0.1) -> Splits:
+    """Rows of train, validation and test, so that no group stands in two of them.
+
+    The order in which groups are dealt is a hash of the seed and the group's name: the same on every platform, and
+    hardly changed by more data. Sizes come as near to the fractions as whole groups allow.
+
+    Args:
+        groups: N group names, one a row.
+        seed: any integer.
+        validation: fraction of the rows in [0, 1).
+        test: fraction of the rows in [0, 1).
+
+    Returns:
+        Three ascending int64 arrays that together are `arange(N)`.
+
+    Raises:
+        ConfigError: if the fractions leave nothing to train on.
+        DataError: if there are fewer groups than splits asked for.
+
+    >>> [len(rows) for rows in split_groups([str(i) for i in range(20)], seed=0)]
+    [16, 2, 2]
+    """
+    if not (0 <= validation < 1 and 0 <= test < 1 and validation + test < 1):
+        raise ConfigError(f"validation={validation} and test={test} must be in [0, 1) and leave something to train on")
+    rows_of: dict[str, list[int]] = {}
+    for row, group in enumerate(groups):
+        rows_of.setdefault(group, []).append(row)
+    wanted = [max(1, round(len(groups) * fraction)) if fraction else 0 for fraction in (test, validation)]
+    needed = 1 + sum(size > 0 for size in wanted)
+    if len(rows_of) < needed:
+        raise DataError(f"{len(groups)} sentences in {len(rows_of)} groups cannot be split {needed} ways by group")
+    waiting = sorted(rows_of, key=lambda group: hashlib.blake2b(f"{seed}\0{group}".encode()).digest())
+    held_out = []
+    for index, size in enumerate(wanted):
+        kept_for_later = 1 + sum(other > 0 for other in wanted[index + 1 :])
+        chosen = _fill([(group, len(rows_of[group])) for group in waiting], size, len(waiting) - kept_for_later)
+        waiting = [group for group in waiting if group not in chosen]
+        held_out.append(_rows(rows_of[group] for group in chosen))
+    return _rows(rows_of[group] for group in waiting), held_out[1], held_out[0]
+
+
+def merge_equal_texts(texts: Sequence[str], groups: Sequence[str] | None = None) -> list[str]:
+    """A group name a text: groups that hold the same normalised text become one.
+
+    Args:
+        texts: N texts.
+        groups: N names of what already belongs together (a paraphrase set, a topic); None for each text by itself.
+
+    Returns:
+        N names; a merged group is called by its first member.
+
+    >>> merge_equal_texts(["Hi!", "hi", "bye"], ["a", "b", "c"])
+    ['a', 'a', 'c']
+    """
+    names = [str(row) for row in range(len(texts))] if groups is None else list(groups)
+    first_with: dict[str, str] = {}
+    same = [(first_with.setdefault(normalise_text(text), name), name) for text, name in zip(texts, names, strict=True)]
+    return merge_groups(names, same)
+
+
+def merge_groups(groups: Sequence[str], same: Iterable[tuple[str, str]]) -> list[str]:
+    """Rename groups so that each pair in `same` shares a name (union-find, the earliest name wins).
+
+    >>> merge_groups(["a", "b", "c", "d"], [("b", "d"), ("d", "a")])
+    ['a', 'a', 'c', 'a']
+    """
+    rank = {group: index for index, group in reversed(list(enumerate(groups)))}
+    parent = {group: group for group in rank}
+
+    def root(group: str) -> str:
+        while parent[group] != group:
+            parent[group] = parent[parent[group]]
+            group = parent[group]
+        return group
+
+    for one, other in same:
+        earlier, later = sorted((root(one), root(other)), key=rank.__getitem__)
+        parent[later] = earlier
+    return [root(group) for group in groups]
+
+
+def _fill(sizes: list[tuple[str, int]], wanted: int, most: int) -> set[str]:
+    """Groups in the given order whose sizes sum up to `wanted` as nearly as greedy choice can; at most `most`."""
+    chosen: set[str] = set()
+    left = wanted
+    for group, size in sizes:
+        if size <= left and len(chosen) < most:
+            chosen.add(group)
+            left -= size
+    rest = [(group, size) for group, size in sizes if group not in chosen]
+    if left > 0 and rest and len(chosen) < most:
+        group, size = min(rest, key=lambda item: item[1])
+        if not chosen or size - left < left:
+            chosen.add(group)
+    return chosen
+
+
+def _rows(parts: Iterable[list[int]]) -> np.ndarray:
+    return np.array(sorted(row for part in parts for row in part), dtype=np.int64)
