@@ -1,1 +1,1 @@
-
+"""Vectors on disk: computed once, never lost."""

@@ -1,1 +1,1 @@
-
+"""What a head is worth, with intervals, a verdict and a report."""

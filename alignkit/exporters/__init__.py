@@ -1,1 +1,1 @@
-
+"""Heads in other formats: one file a format."""

@@ -1,1 +1,1 @@
-
+"""Heads: one file each, closed-form solvers beside them."""

@@ -1,1 +1,1 @@
-
+"""Alignment and retrieval metrics as pure functions."""

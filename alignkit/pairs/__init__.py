@@ -1,1 +1,1 @@
-
+"""Where pairs of student and teacher vectors come from: one file a source."""

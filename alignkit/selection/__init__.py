@@ -1,1 +1,1 @@
-
+"""Which head, within a budget."""

@@ -1,1 +1,1 @@
-"""Sentences and data sets of them: read, normalise, split by group, build, import, check for leaks."""
+"""Sentences: records, files, splits, builders and importers."""

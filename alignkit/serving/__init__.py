@@ -1,1 +1,1 @@
-
+"""The embedding endpoint."""

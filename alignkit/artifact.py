@@ -1,0 +1,195 @@
+"""A trained head on disk: `head.json` says what it is, `head.safetensors` holds the numbers. No pickle is read."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load as load_tensors
+from safetensors.torch import save as save_tensors
+
+from alignkit import __version__
+from alignkit.errors import ArtifactError
+from alignkit.heads.base import Head, head_class
+
+FORMAT_VERSION = 1
+QUERY_HEAD = "query_head"
+JSON_NAME, WEIGHTS_NAME = "head.json", "head.safetensors"
+
+
+@dataclass(frozen=True)
+class Artifact:
+    """What an artifact holds.
+
+    Attributes:
+        parts: name → module in evaluation mode; `query_head` always, `document_head`, `calibration`, `confidence`
+            where the head was trained with them.
+        student_identity: of the embedder whose vectors the head takes, `None` for bare vectors.
+        teacher_identity: of the embedder into whose space it maps, `None` for bare vectors.
+        metrics: of the test split, as in `metrics.json`.
+        meta: what else is worth knowing (how it was trained, versions).
+    """
+
+    parts: Mapping[str, Head]
+    student_identity: dict[str, Any] | None = None
+    teacher_identity: dict[str, Any] | None = None
+    metrics: dict[str, Any] = field(default_factory=dict)
+    meta: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def head(self) -> Head:
+        """The head that queries go through."""
+        return self.parts[QUERY_HEAD]
+
+
+def save_artifact(artifact: Artifact, folder: str | Path) -> Path:
+    """Write the two files; each appears whole or not at all, `head.json` last.
+
+    Returns:
+        The folder.
+    """
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    tensors = {
+        f"{name}.{key}": tensor.detach().cpu().contiguous()
+        for name, part in artifact.parts.items()
+        for key, tensor in part.state_dict().items()
+    }
+    weights = save_tensors(tensors)
+    head = artifact.head
+    description = {
+        "format_version": FORMAT_VERSION,
+        "alignkit_version": __version__,
+        "student_dim": head.student_dim,
+        "teacher_dim": head.teacher_dim,
+        "parts": {name: {"kind": part.kind(), "arguments": part.arguments()} for name, part in artifact.parts.items()},
+        "student_identity": artifact.student_identity,
+        "teacher_identity": artifact.teacher_identity,
+        "metrics": artifact.metrics,
+        "meta": artifact.meta,
+        "weights_sha256": hashlib.sha256(weights).hexdigest(),
+    }
+    text = json.dumps(description, indent=2, ensure_ascii=False, allow_nan=False)
+    _write_whole(folder / WEIGHTS_NAME, weights)
+    _write_whole(folder / JSON_NAME, text.encode())
+    return folder
+
+
+def load_artifact(path: str | Path) -> Artifact:
+    """Read an artifact: a folder of the two files, or a run folder that has one in `head/`.
+
+    Raises:
+        ArtifactError: if a file is missing or damaged, was changed since it was saved, or needs a newer alignkit.
+    """
+    folder = find_head(path)
+    description = _read_description(folder / JSON_NAME)
+    try:
+        weights = (folder / WEIGHTS_NAME).read_bytes()
+    except OSError as error:
+        raise ArtifactError(f"{folder / WEIGHTS_NAME}: {error.strerror}; copy the whole folder of the head") from None
+    return build_artifact(description, weights, str(folder))
+
+
+def build_artifact(description: Mapping[str, Any], weights: bytes, name: str) -> Artifact:
+    """Build the parts from what the two files hold.
+
+    Args:
+        description: `head.json`, parsed.
+        weights: the bytes of `head.safetensors`.
+        name: of the artifact, for messages.
+
+    Raises:
+        ArtifactError: as `load_artifact`.
+    """
+    if hashlib.sha256(weights).hexdigest() != description.get("weights_sha256"):
+        raise ArtifactError(
+            f"{name}: {WEIGHTS_NAME} is not the file that {JSON_NAME} was written with (sha256 differs); "
+            "copy both again, or train again"
+        )
+    try:
+        tensors = load_tensors(weights)
+        parts = {part: _build(part, entry, tensors) for part, entry in description["parts"].items()}
+        if QUERY_HEAD not in parts:
+            raise ArtifactError(f"{name}: {JSON_NAME} names no {QUERY_HEAD}")
+        return Artifact(
+            parts=parts,
+            student_identity=description["student_identity"],
+            teacher_identity=description["teacher_identity"],
+            metrics=description["metrics"],
+            meta=description["meta"],
+        )
+    except (KeyError, TypeError, AttributeError, ValueError, RuntimeError, SafetensorError) as error:
+        message = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise ArtifactError(f"{name}: {JSON_NAME} and {WEIGHTS_NAME} do not describe a head ({message})") from None
+
+
+def find_head(path: str | Path) -> Path:
+    """The folder that holds `head.json`: the one given, or its `head/`.
+
+    Raises:
+        ArtifactError: if there is none.
+    """
+    path = Path(path).expanduser()
+    for folder in (path, path / "head"):
+        if (folder / JSON_NAME).is_file():
+            return folder
+    raise ArtifactError(f"{path}: no {JSON_NAME} there nor in {path / 'head'}; expected a run folder or its head/")
+
+
+def save_head(head: Head, folder: str | Path, **about: Any) -> Path:
+    """Save one head; `about` are the other fields of `Artifact`."""
+    return save_artifact(Artifact(parts={QUERY_HEAD: head}, **about), folder)
+
+
+def load_head(path: str | Path) -> Head:
+    """The query head of an artifact, on the CPU, in evaluation mode.
+
+    Raises:
+        ArtifactError: as `load_artifact`.
+    """
+    return load_artifact(path).head
+
+
+def _read_description(path: Path) -> dict[str, Any]:
+    try:
+        description = json.loads(path.read_text(encoding="utf-8"))
+        version = description["format_version"]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise ArtifactError(f"{path}: not readable as a head's description ({type(error).__name__})") from None
+    if version != FORMAT_VERSION:
+        raise ArtifactError(
+            f"{path}: format {version}, this alignkit {__version__} reads format {FORMAT_VERSION}; "
+            f"upgrade alignkit (the head was saved by {description.get('alignkit_version', 'another version')})"
+        )
+    return description
+
+
+def _build(name: str, entry: Mapping[str, Any], tensors: Mapping[str, torch.Tensor]) -> Head:
+    # on "meta" first: nothing is initialised that the file overwrites anyway
+    with torch.device("meta"):
+        part = head_class(entry["kind"])(**entry["arguments"])
+    state = {key.removeprefix(f"{name}."): tensor for key, tensor in tensors.items() if key.startswith(f"{name}.")}
+    part.load_state_dict(state, assign=True)
+    return part.eval().requires_grad_(False)
+
+
+def _write_whole(path: Path, content: bytes) -> None:
+    temporary = path.with_name(path.name + ".part")
+    try:
+        with temporary.open("wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    except OSError as error:
+        temporary.unlink(missing_ok=True)
+        raise ArtifactError(
+            f"{path}: could not be written ({error.strerror}); free some space and save again"
+        ) from None

@@ -1,0 +1,94 @@
+"""What every head promises, and how one is found by its name.
+
+To add a head: `heads/<kind>.py` with the class `<Kind>Head(Head)`, and `conf/model/<kind>.yaml`. No edit elsewhere.
+"""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import re
+from collections.abc import Iterable, Iterator
+from typing import Any, Protocol, runtime_checkable
+
+import torch
+from torch import Tensor, nn
+
+from alignkit.errors import ArtifactError
+
+
+class Head(nn.Module):
+    """Maps student vectors to teacher space; what it does to them first (centring, normalising) is inside it.
+
+    Every constructor argument is a plain JSON value and is kept as an attribute of its own name, so that
+    `arguments()` can rebuild the head from an artifact. Parameters and buffers are in the state dict, all of them.
+    """
+
+    student_dim: int
+    teacher_dim: int
+
+    @classmethod
+    def kind(cls) -> str:
+        """Name of the head's file, of its YAML and in artifacts."""
+        return cls.__module__.rpartition(".")[2]
+
+    def arguments(self) -> dict[str, Any]:
+        """Constructor arguments, plain JSON values; `type(self)(**self.arguments())` has this head's shape."""
+        return {name: getattr(self, name) for name in inspect.signature(type(self)).parameters}
+
+    def forward(self, student: Tensor) -> Tensor:
+        """`(B, student_dim)` → `(B, teacher_dim)`, not normalised."""
+        raise NotImplementedError
+
+
+class Batches(Protocol):
+    """Pairs as float32 tensors, a chunk at a time; may be iterated any number of times."""
+
+    def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
+        """Yield `(student (B, student_dim), teacher (B, teacher_dim))`, teacher rows L2-normalised."""
+        ...
+
+
+@runtime_checkable
+class ClosedForm(Protocol):
+    """A head with a closed-form solution."""
+
+    def solve(
+        self, train: Batches, validation: Batches | None = None, chosen: dict[str, Any] | None = None
+    ) -> dict[str, Any]:
+        """Set the parameters from data, in place.
+
+        Args:
+            train: what to solve on; streamed.
+            validation: what to choose the strength of regularisation (and the like) on; without it a criterion
+                that needs no held-out pairs decides.
+            chosen: what an earlier call returned: nothing is chosen again. For solving once more on all pairs.
+
+        Returns:
+            What was chosen, plain JSON values, e.g. `{"ridge_lambda": 0.1}`.
+        """
+        ...
+
+
+def head_class(kind: str) -> type[Head]:
+    """The class of a head by the name of its file; nothing outside `alignkit.heads` is ever imported.
+
+    Raises:
+        ArtifactError: if there is no such head.
+    """
+    name = "".join(part.capitalize() for part in kind.split("_")) + "Head"
+    if re.fullmatch(r"[a-z][a-z0-9_]*", kind):
+        try:
+            found = getattr(importlib.import_module(f"alignkit.heads.{kind}"), name, None)
+        except ModuleNotFoundError:
+            found = None
+        if isinstance(found, type) and issubclass(found, Head):
+            return found
+    raise ArtifactError(
+        f"unknown head '{kind}'; this version of alignkit has no alignkit.heads.{kind}; upgrade alignkit"
+    )
+
+
+def tensor_batches(student: Tensor, teacher: Tensor, batch_size: int = 8192) -> Iterable[tuple[Tensor, Tensor]]:
+    """`Batches` over tensors that are in memory already."""
+    return list(zip(torch.split(student, batch_size), torch.split(teacher, batch_size), strict=True))

@@ -1,0 +1,48 @@
+"""One matrix and a bias: the head that needs no training."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from alignkit.heads.base import Batches, Head
+from alignkit.heads.moments import Moments
+from alignkit.heads.ridge import choose_lambda, solve_ridge
+
+
+class LinearHead(Head):
+    """`aligned = W·student + b`; the closed form is centred ridge regression.
+
+    Args:
+        student_dim: width of the student's vectors.
+        teacher_dim: width of the teacher's.
+        ridge_lambda: strength of the closed form's regularisation, relative to the mean eigenvalue of the students'
+            Gram matrix; `None` chooses it on validation.
+    """
+
+    def __init__(self, student_dim: int, teacher_dim: int, ridge_lambda: float | None = None) -> None:
+        super().__init__()
+        self.student_dim = student_dim
+        self.teacher_dim = teacher_dim
+        self.ridge_lambda = ridge_lambda
+        self.projection = nn.Linear(student_dim, teacher_dim)
+
+    def forward(self, student: Tensor) -> Tensor:
+        """`(B, student_dim)` → `(B, teacher_dim)`."""
+        return self.projection(student)
+
+    @torch.no_grad()
+    def solve(
+        self, train: Batches, validation: Batches | None = None, chosen: dict[str, Any] | None = None
+    ) -> dict[str, Any]:
+        """Centred ridge regression; see `ClosedForm.solve`."""
+        moments = Moments.of(train).centered()
+        ridge_lambda = (chosen or {}).get("ridge_lambda", self.ridge_lambda)
+        if ridge_lambda is None:
+            ridge_lambda = choose_lambda(moments, Moments.of(validation).centered() if validation else None)
+        weight, bias = solve_ridge(moments, ridge_lambda)
+        self.projection.weight.copy_(weight)
+        self.projection.bias.copy_(bias)
+        return {"ridge_lambda": ridge_lambda}

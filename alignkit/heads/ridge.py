@@ -1,0 +1,90 @@
+"""Ridge regression from moments, its strength chosen from one eigendecomposition."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from alignkit.errors import ConfigError
+from alignkit.heads.moments import CenteredMoments
+
+# relative to the mean eigenvalue of the Gram matrix, so that the same grid suits any scale and any N
+LAMBDAS = tuple(10.0 ** (exponent / 2) for exponent in range(-12, 5))
+
+
+def solve_ridge(moments: CenteredMoments, ridge_lambda: float) -> tuple[Tensor, Tensor]:
+    """Minimise `Σ|W·s + b − t|² + λ·mean_eigenvalue·|W|²`.
+
+    Args:
+        moments: of the pairs.
+        ridge_lambda: λ > 0, relative to the mean eigenvalue of the centred Gram matrix.
+
+    Returns:
+        `W (teacher_dim, student_dim)` and `b (teacher_dim,)`, float64.
+
+    Raises:
+        ConfigError: if λ is not positive.
+
+    Source: Hoerl and Kennard, Ridge Regression, Technometrics 12 (1970), eq. 2.1, centred so that `b` is not penalised.
+    """
+    if not ridge_lambda > 0:
+        raise ConfigError(f"ridge_lambda={ridge_lambda}: expected a number above 0")
+    penalty = ridge_lambda * _scale(moments.gram)
+    regularised = moments.gram + penalty * torch.eye(len(moments.gram), dtype=torch.float64, device=moments.gram.device)
+    weight = torch.cholesky_solve(moments.cross, torch.linalg.cholesky(regularised)).T
+    return weight, moments.teacher_mean - weight @ moments.student_mean
+
+
+def choose_lambda(train: CenteredMoments, validation: CenteredMoments | None = None) -> float:
+    """The λ of the grid with the least squared error on validation pairs, or by generalised cross-validation.
+
+    One `eigh` of the Gram matrix serves the whole grid. A tie goes to the stronger λ.
+
+    Source: Golub, Heath and Wahba, Generalized Cross-Validation, Technometrics 21 (1979), eq. 1.4.
+    """
+    values, vectors = torch.linalg.eigh(train.gram)
+    values = values.clamp_min(0)
+    projected = vectors.T @ train.cross
+    penalties = [ridge_lambda * _scale(train.gram) for ridge_lambda in LAMBDAS]
+    if validation is None:
+        energy = projected.square().sum(dim=1)
+        errors = [_generalised_error(train, values, energy, penalty) for penalty in penalties]
+    else:
+        errors = _held_out_errors(train, validation, values, vectors, projected, penalties)
+    best = min(reversed(range(len(LAMBDAS))), key=lambda i: errors[i])
+    return LAMBDAS[best]
+
+
+def _scale(gram: Tensor) -> float:
+    # constant students have a zero Gram matrix; any positive number then gives W = 0
+    return float(gram.diagonal().mean()) or 1.0
+
+
+def _generalised_error(train: CenteredMoments, values: Tensor, energy: Tensor, penalty: float) -> float:
+    shrunk = values + penalty
+    residual = train.teacher_variation - float(((values + 2 * penalty) / shrunk.square() * energy).sum())
+    freedom = 1 + float((values / shrunk).sum())
+    left = train.count - freedom
+    return residual / left**2 if left > 0 else float("inf")
+
+
+def _held_out_errors(
+    train: CenteredMoments,
+    validation: CenteredMoments,
+    values: Tensor,
+    vectors: Tensor,
+    projected: Tensor,
+    penalties: list[float],
+) -> list[float]:
+    gram = vectors.T @ validation.gram @ vectors
+    cross = vectors.T @ validation.cross
+    # the validation means differ from the training means that the solution is centred on
+    student_gap = vectors.T @ (validation.student_mean - train.student_mean)
+    teacher_gap = validation.teacher_mean - train.teacher_mean
+    errors = []
+    for penalty in penalties:
+        weight = projected / (values + penalty).unsqueeze(1)
+        spread = float((weight * (gram @ weight)).sum() - 2 * (weight * cross).sum())
+        bias = float((teacher_gap - student_gap @ weight).square().sum()) * validation.count
+        errors.append(spread + bias)
+    return errors

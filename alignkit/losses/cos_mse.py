@@ -1,0 +1,32 @@
+"""Cosine distance plus a little squared error: the direction counts, the length is kept in hand."""
+
+from __future__ import annotations
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from alignkit.errors import ConfigError
+from alignkit.vectors import l2_normalize
+
+
+class CosMseLoss(nn.Module):
+    """`mean(1 − cos(aligned, teacher)) + mse_weight · mean((aligned − teacher/|teacher|)²)`.
+
+    The squared error is of the head's unnormalised output: between two normalised vectors it would be the cosine
+    again.
+
+    Args:
+        mse_weight: weight of the squared error, at least 0; the mean is over batch and dimensions.
+    """
+
+    def __init__(self, mse_weight: float = 0.1) -> None:
+        super().__init__()
+        if not mse_weight >= 0:
+            raise ConfigError(f"mse_weight={mse_weight}: expected a number of at least 0")
+        self.mse_weight = mse_weight
+
+    def forward(self, aligned: Tensor, teacher: Tensor, negatives: Tensor | None = None) -> Tensor:
+        """`aligned (B, teacher_dim)`, `teacher (B, teacher_dim)` → scalar; `negatives` are not used."""
+        teacher = l2_normalize(teacher)
+        cosine_distance = 1 - F.cosine_similarity(aligned, teacher, dim=-1)
+        return cosine_distance.mean() + self.mse_weight * F.mse_loss(aligned, teacher)

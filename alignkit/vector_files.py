@@ -1,0 +1,125 @@
+"""Files of vectors that people have: `.npy`, `.npz`, `.safetensors`; mapped, checked, never unpickled."""
+
+from __future__ import annotations
+
+import zipfile
+from pathlib import Path
+
+import numpy as np
+
+from alignkit.errors import DataError
+
+EXTENSIONS = (".npy", ".npz", ".safetensors")
+DTYPES = ("float16", "float32", "float64")
+_CHECK_ELEMENTS = 16 * 1024 * 1024
+
+
+def open_vectors(path: str | Path, key: str | None = None) -> np.ndarray:
+    """Open a file of vectors without reading it (`.npz` alone is read: it may be compressed).
+
+    Args:
+        path: `.npy`, `.npz` or `.safetensors`; `~` is the home folder.
+        key: which array of an `.npz` or `.safetensors`; may be left out where there is one.
+
+    Returns:
+        `(N, D)` float16, float32 or float64, read-only.
+
+    Raises:
+        DataError: if the file is missing, empty, of another kind, or holds something else; it names the file.
+    """
+    path = Path(path).expanduser()
+    if path.suffix.lower() not in EXTENSIONS:
+        raise DataError(f"{path}: expected one of {', '.join(EXTENSIONS)}, got '{path.suffix}'")
+    if not path.is_file():
+        raise DataError(f"{path}: no such file")
+    if path.stat().st_size == 0:
+        raise DataError(f"{path}: the file is empty")
+    opener = {".npy": _open_npy, ".npz": _open_npz, ".safetensors": _open_safetensors}[path.suffix.lower()]
+    vectors = opener(path, key)
+    if vectors.dtype.name not in DTYPES:
+        raise DataError(f"{path}: expected {', '.join(DTYPES)}, got {vectors.dtype}; save it as float32")
+    if vectors.ndim != 2:
+        raise DataError(f"{path}: expected a 2-D array (rows, dimensions), got shape {vectors.shape}")
+    if 0 in vectors.shape:
+        raise DataError(f"{path}: holds no vectors, its shape is {vectors.shape}")
+    return vectors
+
+
+def check_vectors(vectors: np.ndarray, name: str | Path) -> None:
+    """Read all vectors once, in blocks, and refuse what no model gives.
+
+    Args:
+        vectors: `(N, D)`.
+        name: of the file, for the message.
+
+    Raises:
+        DataError: for NaN or Inf (which row first) and zero vectors (how many, which first).
+    """
+    zeros: list[int] = []
+    block = max(1, _CHECK_ELEMENTS // vectors.shape[1])
+    for start in range(0, len(vectors), block):
+        part = np.asarray(vectors[start : start + block])
+        # a row's sum of magnitudes tells all three at once; float64 so that float16 cannot overflow
+        mass = np.abs(part).sum(axis=1, dtype=np.float64)
+        broken = np.flatnonzero(~np.isfinite(mass))
+        if len(broken):
+            row = int(broken[0])
+            value = part[row][~np.isfinite(part[row])][0]
+            raise DataError(f"{name}: row {start + row} holds {value}; embed that sentence again or drop the pair")
+        zeros.extend((start + np.flatnonzero(mass == 0)).tolist())
+    if zeros:
+        raise DataError(
+            f"{name}: {len(zeros)} zero vectors, the first in row {zeros[0]}; drop those pairs, a zero has no direction"
+        )
+
+
+def _open_npy(path: Path, key: str | None) -> np.ndarray:
+    try:
+        return np.load(path, mmap_mode="r", allow_pickle=False)
+    except (ValueError, OSError, EOFError) as error:
+        raise DataError(f"{path}: no readable .npy array ({_first_line(error)}); {_HOW_TO_SAVE}") from None
+
+
+def _open_npz(path: Path, key: str | None) -> np.ndarray:
+    try:
+        with np.load(path, allow_pickle=False) as archive:
+            return archive[_choose(path, list(archive.files), key)]
+    except (ValueError, OSError, EOFError, zipfile.BadZipFile) as error:
+        raise DataError(f"{path}: no readable .npz archive ({_first_line(error)}); {_HOW_TO_SAVE}") from None
+
+
+def _open_safetensors(path: Path, key: str | None) -> np.ndarray:
+    import json
+
+    # the format is 8 bytes of header length, a JSON header, then raw arrays: mapping it needs no copy
+    try:
+        with path.open("rb") as file:
+            length = int.from_bytes(file.read(8), "little")
+            if length > path.stat().st_size:
+                raise ValueError("its header is longer than the file")
+            header = json.loads(file.read(length))
+        header.pop("__metadata__", None)
+        entry = header[_choose(path, list(header), key)]
+        dtype = {"F16": "<f2", "F32": "<f4", "F64": "<f8"}.get(entry["dtype"])
+        if dtype is None:
+            raise DataError(f"{path}: expected {', '.join(DTYPES)}, got {entry['dtype']}; save it as float32")
+        offset = 8 + length + entry["data_offsets"][0]
+        return np.memmap(path, dtype=dtype, mode="r", offset=offset, shape=tuple(entry["shape"]))
+    except (ValueError, KeyError, TypeError, AttributeError, OSError) as error:
+        raise DataError(f"{path}: no readable .safetensors file ({_first_line(error)}); {_HOW_TO_SAVE}") from None
+
+
+_HOW_TO_SAVE = "write it with numpy.save(path, vectors)"
+
+
+def _choose(path: Path, keys: list[str], key: str | None) -> str:
+    if key is None and len(keys) == 1:
+        return keys[0]
+    if key not in keys:
+        got = "no key" if key is None else f"'{key}'"
+        raise DataError(f"{path}: holds the arrays {', '.join(sorted(keys))}; expected one of them as key, got {got}")
+    return key
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).splitlines() or [type(error).__name__])[0]
