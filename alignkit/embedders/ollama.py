@@ -1,0 +1,166 @@
+"""Vectors from Ollama's own API, `/api/embed`."""
+
+from __future__ import annotations
+
+import datetime
+import logging
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import httpx
+
+from alignkit.embedders.base import EmbeddedBatch, Role
+from alignkit.embedders.remote.engine import HttpEngine
+from alignkit.embedders.remote.faults import Backoff, TextFault
+from alignkit.embedders.remote.passing import embed_through
+from alignkit.errors import EmbedderError
+
+logger = logging.getLogger(__name__)
+
+NO_EMBEDDINGS = (
+    "since 0.30 Ollama gives no vectors from a chat model, because its file names no pooling. Three ways out: stay on "
+    "Ollama 0.24 or older; serve the same GGUF with `llama-server --embeddings --pooling last` and use the embedder "
+    "openai; or use a model made for embeddings (`ollama pull qwen3-embedding:0.6b`)"
+)
+
+
+class OllamaEmbedder:
+    """A model behind Ollama. Its vectors come L2-normalised from the server.
+
+    Args:
+        model: as in `ollama list`, with or without `:latest`.
+        base_url: of the server.
+        batch_size: most texts a request.
+        concurrency: requests at once; Ollama itself works on `OLLAMA_NUM_PARALLEL` (1) of them.
+        timeout_s: for an answer.
+        first_timeout_s: for the first answer, while the model is loaded.
+        retries: most attempts after the first.
+        retry_wait_s: about the first wait before another attempt; it doubles each time.
+        api_key_env: environment variable with the key, for a server behind a proxy that wants one.
+        query_prompt: put before each query.
+        document_prompt: put before each document.
+        dimensions: ask for shorter vectors; only some models can.
+        truncate: cut texts that are longer than the model's context; else they are failures.
+        transport: instead of the network, for tests.
+    """
+
+    def __init__(
+        self,
+        model: str,
+        base_url: str = "http://127.0.0.1:11434",
+        batch_size: int = 32,
+        concurrency: int = 2,
+        timeout_s: float = 120.0,
+        first_timeout_s: float = 600.0,
+        retries: int = 5,
+        retry_wait_s: float = 0.5,
+        api_key_env: str | None = None,
+        query_prompt: str = "",
+        document_prompt: str = "",
+        dimensions: int | None = None,
+        truncate: bool = True,
+        transport: httpx.AsyncBaseTransport | None = None,
+    ) -> None:
+        self.model = model
+        self._prompts: dict[Role, str] = {"query": query_prompt, "document": document_prompt}
+        self._wire = _OllamaWire(model, dimensions, truncate)
+        backoff = Backoff(attempts=retries + 1, first_s=retry_wait_s)
+        self._engine = HttpEngine(
+            self._wire, base_url, batch_size, concurrency, timeout_s, first_timeout_s, backoff, api_key_env, transport
+        )
+        self._digest: str | None = None
+
+    @property
+    def dim(self) -> int:
+        """Width of the vectors; asks the server the first time."""
+        return self._engine.dim
+
+    def settings(self, role: Role = "document") -> dict[str, Any]:
+        """The identity without the model's digest."""
+        return {
+            "backend": "ollama",
+            "model": self.model,
+            "prompt": self._prompts[role],
+            "normalize": True,
+            "dimensions": self._wire.dimensions,
+            "truncate": self._wire.truncate,
+        }
+
+    def identity(self, role: Role = "document") -> dict[str, Any]:
+        """What decides a vector; the digest is the server's.
+
+        Raises:
+            EmbedderError: if the server does not answer or has no such model.
+        """
+        if self._digest is None:
+            self._digest = self._find_digest()
+        return {**self.settings(role), "digest": self._digest}
+
+    def provenance(self) -> dict[str, Any]:
+        """Server and version, and how long it took to load the model, where that was seen."""
+        return {
+            "server": "ollama",
+            "server_version": self._engine.ask("GET", "api/version").get("version"),
+            "base_url": self._engine.where,
+            "load_s": self._wire.load_s,
+            "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+        }
+
+    def embed(self, texts: Sequence[str], role: Role = "document") -> Iterator[EmbeddedBatch]:
+        """Batches as they finish; see `Embedder`."""
+        return embed_through(self._engine, texts, self._prompts[role])
+
+    def close(self) -> None:
+        """Free sockets and the thread; harmless twice."""
+        self._engine.close()
+
+    def _find_digest(self) -> str:
+        models = self._engine.ask("GET", "api/tags").get("models") or []
+        names = {str(entry.get("name") or entry.get("model")): entry for entry in models}
+        wanted = self.model if ":" in self.model.rpartition("/")[2] else f"{self.model}:latest"
+        if wanted not in names:
+            there = ", ".join(sorted(names)) or "none"
+            raise EmbedderError(
+                f"{self._engine.where} has no model '{self.model}' (it has: {there}); run: ollama pull {self.model}"
+            )
+        return str(names[wanted].get("digest"))
+
+
+class _OllamaWire:
+    """`/api/embed` as its source has it; durations are in ns, and fields that are zero are left out."""
+
+    path = "api/embed"
+    start_fix = "is Ollama running there? Start it with `ollama serve`, or set base_url"
+
+    def __init__(self, model: str, dimensions: int | None, truncate: bool) -> None:
+        self.model = model
+        self.dimensions = dimensions
+        self.truncate = truncate
+        self.load_s: float | None = None
+        self.fixes: Mapping[int, str] = {
+            401: "name the environment variable that holds the key in api_key_env",
+            403: "the server refuses this client; see OLLAMA_ORIGINS",
+            404: f"run: ollama pull {model} (or is base_url wrong? Ollama's own has no /v1)",
+            501: NO_EMBEDDINGS,
+        }
+
+    def request(self, texts: list[str]) -> dict[str, Any]:
+        """Nothing that varies from one request to the next: other options make the server load the model anew."""
+        body: dict[str, Any] = {"model": self.model, "input": texts, "truncate": self.truncate}
+        return body if self.dimensions is None else {**body, "dimensions": self.dimensions}
+
+    def embeddings(self, answer: dict[str, Any]) -> list[object]:
+        """In the order of the texts; how long the model took to load is noted."""
+        found = answer.get("embeddings")
+        if not isinstance(found, list):
+            raise TextFault(f"the answer has no embeddings; its fields are {', '.join(sorted(answer)) or 'none'}")
+        loaded_s = answer.get("load_duration", 0) / 1e9
+        if loaded_s > 1 or self.load_s is None:
+            self.load_s = round(loaded_s, 3)
+        if loaded_s > 1:
+            logger.info("loading %s took the server %.1f s", self.model, loaded_s)
+        return found
+
+    def fall_back(self) -> bool:
+        """There is one form of the request only."""
+        return False

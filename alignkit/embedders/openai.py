@@ -1,0 +1,188 @@
+"""Vectors from any server that speaks OpenAI's `/v1/embeddings`."""
+
+from __future__ import annotations
+
+import datetime
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+import httpx
+
+from alignkit.embedders.base import EmbeddedBatch, Role
+from alignkit.embedders.remote.answers import order_by_index
+from alignkit.embedders.remote.engine import HttpEngine
+from alignkit.embedders.remote.faults import Backoff
+from alignkit.embedders.remote.passing import embed_through
+from alignkit.embedders.rows import unit_rows
+from alignkit.errors import EmbedderError
+
+# what llama-server tells of the file it has loaded; another quantisation has another size
+_FILE_FACTS = ("n_params", "size", "n_embd", "n_vocab")
+
+
+class OpenAIEmbedder:
+    """A model behind llama-server, text-embeddings-inference, vLLM or a hosted API.
+
+    Vectors travel as base64 where the server can, which is a fifth of the bytes and of the parsing.
+
+    Args:
+        model: as the server names it.
+        base_url: with its `/v1`.
+        batch_size: most texts a request.
+        concurrency: requests at once.
+        timeout_s: for an answer.
+        first_timeout_s: for the first answer, while a model is loaded.
+        retries: most attempts after the first.
+        retry_wait_s: about the first wait before another attempt; it doubles each time.
+        api_key_env: environment variable with the key; none is sent without it.
+        query_prompt: put before each query.
+        document_prompt: put before each document.
+        dimensions: ask for shorter vectors; most models of vLLM refuse that.
+        normalize: scale vectors to length 1 here; else they stay as the server gives them.
+        transport: instead of the network, for tests.
+    """
+
+    def __init__(
+        self,
+        model: str,
+        base_url: str,
+        batch_size: int = 32,
+        concurrency: int = 4,
+        timeout_s: float = 120.0,
+        first_timeout_s: float = 600.0,
+        retries: int = 5,
+        retry_wait_s: float = 0.5,
+        api_key_env: str | None = None,
+        query_prompt: str = "",
+        document_prompt: str = "",
+        dimensions: int | None = None,
+        normalize: bool = True,
+        transport: httpx.AsyncBaseTransport | None = None,
+    ) -> None:
+        self.model = model
+        self._normalize = normalize
+        self._prompts: dict[Role, str] = {"query": query_prompt, "document": document_prompt}
+        self._wire = _OpenAIWire(model, dimensions, api_key_env)
+        backoff = Backoff(attempts=retries + 1, first_s=retry_wait_s)
+        self._engine = HttpEngine(
+            self._wire, base_url, batch_size, concurrency, timeout_s, first_timeout_s, backoff, api_key_env, transport
+        )
+        self._digest: str | None = None
+
+    @property
+    def dim(self) -> int:
+        """Width of the vectors; asks the server the first time."""
+        width = self._engine.dim
+        if self._wire.dimensions not in (None, width):
+            raise EmbedderError(
+                f"{self._engine.where} gives {width}-d vectors, expected dimensions={self._wire.dimensions}; "
+                f"leave dimensions unset for this server"
+            )
+        return width
+
+    def settings(self, role: Role = "document") -> dict[str, Any]:
+        """The identity without the model's digest."""
+        return {
+            "backend": "openai",
+            "model": self.model,
+            "prompt": self._prompts[role],
+            "normalize": self._normalize,
+            "dimensions": self._wire.dimensions,
+        }
+
+    def identity(self, role: Role = "document") -> dict[str, Any]:
+        """What decides a vector. Where the server tells nothing of its weights, its URL stands in for their digest.
+
+        Raises:
+            EmbedderError: if the server does not answer or has no such model.
+        """
+        if self._digest is None:
+            self._digest = self._find_digest()
+        return {**self.settings(role), "digest": self._digest}
+
+    def provenance(self) -> dict[str, Any]:
+        """Server and version, as far as it tells."""
+        props, info = self._ask_root("props"), self._ask_root("info")
+        version = props.get("build_info") or info.get("version") or self._ask_root("version").get("version")
+        return {
+            "server": "llama-server" if props else "text-embeddings-inference" if info else "openai",
+            "server_version": version,
+            "base_url": self._engine.where,
+            "load_s": None,
+            "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+        }
+
+    def embed(self, texts: Sequence[str], role: Role = "document") -> Iterator[EmbeddedBatch]:
+        """Batches as they finish; see `Embedder`."""
+        if self._wire.dimensions is not None:
+            _ = self.dim  # a server that ignores `dimensions` shall not fill anything with wide vectors
+        for batch in embed_through(self._engine, texts, self._prompts[role]):
+            yield replace(batch, vectors=unit_rows(batch.vectors)) if self._normalize else batch
+
+    def close(self) -> None:
+        """Free sockets and the thread; harmless twice."""
+        self._engine.close()
+
+    def _ask_root(self, name: str) -> dict[str, Any]:
+        # these lie beside `/v1`, not in it; a hosted API's root is not asked
+        return self._engine.ask_if_there(f"../{name}") if self._engine.where.endswith("/v1") else {}
+
+    def _find_digest(self) -> str:
+        entries = self._engine.ask_if_there("models").get("data") or []
+        names = {name: entry for entry in entries for name in (entry.get("id"), *(entry.get("aliases") or ()))}
+        if len(entries) == 1 and self.model not in names:
+            # such a server gives its one model's vectors under any name
+            raise EmbedderError(
+                f"{self._engine.where} serves '{entries[0].get('id')}', not '{self.model}'; set model to what it serves"
+            )
+        facts = names.get(self.model, {}).get("meta") or {}
+        if "n_params" in facts:
+            return "gguf:" + ",".join(f"{fact}={facts[fact]}" for fact in _FILE_FACTS if fact in facts)
+        if revision := self._ask_root("info").get("model_sha"):
+            return f"revision:{revision}"
+        return f"server:{self._engine.where}"
+
+
+class _OpenAIWire:
+    """`/v1/embeddings` as OpenAI documents it and the others understand it."""
+
+    path = "embeddings"
+    start_fix = "is the server running there, and is base_url right (it ends in /v1)?"
+
+    def __init__(self, model: str, dimensions: int | None, api_key_env: str | None) -> None:
+        self.model = model
+        self.dimensions = dimensions
+        self._base64 = True
+        self._base64_works = False
+        key_fix = (
+            f"is the key in the environment variable {api_key_env} right?"
+            if api_key_env
+            else "name the environment variable that holds the key in api_key_env"
+        )
+        self.fixes: Mapping[int, str] = {
+            401: key_fix,
+            403: key_fix,
+            404: f"does base_url end in /v1, and does the server have the model '{model}'?",
+            501: "start llama-server with --embeddings and a --pooling (last for a chat model)",
+        }
+
+    def request(self, texts: list[str]) -> dict[str, Any]:
+        """`dimensions` is left out unless asked for: vLLM refuses it for most models."""
+        body: dict[str, Any] = {"model": self.model, "input": texts}
+        if self._base64:
+            body["encoding_format"] = "base64"
+        return body if self.dimensions is None else {**body, "dimensions": self.dimensions}
+
+    def embeddings(self, answer: dict[str, Any]) -> list[object]:
+        """By their `index`, which need not be the order they come in."""
+        found = order_by_index(answer.get("data"))
+        self._base64_works = self._base64_works or any(isinstance(embedding, str) for embedding in found)
+        return found
+
+    def fall_back(self) -> bool:
+        """Plain numbers, if the server has not yet shown that it can do base64."""
+        if not self._base64 or self._base64_works:
+            return False
+        self._base64 = False
+        return True

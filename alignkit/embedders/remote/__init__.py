@@ -1,0 +1,1 @@
+"""The HTTP engine under every embedder that speaks to a server."""

@@ -1,0 +1,122 @@
+"""From the bytes of an answer to checked float32 vectors, fast: 3,584 numbers are some 75 KB of JSON a text."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import functools
+import json
+import struct
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import orjson
+
+from alignkit.embedders.remote.faults import SUSPECT_ATTEMPTS, TextFault, TransientFault
+from alignkit.embedders.rows import UNSOUND, sound_rows
+
+LITTLE_ENDIAN_FLOAT32 = np.dtype("<f4")
+
+
+def parse_json(body: bytes, content_type: str) -> dict[str, Any]:
+    """The JSON object of an answer.
+
+    Raises:
+        TransientFault: for anything else, such as a proxy's HTML page or a torn body.
+    """
+    try:
+        found = orjson.loads(body)
+    except orjson.JSONDecodeError:
+        found = _parse_lenient(body, content_type)
+    if not isinstance(found, dict):
+        raise TransientFault(f"expected a JSON object, got {type(found).__name__}")
+    return found
+
+
+def _parse_lenient(body: bytes, content_type: str) -> Any:
+    # Python servers write NaN and Infinity, which are no JSON; the row is refused later, the others are good
+    try:
+        return json.loads(body)
+    except ValueError:
+        start = " ".join(body[:60].decode("utf-8", errors="replace").split())
+        reason = f"the answer is no JSON but {content_type or 'of no named type'}: {start!r}"
+        raise TransientFault(reason, attempts=SUSPECT_ATTEMPTS) from None
+
+
+@functools.lru_cache(maxsize=16)
+def _packer(width: int) -> struct.Struct:
+    return struct.Struct(f"={width}f")
+
+
+def row_of(embedding: object) -> np.ndarray | None:
+    """One embedding as `(dim,)` float32; None where it is not made of numbers.
+
+    Args:
+        embedding: a list of numbers, or the base64 text of little-endian float32.
+
+    >>> row_of([0.5, 1]).tolist(), row_of("AAAAPw==").tolist(), row_of([None]) is None
+    ([0.5, 1.0], [0.5], True)
+    """
+    if isinstance(embedding, list):
+        try:
+            # four times as fast as numpy.array for a list of Python floats
+            return np.frombuffer(_packer(len(embedding)).pack(*embedding), dtype=np.float32)
+        except (struct.error, OverflowError):
+            return None
+    if isinstance(embedding, str):
+        try:
+            return np.frombuffer(base64.b64decode(embedding, validate=True), dtype=LITTLE_ENDIAN_FLOAT32)
+        except (binascii.Error, ValueError):
+            return None
+    return None
+
+
+def order_by_index(entries: object) -> list[object]:
+    """OpenAI's `data`: entries that name their index, in any order → embeddings in order.
+
+    Raises:
+        TextFault: if an index is missing, twice there or out of range.
+    """
+    if not isinstance(entries, list) or not all(isinstance(entry, dict) for entry in entries):
+        raise TextFault("the answer holds no list of embeddings")
+    ordered: list[object] = [None] * len(entries)
+    seen = set()
+    for place, entry in enumerate(entries):
+        index = entry.get("index", place)
+        if not isinstance(index, int) or not 0 <= index < len(entries) or index in seen:
+            raise TextFault(f"the answer's indices do not number its {len(entries)} embeddings (index {index!r})")
+        seen.add(index)
+        ordered[index] = entry.get("embedding")
+    return ordered
+
+
+def check_rows(embeddings: Sequence[object], count: int) -> tuple[np.ndarray, np.ndarray, dict[int, str]]:
+    """Hold an answer's embeddings to what was asked.
+
+    Args:
+        embeddings: as the server gave them, in order.
+        count: how many texts were sent.
+
+    Returns:
+        Places `(n,)` int64 of the good ones, their vectors `(n, dim)` float32, and place → reason for the others.
+
+    Raises:
+        TextFault: if the number of embeddings is another than that of the texts, or their widths differ.
+    """
+    if len(embeddings) != count:
+        raise TextFault(f"the server gave {len(embeddings)} vectors for {count} texts")
+    rows = [row_of(embedding) for embedding in embeddings]
+    failures = {
+        place: "the server gave no numbers for it" for place, row in enumerate(rows) if row is None or not len(row)
+    }
+    kept = [(place, row) for place, row in enumerate(rows) if row is not None and len(row)]
+    if len({len(row) for _, row in kept}) > 1:
+        raise TextFault(f"the server gave vectors of widths {sorted({len(row) for _, row in kept})} in one answer")
+    places = np.array([place for place, _ in kept], dtype=np.int64)
+    vectors = (
+        np.stack([row for _, row in kept]).astype(np.float32, copy=False) if kept else np.empty((0, 0), np.float32)
+    )
+    good = sound_rows(vectors)
+    failures.update(dict.fromkeys(places[~good].tolist(), UNSOUND))
+    return (places, vectors, failures) if good.all() else (places[good], vectors[good], failures)

@@ -1,0 +1,313 @@
+"""Many texts through one server: concurrent, in batches, with retries, and only the text at fault left out."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import queue
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+import httpx
+import numpy as np
+
+from alignkit.embedders.base import EmbeddedBatch
+from alignkit.embedders.remote.answers import check_rows
+from alignkit.embedders.remote.connection import Connection, Wire
+from alignkit.embedders.remote.event_loop import POLL_S, BackgroundLoop
+from alignkit.embedders.remote.faults import Backoff, StatusError, TextFault, TooLargeFault, TransientFault
+from alignkit.errors import ConfigError, EmbedderError
+
+logger = logging.getLogger(__name__)
+
+PROBE_TEXT = "alignment"
+# hosts refuse bodies past some megabytes, and in UTF-8 a character is up to 4 bytes
+MOST_CHARACTERS = 200_000
+
+
+class HttpEngine:
+    """The machinery under `OllamaEmbedder` and `OpenAIEmbedder`.
+
+    Any thread may call it; batches come as they finish. A text that the server refuses is found by halving its batch
+    and becomes a failure with the server's reason, once the server has shown that it takes a harmless text. What no
+    text can be blamed for is raised as `EmbedderError`.
+
+    Args:
+        wire: how the API is spoken.
+        base_url: of the server.
+        batch_size: most texts a request, ≥ 1.
+        concurrency: requests at once, ≥ 1.
+        timeout_s: for an answer.
+        first_timeout_s: for the first answer, while the server loads the model.
+        backoff: how often and how long to wait before sending again.
+        api_key_env: environment variable with the key.
+        transport: instead of the network, for tests.
+    """
+
+    def __init__(
+        self,
+        wire: Wire,
+        base_url: str,
+        batch_size: int,
+        concurrency: int,
+        timeout_s: float,
+        first_timeout_s: float,
+        backoff: Backoff,
+        api_key_env: str | None = None,
+        transport: httpx.AsyncBaseTransport | None = None,
+    ) -> None:
+        _check_positive(batch_size=batch_size, concurrency=concurrency, timeout_s=timeout_s)
+        self._wire = wire
+        self._backoff = backoff
+        self._batch_size = batch_size
+        self._concurrency = concurrency
+        self._timeout_s = timeout_s
+        self._first_timeout_s = max(first_timeout_s, timeout_s)
+        self._connection = Connection(base_url, wire, concurrency, api_key_env, transport)
+        self._requests = asyncio.Semaphore(concurrency)
+        self._embedded_once = False
+        self._dim: int | None = None
+        self._loop: BackgroundLoop | None = None
+        self._starting = threading.Lock()
+        self._closed = False
+
+    @property
+    def where(self) -> str:
+        """The server's URL, without credentials."""
+        return self._connection.where
+
+    @property
+    def dim(self) -> int:
+        """Width of the vectors; the first time the server is asked for one."""
+        if self._dim is None:
+            self._background().run(self._prove(None))
+        if self._dim is None:
+            raise EmbedderError(f"{self.where} gave no vector for the text {PROBE_TEXT!r}")
+        return self._dim
+
+    def ask(self, method: str, path: str, body: dict[str, Any] | None = None) -> dict[str, Any]:
+        """One request about the server or its model.
+
+        Raises:
+            EmbedderError: whatever went wrong.
+        """
+
+        async def asked() -> dict[str, Any]:
+            return await self._with_retries(lambda: self._connection.ask(method, path, self._timeout_s, body))
+
+        try:
+            return self._background().run(asked())
+        except (TextFault, TooLargeFault) as fault:
+            raise EmbedderError(f"{self.where} answered {method} {path} with {fault}") from None
+
+    def ask_if_there(self, path: str) -> dict[str, Any]:
+        """A GET request that not every server of the kind understands; empty where this one does not."""
+        try:
+            return self.ask("GET", path)
+        except StatusError as error:
+            if error.status in (404, 405, 501):
+                return {}
+            raise
+
+    def embed(self, texts: Sequence[str], positions: Sequence[int]) -> Iterator[EmbeddedBatch]:
+        """Vectors of the texts, in batches as they finish.
+
+        Leaving the generator early cancels what is in flight.
+
+        Args:
+            texts: what to send, none of them blank.
+            positions: of each text, for the batches' `indices` and `failures`.
+
+        Raises:
+            EmbedderError: when nothing more can come; all that finished before has been given.
+        """
+        results: queue.SimpleQueue[EmbeddedBatch | BaseException | None] = queue.SimpleQueue()
+        # what is finished but not yet taken counts too, so a slow consumer holds the requests back
+        window = asyncio.Semaphore(2 * self._concurrency)
+        background = self._background()
+        cancel = background.start(self._embed_into(results, window, texts, positions), on_end=results.put)
+        ended = False
+        try:
+            while True:
+                result = _take(results)
+                if not isinstance(result, EmbeddedBatch):
+                    ended = True
+                    if result is not None:
+                        raise _fatal_in(result)
+                    return
+                background.call(window.release)
+                yield result
+        finally:
+            if not ended:
+                cancel()
+                while isinstance(_take(results), EmbeddedBatch):
+                    pass
+
+    def close(self) -> None:
+        """Cancel what runs, close sockets and the thread; harmless twice."""
+        with self._starting:
+            self._closed = True
+            if self._loop is not None:
+                self._loop.close(last=self._connection.close())
+                self._loop = None
+
+    def _background(self) -> BackgroundLoop:
+        with self._starting:
+            if self._closed:
+                raise EmbedderError("the embedder is closed")
+            if self._loop is None:
+                self._loop = BackgroundLoop()
+            return self._loop
+
+    async def _embed_into(
+        self,
+        results: queue.SimpleQueue[EmbeddedBatch | BaseException | None],
+        window: asyncio.Semaphore,
+        texts: Sequence[str],
+        positions: Sequence[int],
+    ) -> None:
+        async def embed_one(start: int, stop: int) -> None:
+            results.put(
+                await self._embed_batch(list(texts[start:stop]), np.array(positions[start:stop], dtype=np.int64))
+            )
+
+        async with asyncio.TaskGroup() as group:
+            start = 0
+            while start < len(texts):
+                await window.acquire()
+                stop = self._end_of_batch(texts, start)
+                group.create_task(embed_one(start, stop))
+                start = stop
+
+    def _end_of_batch(self, texts: Sequence[str], start: int) -> int:
+        """Where the batch that begins at `start` ends: by count, and by characters if that comes first."""
+        characters = 0
+        stop = start
+        # the batch size is read for each batch: a server may have said that it takes fewer
+        while stop < min(start + self._batch_size, len(texts)):
+            characters += len(texts[stop])
+            if characters > MOST_CHARACTERS and stop > start:
+                break
+            stop += 1
+        return stop
+
+    async def _embed_batch(self, texts: list[str], positions: np.ndarray, proven: bool = False) -> EmbeddedBatch:
+        try:
+            places, vectors, failures = await self._vectors_of(texts)
+        except TextFault as fault:
+            if not proven:
+                await self._prove(fault)
+            if len(texts) == 1:
+                return self._no_vectors({int(positions[0]): str(fault)})
+            return await self._embed_halves(texts, positions, proven=True)
+        except TooLargeFault as fault:
+            if len(texts) == 1:
+                return self._no_vectors({int(positions[0]): str(fault)})
+            if fault.most_texts is not None and fault.most_texts < self._batch_size:
+                logger.info("%s takes at most %d texts a request", self.where, fault.most_texts)
+                self._batch_size = fault.most_texts
+            return await self._embed_halves(texts, positions, proven)
+        return EmbeddedBatch(
+            positions[places], vectors, {int(positions[place]): why for place, why in failures.items()}
+        )
+
+    async def _embed_halves(self, texts: list[str], positions: np.ndarray, proven: bool) -> EmbeddedBatch:
+        middle = len(texts) // 2
+        halves = [
+            await self._embed_batch(texts[part], positions[part], proven)
+            for part in (slice(middle), slice(middle, None))
+        ]
+        filled = [half for half in halves if len(half.indices)] or halves[:1]
+        return EmbeddedBatch(
+            np.concatenate([half.indices for half in filled]),
+            np.concatenate([half.vectors for half in filled]),
+            {**halves[0].failures, **halves[1].failures},
+        )
+
+    def _no_vectors(self, failures: dict[int, str]) -> EmbeddedBatch:
+        return EmbeddedBatch(np.empty(0, np.int64), np.empty((0, self._dim or 0), np.float32), failures)
+
+    async def _prove(self, fault: TextFault | None) -> None:
+        """See whether the server takes a harmless text; if not, the fault is no text's."""
+        try:
+            _, _, failures = await self._vectors_of([PROBE_TEXT])
+        except (TextFault, TooLargeFault) as refusal:
+            raise EmbedderError(f"{self.where} gives no vector for any text: {refusal}") from None
+        if failures:
+            raise EmbedderError(f"{self.where} gives no usable vector for any text: {fault or failures[0]}")
+
+    async def _vectors_of(self, texts: list[str]) -> tuple[np.ndarray, np.ndarray, dict[int, str]]:
+        """One batch's places, vectors and failures, after as many attempts as it takes."""
+        try:
+            return await self._with_retries(lambda: self._request(texts))
+        except TextFault:
+            if not self._wire.fall_back():
+                raise
+            return await self._with_retries(lambda: self._request(texts))
+
+    async def _request(self, texts: list[str]) -> tuple[np.ndarray, np.ndarray, dict[int, str]]:
+        async with self._requests:
+            timeout_s = self._timeout_s if self._embedded_once else self._first_timeout_s
+            answer = await self._connection.ask("POST", self._wire.path, timeout_s, self._wire.request(texts))
+        places, vectors, failures = check_rows(self._wire.embeddings(answer), len(texts))
+        if len(vectors):
+            self._check_width(vectors.shape[1])
+            self._embedded_once = True
+        return places, vectors, failures
+
+    def _check_width(self, width: int) -> None:
+        if self._dim is None:
+            self._dim = width
+        if width != self._dim:
+            raise EmbedderError(
+                f"{self.where} gave {width}-d vectors after {self._dim}-d ones; was the model replaced while it ran? "
+                f"Start again once it is settled"
+            )
+
+    async def _with_retries(self, request: Callable[[], Any]) -> Any:
+        failed = 0
+        while True:
+            try:
+                return await request()
+            except TransientFault as fault:
+                failed += 1
+                attempts = min(self._backoff.attempts, fault.attempts or self._backoff.attempts)
+                if failed >= attempts:
+                    raise self._given_up(fault, failed) from None
+                wait_s = self._backoff.wait_s(failed, fault.wait_s)
+                logger.info(
+                    "%s: %s; again in %.1f s (attempt %d of %d)", self.where, fault, wait_s, failed + 1, attempts
+                )
+                await asyncio.sleep(wait_s)
+
+    def _given_up(self, fault: TransientFault, attempts: int) -> Exception:
+        if fault.attempts is not None:  # one text may be the cause
+            return TextFault(str(fault))
+        return EmbedderError(
+            f"{self.where} failed {attempts} times in a row: {fault}; see the server's log, "
+            f"or give it longer with timeout_s and less at once with batch_size and concurrency"
+        )
+
+
+def _take(results: queue.SimpleQueue[Any]) -> Any:
+    while True:
+        try:
+            return results.get(timeout=POLL_S)
+        except queue.Empty:
+            continue
+
+
+def _fatal_in(error: BaseException) -> BaseException:
+    """The error that a user should see: a group's first own error, or that the work was cancelled by `close`."""
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    if isinstance(error, asyncio.CancelledError):
+        return EmbedderError("the embedder was closed while it was embedding")
+    return error
+
+
+def _check_positive(**settings: float) -> None:
+    for name, value in settings.items():
+        if not value > 0:
+            raise ConfigError(f"{name}={value}: expected more than 0")

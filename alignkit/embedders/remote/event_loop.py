@@ -1,0 +1,84 @@
+"""One asyncio event loop in a thread of its own, so that synchronous callers can have concurrent requests."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Callable, Coroutine
+from typing import Any, TypeVar
+
+Result = TypeVar("Result")
+# a wait without end cannot be interrupted by Ctrl-C on Windows
+POLL_S = 0.5
+
+
+class BackgroundLoop:
+    """Runs coroutines for any number of threads; the thread starts with the object and ends with `close`."""
+
+    def __init__(self) -> None:
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._loop.run_forever, name="alignkit-http", daemon=True)
+        self._thread.start()
+
+    def run(self, work: Coroutine[Any, Any, Result]) -> Result:
+        """Wait for a coroutine's result; its exception is raised here, and leaving early cancels it."""
+        future = asyncio.run_coroutine_threadsafe(work, self._loop)
+        try:
+            while True:
+                try:
+                    return future.result(timeout=POLL_S)
+                except TimeoutError:
+                    if future.done():  # the coroutine's own
+                        raise
+        finally:
+            future.cancel()
+
+    def start(
+        self, work: Coroutine[Any, Any, None], on_end: Callable[[BaseException | None], None]
+    ) -> Callable[[], None]:
+        """Start a coroutine without waiting.
+
+        Args:
+            work: the coroutine.
+            on_end: called in the loop's thread, once and in every case, with what the coroutine raised.
+
+        Returns:
+            A function that cancels it, harmless afterwards.
+        """
+        started: list[asyncio.Task[None]] = []
+
+        def begin() -> None:
+            task = self._loop.create_task(work)
+            task.add_done_callback(lambda ended: on_end(_exception_of(ended)))
+            started.append(task)
+
+        self._loop.call_soon_threadsafe(begin)
+        # in order after `begin`, so the task is there
+        return lambda: self.call(lambda: started[0].cancel())
+
+    def call(self, function: Callable[[], object]) -> None:
+        """Call a plain function in the loop's thread; nothing happens once the loop is closed."""
+        try:
+            self._loop.call_soon_threadsafe(function)
+        except RuntimeError:
+            if not self._loop.is_closed():
+                raise
+
+    def close(self, last: Coroutine[Any, Any, None]) -> None:
+        """Cancel what runs, wait for it, run `last`, and free the loop and its thread."""
+        self.run(_cancel_others())
+        self.run(last)
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join()
+        self._loop.close()
+
+
+async def _cancel_others() -> None:
+    others = asyncio.all_tasks() - {asyncio.current_task()}
+    for task in others:
+        task.cancel()
+    await asyncio.gather(*others, return_exceptions=True)
+
+
+def _exception_of(task: asyncio.Task[None]) -> BaseException | None:
+    return asyncio.CancelledError() if task.cancelled() else task.exception()

@@ -1,0 +1,50 @@
+"""Rows of vectors that a model gave: which can be used, and their length."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from alignkit.embedders.base import EmbeddedBatch
+
+UNSOUND = "the model gave a vector that is zero, NaN or Inf"
+
+
+def squared_lengths(vectors: np.ndarray) -> np.ndarray:
+    """Squared length of each row of `(N, D)`, in float64, where no finite float32 row overflows: `(N,)`."""
+    return np.einsum("nd,nd->n", vectors, vectors, dtype=np.float64)
+
+
+def sound_rows(vectors: np.ndarray) -> np.ndarray:
+    """Which rows of `(N, D)` are finite and not zero: `(N,)` bool.
+
+    >>> sound_rows(np.array([[1.0, 2.0], [np.nan, 1.0], [0.0, 0.0]], dtype=np.float32)).tolist()
+    [True, False, False]
+    """
+    squares = squared_lengths(vectors)
+    return np.isfinite(squares) & (squares > 0)
+
+
+def unit_rows(vectors: np.ndarray) -> np.ndarray:
+    """Sound rows `(N, D)` scaled to length 1, float32.
+
+    >>> unit_rows(np.array([[3e30, 4e30]], dtype=np.float32)).tolist()
+    [[0.6000000238418579, 0.800000011920929]]
+    """
+    return (vectors / np.sqrt(squared_lengths(vectors))[:, None]).astype(np.float32)
+
+
+def batch_of(positions: Sequence[int] | np.ndarray, vectors: np.ndarray, failures: Mapping[int, str]) -> EmbeddedBatch:
+    """A batch of what a model gave, its unsound rows turned into failures.
+
+    Args:
+        positions: of the texts, one a row.
+        vectors: `(n, dim)` float32.
+        failures: found already, by position.
+    """
+    indices = np.asarray(positions, dtype=np.int64)
+    good = sound_rows(vectors)
+    if good.all():
+        return EmbeddedBatch(indices, vectors, failures)
+    return EmbeddedBatch(indices[good], vectors[good], {**failures, **dict.fromkeys(indices[~good].tolist(), UNSOUND)})

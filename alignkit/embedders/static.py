@@ -1,0 +1,127 @@
+"""The cheapest student: average a table's vectors of the text's tokens. No transformer, no torch."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import importlib.util
+import itertools
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from alignkit.embedders.base import EmbeddedBatch, Role
+from alignkit.embedders.digests import file_digest
+from alignkit.embedders.rows import batch_of, unit_rows
+from alignkit.embedders.texts import admit
+from alignkit.errors import ConfigError, MissingExtraError
+
+if TYPE_CHECKING:
+    from tokenizers import Tokenizer
+
+MODEL = "l2_supercat_256"
+NO_TOKENS = "no token is left of the text"
+
+
+class StaticEmbedder:
+    """The 256-d token table that the package wordllama carries (MIT); its files are read, none of its code is run.
+
+    Args:
+        batch_size: texts at once; larger is hardly faster.
+        query_prompt: put before each query.
+        document_prompt: put before each document.
+        normalize: scale vectors to length 1; else they are the plain averages.
+    """
+
+    def __init__(
+        self, batch_size: int = 2048, query_prompt: str = "", document_prompt: str = "", normalize: bool = False
+    ) -> None:
+        if batch_size < 1:
+            raise ConfigError(f"batch_size={batch_size}: expected at least 1")
+        self._prompts: dict[Role, str] = {"query": query_prompt, "document": document_prompt}
+        self._batch_size = batch_size
+        self._normalize = normalize
+        self._folder = _package_folder("wordllama")
+        self._loaded: tuple[Tokenizer, np.ndarray] | None = None
+
+    @property
+    def dim(self) -> int:
+        """Width of the table."""
+        return int(self._load()[1].shape[1])
+
+    def settings(self, role: Role = "document") -> dict[str, Any]:
+        """The identity; all of it is known here."""
+        return {
+            "backend": "static",
+            "model": MODEL,
+            "digest": file_digest(self._table_file),
+            "prompt": self._prompts[role],
+            "normalize": self._normalize,
+        }
+
+    def identity(self, role: Role = "document") -> dict[str, Any]:
+        """What decides a vector."""
+        return self.settings(role)
+
+    def provenance(self) -> dict[str, Any]:
+        """Versions of the packages that the table and the tokens come from."""
+        return {name: importlib.metadata.version(name) for name in ("wordllama", "tokenizers")}
+
+    def embed(self, texts: Sequence[str], role: Role = "document") -> Iterator[EmbeddedBatch]:
+        """Batches in the order of the texts; see `Embedder`."""
+        prompt = self._prompts[role]
+        for start in range(0, len(texts), self._batch_size):
+            positions, failures = admit(texts[start : start + self._batch_size])
+            failures = {start + position: reason for position, reason in failures.items()}
+            yield self._embed_batch([prompt + texts[start + place] for place in positions], positions, start, failures)
+
+    def close(self) -> None:
+        """Let the table go; harmless twice."""
+        self._loaded = None
+
+    @property
+    def _table_file(self) -> Path:
+        return self._folder / "weights" / f"{MODEL}.safetensors"
+
+    def _embed_batch(
+        self, texts: list[str], positions: list[int], start: int, failures: dict[int, str]
+    ) -> EmbeddedBatch:
+        from scipy.sparse import csr_array
+
+        tokenizer, table = self._load()
+        tokens = [encoding.ids for encoding in tokenizer.encode_batch_fast(texts, add_special_tokens=False)]
+        counts = np.fromiter(map(len, tokens), dtype=np.int64, count=len(tokens))
+        indices = start + np.array(positions, dtype=np.int64)
+        failures |= dict.fromkeys(indices[counts == 0].tolist(), NO_TOKENS)
+        ends = np.cumsum(counts)
+        columns = np.fromiter(itertools.chain.from_iterable(tokens), dtype=np.int32, count=int(counts.sum()))
+        # row i of this matrix averages text i's tokens: the sum is the same alone and in any batch
+        weights = np.repeat((1 / np.maximum(counts, 1)).astype(np.float32), counts)
+        average = csr_array((weights, columns, np.append(0, ends)), shape=(len(tokens), len(table)))
+        kept = counts > 0
+        vectors = np.asarray(average @ table, dtype=np.float32)[kept]
+        batch = batch_of(indices[kept], vectors, failures)
+        return EmbeddedBatch(batch.indices, unit_rows(batch.vectors), batch.failures) if self._normalize else batch
+
+    def _load(self) -> tuple[Tokenizer, np.ndarray]:
+        if self._loaded is None:
+            try:
+                from safetensors.numpy import load_file
+                from tokenizers import Tokenizer
+            except ImportError as error:
+                raise MissingExtraError(str(error.name), "local") from None
+            tokenizer = Tokenizer.from_file(str(self._folder / "tokenizers" / "l2_supercat_tokenizer_config.json"))
+            tokenizer.no_truncation()
+            tokenizer.no_padding()
+            (table,) = load_file(self._table_file).values()
+            self._loaded = tokenizer, table.astype(np.float32)
+        return self._loaded
+
+
+def _package_folder(package: str) -> Path:
+    """Where an installed package lies; it is not imported."""
+    found = importlib.util.find_spec(package)
+    if found is None or not found.submodule_search_locations:
+        raise MissingExtraError(package, "local")
+    return Path(found.submodule_search_locations[0])

@@ -1,0 +1,50 @@
+"""Which texts can have a vector at all; the others are failures before any model sees them."""
+
+from __future__ import annotations
+
+import unicodedata
+from collections.abc import Sequence
+
+
+def fault_of(text: object) -> str | None:
+    """Why a text cannot be embedded, in words; None for one that can.
+
+    A model gives *some* vector for a blank text, and servers replace half a surrogate pair in silence: both would be
+    wrong vectors rather than missing ones.
+
+    >>> fault_of("reset my password") is None
+    True
+    >>> fault_of(" \\u200b")
+    'the text is empty or blank'
+    >>> fault_of("broken \\ud83d emoji")
+    'the text holds half a surrogate pair (U+D83D at character 7), which is no valid Unicode'
+    """
+    if not isinstance(text, str):
+        return f"expected a text, got {type(text).__name__}"
+    if not text.isascii():
+        try:
+            text.encode("utf-8")
+        except UnicodeEncodeError as error:
+            where = f"U+{ord(text[error.start]):04X} at character {error.start}"
+            return f"the text holds half a surrogate pair ({where}), which is no valid Unicode"
+    if not text[:1].isalnum() and not any(map(_is_visible, text)):
+        return "the text is empty or blank"
+    return None
+
+
+def _is_visible(character: str) -> bool:
+    # unassigned code points count as visible: an emoji may be newer than this Python; BERT's tokeniser drops U+FFFD
+    category = unicodedata.category(character)
+    return category[0] != "Z" and category not in ("Cc", "Cf") and character != "\ufffd"
+
+
+def admit(texts: Sequence[str]) -> tuple[list[int], dict[int, str]]:
+    """Positions of the texts that can be embedded, in order, and the reason for each of the others.
+
+    >>> admit(["a", "", "b"])
+    ([0, 2], {1: 'the text is empty or blank'})
+    """
+    failures = {position: fault for position, text in enumerate(texts) if (fault := fault_of(text)) is not None}
+    if not failures:
+        return list(range(len(texts))), failures
+    return [position for position in range(len(texts)) if position not in failures], failures
