@@ -19,6 +19,7 @@ _PUBLIC = {
     "save_head": "alignkit.artifact",
     "save_artifact": "alignkit.artifact",
     "Artifact": "alignkit.artifact",
+    "AlignedEmbedder": "alignkit.aligned",
     "AlignkitError": "alignkit.errors",
 }
 __all__ = [*_PUBLIC, "__version__"]

@@ -5,9 +5,11 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import zipfile
+import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 import torch
@@ -22,6 +24,8 @@ from alignkit.heads.base import Head, head_class
 FORMAT_VERSION = 1
 QUERY_HEAD = "query_head"
 JSON_NAME, WEIGHTS_NAME = "head.json", "head.safetensors"
+BUNDLE_SUFFIX = ".zip"
+LONGEST_DESCRIPTION_BYTES = 16 * 1024 * 1024
 
 
 @dataclass(frozen=True)
@@ -48,6 +52,20 @@ class Artifact:
         """The head that queries go through."""
         return self.parts[QUERY_HEAD]
 
+    def weights(self) -> bytes:
+        """All numbers of all parts, as `head.safetensors` holds them."""
+        return save_tensors(
+            {
+                f"{name}.{key}": tensor.detach().cpu().contiguous()
+                for name, part in self.parts.items()
+                for key, tensor in part.state_dict().items()
+            }
+        )
+
+    def digest(self) -> str:
+        """SHA-256 of the weights, as hexadecimal; `weights_sha256` of `head.json`."""
+        return hashlib.sha256(self.weights()).hexdigest()
+
 
 def save_artifact(artifact: Artifact, folder: str | Path) -> Path:
     """Write the two files; each appears whole or not at all, `head.json` last.
@@ -57,12 +75,7 @@ def save_artifact(artifact: Artifact, folder: str | Path) -> Path:
     """
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
-    tensors = {
-        f"{name}.{key}": tensor.detach().cpu().contiguous()
-        for name, part in artifact.parts.items()
-        for key, tensor in part.state_dict().items()
-    }
-    weights = save_tensors(tensors)
+    weights = artifact.weights()
     head = artifact.head
     description = {
         "format_version": FORMAT_VERSION,
@@ -83,13 +96,20 @@ def save_artifact(artifact: Artifact, folder: str | Path) -> Path:
 
 
 def load_artifact(path: str | Path) -> Artifact:
-    """Read an artifact: a folder of the two files, or a run folder that has one in `head/`.
+    """Read an artifact: a folder of the two files, a run folder that has one in `head/`, or a bundle (`.zip`).
 
     Raises:
         ArtifactError: if a file is missing or damaged, was changed since it was saved, or needs a newer alignkit.
     """
+    path = Path(path).expanduser()
+    if path.suffix.lower() == BUNDLE_SUFFIX and path.is_file():
+        return _load_bundle(path)
     folder = find_head(path)
-    description = _read_description(folder / JSON_NAME)
+    try:
+        text = (folder / JSON_NAME).read_bytes()
+    except OSError as error:
+        raise ArtifactError(f"{folder / JSON_NAME}: {error.strerror}; copy the whole folder of the head") from None
+    description = _parse_description(text, folder / JSON_NAME)
     try:
         weights = (folder / WEIGHTS_NAME).read_bytes()
     except OSError as error:
@@ -157,11 +177,47 @@ def load_head(path: str | Path) -> Head:
     return load_artifact(path).head
 
 
-def _read_description(path: Path) -> dict[str, Any]:
+def _load_bundle(path: Path) -> Artifact:
+    """Nothing is unpacked to disk, and no entry is read but the two that a head consists of."""
     try:
-        description = json.loads(path.read_text(encoding="utf-8"))
+        with zipfile.ZipFile(path) as bundle:
+            entries = bundle.infolist()
+            if escaping := [entry.filename for entry in entries if _escapes(entry.filename)]:
+                raise ArtifactError(f"{path}: holds the path {escaping[0]!r}, which leads out of it; refused")
+            description, weights = (_only(entries, f"head/{name}") for name in (JSON_NAME, WEIGHTS_NAME))
+            # stored as they are, weights cannot be larger than the file that was handed over
+            if weights.compress_type != zipfile.ZIP_STORED or weights.file_size > path.stat().st_size:
+                raise ArtifactError(f"{path}: {WEIGHTS_NAME} is compressed; make the bundle with format=bundle")
+            if description.file_size > LONGEST_DESCRIPTION_BYTES:
+                raise ArtifactError(
+                    f"{path}: {JSON_NAME} has {description.file_size} bytes, expected at most "
+                    f"{LONGEST_DESCRIPTION_BYTES}; refused"
+                )
+            parsed = _parse_description(bundle.read(description), path / JSON_NAME)
+            return build_artifact(parsed, bundle.read(weights), str(path))
+    except (OSError, ValueError, RuntimeError, NotImplementedError, zipfile.BadZipFile, zlib.error) as error:
+        message = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise ArtifactError(
+            f"{path}: no readable bundle ({message}); expected what python -m alignkit.export format=bundle writes"
+        ) from None
+
+
+def _only(entries: list[zipfile.ZipInfo], name: str) -> zipfile.ZipInfo:
+    found = [entry for entry in entries if entry.filename == name]
+    if len(found) != 1:
+        raise ValueError(f"holds {len(found)} entries {name}, not one")
+    return found[0]
+
+
+def _escapes(name: str) -> bool:
+    return ".." in PurePosixPath(name.replace("\\", "/")).parts or name.startswith(("/", "\\")) or ":" in name
+
+
+def _parse_description(text: bytes, path: Path) -> dict[str, Any]:
+    try:
+        description = json.loads(text)
         version = description["format_version"]
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise ArtifactError(f"{path}: not readable as a head's description ({type(error).__name__})") from None
     if version != FORMAT_VERSION:
         raise ArtifactError(

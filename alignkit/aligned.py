@@ -1,0 +1,185 @@
+"""A student and its head as one embedder: texts in, vectors in the teacher's space out."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from alignkit.artifact import QUERY_HEAD, Artifact, load_artifact
+from alignkit.embedders.base import EmbeddedBatch, Embedder, Role
+from alignkit.errors import ArtifactError, EmbedderError
+from alignkit.vectors import l2_normalize
+
+logger = logging.getLogger(__name__)
+
+CONFIDENCE, DOCUMENT_HEAD = "confidence", "document_head"
+ROLES: tuple[Role, ...] = ("query", "document")
+
+
+class AlignedEmbedder:
+    """Embeds with the cheap student, answers in the teacher's space.
+
+    Args:
+        artifact: the trained head.
+        student: the embedder whose vectors the head was trained on.
+        allow_student_mismatch: go on, with a warning, where the student is another one or cannot be compared.
+
+    Raises:
+        ArtifactError: if the student is not the one that the head was trained with.
+    """
+
+    def __init__(self, artifact: Artifact, student: Embedder, allow_student_mismatch: bool = False) -> None:
+        self.artifact = artifact
+        self.student = student
+        # a head knows the vectors of one prompt only: whichever role gave them, that role is used for all texts
+        self._student_role = _check_student(artifact, student, allow_student_mismatch)
+
+    @classmethod
+    def load(cls, head: str | Path, student: Embedder, allow_student_mismatch: bool = False) -> AlignedEmbedder:
+        """From a head on disk: a run folder, its `head/`, or a bundle.
+
+        Raises:
+            ArtifactError: if the head is damaged, or the student is not the one that it was trained with.
+        """
+        return cls(load_artifact(head), student, allow_student_mismatch)
+
+    @property
+    def dim(self) -> int:
+        """Width of the teacher's vectors."""
+        return self.artifact.head.teacher_dim
+
+    def embed(self, texts: Sequence[str], role: Role = "query") -> np.ndarray:
+        """Vectors in the teacher's space, `(len(texts), dim)` float32, L2-normalised, in order.
+
+        Raises:
+            EmbedderError: if any text has no vector; the message counts them and gives the first reason.
+        """
+        vectors = np.empty((len(texts), self.dim), dtype=np.float32)
+        failures: dict[int, str] = {}
+        for batch in self.stream(texts, role):
+            vectors[batch.indices] = batch.vectors
+            failures.update(batch.failures)
+        if failures:
+            first = min(failures)
+            raise EmbedderError(
+                f"{len(failures)} of {len(texts)} texts have no vector; the first is text {first}: {failures[first]}"
+            )
+        return vectors
+
+    def stream(self, texts: Sequence[str], role: Role = "query") -> Iterator[EmbeddedBatch]:
+        """The same in batches as they finish, texts without a vector by position with the reason."""
+        for batch in self.embed_student(texts):
+            yield EmbeddedBatch(batch.indices, self.align(batch.vectors, role), batch.failures)
+
+    def embed_student(self, texts: Sequence[str]) -> Iterator[EmbeddedBatch]:
+        """The student's own vectors, as the head takes them.
+
+        Raises:
+            EmbedderError: if the student gives vectors of another width than the head takes.
+        """
+        for batch in self.student.embed(texts, self._student_role):
+            _check_width(batch.vectors, self.artifact.head.student_dim)
+            yield batch
+
+    def align(self, student: np.ndarray, role: Role = "query") -> np.ndarray:
+        """Student vectors `(N, student_dim)` → teacher space `(N, dim)` float32, L2-normalised."""
+        with torch.inference_mode():
+            aligned = self._head_of(role)(torch.from_numpy(np.ascontiguousarray(student, dtype=np.float32)))
+            return l2_normalize(aligned).numpy()
+
+    @property
+    def estimates_confidence(self) -> bool:
+        """Whether the head tells how sure it is."""
+        return CONFIDENCE in self.artifact.parts
+
+    def confidence(self, student: np.ndarray) -> np.ndarray | None:
+        """How sure the head is of each row of `(N, student_dim)`: `(N,)` in [0, 1]; None where it has no estimate."""
+        part = self.artifact.parts.get(CONFIDENCE)
+        if part is None:
+            return None
+        with torch.inference_mode():
+            return part(torch.from_numpy(np.ascontiguousarray(student, dtype=np.float32))).reshape(-1).numpy()
+
+    def identity(self, role: Role = "query") -> dict[str, Any]:
+        """What decides a vector: the student and the weights of the head."""
+        return {
+            "backend": "aligned",
+            "student": self.student.identity(self._student_role),
+            "head": QUERY_HEAD if self._head_of(role) is self.artifact.head else DOCUMENT_HEAD,
+            "teacher": self.artifact.teacher_identity,
+            "digest": self.artifact.digest(),
+            "normalize": True,
+        }
+
+    def provenance(self) -> dict[str, Any]:
+        """What is worth recording beside the identity."""
+        return {"student": self.student.provenance(), "metrics": self.artifact.metrics}
+
+    def close(self) -> None:
+        """Free the student; harmless twice."""
+        self.student.close()
+
+    def _head_of(self, role: Role) -> torch.nn.Module:
+        if role == "document":
+            return self.artifact.parts.get(DOCUMENT_HEAD, self.artifact.head)
+        return self.artifact.head
+
+
+def _check_student(artifact: Artifact, student: Embedder, allow_mismatch: bool) -> Role:
+    expected_dim = artifact.head.student_dim
+    if student.dim != expected_dim:
+        raise ArtifactError(
+            f"the student gives {student.dim}-d vectors, this head expects {expected_dim}-d; "
+            "use the student that it was trained with, or train another head"
+        )
+    recorded = artifact.student_identity
+    if recorded is None:
+        logger.warning(
+            "the head was trained on bare vectors, so nothing tells whether this student made them; "
+            "going on with the student that was given"
+        )
+        return "query"
+    identities = {role: student.identity(role) for role in ROLES}
+    for role, identity in identities.items():
+        if identity == recorded:
+            return role
+    role, identity = min(identities.items(), key=lambda item: len(differences(recorded, item[1])))
+    message = f"the head was trained with another student ({'; '.join(differences(recorded, identity))})"
+    if not allow_mismatch:
+        raise ArtifactError(
+            f"{message}; use that student, train a head for this one, or go on all the same with "
+            "allow_student_mismatch=true"
+        )
+    logger.warning("%s; going on, as allow_student_mismatch=true says", message)
+    return role
+
+
+def differences(expected: Mapping[str, Any], got: Mapping[str, Any]) -> list[str]:
+    """What differs between two identities, in words.
+
+    >>> differences({"model": "a", "prompt": ""}, {"model": "b", "prompt": ""})
+    ["model: expected 'a', got 'b'"]
+    """
+    return [
+        f"{key}: expected {_short(expected.get(key))}, got {_short(got.get(key))}"
+        for key in dict.fromkeys([*expected, *got])
+        if expected.get(key) != got.get(key)
+    ]
+
+
+def _short(value: Any, longest: int = 60) -> str:
+    text = repr(value)
+    return text if len(text) <= longest else f"{text[: longest - 3]}..."
+
+
+def _check_width(vectors: np.ndarray, expected: int) -> None:
+    if vectors.ndim != 2 or vectors.shape[1] != expected:
+        raise EmbedderError(
+            f"the student gave vectors of width {vectors.shape[-1]}, the head expects {expected}; "
+            "was the model behind the student changed?"
+        )

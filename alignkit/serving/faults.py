@@ -1,0 +1,45 @@
+"""Why a request is not answered with vectors: a status, a sentence, and what a client needs beside it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+
+class RequestFault(Exception):
+    """Answered in the envelope of the API that was asked.
+
+    Args:
+        status: HTTP status.
+        message: one line for the caller; never holds the request's texts.
+        param: which field of the request is wrong.
+        code: a word that programs can test.
+        headers: to send along.
+    """
+
+    def __init__(
+        self,
+        status: int,
+        message: str,
+        *,
+        param: str | None = None,
+        code: str | None = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> None:
+        super().__init__(message)
+        self.status = status
+        self.message = message
+        self.param = param
+        self.code = code
+        self.headers = dict(headers or {})
+
+
+class QueueFullFault(RequestFault):
+    """More texts wait than may; the client should come back in `retry_after_s` seconds."""
+
+    def __init__(self, retry_after_s: int) -> None:
+        super().__init__(
+            503,
+            f"the server has more texts waiting than it takes; try again in {retry_after_s} s",
+            code="overloaded",
+            headers={"retry-after": str(retry_after_s)},
+        )

@@ -1,0 +1,180 @@
+"""From bytes to checked texts: limits, JSON, types; whatever is wrong is a `RequestFault`."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import orjson
+from starlette.requests import ClientDisconnect, Request
+
+from alignkit.embedders.texts import fault_of
+from alignkit.serving.faults import RequestFault
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What one request may ask for.
+
+    Attributes:
+        max_body_bytes: of the request's body; more is 413.
+        max_texts: texts a request; more is 422.
+        max_characters: of all its texts together; more is 422.
+        body_timeout_s: for the whole body to arrive; later is 408.
+        answer_timeout_s: for the models to answer; later is 504.
+    """
+
+    max_body_bytes: int = 8 * 1024 * 1024
+    max_texts: int = 2048
+    max_characters: int = 2_000_000
+    body_timeout_s: float = 20.0
+    answer_timeout_s: float = 120.0
+
+
+async def read_object(request: Request, limits: Limits) -> dict[str, Any]:
+    """The body as a JSON object.
+
+    Raises:
+        RequestFault: if it is too large, too slow, compressed, or no JSON object.
+    """
+    encoding = request.headers.get("content-encoding", "identity").strip().lower()
+    if encoding not in ("", "identity"):
+        raise RequestFault(415, "compressed bodies are refused; send the JSON as it is", code="unsupported_encoding")
+    body = await _read_body(request, limits)
+    try:
+        parsed = orjson.loads(body)
+    except orjson.JSONDecodeError as error:
+        # only where and what: the error's own text could quote the body
+        raise RequestFault(
+            400, f"the body is no valid JSON (line {error.lineno}, column {error.colno})", code="invalid_json"
+        ) from None
+    if not isinstance(parsed, dict):
+        raise RequestFault(400, f"the body must be a JSON object, got {json_type(parsed)}", code="invalid_json")
+    return parsed
+
+
+async def _read_body(request: Request, limits: Limits) -> bytes:
+    declared = request.headers.get("content-length", "")
+    if declared.isascii() and declared.isdecimal() and len(declared) < 20 and int(declared) > limits.max_body_bytes:
+        raise _too_large(limits)
+    chunks: list[bytes] = []
+    size = 0
+    try:
+        async with asyncio.timeout(limits.body_timeout_s):
+            async for chunk in request.stream():
+                size += len(chunk)
+                if size > limits.max_body_bytes:
+                    raise _too_large(limits)
+                chunks.append(chunk)
+    except TimeoutError:
+        raise RequestFault(
+            408, f"the body did not arrive within {limits.body_timeout_s:g} s", code="timeout", headers=_CLOSE
+        ) from None
+    except ClientDisconnect:
+        raise RequestFault(400, "the client went away", code="client_gone") from None
+    return b"".join(chunks)
+
+
+# what is left of such a body is not read: the connection cannot be used again
+_CLOSE = {"connection": "close"}
+
+
+def _too_large(limits: Limits) -> RequestFault:
+    return RequestFault(
+        413,
+        f"the body is larger than {limits.max_body_bytes} bytes; send fewer texts a request",
+        code="body_too_large",
+        headers=_CLOSE,
+    )
+
+
+def texts_of(value: Any, param: str, limits: Limits) -> list[str]:
+    """A text or a list of texts, checked.
+
+    Raises:
+        RequestFault: naming the field and the first wrong text by its position.
+    """
+    texts = [value] if isinstance(value, str) else value
+    if not isinstance(texts, list):
+        raise RequestFault(400, f"{param} must be a text or a list of texts, got {json_type(value)}", param=param)
+    if len(texts) > limits.max_texts:
+        raise RequestFault(
+            422,
+            f"{param} has {len(texts)} texts, at most {limits.max_texts} are taken a request",
+            param=param,
+            code="too_many_texts",
+        )
+    for position, text in enumerate(texts):
+        if not isinstance(text, str):
+            raise _not_a_text(text, f"{param}[{position}]", param)
+    characters = sum(map(len, texts))
+    if characters > limits.max_characters:
+        raise RequestFault(
+            422,
+            f"{param} has {characters} characters, at most {limits.max_characters} are taken a request",
+            param=param,
+            code="too_long",
+        )
+    for position, text in enumerate(texts):
+        if (fault := fault_of(text)) is not None:
+            raise RequestFault(400, f"{param}[{position}]: {fault}", param=param, code="invalid_text")
+    return texts
+
+
+def _not_a_text(value: Any, place: str, param: str) -> RequestFault:
+    if isinstance(value, int | list) and not isinstance(value, bool):
+        return RequestFault(
+            400,
+            f"{place} holds token ids; this server takes texts only, as its tokens are not OpenAI's "
+            "(LangChain: check_embedding_ctx_length=False)",
+            param=param,
+            code="tokens_not_supported",
+        )
+    return RequestFault(400, f"{place} must be a text, got {json_type(value)}", param=param)
+
+
+def dimensions_of(value: Any, dim: int) -> int | None:
+    """The requested width, checked; None for the whole.
+
+    Raises:
+        RequestFault: if it is no whole number from 1 to `dim`.
+    """
+    if value is None:
+        return None
+    if not isinstance(value, int) or isinstance(value, bool) or not 1 <= value <= dim:
+        got = value if isinstance(value, int) and abs(value) < 10**9 else json_type(value)
+        raise RequestFault(400, f"dimensions must be a whole number from 1 to {dim}, got {got}", param="dimensions")
+    return value
+
+
+def model_of(value: Any, names: Sequence[str]) -> str:
+    """The requested model's name, checked.
+
+    Raises:
+        RequestFault: if it is no text, or another model's.
+    """
+    if not isinstance(value, str) or not value:
+        raise RequestFault(400, f"model must be a name, got {json_type(value)}", param="model")
+    if value not in names:
+        shown = value if len(value) <= 64 and value.isprintable() else "that name"
+        raise RequestFault(
+            404, f"model '{shown}' not found; this server has '{names[0]}'", param="model", code="model_not_found"
+        )
+    return value
+
+
+def json_type(value: Any) -> str:
+    """What JSON calls a value.
+
+    >>> [json_type(value) for value in (None, True, 1.5, "a", [], {})]
+    ['null', 'a boolean', 'a number', 'a text', 'a list', 'an object']
+    """
+    if value is None:
+        return "null"
+    if isinstance(value, bool):
+        return "a boolean"
+    if isinstance(value, int | float):
+        return "a number"
+    return {str: "a text", list: "a list", dict: "an object"}[type(value)]

@@ -1,0 +1,62 @@
+"""What the server counts, for Prometheus; never a text."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from alignkit.errors import MissingExtraError
+
+LATENCY_BUCKETS_S = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 30, 60)
+BATCH_BUCKETS = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024, 2048)
+
+
+class ServerMetrics:
+    """Counters of one server, in a registry of their own.
+
+    Args:
+        queued_texts: asked for at each scrape.
+    """
+
+    def __init__(self, queued_texts: Callable[[], int]) -> None:
+        try:
+            from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+        except ImportError:
+            raise MissingExtraError("prometheus-client", "serve") from None
+        self._registry = CollectorRegistry()
+        self._requests = Counter("alignkit_requests", "Requests answered", ["route", "status"], registry=self._registry)
+        self._latency = Histogram(
+            "alignkit_request_seconds",
+            "From a request's headers to its answer",
+            ["route"],
+            buckets=LATENCY_BUCKETS_S,
+            registry=self._registry,
+        )
+        self._texts = Counter("alignkit_texts", "Texts embedded for answered requests", registry=self._registry)
+        self._by_teacher = Counter(
+            "alignkit_teacher_texts", "Of these, texts that the teacher embedded", registry=self._registry
+        )
+        self._batches = Histogram(
+            "alignkit_batch_texts", "Texts a batch", buckets=BATCH_BUCKETS, registry=self._registry
+        )
+        Gauge("alignkit_queued_texts", "Texts that wait", registry=self._registry).set_function(queued_texts)
+
+    def request(self, route: str, status: int, seconds: float) -> None:
+        """Count an answered request."""
+        self._requests.labels(route, str(status)).inc()
+        self._latency.labels(route).observe(seconds)
+
+    def texts(self, count: int, by_teacher: int) -> None:
+        """Count embedded texts."""
+        self._texts.inc(count)
+        if by_teacher:
+            self._by_teacher.inc(by_teacher)
+
+    def batch(self, texts: int) -> None:
+        """Count a batch."""
+        self._batches.observe(texts)
+
+    def exposition(self) -> tuple[bytes, str]:
+        """All figures in Prometheus' text format, and its media type."""
+        from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+
+        return generate_latest(self._registry), CONTENT_TYPE_LATEST

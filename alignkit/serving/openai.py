@@ -1,0 +1,77 @@
+"""OpenAI's API for embeddings (https://platform.openai.com/docs/api-reference/embeddings)."""
+
+from __future__ import annotations
+
+import base64
+import time
+from typing import Any
+
+import numpy as np
+from starlette.requests import Request
+from starlette.responses import Response
+
+from alignkit.serving.faults import RequestFault
+from alignkit.serving.intake import dimensions_of, model_of, read_object, texts_of
+from alignkit.serving.service import Service, estimated_tokens, json_answer, json_response
+from alignkit.serving.shortening import shorten
+
+FORMATS = ("float", "base64")
+_STARTED = int(time.time())
+
+
+async def embeddings(service: Service, request: Request) -> Response:
+    """`POST /v1/embeddings`."""
+    asked = await read_object(request, service.limits)
+    model = model_of(asked.get("model", service.model), [service.model])
+    if "input" not in asked:
+        raise RequestFault(400, "input is missing; expected a text or a list of texts", param="input")
+    texts = texts_of(asked["input"], "input", service.limits)
+    if not texts:
+        raise RequestFault(400, "input is an empty list; expected at least one text", param="input")
+    encoding = asked.get("encoding_format") or "float"
+    if encoding not in FORMATS:
+        got = encoding if isinstance(encoding, str) and encoding.isalnum() and len(encoding) < 20 else "something else"
+        raise RequestFault(400, f"encoding_format must be float or base64, got {got}", param="encoding_format")
+    dimensions = dimensions_of(asked.get("dimensions"), service.dim)
+    answer = await service.embed(texts)
+    tokens = estimated_tokens(texts)
+
+    def body() -> dict[str, Any]:
+        vectors = shorten(answer.vectors, dimensions)
+        return {
+            "object": "list",
+            "data": [
+                {"object": "embedding", "index": index, "embedding": _as_base64(row) if encoding == "base64" else row}
+                for index, row in enumerate(vectors)
+            ],
+            "model": model,
+            "usage": {"prompt_tokens": tokens, "total_tokens": tokens},
+        }
+
+    return await json_answer(body, answer)
+
+
+async def models(service: Service, request: Request) -> Response:
+    """`GET /v1/models`."""
+    return json_response({"object": "list", "data": [_model_card(service)]})
+
+
+async def model(service: Service, request: Request) -> Response:
+    """`GET /v1/models/{name}`."""
+    model_of(request.path_params["name"], [service.model])
+    return json_response(_model_card(service))
+
+
+def envelope(fault: RequestFault) -> Response:
+    """OpenAI's form of an error."""
+    kind = "invalid_request_error" if fault.status < 500 else "server_error"
+    error = {"message": fault.message, "type": kind, "param": fault.param, "code": fault.code}
+    return json_response({"error": error}, fault.status, fault.headers)
+
+
+def _model_card(service: Service) -> dict[str, Any]:
+    return {"id": service.model, "object": "model", "created": _STARTED, "owned_by": "alignkit"}
+
+
+def _as_base64(row: np.ndarray) -> str:
+    return base64.b64encode(np.asarray(row, dtype="<f4").tobytes()).decode("ascii")

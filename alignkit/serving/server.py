@@ -1,0 +1,105 @@
+"""The process around the application: where it listens, who may reach it, how it ends."""
+
+from __future__ import annotations
+
+import asyncio
+import importlib.util
+import ipaddress
+import logging
+import os
+import socket
+
+from alignkit.errors import ConfigError, MissingExtraError
+from alignkit.serving.service import Service
+
+logger = logging.getLogger(__name__)
+
+# after the signal, busy clients learn with their next answer that the connection ends; then it is closed
+DRAIN_S = 0.5
+
+
+def token_from_environment(variable: str | None) -> str | None:
+    """The bearer token that an environment variable holds; None where no variable is named.
+
+    Raises:
+        ConfigError: if the variable is not set or empty.
+    """
+    if variable is None:
+        return None
+    token = os.environ.get(variable, "").strip()
+    if not token:
+        raise ConfigError(f"the environment variable {variable} is empty; set it to the token that clients must send")
+    return token
+
+
+def check_exposure(host: str, token: str | None, insecure: bool) -> None:
+    """Refuse to open a server without a token to other machines.
+
+    Raises:
+        ConfigError: if `host` is no loopback address, there is no token, and `insecure` is false.
+    """
+    if token is None and not insecure and not _is_loopback(host):
+        raise ConfigError(
+            f"host={host} can be reached from other machines and no token is set; name an environment variable with "
+            "token_env=…, listen on 127.0.0.1, or accept it with insecure=true"
+        )
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+def run(service: Service, host: str = "127.0.0.1", port: int = 8088, grace_s: float = 30.0) -> None:
+    """Serve until SIGINT or SIGTERM, then finish what was taken.
+
+    Args:
+        service: what is served.
+        host: address to listen on.
+        port: 0 takes a free one.
+        grace_s: longest wait for requests that run when the signal comes.
+
+    Raises:
+        ConfigError: if the port is taken or the address is not this machine's.
+    """
+    try:
+        import uvicorn
+    except ImportError:
+        raise MissingExtraError("uvicorn", "serve") from None
+    from alignkit.serving.app import create_app
+
+    class GracefulServer(uvicorn.Server):
+        async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+            # uvicorn would close kept-alive connections at once, and a request just sent there would be lost
+            for listener in self.servers:
+                listener.close()
+            service.draining = True
+            await asyncio.sleep(DRAIN_S)
+            await super().shutdown(sockets)
+
+    listener = _listen(host, port)
+    shown = f"[{host}]" if ":" in host else host
+    logger.info("serving '%s' (%d-d) at http://%s:%d", service.model, service.dim, shown, listener.getsockname()[1])
+    config = uvicorn.Config(
+        create_app(service),
+        log_config=None,
+        log_level="warning",
+        access_log=False,
+        proxy_headers=False,
+        server_header=False,
+        ws="none",
+        timeout_keep_alive=30,
+        timeout_graceful_shutdown=max(1, round(grace_s)),
+        http="httptools" if importlib.util.find_spec("httptools") else "h11",
+    )
+    GracefulServer(config).run(sockets=[listener])
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    try:
+        return socket.create_server((host, port), family=family, backlog=2048)
+    except (OSError, OverflowError) as error:
+        raise ConfigError(f"cannot listen on {host}:{port} ({error}); choose another host= or port=") from None
