@@ -1,0 +1,193 @@
+"""Embedding what is missing: each text once, whatever is stored checked first, nothing committed sent again."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from filelock import Timeout
+
+from alignkit.cache import quarantine
+from alignkit.cache.canaries import compare_canaries
+from alignkit.cache.checked import checked_batches
+from alignkit.cache.keys import identity_digest, text_keys
+from alignkit.cache.writing import IdentityWriter
+from alignkit.embedders.base import EmbeddedBatch, Embedder, Role
+from alignkit.errors import EmbedderError
+
+if TYPE_CHECKING:
+    from alignkit.cache.vector_cache import VectorCache
+
+log = logging.getLogger(__name__)
+
+POLL_S = 2.0
+
+
+@dataclass
+class FillReport:
+    """What a fill did.
+
+    Attributes:
+        new: distinct texts that were embedded and stored.
+        cached: distinct texts that had a vector before.
+        quarantined: text -> why the model gave no vector; tried again by the next fill.
+        seconds: wall clock, all in all.
+        first_batch_s: until the first batch was there (a server loads the model in this time); None without one.
+    """
+
+    new: int = 0
+    cached: int = 0
+    quarantined: dict[str, str] = field(default_factory=dict)
+    seconds: float = 0.0
+    first_batch_s: float | None = None
+
+
+def fill(
+    cache: VectorCache,
+    embedder: Embedder,
+    texts: Sequence[str],
+    role: Role = "document",
+    on_batch: Callable[[int], None] | None = None,
+) -> FillReport:
+    """Embed the texts that have no vector yet; interrupted at any point, it goes on where it was.
+
+    Args:
+        cache: where vectors go.
+        embedder: asked for nothing if all texts have a vector.
+        texts: repetitions count once.
+        role: whose prompt.
+        on_batch: called with the number of distinct texts that are done, first with those that were cached.
+
+    Raises:
+        EmbedderError: if the model cannot be asked, or gives what is no vector of its texts.
+        CacheError: if the disk refuses, or a changed server embeds known texts unlike before.
+    """
+    started = time.perf_counter()
+    told = on_batch or (lambda count: None)
+    unique = list(dict.fromkeys(texts))
+    identity = cache.identity_of(embedder, role)
+    digest = identity_digest(identity)
+    keys = text_keys(digest, unique)
+    missing = cache.store.lacking(digest, keys)
+    report = FillReport(cached=len(unique) - len(missing))
+    told(report.cached)
+    if len(missing):
+        wanted = [unique[position] for position in missing]
+        del unique
+        for batch in embed_missing(cache, embedder, role, identity, wanted, keys[missing]):
+            if report.first_batch_s is None:
+                report.first_batch_s = time.perf_counter() - started
+            report.new += len(batch.indices)
+            report.quarantined |= {wanted[position]: reason for position, reason in batch.failures.items()}
+            told(len(batch.indices) + len(batch.failures))
+        by_another = len(wanted) - report.new - len(report.quarantined)
+        report.cached += by_another
+        told(by_another)
+    report.seconds = time.perf_counter() - started
+    return report
+
+
+def embed_missing(
+    cache: VectorCache,
+    embedder: Embedder,
+    role: Role,
+    identity: Mapping[str, Any],
+    texts: Sequence[str],
+    keys: np.ndarray,
+) -> Iterator[EmbeddedBatch]:
+    """Embed and store distinct texts; yield each batch once it is stored, its vectors in the type they are stored in.
+
+    What another process did meanwhile is left out.
+
+    Args:
+        cache: where vectors go.
+        embedder: asked now, so its server must answer.
+        role: whose prompt.
+        identity: that `keys` were made with.
+        texts: N distinct texts.
+        keys: `(N,)` of dtype `KEY`.
+
+    Raises:
+        EmbedderError, CacheError: see `fill`.
+    """
+    cache.store.require_writable(f"embed the {len(texts)} texts that have no vector yet")
+    digest = identity_digest(identity)
+    if identity_digest(embedder.identity(role)) != digest:
+        raise EmbedderError("the model behind the server changed while the cache was being read; run it again")
+    with _alone(cache, digest, keys) as positions:
+        if not len(positions):
+            return
+        wanted = texts if len(positions) == len(texts) else [texts[position] for position in positions]
+        writer = _writer(cache, embedder, role, identity, digest)
+        known = cache.store.headers(digest)
+        failures: dict[int, str] = {}
+        try:
+            for batch in checked_batches(embedder, wanted, role, known[-1].dim if known else None):
+                here = positions[batch.indices]
+                stored = writer.append(keys[here], batch.vectors, [texts[position] for position in here.tolist()])
+                failed = {int(positions[position]): reason for position, reason in batch.failures.items()}
+                failures |= failed
+                yield EmbeddedBatch(here, stored, failed)
+        finally:
+            try:
+                writer.commit()
+            finally:
+                _note_quarantine(cache, digest, keys, failures)
+
+
+@contextmanager
+def _alone(cache: VectorCache, digest: bytes, keys: np.ndarray) -> Iterator[np.ndarray]:
+    """Positions that still lack a vector once no other process embeds with this identity."""
+    lock = cache.store.lock(digest.hex())
+    try:
+        lock.acquire(timeout=0)
+        positions = cache.store.lacking(digest, keys)
+    except Timeout:
+        log.warning("another process is embedding with this model into %s; waiting for it", cache.folder)
+        positions = cache.store.lacking(digest, keys)
+        while not lock.is_locked and len(positions):
+            with suppress(Timeout):
+                lock.acquire(timeout=POLL_S)
+                cache.store.take_in()  # should the other have been killed, its last rows are on disk
+            positions = cache.store.lacking(digest, keys)
+    try:
+        yield positions
+    finally:
+        lock.release()
+
+
+def _writer(
+    cache: VectorCache, embedder: Embedder, role: Role, identity: Mapping[str, Any], digest: bytes
+) -> IdentityWriter:
+    with cache.lock:
+        writer = cache.writers.get(digest)
+        if writer is None:
+            provenance = embedder.provenance()
+            compare_canaries(cache, embedder, role, identity, provenance)
+            writer = IdentityWriter(cache.store.shard_folder, cache.store.index, identity, provenance, cache.dtype)
+            cache.writers[digest] = writer
+        writer.leave_pruned_shard()
+        return writer
+
+
+def _note_quarantine(cache: VectorCache, digest: bytes, keys: np.ndarray, failures: Mapping[int, str]) -> None:
+    """Bring the list up to date: what was asked for just now either failed again, or is off it."""
+    entries = quarantine.read_quarantine(cache.folder, digest)
+    if not entries and not failures:
+        return
+    failed = set(failures)
+    names = quarantine.hex_keys(keys)
+    left = dict(entries)
+    located = cache.store.locate(keys) >= 0
+    for position, name in enumerate(names):
+        if position in failed:
+            left[name] = failures[position]
+        elif located[position]:
+            left.pop(name, None)
+    if left != entries:
+        quarantine.write_quarantine(cache.folder, digest, left)

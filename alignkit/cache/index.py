@@ -1,0 +1,233 @@
+"""The index: where in which shard a key stands. SQLite, derived from the shards, and rebuilt from them when lost.
+
+A key's first 64 bits and the place are all it holds; the reader compares the whole key with the shard's own record, so
+neither a collision nor a damaged index can ever give a wrong vector.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import sqlite3
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from alignkit.errors import CacheError
+
+log = logging.getLogger(__name__)
+
+FILE_NAME = "index.sqlite"
+# left beside an index that turned out damaged while it was in use: the next who opens it makes it anew
+DAMAGED = "index.damaged"
+VERSION = 1
+# a place is one integer: shard id * 2**32 + row
+ROW_BITS = 32
+BUSY_TIMEOUT_S = 120
+LOOKUP_ROWS = 20_000
+
+_SCHEMA = """
+CREATE TABLE IF NOT EXISTS shards (id INTEGER PRIMARY KEY AUTOINCREMENT, name TEXT UNIQUE NOT NULL,
+                                   header TEXT NOT NULL, rows INTEGER NOT NULL);
+CREATE TABLE IF NOT EXISTS places (prefix INTEGER, place INTEGER, PRIMARY KEY (prefix, place)) WITHOUT ROWID;
+"""
+
+
+class IndexDamaged(CacheError):
+    """SQLite cannot make sense of its file."""
+
+
+class IndexedShard(NamedTuple):
+    """A shard as the index knows it: `rows` is how far it has been taken in."""
+
+    id: int
+    name: str
+    header: str
+    rows: int
+
+
+class Index:
+    """Places of keys. Safe to share between threads; processes share the file.
+
+    Args:
+        folder: of the cache.
+        read_only: work on a copy in memory, for a folder that cannot be written.
+    """
+
+    def __init__(self, folder: Path, read_only: bool = False) -> None:
+        self._path = folder / FILE_NAME
+        if (folder / DAMAGED).is_file() and not read_only:
+            raise IndexDamaged(f"{self._path} was found damaged")
+        self._lock = threading.RLock()
+        self._db = _copy_in_memory(self._path) if read_only else _open(self._path)
+        try:
+            with self._guarded() as db:
+                version = db.execute("PRAGMA user_version").fetchone()[0]
+                if version > VERSION:
+                    raise CacheError(f"the cache in {folder} was written by a newer alignkit; update alignkit")
+                db.executescript(_SCHEMA + f"PRAGMA user_version = {VERSION};")
+        except BaseException:
+            self._db.close()
+            raise
+
+    @contextmanager
+    def _guarded(self) -> Iterator[sqlite3.Connection]:
+        with self._lock:
+            try:
+                yield self._db
+            except sqlite3.OperationalError as error:  # full, locked for too long, gone
+                raise CacheError(
+                    f"cannot use {self._path}: {error}; the vectors are safe in their shards; run the command again"
+                ) from error
+            except sqlite3.DatabaseError as error:
+                if type(error) is not sqlite3.DatabaseError:  # its other children are mistakes of the caller
+                    raise
+                with suppress(OSError):
+                    self._path.with_name(DAMAGED).touch()
+                raise IndexDamaged(
+                    f"{self._path} is damaged ({error}); run the same command again, it is rebuilt"
+                ) from error
+
+    @contextmanager
+    def _transaction(self) -> Iterator[sqlite3.Connection]:
+        with self._guarded() as db:
+            try:
+                db.execute("BEGIN IMMEDIATE")
+                yield db
+                db.execute("COMMIT")
+            except BaseException:
+                db.rollback()
+                raise
+
+    def shards(self) -> list[IndexedShard]:
+        """All shards, in the order in which they were taken in."""
+        with self._guarded():
+            return [IndexedShard(*row) for row in self._db.execute("SELECT id, name, header, rows FROM shards")]
+
+    def register(self, name: str, header: str) -> int:
+        """Id of a shard, new or known."""
+        with self._transaction() as db:
+            db.execute("INSERT OR IGNORE INTO shards (name, header, rows) VALUES (?, ?, 0)", (name, header))
+            db.execute("UPDATE shards SET header = ? WHERE name = ?", (header, name))
+            return int(db.execute("SELECT id FROM shards WHERE name = ?", (name,)).fetchone()[0])
+
+    def add(self, shard_id: int, keys: np.ndarray, rows: np.ndarray, taken_in: int) -> None:
+        """Commit keys at rows of a shard; `taken_in` rows of it are then known. Doing it twice does no harm."""
+        order = np.argsort(keys["high"])  # neighbours in the tree are written together
+        places = (rows[order] + (shard_id << ROW_BITS)).tolist()
+        pairs = zip(places, keys["high"][order].tolist(), strict=True)
+        array = "{" + ",".join(f'"{place}":{prefix}' for place, prefix in pairs) + "}"
+        with self._transaction() as db:
+            # one statement for all rows: it runs without Python's lock, beside the embedder
+            db.execute("INSERT OR IGNORE INTO places SELECT value, CAST(key AS INTEGER) FROM json_each(?)", (array,))
+            db.execute("UPDATE shards SET rows = max(rows, ?) WHERE id = ?", (taken_in, shard_id))
+
+    def find(self, keys: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Candidates for keys `(N,)`: positions in `keys` and places, `(M,)` each; a key may have none or several."""
+        found = []
+        query = "SELECT wanted.key, place FROM json_each(?) wanted CROSS JOIN places ON prefix = wanted.value"
+        with self._guarded():
+            for start in range(0, len(keys), LOOKUP_ROWS):
+                part = keys["high"][start : start + LOOKUP_ROWS].tolist()
+                rows = self._db.execute(query, (json.dumps(part),)).fetchall()
+                found.append(np.array(rows, dtype=np.int64).reshape(-1, 2) + (start, 0))
+        both = np.concatenate(found) if found else np.empty((0, 2), dtype=np.int64)
+        return both[:, 0], both[:, 1]
+
+    def drop_rows(self, shard_id: int, start: int = 0, rows: np.ndarray | None = None) -> None:
+        """Forget places of a shard: the given rows, or all from `start` on."""
+        first = shard_id << ROW_BITS
+        with self._transaction() as db:
+            if rows is None:
+                last = first + (1 << ROW_BITS)
+                db.execute("DELETE FROM places WHERE place >= ? AND place < ?", (first + start, last))
+                db.execute("UPDATE shards SET rows = min(rows, ?) WHERE id = ?", (start, shard_id))
+            else:
+                places = json.dumps((rows + first).tolist())
+                db.execute("DELETE FROM places WHERE place IN (SELECT value FROM json_each(?))", (places,))
+
+    def drop_shard(self, shard_id: int) -> None:
+        """Forget a shard whose files are gone."""
+        self.drop_rows(shard_id)
+        with self._transaction() as db:
+            db.execute("DELETE FROM shards WHERE id = ?", (shard_id,))
+
+    def live_rows(self) -> dict[int, int]:
+        """Rows of each shard that can be found."""
+        with self._guarded():
+            return dict(self._db.execute(f"SELECT place >> {ROW_BITS}, count(*) FROM places GROUP BY 1"))
+
+    def rows_of(self, shard_id: int) -> np.ndarray:
+        """The rows of a shard that can be found, ascending."""
+        first = shard_id << ROW_BITS
+        with self._guarded():
+            query = "SELECT place - ?1 FROM places WHERE place >= ?1 AND place < ?2 ORDER BY 1"
+            rows = self._db.execute(query, (first, first + (1 << ROW_BITS))).fetchall()
+        return np.array(rows, dtype=np.int64).reshape(-1)
+
+    def check(self) -> list[str]:
+        """SQLite's own full check; the faults it finds, in its words."""
+        with self._guarded() as db:
+            found = [str(row[0]) for row in db.execute("PRAGMA integrity_check(10)")]
+        return [] if found == ["ok"] else found
+
+    def close(self) -> None:
+        """Let go of the file; harmless twice."""
+        with self._lock:
+            self._db.close()
+
+
+def _open(path: Path) -> sqlite3.Connection:
+    try:
+        # autocommit: transactions are begun by hand, and reads see what other processes committed
+        db = sqlite3.connect(path, timeout=BUSY_TIMEOUT_S, isolation_level=None, check_same_thread=False)
+        try:
+            # readers beside a writer; where the file system cannot do it, SQLite keeps its older journal
+            db.execute("PRAGMA journal_mode = WAL")
+            # a commit lost in a power cut is read back from the shard itself
+            db.execute("PRAGMA synchronous = NORMAL")
+            db.execute("PRAGMA cache_size = -65536")
+            db.execute("PRAGMA wal_autocheckpoint = 20000")
+        except BaseException:
+            db.close()
+            raise
+    except sqlite3.OperationalError as error:
+        raise CacheError(f"cannot open {path}: {error}") from error
+    except sqlite3.DatabaseError as error:
+        raise IndexDamaged(f"{path} is damaged ({error})") from error
+    return db
+
+
+def _copy_in_memory(path: Path) -> sqlite3.Connection:
+    db = sqlite3.connect(":memory:", isolation_level=None, check_same_thread=False)
+    if path.is_file():
+        try:
+            source = sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro&immutable=1", uri=True)
+            try:
+                source.backup(db)
+            finally:
+                source.close()
+        except sqlite3.DatabaseError as error:
+            log.warning("the index of the cache cannot be read (%s); it is made anew in memory", error)
+            db.close()
+            return sqlite3.connect(":memory:", isolation_level=None, check_same_thread=False)
+    return db
+
+
+def remove_index(folder: Path) -> None:
+    """Delete the index and what SQLite keeps beside it.
+
+    Raises:
+        CacheError: if another process holds it (Windows).
+    """
+    for name in (*(FILE_NAME + suffix for suffix in ("", "-wal", "-shm", "-journal")), DAMAGED):
+        try:
+            (folder / name).unlink(missing_ok=True)
+        except OSError as error:
+            raise CacheError(
+                f"{folder / name} is damaged and in use: {error.strerror}; close what uses the cache and try again"
+            ) from None

@@ -1,0 +1,55 @@
+"""Texts that a model could not embed, by key, with the reason: one small file an identity.
+
+The next fill tries them again (the server may have been mended); whoever only reads leaves them out.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+from pathlib import Path
+
+import numpy as np
+
+from alignkit.cache.shards import write_whole
+
+log = logging.getLogger(__name__)
+
+FOLDER = "quarantine"
+
+
+def _path(folder: Path, digest: bytes) -> Path:
+    return folder / FOLDER / f"{digest.hex()}.json"
+
+
+def read_quarantine(folder: Path, digest: bytes) -> dict[str, str]:
+    """Hex key -> reason, of one identity in the cache at `folder`; empty where there is none."""
+    path = _path(folder, digest)
+    try:
+        entries = json.loads(path.read_text(encoding="utf-8"))
+        return {str(key): str(reason) for key, reason in entries.items()}
+    except FileNotFoundError:
+        return {}
+    except (ValueError, AttributeError):
+        log.warning("%s is damaged; its texts count as not yet embedded", path)
+        return {}
+
+
+def write_quarantine(folder: Path, digest: bytes, entries: dict[str, str]) -> None:
+    """Replace the entries of an identity; the caller holds its lock."""
+    path = _path(folder, digest)
+    if not entries:
+        path.unlink(missing_ok=True)
+        return
+    path.parent.mkdir(exist_ok=True)
+    write_whole(path, json.dumps(entries, indent=0))
+
+
+def quarantined_digests(folder: Path) -> list[bytes]:
+    """Identities that have entries."""
+    return [bytes.fromhex(path.stem) for path in sorted((folder / FOLDER).glob("*.json"))]
+
+
+def hex_keys(keys: np.ndarray) -> list[str]:
+    """Keys `(N,)` as the file spells them."""
+    return [key.tobytes().hex() for key in keys]

@@ -1,0 +1,198 @@
+"""Which shards there are, and where in them a key stands: the index and the folder kept in step."""
+
+from __future__ import annotations
+
+import logging
+import tempfile
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+from filelock import FileLock
+
+from alignkit.cache.index import ROW_BITS, Index, IndexDamaged, IndexedShard, remove_index
+from alignkit.cache.keys import same_keys
+from alignkit.cache.shards import Shard, ShardHeader, write_whole
+from alignkit.errors import CacheError
+
+log = logging.getLogger(__name__)
+
+READ_BYTES = 32 * 1024 * 1024
+TAKE_IN_ROWS = 200_000
+
+
+class ShardStore:
+    """The shards of a folder behind their index.
+
+    Args:
+        folder: of the cache.
+        create: False for who only wants to read.
+
+    Attributes:
+        why_read_only: None, or why the folder cannot be written; the index is then a copy in memory.
+
+    Raises:
+        CacheError: if the folder cannot be opened.
+    """
+
+    def __init__(self, folder: Path, create: bool) -> None:
+        self.folder = folder
+        self.shard_folder = folder / "shards"
+        self.why_read_only = self._prepare(create)
+        self._shards: dict[int, Shard] = {}
+        self.index = self._open_index()
+
+    def lock(self, name: str) -> FileLock:
+        """A lock among processes; released when its holder dies."""
+        return FileLock(self.folder / "locks" / f"{name}.lock", thread_local=False)
+
+    def _prepare(self, create: bool) -> str | None:
+        if not create and not self.folder.is_dir():
+            raise CacheError(f"there is no cache in {self.folder}; fill one with python -m alignkit.embed")
+        try:
+            self.shard_folder.mkdir(parents=True, exist_ok=True)
+            (self.folder / "locks").mkdir(exist_ok=True)
+            with tempfile.TemporaryFile(dir=self.shard_folder):
+                return None
+        except OSError as error:
+            if not self.shard_folder.is_dir():
+                raise CacheError(f"cannot make a cache in {self.folder}: {error.strerror or error}") from None
+            return error.strerror or str(error)
+
+    def _open_index(self) -> Index:
+        if self.why_read_only:
+            return self._current_index()
+        # one process at a time looks what is new on disk; the others then find it done
+        with self.lock("open"):
+            try:
+                return self._current_index()
+            except IndexDamaged as error:
+                log.warning("%s; it is rebuilt from the shards", error)
+                remove_index(self.folder)
+                return self._current_index()
+
+    def _current_index(self) -> Index:
+        index = Index(self.folder, read_only=self.why_read_only is not None)
+        try:
+            self._take_in(index)
+        except BaseException:
+            index.close()
+            raise
+        return index
+
+    def _take_in(self, index: Index) -> None:
+        """Bring the index up to what the folder holds: new shards, tails of a killed writer, lost files."""
+        known = {shard.name: shard for shard in index.shards()}
+        on_disk = {path.stem for path in self.shard_folder.glob("*.json")}
+        for name in sorted(known.keys() - on_disk):
+            log.warning("shard %s is gone; its %d vectors will be embedded again", name, known[name].rows)
+            index.drop_shard(known[name].id)
+        for name in sorted(on_disk):
+            shard = known.get(name) or self._register(index, name)
+            if shard is not None:
+                self._take_in_rows(index, shard)
+
+    def _register(self, index: Index, name: str) -> IndexedShard | None:
+        path = self.shard_folder / f"{name}.json"
+        try:
+            text = path.read_text(encoding="utf-8")
+            ShardHeader.from_json(text)
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            log.warning("%s cannot be used: %s; the shard is set aside", path, error)
+            return None
+        return IndexedShard(index.register(name, text), name, text, 0)
+
+    def _take_in_rows(self, index: Index, indexed: IndexedShard) -> None:
+        shard = self._shard(indexed)
+        rows = shard.rows_on_disk()
+        if rows < indexed.rows:
+            log.warning("shard %s lost its end; %d vectors will be embedded again", shard.name, indexed.rows - rows)
+            index.drop_rows(indexed.id, start=rows)
+        for start in range(indexed.rows, rows, TAKE_IN_ROWS):
+            stop = min(start + TAKE_IN_ROWS, rows)
+            keys, intact = shard.intact_rows(start, stop)
+            kept = np.flatnonzero(intact)
+            index.add(indexed.id, keys[kept], kept + start, stop)
+            if len(kept) < stop - start:
+                log.info("shard %s: %d rows set aside", shard.name, stop - start - len(kept))
+
+    def _shard(self, indexed: IndexedShard) -> Shard:
+        shard = self._shards.get(indexed.id)
+        if shard is None or shard.name != indexed.name:
+            shard = Shard(self.shard_folder, indexed.name, ShardHeader.from_json(indexed.header))
+            self._shards[indexed.id] = shard
+        return shard
+
+    def shards(self) -> dict[int, Shard]:
+        """Every shard by its id in the index, oldest first."""
+        shards = {indexed.id: self._shard(indexed) for indexed in self.index.shards()}
+        return dict(sorted(shards.items(), key=lambda item: item[1].header.created))
+
+    def headers(self, digest: bytes) -> list[ShardHeader]:
+        """Headers of an identity's shards, oldest first."""
+        return [shard.header for shard in self.shards().values() if shard.header.digest == digest]
+
+    def locate(self, keys: np.ndarray) -> np.ndarray:
+        """Place of each key `(N,)` int64, -1 where there is none. Every hit was compared with the shard's record."""
+        places = np.full(len(keys), -1, dtype=np.int64)
+        positions, candidates = self.index.find(keys)
+        for shard, rows, here in self._by_shard(candidates):
+            in_file = rows < shard.rows_on_disk()
+            rows, here = rows[in_file], here[in_file]
+            right = same_keys(shard.records(rows), keys[positions[here]])
+            places[positions[here[right]]] = candidates[here[right]]
+        return places
+
+    def lacking(self, digest: bytes, keys: np.ndarray) -> np.ndarray:
+        """Positions of the keys `(N,)` of an identity that have no vector, ascending int64."""
+        if not self.headers(digest):
+            return np.arange(len(keys))
+        return np.flatnonzero(self.locate(keys) < 0)
+
+    def _by_shard(self, places: np.ndarray) -> Iterator[tuple[Shard, np.ndarray, np.ndarray]]:
+        """Shard, its rows ascending, and where in `places` they stand."""
+        order = np.argsort(places)
+        ids = places[order] >> ROW_BITS
+        starts = np.flatnonzero(np.diff(ids, prepend=-1))
+        for here in np.split(order, starts[1:]) if len(order) else []:
+            shard_id = int(places[here[0]] >> ROW_BITS)
+            if shard_id not in self._shards:
+                self.shards()
+            if shard_id in self._shards:
+                yield self._shards[shard_id], places[here] & ((1 << ROW_BITS) - 1), here
+
+    def read(self, places: np.ndarray, out: np.ndarray) -> None:
+        """Write the vectors at places `(N,)` to `out` `(N, dim)`."""
+        for shard, rows, here in self._by_shard(places):
+            step = max(1, READ_BYTES // shard.row_bytes)
+            for start in range(0, len(rows), step):
+                out[here[start : start + step]] = shard.vectors(rows[start : start + step])
+
+    def take_in(self) -> None:
+        """Look what was added to the folder since it was opened."""
+        with self.lock("open"):
+            self._take_in(self.index)
+
+    def rewrite_header(self, shard_id: int, canaries: tuple[str, ...]) -> None:
+        """Give a shard other canaries."""
+        shard = self._shards.pop(shard_id)
+        text = replace(shard.header, canaries=canaries).to_json()
+        write_whole(shard.path("json"), text)
+        self.index.register(shard.name, text)
+
+    def require_writable(self, purpose: str) -> None:
+        """Refuse in a folder that can only be read.
+
+        Raises:
+            CacheError: which says why it cannot be written.
+        """
+        if self.why_read_only:
+            raise CacheError(
+                f"cannot {purpose}: the cache in {self.folder} cannot be written ({self.why_read_only}); "
+                "make it writable, or choose another cache_dir"
+            )
+
+    def close(self) -> None:
+        """Let go of the index; harmless twice."""
+        self.index.close()
