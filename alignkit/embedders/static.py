@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import importlib.metadata
 import importlib.util
-import itertools
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
@@ -15,10 +14,8 @@ from alignkit.embedders.base import EmbeddedBatch, Role
 from alignkit.embedders.digests import file_digest
 from alignkit.embedders.rows import batch_of, unit_rows
 from alignkit.embedders.texts import admit
+from alignkit.embedders.word_tokens import WordTokens
 from alignkit.errors import ConfigError, MissingExtraError
-
-if TYPE_CHECKING:
-    from tokenizers import Tokenizer
 
 MODEL = "l2_supercat_256"
 NO_TOKENS = "no token is left of the text"
@@ -43,7 +40,7 @@ class StaticEmbedder:
         self._batch_size = batch_size
         self._normalize = normalize
         self._folder = _package_folder("wordllama")
-        self._loaded: tuple[Tokenizer, np.ndarray] | None = None
+        self._loaded: tuple[WordTokens, np.ndarray] | None = None
 
     @property
     def dim(self) -> int:
@@ -89,22 +86,19 @@ class StaticEmbedder:
     ) -> EmbeddedBatch:
         from scipy.sparse import csr_array
 
-        tokenizer, table = self._load()
-        tokens = [encoding.ids for encoding in tokenizer.encode_batch_fast(texts, add_special_tokens=False)]
-        counts = np.fromiter(map(len, tokens), dtype=np.int64, count=len(tokens))
+        tokens_of, table = self._load()
+        tokens, counts = tokens_of(texts)
         indices = start + np.array(positions, dtype=np.int64)
         failures |= dict.fromkeys(indices[counts == 0].tolist(), NO_TOKENS)
-        ends = np.cumsum(counts)
-        columns = np.fromiter(itertools.chain.from_iterable(tokens), dtype=np.int32, count=int(counts.sum()))
         # row i of this matrix averages text i's tokens: the sum is the same alone and in any batch
         weights = np.repeat((1 / np.maximum(counts, 1)).astype(np.float32), counts)
-        average = csr_array((weights, columns, np.append(0, ends)), shape=(len(tokens), len(table)))
+        average = csr_array((weights, tokens, np.append(0, np.cumsum(counts))), shape=(len(texts), len(table)))
         kept = counts > 0
         vectors = np.asarray(average @ table, dtype=np.float32)[kept]
         batch = batch_of(indices[kept], vectors, failures)
         return EmbeddedBatch(batch.indices, unit_rows(batch.vectors), batch.failures) if self._normalize else batch
 
-    def _load(self) -> tuple[Tokenizer, np.ndarray]:
+    def _load(self) -> tuple[WordTokens, np.ndarray]:
         if self._loaded is None:
             try:
                 from safetensors.numpy import load_file
@@ -115,7 +109,7 @@ class StaticEmbedder:
             tokenizer.no_truncation()
             tokenizer.no_padding()
             (table,) = load_file(self._table_file).values()
-            self._loaded = tokenizer, table.astype(np.float32)
+            self._loaded = WordTokens(tokenizer), table.astype(np.float32)
         return self._loaded
 
 

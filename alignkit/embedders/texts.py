@@ -7,16 +7,16 @@ from collections.abc import Sequence
 
 
 def fault_of(text: object) -> str | None:
-    """Why a text cannot be embedded, in words; None for one that can.
+    r"""Why a text cannot be embedded, in words; None for one that can.
 
     A model gives *some* vector for a blank text, and servers replace half a surrogate pair in silence: both would be
     wrong vectors rather than missing ones.
 
     >>> fault_of("reset my password") is None
     True
-    >>> fault_of(" \\u200b")
+    >>> fault_of(" \u200b")
     'the text is empty or blank'
-    >>> fault_of("broken \\ud83d emoji")
+    >>> fault_of("broken \ud83d emoji")
     'the text holds half a surrogate pair (U+D83D at character 7), which is no valid Unicode'
     """
     if not isinstance(text, str):

@@ -16,6 +16,7 @@ import orjson
 from alignkit.embedders.remote.faults import SUSPECT_ATTEMPTS, TextFault, TransientFault
 from alignkit.embedders.rows import UNSOUND, sound_rows
 
+NO_NUMBERS = "the server gave no numbers for it"
 LITTLE_ENDIAN_FLOAT32 = np.dtype("<f4")
 
 
@@ -107,9 +108,7 @@ def check_rows(embeddings: Sequence[object], count: int) -> tuple[np.ndarray, np
     if len(embeddings) != count:
         raise TextFault(f"the server gave {len(embeddings)} vectors for {count} texts")
     rows = [row_of(embedding) for embedding in embeddings]
-    failures = {
-        place: "the server gave no numbers for it" for place, row in enumerate(rows) if row is None or not len(row)
-    }
+    failures = dict.fromkeys((place for place, row in enumerate(rows) if row is None or not len(row)), NO_NUMBERS)
     kept = [(place, row) for place, row in enumerate(rows) if row is not None and len(row)]
     if len({len(row) for _, row in kept}) > 1:
         raise TextFault(f"the server gave vectors of widths {sorted({len(row) for _, row in kept})} in one answer")

@@ -57,7 +57,7 @@ class KeyFromEnvironment(httpx.Auth):
         return key
 
     def auth_flow(self, request: httpx.Request) -> Generator[httpx.Request, httpx.Response, None]:
-        """httpx' hook."""
+        """What httpx calls for each request."""
         request.headers["Authorization"] = f"Bearer {self.key()}"
         yield request
 
