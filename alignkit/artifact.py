@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import zipfile
 import zlib
 from collections.abc import Mapping
@@ -19,6 +18,7 @@ from safetensors.torch import save as save_tensors
 
 from alignkit import __version__
 from alignkit.errors import ArtifactError
+from alignkit.files import write_whole
 from alignkit.heads.base import Head, head_class
 
 FORMAT_VERSION = 1
@@ -90,8 +90,8 @@ def save_artifact(artifact: Artifact, folder: str | Path) -> Path:
         "weights_sha256": hashlib.sha256(weights).hexdigest(),
     }
     text = json.dumps(description, indent=2, ensure_ascii=False, allow_nan=False)
-    _write_whole(folder / WEIGHTS_NAME, weights)
-    _write_whole(folder / JSON_NAME, text.encode())
+    write_whole(folder / WEIGHTS_NAME, weights)
+    write_whole(folder / JSON_NAME, text.encode())
     return folder
 
 
@@ -234,18 +234,3 @@ def _build(name: str, entry: Mapping[str, Any], tensors: Mapping[str, torch.Tens
     state = {key.removeprefix(f"{name}."): tensor for key, tensor in tensors.items() if key.startswith(f"{name}.")}
     part.load_state_dict(state, assign=True)
     return part.eval().requires_grad_(False)
-
-
-def _write_whole(path: Path, content: bytes) -> None:
-    temporary = path.with_name(path.name + ".part")
-    try:
-        with temporary.open("wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    except OSError as error:
-        temporary.unlink(missing_ok=True)
-        raise ArtifactError(
-            f"{path}: could not be written ({error.strerror}); free some space and save again"
-        ) from None

@@ -26,8 +26,8 @@ import hydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import HydraException
-from omegaconf import DictConfig
-from omegaconf.errors import OmegaConfBaseException
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 
 from alignkit import __version__
 from alignkit.errors import AlignkitError, ConfigError
@@ -42,6 +42,8 @@ HYDRA_SETTINGS = (
     "hydra.sweep.dir=outputs/{name}/${{now:%Y-%m-%d_%H-%M-%S}}",
     "hydra.sweep.subdir=${{hydra.job.num}}",
 )
+SECRET_KEY = re.compile(r"(?i)(api_?key|token|password|secret|authorization)$")
+URL_PASSWORD = re.compile(r"(://)[^/@\s]+@")
 MOUNTED_GROUPS = {"student": "embedder@student", "teacher": "embedder@teacher"}
 
 Task = Callable[[DictConfig], Any]
@@ -160,6 +162,8 @@ def set_up_logging() -> None:
     handler = RichHandler(console=Console(stderr=True), show_time=False, show_level=False, show_path=False)
     logging.basicConfig(level=logging.WARNING, format="%(message)s", handlers=[handler], force=True)
     logging.getLogger("alignkit").setLevel(logging.INFO)
+    logging.captureWarnings(True)  # other libraries' deprecations are for developers, who run the tests
+    logging.getLogger("py.warnings").setLevel(logging.ERROR)
 
 
 def allow_lazy_help_strings() -> None:
@@ -227,6 +231,43 @@ def mounted_groups(name: str) -> list[str]:
     """The names under which a command mounts the group `embedder`."""
     text = (conf_folder() / f"{name}.yaml").read_text(encoding="utf-8")
     return [short for short, group in MOUNTED_GROUPS.items() if f"{group}:" in text]
+
+
+def plain(config: DictConfig) -> dict[str, Any]:
+    """The config as dicts, lists and plain values, interpolations resolved.
+
+    Raises:
+        ConfigError: if a setting without a default was not given.
+    """
+    try:
+        return OmegaConf.to_container(config, resolve=True, throw_on_missing=True)  # type: ignore[return-value]
+    except MissingMandatoryValue as error:
+        raise ConfigError(f"{error.full_key} is not set; give it as {error.full_key}=...") from None
+
+
+def without_secrets(settings: Any) -> Any:
+    """A copy fit for files and logs: values of keys that hold secrets and passwords in URLs are starred out.
+
+    >>> without_secrets({"api_key": "sk-1", "api_key_env": "KEY", "base_url": "http://me:pw@127.0.0.1/v1"})
+    {'api_key': '***', 'api_key_env': 'KEY', 'base_url': 'http://***@127.0.0.1/v1'}
+    """
+    if isinstance(settings, dict):
+        return {
+            key: "***" if value and SECRET_KEY.search(str(key)) else without_secrets(value)
+            for key, value in settings.items()
+        }
+    if isinstance(settings, list):
+        return [without_secrets(value) for value in settings]
+    return URL_PASSWORD.sub(r"\1***@", settings) if isinstance(settings, str) else settings
+
+
+@functools.cache
+def known_targets() -> frozenset[str]:
+    """Every `_target_` that a YAML of alignkit names."""
+    found: set[str] = set()
+    for path in conf_folder().rglob("*.yaml"):
+        found.update(re.findall(r"_target_:\s*(\S+)", path.read_text(encoding="utf-8")))
+    return frozenset(found)
 
 
 def explain_hydra_error(error: Exception, name: str) -> str:

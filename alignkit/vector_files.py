@@ -45,6 +45,30 @@ def open_vectors(path: str | Path, key: str | None = None) -> np.ndarray:
     return vectors
 
 
+class MappedRows:
+    """Some rows of a mapped array, read only when they are asked for; behaves as an array of those rows.
+
+    Args:
+        array: `(N, D)`.
+        rows: `(M,)` int64.
+    """
+
+    def __init__(self, array: np.ndarray, rows: np.ndarray) -> None:
+        self.array, self.rows = array, rows
+        self.shape = (len(rows), array.shape[1])
+        self.dtype = array.dtype
+        self.ndim = 2
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def __getitem__(self, at: slice | np.ndarray | int) -> np.ndarray:
+        return np.asarray(self.array[self.rows[at]])
+
+    def __array__(self, dtype: np.dtype | None = None, copy: bool | None = None) -> np.ndarray:
+        return self[:].astype(dtype or self.dtype, copy=False)
+
+
 def check_vectors(vectors: np.ndarray, name: str | Path) -> None:
     """Read all vectors once, in blocks, and refuse what no model gives.
 

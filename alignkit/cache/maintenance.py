@@ -16,7 +16,6 @@ from filelock import Timeout
 from alignkit.cache import quarantine
 from alignkit.cache.keys import KEY, contains, identity_digest, text_keys
 from alignkit.cache.shards import Shard, ShardHeader, ShardWriter, write_whole
-from alignkit.cache.views import drop_views
 from alignkit.errors import CacheError
 
 if TYPE_CHECKING:
@@ -122,7 +121,7 @@ def prune(cache: VectorCache, keep: Iterable[Mapping[str, Any]]) -> Removed:
     cache.store.require_writable("prune")
     cache.finish_writers()
     live = cache.store.index.live_rows()
-    removed = Removed(bytes=drop_views(cache.folder))
+    removed = Removed()
     for shard_id, shard in shards.items():
         with _unused(cache, shard):
             rows = live.get(shard_id, 0)
@@ -249,7 +248,6 @@ def forget(cache: VectorCache, texts: Sequence[str]) -> int:
     """
     cache.store.require_writable("forget texts")
     cache.finish_writers()
-    drop_views(cache.folder)
     overwritten = 0
     wanted = set(texts)
     for shard_id, shard in cache.store.shards().items():

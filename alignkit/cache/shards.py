@@ -128,8 +128,8 @@ class Shard:
         count = self.rows_on_disk()
         if not count:
             return np.empty((0, *shape), dtype=dtype)
-        mapped = np.memmap(self.path(kind), dtype=dtype, mode="r", shape=(count, *shape))
-        return np.array(mapped[rows])
+        mapped = np.asarray(np.memmap(self.path(kind), dtype=dtype, mode="r", shape=(count, *shape)))
+        return mapped[rows].copy() if isinstance(rows, slice) else mapped[rows]
 
     def intact_rows(self, start: int, stop: int) -> tuple[np.ndarray, np.ndarray]:
         """Check rows against their checksums.

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import tempfile
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,11 +13,11 @@ from filelock import FileLock
 from alignkit.cache.index import ROW_BITS, Index, IndexDamaged, IndexedShard, remove_index
 from alignkit.cache.keys import same_keys
 from alignkit.cache.shards import Shard, ShardHeader, write_whole
+from alignkit.cache.stored import StoredVectors, by_shard
 from alignkit.errors import CacheError
 
 log = logging.getLogger(__name__)
 
-READ_BYTES = 32 * 1024 * 1024
 TAKE_IN_ROWS = 200_000
 
 
@@ -137,7 +136,11 @@ class ShardStore:
         """Place of each key `(N,)` int64, -1 where there is none. Every hit was compared with the shard's record."""
         places = np.full(len(keys), -1, dtype=np.int64)
         positions, candidates = self.index.find(keys)
-        for shard, rows, here in self._by_shard(candidates):
+        shards = self._shards_with(candidates)
+        for shard_id, rows, here in by_shard(candidates):
+            shard = shards.get(shard_id)
+            if shard is None:
+                continue
             in_file = rows < shard.rows_on_disk()
             rows, here = rows[in_file], here[in_file]
             right = same_keys(shard.records(rows), keys[positions[here]])
@@ -150,24 +153,15 @@ class ShardStore:
             return np.arange(len(keys))
         return np.flatnonzero(self.locate(keys) < 0)
 
-    def _by_shard(self, places: np.ndarray) -> Iterator[tuple[Shard, np.ndarray, np.ndarray]]:
-        """Shard, its rows ascending, and where in `places` they stand."""
-        order = np.argsort(places)
-        ids = places[order] >> ROW_BITS
-        starts = np.flatnonzero(np.diff(ids, prepend=-1))
-        for here in np.split(order, starts[1:]) if len(order) else []:
-            shard_id = int(places[here[0]] >> ROW_BITS)
-            if shard_id not in self._shards:
-                self.shards()
-            if shard_id in self._shards:
-                yield self._shards[shard_id], places[here] & ((1 << ROW_BITS) - 1), here
+    def _shards_with(self, places: np.ndarray) -> dict[int, Shard]:
+        """All shards by id, those included that another process began since the last look."""
+        if not set(np.unique(places >> ROW_BITS).tolist()) <= self._shards.keys():
+            self.shards()
+        return self._shards
 
-    def read(self, places: np.ndarray, out: np.ndarray) -> None:
-        """Write the vectors at places `(N,)` to `out` `(N, dim)`."""
-        for shard, rows, here in self._by_shard(places):
-            step = max(1, READ_BYTES // shard.row_bytes)
-            for start in range(0, len(rows), step):
-                out[here[start : start + step]] = shard.vectors(rows[start : start + step])
+    def vectors_at(self, places: np.ndarray) -> StoredVectors:
+        """The vectors at places `(N,)`, to be read later."""
+        return StoredVectors(self._shards_with(places), places)
 
     def take_in(self) -> None:
         """Look what was added to the folder since it was opened."""

@@ -11,10 +11,11 @@ from typing import Any
 
 import numpy as np
 
-from alignkit.cache import filling, maintenance, quarantine, views
+from alignkit.cache import filling, maintenance, quarantine
 from alignkit.cache.keys import identity_digest, text_keys
 from alignkit.cache.shards import Shard
 from alignkit.cache.store import ShardStore
+from alignkit.cache.stored import StoredVectors
 from alignkit.cache.writing import IdentityWriter
 from alignkit.embedders.base import Embedder, Role
 from alignkit.errors import CacheError, ConfigError, EmbedderError
@@ -72,30 +73,31 @@ class VectorCache:
         """Positions of the texts that have no vector, ascending int64."""
         return np.flatnonzero(self.store.locate(text_keys(identity_digest(identity), texts)) < 0)
 
-    def gather(self, identity: Mapping[str, Any], texts: Sequence[str], out: np.ndarray | None = None) -> np.ndarray:
-        """Vectors of texts, in their order.
-
-        Args:
-            identity: whose vectors.
-            texts: N texts, each of which has a vector.
-            out: `(N, dim)` to write to, of any float type; else a new float32 array.
+    def gather(self, identity: Mapping[str, Any], texts: Sequence[str]) -> np.ndarray:
+        """Vectors of texts, in their order: `(N, dim)` float32.
 
         Raises:
             CacheError: if some have none; it counts them.
         """
-        digest = identity_digest(identity)
-        places = self.store.locate(text_keys(digest, texts))
+        vectors = self.vectors_of(identity, texts)
+        out = np.empty(vectors.shape, dtype=np.float32)
+        vectors.read_into(out)
+        return out
+
+    def vectors_of(self, identity: Mapping[str, Any], texts: Sequence[str]) -> StoredVectors:
+        """Vectors of texts as an array that is read only where it is looked at, in the type they are stored in.
+
+        Raises:
+            CacheError: if some have none; it counts them.
+        """
+        places = self.store.locate(text_keys(identity_digest(identity), texts))
         lacking = int((places < 0).sum())
-        headers = self.store.headers(digest)
-        if lacking or not headers:
+        if lacking:
             raise CacheError(
-                f"{lacking or 'all'} of {len(texts)} texts have no vector of {identity.get('model', 'this model')} "
+                f"{lacking} of {len(texts)} texts have no vector of {identity.get('model', 'this model')} "
                 f"in {self.folder}; embed them with python -m alignkit.embed"
             )
-        if out is None:
-            out = np.empty((len(texts), headers[0].dim), dtype=np.float32)
-        self.store.read(places, out)
-        return out
+        return self.store.vectors_at(places)
 
     def quarantined(self, identity: Mapping[str, Any], texts: Sequence[str]) -> dict[int, str]:
         """Position -> reason, of the texts that the model could not embed when last asked."""
@@ -165,10 +167,6 @@ class VectorCache:
     ) -> filling.FillReport:
         """Embed what is missing; see `alignkit.cache.filling.fill`."""
         return filling.fill(self, embedder, texts, role, on_batch)
-
-    def open_vectors(self, identity: Mapping[str, Any], texts: Sequence[str]) -> np.ndarray:
-        """All vectors as one array or memory map; see `alignkit.cache.views.open_vectors`."""
-        return views.open_vectors(self, identity, texts)
 
     def verify(self) -> maintenance.VerifyReport:
         """Check every byte; see `alignkit.cache.maintenance.verify`."""

@@ -1,0 +1,1 @@
+"""What `check` looks at: the machine, the embedders, an index, the cache."""

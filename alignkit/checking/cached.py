@@ -1,0 +1,33 @@
+"""What the vector cache holds."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from alignkit.checking.findings import Finding, failure, ok, warning
+from alignkit.errors import AlignkitError
+
+
+def check_cache(folder: str | Path) -> Iterator[Finding]:
+    """One line for each model that the cache knows; the cache is only read."""
+    if not Path(folder).expanduser().is_dir():
+        yield ok("cache", f"none yet at {folder}; python -m alignkit.embed makes it")
+        return
+    from alignkit.cache import VectorCache
+
+    try:
+        with VectorCache(folder, create=False) as cache:
+            known = cache.identities()
+    except AlignkitError as error:
+        yield failure("cache", error)
+        return
+    yield ok("cache", f"{folder} holds vectors of {len(known)} models and prompts" if known else f"{folder} is empty")
+    for entry in known:
+        model = entry.identity.get("model")
+        message = f"{model}: {entry.rows:,} vectors, {entry.dim}-d, {entry.bytes / 1e6:,.1f} MB"
+        if entry.quarantined:
+            fix = "python -m alignkit.embed action=list says which model refused them, and the files in it why"
+            yield warning("cache", f"{message}, {entry.quarantined:,} texts quarantined", fix)
+        else:
+            yield ok("cache", message)

@@ -1,0 +1,125 @@
+"""Does an embedder really embed, and what are its vectors like?"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+
+from alignkit.checking.findings import Finding, failure, ok, warning
+from alignkit.embedders.base import Embedder, embed_all
+from alignkit.errors import AlignkitError
+
+# short, long, several scripts; nothing that a model could refuse
+SAMPLE = (
+    "How do I reset my password?",
+    "The package arrived two days late and the box was open.",
+    "book a table for four at seven",
+    "What is the capital of France?",
+    "Photosynthesis turns light, water and carbon dioxide into sugar and oxygen.",
+    "\u4eca\u5929\u5929\u6c14\u600e\u4e48\u6837\uff1f",
+    "Could you please tell me whether my order, which I placed last Tuesday, has already left the warehouse?",
+    "error 504: gateway timeout",
+)
+ALIKE = 0.999
+HARDLY_ALIKE = 0.99
+NORMALISED_WITHIN = 1e-3
+SPEED_TEXTS = 512
+SPEED_S = 3.0
+
+
+def check_embedder(name: str, embedder: Embedder) -> Iterator[Finding]:
+    """Look at one embedder, from its server to its speed; stop at what nothing after it could survive.
+
+    Args:
+        name: `student` or `teacher`, for the topics.
+        embedder: fresh; it is left open.
+    """
+    try:
+        yield _server(name, embedder)
+        yield _model(name, embedder)
+        started = time.perf_counter()
+        together = embed_all(embedder, SAMPLE)
+        first_s = time.perf_counter() - started
+    except AlignkitError as error:
+        yield failure(name, error)
+        return
+    yield _vectors(name, together, first_s)
+    try:
+        yield _alone(name, embedder, together)
+        yield _speed(name, embedder)
+    except AlignkitError as error:
+        yield failure(name, error)
+
+
+def _server(name: str, embedder: Embedder) -> Finding:
+    known = embedder.provenance()
+    if "server" not in known:
+        return ok(f"{name} server", "none, it runs in this process: " + ", ".join(f"{k} {v}" for k, v in known.items()))
+    version = known.get("server_version")
+    return ok(f"{name} server", f"{known['server']} {version or '(tells no version)'} at {known['base_url']}")
+
+
+def _model(name: str, embedder: Embedder) -> Finding:
+    identity = embedder.identity()
+    digest = str(identity.get("digest"))
+    return ok(f"{name} model", f"{identity.get('model')}, digest {digest if ':' in digest else digest[:12]}")
+
+
+def _vectors(name: str, vectors: np.ndarray, first_s: float) -> Finding:
+    topic = f"{name} vectors"
+    lengths = np.linalg.norm(vectors, axis=1)
+    unit = vectors / lengths[:, None]
+    closest = float(np.max(unit @ unit.T - 2 * np.eye(len(unit))))
+    if closest > 1 - 1e-5:
+        return failure(topic, "different texts get the same vector", "this model does not embed; use another one")
+    shape = "normalised" if np.abs(lengths - 1).max() < NORMALISED_WITHIN else "not normalised"
+    return ok(topic, f"{vectors.shape[1]}-d, {shape}, {len(vectors)} texts in {first_s:.1f} s the first time")
+
+
+def _alone(name: str, embedder: Embedder, together: np.ndarray) -> Finding:
+    alone = np.concatenate([embed_all(embedder, [text]) for text in SAMPLE])
+    lowest = float(cosines(alone, together).min())
+    topic, message = f"{name} batches", f"a text alone and in a batch: lowest cosine {lowest:.6f}"
+    if lowest >= ALIKE:
+        return ok(topic, message)
+    fix = f"embed with {name}.batch_size=1 {name}.concurrency=1, or look for a newer server"
+    return warning(topic, message, fix) if lowest >= HARDLY_ALIKE else failure(topic, message, fix)
+
+
+def _speed(name: str, embedder: Embedder) -> Finding:
+    # no two alike, so that no server can answer from memory
+    texts = [f"{SAMPLE[number % len(SAMPLE)]} ({number})" for number in range(SPEED_TEXTS)]
+    done, started = 0, time.perf_counter()
+    batches = embedder.embed(texts)
+    for batch in batches:
+        done += len(batch.indices)
+        if time.perf_counter() - started > SPEED_S:
+            break
+    rate = done / (time.perf_counter() - started)
+    if isinstance(batches, Iterator) and hasattr(batches, "close"):
+        batches.close()
+    return ok(f"{name} speed", f"{rate:,.0f} texts/s; a million take {_duration(1e6 / rate)}")
+
+
+def cosines(first: np.ndarray, second: np.ndarray) -> np.ndarray:
+    """Cosine of each row of `(N, D)` with the same row of the other, in float64: `(N,)`.
+
+    >>> cosines(np.array([[1.0, 0.0]]), np.array([[1.0, 1.0]])).round(3).tolist()
+    [0.707]
+    """
+    first, second = first.astype(np.float64), second.astype(np.float64)
+    lengths = np.linalg.norm(first, axis=1) * np.linalg.norm(second, axis=1)
+    return np.einsum("nd,nd->n", first, second) / np.maximum(lengths, np.finfo(np.float64).tiny)
+
+
+def _duration(seconds: float) -> str:
+    """A span of time in its natural unit.
+
+    >>> _duration(20), _duration(5400), _duration(300_000)
+    ('20 s', '1.5 h', '3.5 days')
+    """
+    units: Sequence[tuple[float, str]] = ((86_400, "days"), (3_600, "h"), (60, "min"))
+    size, unit = next(((size, unit) for size, unit in units if seconds >= 1.5 * size), (1.0, "s"))
+    return f"{seconds / size:.3g} {unit}"

@@ -1,0 +1,92 @@
+"""The alignment rows of the table: what the head does to pairs, beside what it must be compared with."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from alignkit.heads.base import Batches, Head
+from alignkit.heads.linear import LinearHead
+from alignkit.metrics.alignment import Row, alignment_figures, overlap_at_k, sample_rows
+from alignkit.pairs.base import Pairs
+from alignkit.vectors import l2_normalize
+
+# alignment figures are of at most so many sentences; a seeded sample of more would not move them
+MOST_SENTENCES = 20_000
+
+
+def raw_head(student_dim: int, teacher_dim: int, seed: int = 0) -> LinearHead:
+    """A seeded random projection: what comparing unaligned spaces amounts to."""
+    head = LinearHead(student_dim, teacher_dim)
+    generator = torch.Generator().manual_seed(seed)
+    with torch.no_grad():
+        head.projection.weight.copy_(torch.randn(teacher_dim, student_dim, generator=generator) / student_dim**0.5)
+        head.projection.bias.zero_()
+    return head.eval().requires_grad_(False)
+
+
+def mean_head(student_dim: int, teacher_mean: Tensor) -> LinearHead:
+    """Predicts the training teacher mean whatever the student says: the floor of every cosine."""
+    head = LinearHead(student_dim, len(teacher_mean))
+    with torch.no_grad():
+        head.projection.weight.zero_()
+        head.projection.bias.copy_(teacher_mean)
+    return head.eval().requires_grad_(False)
+
+
+def ridge_head(
+    train: Batches, validation: Batches, together: Batches, student_dim: int, teacher_dim: int
+) -> LinearHead:
+    """The closed form that every head must beat: λ chosen on validation, solved on both."""
+    head = LinearHead(student_dim, teacher_dim)
+    head.solve(together, chosen=head.solve(train, validation))
+    return head.cpu().eval().requires_grad_(False)
+
+
+@torch.inference_mode()
+def align(head: Head, student: np.ndarray | Tensor, batch_rows: int = 4096) -> Tensor:
+    """`(N, student_dim)` → `(N, teacher_dim)` float32 on the CPU, in batches."""
+    chunks = [
+        head(torch.from_numpy(np.array(student[start : start + batch_rows], dtype=np.float32))).float()
+        for start in range(0, len(student), batch_rows)
+    ]
+    return torch.cat(chunks)
+
+
+@torch.inference_mode()
+def alignment_rows(
+    heads: Mapping[str, Head], pairs: Pairs, teacher_mean: Tensor, seed: int = 0
+) -> tuple[dict[str, Row], Tensor]:
+    """One row of figures for each head, and `teacher` as its own.
+
+    Args:
+        heads: name of the row → head.
+        pairs: what to compare on; of more than 20,000 a seeded sample.
+        teacher_mean: `(teacher_dim,)` of the training split.
+        seed: of the samples.
+
+    Returns:
+        Rows by name, each with the figures of `alignment_figures` and `overlap@10`; and the cosines `(N,)` of the row
+        `aligned`, empty where there is none.
+    """
+    rows = sample_rows(len(pairs), MOST_SENTENCES, seed).numpy()
+    teacher = l2_normalize(torch.from_numpy(np.array(pairs.teacher[rows], dtype=np.float32)))
+    student = pairs.student[rows]
+    table: dict[str, Row] = {}
+    cosines = torch.zeros(0)
+    for name, head in heads.items():
+        aligned = align(head, student)
+        table[name] = _row(aligned, teacher, teacher_mean, seed)
+        if name == "aligned":
+            cosines = (l2_normalize(aligned) * teacher).sum(dim=1)
+    table["teacher"] = _row(teacher, teacher, teacher_mean, seed)
+    return table, cosines
+
+
+def _row(aligned: Tensor, teacher: Tensor, teacher_mean: Tensor, seed: int) -> Row:
+    overlap = overlap_at_k(aligned, teacher, seed=seed)
+    figures = alignment_figures(aligned, teacher, teacher_mean, seed=seed)
+    return {**figures, "overlap@10": float(overlap.mean()) if len(overlap) else None}

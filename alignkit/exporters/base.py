@@ -1,0 +1,227 @@
+"""What every format has in common: real vectors to check on, the check, the manifest, all or nothing on disk.
+
+To add a format: `exporters/<name>.py` with `OPTIONS`, `write` and `read_back` (see `Format`). No edit elsewhere.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib
+import json
+import os
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+
+from alignkit import __version__
+from alignkit.aligned import DOCUMENT_HEAD
+from alignkit.artifact import Artifact
+from alignkit.embedders.base import Embedder, Role
+from alignkit.errors import ArtifactError, ConfigError
+from alignkit.heads.base import Head
+from alignkit.vectors import l2_normalize, top_k
+
+MANIFEST = "manifest.json"
+OVERLAP_K = 10
+
+
+@dataclass(frozen=True)
+class Job:
+    """What is exported and what it is checked on.
+
+    Attributes:
+        artifact: the trained head.
+        origin: what the user named: a run folder, a head's folder or a bundle.
+        vectors: `(N, student_dim)` float32, real student vectors.
+        vectors_from: one line on where they come from.
+        texts: their N texts, where known.
+        student, teacher: for formats that carry the models along.
+        role: whether the query head or the document head (where there is one) is exported.
+        options: settings that only some formats know.
+    """
+
+    artifact: Artifact
+    origin: Path
+    vectors: np.ndarray
+    vectors_from: str
+    texts: list[str] | None = None
+    student: Embedder | None = None
+    teacher: Embedder | None = None
+    role: Role = "query"
+    options: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def head(self) -> Head:
+        """The exported head."""
+        if self.role == "document":
+            return self.artifact.parts.get(DOCUMENT_HEAD, self.artifact.head)
+        return self.artifact.head
+
+    def reference(self) -> np.ndarray:
+        """What every format has to agree with: `(N, teacher_dim)` float32, L2-normalised."""
+        with torch.inference_mode():
+            return l2_normalize(self.head(torch.from_numpy(self.vectors))).numpy()
+
+
+@dataclass(frozen=True)
+class Tolerance:
+    """How far a format may be from the head.
+
+    Attributes:
+        difference: largest difference of any number of the normalised vectors.
+        cosine: smallest cosine of any vector with the head's.
+    """
+
+    difference: float = 1e-5
+    cosine: float = 0.99999
+
+
+class Format(Protocol):
+    """A module of this room."""
+
+    OPTIONS: frozenset[str]
+    """Settings of its own that it understands."""
+
+    def tolerance(self, job: Job) -> Tolerance:
+        """How far from the head it may be."""
+        ...
+
+    def write(self, job: Job, folder: Path) -> dict[str, Any]:
+        """Write everything into an empty folder; returns what the manifest should say of this format."""
+        ...
+
+    def read_back(self, job: Job, folder: Path) -> np.ndarray:
+        """Apply what was written, from disk, as a user would: `(N, teacher_dim)`, L2-normalised."""
+        ...
+
+
+def formats() -> list[str]:
+    """The formats there are: the modules of this room that can write."""
+    names = sorted(path.stem for path in Path(__file__).parent.glob("*.py") if path.stem != "__init__")
+    return [name for name in names if hasattr(importlib.import_module(f"alignkit.exporters.{name}"), "write")]
+
+
+def format_named(name: str, options: Mapping[str, Any]) -> Any:
+    """The module of a format.
+
+    Raises:
+        ConfigError: if there is no such format, or it does not know one of the options.
+    """
+    if name not in formats():
+        raise ConfigError(f"unknown format '{name}'; formats: {', '.join(formats())}")
+    module = importlib.import_module(f"alignkit.exporters.{name}")
+    if unknown := sorted(set(options) - module.OPTIONS):
+        raise ConfigError(f"format={name} has no setting {', '.join(unknown)}; leave it out")
+    return module
+
+
+def export_head(name: str, job: Job, out: str | Path, tolerance: float | None = None) -> dict[str, Any]:
+    """Write a head in a format, check it against the head on real vectors, and only then show it under its name.
+
+    Args:
+        name: of the format.
+        job: what is exported.
+        out: where to; must not exist yet.
+        tolerance: largest difference allowed; None takes the format's own.
+
+    Returns:
+        The manifest, as it is in `manifest.json`.
+
+    Raises:
+        ConfigError: if the format or one of its settings is unknown, or `out` exists.
+        ArtifactError: if what was written does not agree with the head; nothing is left of it.
+    """
+    form = format_named(name, job.options)
+    out = Path(out).expanduser()
+    if out.exists():
+        raise ConfigError(f"{out} exists already; choose another out= or move it away")
+    allowed: Tolerance = form.tolerance(job)
+    if tolerance is not None:
+        allowed = Tolerance(tolerance, allowed.cosine)
+    unfinished = out.with_name(f"{out.name}.part-{os.getpid()}")
+    unfinished.mkdir(parents=True)
+    try:
+        about = form.write(job, unfinished)
+        verification = compare(job.reference(), form.read_back(job, unfinished), allowed)
+        manifest = {
+            "format": name,
+            "alignkit_version": __version__,
+            "created": datetime.now(UTC).isoformat(timespec="seconds"),
+            "head": _describe_head(job),
+            **about,
+            "verification": {"vectors": len(job.vectors), "vectors_from": job.vectors_from, **verification},
+            "files": {path.relative_to(unfinished).as_posix(): _sha256(path) for path in _files(unfinished)},
+        }
+        text = json.dumps(manifest, indent=2, ensure_ascii=False, allow_nan=False)
+        (unfinished / MANIFEST).write_text(text, encoding="utf-8")
+        if hasattr(form, "pack"):
+            form.pack(unfinished, out)
+        else:
+            unfinished.rename(out)
+    except OSError as error:
+        raise ArtifactError(f"{out}: could not be written ({error}); nothing was left there") from None
+    finally:
+        shutil.rmtree(unfinished, ignore_errors=True)
+    return manifest
+
+
+def compare(expected: np.ndarray, got: np.ndarray, allowed: Tolerance) -> dict[str, Any]:
+    """Largest difference and smallest cosine of two sets of normalised vectors `(N, D)`.
+
+    Raises:
+        ArtifactError: if the shapes differ, or a tolerance is passed.
+    """
+    if expected.shape != got.shape:
+        raise ArtifactError(f"the export gives vectors of shape {got.shape}, the head {expected.shape}")
+    difference = float(np.abs(expected - got).max())
+    cosine = float(np.einsum("nd,nd->n", expected, got, dtype=np.float64).min())
+    if not (difference <= allowed.difference and cosine >= allowed.cosine):
+        raise ArtifactError(
+            f"the export does not agree with the head: largest difference {difference:.3g} (allowed "
+            f"{allowed.difference:g}), smallest cosine {cosine:.6f} (allowed {allowed.cosine:g}); nothing was written"
+        )
+    return {
+        "largest_difference": difference,
+        "smallest_cosine": cosine,
+        "tolerance": {"largest_difference": allowed.difference, "smallest_cosine": allowed.cosine},
+        "overlap@10_loss": 1.0 - kept_overlap(expected, got),
+    }
+
+
+def kept_overlap(expected: np.ndarray, got: np.ndarray) -> float:
+    """Of the ten vectors nearest to each in `expected`, the share that the same row of `got` finds there too."""
+    rows = np.arange(len(expected))
+    k = min(OVERLAP_K, len(expected) - 1)
+    if k < 1:
+        return 1.0
+    wanted = top_k(expected, expected, k, exclude=rows)[1]
+    found = top_k(got, expected, k, exclude=rows)[1]
+    return float((wanted.unsqueeze(2) == found.unsqueeze(1)).any(dim=2).double().mean())
+
+
+def _describe_head(job: Job) -> dict[str, Any]:
+    return {
+        "kind": job.head.kind(),
+        "role": job.role,
+        "student_dim": job.head.student_dim,
+        "teacher_dim": job.head.teacher_dim,
+        "weights_sha256": job.artifact.digest(),
+        "student_identity": job.artifact.student_identity,
+        "teacher_identity": job.artifact.teacher_identity,
+        "metrics": job.artifact.metrics,
+    }
+
+
+def _files(folder: Path) -> list[Path]:
+    return sorted(path for path in folder.rglob("*") if path.is_file())
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

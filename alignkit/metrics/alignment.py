@@ -1,0 +1,216 @@
+"""How near aligned vectors are to the teacher's: cosine, R², pairwise Spearman, shared neighbours.
+
+Pure functions over whole arrays, and one thin torchmetrics shell that collects what they need over batches and
+processes. Undefined figures are `None`, never NaN.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from scipy import stats
+from torch import Tensor
+from torchmetrics import Metric
+from torchmetrics.utilities import dim_zero_cat
+
+from alignkit.vectors import cosine, l2_normalize, top_k
+
+SENTENCE_PAIRS = 20_000
+OVERLAP_SENTENCES = 5_000
+
+Row = dict[str, float | None]
+
+
+def alignment_figures(aligned: Tensor, teacher: Tensor, teacher_mean: Tensor, seed: int = 0) -> Row:
+    """All alignment figures of one row of the table.
+
+    Args:
+        aligned: `(N, D)`, the head's output, not normalised.
+        teacher: `(N, D)`, as the teacher gave it.
+        teacher_mean: `(D,)`, mean of the training split's normalised teacher vectors.
+        seed: of the sample of sentence pairs.
+
+    Returns:
+        `cosine_mean`, `cosine_p05`, `cosine_p50`, `cosine_p95`, `cosine_centered_mean`, all in [-1, 1]; `r2` in
+        (-inf, 1]; `spearman` in [-1, 1].
+    """
+    aligned, teacher = aligned.float(), l2_normalize(teacher.float())
+    return {
+        **cosine_summary(cosine(aligned, teacher)),
+        "cosine_centered_mean": _number(centered_cosine(aligned, teacher, teacher_mean).mean()),
+        "r2": r2(aligned, teacher),
+        "spearman": pairwise_spearman(aligned, teacher, seed=seed),
+    }
+
+
+def cosine_summary(cosines: Tensor) -> Row:
+    """Mean and percentiles of `(N,)` cosines; P5 says what goes wrong, P95 is the good tail.
+
+    >>> cosine_summary(torch.tensor([0.0, 0.5, 1.0]))["cosine_p50"]
+    0.5
+    """
+    names = ("cosine_mean", "cosine_p05", "cosine_p50", "cosine_p95")
+    if len(cosines) == 0:
+        return dict.fromkeys(names)
+    # not torch.quantile: it refuses more than 16M elements
+    values = cosines.detach().cpu().double().numpy()
+    figures = [values.mean(), *np.quantile(values, [0.05, 0.5, 0.95])]
+    return {name: float(figure) for name, figure in zip(names, figures, strict=True)}
+
+
+def centered_cosine(aligned: Tensor, teacher: Tensor, teacher_mean: Tensor) -> Tensor:
+    """Cosine after the training teacher mean was taken off both normalised sides: `(N, D)` → `(N,)`.
+
+    Predicting that mean for every sentence comes out near 0 here, whatever the plain cosine says.
+    """
+    mean = teacher_mean.to(aligned)
+    return cosine(l2_normalize(aligned) - mean, l2_normalize(teacher) - mean)
+
+
+def r2(aligned: Tensor, teacher: Tensor) -> float | None:
+    """1 − residual over variance, both summed over dimensions; `(N, D)` each, `None` where the teacher is constant.
+
+    >>> r2(torch.tensor([[1.0], [3.0]]), torch.tensor([[1.0], [3.0]]))
+    1.0
+    """
+    teacher = teacher.double()
+    variation = (teacher - teacher.mean(dim=0)).square().sum()
+    if len(teacher) < 2 or variation <= 0:
+        return None
+    return _number(1 - (aligned.double() - teacher).square().sum() / variation)
+
+
+def sentence_pairs(count: int, seed: int = 0, most: int = SENTENCE_PAIRS) -> np.ndarray:
+    """A seeded sample of distinct unordered pairs of sentences, all of them where there are few: `(P, 2)` rows."""
+    possible = count * (count - 1) // 2
+    if possible <= most:
+        return np.stack(np.triu_indices(count, k=1), axis=1)
+    generator = np.random.default_rng(seed)
+    first = generator.integers(0, count, 2 * most)
+    second = (first + generator.integers(1, count, 2 * most)) % count
+    pairs = np.unique(np.sort(np.stack([first, second], axis=1), axis=1), axis=0)
+    return generator.permutation(pairs)[:most]
+
+
+def pairwise_spearman(aligned: Tensor, teacher: Tensor, seed: int = 0) -> float | None:
+    """Rank correlation between the teacher's and the aligned vectors' similarities of the same sentence pairs.
+
+    Args:
+        aligned: `(N, D)`.
+        teacher: `(N, D)`.
+        seed: of the sample of at most 20,000 pairs.
+
+    Returns:
+        Spearman's rho in [-1, 1], `None` for fewer than two pairs or constant similarities.
+    """
+    pairs = torch.as_tensor(sentence_pairs(len(teacher), seed)).to(teacher.device)
+    similarities = [
+        (side[pairs[:, 0]] * side[pairs[:, 1]]).sum(dim=1).cpu().numpy()
+        for side in (l2_normalize(aligned.float()), l2_normalize(teacher.float()))
+    ]
+    return spearman(*similarities)
+
+
+def spearman(first: np.ndarray, second: np.ndarray) -> float | None:
+    """Spearman's rho of two `(P,)` samples, ties at their average rank; `None` where it is undefined."""
+    if len(first) < 2 or np.ptp(first) < 1e-6 or np.ptp(second) < 1e-6:
+        return None
+    return float(stats.spearmanr(first, second).statistic)
+
+
+def overlap_at_k(aligned: Tensor, teacher: Tensor, k: int = 10, seed: int = 0, most: int = OVERLAP_SENTENCES) -> Tensor:
+    """Share of the teacher's own k nearest sentences that each aligned vector finds among the teacher's vectors.
+
+    The sentence itself is left out on both sides.
+
+    Args:
+        aligned: `(N, D)`.
+        teacher: `(N, D)`, the same sentences.
+        k: neighbours; fewer where there are fewer than k other sentences.
+        seed: of the sample of sentences, where there are more than `most`.
+        most: bound on queries and corpus.
+
+    Returns:
+        `(min(N, most),)` float32 in [0, 1], one a query; empty for fewer than two sentences.
+    """
+    rows = sample_rows(len(teacher), most, seed).to(teacher.device)
+    aligned, teacher = aligned[rows].float(), teacher[rows].float()
+    k = min(k, len(rows) - 1)
+    if k < 1:
+        return teacher.new_zeros(0)
+    itself = torch.arange(len(rows), device=teacher.device)
+    wanted = top_k(teacher, teacher, k, exclude=itself)[1]
+    found = top_k(aligned, teacher, k, exclude=itself)[1]
+    return (wanted.unsqueeze(2) == found.unsqueeze(1)).any(dim=2).float().mean(dim=1)
+
+
+def sample_rows(count: int, most: int, seed: int) -> Tensor:
+    """All rows, or a sorted seeded sample of `most`: int64."""
+    if count <= most:
+        return torch.arange(count)
+    return torch.as_tensor(np.sort(np.random.default_rng(seed).permutation(count)[:most]))
+
+
+class AlignmentMetric(Metric):
+    """Collects pairs over batches and processes; computes percentiles and rank correlation over all of them at once.
+
+    Cosines of all pairs are kept, and the vectors of a seeded sample of rows for the figures that compare sentences
+    with each other; both are ordered by row before use, so that the number of processes changes nothing.
+
+    Args:
+        teacher_mean: `(D,)` of the training split.
+        count: pairs in the split.
+        seed: of the samples.
+        sample: rows whose vectors are kept.
+    """
+
+    full_state_update = False
+
+    def __init__(self, teacher_mean: Tensor, count: int, seed: int = 0, sample: int = 2000) -> None:
+        super().__init__()
+        self.seed = seed
+        self.register_buffer("teacher_mean", teacher_mean.float(), persistent=False)
+        sampled = torch.zeros(count, dtype=torch.bool)
+        sampled[sample_rows(count, sample, seed)] = True
+        self.register_buffer("sampled", sampled, persistent=False)
+        for name in ("rows", "cosines", "centered", "sample_rows_seen", "sample_aligned", "sample_teacher"):
+            self.add_state(name, default=[], dist_reduce_fx="cat")
+
+    def update(self, rows: Tensor, aligned: Tensor, teacher: Tensor) -> None:
+        """Take in `rows (B,)`, `aligned (B, D)`, `teacher (B, D)`."""
+        aligned, teacher = aligned.detach().float(), l2_normalize(teacher.detach().float())
+        self.rows.append(rows)  # type: ignore[union-attr]
+        self.cosines.append(cosine(aligned, teacher))  # type: ignore[union-attr]
+        self.centered.append(centered_cosine(aligned, teacher, self.teacher_mean))  # type: ignore[union-attr, arg-type]
+        mine = self.sampled[rows]  # type: ignore[index]
+        self.sample_rows_seen.append(rows[mine])  # type: ignore[union-attr]
+        self.sample_aligned.append(aligned[mine])  # type: ignore[union-attr]
+        self.sample_teacher.append(teacher[mine])  # type: ignore[union-attr]
+
+    def compute(self) -> Row:
+        """`cosine_mean|p05|p50|p95`, `cosine_centered_mean`, `spearman`, `overlap@10`."""
+        # a row that two processes saw (padding to equal length) counts once
+        rows = dim_zero_cat(self.rows)
+        first = _first_of_each(rows)
+        sample = dim_zero_cat(self.sample_rows_seen)
+        order = _first_of_each(sample)
+        aligned, teacher = dim_zero_cat(self.sample_aligned)[order], dim_zero_cat(self.sample_teacher)[order]
+        overlap = overlap_at_k(aligned, teacher)
+        return {
+            **cosine_summary(dim_zero_cat(self.cosines)[first]),
+            "cosine_centered_mean": _number(dim_zero_cat(self.centered)[first].mean()),
+            "spearman": pairwise_spearman(aligned, teacher, seed=self.seed),
+            "overlap@10": _number(overlap.mean()) if len(overlap) else None,
+        }
+
+
+def _first_of_each(rows: Tensor) -> Tensor:
+    ordered, order = torch.sort(rows, stable=True)
+    fresh = torch.ones_like(ordered, dtype=torch.bool)
+    fresh[1:] = ordered[1:] != ordered[:-1]
+    return order[fresh]
+
+
+def _number(figure: Tensor) -> float | None:
+    value = float(figure)
+    return value if np.isfinite(value) else None

@@ -1,0 +1,124 @@
+"""How alike two spaces are, and whether one of them has degenerated."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from torch import Tensor
+
+
+def linear_cka(first: Tensor, second: Tensor) -> float | None:
+    """Likeness of two sets of vectors of the same N texts, about 0 for unrelated ones, 1 for equal up to rotation.
+
+    The widths may differ. Linear centred kernel alignment with the unbiased estimate of HSIC: the plain one comes out
+    far above 0 for unrelated vectors as soon as they have as many dimensions as there are texts.
+
+    Args:
+        first: `(N, D1)`.
+        second: `(N, D2)`.
+
+    Returns:
+        At most 1; `None` under 4 texts or where one side is constant.
+
+    Source: Kornblith et al., ICML 2019 (CKA); Song et al., JMLR 13 (2012), eq. 5 (unbiased HSIC); Nguyen et al.,
+    ICLR 2021 (the two together).
+
+    >>> rotation = torch.tensor([[0.0, -1.0], [1.0, 0.0]])
+    >>> points = torch.tensor([[1.0, 2.0], [0.0, 1.0], [3.0, -1.0], [-2.0, 0.5], [0.3, 0.3]])
+    >>> round(linear_cka(points, points @ rotation), 6)
+    1.0
+    """
+    if len(first) < 4:
+        return None
+    one, two = _hollow_gram(first), _hollow_gram(second)
+    across, own, other = _unbiased_hsic(one, two), _unbiased_hsic(one, one), _unbiased_hsic(two, two)
+    # a constant side leaves rounding noise only
+    tiny = 1e-12 * max(float(one.square().sum()), float(two.square().sum()), 1e-300)
+    if own <= tiny or other <= tiny:
+        return None
+    return min(1.0, across / (own * other) ** 0.5)
+
+
+def _hollow_gram(vectors: Tensor) -> Tensor:
+    centered = vectors.double() - vectors.double().mean(dim=0)
+    gram = centered @ centered.T
+    return gram.fill_diagonal_(0)
+
+
+def _unbiased_hsic(one: Tensor, two: Tensor) -> float:
+    count = len(one)
+    sums_one, sums_two = one.sum(dim=0), two.sum(dim=0)
+    trace = float((one * two).sum())
+    totals = float(sums_one.sum() * sums_two.sum()) / ((count - 1) * (count - 2))
+    crossed = 2 * float(sums_one @ sums_two) / (count - 2)
+    return (trace + totals - crossed) / (count * (count - 3))
+
+
+def effective_rank(vectors: Tensor) -> float:
+    """How many dimensions the spread of the vectors really uses, from 1 to the width; 0 for constant vectors.
+
+    exp of the entropy of the normalised singular values of the centred vectors.
+
+    Args:
+        vectors: `(N, D)`.
+
+    Source: Roy and Vetterli, The effective rank, EUSIPCO 2007, definition 1.
+
+    >>> round(effective_rank(torch.tensor([[1.0, 0.0], [-1.0, 0.0], [0.0, 1.0], [0.0, -1.0]])), 6)
+    2.0
+    """
+    values = torch.linalg.svdvals((vectors - vectors.mean(dim=0)).double())
+    # what is left of a constant after centring is rounding, not spread
+    scale = float(vectors.double().square().sum().sqrt())
+    values = values[values > 1e-6 * scale]
+    if not len(values):
+        return 0.0
+    share = values / values.sum()
+    return float(torch.exp(-(share * share.log()).sum()))
+
+
+def collapsed_dimensions(vectors: Tensor, reference: Tensor, tolerance: float = 0.01) -> float:
+    """Share of dimensions that hardly move: their spread is under `tolerance` of the reference's in that dimension.
+
+    Args:
+        vectors: `(N, D)`.
+        reference: `(M, D)`, vectors that are known to be sound (the teacher's). Dimensions in which it does not move
+            itself do not count.
+        tolerance: a fraction.
+
+    >>> collapsed_dimensions(torch.tensor([[1.0, 0.0], [1.0, 5.0]]), torch.tensor([[0.0, 0.0], [1.0, 1.0]]))
+    0.5
+    """
+    spread, expected = vectors.float().std(dim=0), reference.float().std(dim=0)
+    alive = expected > tolerance * expected.max()
+    if not alive.any():
+        return 0.0
+    return float((spread[alive] < tolerance * expected[alive]).double().mean())
+
+
+def hubness_skew(found: np.ndarray, corpus_rows: int) -> float:
+    """Skewness of how often each corpus row is found: 0 for even, above some 3 a few rows come up for everything.
+
+    Args:
+        found: `(Q, K)` corpus rows, -1 where nothing was found.
+        corpus_rows: C.
+
+    Source: Radovanovic, Nanopoulos and Ivanovic, Hubs in space, JMLR 11 (2010), eq. 1.
+
+    >>> hubness_skew(np.array([[0], [1], [2]]), corpus_rows=3)
+    0.0
+    """
+    counts = np.bincount(found[found >= 0], minlength=corpus_rows).astype(np.float64)
+    spread = counts.std()
+    return float(((counts - counts.mean()) ** 3).mean() / spread**3) if spread > 0 else 0.0
+
+
+def share_of_constant_rows(vectors: Tensor) -> float:
+    """Largest share of rows that are one and the same vector (to 4 decimals of a cosine), in (0, 1].
+
+    >>> share_of_constant_rows(torch.tensor([[1.0, 0.0], [2.0, 0.0], [0.0, 1.0], [0.0, -1.0]]))
+    0.5
+    """
+    directions = torch.nn.functional.normalize(vectors.float(), dim=1)
+    _, counts = torch.unique((directions * 1e4).round(), dim=0, return_counts=True)
+    return float(counts.max()) / len(vectors)

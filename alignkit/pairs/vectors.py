@@ -1,0 +1,109 @@
+"""`data=vectors`: anybody's own arrays."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from alignkit.errors import ConfigError, DataError
+from alignkit.pairs.base import MIN_PAIRS, Pairs, PairSplits
+from alignkit.sentences.files import read_sentences
+from alignkit.sentences.splits import merge_equal_texts, split_groups
+from alignkit.vector_files import MappedRows, check_vectors, open_vectors
+
+
+def load_vectors(
+    student: str,
+    teacher: str,
+    test_student: str | None = None,
+    test_teacher: str | None = None,
+    sentences: str | None = None,
+    student_key: str | None = None,
+    teacher_key: str | None = None,
+    validation: float = 0.1,
+    test: float = 0.1,
+    seed: int = 0,
+) -> PairSplits:
+    """Pairs of two files whose row i is the same sentence.
+
+    Args:
+        student: `.npy`, `.npz` or `.safetensors` of `(N, student_dim)`, float16 to float64; mapped, not read.
+        teacher: the same for `(N, teacher_dim)`.
+        test_student: `(M, student_dim)`; without test files a seeded share of the rows is held out.
+        test_teacher: `(M, teacher_dim)`.
+        sentences: file of the N sentences in the order of the rows: equal texts then stay in one split, and the
+            report can name them.
+        student_key: which array of an `.npz` or `.safetensors` with several.
+        teacher_key: likewise.
+        validation: share of the rows.
+        test: share of the rows, where there are no test files.
+        seed: of the split.
+
+    Raises:
+        DataError: if a file cannot be used, or the files do not go together; it names the file and the fix.
+        ConfigError: if one test file is given without the other.
+    """
+    if (test_student is None) != (test_teacher is None):
+        raise ConfigError("data.test_student and data.test_teacher go together; give both or neither")
+    student_vectors, teacher_vectors = _open_both(student, student_key, teacher, teacher_key)
+    texts, ids = _read_sentences(sentences, student, len(student_vectors))
+    groups = merge_equal_texts(texts) if texts else ids
+    own_test = test_student is not None and test_teacher is not None
+    kept, held_out, test_rows = split_groups(groups, seed=seed, validation=validation, test=0.0 if own_test else test)
+
+    def take(rows: np.ndarray) -> Pairs:
+        return Pairs(
+            ids=[ids[row] for row in rows],
+            student=MappedRows(student_vectors, rows),  # type: ignore[arg-type]
+            teacher=MappedRows(teacher_vectors, rows),  # type: ignore[arg-type]
+            texts=[texts[row] for row in rows] if texts else None,
+        )
+
+    if test_student is not None and test_teacher is not None:
+        tests = _open_both(test_student, student_key, test_teacher, teacher_key)
+        for path, part, whole in zip(
+            (test_student, test_teacher), tests, (student_vectors, teacher_vectors), strict=True
+        ):
+            if part.shape[1] != whole.shape[1]:
+                raise DataError(
+                    f"{path}: holds {part.shape[1]}-d vectors, the training file {whole.shape[1]}-d ones; "
+                    "embed both with the same model"
+                )
+        test_pairs = Pairs(ids=[f"test-{row}" for row in range(len(tests[0]))], student=tests[0], teacher=tests[1])
+        split = "the test files given; validation is a seeded share of the other rows"
+    else:
+        test_pairs, split = take(test_rows), "seeded shares of the rows" + (", equal texts together" if texts else "")
+    meta = {
+        "source": f"vector files: {Path(student).name} and {Path(teacher).name}",
+        "real": None,
+        "split": split,
+        "student_identity": None,
+        "teacher_identity": None,
+    }
+    return PairSplits(train=take(kept), validation=take(held_out), test=test_pairs, meta=meta)
+
+
+def _open_both(
+    student: str, student_key: str | None, teacher: str, teacher_key: str | None
+) -> tuple[np.ndarray, np.ndarray]:
+    students, teachers = open_vectors(student, student_key), open_vectors(teacher, teacher_key)
+    if len(students) != len(teachers):
+        raise DataError(
+            f"{student} has {len(students)} rows, {teacher} has {len(teachers)}; "
+            "row i of both must be the same sentence: write both from the same list"
+        )
+    if len(students) < MIN_PAIRS:
+        raise DataError(f"{student}: {len(students)} pairs, expected at least {MIN_PAIRS}; embed more sentences")
+    check_vectors(students, student)
+    check_vectors(teachers, teacher)
+    return students, teachers
+
+
+def _read_sentences(path: str | None, student: str, count: int) -> tuple[list[str] | None, list[str]]:
+    if path is None:
+        return None, [f"row-{row}" for row in range(count)]
+    sentences = read_sentences(path)
+    if len(sentences) != count:
+        raise DataError(f"{path} has {len(sentences)} sentences, {student} has {count} rows; expected one a row")
+    return [sentence.text for sentence in sentences], [sentence.id for sentence in sentences]

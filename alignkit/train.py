@@ -1,0 +1,151 @@
+"""Train a head that maps the student's vectors into the teacher's space, and say what it is worth."""
+
+from __future__ import annotations
+
+import logging
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import hydra
+from hydra.core.hydra_config import HydraConfig
+from lightning.fabric.utilities.rank_zero import rank_zero_only
+from omegaconf import DictConfig, OmegaConf
+from rich.console import Console
+
+from alignkit.commandline import command, known_targets, plain, without_secrets
+from alignkit.errors import AlignkitError, ConfigError
+from alignkit.evaluation.tables import console_table, markdown_table
+from alignkit.evaluation.training_report import build_report, save_report
+from alignkit.pairs.base import PairSplits
+from alignkit.training.batches import SolverBatches, teacher_mean
+from alignkit.training.device import Device, choose_device
+from alignkit.training.fit import FitResult, Fitter
+from alignkit.training.recipe import Recipe
+from alignkit.training.run_folder import CONFIG, check_resumable, claim_run_folder
+from alignkit.training.tensorboard import log_result
+
+logger = logging.getLogger(__name__)
+
+EXAMPLES = (
+    "python -m alignkit.train model=linear loss=cos_mse",
+    "python -m alignkit.train data=vectors data.student=student.npy data.teacher=teacher.npy",
+    "python -m alignkit.train -m model=linear,mlp seed=0,1",
+    "python -m alignkit.train resume=outputs/train/2026-01-31_12-00-00",
+)
+
+
+@command("train", EXAMPLES)
+def main(config: DictConfig) -> float | None:
+    """Compose the parts, fit, report; returns the figure that a sweeper optimises."""
+    folder = Path(HydraConfig.get().runtime.output_dir)
+    resume = config.resume is not None
+    if resume:
+        folder = Path(str(config.resume)).expanduser()
+        config = _config_of_run(folder)
+    if not isinstance(config.seed, int):
+        raise ConfigError(f"seed={config.seed}: expected a whole number")
+    settings = plain(config)
+    recipe = _recipe(settings)
+    device = choose_device(settings["device"]["name"], recipe.precision)
+    logger.info("device: %s", device.reason)
+    start = time.perf_counter()
+    splits: PairSplits = hydra.utils.instantiate(settings["data"])
+    loading_s = time.perf_counter() - start
+    fitter = _fitter(settings, recipe, device, folder)
+    if rank_zero_only.rank == 0 and not resume:
+        claim_run_folder(folder, OmegaConf.to_yaml(without_secrets(settings)))
+    try:
+        result = fitter.fit(splits, refit=settings["refit"], resume=resume)
+        if not result.is_main_process:
+            return None
+        _finish(folder, settings, recipe, device, splits, result, {"loading": loading_s})
+    except KeyboardInterrupt:
+        raise AlignkitError(f"interrupted; go on with: python -m alignkit.train resume={folder}") from None
+    return result.figures.get(settings["objective"])
+
+
+def _recipe(settings: dict[str, Any]) -> Recipe:
+    given = {name: settings[name] for name in Recipe.__dataclass_fields__ if name in settings}
+    given |= {
+        name: settings["trainer"].pop(name) for name in Recipe.__dataclass_fields__ if name in settings["trainer"]
+    }
+    recipe = Recipe().overlay(settings["model"].pop("recipe", None)).overlay(settings["loss"].pop("recipe", None))
+    return recipe.overlay(given)
+
+
+def _fitter(settings: dict[str, Any], recipe: Recipe, device: Device, folder: Path) -> Fitter:
+    model = dict(settings["model"])
+    return Fitter(
+        init=model.pop("init"),
+        make_head=hydra.utils.instantiate(model),
+        loss=hydra.utils.instantiate(settings["loss"]),
+        recipe=recipe,
+        device=device,
+        seed=settings["seed"],
+        run_folder=folder,
+        trainer_settings=settings["trainer"],
+    )
+
+
+def _finish(
+    folder: Path, settings: dict[str, Any], recipe: Recipe, device: Device, splits: PairSplits, result: FitResult,
+    seconds: dict[str, float],
+) -> None:  # fmt: skip
+    torch_device = device.torch_device
+    parts = ([splits.train], [splits.validation], [splits.train, splits.validation])
+    batches = tuple(SolverBatches(*pairs, device=torch_device) for pairs in parts)
+    report = build_report(
+        result.head,
+        splits,
+        batches,
+        teacher_mean(splits.train),
+        seed=settings["seed"],
+        about={
+            "model": result.head.kind(),
+            "chosen": dict(result.chosen),
+            "best_epoch": result.best_epoch,
+            "refitted": result.refitted,
+            "recipe": vars(recipe),
+            "device": device.reason,
+            "validation": dict(result.figures),
+        },
+        seconds={**seconds, **result.seconds},
+    )
+    figures = {f"test/{name}": value for name, value in report.rows["aligned"].items() if value is not None}
+    log_result(folder, without_secrets(settings), report.cosines, markdown_table(report.rows), figures)
+    save_report(report, folder)
+    console = Console(width=None if sys.stdout.isatty() else 80)
+    console.print(console_table(report.rows, f"Test split, {len(splits.test):,} pairs"))
+    console.print(f"\nhead and report: {folder}", soft_wrap=True, highlight=False)
+
+
+def _config_of_run(folder: Path) -> DictConfig:
+    """The settings an interrupted run was started with; they alone decide how it goes on."""
+    check_resumable(folder)
+    overrides = [text for text in HydraConfig.get().overrides.task if not text.startswith(("resume=", "threads="))]
+    if overrides:
+        raise ConfigError(f"resume takes every setting from {folder / CONFIG}; leave out {overrides[0]}")
+    try:
+        config = OmegaConf.load(folder / CONFIG)
+    except Exception as error:  # noqa: BLE001 - any of YAML's own errors
+        raise ConfigError(f"{folder / CONFIG}: no readable config ({str(error).splitlines()[0]})") from None
+    # a run folder may come from somebody else: only what alignkit's own YAMLs name is ever built from it
+    for target in _targets(OmegaConf.to_container(config)):
+        if target not in known_targets():
+            raise ConfigError(f"{folder / CONFIG}: names {target}, which is no part of alignkit; it is not run")
+    return config  # type: ignore[return-value]
+
+
+def _targets(node: Any) -> list[str]:
+    if isinstance(node, dict):
+        own = [str(node["_target_"])] if "_target_" in node else []
+        return own + [target for value in node.values() for target in _targets(value)]
+    if isinstance(node, list):
+        return [target for value in node for target in _targets(value)]
+    return []
+
+
+if __name__ == "__main__":
+    main()

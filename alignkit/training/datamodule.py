@@ -1,0 +1,75 @@
+"""The pairs of a run, as Lightning wants them."""
+
+from __future__ import annotations
+
+import logging
+
+import torch
+from lightning.pytorch import LightningDataModule
+
+from alignkit.errors import ConfigError
+from alignkit.pairs.base import Pairs, PairSplits
+from alignkit.training.batches import BLOCK_ROWS, PairBatches, RowOrder
+
+logger = logging.getLogger(__name__)
+
+# float32 pairs up to this size are held in main memory, larger ones are streamed from their files
+IN_MEMORY_BYTES = 768 * 1024 * 1024
+GPU_FRACTION = 0.5
+
+
+class PairDataModule(LightningDataModule):
+    """Batches of the train and validation pairs, on the training device when they fit there.
+
+    Args:
+        splits: the pairs.
+        batch_size: pairs a training batch, at least 1.
+        seed: of the order of the rows.
+        with_negatives: hand the hard negatives to the loss.
+    """
+
+    def __init__(self, splits: PairSplits, batch_size: int = 64, seed: int = 0, with_negatives: bool = False) -> None:
+        super().__init__()
+        if batch_size < 1:
+            raise ConfigError(f"batch_size={batch_size}: expected at least 1")
+        self.splits = splits
+        self.batch_size = batch_size
+        self.seed = seed
+        self.with_negatives = with_negatives
+
+    def train_dataloader(self) -> PairBatches:
+        """Shuffled anew each epoch."""
+        return self._batches(self.splits.train, self.batch_size, shuffle=True)
+
+    def val_dataloader(self) -> PairBatches:
+        """In order, in batches at least as large: nothing is learnt from them."""
+        return self._batches(self.splits.validation, max(self.batch_size, 256), shuffle=False)
+
+    def _batches(self, pairs: Pairs, batch_size: int, shuffle: bool) -> PairBatches:
+        device = self.trainer.strategy.root_device if self.trainer else torch.device("cpu")
+        in_memory = fits(pairs, device)
+        order = RowOrder(
+            len(pairs),
+            shuffle=shuffle,
+            seed=self.seed,
+            rank=self.trainer.global_rank if self.trainer else 0,
+            world_size=self.trainer.world_size if self.trainer else 1,
+            block=1 if in_memory else BLOCK_ROWS,
+        )
+        return PairBatches(
+            pairs,
+            batch_size,
+            order,
+            epoch=lambda: self.trainer.current_epoch if self.trainer else 0,
+            device=device,
+            in_memory=in_memory,
+            with_negatives=self.with_negatives,
+        )
+
+
+def fits(pairs: Pairs, device: torch.device) -> bool:
+    """Whether all pairs can be kept on the device as float32."""
+    needed = 4 * len(pairs) * (pairs.student_dim + pairs.teacher_dim)
+    if device.type == "cuda":
+        return needed <= GPU_FRACTION * torch.cuda.mem_get_info(device)[0]
+    return needed <= IN_MEMORY_BYTES

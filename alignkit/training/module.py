@@ -1,0 +1,95 @@
+"""Head and loss as Lightning wants them: one step, one validation, one optimizer."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from lightning.pytorch import LightningModule
+from torch import Tensor, nn
+
+from alignkit.errors import ConfigError
+from alignkit.heads.base import Head
+from alignkit.metrics.alignment import AlignmentMetric
+from alignkit.training.batches import PairBatch
+from alignkit.training.recipe import Recipe
+
+SCHEDULES = ("constant", "one_cycle")
+
+
+class AlignmentModule(LightningModule):
+    """Trains a head on pairs.
+
+    Logs `train/loss`, `val/loss`, `val/cosine_mean|p05|p50|p95`, `val/cosine_centered_mean`, `val/spearman`,
+    `val/overlap@10`; percentiles and rank correlation once an epoch, over all validation pairs of all processes.
+
+    Args:
+        head: trained in place.
+        loss: `forward(aligned, teacher, negatives)`.
+        teacher_mean: `(teacher_dim,)` of the training split.
+        validation_count: pairs in the validation split.
+        recipe: of the optimisation.
+        seed: an int; what is random in an epoch (dropout) depends on it and the epoch alone.
+    """
+
+    def __init__(
+        self,
+        head: Head,
+        loss: nn.Module,
+        teacher_mean: Tensor,
+        validation_count: int,
+        recipe: Recipe,
+        seed: int = 0,
+    ) -> None:
+        super().__init__()
+        if not recipe.lr > 0 or not recipe.weight_decay >= 0:
+            raise ConfigError(
+                f"lr={recipe.lr}, weight_decay={recipe.weight_decay}: expected a number above 0, and one of at least 0"
+            )
+        if recipe.schedule not in SCHEDULES:
+            raise ConfigError(f"schedule={recipe.schedule}: expected one of {', '.join(SCHEDULES)}")
+        self.head = head
+        self.loss = loss
+        self.metric = AlignmentMetric(teacher_mean, validation_count, seed=seed)
+        self.recipe = recipe
+        self.seed = seed
+
+    def training_step(self, batch: PairBatch, batch_index: int) -> Tensor:
+        """Loss of one batch."""
+        if batch_index == 0:  # an epoch's randomness is its own, so that a resumed run draws what a whole one does
+            torch.manual_seed(self.seed * 1_000_003 + self.current_epoch)
+        loss = self._loss(batch)[0]
+        if batch_index % self.trainer.log_every_n_steps == 0:  # `log` costs as much as a small step
+            self.log("train/loss", loss.detach(), batch_size=len(batch.rows))
+        return loss
+
+    def validation_step(self, batch: PairBatch, batch_index: int) -> None:
+        """Collect figures of one batch."""
+        loss, aligned = self._loss(batch)
+        self.metric.update(batch.rows, aligned, batch.teacher)
+        self.log("val/loss", loss, batch_size=len(batch.rows), on_epoch=True, sync_dist=True)
+
+    def on_validation_epoch_end(self) -> None:
+        """Figures over all validation pairs."""
+        figures = {f"val/{name}": value for name, value in self.metric.compute().items() if value is not None}
+        self.log_dict({name: torch.tensor(value) for name, value in figures.items()})
+        self.metric.reset()
+
+    def configure_optimizers(self) -> Any:
+        """AdamW over what the head leaves trainable."""
+        parameters = [parameter for parameter in self.head.parameters() if parameter.requires_grad]
+        parameters += [parameter for parameter in self.loss.parameters() if parameter.requires_grad]
+        recipe = self.recipe
+        optimizer = torch.optim.AdamW(parameters, lr=recipe.lr, weight_decay=recipe.weight_decay, fused=True)
+        if recipe.schedule == "constant":
+            return optimizer
+        steps = max(2, int(self.trainer.estimated_stepping_batches))
+        scheduler = torch.optim.lr_scheduler.OneCycleLR(
+            optimizer, max_lr=recipe.lr, total_steps=steps, pct_start=recipe.warmup_fraction
+        )
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
+
+    def _loss(self, batch: PairBatch) -> tuple[Tensor, Tensor]:
+        # losses work in float32 also where the head ran in bfloat16
+        aligned = self.head(batch.student).float()
+        return self.loss(aligned, batch.teacher, batch.negatives), aligned

@@ -1,0 +1,36 @@
+"""The folder of a run: what may go in, in which order, and what says that it is finished."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from alignkit.errors import ConfigError
+from alignkit.files import write_whole
+
+CONFIG, METRICS = "config.yaml", "metrics.json"
+
+
+def claim_run_folder(folder: Path, config_yaml: str) -> None:
+    """Make the folder and write its config; only the main process calls this, once the input has been checked.
+
+    Raises:
+        ConfigError: if the folder holds a run already, finished or not.
+        AlignkitError: if it cannot be written.
+    """
+    if (folder / METRICS).exists():
+        raise ConfigError(f"{folder} holds a finished run; choose another folder with hydra.run.dir=")
+    if (folder / CONFIG).exists():
+        raise ConfigError(f"{folder} holds an unfinished run; go on with resume={folder}, or choose another folder")
+    write_whole(folder / CONFIG, config_yaml)
+
+
+def check_resumable(folder: Path) -> None:
+    """Whether the folder holds a run that can go on.
+
+    Raises:
+        ConfigError: if it does not.
+    """
+    if not (folder / CONFIG).is_file():
+        raise ConfigError(f"resume={folder}: no {CONFIG} there; expected the folder of an interrupted run")
+    if (folder / METRICS).exists():
+        raise ConfigError(f"resume={folder}: that run is finished; its head is in {folder / 'head'}")
