@@ -127,7 +127,8 @@ class SituationGrammar:
 
     def _values(self, indices: Sequence[int]) -> dict[str, str]:
         return {
-            name: kind.values[index] for name, kind, index in zip(self.situation.slots, self._types, indices, strict=True)
+            name: kind.values[index]
+            for name, kind, index in zip(self.situation.slots, self._types, indices, strict=True)
         }
 
     def _decode(self, number: int) -> list[int]:

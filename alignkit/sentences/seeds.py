@@ -75,7 +75,9 @@ def read_seeds(language: str, folder: str | Path = FOLDER) -> Seeds:
     """
     known = languages(folder)
     if language not in known:
-        raise ConfigError(f"no seeds for language {language!r} in {folder}; expected one of: {', '.join(known) or 'none'}")
+        raise ConfigError(
+            f"no seeds for language {language!r} in {folder}; expected one of: {', '.join(known) or 'none'}"
+        )
     root = Path(folder) / language
     slot_types = _read_slot_types(root / SLOT_FILE)
     situations = [
@@ -126,7 +128,9 @@ def _read_situations(path: Path, language: str, slot_types: Mapping[str, SlotTyp
             for wording in family:
                 _check_slots(wording, slots, slot_types, f"{path}, line {number}")
             if not any(wording.edits for wording in family[:1]) and len(slots) < HARD_NEGATIVES:
-                raise DataError(f"{path}, line {number}: mark at least one <a~b> in the sentence before the first ' / '")
+                raise DataError(
+                    f"{path}, line {number}: mark at least one <a~b> in the sentence before the first ' / '"
+                )
             families.append(family)
         if sum(len(family) for family in families) <= PARAPHRASES:
             raise DataError(f"{path}, line {line}: [{intent}] needs more than {PARAPHRASES} wordings")
