@@ -3,7 +3,7 @@
 The rough pass is one matrix product in the fastest number format of the machine (bfloat16 is several times float32
 where the chip has it). Both sides are centred first: generative models' vectors share a large mean, which would eat
 most of bfloat16's eight bits. How wrong a rough score can be is bounded from the rounding that really took place, and
-every corpus row whose score could still reach the first k is scored again in float64. The result is therefore the same in
+every corpus row that could still be among the first k is scored again in float64. The result is therefore the same in
 every format, and equal corpus rows have equal scores.
 """
 

@@ -1,0 +1,153 @@
+"""Exact neighbours: the same whatever the rough pass computes in, ties in order of the row, nothing excluded found."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from alignkit import nearest
+from alignkit.vectors import cosine, l2_normalize, top_k
+
+
+def reference(queries, corpus, k, exclude=None):
+    """By brute force in float64 on the same float32 unit vectors, ordered by (-score, row)."""
+    unit = [l2_normalize(torch.as_tensor(side).float()).double().numpy() for side in (queries, corpus)]
+    scores = (unit[0] @ unit[1].T).astype(np.float32)
+    if exclude is not None:
+        for query, row in enumerate(exclude):
+            if row >= 0:
+                scores[query, row] = -np.inf
+    order = np.lexsort((np.broadcast_to(np.arange(scores.shape[1]), scores.shape), -scores), axis=1)[:, :k]
+    return np.take_along_axis(scores, order, axis=1), order
+
+
+def generative_like(count, width, seed, mean_cosine=0.94):
+    """Unit-free vectors that share a mean, their spread in few directions, as a raw language model's."""
+    generator = torch.Generator().manual_seed(seed)
+    spread = torch.randn(count, 24, generator=generator) @ torch.randn(
+        24, width, generator=torch.Generator().manual_seed(99)
+    )
+    spread += 0.3 * torch.randn(count, width, generator=generator)
+    spread *= ((1 - mean_cosine) / mean_cosine) ** 0.5 / spread.norm(dim=1).mean()
+    shared = torch.zeros(width)
+    shared[0] = 1.0
+    return shared + spread
+
+
+@pytest.fixture
+def small_blocks(monkeypatch):
+    monkeypatch.setattr(nearest, "BLOCK_ELEMENTS", 20_000)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("mean_cosine", [0.0001, 0.94])
+def test_equals_brute_force_in_every_format(small_blocks, dtype, mean_cosine):
+    queries = generative_like(150, 64, 1, mean_cosine)
+    corpus = generative_like(1100, 64, 2, mean_cosine)
+    scores, rows = top_k(queries, corpus, 10, dtype=dtype)
+    expected_scores, expected_rows = reference(queries, corpus, 10)
+    np.testing.assert_array_equal(rows.numpy(), expected_rows)
+    np.testing.assert_allclose(scores.numpy(), expected_scores, rtol=0, atol=1e-7)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_no_rough_score_is_further_off_than_its_slack(dtype):
+    queries, corpus = (l2_normalize(generative_like(200, 300, seed)) for seed in (1, 2))
+    shift = corpus[:50].mean(dim=0)
+    rough, rough_corpus = nearest._Rough.of(queries, shift, dtype), nearest._Rough.of(corpus, shift, dtype)
+    exact = queries.double() @ corpus.double().T
+    cosines = rough.scores(rough_corpus).double() + rough.offset().double()[:, None]
+    error = (cosines - exact).abs().max(dim=1).values
+    slack = rough.slack(rough_corpus)
+    assert (error <= slack).all()
+    if dtype == torch.bfloat16:
+        # a bound that is far too wide would be right and useless
+        assert float((slack / error).median()) < 8
+
+
+def test_centring_is_what_keeps_the_candidates_few(monkeypatch):
+    queries, corpus = generative_like(100, 256, 1), generative_like(3000, 256, 2)
+    counts = []
+    exact_scores = nearest._exact_scores
+
+    def counting(unit, part, chosen_queries, rows):
+        counts.append(len(rows) / len(unit))
+        return exact_scores(unit, part, chosen_queries, rows)
+
+    monkeypatch.setattr(nearest, "_exact_scores", counting)
+    top_k(queries, corpus, 10, dtype=torch.bfloat16)
+    centered, counts[:] = sum(counts), []
+    original = nearest._Rough.of
+    monkeypatch.setattr(nearest._Rough, "of", lambda unit, shift, dtype: original(unit, torch.zeros_like(shift), dtype))
+    top_k(queries, corpus, 10, dtype=torch.bfloat16)
+    assert centered < 60
+    assert sum(counts) > 5 * centered
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_equal_rows_tie_and_come_in_order(small_blocks, dtype):
+    generator = torch.Generator().manual_seed(0)
+    distinct = torch.randn(40, 97, generator=generator)
+    corpus = distinct.repeat(30, 1)
+    scores, rows = top_k(distinct, corpus, 30, dtype=dtype)
+    np.testing.assert_array_equal(rows.numpy(), np.arange(40)[:, None] + 40 * np.arange(30))
+    assert (scores == scores[:, :1]).all()
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_a_constant_corpus_is_answered_in_order_of_the_row(small_blocks, dtype):
+    corpus = torch.full((900, 31), 0.3)
+    rows = top_k(torch.randn(50, 31, generator=torch.Generator().manual_seed(0)), corpus, 5, dtype=dtype)[1]
+    np.testing.assert_array_equal(rows.numpy(), np.tile(np.arange(5), (50, 1)))
+
+
+def test_a_corpus_sorted_from_worst_to_best_still_gives_the_best(small_blocks):
+    query = torch.tensor([[1.0, 0.0]])
+    angles = torch.linspace(3.0, 0.1, 30_000, dtype=torch.float64)
+    corpus = torch.stack([angles.cos(), angles.sin()], dim=1).float()
+    np.testing.assert_array_equal(top_k(query, corpus, 7)[1].numpy(), reference(query, corpus, 7)[1])
+
+
+def test_leaves_out_the_excluded_row_alone(small_blocks):
+    vectors = generative_like(700, 33, 3)
+    exclude = torch.arange(700)
+    exclude[::7] = -1
+    scores, rows = top_k(vectors, vectors, 4, exclude=exclude)
+    assert (rows[::7, 0] == torch.arange(0, 700, 7)).all()
+    kept = exclude >= 0
+    assert not (rows[kept] == exclude[kept, None]).any()
+    np.testing.assert_array_equal(rows.numpy(), reference(vectors, vectors, 4, exclude.numpy())[1])
+
+
+def test_a_corpus_smaller_than_k_is_padded():
+    scores, rows = top_k(torch.eye(3), torch.eye(3)[:2], 4, exclude=np.array([0, -1, -1]))
+    assert rows.tolist() == [[1, -1, -1, -1], [1, 0, -1, -1], [0, 1, -1, -1]]
+    assert torch.isneginf(scores[:, 2:]).all()
+    assert torch.isneginf(scores[0, 1])
+
+
+def test_an_empty_corpus_or_no_query_gives_nothing():
+    assert top_k(torch.eye(2), torch.zeros(0, 2), 3)[1].tolist() == [[-1, -1, -1], [-1, -1, -1]]
+    assert top_k(torch.zeros(0, 2), torch.eye(2), 3)[1].shape == (0, 3)
+
+
+def test_reads_a_memory_map_of_half_floats(small_blocks, tmp_path):
+    corpus = generative_like(1500, 48, 5).half().numpy()
+    np.save(tmp_path / "corpus.npy", corpus)
+    mapped = np.load(tmp_path / "corpus.npy", mmap_mode="r")
+    queries = generative_like(20, 48, 6)
+    np.testing.assert_array_equal(top_k(queries, mapped, 9)[1].numpy(), reference(queries, corpus, 9)[1])
+
+
+def test_a_zero_vector_is_at_cosine_0_from_everything():
+    scores, rows = top_k(torch.tensor([[0.0, 0.0], [-1.0, 0.0]]), torch.tensor([[1.0, 0.0], [0.0, 0.0]]), 2)
+    assert scores.tolist() == [[0.0, 0.0], [0.0, -1.0]]
+    assert rows.tolist() == [[0, 1], [1, 0]]
+
+
+def test_cosine_is_clamped_and_0_for_zero_rows():
+    vectors = torch.randn(500, 7, generator=torch.Generator().manual_seed(0))
+    assert float(cosine(vectors, vectors).max()) <= 1.0
+    assert cosine(vectors, torch.zeros_like(vectors)).abs().max() == 0
+    torch.testing.assert_close(l2_normalize(vectors).norm(dim=1), torch.ones(500))
