@@ -55,17 +55,21 @@ class CachedEmbedder:
         keys = text_keys(identity_digest(identity), unique)
         stored = self._cache.store.locate(keys) >= 0
         yield from self._gathered(identity, texts, positions[stored])
-        failures: dict[int, str] = {}
         missing = np.flatnonzero(~stored)
+        known = self._cache.quarantined(identity, [unique[place] for place in missing])
+        failures = {int(positions[missing[place]]): reason for place, reason in known.items()}
+        if failures:
+            yield EmbeddedBatch(np.empty(0, np.int64), np.empty((0, self.dim), np.float32), dict(failures))
+        missing = np.delete(missing, list(known))
         if len(missing):
-            wanted, done = [unique[place] for place in missing], np.zeros(len(missing), dtype=bool)
+            here, done = positions[missing], np.zeros(len(missing), dtype=bool)
+            wanted = [unique[place] for place in missing]
             for batch in embed_missing(self._cache, self._embedder, role, identity, wanted, keys[missing]):
-                here = positions[missing]
                 failed = {int(here[place]): reason for place, reason in batch.failures.items()}
                 done[[*batch.indices, *batch.failures]] = True
                 failures |= failed
                 yield EmbeddedBatch(here[batch.indices], batch.vectors.astype(np.float32), failed)
-            yield from self._gathered(identity, texts, positions[missing[~done]])  # another process was faster
+            yield from self._gathered(identity, texts, here[~done])  # another process was faster
         failed_again = {
             int(place): failures[first[texts[place]]] for place in repeated if first[texts[place]] in failures
         }

@@ -35,7 +35,8 @@ class FillReport:
     Attributes:
         new: distinct texts that were embedded and stored.
         cached: distinct texts that had a vector before.
-        quarantined: text -> why the model gave no vector; tried again by the next fill.
+        quarantined: text -> why the model gave no vector, now or when it was asked before.
+        tried: distinct texts that the embedder was asked for.
         seconds: wall clock, all in all.
         first_batch_s: until the first batch was there (a server loads the model in this time); None without one.
     """
@@ -43,6 +44,7 @@ class FillReport:
     new: int = 0
     cached: int = 0
     quarantined: dict[str, str] = field(default_factory=dict)
+    tried: int = 0
     seconds: float = 0.0
     first_batch_s: float | None = None
 
@@ -53,6 +55,7 @@ def fill(
     texts: Sequence[str],
     role: Role = "document",
     on_batch: Callable[[int], None] | None = None,
+    retry_quarantined: bool = False,
 ) -> FillReport:
     """Embed the texts that have no vector yet; interrupted at any point, it goes on where it was.
 
@@ -61,7 +64,8 @@ def fill(
         embedder: asked for nothing if all texts have a vector.
         texts: repetitions count once.
         role: whose prompt.
-        on_batch: called with the number of distinct texts that are done, first with those that were cached.
+        on_batch: called with the number of distinct texts that are done, first with those that need nothing.
+        retry_quarantined: ask again for texts that the model could not embed before.
 
     Raises:
         EmbedderError: if the model cannot be asked, or gives what is no vector of its texts.
@@ -75,7 +79,11 @@ def fill(
     keys = text_keys(digest, unique)
     missing = cache.store.lacking(digest, keys)
     report = FillReport(cached=len(unique) - len(missing))
-    told(report.cached)
+    if not retry_quarantined:
+        known = cache.quarantined(identity, [unique[position] for position in missing])
+        report.quarantined = {unique[missing[place]]: reason for place, reason in known.items()}
+        missing = np.delete(missing, list(known))
+    told(report.cached + len(report.quarantined))
     if len(missing):
         wanted = [unique[position] for position in missing]
         del unique
@@ -83,11 +91,11 @@ def fill(
             if report.first_batch_s is None:
                 report.first_batch_s = time.perf_counter() - started
             report.new += len(batch.indices)
+            report.tried += len(batch.indices) + len(batch.failures)
             report.quarantined |= {wanted[position]: reason for position, reason in batch.failures.items()}
             told(len(batch.indices) + len(batch.failures))
-        by_another = len(wanted) - report.new - len(report.quarantined)
-        report.cached += by_another
-        told(by_another)
+        report.cached += len(wanted) - report.tried  # another process was faster
+        told(len(wanted) - report.tried)
     report.seconds = time.perf_counter() - started
     return report
 

@@ -1,6 +1,6 @@
 """Texts that a model could not embed, by key, with the reason: one small file an identity.
 
-The next fill tries them again (the server may have been mended); whoever only reads leaves them out.
+A model's failure depends on the text, so they are not sent again unless the user wants it (a mended server).
 """
 
 from __future__ import annotations

@@ -102,7 +102,7 @@ class VectorCache:
     def quarantined(self, identity: Mapping[str, Any], texts: Sequence[str]) -> dict[int, str]:
         """Position -> reason, of the texts that the model could not embed when last asked."""
         digest = identity_digest(identity)
-        entries = quarantine.read_quarantine(self.folder, digest)
+        entries = quarantine.read_quarantine(self.folder, digest) if len(texts) else {}
         if not entries:
             return {}
         keys = quarantine.hex_keys(text_keys(digest, texts))
@@ -164,9 +164,10 @@ class VectorCache:
         texts: Sequence[str],
         role: Role = "document",
         on_batch: Callable[[int], None] | None = None,
+        retry_quarantined: bool = False,
     ) -> filling.FillReport:
         """Embed what is missing; see `alignkit.cache.filling.fill`."""
-        return filling.fill(self, embedder, texts, role, on_batch)
+        return filling.fill(self, embedder, texts, role, on_batch, retry_quarantined)
 
     def verify(self) -> maintenance.VerifyReport:
         """Check every byte; see `alignkit.cache.maintenance.verify`."""

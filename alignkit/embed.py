@@ -1,0 +1,270 @@
+"""Embed sentences once and keep the vectors; list, check, prune or merge what is kept.
+
+A run that was interrupted goes on where it was when the same command is given again.
+"""
+
+from __future__ import annotations
+
+import logging
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import hydra
+from omegaconf import DictConfig
+
+from alignkit.cache import FillReport, RememberedIdentity, VectorCache
+from alignkit.cache.saving import save_vectors
+from alignkit.commandline import command, plain
+from alignkit.embedders.base import Embedder, Role
+from alignkit.errors import AlignkitError, CacheError, ConfigError
+from alignkit.sentences.files import read_sentences
+from alignkit.sentences.records import Sentence
+
+logger = logging.getLogger(__name__)
+
+SIDES = ("teacher", "student")
+ROLES: tuple[Role, ...] = ("document", "query")
+QUARANTINED_SHOWN = 10
+EXAMPLES = (
+    "python -m alignkit.embed which=both sentences=sentences.txt student=static teacher=minilm",
+    "python -m alignkit.embed which=teacher sentences=faq.csv text_column=question teacher.model=qwen2.5:7b",
+    "python -m alignkit.embed sentences=sentences.jsonl save_to=vectors",
+    "python -m alignkit.embed action=list",
+    "python -m alignkit.embed action=prune teacher=minilm which=teacher confirm=true",
+    "python -m alignkit.embed action=merge other=/mnt/gpu-machine/cache",
+)
+
+
+@command("embed", EXAMPLES)
+def main(config: DictConfig) -> None:
+    """Do one action on one cache."""
+    actions: dict[str, Callable[[dict[str, Any], DictConfig], None]] = {
+        "embed": embed_sentences,
+        "list": list_models,
+        "verify": verify,
+        "prune": prune,
+        "merge": merge,
+        "forget": forget,
+    }
+    action = actions.get(config.action)
+    if action is None:
+        raise ConfigError(f"action={config.action}: expected one of {', '.join(actions)}")
+    if config.role not in ROLES:
+        raise ConfigError(f"role={config.role}: expected one of {', '.join(ROLES)}")
+    # the embedders are left out: one whose setting is missing shall not stop a command that does not need it
+    action({str(name): config[name] for name in config if name not in SIDES}, config)
+
+
+def sides(settings: dict[str, Any]) -> tuple[str, ...]:
+    """Which embedders a command is about."""
+    choices = {"teacher": ("teacher",), "student": ("student",), "both": SIDES}
+    if settings["which"] not in choices:
+        raise ConfigError(f"which={settings['which']}: expected one of {', '.join(choices)}")
+    return choices[settings["which"]]
+
+
+@contextmanager
+def opened_embedder(config: DictConfig, side: str) -> Iterator[Embedder]:
+    """The embedder that the command line chose for a side."""
+    embedder: Embedder = hydra.utils.instantiate(plain(config[side]))
+    try:
+        yield embedder
+    finally:
+        embedder.close()
+
+
+def sentences_of(settings: dict[str, Any]) -> list[Sentence]:
+    """The file that the command line names."""
+    if settings["sentences"] is None:
+        raise ConfigError("sentences is not set; give it as sentences=FILE (.txt, .jsonl, .csv, .tsv or .parquet)")
+    return read_sentences(Path(settings["sentences"]).expanduser(), settings["text_column"])
+
+
+def embed_sentences(settings: dict[str, Any], config: DictConfig) -> None:
+    """Embed what is missing, one model after the other: two at once would push each other out of memory."""
+    chosen = sides(settings)
+    sentences = sentences_of(settings)
+    texts = [sentence.text for sentence in sentences]
+    with VectorCache(settings["cache_dir"], settings["dtype"]) as cache:
+        for side in chosen:
+            with opened_embedder(config, side) as embedder:
+                report = fill_with_progress(cache, embedder, texts, settings, side)
+                for line in summary(f"{side} {embedder.settings(settings['role']).get('model', '')}".rstrip(), report):
+                    say(line)
+                if settings["save_to"] is not None:
+                    folder = Path(settings["save_to"]).expanduser()
+                    identity = cache.identity_of(embedder, settings["role"])
+                    rows = save_vectors(cache, identity, [sentence.id for sentence in sentences], texts, folder, side)
+                    say(f"{folder / f'{side}.npy'}: {rows:,} rows; {side}_index.json says which is whose")
+
+
+def fill_with_progress(
+    cache: VectorCache, embedder: Embedder, texts: list[str], settings: dict[str, Any], side: str
+) -> FillReport:
+    """Fill the cache behind a progress bar on stderr."""
+    from rich.console import Console
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        TextColumn,
+        TimeElapsedColumn,
+        TimeRemainingColumn,
+    )
+
+    columns = (
+        TextColumn(side),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("{task.fields[rate]}"),
+        TimeElapsedColumn(),
+        TimeRemainingColumn(),
+    )
+    done: list[int] = []
+    with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
+        task = progress.add_task(side, total=len(set(texts)), rate="")
+
+        def on_batch(count: int) -> None:
+            if not done:  # what was cached says nothing about the speed
+                progress.update(task, total=len(set(texts)) - count)
+            else:
+                progress.update(task, advance=count)
+                progress.update(task, rate=f"{progress.tasks[task].speed or 0:,.0f} texts/s")
+            done.append(count)
+
+        try:
+            return cache.fill(embedder, texts, settings["role"], on_batch, settings["retry_quarantined"])
+        except (KeyboardInterrupt, AlignkitError):
+            if stored := sum(done[1:]):
+                logger.warning("%s: %d texts are done and kept; the same command goes on from there", side, stored)
+            raise
+
+
+def summary(name: str, report: FillReport) -> list[str]:
+    """What a fill did, in lines for stdout."""
+    if not report.tried:
+        lines = [f"{name}: nothing to do, all {report.cached:,} texts are cached"]
+        if report.quarantined:
+            lines[0] = f"{name}: nothing to do, {report.cached:,} texts are cached, "
+            lines[0] += f"{len(report.quarantined):,} quarantined"
+        return lines + quarantine_lines(report)
+    rate = report.new / report.seconds if report.seconds else 0.0
+    line = f"{name}: {report.new:,} new, {report.cached:,} cached, {len(report.quarantined):,} quarantined"
+    line += f"; {report.seconds:.1f} s, {rate:,.0f} texts/s"
+    if report.first_batch_s is not None:
+        line += f", first batch (loading included) after {report.first_batch_s:.1f} s"
+    return [line, *quarantine_lines(report)]
+
+
+def quarantine_lines(report: FillReport) -> list[str]:
+    """Which texts have no vector, and why."""
+    if not report.quarantined:
+        return []
+    shown = list(report.quarantined.items())[:QUARANTINED_SHOWN]
+    lines = [f"  quarantined: {shortened(text)!r}: {reason}" for text, reason in shown]
+    if len(report.quarantined) > len(shown):
+        lines.append(f"  and {len(report.quarantined) - len(shown):,} more")
+    return [*lines, "  quarantined texts have no vector and are left out; retry_quarantined=true asks for them again"]
+
+
+def shortened(text: str, longest: int = 60) -> str:
+    """A text that fits on a line.
+
+    >>> shortened("word " * 4, longest=10)
+    'word word ...'
+    """
+    return text if len(text) <= longest else f"{text[:longest]}..."
+
+
+def list_models(settings: dict[str, Any], config: DictConfig) -> None:
+    """Say what is in the cache."""
+    with VectorCache(settings["cache_dir"], create=False) as cache:
+        models = cache.identities()
+        for model in models:
+            for line in described(model):
+                say(line)
+        total = sum(model.bytes for model in models)
+        say(
+            f"{cache.folder}: {len(models)} models, {sum(model.rows for model in models):,} vectors, {megabytes(total)}"
+        )
+
+
+def described(model: RememberedIdentity) -> list[str]:
+    """A model in the cache, in lines for stdout."""
+    details = {**model.identity, **{name: value for name, value in model.provenance.items() if value is not None}}
+    details.pop("model", None)
+    return [
+        f"{model.identity.get('model', '?')}: {model.rows:,} vectors of {model.dim} dimensions, "
+        f"{megabytes(model.bytes)} in {model.shards} shards, {model.quarantined} quarantined, "
+        f"written {model.first_written[:16]} to {model.last_written[:16]}",
+        "  " + ", ".join(f"{name}={value}" for name, value in details.items()),
+    ]
+
+
+def megabytes(size: int) -> str:
+    """A size on disk.
+
+    >>> megabytes(2_500_000)
+    '2.5 MB'
+    """
+    return f"{size / 1e6:,.1f} MB"
+
+
+def verify(settings: dict[str, Any], config: DictConfig) -> None:
+    """Read everything again and compare it with its checksums."""
+    with VectorCache(settings["cache_dir"], create=False) as cache:
+        report = cache.verify()
+    for problem in report.problems:
+        say(problem)
+    if report.problems:
+        raise CacheError(
+            f"{len(report.problems)} problems in {settings['cache_dir']}, {report.rows} vectors are sound; "
+            "embed again what is missing: python -m alignkit.embed with the same sentences"
+        )
+    say(f"{settings['cache_dir']}: all {report.rows:,} vectors are sound")
+
+
+def prune(settings: dict[str, Any], config: DictConfig) -> None:
+    """Keep the vectors of the models that the command line names, and no others."""
+    keep = []
+    with VectorCache(settings["cache_dir"], create=False) as cache:
+        for side in sides(settings):
+            with opened_embedder(config, side) as embedder:
+                keep += [cache.identity_of(embedder, role) for role in ROLES]
+        for model in cache.identities():
+            verdict = "keep" if model.identity in keep else "drop"
+            say(f"{verdict} {described(model)[0]}")
+        if not settings["confirm"]:
+            say("nothing was deleted; add confirm=true to do it")
+            return
+        removed = cache.prune(keep)
+    say(f"{settings['cache_dir']}: {removed.rows:,} vectors and {megabytes(removed.bytes)} removed")
+
+
+def merge(settings: dict[str, Any], config: DictConfig) -> None:
+    """Take in a cache that was filled elsewhere."""
+    if settings["other"] is None:
+        raise ConfigError("other is not set; give the folder of the cache to take in as other=FOLDER")
+    with VectorCache(settings["cache_dir"], settings["dtype"]) as cache:
+        new = cache.merge(settings["other"])
+    say(f"{settings['cache_dir']}: {new:,} vectors are new")
+
+
+def forget(settings: dict[str, Any], config: DictConfig) -> None:
+    """Remove the texts of a file, under every model."""
+    texts = list({sentence.text for sentence in sentences_of(settings)})
+    with VectorCache(settings["cache_dir"], create=False) as cache:
+        overwritten = cache.forget(texts)
+    say(f"{settings['cache_dir']}: {overwritten:,} vectors of {len(texts):,} texts were overwritten")
+
+
+def say(line: str) -> None:
+    """Results go to stdout."""
+    sys.stdout.write(f"{line}\n")
+
+
+if __name__ == "__main__":
+    main()
