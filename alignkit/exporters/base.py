@@ -25,6 +25,7 @@ from alignkit.artifact import Artifact
 from alignkit.embedders.base import Embedder, Role
 from alignkit.errors import ArtifactError, ConfigError
 from alignkit.heads.base import Head
+from alignkit.vectors import cosine as cosine_of
 from alignkit.vectors import l2_normalize, top_k
 
 MANIFEST = "manifest.json"
@@ -180,7 +181,7 @@ def compare(expected: np.ndarray, got: np.ndarray, allowed: Tolerance) -> dict[s
     if expected.shape != got.shape:
         raise ArtifactError(f"the export gives vectors of shape {got.shape}, the head {expected.shape}")
     difference = float(np.abs(expected - got).max())
-    cosine = float(np.einsum("nd,nd->n", expected, got, dtype=np.float64).min())
+    cosine = float(cosine_of(torch.from_numpy(expected).double(), torch.from_numpy(got).double()).min())
     if not (difference <= allowed.difference and cosine >= allowed.cosine):
         raise ArtifactError(
             f"the export does not agree with the head: largest difference {difference:.3g} (allowed "

@@ -1,0 +1,107 @@
+"""The README card of an exported model: what it is, how good, from what, how to use it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from alignkit import __version__
+from alignkit.exporters.base import Job
+
+SHOWN_METRICS = (
+    "cosine_mean",
+    "cosine_p05",
+    "cosine_centered_mean",
+    "r2",
+    "spearman",
+    "recall@10",
+    "ndcg@10",
+    "overlap@10",
+)
+ROWS = ("raw", "mean", "ridge", "aligned", "teacher")
+
+
+def card_text(job: Job, router: bool, stock: bool) -> str:
+    """Markdown with a YAML head, as model hubs read it.
+
+    Args:
+        job: what was exported.
+        router: whether documents go to the teacher inside the model.
+        stock: whether all modules are sentence-transformers' own.
+    """
+    student, teacher = _name(job.artifact.student_identity), _name(job.artifact.teacher_identity)
+    sections = [
+        _front_matter(job),
+        f"# {student} aligned to {teacher}",
+        f"Maps text to {job.head.teacher_dim}-d vectors in the space of **{teacher}**, at the cost of **{student}**: "
+        f"a head of kind `{job.head.kind()}` stands between them. Search an index that the teacher built with queries "
+        "that this model embeds.",
+        "## Use\n\n" + _usage(router, stock),
+        "## How good\n\n" + _metrics(job.artifact.metrics),
+        "## Provenance\n\n" + _provenance(job),
+        "## Licence\n\nThe head was trained by whoever made this folder: say here under which licence it may be used. "
+        "The student's weights"
+        + (" and the teacher's" if router else "")
+        + " are inside and keep their own licences; the teacher's terms of use may also bind what was learnt from it.",
+    ]
+    return "\n\n".join(sections) + "\n"
+
+
+def _front_matter(job: Job) -> str:
+    return (
+        "---\nlibrary_name: sentence-transformers\npipeline_tag: sentence-similarity\nlicense: other\n"
+        "license_name: see-card\ntags:\n- sentence-transformers\n- feature-extraction\n- alignkit\n---"
+    )
+
+
+def _usage(router: bool, stock: bool) -> str:
+    trust = "" if stock else ", trust_remote_code=True"
+    lines = ["```python", "from sentence_transformers import SentenceTransformer", ""]
+    lines.append(f'model = SentenceTransformer("path/to/this/folder"{trust})')
+    if router:
+        lines.append('queries = model.encode_query(["how do I reset my password"])  # student and head')
+        lines.append('documents = model.encode_document(["…"])  # the teacher')
+    else:
+        lines.append('queries = model.encode(["how do I reset my password"])')
+    text = "\n".join([*lines, "```"])
+    if router:
+        text += "\n\nPlain `encode` takes the document route, which is the teacher."
+    if not stock:
+        text += (
+            "\n\nThis head is no chain of dense layers, so its code lies in `aligned_head.py` in this folder (torch "
+            "alone, no download) and loading it needs `trust_remote_code=True`. Read the file first if you did not "
+            "make it."
+        )
+    return text
+
+
+def _metrics(metrics: Mapping[str, Any]) -> str:
+    rows = metrics.get("rows", {}) if isinstance(metrics, Mapping) else {}
+    shown = [name for name in SHOWN_METRICS if any(rows.get(row, {}).get(name) is not None for row in ROWS)]
+    if not shown:
+        return "The head was saved without metrics."
+    lines = [f"| | {' | '.join(shown)} |", f"|---{'|---' * len(shown)}|"]
+    for row in ROWS:
+        if row in rows:
+            lines.append(f"| {row} | {' | '.join(_figure(rows[row].get(name)) for name in shown)} |")
+    return "\n".join(lines) + "\n\nOn sentences that training did not see; `raw` and `mean` are what to beat."
+
+
+def _figure(value: Any) -> str:
+    return "–" if value is None else f"{value:.3f}"
+
+
+def _provenance(job: Job) -> str:
+    known = {
+        "head": {"kind": job.head.kind(), **job.head.arguments(), "weights_sha256": job.artifact.digest()},
+        "student": job.artifact.student_identity,
+        "teacher": job.artifact.teacher_identity,
+        "training": job.artifact.meta,
+        "exported_by": f"alignkit {__version__}",
+    }
+    return f"```json\n{json.dumps(known, indent=2, ensure_ascii=False)}\n```"
+
+
+def _name(identity: Mapping[str, Any] | None) -> str:
+    return str((identity or {}).get("model") or (identity or {}).get("backend") or "an unnamed model")

@@ -1,0 +1,172 @@
+"""A folder that `SentenceTransformer(path)` loads without alignkit: student, head, Normalize; with a card."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import sys
+from pathlib import Path
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from alignkit.embedders.base import Embedder, Role, embed_all
+from alignkit.embedders.sentence_transformer import SentenceTransformerEmbedder
+from alignkit.embedders.static import StaticEmbedder
+from alignkit.errors import ConfigError, MissingExtraError
+from alignkit.exporters.base import Job, Tolerance, compare
+from alignkit.exporters.card import card_text
+from alignkit.exporters.dense import Layer, dense_layers
+from alignkit.exporters.graph import trace
+from alignkit.exporters.module_code import CLASS_NAME, MODULE_NAME, module_source
+
+if TYPE_CHECKING:
+    from torch import nn
+
+OPTIONS = frozenset({"router"})
+# a teacher's batches are padded otherwise by the other program, and nothing more
+ROUTE_TOLERANCE = Tolerance(1e-4, 0.9999)
+
+
+def tolerance(job: Job) -> Tolerance:
+    """The student is run by another program, whose batches are padded otherwise."""
+    return ROUTE_TOLERANCE
+
+
+def write(job: Job, folder: Path) -> dict[str, Any]:
+    """The model and its README card.
+
+    Raises:
+        ConfigError: if the student (or the teacher, with `router`) does not run in this process.
+        MissingExtraError: without sentence-transformers.
+    """
+    _require()
+    from sentence_transformers import SentenceTransformer
+    from sentence_transformers.sentence_transformer.modules import Normalize
+
+    student, router = _student(job), bool(job.options.get("router"))
+    layers = dense_layers(job.head)
+    stock = layers is not None
+    head_modules = _dense(layers) if layers is not None else [_module(job, folder)]
+    query = [*_modules(student), *head_modules, Normalize()]
+    if router:
+        from sentence_transformers.base.modules import Router
+
+        teacher = _teacher(job)
+        document = _modules(teacher)
+        if not isinstance(document[-1], Normalize):
+            document.append(Normalize())
+        modules: list[nn.Module] = [Router.for_query_document(query_modules=query, document_modules=document)]
+        prompts = {"query": _prompt(student, _role(job, student)), "document": _prompt(teacher, "document")}
+        model = SentenceTransformer(modules=modules, prompts=prompts)
+    else:
+        prompt = _prompt(student, _role(job, student))
+        model = SentenceTransformer(modules=query, prompts={"query": prompt, "document": prompt})
+        # plain encode() must put the prompt there too
+        model.default_prompt_name = "query" if prompt else None
+    model.save(str(folder), create_model_card=False)
+    (folder / "README.md").write_text(card_text(job, router=router, stock=stock), encoding="utf-8")
+    return {"router": router, "needs_trust_remote_code": not stock}
+
+
+def read_back(job: Job, folder: Path) -> np.ndarray:
+    """Load the folder as a user would and embed the texts; with a router, the document route is checked here."""
+    from sentence_transformers import SentenceTransformer
+
+    settings = json.loads((folder / "modules.json").read_text(encoding="utf-8"))
+    own_code = (folder / f"{MODULE_NAME}.py").exists()
+    model = SentenceTransformer(str(folder), device="cpu", trust_remote_code=own_code, local_files_only=True)
+    texts = job.texts or []
+    if any(part["type"].endswith("Router") for part in settings):
+        expected = embed_all(_teacher(job), texts, "document")
+        expected = expected / np.linalg.norm(expected, axis=1, keepdims=True)
+        compare(expected, model.encode_document(texts, show_progress_bar=False), ROUTE_TOLERANCE)
+        return model.encode_query(texts, show_progress_bar=False)
+    return model.encode(texts, show_progress_bar=False)
+
+
+def _require() -> None:
+    if importlib.util.find_spec("sentence_transformers") is None:
+        raise MissingExtraError("sentence-transformers", "local")
+
+
+def _student(job: Job) -> Embedder:
+    if job.student is None or job.texts is None:
+        raise ConfigError(
+            "format=sentence_transformers needs the student itself and texts to check on: name it with student=…"
+        )
+    return job.student
+
+
+def _teacher(job: Job) -> Embedder:
+    if job.teacher is None:
+        raise ConfigError("router=true needs the teacher itself: name it with teacher=…")
+    return job.teacher
+
+
+def _role(job: Job, student: Embedder) -> Role:
+    """The role whose prompt made the vectors that the head was trained on."""
+    return "document" if student.identity("document") == job.artifact.student_identity else "query"
+
+
+def _prompt(embedder: Embedder, role: Role) -> str:
+    return str(embedder.identity(role).get("prompt") or "")
+
+
+def _modules(embedder: Embedder) -> list[nn.Module]:
+    """An embedder of this process as modules of sentence-transformers."""
+    from sentence_transformers.sentence_transformer.modules import Normalize, StaticEmbedding
+
+    settings = embedder.settings()
+    if isinstance(embedder, StaticEmbedder):
+        tokens, table = embedder._load()
+        modules: list[nn.Module] = [StaticEmbedding(tokens._tokenizer, embedding_weights=table.copy())]
+    elif isinstance(embedder, SentenceTransformerEmbedder) and settings["dimensions"] is None:
+        modules = list(embedder._load())
+    else:
+        raise ConfigError(
+            f"{type(embedder).__name__} cannot be carried along in a folder of sentence-transformers (it needs a "
+            "server, or shortens vectors); use format=onnx or format=numpy and embed with it yourself"
+        )
+    if settings["normalize"] and not isinstance(modules[-1], Normalize):
+        modules.append(Normalize())
+    return modules
+
+
+def _dense(layers: list[Layer]) -> list[nn.Module]:
+    from sentence_transformers.base.modules import Dense
+
+    return [
+        Dense(
+            in_features=layer.weight.shape[1],
+            out_features=layer.weight.shape[0],
+            # without this it would be Tanh
+            activation_function=layer.activation() if layer.activation else None,
+            init_weight=layer.weight,
+            init_bias=layer.bias,
+        )
+        for layer in layers
+    ]
+
+
+def _module(job: Job, folder: Path) -> nn.Module:
+    """The head as a module whose code lies in the folder."""
+    graph = trace(job.head)
+    path = folder / f"{MODULE_NAME}.py"
+    path.write_text(module_source(graph, job.head), encoding="utf-8")
+    return getattr(_import(path), CLASS_NAME)(graph.arrays)
+
+
+def _import(path: Path) -> ModuleType:
+    found = importlib.util.spec_from_file_location(MODULE_NAME, path)
+    if found is None or found.loader is None:
+        raise ConfigError(f"{path} is no Python module")
+    module = importlib.util.module_from_spec(found)
+    written = sys.dont_write_bytecode
+    sys.dont_write_bytecode = True
+    try:
+        found.loader.exec_module(module)
+    finally:
+        sys.dont_write_bytecode = written
+    return module
