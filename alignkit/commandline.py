@@ -44,6 +44,8 @@ HYDRA_SETTINGS = (
 )
 SECRET_KEY = re.compile(r"(?i)(api_?key|token|password|secret|authorization)$")
 URL_PASSWORD = re.compile(r"(://)[^/@\s]+@")
+# settings that go on to a library, which knows more names than our YAMLs
+OPEN_NODES = ("trainer.",)
 MOUNTED_GROUPS = {"student": "embedder@student", "teacher": "embedder@teacher"}
 
 Task = Callable[[DictConfig], Any]
@@ -70,7 +72,7 @@ def command(name: str, examples: Sequence[str]) -> Callable[[Task], Callable[[],
             sys.exit(_run(name, examples, task))
 
         # wraps() would show Hydra and doctest the inner signature
-        del main.__wrapped__  # type: ignore[attr-defined]
+        del main.__wrapped__
         return main
 
     return decorate
@@ -94,15 +96,18 @@ def _run(name: str, examples: Sequence[str], task: Task) -> int:
     @functools.wraps(task)
     def guarded(config: DictConfig) -> Any:
         folder.watch(Path(HydraConfig.get().runtime.output_dir))
-        _set_threads(config.get("threads"))
-        return task(config)
+        try:
+            _set_threads(config.get("threads"))
+            return task(config)
+        except AlignkitError as error:
+            raise _Stop(error) from None
 
     try:
         overrides = quote_overrides(arguments, mounted_groups(name))
         sys.argv = [original[0], *overrides, *_settings_not_in(overrides, name)]
         hydra.main(version_base="1.3", config_path=str(conf_folder()), config_name=name)(guarded)()
-    except AlignkitError as error:
-        return _fail(str(error))
+    except _Stop as stop:
+        return _fail(str(stop.error))
     except (HydraException, OmegaConfBaseException) as error:
         return _fail(explain_hydra_error(error, name))
     except KeyboardInterrupt:
@@ -121,6 +126,13 @@ def _fail(message: str, code: int = 1) -> int:
     return code
 
 
+class _Stop(BaseException):
+    """Carries an error past Hydra, which would print a report of its own for any `Exception`."""
+
+    def __init__(self, error: AlignkitError) -> None:
+        self.error = error
+
+
 class _RunFolder:
     """Hydra makes the run folder before the task starts; a run that wrote nothing shall leave nothing."""
 
@@ -133,8 +145,9 @@ class _RunFolder:
     def drop_if_empty(self) -> None:
         for folder in self._seen:
             with contextlib.suppress(OSError):
-                folder.rmdir()
+                folder.rmdir()  # refuses, and so ends the climb, where anything was written
                 folder.parent.rmdir()
+                folder.parent.parent.rmdir()
 
 
 def _set_threads(threads: int | None) -> None:
@@ -206,6 +219,8 @@ def _quote(argument: str, mounted: set[str], sweeping: bool) -> str:
         return argument
     if key in mounted:
         key = MOUNTED_GROUPS[key]
+    elif key.startswith(OPEN_NODES):
+        key = f"++{key}"
     if value and not _parses(f"{key}={value}", sweeping):
         # inside Hydra's quotes a backslash is itself, unless a quote or the end follows
         value = "'" + re.sub(r"(\\*)('|$)", lambda m: m[1] * 2 + (r"\'" if m[2] else ""), value) + "'"

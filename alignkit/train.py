@@ -10,7 +10,6 @@ from typing import Any
 
 import hydra
 from hydra.core.hydra_config import HydraConfig
-from lightning.fabric.utilities.rank_zero import rank_zero_only
 from omegaconf import DictConfig, OmegaConf
 from rich.console import Console
 
@@ -23,10 +22,10 @@ from alignkit.training.batches import SolverBatches, teacher_mean
 from alignkit.training.device import Device, choose_device
 from alignkit.training.fit import FitResult, Fitter
 from alignkit.training.recipe import Recipe
-from alignkit.training.run_folder import CONFIG, check_resumable, claim_run_folder
+from alignkit.training.run_folder import CONFIG, check_resumable, claim_run_folder, is_main_process
 from alignkit.training.tensorboard import log_result
 
-logger = logging.getLogger(__name__)
+logger = logging.getLogger("alignkit.train")
 
 EXAMPLES = (
     "python -m alignkit.train model=linear loss=cos_mse",
@@ -54,7 +53,8 @@ def main(config: DictConfig) -> float | None:
     splits: PairSplits = hydra.utils.instantiate(settings["data"])
     loading_s = time.perf_counter() - start
     fitter = _fitter(settings, recipe, device, folder)
-    if rank_zero_only.rank == 0 and not resume:
+    fitter.check(splits)
+    if is_main_process() and not resume:
         claim_run_folder(folder, OmegaConf.to_yaml(without_secrets(settings)))
     try:
         result = fitter.fit(splits, refit=settings["refit"], resume=resume)
@@ -94,12 +94,14 @@ def _finish(
     seconds: dict[str, float],
 ) -> None:  # fmt: skip
     torch_device = device.torch_device
-    parts = ([splits.train], [splits.validation], [splits.train, splits.validation])
-    batches = tuple(SolverBatches(*pairs, device=torch_device) for pairs in parts)
     report = build_report(
         result.head,
         splits,
-        batches,
+        (
+            SolverBatches(splits.train, device=torch_device),
+            SolverBatches(splits.validation, device=torch_device),
+            SolverBatches(splits.train, splits.validation, device=torch_device),
+        ),
         teacher_mean(splits.train),
         seed=settings["seed"],
         about={

@@ -56,7 +56,8 @@ def check_embedder(name: str, embedder: Embedder) -> Iterator[Finding]:
 def _server(name: str, embedder: Embedder) -> Finding:
     known = embedder.provenance()
     if "server" not in known:
-        return ok(f"{name} server", "none, it runs in this process: " + ", ".join(f"{k} {v}" for k, v in known.items()))
+        parts = ", ".join(f"{part} {what}" for part, what in known.items() if what is not None)
+        return ok(f"{name} server", f"none, it runs in this process: {parts}")
     version = known.get("server_version")
     return ok(f"{name} server", f"{known['server']} {version or '(tells no version)'} at {known['base_url']}")
 
@@ -118,7 +119,7 @@ def _duration(seconds: float) -> str:
     """A span of time in its natural unit.
 
     >>> _duration(20), _duration(5400), _duration(300_000)
-    ('20 s', '1.5 h', '3.5 days')
+    ('20 s', '1.5 h', '3.47 days')
     """
     units: Sequence[tuple[float, str]] = ((86_400, "days"), (3_600, "h"), (60, "min"))
     size, unit = next(((size, unit) for size, unit in units if seconds >= 1.5 * size), (1.0, "s"))

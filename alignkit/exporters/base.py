@@ -20,16 +20,15 @@ import numpy as np
 import torch
 
 from alignkit import __version__
+from alignkit.agreement import Tolerance, compare, kept_overlap
 from alignkit.aligned import DOCUMENT_HEAD
 from alignkit.artifact import Artifact
 from alignkit.embedders.base import Embedder, Role
 from alignkit.errors import ArtifactError, ConfigError
 from alignkit.heads.base import Head
-from alignkit.vectors import cosine as cosine_of
-from alignkit.vectors import l2_normalize, top_k
+from alignkit.vectors import l2_normalize
 
 MANIFEST = "manifest.json"
-OVERLAP_K = 10
 
 
 @dataclass(frozen=True)
@@ -68,19 +67,6 @@ class Job:
         """What every format has to agree with: `(N, teacher_dim)` float32, L2-normalised."""
         with torch.inference_mode():
             return l2_normalize(self.head(torch.from_numpy(self.vectors))).numpy()
-
-
-@dataclass(frozen=True)
-class Tolerance:
-    """How far a format may be from the head.
-
-    Attributes:
-        difference: largest difference of any number of the normalised vectors.
-        cosine: smallest cosine of any vector with the head's.
-    """
-
-    difference: float = 1e-5
-    cosine: float = 0.99999
 
 
 class Format(Protocol):
@@ -149,14 +135,20 @@ def export_head(name: str, job: Job, out: str | Path, tolerance: float | None = 
     unfinished.mkdir(parents=True)
     try:
         about = form.write(job, unfinished)
-        verification = compare(job.reference(), form.read_back(job, unfinished), allowed)
+        expected, got = job.reference(), form.read_back(job, unfinished)
+        verification, loss = compare(expected, got, allowed), 1.0 - kept_overlap(expected, got)
         manifest = {
             "format": name,
             "alignkit_version": __version__,
             "created": datetime.now(UTC).isoformat(timespec="seconds"),
             "head": _describe_head(job),
             **about,
-            "verification": {"vectors": len(job.vectors), "vectors_from": job.vectors_from, **verification},
+            "verification": {
+                "vectors": len(job.vectors),
+                "vectors_from": job.vectors_from,
+                **verification,
+                "overlap@10_loss": loss,
+            },
             "files": {path.relative_to(unfinished).as_posix(): _sha256(path) for path in _files(unfinished)},
         }
         text = json.dumps(manifest, indent=2, ensure_ascii=False, allow_nan=False)
@@ -170,40 +162,6 @@ def export_head(name: str, job: Job, out: str | Path, tolerance: float | None = 
     finally:
         shutil.rmtree(unfinished, ignore_errors=True)
     return manifest
-
-
-def compare(expected: np.ndarray, got: np.ndarray, allowed: Tolerance) -> dict[str, Any]:
-    """Largest difference and smallest cosine of two sets of normalised vectors `(N, D)`.
-
-    Raises:
-        ArtifactError: if the shapes differ, or a tolerance is passed.
-    """
-    if expected.shape != got.shape:
-        raise ArtifactError(f"the export gives vectors of shape {got.shape}, the head {expected.shape}")
-    difference = float(np.abs(expected - got).max())
-    cosine = float(cosine_of(torch.from_numpy(expected).double(), torch.from_numpy(got).double()).min())
-    if not (difference <= allowed.difference and cosine >= allowed.cosine):
-        raise ArtifactError(
-            f"the export does not agree with the head: largest difference {difference:.3g} (allowed "
-            f"{allowed.difference:g}), smallest cosine {cosine:.6f} (allowed {allowed.cosine:g}); nothing was written"
-        )
-    return {
-        "largest_difference": difference,
-        "smallest_cosine": cosine,
-        "tolerance": {"largest_difference": allowed.difference, "smallest_cosine": allowed.cosine},
-        "overlap@10_loss": 1.0 - kept_overlap(expected, got),
-    }
-
-
-def kept_overlap(expected: np.ndarray, got: np.ndarray) -> float:
-    """Of the ten vectors nearest to each in `expected`, the share that the same row of `got` finds there too."""
-    rows = np.arange(len(expected))
-    k = min(OVERLAP_K, len(expected) - 1)
-    if k < 1:
-        return 1.0
-    wanted = top_k(expected, expected, k, exclude=rows)[1]
-    found = top_k(got, expected, k, exclude=rows)[1]
-    return float((wanted.unsqueeze(2) == found.unsqueeze(1)).any(dim=2).double().mean())
 
 
 def _describe_head(job: Job) -> dict[str, Any]:

@@ -10,9 +10,10 @@ from typing import Any
 import numpy as np
 import torch
 
+from alignkit.agreement import Tolerance
 from alignkit.artifact import BUNDLE_SUFFIX, load_artifact, save_artifact
 from alignkit.errors import ConfigError
-from alignkit.exporters.base import Job, Tolerance
+from alignkit.exporters.base import Job
 from alignkit.vectors import l2_normalize
 
 OPTIONS: frozenset[str] = frozenset()

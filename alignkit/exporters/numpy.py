@@ -11,8 +11,9 @@ from typing import Any
 import numpy as np
 
 from alignkit import __version__
+from alignkit.agreement import Tolerance
 from alignkit.errors import ArtifactError
-from alignkit.exporters.base import Job, Tolerance
+from alignkit.exporters.base import Job
 from alignkit.exporters.dense import affine_layer
 from alignkit.exporters.graph import trace
 from alignkit.exporters.numpy_lines import helpers_used, numpy_lines

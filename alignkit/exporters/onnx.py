@@ -13,8 +13,9 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from alignkit.agreement import Tolerance
 from alignkit.errors import ConfigError, MissingExtraError
-from alignkit.exporters.base import Job, Tolerance
+from alignkit.exporters.base import Job
 from alignkit.exporters.dense import Layer, affine_layer
 from alignkit.exporters.graph import TRACE_ROWS
 from alignkit.heads.base import Head

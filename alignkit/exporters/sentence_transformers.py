@@ -11,11 +11,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from alignkit.agreement import Tolerance, compare
 from alignkit.embedders.base import Embedder, Role, embed_all
 from alignkit.embedders.sentence_transformer import SentenceTransformerEmbedder
 from alignkit.embedders.static import StaticEmbedder
 from alignkit.errors import ConfigError, MissingExtraError
-from alignkit.exporters.base import Job, Tolerance, compare
+from alignkit.exporters.base import Job
 from alignkit.exporters.card import card_text
 from alignkit.exporters.dense import Layer, dense_layers
 from alignkit.exporters.graph import trace

@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 import torch
 
-from alignkit.exporters.base import Job, Tolerance
+from alignkit.agreement import Tolerance
+from alignkit.exporters.base import Job
 from alignkit.heads.base import head_class
 from alignkit.vectors import l2_normalize
 

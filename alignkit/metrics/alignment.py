@@ -18,6 +18,17 @@ from alignkit.vectors import cosine, l2_normalize, top_k
 SENTENCE_PAIRS = 20_000
 OVERLAP_SENTENCES = 5_000
 
+# what `AlignmentMetric` computes
+FIGURES = (
+    "cosine_mean",
+    "cosine_p05",
+    "cosine_p50",
+    "cosine_p95",
+    "cosine_centered_mean",
+    "spearman",
+    "overlap@10",
+)
+
 Row = dict[str, float | None]
 
 
@@ -165,6 +176,14 @@ class AlignmentMetric(Metric):
     """
 
     full_state_update = False
+    rows: list[Tensor]
+    cosines: list[Tensor]
+    centered: list[Tensor]
+    sample_rows_seen: list[Tensor]
+    sample_aligned: list[Tensor]
+    sample_teacher: list[Tensor]
+    teacher_mean: Tensor
+    sampled: Tensor
 
     def __init__(self, teacher_mean: Tensor, count: int, seed: int = 0, sample: int = 2000) -> None:
         super().__init__()
@@ -179,13 +198,13 @@ class AlignmentMetric(Metric):
     def update(self, rows: Tensor, aligned: Tensor, teacher: Tensor) -> None:
         """Take in `rows (B,)`, `aligned (B, D)`, `teacher (B, D)`."""
         aligned, teacher = aligned.detach().float(), l2_normalize(teacher.detach().float())
-        self.rows.append(rows)  # type: ignore[union-attr]
-        self.cosines.append(cosine(aligned, teacher))  # type: ignore[union-attr]
-        self.centered.append(centered_cosine(aligned, teacher, self.teacher_mean))  # type: ignore[union-attr, arg-type]
-        mine = self.sampled[rows]  # type: ignore[index]
-        self.sample_rows_seen.append(rows[mine])  # type: ignore[union-attr]
-        self.sample_aligned.append(aligned[mine])  # type: ignore[union-attr]
-        self.sample_teacher.append(teacher[mine])  # type: ignore[union-attr]
+        self.rows.append(rows)
+        self.cosines.append(cosine(aligned, teacher))
+        self.centered.append(centered_cosine(aligned, teacher, self.teacher_mean))
+        mine = self.sampled[rows]
+        self.sample_rows_seen.append(rows[mine])
+        self.sample_aligned.append(aligned[mine])
+        self.sample_teacher.append(teacher[mine])
 
     def compute(self) -> Row:
         """`cosine_mean|p05|p50|p95`, `cosine_centered_mean`, `spearman`, `overlap@10`."""

@@ -146,7 +146,7 @@ def _take(sentences: Sequence[Sentence], rows: np.ndarray, student: StoredVector
         student=_array(student.take(rows)),
         teacher=_array(teacher.take(rows)),
         texts=[sentences[row].text for row in rows],
-        labels=labels if labels and all(label is not None for label in labels) else None,  # type: ignore[arg-type]
+        labels=labels if labels and None not in labels else None,
     )
 
 

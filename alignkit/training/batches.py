@@ -184,8 +184,13 @@ def _to_device(vectors: np.ndarray, device: torch.device) -> Tensor:
 def _join(first: PairBatch | None, second: PairBatch) -> PairBatch:
     if first is None:
         return second
-    return PairBatch(*(None if b is None else torch.cat([a, b]) for a, b in zip(first, second, strict=True)))
+    negatives = None
+    if first.negatives is not None and second.negatives is not None:
+        negatives = torch.cat([first.negatives, second.negatives])
+    rows, student, teacher = (torch.cat(parts) for parts in zip(first[:3], second[:3], strict=True))
+    return PairBatch(rows, student, teacher, negatives)
 
 
 def _cut(batch: PairBatch, start: int, end: int) -> PairBatch:
-    return PairBatch(*(None if part is None else part[start:end] for part in batch))
+    negatives = None if batch.negatives is None else batch.negatives[start:end]
+    return PairBatch(batch.rows[start:end], batch.student[start:end], batch.teacher[start:end], negatives)

@@ -8,8 +8,6 @@ import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 from torch import Tensor
 
-from alignkit.errors import ConfigError
-
 
 class KeepBest(Callback):
     """Keeps the head's best state by one validation figure, and stops a run that no longer improves.
@@ -31,9 +29,6 @@ class KeepBest(Callback):
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Compare this validation's figure with the best so far."""
-        if self.select_by not in trainer.callback_metrics:
-            known = ", ".join(sorted(name for name in trainer.callback_metrics if name.startswith("val/")))
-            raise ConfigError(f"select_by={self.select_by}: no such validation figure; expected one of {known}")
         figures = {name: float(value) for name, value in trainer.callback_metrics.items() if name.startswith("val/")}
         if self._is_better(figures[self.select_by]):
             self.best_figures = figures

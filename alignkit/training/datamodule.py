@@ -2,16 +2,11 @@
 
 from __future__ import annotations
 
-import logging
-
 import torch
 from lightning.pytorch import LightningDataModule
 
-from alignkit.errors import ConfigError
 from alignkit.pairs.base import Pairs, PairSplits
 from alignkit.training.batches import BLOCK_ROWS, PairBatches, RowOrder
-
-logger = logging.getLogger(__name__)
 
 # float32 pairs up to this size are held in main memory, larger ones are streamed from their files
 IN_MEMORY_BYTES = 768 * 1024 * 1024
@@ -30,8 +25,6 @@ class PairDataModule(LightningDataModule):
 
     def __init__(self, splits: PairSplits, batch_size: int = 64, seed: int = 0, with_negatives: bool = False) -> None:
         super().__init__()
-        if batch_size < 1:
-            raise ConfigError(f"batch_size={batch_size}: expected at least 1")
         self.splits = splits
         self.batch_size = batch_size
         self.seed = seed

@@ -52,7 +52,7 @@ def choose_device(name: str, precision: str = "auto") -> Device:
         precision = "bf16-mixed" if native and accelerator == "cuda" else "32-true"
     elif precision == "bf16":
         precision = "bf16-mixed" if native else "32-true"
-    chip = torch.cuda.get_device_name() if accelerator == "cuda" else f"CPU, {torch.get_num_threads()} threads"
+    chip = torch.cuda.get_device_name() if accelerator == "cuda" else f"CPU with {torch.get_num_threads()} thread(s)"
     asked = "no CUDA here" if name == "auto" and not present else f"device={name}"
     return Device(accelerator, precision, f"{chip}, {precision} ({asked})")
 
@@ -60,5 +60,5 @@ def choose_device(name: str, precision: str = "auto") -> Device:
 def _has_bfloat16(accelerator: str) -> bool:
     if accelerator == "cuda":
         return torch.cuda.is_bf16_supported(including_emulation=False)
-    capabilities = getattr(torch.cpu, "get_capabilities", dict)()
-    return bool(capabilities.get("avx512_bf16") or capabilities.get("amx_bf16") or capabilities.get("bf16"))
+    capabilities: dict[str, bool] = getattr(torch.cpu, "get_capabilities", dict)()
+    return any(capabilities.get(name, False) for name in ("avx512_bf16", "amx_bf16", "bf16"))

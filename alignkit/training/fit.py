@@ -28,7 +28,7 @@ from alignkit.training.batches import SolverBatches, teacher_mean
 from alignkit.training.best import KeepBest
 from alignkit.training.datamodule import PairDataModule
 from alignkit.training.device import Device
-from alignkit.training.module import AlignmentModule
+from alignkit.training.module import VALIDATION_FIGURES, AlignmentModule
 from alignkit.training.progress import EpochProgress
 from alignkit.training.recipe import Recipe
 
@@ -83,6 +83,19 @@ class Fitter:
     run_folder: Path | None = None
     trainer_settings: Mapping[str, Any] = field(default_factory=dict)
 
+    def check(self, splits: PairSplits) -> None:
+        """Find what cannot work before anything is written.
+
+        Raises:
+            ConfigError: if settings do not go together.
+        """
+        _check_negatives(self.loss, splits)
+        if self.recipe.select_by not in VALIDATION_FIGURES:
+            raise ConfigError(f"select_by={self.recipe.select_by}: expected one of {', '.join(VALIDATION_FIGURES)}")
+        head = self._new_head(splits)
+        AlignmentModule(head, self.loss, torch.zeros(head.teacher_dim), len(splits.validation), recipe=self.recipe)
+        replace(self, run_folder=None)._trainer(KeepBest(self.recipe.select_by))
+
     def fit(self, splits: PairSplits, *, refit: bool | None = None, resume: bool = False) -> FitResult:
         """Fit on the train split, choose on the validation split; the test split is not looked at.
 
@@ -93,12 +106,10 @@ class Fitter:
             resume: go on from the newest checkpoint in the run folder, where there is one.
 
         Raises:
-            ConfigError: if settings do not go together.
             KeyboardInterrupt: on Ctrl-C; the checkpoint is there.
         """
         clock = _Clock()
         head = self._new_head(splits)
-        _check_negatives(self.loss, splits)
         chosen = self._solve(head, [splits.train], validation=splits.validation)
         clock.lap("closed_form")
         best = KeepBest(self.recipe.select_by, self.recipe.early_stop_patience)

@@ -10,11 +10,12 @@ from torch import Tensor, nn
 
 from alignkit.errors import ConfigError
 from alignkit.heads.base import Head
-from alignkit.metrics.alignment import AlignmentMetric
+from alignkit.metrics.alignment import FIGURES, AlignmentMetric
 from alignkit.training.batches import PairBatch
 from alignkit.training.recipe import Recipe
 
 SCHEDULES = ("constant", "one_cycle")
+VALIDATION_FIGURES = ("val/loss", *(f"val/{name}" for name in FIGURES))
 
 
 class AlignmentModule(LightningModule):
@@ -46,6 +47,10 @@ class AlignmentModule(LightningModule):
             raise ConfigError(
                 f"lr={recipe.lr}, weight_decay={recipe.weight_decay}: expected a number above 0, and one of at least 0"
             )
+        if recipe.batch_size < 1 or recipe.max_epochs < 0:
+            raise ConfigError(
+                f"batch_size={recipe.batch_size}, max_epochs={recipe.max_epochs}: expected at least 1, and at least 0"
+            )
         if recipe.schedule not in SCHEDULES:
             raise ConfigError(f"schedule={recipe.schedule}: expected one of {', '.join(SCHEDULES)}")
         self.head = head
@@ -59,7 +64,8 @@ class AlignmentModule(LightningModule):
         if batch_index == 0:  # an epoch's randomness is its own, so that a resumed run draws what a whole one does
             torch.manual_seed(self.seed * 1_000_003 + self.current_epoch)
         loss = self._loss(batch)[0]
-        if batch_index % self.trainer.log_every_n_steps == 0:  # `log` costs as much as a small step
+        # `log` costs as much as a small step
+        if batch_index % self.trainer.log_every_n_steps == 0:  # type: ignore[attr-defined]
             self.log("train/loss", loss.detach(), batch_size=len(batch.rows))
         return loss
 

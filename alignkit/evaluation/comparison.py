@@ -1,0 +1,259 @@
+"""The comparison itself: a head, its rivals, its floor and its ceiling on the same queries."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from alignkit.artifact import QUERY_HEAD, Artifact
+from alignkit.errors import ArtifactError
+from alignkit.evaluation.alarms import alarms
+from alignkit.evaluation.alignment import align, raw_head
+from alignkit.evaluation.fitting import check_fit
+from alignkit.evaluation.rankings import Ranking, cascade_size, rank_all, rerank
+from alignkit.evaluation.sets import EvaluationSet
+from alignkit.evaluation.verdict import Evidence, Thresholds, Verdict, decide
+from alignkit.heads.base import Head
+from alignkit.metrics.alignment import Row, alignment_figures, pairwise_spearman, sample_rows, spearman
+from alignkit.metrics.intervals import RESAMPLES, Interval, PairedBootstrap
+from alignkit.metrics.retrieval import ndcg_at_k, ranking_overlap, recall_at_k, reciprocal_rank
+from alignkit.metrics.similarity import linear_cka
+from alignkit.vectors import cosine, l2_normalize
+
+DOCUMENT_HEAD = "document_head"
+CKA_SENTENCES = 1_000
+# the order in which people read them: the product between its ceiling and its rivals, the floor last
+ORDER = ("teacher", "aligned", "aligned_both", "student", "cascade", "ridge", "raw", "mean")
+RIVALS = ("student", "ridge", "teacher")
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Everything that a report needs.
+
+    Attributes:
+        test: what was measured on.
+        rows: row name → figures, as in `metrics.json`.
+        figures: measure → row name → `(Q,)` per-query figures, NaN where undefined.
+        rankings: row name → what it found.
+        cosines: row name → `(Q,)` cosines with the teacher's vectors.
+        vectors: row name → `(Q, teacher_dim)` float32, of `teacher` and `aligned`.
+        verdict: in words.
+        meta: plain JSON values: `verdict`, `intervals`, `differences`, `shares`, `alarms`, sizes and seeds.
+    """
+
+    test: EvaluationSet
+    rows: Mapping[str, Row]
+    figures: Mapping[str, Mapping[str, np.ndarray]]
+    rankings: Mapping[str, Ranking]
+    cosines: Mapping[str, np.ndarray]
+    vectors: Mapping[str, Tensor]
+    verdict: Verdict
+    meta: Mapping[str, Any]
+
+    @property
+    def measure(self) -> str:
+        """The measure that the verdict is about."""
+        return str(self.meta["measure"])
+
+
+def compare(
+    test: EvaluationSet,
+    artifact: Artifact,
+    baselines: Mapping[str, Head] | None = None,
+    *,
+    thresholds: Thresholds | None = None,
+    seed: int = 0,
+    resamples: int = RESAMPLES,
+) -> Comparison:
+    """Measure a head on a set.
+
+    Args:
+        test: queries and corpus with both models' vectors.
+        artifact: the head; a `document_head` in it serves the corpus of `aligned_both`.
+        baselines: `ridge` and `mean` of the same training pairs, where they were kept. Without `mean` there is no
+            training mean, and the centred cosine is undefined.
+        thresholds: of the verdict.
+        seed: of the random projection, of samples and of the bootstrap.
+        resamples: of the bootstrap.
+
+    Raises:
+        ArtifactError: if the head was made for other vectors than the set holds.
+    """
+    check_fit(artifact, test)
+    heads = {
+        "aligned": artifact.parts[QUERY_HEAD],
+        **(baselines or {}),
+        "raw": raw_head(artifact.head.student_dim, artifact.head.teacher_dim, seed),
+    }
+    vectors = {name: align(head, test.queries.student) for name, head in heads.items()}
+    _check_finite(vectors["aligned"])
+    vectors["teacher"] = torch.from_numpy(np.array(test.queries.teacher, dtype=np.float32))
+    document_head = artifact.parts.get(DOCUMENT_HEAD, heads["aligned"])
+    rankings = rank_all(test, vectors, heads["aligned"], document_head)
+    size = cascade_size(len(test.corpus))
+    cascade = f"cascade@{size}"
+    rankings[cascade] = rerank(rankings["aligned"], test.queries.teacher, test.corpus.teacher, size)
+    figures = _figures(test, rankings)
+    measure = "ndcg@10" if "ndcg@10" in figures else "overlap@10"
+    bootstraps = {
+        name: PairedBootstrap(by_row, seed=seed, resamples=resamples) for name, by_row in figures.items()
+    }
+    evidence = _evidence(test, measure, figures[measure], bootstraps[measure], cascade, rankings, size)
+    verdict = decide(evidence, thresholds)
+    rows = _rows(test, vectors, figures, bootstraps, _training_mean(baselines), cascade, seed)
+    meta = {
+        **test.meta,
+        "verdict": verdict.name,
+        "verdict_text": verdict.to_json(),
+        "thresholds": vars(thresholds or Thresholds()),
+        "measure": measure,
+        "cascade": cascade,
+        "queries": len(test.queries),
+        "judged_queries": bootstraps[measure].count,
+        "corpus": len(test.corpus),
+        "depth": rankings["teacher"].rows.shape[1],
+        "resamples": resamples,
+        "seed": seed,
+        "left_out_rows": [name for name in ("ridge", "mean") if name not in heads],
+        "intervals": {name: {row: _json(bootstraps[name].mean(row)) for row in figures[name]} for name in figures},
+        "differences": {
+            name: {f"aligned - {rival}": _json(bootstraps[name].difference("aligned", rival))
+                   for rival in RIVALS if rival in figures[name]}
+            for name in figures
+        },
+        "shares": {row: _json(bootstraps[measure].ratio(row, "teacher")) for row in figures[measure]},
+        "floor_share": evidence.floor_share,
+        "floor_cascade_share": evidence.floor_cascade_share,
+    }  # fmt: skip
+    meta["alarms"] = alarms(vectors, rankings, len(test.corpus))
+    cosines = {
+        name: cosine(own, vectors["teacher"]).numpy() for name, own in vectors.items() if name != "teacher"
+    }
+    kept = {name: vectors[name] for name in ("teacher", "aligned")}
+    return Comparison(test, rows, figures, rankings, cosines, kept, verdict, meta)
+
+
+def _figures(test: EvaluationSet, rankings: Mapping[str, Ranking]) -> dict[str, dict[str, np.ndarray]]:
+    names = [name for stem in ORDER for name in rankings if name.split("@")[0] == stem]
+    teacher = rankings["teacher"].rows
+    figures: dict[str, dict[str, np.ndarray]] = {
+        "overlap@10": {name: ranking_overlap(rankings[name].rows, teacher, 10) for name in names}
+    }
+    for name in names:
+        judged = test.judge(rankings[name].rows)
+        if judged is None or not (judged.relevant > 0).any():
+            break
+        measures = {
+            **{f"recall@{k}": recall_at_k(judged, k) for k in (1, 5, 10)},
+            "mrr": reciprocal_rank(judged),
+            "mrr@10": reciprocal_rank(judged, 10),
+            "ndcg@10": ndcg_at_k(judged, 10),
+        }
+        for measure, values in measures.items():
+            figures.setdefault(measure, {})[name] = values
+    return figures
+
+
+def _evidence(
+    test: EvaluationSet, measure: str, by_row: Mapping[str, np.ndarray], bootstrap: PairedBootstrap, cascade: str,
+    rankings: Mapping[str, Ranking], size: int,
+) -> Evidence:  # fmt: skip
+    # what knows nothing: a random projection and the mean; each also as the first stage of a cascade
+    floors = [name for name in ("raw", "mean") if name in rankings]
+    reranked = {
+        name: rerank(rankings[name], test.queries.teacher, test.corpus.teacher, size) for name in floors
+    }
+    after = _figures(test, {"teacher": rankings["teacher"], **reranked})[measure]
+    ceiling = _mean(by_row["teacher"])
+    return Evidence(
+        measure=measure,
+        queries=bootstrap.count,
+        corpus=len(test.corpus),
+        share=bootstrap.ratio("aligned", "teacher"),
+        student_share=bootstrap.ratio("student", "teacher"),
+        gain=bootstrap.difference("aligned", "student"),
+        cascade_share=bootstrap.ratio(cascade, "teacher"),
+        cascade=cascade,
+        floor_share=max(_mean(by_row[name]) for name in floors) / ceiling if ceiling else 1.0,
+        floor_cascade_share=max(_mean(after[name]) for name in floors) / ceiling if ceiling else 1.0,
+    )
+
+
+def _rows(
+    test: EvaluationSet, vectors: Mapping[str, Tensor], figures: Mapping[str, Mapping[str, np.ndarray]],
+    bootstraps: Mapping[str, PairedBootstrap], training_mean: Tensor | None, cascade: str, seed: int,
+) -> dict[str, Row]:  # fmt: skip
+    teacher = l2_normalize(vectors["teacher"])
+    student = torch.from_numpy(np.array(test.queries.student, dtype=np.float32))
+    sample = sample_rows(len(teacher), CKA_SENTENCES, seed)
+    mean = training_mean if training_mean is not None else torch.zeros(teacher.shape[1])
+    rows: dict[str, Row] = {}
+    for name in figures["overlap@10"]:
+        row: Row = {}
+        of_vectors = {"aligned_both": "aligned"}.get(name, name)
+        if of_vectors in vectors:
+            row |= alignment_figures(vectors[of_vectors], teacher, mean, seed=seed)
+            if training_mean is None:
+                row["cosine_centered_mean"] = None
+        elif name == "student":
+            row["spearman"] = pairwise_spearman(student, teacher, seed=seed)
+        if of_vectors in vectors or name == "student":
+            own = student if name == "student" else vectors[of_vectors]
+            row["cka"] = linear_cka(own[sample], teacher[sample])
+        for measure, bootstrap in bootstraps.items():
+            row[measure] = _value(bootstrap.mean(name))
+            if measure not in ("overlap@10",):
+                row[f"{measure}_share"] = _value(bootstrap.ratio(name, "teacher"))
+        if test.human is not None:
+            row["human_spearman"] = _human_spearman(test, name, vectors, student)
+        rows[name] = row
+    return rows
+
+
+def _human_spearman(test: EvaluationSet, name: str, vectors: Mapping[str, Tensor], student: Tensor) -> float | None:
+    """Rank correlation of cosines with people's scores; the second text is what the row would find: in its index."""
+    human = test.human
+    if human is None or name.startswith("cascade"):
+        return None
+    sides = {"student": (student, student), "aligned_both": (vectors["aligned"], vectors["aligned"])}
+    first, second = sides.get(name, (vectors.get(name, student), vectors["teacher"]))
+    cosines = cosine(first[torch.from_numpy(human.first)], second[torch.from_numpy(human.second)])
+    return spearman(cosines.numpy(), human.scores)
+
+
+def _training_mean(baselines: Mapping[str, Head] | None) -> Tensor | None:
+    if not baselines or "mean" not in baselines:
+        return None
+    # the mean predictor says the same of every sentence
+    head = baselines["mean"]
+    return align(head, np.zeros((1, head.student_dim), dtype=np.float32))[0]
+
+
+def _check_finite(aligned: Tensor) -> None:
+    broken = (~torch.isfinite(aligned).all(dim=1)).nonzero()
+    if len(broken):
+        raise ArtifactError(
+            f"the head gives NaN or Inf for {len(broken)} of {len(aligned)} queries, the first is query "
+            f"{int(broken[0])}; train it again with a smaller lr"
+        )
+
+
+def _mean(figures: np.ndarray) -> float:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", RuntimeWarning)  # a mean of nothing
+        return float(np.nan_to_num(np.nanmean(figures)))
+
+
+def _value(interval: Interval | None) -> float | None:
+    return interval.value if interval else None
+
+
+def _json(interval: Interval | None) -> dict[str, float] | None:
+    return interval.to_json() if interval else None

@@ -1,0 +1,55 @@
+"""Whether a head and a set of vectors were made by the same models."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from alignkit.aligned import differences
+from alignkit.artifact import Artifact
+from alignkit.errors import ArtifactError
+from alignkit.evaluation.sets import EvaluationSet
+
+
+def check_fit(artifact: Artifact, test: EvaluationSet) -> None:
+    """Refuse vectors that the head was not made for.
+
+    Raises:
+        ArtifactError: if widths differ, or both sides say which model made them and it is not the same; it names both.
+    """
+    head = artifact.head
+    sides = (
+        ("student", head.student_dim, test.queries.student, artifact.student_identity),
+        ("teacher", head.teacher_dim, test.queries.teacher, artifact.teacher_identity),
+    )
+    for name, expected, vectors, trained_with in sides:
+        made_by = test.meta.get(f"{name}_identity")
+        if vectors.shape[1] != expected:
+            raise ArtifactError(
+                f"the {name} vectors are {vectors.shape[1]}-d ({model_name(made_by)}), this head expects {expected}-d "
+                f"({model_name(trained_with)}); evaluate with the {name} that it was trained with"
+            )
+        if made_by and trained_with and (found := _differences(trained_with, made_by)):
+            raise ArtifactError(
+                f"the {name} vectors are by {model_name(made_by)}, this head was trained with "
+                f"{model_name(trained_with)} ({'; '.join(found[:3])}); evaluate with the {name} that it was trained with"
+            )
+
+
+def _differences(expected: Mapping[str, Any], got: Mapping[str, Any]) -> list[str]:
+    # queries and documents of one model may carry different prompts: that is no other model
+    def same_model(identity: Mapping[str, Any]) -> dict[str, Any]:
+        return {key: value for key, value in identity.items() if "prompt" not in key}
+
+    return differences(same_model(expected), same_model(got))
+
+
+def model_name(identity: Mapping[str, Any] | None) -> str:
+    """How an identity is called in a sentence.
+
+    >>> model_name({"backend": "ollama", "model": "bge-m3"}), model_name(None)
+    ('bge-m3', 'an unknown model')
+    """
+    if not identity:
+        return "an unknown model"
+    return str(identity.get("model") or identity.get("backend") or "an unknown model")

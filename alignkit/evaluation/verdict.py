@@ -1,0 +1,167 @@
+"""May this head be put in front of the teacher's index? An answer from intervals, in words, with what decided it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from alignkit.errors import ConfigError
+from alignkit.metrics.intervals import Interval
+
+MIN_QUERIES, MIN_CORPUS = 30, 50
+# a head that keeps less than this of the teacher has not learnt the task, whatever else may be better
+BROKEN_SHARE = 0.5
+
+
+@dataclass(frozen=True)
+class Thresholds:
+    """Shares of the teacher's figure in (0, 1].
+
+    Attributes:
+        worth_using: the lower bound of a share must reach it, for the head as for the cascade.
+        as_good_as_teacher: from here on it does not matter whether the student's own index is better still.
+    """
+
+    worth_using: float = 0.90
+    as_good_as_teacher: float = 0.97
+
+    def __post_init__(self) -> None:
+        if not 0 < self.worth_using <= self.as_good_as_teacher <= 1:
+            raise ConfigError(
+                f"thresholds: expected 0 < worth_using <= as_good_as_teacher <= 1, got {self.worth_using} and "
+                f"{self.as_good_as_teacher}"
+            )
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """What the verdict looks at. Every share is of the teacher's mean figure, every interval over queries.
+
+    Attributes:
+        measure: `ndcg@10` or `overlap@10`.
+        queries: how many have a figure.
+        corpus: rows that can be found.
+        share: of `aligned`; `None` where the teacher itself finds nothing.
+        student_share: of the student's own index.
+        gain: aligned less student, in the measure itself.
+        cascade_share: of `cascade@N`.
+        cascade: its name.
+        floor_share: the best that a head without knowledge reaches here (random projection, mean predictor).
+        floor_cascade_share: the same with reranking.
+    """
+
+    measure: str
+    queries: int
+    corpus: int
+    share: Interval | None
+    student_share: Interval | None
+    gain: Interval | None
+    cascade_share: Interval | None
+    cascade: str
+    floor_share: float
+    floor_cascade_share: float
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """The answer.
+
+    Attributes:
+        name: `use`, `use_with_cascade`, `own_index`, `do_not` or `too_little_data`.
+        headline: one sentence.
+        reasons: the two figures that decided, in words.
+    """
+
+    name: str
+    headline: str
+    reasons: tuple[str, ...]
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain JSON values."""
+        return {"name": self.name, "headline": self.headline, "reasons": list(self.reasons)}
+
+
+HEADLINES = {
+    "use": "Use it: put this head in front of the teacher's index.",
+    "use_with_cascade": "Use it with a cascade: let the head find candidates and the teacher rerank them.",
+    "own_index": "Search with the student's own index: it finds more than the head does in the teacher's.",
+    "do_not": "Do not use this head.",
+    "too_little_data": "This test set cannot tell: there is too little in it.",
+}
+
+
+def decide(evidence: Evidence, thresholds: Thresholds | None = None) -> Verdict:
+    """Apply the rules, strictest doubt first.
+
+    1. `too_little_data`: too few queries or too small a corpus, or a set on which a head without knowledge would pass.
+    2. `use`: the lower bound of the share reaches `worth_using` and the student's own index is not better beyond its
+       interval, or the share itself reaches `as_good_as_teacher`.
+    3. `do_not`, if the head keeps less than half of the teacher beyond its interval: it is broken, and what broke it
+       (pairs out of order, another student) is worth finding first.
+    4. `own_index`: the student's own index is better beyond its interval.
+    5. `use_with_cascade`: the cascade's lower bound reaches `worth_using`, and a head without knowledge would not.
+    6. else `do_not`.
+    """
+    thresholds = thresholds or Thresholds()
+    share, cascade = evidence.share, evidence.cascade_share
+    if doubt := _doubt(evidence, thresholds):
+        return _verdict("too_little_data", doubt)
+    if share is None:
+        nothing = f"the teacher's own {evidence.measure} is 0 or nearly so; there is nothing to keep"
+        return _verdict("too_little_data", nothing)
+    kept = _share_in_words("aligned", share, evidence, thresholds.worth_using)
+    rival = _rival_in_words(evidence)
+    student_is_better = evidence.gain is not None and evidence.gain.high < 0
+    if share.value >= thresholds.as_good_as_teacher:
+        return _verdict("use", _share_in_words("aligned", share, evidence, thresholds.as_good_as_teacher, "share"), rival)
+    if share.low >= thresholds.worth_using and not student_is_better:
+        return _verdict("use", kept, rival)
+    if share.high < BROKEN_SHARE:
+        return _verdict("do_not", _share_in_words("aligned", share, evidence, BROKEN_SHARE, "upper bound"), rival)
+    if student_is_better:
+        return _verdict("own_index", kept, rival)
+    if cascade is None:
+        return _verdict("do_not", kept, rival)
+    reranked = _share_in_words(evidence.cascade, cascade, evidence, thresholds.worth_using)
+    if cascade.low >= thresholds.worth_using > evidence.floor_cascade_share:
+        return _verdict("use_with_cascade", kept, reranked)
+    return _verdict("do_not", kept, reranked)
+
+
+def _verdict(name: str, *reasons: str) -> Verdict:
+    return Verdict(name, HEADLINES[name], reasons)
+
+
+def _doubt(evidence: Evidence, thresholds: Thresholds) -> str | None:
+    if evidence.queries < MIN_QUERIES:
+        return f"{evidence.queries} queries can be judged; at least {MIN_QUERIES} are needed"
+    if evidence.corpus < MIN_CORPUS:
+        return f"the corpus holds {evidence.corpus} texts; at least {MIN_CORPUS} are needed"
+    if evidence.floor_share >= thresholds.worth_using:
+        return (
+            f"a head that knows nothing keeps {evidence.floor_share:.0%} of the teacher's {evidence.measure} here, so "
+            f"that {thresholds.worth_using:.0%} would be passed by construction"
+        )
+    return None
+
+
+def _share_in_words(row: str, share: Interval, evidence: Evidence, threshold: float, bound: str = "lower bound") -> str:
+    value = {"lower bound": share.low, "upper bound": share.high, "share": share.value}[bound]
+    relation = "reaches" if value >= threshold else "is below"
+    return (
+        f"{row} keeps {share.value:.1%} of the teacher's {evidence.measure} (95% interval {share.low:.1%} to "
+        f"{share.high:.1%}); the {bound} {relation} {threshold:.0%}"
+    )
+
+
+def _rival_in_words(evidence: Evidence) -> str:
+    gain = evidence.gain
+    if gain is None:
+        return "the student's own index could not be compared"
+    if gain.low > 0:
+        who = "aligned is better than the student's own index"
+    elif gain.high < 0:
+        who = "the student's own index is better"
+    else:
+        who = "aligned and the student's own index do not differ beyond chance"
+    return f"{who}: {evidence.measure} {gain.value:+.3f} (95% interval {gain.low:+.3f} to {gain.high:+.3f})"

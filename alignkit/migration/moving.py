@@ -1,0 +1,274 @@
+"""The move itself: block by block through the head, to a file that appears whole or can be gone on with."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import shutil
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import numpy as np
+import torch
+
+from alignkit import __version__
+from alignkit.agreement import Tolerance, compare
+from alignkit.aligned import DOCUMENT_HEAD
+from alignkit.artifact import Artifact
+from alignkit.errors import ConfigError, DataError
+from alignkit.files import write_whole
+from alignkit.heads.base import Head
+from alignkit.migration.sources import PARQUET, ParquetSource, Source, open_source
+from alignkit.vectors import l2_normalize
+
+logger = logging.getLogger(__name__)
+
+DTYPES = ("float16", "float32")
+BLOCK_BYTES = 32 * 1024 * 1024
+# what a crash may cost; each time waits for the disk once
+COMMIT_BYTES = 512 * 1024 * 1024
+VERIFIED_ROWS = 1000
+# of an alignment in float32, and of rounding numbers below 1 to float16
+_TOLERANCES = {"float32": Tolerance(1e-5), "float16": Tolerance(1e-3, 0.9999)}
+
+Progress = Callable[[int, int], None]
+
+
+@dataclass(frozen=True)
+class Move:
+    """What goes where.
+
+    Attributes:
+        source: the old index.
+        head: applied to each row.
+        out: `.npy`, or `.parquet` for a table.
+        dtype: of the new vectors.
+        ticket: what must be the same for an unfinished move to be gone on with.
+    """
+
+    source: Source
+    head: Head
+    out: Path
+    dtype: np.dtype
+    ticket: dict[str, Any]
+
+    @property
+    def part(self) -> Path:
+        """The raw new vectors, until all are there."""
+        return self.out.with_name(self.out.name + ".part")
+
+    @property
+    def state(self) -> Path:
+        """How far the part is, beside it."""
+        return self.out.with_name(self.out.name + ".part.json")
+
+    @property
+    def manifest(self) -> Path:
+        """What was done, beside the finished file."""
+        return self.out.with_name(self.out.name + ".json")
+
+    @property
+    def width_bytes(self) -> int:
+        """Of one new row."""
+        return self.head.teacher_dim * self.dtype.itemsize
+
+
+def migrate(
+    vectors: str | Path,
+    artifact: Artifact,
+    out: str | Path,
+    key: str | None = None,
+    dtype: str | None = None,
+    progress: Progress = lambda done, rows: None,
+) -> dict[str, Any]:
+    """Move an index that the head's student built into the teacher's space; row order, ids and other columns are kept.
+
+    Called again after an interruption it goes on where it was. Zero rows stay zero: they have no direction.
+
+    Args:
+        vectors: the index, `.npy`, `.npz`, `.safetensors` or `.parquet`.
+        artifact: the head; the document head where there is one, as an index holds documents.
+        out: `.npy`, or `.parquet` for a table.
+        key: which array of an archive, or which column of a table.
+        dtype: `float16` or `float32`; None keeps the index's own (float32 for float64).
+        progress: told the rows done and the rows in all.
+
+    Returns:
+        The manifest, as it is written beside `out`.
+
+    Raises:
+        ConfigError: if `out` exists and was made from something else, or an argument is wrong.
+        DataError: if the index is damaged, or of another width than the head's student gives.
+        ArtifactError: if what was written does not agree with the head.
+    """
+    move = _plan(open_source(vectors, key), artifact, Path(out).expanduser(), dtype)
+    if move.out.exists():
+        return _finished_before(move)
+    zero_rows = _fill_part(move, progress)
+    verification = _verify(move)
+    _finish(move)
+    manifest = {**move.ticket, "rows": move.source.rows, "zero_rows": zero_rows, "verification": verification}
+    write_whole(move.manifest, json.dumps(manifest, indent=2, ensure_ascii=False))
+    move.state.unlink(missing_ok=True)
+    return manifest
+
+
+def _plan(source: Source, artifact: Artifact, out: Path, dtype: str | None) -> Move:
+    head = artifact.parts.get(DOCUMENT_HEAD, artifact.head)
+    student = (artifact.student_identity or {}).get("model", "the head's student")
+    if source.dim != head.student_dim:
+        raise DataError(
+            f"{source.path}: holds {source.dim}-d vectors, this head takes {head.student_dim}-d ones of {student}; "
+            "the old index must come from the head's own student model"
+        )
+    suffix = PARQUET if isinstance(source, ParquetSource) else ".npy"
+    if out.suffix.lower() != suffix:
+        raise ConfigError(f"out={out}: expected a name that ends in {suffix}, as {source.path.name} is written to it")
+    dtype = dtype or ("float16" if source.dtype == np.float16 else "float32")
+    if dtype not in DTYPES:
+        raise ConfigError(f"dtype={dtype}: expected one of {', '.join(DTYPES)}")
+    found = source.path.stat()
+    ticket = {
+        "alignkit_version": __version__,
+        "vectors": {"name": source.path.name, "size_bytes": found.st_size, "modified_ns": found.st_mtime_ns},
+        "head_sha256": artifact.digest(),
+        "student_identity": artifact.student_identity,
+        "teacher_identity": artifact.teacher_identity,
+        "dtype": dtype,
+        "dim": head.teacher_dim,
+    }
+    return Move(source, head, out, np.dtype(dtype), ticket)
+
+
+def _finished_before(move: Move) -> dict[str, Any]:
+    manifest = _read(move.manifest)
+    if manifest is None or any(manifest.get(name) != value for name, value in move.ticket.items()):
+        raise ConfigError(
+            f"{move.out} exists and was not made from this index with this head; choose another out= or move it away"
+        )
+    logger.info("%s is there already, made from this index with this head", move.out)
+    return manifest
+
+
+def _fill_part(move: Move, progress: Progress) -> int:
+    """Bring the part up to all rows; returns how many rows are zero."""
+    done, zero_rows = _progress_so_far(move)
+    _check_room(move, done)
+    move.out.parent.mkdir(parents=True, exist_ok=True)
+    header = _header(move)
+    rows = max(1, BLOCK_BYTES // (4 * max(move.source.dim, move.head.teacher_dim)))
+    uncommitted = 0
+    with move.part.open("r+b" if done else "wb") as file:
+        if not done:
+            file.write(header)
+        file.seek(len(header) + done * move.width_bytes)
+        # behind the last commit there may be half a block
+        file.truncate()
+        progress(done, move.source.rows)
+        for block in move.source.blocks(done, rows):
+            aligned, zeros = _align(move, block, done)
+            file.write(aligned.data)
+            done += len(block)
+            zero_rows += zeros
+            uncommitted += aligned.nbytes
+            if uncommitted >= COMMIT_BYTES:
+                _commit(move, file, done, zero_rows)
+                uncommitted = 0
+            progress(done, move.source.rows)
+        _commit(move, file, done, zero_rows)
+    if done != move.source.rows:
+        raise DataError(f"{move.source.path}: announced {move.source.rows} rows, held {done}; is it still written to?")
+    return zero_rows
+
+
+def _progress_so_far(move: Move) -> tuple[int, int]:
+    state = _read(move.state)
+    if state is None or not move.part.exists() or state.get("ticket") != move.ticket:
+        return 0, 0
+    if move.part.stat().st_size < len(_header(move)) + state["rows"] * move.width_bytes:
+        return 0, 0
+    logger.info("going on at row %d of %d", state["rows"], move.source.rows)
+    return state["rows"], state["zero_rows"]
+
+
+def _commit(move: Move, file: BinaryIO, rows: int, zero_rows: int) -> None:
+    file.flush()
+    os.fsync(file.fileno())
+    write_whole(move.state, json.dumps({"ticket": move.ticket, "rows": rows, "zero_rows": zero_rows}))
+
+
+def _check_room(move: Move, done: int) -> None:
+    folder = move.out.parent
+    while not folder.exists():
+        folder = folder.parent
+    copies = 2 if isinstance(move.source, ParquetSource) else 1
+    needed = (copies * move.source.rows - done) * move.width_bytes
+    free = shutil.disk_usage(folder).free
+    if free < needed:
+        raise ConfigError(f"{move.out}: needs {needed / 2**30:.1f} GiB, {free / 2**30:.1f} GiB are free there")
+
+
+def _align(move: Move, block: np.ndarray, first_row: int) -> tuple[np.ndarray, int]:
+    """New vectors of one block `(n, teacher_dim)` in their dtype, and how many of the old ones were zero."""
+    student = torch.from_numpy(np.array(block, dtype=np.float32))
+    mass = student.abs().sum(dim=1, dtype=torch.float64)
+    if not bool(torch.isfinite(mass).all()):
+        row = first_row + int(torch.nonzero(~torch.isfinite(mass))[0])
+        raise DataError(f"{move.source.path}: row {row} holds NaN or Inf; embed that document again or drop it")
+    with torch.inference_mode():
+        aligned = l2_normalize(move.head(student))
+        zeros = mass == 0
+        count = int(zeros.sum())
+        if count:
+            aligned[zeros] = 0
+    return np.ascontiguousarray(aligned.numpy().astype(move.dtype, copy=False)), count
+
+
+def _header(move: Move) -> bytes:
+    import io
+
+    buffer = io.BytesIO()
+    shape = (move.source.rows, move.head.teacher_dim)
+    described = {"descr": np.lib.format.dtype_to_descr(move.dtype), "fortran_order": False, "shape": shape}
+    np.lib.format.write_array_header_1_0(buffer, described)
+    return buffer.getvalue()
+
+
+def _verify(move: Move) -> dict[str, Any]:
+    """Read evenly spread rows back and align them once more."""
+    made = np.load(move.part, mmap_mode="r", allow_pickle=False)
+    step = max(1, -(-move.source.rows // VERIFIED_ROWS))
+    old, row = [], 0
+    for block in move.source.blocks(0, max(step, BLOCK_BYTES // (4 * move.source.dim))):
+        old.append(np.array(block[-row % step :: step]))
+        row += len(block)
+    expected, _ = _align(move, np.concatenate(old), 0)
+    got = np.array(made[::step], dtype=np.float32)
+    del made
+    kept = np.abs(expected).sum(axis=1) > 0
+    if not kept.any():
+        return {"rows": 0}
+    result = compare(expected[kept].astype(np.float32), got[kept], _TOLERANCES[str(move.dtype)])
+    return {"rows": int(kept.sum()), **result}
+
+
+def _finish(move: Move) -> None:
+    if isinstance(move.source, ParquetSource):
+        from alignkit.migration.tables import write_table
+
+        write_table(move.source, move.part, move.out)
+        move.source.close()
+        move.part.unlink()
+    else:
+        move.part.replace(move.out)
+
+
+def _read(path: Path) -> dict[str, Any] | None:
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    return found if isinstance(found, dict) else None
