@@ -41,7 +41,7 @@ def compare(expected: np.ndarray, got: np.ndarray, allowed: Tolerance) -> dict[s
     if not (difference <= allowed.difference and cosine >= allowed.cosine):
         raise ArtifactError(
             f"what was written does not agree with the head: largest difference {difference:.3g} (allowed "
-            f"{allowed.difference:g}), smallest cosine {cosine:.6f} (allowed {allowed.cosine:g}); nothing of it was kept"
+            f"{allowed.difference:g}), smallest cosine {cosine:.6f} (allowed {allowed.cosine:g}); it was not kept"
         )
     return {
         "largest_difference": difference,

@@ -7,7 +7,7 @@ import json
 import sys
 from pathlib import Path
 from types import ModuleType
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
@@ -21,9 +21,6 @@ from alignkit.exporters.card import card_text
 from alignkit.exporters.dense import Layer, dense_layers
 from alignkit.exporters.graph import trace
 from alignkit.exporters.module_code import CLASS_NAME, MODULE_NAME, module_source
-
-if TYPE_CHECKING:
-    from torch import nn
 
 OPTIONS = frozenset({"router"})
 # a teacher's batches are padded otherwise by the other program, and nothing more
@@ -58,7 +55,7 @@ def write(job: Job, folder: Path) -> dict[str, Any]:
         document = _modules(teacher)
         if not isinstance(document[-1], Normalize):
             document.append(Normalize())
-        modules: list[nn.Module] = [Router.for_query_document(query_modules=query, document_modules=document)]
+        modules: list[Any] = [Router.for_query_document(query_modules=query, document_modules=document)]
         prompts = {"query": _prompt(student, _role(job, student)), "document": _prompt(teacher, "document")}
         model = SentenceTransformer(modules=modules, prompts=prompts)
     else:
@@ -115,14 +112,14 @@ def _prompt(embedder: Embedder, role: Role) -> str:
     return str(embedder.identity(role).get("prompt") or "")
 
 
-def _modules(embedder: Embedder) -> list[nn.Module]:
+def _modules(embedder: Embedder) -> list[Any]:
     """An embedder of this process as modules of sentence-transformers."""
     from sentence_transformers.sentence_transformer.modules import Normalize, StaticEmbedding
 
     settings = embedder.settings()
     if isinstance(embedder, StaticEmbedder):
         tokens, table = embedder._load()
-        modules: list[nn.Module] = [StaticEmbedding(tokens._tokenizer, embedding_weights=table.copy())]
+        modules: list[Any] = [StaticEmbedding(tokens._tokenizer, embedding_weights=table.copy())]
     elif isinstance(embedder, SentenceTransformerEmbedder) and settings["dimensions"] is None:
         modules = list(embedder._load())
     else:
@@ -135,7 +132,7 @@ def _modules(embedder: Embedder) -> list[nn.Module]:
     return modules
 
 
-def _dense(layers: list[Layer]) -> list[nn.Module]:
+def _dense(layers: list[Layer]) -> list[Any]:
     from sentence_transformers.base.modules import Dense
 
     return [
@@ -151,7 +148,7 @@ def _dense(layers: list[Layer]) -> list[nn.Module]:
     ]
 
 
-def _module(job: Job, folder: Path) -> nn.Module:
+def _module(job: Job, folder: Path) -> Any:
     """The head as a module whose code lies in the folder."""
     graph = trace(job.head)
     path = folder / f"{MODULE_NAME}.py"

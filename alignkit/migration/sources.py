@@ -155,7 +155,7 @@ def _vector_column(schema: pa.Schema, column: str | None, path: Path) -> str:
     found = [name for name, kind in zip(schema.names, schema.types, strict=True) if _holds_vectors(kind)]
     if column is None and len(found) == 1:
         return found[0]
-    if column not in found:
+    if column is None or column not in found:
         shown = ", ".join(found) or "none"
         got = "no key" if column is None else f"'{column}'"
         raise DataError(f"{path}: columns of vectors (lists of floats): {shown}; expected one as key=…, got {got}")

@@ -177,4 +177,4 @@ def json_type(value: Any) -> str:
         return "a boolean"
     if isinstance(value, int | float):
         return "a number"
-    return {str: "a text", list: "a list", dict: "an object"}[type(value)]
+    return "a text" if isinstance(value, str) else "a list" if isinstance(value, list) else "an object"
