@@ -1,0 +1,79 @@
+"""What rows and columns mean, in the words of a reader who has not seen them before."""
+
+from __future__ import annotations
+
+from alignkit.evaluation.tables import COLUMN_MEANINGS
+from alignkit.evaluation.tables import COLUMNS as ALIGNMENT_COLUMNS
+
+ROWS = {
+    "teacher": ("teacher query", "teacher corpus", "the ceiling: what the expensive model finds in its own index"),
+    "aligned": ("student query through the head", "teacher corpus", "the product: cheap queries, expensive index"),
+    "aligned_both": (
+        "student query through the head",
+        "student corpus through the head",
+        "everything on the CPU: not even the index needs the teacher",
+    ),
+    "student": ("student query", "student corpus", "the honest rival: the cheap model with an index of its own"),
+    "cascade": (
+        "student query through the head, then one teacher query",
+        "teacher corpus",
+        "the head finds N candidates, the teacher puts them in order",
+    ),
+    "ridge": ("student query through a linear map in closed form", "teacher corpus", "what any head must beat"),
+    "raw": (
+        "student query through a random projection",
+        "teacher corpus",
+        "before any alignment: the two spaces have nothing in common",
+    ),
+    "mean": (
+        "the mean teacher vector of the training split, whatever the query",
+        "teacher corpus",
+        "the floor: no knowledge of the query at all",
+    ),
+}
+COLUMNS = {
+    "cosine_mean": ALIGNMENT_COLUMNS["cosine_mean"],
+    "cosine_p05": ALIGNMENT_COLUMNS["cosine_p05"],
+    "cosine_p50": ALIGNMENT_COLUMNS["cosine_p50"],
+    "cosine_p95": ALIGNMENT_COLUMNS["cosine_p95"],
+    "cosine_centered_mean": ALIGNMENT_COLUMNS["cosine_centered_mean"],
+    "r2": ALIGNMENT_COLUMNS["r2"],
+    "spearman": ALIGNMENT_COLUMNS["spearman"],
+    "cka": "CKA",
+    "overlap@10": "overlap@10",
+    "recall@1": "R@1",
+    "recall@5": "R@5",
+    "recall@10": "R@10",
+    "mrr": "MRR",
+    "mrr@10": "MRR@10",
+    "ndcg@10": "nDCG@10",
+    "human_spearman": "human",
+}
+MEANINGS = {
+    **COLUMN_MEANINGS,
+    "cka": "likeness of the whole space to the teacher's, blind to rotation (debiased linear CKA); widths may differ",
+    "overlap@10": "share of the teacher's own first ten hits that are among this row's first ten; needs no judgements",
+    "recall@1": "share of a query's relevant texts at the first place",
+    "recall@5": "share of a query's relevant texts among the first five",
+    "recall@10": "share of a query's relevant texts among the first ten",
+    "mrr": "1 / place of the first relevant hit, averaged (looked for among the first 100)",
+    "mrr@10": "the same among the first ten",
+    "ndcg@10": "how near the order of the first ten is to the best possible one (gain = grade, as trec_eval)",
+    "human_spearman": "rank correlation of the cosines with people's likeness scores",
+    "embed_ms": "embedding one query on this CPU, ms",
+    "head_ms": "the head, ms",
+    "search_ms": "scanning the whole corpus, ms",
+    "total_ms": "the three together",
+}
+LIMITS = (
+    "They hold for texts like those tested. Another domain, language or length can be far worse: evaluate on your own.",
+    "The intervals say how much the choice of queries matters, not how much the choice of training pairs or seed does.",
+    "A high cosine is not a good search: the `mean` row shows what a model gets that ignores its input.",
+    "Where relevance is a shared label, a text with another label counts as wrong even if a reader would accept it.",
+    "Times are of this machine, one query at a time, scanning all vectors; an approximate index is faster.",
+)
+
+
+def row_of(name: str) -> tuple[str, str, str]:
+    """What a row embeds queries with, what the corpus, and what it is for; `cascade@30` is `cascade`."""
+    return ROWS[name.split("@")[0]]

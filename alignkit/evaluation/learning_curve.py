@@ -1,0 +1,120 @@
+"""How quality grows with the number of training pairs, and what twice as many would probably bring."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from alignkit.evaluation.alignment import align
+from alignkit.evaluation.sets import EvaluationSet
+from alignkit.heads.linear import LinearHead
+from alignkit.heads.moments import Moments
+from alignkit.heads.ridge import choose_lambda, solve_ridge
+from alignkit.metrics.retrieval import ndcg_at_k, ranking_overlap
+from alignkit.pairs.base import Pairs
+from alignkit.vectors import cosine, l2_normalize, top_k
+
+SIZES = 6
+LEAST_PAIRS = 20
+_CHUNK = 4096
+
+
+@dataclass(frozen=True)
+class LearningCurve:
+    """Closed-form heads of growing training sets.
+
+    Attributes:
+        pairs: numbers of training pairs, ascending, the last all of them.
+        figures: the verdict's measure at each.
+        cosines: mean test cosine at each.
+        forecast: the measure at twice the last number, `None` where the curve does not tell.
+    """
+
+    pairs: tuple[int, ...]
+    figures: tuple[float, ...]
+    cosines: tuple[float, ...]
+    forecast: float | None
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain JSON values."""
+        return {**vars(self), "pairs": list(self.pairs), "figures": list(self.figures), "cosines": list(self.cosines)}
+
+
+def learning_curve(
+    train: Pairs, validation: Pairs, test: EvaluationSet, measure: str, *, seed: int = 0
+) -> LearningCurve | None:
+    """Fit a ridge head on 6 nested seeded samples, each twice the one before, and measure each.
+
+    Args:
+        train: all training pairs.
+        validation: chooses the strength of regularisation at every size.
+        test: what to measure on.
+        measure: `ndcg@10` or `overlap@10`.
+        seed: of the samples.
+
+    Returns:
+        `None` for fewer than 40 training pairs.
+    """
+    sizes = sorted({len(train) >> halvings for halvings in range(SIZES)} - set(range(LEAST_PAIRS)))
+    if len(sizes) < 2:
+        return None
+    order = np.random.default_rng(seed).permutation(len(train))
+    moments: Moments | None = None
+    held_out = list(_batches(validation, np.arange(len(validation))))
+    teacher_queries = torch.from_numpy(np.array(test.queries.teacher, dtype=np.float32))
+    wanted = top_k(teacher_queries, test.corpus.teacher, 10, exclude=test.itself)[1].numpy()
+    figures, cosines, seen = [], [], 0
+    for size in sizes:
+        rows = np.sort(order[seen:size])  # forward through a memory map
+        for student, teacher in _batches(train, rows):
+            moments = moments or Moments(student.double().mean(dim=0), teacher.double().mean(dim=0))
+            moments.add(student, teacher)
+        seen = size
+        head = LinearHead(train.student_dim, train.teacher_dim)
+        _solve(head, moments, held_out)
+        aligned = align(head, test.queries.student)
+        found = top_k(aligned, test.corpus.teacher, 10, exclude=test.itself)[1].numpy()
+        judged = test.judge(found) if measure == "ndcg@10" else None
+        per_query = ndcg_at_k(judged, 10) if judged is not None else ranking_overlap(found, wanted, 10)
+        figures.append(float(np.nanmean(per_query)))
+        cosines.append(float(cosine(aligned, teacher_queries).mean()))
+    return LearningCurve(tuple(sizes), tuple(figures), tuple(cosines), forecast(sizes, figures))
+
+
+def forecast(pairs: list[int], figures: list[float]) -> float | None:
+    """The figure at twice the last number of pairs, if the last doublings' gains go on shrinking as they did.
+
+    Learning curves flatten; a power law without a ceiling would promise too much. So the gain of the next doubling is
+    the last one times the ratio of the last two, at most the last one itself.
+
+    >>> round(forecast([100, 200, 400], [0.5, 0.6, 0.65]), 3)
+    0.675
+    """
+    if len(figures) < 3 or pairs[-1] < 2 * pairs[-2]:
+        return None
+    before, last = figures[-2] - figures[-3], figures[-1] - figures[-2]
+    if before <= 0 or last <= 0:
+        return figures[-1]
+    return min(1.0, figures[-1] + last * min(1.0, last / before))
+
+
+def _solve(head: LinearHead, moments: Moments, held_out: list[tuple[Tensor, Tensor]]) -> None:
+    centered = moments.centered()
+    strength = choose_lambda(centered, Moments.of(held_out).centered() if held_out else None)
+    weight, bias = solve_ridge(centered, strength)
+    with torch.no_grad():
+        head.projection.weight.copy_(weight)
+        head.projection.bias.copy_(bias)
+
+
+def _batches(pairs: Pairs, rows: np.ndarray) -> Iterator[tuple[Tensor, Tensor]]:
+    for start in range(0, len(rows), _CHUNK):
+        here = rows[start : start + _CHUNK]
+        student = torch.from_numpy(np.array(pairs.student[here], dtype=np.float32))
+        teacher = l2_normalize(torch.from_numpy(np.array(pairs.teacher[here], dtype=np.float32)))
+        yield student, teacher

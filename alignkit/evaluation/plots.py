@@ -1,0 +1,159 @@
+"""Plots that each answer one question, as SVG for one self-contained page. matplotlib is imported here alone."""
+
+from __future__ import annotations
+
+import io
+import re
+import zlib
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+
+from alignkit.evaluation.comparison import Comparison
+from alignkit.evaluation.learning_curve import LearningCurve
+from alignkit.evaluation.timing import Times
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+# Okabe and Ito's palette, told apart by colour-blind readers too
+COLORS = {
+    "teacher": "#000000",
+    "aligned": "#0072B2",
+    "aligned_both": "#56B4E9",
+    "student": "#D55E00",
+    "cascade": "#009E73",
+    "ridge": "#CC79A7",
+    "raw": "#999999",
+    "mean": "#E69F00",
+}
+DASHED = {"ridge", "raw", "mean"}
+MAP_POINTS, LINKED_POINTS = 600, 150
+WIDTH, HEIGHT = 6.4, 3.7
+
+
+def _style(name: str) -> dict[str, Any]:
+    stem = name.split("@")[0]
+    return {
+        "color": COLORS[stem],
+        "linestyle": "--" if stem in DASHED else "-",
+        "linewidth": 2.4 if stem == "aligned" else 1.5,
+    }
+
+
+def _axes(xlabel: str, ylabel: str) -> Axes:
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(WIDTH, HEIGHT), layout="constrained")
+    axes = figure.add_subplot()
+    axes.set(xlabel=xlabel, ylabel=ylabel)
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.grid(alpha=0.25)
+    return axes
+
+
+def _svg(axes: Axes) -> str:
+    import matplotlib
+
+    buffer = io.StringIO()
+    # text stays text: small, searchable, in the page's font; ids depend on the content alone
+    with matplotlib.rc_context({"svg.fonttype": "none", "svg.hashsalt": "alignkit"}):
+        axes.get_figure().savefig(buffer, format="svg", metadata={"Date": None})  # type: ignore[union-attr]
+    svg = buffer.getvalue()
+    # several pictures in one page must not share ids
+    mark = f"p{zlib.crc32(svg.encode()):08x}-"
+    svg = re.sub(r'(id="|url\(#|href="#)', rf"\g<1>{mark}", svg[svg.index("<svg") :])
+    # without a size of its own it fills the page's column
+    return re.sub(r' (width|height)="[0-9.]+pt"', "", svg, count=2)
+
+
+def cosine_plot(cosines: Mapping[str, np.ndarray]) -> str:
+    """Cosines with the teacher before and after, the floor marked."""
+    axes = _axes("cosine with the teacher's vector of the same text", "share of texts")
+    low = min(float(values.min()) for values in cosines.values())
+    bins = np.linspace(min(low, 0.0), 1.0, 61)
+    for name in ("raw", "ridge", "aligned"):
+        if name in cosines:
+            weights = np.full(len(cosines[name]), 1 / len(cosines[name]))
+            filled = name == "aligned"
+            style = {"alpha": 0.35} if filled else {}
+            label = {"raw": "before (raw)", "ridge": "ridge", "aligned": "after (aligned)"}[name]
+            axes.hist(cosines[name], bins, weights=weights, histtype="stepfilled" if filled else "step",
+                      color=COLORS[name], label=label, linewidth=1.5, **style)  # type: ignore[arg-type]  # fmt: skip
+    if "mean" in cosines:
+        floor = float(cosines["mean"].mean())
+        axes.axvline(floor, color=COLORS["mean"], linestyle="--", label=f"floor: the mean vector ({floor:.2f})")
+    axes.legend(frameon=False, fontsize=9)
+    return _svg(axes)
+
+
+def recall_plot(curves: Mapping[str, np.ndarray], ylabel: str) -> str:
+    """Recall@k of all rows."""
+    axes = _axes("k: how many hits are looked at", ylabel)
+    for name, curve in curves.items():
+        axes.plot(np.arange(1, len(curve) + 1), curve, label=name, **_style(name))
+    axes.set_xscale("log")
+    axes.set_xticks(ticks := [k for k in (1, 2, 5, 10, 20, 50, 100) if k <= max(map(len, curves.values()))])
+    axes.set_xticklabels([str(k) for k in ticks])
+    axes.minorticks_off()
+    axes.set_ylim(0, 1.02)
+    axes.legend(frameon=False, fontsize=9, loc="center left", bbox_to_anchor=(1.0, 0.5))
+    return _svg(axes)
+
+
+def frontier_plot(quality: Mapping[str, float], times: Mapping[str, Times], measure: str) -> str:
+    """Quality against the time of a query."""
+    whole = all(row["total_ms"] is not None for row in times.values())
+    axes = _axes(
+        "time of a query on the CPU, ms" + ("" if whole else " (embedding left out: not measured)"), measure
+    )
+    for name, row in times.items():
+        milliseconds = row["total_ms"] if whole else (row["head_ms"] or 0.0) + (row["search_ms"] or 0.0)
+        style = _style(name)
+        axes.plot([milliseconds], [quality[name]], "o", color=style["color"], markersize=9)
+        axes.annotate(name, (milliseconds or 0.0, quality[name]), xytext=(7, 4), textcoords="offset points", fontsize=9)
+    axes.set_xscale("log")
+    axes.margins(x=0.25, y=0.15)
+    return _svg(axes)
+
+
+def map_plot(comparison: Comparison, groups: Sequence[str] | None) -> str:
+    """Teacher and aligned vectors on the two directions in which the teacher's spread most."""
+    axes = _axes("first principal direction of the teacher", "second")
+    teacher, aligned = (
+        torch.nn.functional.normalize(comparison.vectors[name][:MAP_POINTS].float(), dim=1)
+        for name in ("teacher", "aligned")
+    )
+    mean = teacher.mean(dim=0)
+    directions = torch.linalg.svd(teacher - mean, full_matrices=False).Vh[:2]
+    there, here = (((side - mean) @ directions.T).numpy() for side in (teacher, aligned))
+    linked = slice(None, LINKED_POINTS)
+    axes.plot(
+        np.stack([there[linked, 0], here[linked, 0]]), np.stack([there[linked, 1], here[linked, 1]]),
+        color="#bbbbbb", linewidth=0.5, zorder=1,
+    )  # fmt: skip
+    axes.scatter(*there.T, s=12, color=COLORS["teacher"], label="teacher", zorder=2)
+    axes.scatter(*here.T, s=12, color=COLORS["aligned"], label="aligned", zorder=3, alpha=0.8)
+    axes.legend(frameon=False, fontsize=9)
+    return _svg(axes)
+
+
+def learning_plot(curve: LearningCurve, measure: str, ceiling: float) -> str:
+    """The measure against the number of training pairs, with what twice as many would probably bring."""
+    axes = _axes("training pairs", measure)
+    axes.plot(curve.pairs, curve.figures, "o-", color=COLORS["aligned"], label="closed form")
+    if curve.forecast is not None:
+        axes.plot(
+            [curve.pairs[-1], 2 * curve.pairs[-1]], [curve.figures[-1], curve.forecast],
+            "o:", color=COLORS["aligned"], markerfacecolor="white", label="twice as many, probably",
+        )  # fmt: skip
+    axes.axhline(ceiling, color=COLORS["teacher"], linestyle="--", linewidth=1, label="teacher")
+    axes.set_xscale("log", base=2)
+    ticks = [*curve.pairs, *([2 * curve.pairs[-1]] if curve.forecast is not None else [])]
+    axes.set_xticks(ticks)
+    axes.set_xticklabels([f"{tick:,}" for tick in ticks])
+    axes.minorticks_off()
+    axes.legend(frameon=False, fontsize=9)
+    return _svg(axes)
