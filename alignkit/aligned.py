@@ -13,6 +13,7 @@ import torch
 from alignkit.artifact import QUERY_HEAD, Artifact, load_artifact
 from alignkit.embedders.base import EmbeddedBatch, Embedder, Role
 from alignkit.errors import ArtifactError, EmbedderError
+from alignkit.heads.base import Head
 from alignkit.vectors import l2_normalize
 
 logger = logging.getLogger(__name__)
@@ -37,7 +38,7 @@ class AlignedEmbedder:
         self.artifact = artifact
         self.student = student
         # a head knows the vectors of one prompt only: whichever role gave them, that role is used for all texts
-        self._student_role = _check_student(artifact, student, allow_student_mismatch)
+        self._student_role = check_student(artifact, student, allow_student_mismatch)
 
     @classmethod
     def load(cls, head: str | Path, student: Embedder, allow_student_mismatch: bool = False) -> AlignedEmbedder:
@@ -89,7 +90,7 @@ class AlignedEmbedder:
     def align(self, student: np.ndarray, role: Role = "query") -> np.ndarray:
         """Student vectors `(N, student_dim)` → teacher space `(N, dim)` float32, L2-normalised."""
         with torch.inference_mode():
-            aligned = self._head_of(role)(torch.from_numpy(np.ascontiguousarray(student, dtype=np.float32)))
+            aligned = head_for(self.artifact, role)(torch.from_numpy(np.ascontiguousarray(student, dtype=np.float32)))
             return l2_normalize(aligned).numpy()
 
     @property
@@ -110,7 +111,7 @@ class AlignedEmbedder:
         return {
             "backend": "aligned",
             "student": self.student.identity(self._student_role),
-            "head": QUERY_HEAD if self._head_of(role) is self.artifact.head else DOCUMENT_HEAD,
+            "head": QUERY_HEAD if head_for(self.artifact, role) is self.artifact.head else DOCUMENT_HEAD,
             "teacher": self.artifact.teacher_identity,
             "digest": self.artifact.digest(),
             "normalize": True,
@@ -124,13 +125,21 @@ class AlignedEmbedder:
         """Free the student; harmless twice."""
         self.student.close()
 
-    def _head_of(self, role: Role) -> torch.nn.Module:
-        if role == "document":
-            return self.artifact.parts.get(DOCUMENT_HEAD, self.artifact.head)
-        return self.artifact.head
+
+def head_for(artifact: Artifact, role: Role) -> Head:
+    """The head that texts of a role go through: documents have one of their own in some artifacts."""
+    return artifact.parts.get(DOCUMENT_HEAD, artifact.head) if role == "document" else artifact.head
 
 
-def _check_student(artifact: Artifact, student: Embedder, allow_mismatch: bool) -> Role:
+def check_student(artifact: Artifact, student: Embedder, allow_mismatch: bool) -> Role:
+    """Whether this is the student whose vectors the head takes.
+
+    Returns:
+        The role whose prompt made the vectors that the head was trained on.
+
+    Raises:
+        ArtifactError: if it is another student and that is not allowed, or its vectors have another width.
+    """
     expected_dim = artifact.head.student_dim
     if student.dim != expected_dim:
         raise ArtifactError(

@@ -15,11 +15,14 @@ from typing import Any
 import hydra
 from omegaconf import DictConfig
 
+from alignkit.aligned import check_student
+from alignkit.artifact import Artifact, load_artifact
 from alignkit.cache import FillReport, RememberedIdentity, VectorCache
 from alignkit.cache.saving import save_vectors
 from alignkit.commandline import command, plain
 from alignkit.embedders.base import Embedder, Role
 from alignkit.errors import AlignkitError, CacheError, ConfigError
+from alignkit.migration.moving import migrate
 from alignkit.sentences.files import read_sentences
 from alignkit.sentences.records import Sentence
 
@@ -32,6 +35,7 @@ EXAMPLES = (
     "python -m alignkit.embed which=both sentences=sentences.txt student=static teacher=minilm",
     "python -m alignkit.embed which=teacher sentences=faq.csv text_column=question teacher.model=qwen2.5:7b",
     "python -m alignkit.embed sentences=sentences.jsonl save_to=vectors",
+    "python -m alignkit.embed which=aligned head=outputs/train/RUN sentences=sentences.jsonl save_to=vectors",
     "python -m alignkit.embed action=list",
     "python -m alignkit.embed action=prune teacher=minilm which=teacher confirm=true",
     "python -m alignkit.embed action=merge other=/mnt/gpu-machine/cache",
@@ -60,7 +64,8 @@ def main(config: DictConfig) -> None:
 
 def sides(settings: dict[str, Any]) -> tuple[str, ...]:
     """Which embedders a command is about."""
-    choices = {"teacher": ("teacher",), "student": ("student",), "both": SIDES}
+    # the head is applied to the student's vectors: these are what costs, so these are cached
+    choices = {"teacher": ("teacher",), "student": ("student",), "both": SIDES, "aligned": ("student",)}
     if settings["which"] not in choices:
         raise ConfigError(f"which={settings['which']}: expected one of {', '.join(choices)}")
     return choices[settings["which"]]
@@ -85,12 +90,15 @@ def sentences_of(settings: dict[str, Any]) -> list[Sentence]:
 
 def embed_sentences(settings: dict[str, Any], config: DictConfig) -> None:
     """Embed what is missing, one model after the other: two at once would push each other out of memory."""
-    chosen = sides(settings)
+    chosen, heads_role = sides(settings), settings["role"]
+    artifact = head_to_apply(settings)
     sentences = sentences_of(settings)
     texts = [sentence.text for sentence in sentences]
     with VectorCache(settings["cache_dir"], settings["dtype"]) as cache:
         for side in chosen:
             with opened_embedder(config, side) as embedder:
+                if artifact is not None:
+                    settings["role"] = check_student(artifact, embedder, settings["allow_student_mismatch"])
                 report = fill_with_progress(cache, embedder, texts, settings, side)
                 for line in summary(f"{side} {embedder.settings(settings['role']).get('model', '')}".rstrip(), report):
                     say(line)
@@ -99,6 +107,26 @@ def embed_sentences(settings: dict[str, Any], config: DictConfig) -> None:
                     identity = cache.identity_of(embedder, settings["role"])
                     rows = save_vectors(cache, identity, [sentence.id for sentence in sentences], texts, folder, side)
                     say(f"{folder / f'{side}.npy'}: {rows:,} rows; {side}_index.json says which is whose")
+                    if artifact is not None:
+                        say(align_saved(folder, artifact, heads_role))
+
+
+def head_to_apply(settings: dict[str, Any]) -> Artifact | None:
+    """The head that `which=aligned` needs, and a folder for what it gives."""
+    if settings["which"] != "aligned":
+        return None
+    if settings["head"] is None or settings["save_to"] is None:
+        raise ConfigError("which=aligned needs head=RUN_OR_HEAD and save_to=FOLDER")
+    return load_artifact(settings["head"])
+
+
+def align_saved(folder: Path, artifact: Artifact, role: Role) -> str:
+    """Put the student's vectors of a folder through the head, row by row; what was there is replaced, as they are."""
+    made = folder / "aligned.npy"
+    for old in (made, made.with_name(f"{made.name}.json")):
+        old.unlink(missing_ok=True)
+    manifest = migrate(folder / "student.npy", artifact, made, role=role)
+    return f"{made}: the same rows in the teacher's space, {manifest['dim']} dimensions"
 
 
 def fill_with_progress(

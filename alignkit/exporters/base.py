@@ -21,7 +21,7 @@ import torch
 
 from alignkit import __version__
 from alignkit.agreement import Tolerance, compare, kept_overlap
-from alignkit.aligned import DOCUMENT_HEAD
+from alignkit.aligned import head_for
 from alignkit.artifact import Artifact
 from alignkit.embedders.base import Embedder, Role
 from alignkit.errors import ArtifactError, ConfigError
@@ -59,9 +59,7 @@ class Job:
     @property
     def head(self) -> Head:
         """The exported head."""
-        if self.role == "document":
-            return self.artifact.parts.get(DOCUMENT_HEAD, self.artifact.head)
-        return self.artifact.head
+        return head_for(self.artifact, self.role)
 
     def reference(self) -> np.ndarray:
         """What every format has to agree with: `(N, teacher_dim)` float32, L2-normalised."""
@@ -74,6 +72,9 @@ class Format(Protocol):
 
     OPTIONS: frozenset[str]
     """Settings of its own that it understands."""
+
+    CARRIES_MODELS: bool
+    """Whether the student itself is written too, so that texts are needed to check it."""
 
     def tolerance(self, job: Job) -> Tolerance:
         """How far from the head it may be."""

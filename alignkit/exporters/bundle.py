@@ -11,12 +11,14 @@ import numpy as np
 import torch
 
 from alignkit.agreement import Tolerance
+from alignkit.aligned import head_for
 from alignkit.artifact import BUNDLE_SUFFIX, load_artifact, save_artifact
 from alignkit.errors import ConfigError
 from alignkit.exporters.base import Job
 from alignkit.vectors import l2_normalize
 
 OPTIONS: frozenset[str] = frozenset()
+CARRIES_MODELS = False
 RUN_FILES = ("config.yaml", "metrics.json", "alignment_report.md", "alignment_metrics.csv")
 
 
@@ -38,8 +40,7 @@ def write(job: Job, folder: Path) -> dict[str, Any]:
 
 def read_back(job: Job, folder: Path) -> np.ndarray:
     """Load the head as saved."""
-    artifact = load_artifact(folder)
-    head = artifact.parts["document_head"] if job.head is not job.artifact.head else artifact.head
+    head = head_for(load_artifact(folder), job.role)
     with torch.inference_mode():
         return l2_normalize(head(torch.from_numpy(job.vectors))).numpy()
 

@@ -19,6 +19,7 @@ from alignkit.exporters.graph import trace
 from alignkit.exporters.numpy_lines import helpers_used, numpy_lines
 
 OPTIONS: frozenset[str] = frozenset()
+CARRIES_MODELS = False
 WEIGHTS, SCRIPT = "head.npz", "apply_head.py"
 TIMEOUT_S = 600
 

@@ -22,6 +22,7 @@ from alignkit.heads.base import Head
 from alignkit.vectors import l2_normalize
 
 OPTIONS = frozenset({"quantize"})
+CARRIES_MODELS = False
 MODEL = "head.onnx"
 STUDENT, ALIGNED = "student", "aligned"
 # the first opset whose operators every runtime of the last years has

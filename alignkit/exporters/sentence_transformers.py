@@ -23,6 +23,7 @@ from alignkit.exporters.graph import trace
 from alignkit.exporters.module_code import CLASS_NAME, MODULE_NAME, module_source
 
 OPTIONS = frozenset({"router"})
+CARRIES_MODELS = True
 # a teacher's batches are padded otherwise by the other program, and nothing more
 ROUTE_TOLERANCE = Tolerance(1e-4, 0.9999)
 

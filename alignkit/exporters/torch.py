@@ -15,6 +15,7 @@ from alignkit.heads.base import head_class
 from alignkit.vectors import l2_normalize
 
 OPTIONS: frozenset[str] = frozenset()
+CARRIES_MODELS = False
 WEIGHTS, CONFIG = "align_head.pt", "run_config.json"
 
 

@@ -16,8 +16,9 @@ import torch
 
 from alignkit import __version__
 from alignkit.agreement import Tolerance, compare
-from alignkit.aligned import DOCUMENT_HEAD
+from alignkit.aligned import head_for
 from alignkit.artifact import Artifact
+from alignkit.embedders.base import Role
 from alignkit.errors import ConfigError, DataError
 from alignkit.files import write_whole
 from alignkit.heads.base import Head
@@ -82,6 +83,7 @@ def migrate(
     out: str | Path,
     key: str | None = None,
     dtype: str | None = None,
+    role: Role = "document",
     progress: Progress = lambda done, rows: None,
 ) -> dict[str, Any]:
     """Move an index that the head's student built into the teacher's space; row order, ids and other columns are kept.
@@ -90,10 +92,11 @@ def migrate(
 
     Args:
         vectors: the index, `.npy`, `.npz`, `.safetensors` or `.parquet`.
-        artifact: the head; the document head where there is one, as an index holds documents.
+        artifact: the head.
         out: `.npy`, or `.parquet` for a table.
         key: which array of an archive, or which column of a table.
         dtype: `float16` or `float32`; None keeps the index's own (float32 for float64).
+        role: what the rows are: an index holds documents, for which some heads have a part of their own.
         progress: told the rows done and the rows in all.
 
     Returns:
@@ -104,7 +107,7 @@ def migrate(
         DataError: if the index is damaged, or of another width than the head's student gives.
         ArtifactError: if what was written does not agree with the head.
     """
-    move = _plan(open_source(vectors, key), artifact, Path(out).expanduser(), dtype)
+    move = _plan(open_source(vectors, key), artifact, Path(out).expanduser(), dtype, role)
     if move.out.exists():
         return _finished_before(move)
     zero_rows = _fill_part(move, progress)
@@ -116,8 +119,8 @@ def migrate(
     return manifest
 
 
-def _plan(source: Source, artifact: Artifact, out: Path, dtype: str | None) -> Move:
-    head = artifact.parts.get(DOCUMENT_HEAD, artifact.head)
+def _plan(source: Source, artifact: Artifact, out: Path, dtype: str | None, role: Role) -> Move:
+    head = head_for(artifact, role)
     student = (artifact.student_identity or {}).get("model", "the head's student")
     if source.dim != head.student_dim:
         raise DataError(
@@ -137,6 +140,7 @@ def _plan(source: Source, artifact: Artifact, out: Path, dtype: str | None) -> M
         "head_sha256": artifact.digest(),
         "student_identity": artifact.student_identity,
         "teacher_identity": artifact.teacher_identity,
+        "role": role,
         "dtype": dtype,
         "dim": head.teacher_dim,
     }

@@ -1,0 +1,81 @@
+"""Write a head for another program, and check what was written against the head on real vectors."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import hydra
+from omegaconf import DictConfig, OmegaConf
+
+from alignkit.aligned import ROLES, check_student
+from alignkit.artifact import load_artifact
+from alignkit.commandline import command, plain
+from alignkit.embedders.base import Embedder
+from alignkit.errors import ConfigError
+from alignkit.exporters.base import Job, export_head, format_named
+from alignkit.exporters.material import find_material
+
+EXAMPLES = (
+    "python -m alignkit.export head=outputs/train/RUN format=sentence_transformers out=aligned-model",
+    "python -m alignkit.export head=outputs/train/RUN format=sentence_transformers router=true out=routed-model",
+    "python -m alignkit.export head=outputs/train/RUN format=onnx quantize=int8 out=head-onnx",
+    "python -m alignkit.export head=outputs/train/RUN format=numpy vectors=student.npy out=head-numpy",
+    "python -m alignkit.export head=outputs/train/RUN format=bundle out=head.zip",
+)
+# settings that only some formats know
+OPTIONS = ("router", "quantize")
+# left out of what is read at once: one whose setting is missing shall not stop a command that does not need it
+SIDES = ("student", "teacher")
+
+
+@command("export", EXAMPLES)
+def main(config: DictConfig) -> None:
+    """Compose, export, say how well it agrees."""
+    settings = plain(OmegaConf.masked_copy(config, [str(name) for name in config if name not in SIDES]))
+    if settings["role"] not in ROLES:
+        raise ConfigError(f"role={settings['role']}: expected one of {', '.join(ROLES)}")
+    options = {name: settings[name] for name in OPTIONS if settings[name] is not None}
+    carries_models = format_named(settings["format"], options).CARRIES_MODELS
+    artifact = load_artifact(settings["head"])
+
+    def make_student() -> Embedder:
+        student: Embedder = hydra.utils.instantiate(plain(config.student))
+        check_student(artifact, student, settings["allow_student_mismatch"])
+        return student
+
+    material = find_material(artifact, make_student, settings["vectors"], settings["sentences"], carries_models)
+    job = Job(
+        artifact=artifact,
+        origin=Path(settings["head"]).expanduser(),
+        vectors=material.vectors,
+        vectors_from=material.origin,
+        texts=material.texts,
+        student=material.student,
+        teacher=hydra.utils.instantiate(plain(config.teacher)) if options.get("router") else None,
+        role=settings["role"],
+        options=options,
+    )
+    for line in summary(settings["out"], export_head(settings["format"], job, settings["out"], settings["tolerance"])):
+        sys.stdout.write(f"{line}\n")
+
+
+def summary(out: str, manifest: dict[str, Any]) -> list[str]:
+    """What was written and how well it agrees, in lines for stdout."""
+    checked = manifest["verification"]
+    lines = [
+        f"{out}: {manifest['format']}, {len(manifest['files'])} files",
+        f"agrees with the head on {checked['vectors']} real vectors ({checked['vectors_from']}): largest difference "
+        f"{checked['largest_difference']:.2g} (allowed {checked['tolerance']['largest_difference']:g}), smallest "
+        f"cosine {checked['smallest_cosine']:.6f}",
+    ]
+    if manifest.get("quantize"):
+        lines.append(f"{manifest['quantize']} loses {checked['overlap@10_loss']:.2%} of overlap@10")
+    if manifest.get("needs_trust_remote_code"):
+        lines.append("this head's code lies in the folder: load it with trust_remote_code=True")
+    return lines
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,54 @@
+"""Serve a head and its student as an embedding endpoint that OpenAI's and Ollama's clients understand."""
+
+from __future__ import annotations
+
+import hydra
+from omegaconf import DictConfig, OmegaConf
+
+from alignkit.aligned import AlignedEmbedder
+from alignkit.commandline import command, plain
+from alignkit.errors import ConfigError, MissingExtraError
+
+EXAMPLES = (
+    "python -m alignkit.serve head=outputs/train/RUN student=static",
+    "python -m alignkit.serve head=outputs/train/RUN student=ollama student.model=qwen3-embedding:0.6b port=9000",
+    "ALIGNKIT_TOKEN=… python -m alignkit.serve head=outputs/train/RUN host=0.0.0.0 token_env=ALIGNKIT_TOKEN",
+    "python -m alignkit.serve head=outputs/train/RUN fallback=teacher teacher=minilm fallback_below=0.4",
+)
+# left out of what is read at once: one whose setting is missing shall not stop a command that does not need it
+SIDES = ("student", "teacher")
+
+
+@command("serve", EXAMPLES)
+def main(config: DictConfig) -> None:
+    """Compose, check, serve until stopped."""
+    settings = plain(OmegaConf.masked_copy(config, [str(name) for name in config if name not in SIDES]))
+    try:
+        from alignkit.serving.answers import Answerer
+        from alignkit.serving.intake import Limits
+        from alignkit.serving.server import check_exposure, run, token_from_environment
+        from alignkit.serving.service import Batching, Service
+    except ModuleNotFoundError as error:
+        raise MissingExtraError(str(error.name), "serve") from None
+
+    token = token_from_environment(settings["token_env"])
+    check_exposure(settings["host"], token, settings["insecure"])
+    if settings["fallback"] not in (None, "teacher"):
+        raise ConfigError(f"fallback={settings['fallback']}: expected teacher or null")
+    student = hydra.utils.instantiate(plain(config.student))
+    aligned = AlignedEmbedder.load(settings["head"], student, settings["allow_student_mismatch"])
+    teacher = hydra.utils.instantiate(plain(config.teacher)) if settings["fallback"] else None
+    limits = Limits(**{name: settings[name] for name in Limits.__dataclass_fields__})
+    batching = Batching(settings["max_batch_texts"], settings["max_queue_texts"], settings["batch_wait_ms"])
+    answerer = Answerer(aligned, teacher, settings["fallback_below"])
+    run(
+        Service(answerer, settings["model"], limits, batching, token),
+        settings["host"],
+        settings["port"],
+        settings["grace_s"],
+    )
+    aligned.close()
+
+
+if __name__ == "__main__":
+    main()
