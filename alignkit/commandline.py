@@ -89,9 +89,10 @@ def _run(name: str, examples: Sequence[str], task: Task) -> int:
         return 0
     allow_lazy_help_strings()
     set_up_logging()
+    original, folder = sys.argv, _RunFolder()
+    full_error = os.environ.get("HYDRA_FULL_ERROR")
     # with it, Hydra hands exceptions on instead of printing its own report and leaving
     os.environ["HYDRA_FULL_ERROR"] = "1"
-    original, folder = sys.argv, _RunFolder()
 
     @functools.wraps(task)
     def guarded(config: DictConfig) -> Any:
@@ -117,6 +118,9 @@ def _run(name: str, examples: Sequence[str], task: Task) -> int:
         return 0
     finally:
         sys.argv = original
+        del os.environ["HYDRA_FULL_ERROR"]
+        if full_error is not None:
+            os.environ["HYDRA_FULL_ERROR"] = full_error
         folder.drop_if_empty()
     return 0
 

@@ -1,11 +1,11 @@
-"""Arithmetic on vectors that every room needs: normalise, compare, find the nearest."""
+"""Arithmetic on vectors that every room needs: normalise, compare, find the neighbours."""
 
 from __future__ import annotations
 
 import torch.nn.functional as F
 from torch import Tensor
 
-from alignkit.nearest import top_k
+from alignkit.neighbours import top_k
 
 __all__ = ["cosine", "l2_normalize", "top_k"]
 

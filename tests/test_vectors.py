@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from alignkit import nearest
+from alignkit import neighbours
 from alignkit.vectors import cosine, l2_normalize, top_k
 
 
@@ -37,7 +37,7 @@ def generative_like(count, width, seed, mean_cosine=0.94):
 
 @pytest.fixture
 def small_blocks(monkeypatch):
-    monkeypatch.setattr(nearest, "BLOCK_ELEMENTS", 20_000)
+    monkeypatch.setattr(neighbours, "BLOCK_ELEMENTS", 20_000)
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
@@ -55,7 +55,7 @@ def test_equals_brute_force_in_every_format(small_blocks, dtype, mean_cosine):
 def test_no_rough_score_is_further_off_than_its_slack(dtype):
     queries, corpus = (l2_normalize(generative_like(200, 300, seed)) for seed in (1, 2))
     shift = corpus[:50].mean(dim=0)
-    rough, rough_corpus = nearest._Rough.of(queries, shift, dtype), nearest._Rough.of(corpus, shift, dtype)
+    rough, rough_corpus = neighbours._Rough.of(queries, shift, dtype), neighbours._Rough.of(corpus, shift, dtype)
     exact = queries.double() @ corpus.double().T
     cosines = rough.scores(rough_corpus).double() + rough.offset().double()[:, None]
     error = (cosines - exact).abs().max(dim=1).values
@@ -69,17 +69,17 @@ def test_no_rough_score_is_further_off_than_its_slack(dtype):
 def test_centring_is_what_keeps_the_candidates_few(monkeypatch):
     queries, corpus = generative_like(100, 256, 1), generative_like(3000, 256, 2)
     counts = []
-    exact_scores = nearest._exact_scores
+    exact_scores = neighbours._exact_scores
 
     def counting(unit, part, chosen_queries, rows):
         counts.append(len(rows) / len(unit))
         return exact_scores(unit, part, chosen_queries, rows)
 
-    monkeypatch.setattr(nearest, "_exact_scores", counting)
+    monkeypatch.setattr(neighbours, "_exact_scores", counting)
     top_k(queries, corpus, 10, dtype=torch.bfloat16)
     centered, counts[:] = sum(counts), []
-    original = nearest._Rough.of
-    monkeypatch.setattr(nearest._Rough, "of", lambda unit, shift, dtype: original(unit, torch.zeros_like(shift), dtype))
+    original = neighbours._Rough.of
+    monkeypatch.setattr(neighbours._Rough, "of", lambda unit, shift, dtype: original(unit, torch.zeros_like(shift), dtype))
     top_k(queries, corpus, 10, dtype=torch.bfloat16)
     assert centered < 60
     assert sum(counts) > 5 * centered

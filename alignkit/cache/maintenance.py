@@ -101,9 +101,10 @@ def _verify_rows(cache: VectorCache, shard_id: int, shard: Shard, total: int, re
             report.problems.append(f"{name}: {len(bad) - 5} more rows are damaged")
         if len(bad):
             cache.store.index.drop_rows(shard_id, rows=bad)
-        lost = np.flatnonzero(intact & ~wanted)
+        lost = np.flatnonzero(intact)
         lost = lost[cache.store.locate(keys[lost]) < 0]
         if len(lost):
+            cache.store.index.drop_rows(shard_id, rows=lost + start)
             report.problems.append(f"{name}: the index had lost {len(lost)} rows; put back")
             cache.store.index.add(shard_id, keys[lost], lost + start, stop)
 

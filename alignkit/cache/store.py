@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import tempfile
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from pathlib import Path
 
@@ -40,11 +41,21 @@ class ShardStore:
         self.shard_folder = folder / "shards"
         self.why_read_only = self._prepare(create)
         self._shards: dict[int, Shard] = {}
-        self.index = self._open_index()
+        # one process at a time looks what is new on disk; the others then find it done
+        with self._opening():
+            self.index = self._open_index()
+            try:
+                self._catch_up()
+            except BaseException:
+                self.index.close()
+                raise
 
     def lock(self, name: str) -> FileLock:
         """A lock among processes; released when its holder dies."""
         return FileLock(self.folder / "locks" / f"{name}.lock", thread_local=False)
+
+    def _opening(self) -> AbstractContextManager[object]:
+        return nullcontext() if self.why_read_only else self.lock("open")
 
     def _prepare(self, create: bool) -> str | None:
         if not create and not self.folder.is_dir():
@@ -61,38 +72,38 @@ class ShardStore:
 
     def _open_index(self) -> Index:
         if self.why_read_only:
-            return self._current_index()
-        # one process at a time looks what is new on disk; the others then find it done
-        with self.lock("open"):
-            try:
-                return self._current_index()
-            except IndexDamaged as error:
-                log.warning("%s; it is rebuilt from the shards", error)
-                remove_index(self.folder)
-                return self._current_index()
-
-    def _current_index(self) -> Index:
-        index = Index(self.folder, read_only=self.why_read_only is not None)
+            return Index(self.folder, read_only=True)
         try:
-            self._take_in(index)
-        except BaseException:
-            index.close()
-            raise
-        return index
+            return Index(self.folder)
+        except IndexDamaged as error:
+            return self._index_made_anew(error)
 
-    def _take_in(self, index: Index) -> None:
+    def _index_made_anew(self, error: IndexDamaged) -> Index:
+        log.warning("%s; it is rebuilt from the shards", error)
+        remove_index(self.folder)
+        return Index(self.folder)
+
+    def _catch_up(self) -> None:
+        try:
+            self._take_in()
+        except IndexDamaged as error:
+            self.index.close()
+            self.index = self._index_made_anew(error)
+            self._take_in()
+
+    def _take_in(self) -> None:
         """Bring the index up to what the folder holds: new shards, tails of a killed writer, lost files."""
-        known = {shard.name: shard for shard in index.shards()}
+        known = {shard.name: shard for shard in self.index.shards()}
         on_disk = {path.stem for path in self.shard_folder.glob("*.json")}
         for name in sorted(known.keys() - on_disk):
             log.warning("shard %s is gone; its %d vectors will be embedded again", name, known[name].rows)
-            index.drop_shard(known[name].id)
+            self.index.drop_shard(known[name].id)
         for name in sorted(on_disk):
-            shard = known.get(name) or self._register(index, name)
+            shard = known.get(name) or self._register(name)
             if shard is not None:
-                self._take_in_rows(index, shard)
+                self._take_in_rows(shard)
 
-    def _register(self, index: Index, name: str) -> IndexedShard | None:
+    def _register(self, name: str) -> IndexedShard | None:
         path = self.shard_folder / f"{name}.json"
         try:
             text = path.read_text(encoding="utf-8")
@@ -100,21 +111,22 @@ class ShardStore:
         except (OSError, ValueError, KeyError, TypeError) as error:
             log.warning("%s cannot be used: %s; the shard is set aside", path, error)
             return None
-        return IndexedShard(index.register(name, text), name, text, 0)
+        return IndexedShard(self.index.register(name, text), name, text, 0)
 
-    def _take_in_rows(self, index: Index, indexed: IndexedShard) -> None:
+    def _take_in_rows(self, indexed: IndexedShard) -> None:
         shard = self._shard(indexed)
         rows = shard.rows_on_disk()
         if rows < indexed.rows:
             log.warning("shard %s lost its end; %d vectors will be embedded again", shard.name, indexed.rows - rows)
-            index.drop_rows(indexed.id, start=rows)
+            self.index.drop_rows(indexed.id, start=rows)
         for start in range(indexed.rows, rows, TAKE_IN_ROWS):
             stop = min(start + TAKE_IN_ROWS, rows)
             keys, intact = shard.intact_rows(start, stop)
             kept = np.flatnonzero(intact)
-            index.add(indexed.id, keys[kept], kept + start, stop)
-            if len(kept) < stop - start:
-                log.info("shard %s: %d rows set aside", shard.name, stop - start - len(kept))
+            kept = kept[self.locate(keys[kept]) < 0]  # a merged cache may bring what is here already
+            self.index.add(indexed.id, keys[kept], kept + start, stop)
+            if not intact.all():
+                log.info("shard %s: %d rows set aside", shard.name, (~intact).sum())
 
     def _shard(self, indexed: IndexedShard) -> Shard:
         shard = self._shards.get(indexed.id)
@@ -165,7 +177,7 @@ class ShardStore:
 
     def take_in(self) -> None:
         """Look what was added to the folder since it was opened."""
-        with self.lock("open"):
+        with nullcontext() if self.why_read_only else self.lock("open"):
             self._take_in(self.index)
 
     def rewrite_header(self, shard_id: int, canaries: tuple[str, ...]) -> None:

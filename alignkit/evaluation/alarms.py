@@ -43,7 +43,9 @@ def _raised(figures: Mapping[str, Mapping[str, float]]) -> list[str]:
     rank, hubs, constant = figures["effective_rank"], figures["hubness_skew"], figures["constant_share"]
     raised = []
     if constant["aligned"] > max(MOST_CONSTANT, 2 * constant["teacher"]):
-        raised.append(f"{constant['aligned']:.0%} of the aligned vectors are one and the same: the head ignores its input")
+        raised.append(
+            f"{constant['aligned']:.0%} of the aligned vectors are one and the same: the head ignores its input"
+        )
     if figures["collapsed_dimensions"]["aligned"] > MOST_COLLAPSED:
         raised.append(
             f"{figures['collapsed_dimensions']['aligned']:.0%} of the dimensions hardly move in the aligned vectors: "

@@ -102,9 +102,7 @@ def compare(
     rankings[cascade] = rerank(rankings["aligned"], test.queries.teacher, test.corpus.teacher, size)
     figures = _figures(test, rankings)
     measure = "ndcg@10" if "ndcg@10" in figures else "overlap@10"
-    bootstraps = {
-        name: PairedBootstrap(by_row, seed=seed, resamples=resamples) for name, by_row in figures.items()
-    }
+    bootstraps = {name: PairedBootstrap(by_row, seed=seed, resamples=resamples) for name, by_row in figures.items()}
     evidence = _evidence(test, measure, figures[measure], bootstraps[measure], cascade, rankings, size)
     verdict = decide(evidence, thresholds)
     rows = _rows(test, vectors, figures, bootstraps, _training_mean(baselines), cascade, seed)
@@ -133,9 +131,7 @@ def compare(
         "floor_cascade_share": evidence.floor_cascade_share,
     }  # fmt: skip
     meta["alarms"] = alarms(vectors, rankings, len(test.corpus))
-    cosines = {
-        name: cosine(own, vectors["teacher"]).numpy() for name, own in vectors.items() if name != "teacher"
-    }
+    cosines = {name: cosine(own, vectors["teacher"]).numpy() for name, own in vectors.items() if name != "teacher"}
     kept = {name: vectors[name] for name in ("teacher", "aligned")}
     return Comparison(test, rows, figures, rankings, cosines, kept, verdict, meta)
 
@@ -167,9 +163,7 @@ def _evidence(
 ) -> Evidence:  # fmt: skip
     # what knows nothing: a random projection and the mean; each also as the first stage of a cascade
     floors = [name for name in ("raw", "mean") if name in rankings]
-    reranked = {
-        name: rerank(rankings[name], test.queries.teacher, test.corpus.teacher, size) for name in floors
-    }
+    reranked = {name: rerank(rankings[name], test.queries.teacher, test.corpus.teacher, size) for name in floors}
     after = _figures(test, {"teacher": rankings["teacher"], **reranked})[measure]
     ceiling = _mean(by_row["teacher"])
     return Evidence(

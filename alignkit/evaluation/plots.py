@@ -106,9 +106,7 @@ def recall_plot(curves: Mapping[str, np.ndarray], ylabel: str) -> str:
 def frontier_plot(quality: Mapping[str, float], times: Mapping[str, Times], measure: str) -> str:
     """Quality against the time of a query."""
     whole = all(row["total_ms"] is not None for row in times.values())
-    axes = _axes(
-        "time of a query on the CPU, ms" + ("" if whole else " (embedding left out: not measured)"), measure
-    )
+    axes = _axes("time of a query on the CPU, ms" + ("" if whole else " (embedding left out: not measured)"), measure)
     for name, row in times.items():
         milliseconds = row["total_ms"] if whole else (row["head_ms"] or 0.0) + (row["search_ms"] or 0.0)
         style = _style(name)

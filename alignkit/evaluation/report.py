@@ -66,7 +66,9 @@ def write_report(evaluation: Evaluation, folder: Path, *, html: bool = True) -> 
     """
     words = report_words(evaluation)
     write_whole(folder / "alignment_report.md", render("report.md.j2", **words))
-    write_whole(folder / "alignment_metrics.csv", csv_text({"test": evaluation.rows, **evaluation.other_splits}), "utf-8-sig")
+    write_whole(
+        folder / "alignment_metrics.csv", csv_text({"test": evaluation.rows, **evaluation.other_splits}), "utf-8-sig"
+    )
     if html:
         write_whole(folder / "report.html", render("report.html.j2", plots=draw(evaluation), **words))
     write_whole(folder / "metrics.json", json_text(evaluation.rows, evaluation.meta))
@@ -153,9 +155,8 @@ def _curve_words(evaluation: Evaluation) -> str:
         said += f" and {curve.figures[-2]:.3f} with half of them"
     if curve.forecast is not None:
         gain = curve.forecast - curve.figures[-1]
-        said += (
-            f". Twice as many would probably bring {gain:+.3f}, if the curve goes on flattening as it did: "
-            + ("worth collecting." if gain >= 0.01 else "more pairs are not what is missing.")
+        said += f". Twice as many would probably bring {gain:+.3f}, if the curve goes on flattening as it did: " + (
+            "worth collecting." if gain >= 0.01 else "more pairs are not what is missing."
         )
     else:
         said += "."

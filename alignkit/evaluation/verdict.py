@@ -113,7 +113,9 @@ def decide(evidence: Evidence, thresholds: Thresholds | None = None) -> Verdict:
     rival = _rival_in_words(evidence)
     student_is_better = evidence.gain is not None and evidence.gain.high < 0
     if share.value >= thresholds.as_good_as_teacher:
-        return _verdict("use", _share_in_words("aligned", share, evidence, thresholds.as_good_as_teacher, "share"), rival)
+        return _verdict(
+            "use", _share_in_words("aligned", share, evidence, thresholds.as_good_as_teacher, "share"), rival
+        )
     if share.low >= thresholds.worth_using and not student_is_better:
         return _verdict("use", kept, rival)
     if share.high < BROKEN_SHARE:

@@ -14,7 +14,7 @@ from typing import Any, Protocol, runtime_checkable
 import torch
 from torch import Tensor, nn
 
-from alignkit.errors import ArtifactError
+from alignkit.errors import ArtifactError, DataError
 
 
 class Head(nn.Module):
@@ -39,6 +39,23 @@ class Head(nn.Module):
     def forward(self, student: Tensor) -> Tensor:
         """`(B, student_dim)` → `(B, teacher_dim)`, not normalised."""
         raise NotImplementedError
+
+    def __call__(self, student: Tensor) -> Tensor:
+        """`forward`, of vectors in any float type; the output has the type of the head's weights."""
+        dtype = next(self.parameters()).dtype
+        if student.dtype != dtype:  # no cast at all where none is needed: an exported graph then has none either
+            student = student.to(dtype)
+        return super().__call__(student)
+
+    def cost(self) -> dict[str, int]:
+        """What the head weighs: `parameters` (all stored numbers) and `flops_per_query` (of its matrix products)."""
+        from torch.utils.flop_counter import FlopCounterMode
+
+        first = next(self.parameters())
+        with torch.no_grad(), FlopCounterMode(display=False) as counter:
+            self(first.new_zeros(1, self.student_dim))
+        stored = sum(tensor.numel() for tensor in self.state_dict().values())
+        return {"parameters": stored, "flops_per_query": int(counter.get_total_flops())}
 
 
 class Batches(Protocol):
@@ -87,6 +104,45 @@ def head_class(kind: str) -> type[Head]:
     raise ArtifactError(
         f"unknown head '{kind}'; this version of alignkit has no alignkit.heads.{kind}; upgrade alignkit"
     )
+
+
+def split_batches(batches: Batches, every: int = 10) -> tuple[Batches, Batches]:
+    """Training and held-out pairs of one stream, for a head that chooses on held-out pairs and was given none.
+
+    Args:
+        batches: all pairs.
+        every: each `every`-th row of a batch is held out.
+    """
+    return _Rows(batches, every, held_out=False), _Rows(batches, every, held_out=True)
+
+
+class _Rows:
+    def __init__(self, batches: Batches, every: int, *, held_out: bool) -> None:
+        self.batches, self.every, self.held_out = batches, every, held_out
+
+    def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
+        for student, teacher in self.batches:
+            rows = torch.arange(len(student), device=student.device) % self.every == self.every - 1
+            rows = rows if self.held_out else ~rows
+            yield student[rows], teacher[rows]
+
+
+def first_pairs(batches: Batches, most: int) -> tuple[Tensor, Tensor]:
+    """The first pairs of a stream as two tensors, at most `most` of them.
+
+    Raises:
+        DataError: if there is none.
+    """
+    students, teachers, count = [], [], 0
+    for student, teacher in batches:
+        students.append(student[: most - count])
+        teachers.append(teacher[: most - count])
+        count += len(students[-1])
+        if count >= most:
+            break
+    if not count:
+        raise DataError("no pairs to solve on; expected at least one")
+    return torch.cat(students), torch.cat(teachers)
 
 
 def tensor_batches(student: Tensor, teacher: Tensor, batch_size: int = 8192) -> Iterable[tuple[Tensor, Tensor]]:

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from alignkit.heads.base import Batches, Head
 from alignkit.heads.moments import Moments
-from alignkit.heads.ridge import choose_lambda, solve_ridge
+from alignkit.heads.ridge import check_lambda, choose_lambda, ridge_moments, solve_ridge
 
 
 class LinearHead(Head):
@@ -24,6 +24,7 @@ class LinearHead(Head):
 
     def __init__(self, student_dim: int, teacher_dim: int, ridge_lambda: float | None = None) -> None:
         super().__init__()
+        check_lambda(ridge_lambda)
         self.student_dim = student_dim
         self.teacher_dim = teacher_dim
         self.ridge_lambda = ridge_lambda
@@ -38,7 +39,7 @@ class LinearHead(Head):
         self, train: Batches, validation: Batches | None = None, chosen: dict[str, Any] | None = None
     ) -> dict[str, Any]:
         """Centred ridge regression; see `ClosedForm.solve`."""
-        moments = Moments.of(train).centered()
+        moments = ridge_moments(train)
         ridge_lambda = (chosen or {}).get("ridge_lambda", self.ridge_lambda)
         if ridge_lambda is None:
             ridge_lambda = choose_lambda(moments, Moments.of(validation).centered() if validation else None)

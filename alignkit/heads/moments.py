@@ -1,4 +1,4 @@
-"""Second moments of student and teacher vectors in one pass: all that a linear closed form needs to know."""
+"""Second moments of student and teacher vectors in one pass: all that a linear closed form needs to know of the data."""
 
 from __future__ import annotations
 
@@ -9,6 +9,9 @@ import torch
 from torch import Tensor
 
 from alignkit.errors import DataError
+
+# the Gram matrix is symmetric: blocks of columns above the diagonal are not computed
+GRAM_BLOCK = 1024
 
 
 @dataclass(frozen=True)
@@ -37,16 +40,21 @@ class Moments:
 
     Generative models' vectors share a mean far larger than their spread: plain float32 sums of products then lose the
     spread altogether. Here the first batch's mean is taken off first, products are float32, sums float64.
-    Sums of several processes or shards add up: see `merge`.
+    Sums of several shards or processes add up: see `merge` and `all_reduce`.
+
+    Args:
+        student_shift: `(student_dim,)`, near the mean.
+        teacher_shift: `(teacher_dim,)`, likewise.
     """
 
     def __init__(self, student_shift: Tensor, teacher_shift: Tensor) -> None:
-        self.student_shift = student_shift.double()
-        self.teacher_shift = teacher_shift.double()
-        zeros = torch.zeros_like
+        # a float32 number: taking it off a float32 vector near it then loses nothing
+        self.student_shift = student_shift.float()
+        self.teacher_shift = teacher_shift.float()
         self.count = 0
-        self.student_sum = zeros(self.student_shift)
-        self.teacher_sum = zeros(self.teacher_shift)
+        self.student_sum = torch.zeros_like(self.student_shift, dtype=torch.float64)
+        self.teacher_sum = torch.zeros_like(self.teacher_shift, dtype=torch.float64)
+        # lower triangle of blocks; `centered` mirrors it
         self.gram = self.student_sum.new_zeros(len(student_shift), len(student_shift))
         self.cross = self.student_sum.new_zeros(len(student_shift), len(teacher_shift))
         self.teacher_square = 0.0
@@ -56,55 +64,76 @@ class Moments:
         """Sum up all batches; the shift is the first batch's mean.
 
         Raises:
-            DataError: if there is no batch.
+            DataError: if there is no pair, or a vector that is not finite.
         """
         moments: Moments | None = None
         for student, teacher in batches:
+            if not len(student):
+                continue
             if moments is None:
                 moments = cls(student.double().mean(dim=0), teacher.double().mean(dim=0))
             moments.add(student, teacher)
         if moments is None:
-            raise DataError("no pairs to solve on; expected at least one batch")
+            raise DataError("no pairs to solve on; expected at least one")
+        if not bool(moments.student_sum.isfinite().all() & moments.teacher_sum.isfinite().all()):
+            raise DataError("vectors to solve on hold NaN or infinite numbers; expected finite ones; embed them again")
         return moments
 
     def add(self, student: Tensor, teacher: Tensor) -> None:
-        """Take in `(B, student_dim)` and `(B, teacher_dim)`."""
-        # float64 before the subtraction: float32 would round an offset of thousands first
-        student = (student.double() - self.student_shift).float()
-        teacher = (teacher.double() - self.teacher_shift).float()
+        """Take in `(B, student_dim)` and `(B, teacher_dim)`, of any float type."""
+        # half precision would round the difference; float64 stays as precise as it came until the shift is off
+        student = (student.float() if student.dtype.itemsize < 4 else student) - self.student_shift
+        teacher = (teacher.float() if teacher.dtype.itemsize < 4 else teacher) - self.teacher_shift
+        student, teacher = student.float(), teacher.float()
         self.count += len(student)
         self.student_sum += student.sum(dim=0, dtype=torch.float64)
         self.teacher_sum += teacher.sum(dim=0, dtype=torch.float64)
-        self.gram += student.T @ student
+        for start in range(0, len(self.gram), GRAM_BLOCK):
+            block = slice(start, start + GRAM_BLOCK)
+            self.gram[start:, block] += student[:, start:].T @ student[:, block]
         self.cross += student.T @ teacher
-        self.teacher_square += float(teacher.square().sum(dtype=torch.float64))
+        self.teacher_square += float(torch.linalg.vector_norm(teacher, dim=1).double().square().sum())
 
     def merge(self, other: Moments) -> None:
-        """Take in another process's sums; both must have been made with the same shifts.
-
-        Raises:
-            ValueError: if the shifts differ.
-        """
-        if not (
-            torch.equal(self.student_shift, other.student_shift)
-            and torch.equal(self.teacher_shift, other.teacher_shift)
-        ):
-            raise ValueError("moments with different shifts do not add up; share the first process's shifts")
+        """Take in another shard's or process's sums, whatever its shift."""
+        student_gap = other.student_shift.double() - self.student_shift.double()
+        teacher_gap = other.teacher_shift.double() - self.teacher_shift.double()
+        # Σ(s+g)(t+h)ᵀ = Σstᵀ + Σs·hᵀ + g·Σtᵀ + N·g·hᵀ
+        self.gram += other.gram + torch.outer(other.student_sum, student_gap)
+        self.gram += torch.outer(student_gap, other.student_sum + other.count * student_gap)
+        self.cross += other.cross + torch.outer(other.student_sum, teacher_gap)
+        self.cross += torch.outer(student_gap, other.teacher_sum + other.count * teacher_gap)
+        self.teacher_square += other.teacher_square + float(
+            teacher_gap @ (2 * other.teacher_sum + other.count * teacher_gap)
+        )
+        self.student_sum += other.student_sum + other.count * student_gap
+        self.teacher_sum += other.teacher_sum + other.count * teacher_gap
         self.count += other.count
-        self.student_sum += other.student_sum
-        self.teacher_sum += other.teacher_sum
-        self.gram += other.gram
-        self.cross += other.cross
-        self.teacher_square += other.teacher_square
+
+    def all_reduce(self) -> Moments:
+        """The sums of all processes of `torch.distributed`, each of which saw pairs of its own; alike in every one."""
+        import torch.distributed as dist
+
+        shifts = [self.student_shift.clone(), self.teacher_shift.clone()]
+        for shift in shifts:
+            dist.broadcast(shift, src=0)
+        total = Moments(*shifts)
+        total.merge(self)
+        numbers = total.student_sum.new_tensor([total.count, total.teacher_square])
+        for part in (numbers, total.student_sum, total.teacher_sum, total.gram, total.cross):
+            dist.all_reduce(part)
+        total.count, total.teacher_square = int(numbers[0]), float(numbers[1])
+        return total
 
     def centered(self) -> CenteredMoments:
         """The moments about the means of all that was seen."""
         student_mean, teacher_mean = self.student_sum / self.count, self.teacher_sum / self.count
+        gram = self.gram - torch.outer(self.student_sum, student_mean)
         return CenteredMoments(
             count=self.count,
             student_mean=student_mean + self.student_shift,
             teacher_mean=teacher_mean + self.teacher_shift,
-            gram=self.gram - torch.outer(self.student_sum, student_mean),
+            gram=gram.tril_() + gram.tril(-1).T,
             cross=self.cross - torch.outer(self.student_sum, teacher_mean),
-            teacher_variation=self.teacher_square - float(self.teacher_sum @ teacher_mean),
+            teacher_variation=max(0.0, self.teacher_square - float(self.teacher_sum @ teacher_mean)),
         )

@@ -1,15 +1,39 @@
-"""Ridge regression from moments, its strength chosen from one eigendecomposition."""
+"""Ridge regression from moments, its strength chosen from one eigendecomposition or by a few solves."""
 
 from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
 
 from alignkit.errors import ConfigError
-from alignkit.heads.moments import CenteredMoments
+from alignkit.heads.base import Batches
+from alignkit.heads.moments import CenteredMoments, Moments
+
+logger = logging.getLogger(__name__)
 
 # relative to the mean eigenvalue of the Gram matrix, so that the same grid suits any scale and any N
 LAMBDAS = tuple(10.0 ** (exponent / 2) for exponent in range(-12, 5))
+
+
+def check_lambda(ridge_lambda: float | None) -> None:
+    """Raise a `ConfigError` unless λ is a number above 0, or `None` for "choose it"."""
+    if ridge_lambda is not None and not 0 < ridge_lambda < float("inf"):
+        raise ConfigError(f"ridge_lambda={ridge_lambda}: expected a number above 0, or null to choose it")
+
+
+def ridge_moments(train: Batches) -> CenteredMoments:
+    """Moments of the pairs; says so where there are fewer pairs than dimensions."""
+    moments = Moments.of(train).centered()
+    if moments.count <= len(moments.gram):
+        logger.warning(
+            "%d pairs for %d dimensions: the solution leans on regularisation; more pairs will help",
+            moments.count,
+            len(moments.gram),
+        )
+    return moments
 
 
 def solve_ridge(moments: CenteredMoments, ridge_lambda: float) -> tuple[Tensor, Tensor]:
@@ -27,15 +51,16 @@ def solve_ridge(moments: CenteredMoments, ridge_lambda: float) -> tuple[Tensor, 
 
     Source: Hoerl and Kennard, Ridge Regression, Technometrics 12 (1970), eq. 2.1, centred so that `b` is not penalised.
     """
-    if not ridge_lambda > 0:
-        raise ConfigError(f"ridge_lambda={ridge_lambda}: expected a number above 0")
-    penalty = ridge_lambda * _scale(moments.gram)
-    regularised = moments.gram + penalty * torch.eye(len(moments.gram), dtype=torch.float64, device=moments.gram.device)
+    check_lambda(ridge_lambda)
+    regularised = moments.gram.clone()
+    regularised.diagonal().add_(ridge_lambda * _scale(moments.gram))
     weight = torch.cholesky_solve(moments.cross, torch.linalg.cholesky(regularised)).T
     return weight, moments.teacher_mean - weight @ moments.student_mean
 
 
-def choose_lambda(train: CenteredMoments, validation: CenteredMoments | None = None) -> float:
+def choose_lambda(
+    train: CenteredMoments, validation: CenteredMoments | None = None, grid: Sequence[float] = LAMBDAS
+) -> float:
     """The λ of the grid with the least squared error on validation pairs, or by generalised cross-validation.
 
     One `eigh` of the Gram matrix serves the whole grid. A tie goes to the stronger λ.
@@ -45,14 +70,14 @@ def choose_lambda(train: CenteredMoments, validation: CenteredMoments | None = N
     values, vectors = torch.linalg.eigh(train.gram)
     values = values.clamp_min(0)
     projected = vectors.T @ train.cross
-    penalties = [ridge_lambda * _scale(train.gram) for ridge_lambda in LAMBDAS]
+    penalties = [ridge_lambda * _scale(train.gram) for ridge_lambda in grid]
     if validation is None:
         energy = projected.square().sum(dim=1)
         errors = [_generalised_error(train, values, energy, penalty) for penalty in penalties]
     else:
         errors = _held_out_errors(train, validation, values, vectors, projected, penalties)
-    best = min(reversed(range(len(LAMBDAS))), key=lambda i: errors[i])
-    return LAMBDAS[best]
+    best = min(reversed(range(len(grid))), key=lambda i: errors[i])
+    return grid[best]
 
 
 def _scale(gram: Tensor) -> float:
@@ -65,7 +90,7 @@ def _generalised_error(train: CenteredMoments, values: Tensor, energy: Tensor, p
     residual = train.teacher_variation - float(((values + 2 * penalty) / shrunk.square() * energy).sum())
     freedom = 1 + float((values / shrunk).sum())
     left = train.count - freedom
-    return residual / left**2 if left > 0 else float("inf")
+    return max(0.0, residual) / left**2 if left > 0 else float("inf")
 
 
 def _held_out_errors(

@@ -99,8 +99,8 @@ def sentence_pairs(count: int, seed: int = 0, most: int = SENTENCE_PAIRS) -> np.
     generator = np.random.default_rng(seed)
     first = generator.integers(0, count, 2 * most)
     second = (first + generator.integers(1, count, 2 * most)) % count
-    pairs = np.unique(np.sort(np.stack([first, second], axis=1), axis=1), axis=0)
-    return generator.permutation(pairs)[:most]
+    codes = np.unique(np.minimum(first, second) * count + np.maximum(first, second))
+    return np.stack(np.divmod(generator.permutation(codes)[:most], count), axis=1)
 
 
 def pairwise_spearman(aligned: Tensor, teacher: Tensor, seed: int = 0) -> float | None:

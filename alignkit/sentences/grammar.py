@@ -9,13 +9,13 @@ from dataclasses import replace
 
 from alignkit.errors import ConfigError
 from alignkit.sentences.normalise import normalise_text
-from alignkit.sentences.records import HardNegative, Sample, Sentence
+from alignkit.sentences.records import HardNegative, Sample
 from alignkit.sentences.seeds import HARD_NEGATIVES, PARAPHRASES, Seeds, Situation, SlotType
-from alignkit.sentences.wordings import Edit, Part, Slot, fill
+from alignkit.sentences.wordings import Edit, Part, Slot, Wording, fill
 
 # The share of samples with a negative that differs from its anchor by a date, a figure or a negation alone. Small
 # models hardly see those: in every sample they would make each student fail, in none they would let each one pass.
-SUBTLE_SHARE = 0.3
+SUBTLE_SHARE = 0.35
 _TRIES = 8
 
 
@@ -24,7 +24,7 @@ class SituationGrammar:
 
     def __init__(self, situation: Situation, slot_types: Mapping[str, SlotType], seed: int) -> None:
         self.situation = situation
-        self._rng = random.Random(f"{seed}/{situation.name}")
+        self._rng = random.Random(f"{seed}/{situation.language}/{situation.name}")
         self._types = [slot_types[Slot(name).type] for name in situation.slots]
         # Position of the slot of the same type that stands before (`date` for `date2`): they never hold one value.
         self._twin = [
@@ -67,7 +67,7 @@ class SituationGrammar:
             hard_negatives=negatives,
         )
 
-    def _paraphrases(self, family: Sequence, values: Mapping[str, str], text: str) -> tuple[str, ...]:
+    def _paraphrases(self, family: Sequence[Wording], values: Mapping[str, str], text: str) -> tuple[str, ...]:
         """First a close rewording of the anchor where there is one, then other families, each once if they suffice."""
         others = [one for one in self.situation.families if one is not family]
         self._rng.shuffle(others)
@@ -89,7 +89,7 @@ class SituationGrammar:
         slots = range(len(indices))
         plain = [("slot", slot) for slot in slots if not self._types[slot].subtle]
         subtle = [("slot", slot) for slot in slots if self._types[slot].subtle]
-        edits = [("edit", index) for index, part in enumerate(parts) if isinstance(part, Edit)]
+        edits = [(part.kind, index) for index, part in enumerate(parts) if isinstance(part, Edit)]
         self._rng.shuffle(subtle)
         first = subtle[:1] if self._rng.random() < SUBTLE_SHARE else []
         rest = plain + edits
@@ -99,13 +99,11 @@ class SituationGrammar:
         for change, position in order:
             if len(negatives) == HARD_NEGATIVES:
                 break
-            if change == "edit":
-                edit = parts[position]
-                assert isinstance(edit, Edit)
-                negative = HardNegative(fill(parts, self._values(indices), position), edit.kind)
-            else:
+            if change == "slot":
                 values = self._values(self._swap(indices, position))
                 negative = HardNegative(fill(parts, values), Slot(self.situation.slots[position]).type)
+            else:
+                negative = HardNegative(fill(parts, self._values(indices), position), change)
             if normalise_text(negative.text) not in known:
                 known.add(normalise_text(negative.text))
                 negatives.append(negative)
@@ -148,18 +146,24 @@ class SituationGrammar:
         return number
 
 
-def seed_sentences(seeds: Seeds) -> list[tuple[Sentence, Situation]]:
-    """Every hand-written sentence as it reads with the first value of each slot, by situation."""
-    found = []
-    for situation in seeds.situations:
+def seed_samples(seeds: Seeds) -> Iterator[Sample]:
+    """Every hand-written sentence as it stands, with a value in each slot: what `raw_sentences.jsonl` holds."""
+    for turn, situation in enumerate(seeds.situations):
         values = {}
         for offset, name in enumerate(situation.slots):
-            kind = seeds.slot_types[Slot(name).type].values
-            values[name] = kind[(len(found) + offset) % len(kind)]
+            known = seeds.slot_types[Slot(name).type].values
+            values[name] = known[(turn * len(situation.slots) + offset) % len(known)]
         for index, family in enumerate(situation.families):
-            text = fill(family[0].choose(), values)
-            found.append((Sentence(f"{situation.name}/{index}", text, situation.intent), situation))
-    return found
+            yield Sample(
+                id=f"{seeds.language}-seed-{turn:03d}-{index}",
+                text=fill(family[0].choose(), values),
+                domain=situation.domain,
+                intent=situation.intent,
+                group=situation.name,
+                language=seeds.language,
+                source="hand-written",
+                slots=values,
+            )
 
 
 def capacity(seeds: Sequence[Seeds]) -> int:
@@ -168,16 +172,18 @@ def capacity(seeds: Sequence[Seeds]) -> int:
 
 
 def generate(seeds: Sequence[Seeds], target: int, seed: int) -> Iterator[Sample]:
-    """Yield `target` samples one by one, the situations (and so the languages) taking turns.
+    """`target` samples one by one, the situations (and so the languages) taking turns; no two have equal slot values.
 
     Raises:
         ConfigError: if the seeds cannot make that many; says the most they can.
     """
     grammars = [SituationGrammar(one, each.slot_types, seed) for each in seeds for one in each.situations]
-    # Languages have equal shares however many situations each has; so have the situations of a language.
     random.Random(f"{seed}/order").shuffle(grammars)
     shares = _shares([grammar.capacity for grammar in grammars], target)
-    waiting = [grammar.samples(share) for grammar, share in zip(grammars, shares, strict=True)]
+    return _take_turns([grammar.samples(share) for grammar, share in zip(grammars, shares, strict=True)])
+
+
+def _take_turns(waiting: list[Iterator[Sample]]) -> Iterator[Sample]:
     number = 0
     while waiting:
         still = []

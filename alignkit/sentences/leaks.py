@@ -78,9 +78,7 @@ def find_leaks(
     )
     order = np.lexsort((columns, -similarity, rows))
     _, first = np.unique(rows[order], return_index=True)
-    near = tuple(
-        (int(train_rows[columns[at]]), int(test_rows[rows[at]]), float(similarity[at])) for at in order[first]
-    )
+    near = tuple((int(train_rows[columns[at]]), int(test_rows[rows[at]]), float(similarity[at])) for at in order[first])
     return LeakReport(near, threshold, len(test_rows), len(train_rows))
 
 

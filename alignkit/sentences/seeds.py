@@ -47,8 +47,8 @@ class Situation:
 
     @property
     def name(self) -> str:
-        """What its group is called in a data set."""
-        return f"{self.language}/{self.domain}/{self.intent}"
+        """What its group is called in a data set; the same in every language, so translations stay in one split."""
+        return f"{self.domain}/{self.intent}"
 
 
 @dataclass(frozen=True)

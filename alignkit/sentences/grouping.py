@@ -1,0 +1,78 @@
+"""Which groups must stay on one side of a split: those that share a text, or nearly do."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from alignkit.sentences.near_duplicates import THRESHOLD, find_near_duplicates
+from alignkit.sentences.splits import merge_groups
+
+# Texts compared for near-duplicates; a build hands its situations in by turns, so the first ones cover them all.
+MOST_NEAR_CHECKED = 200_000
+
+
+@dataclass(frozen=True)
+class ClosedGroups:
+    """Groups without a text in common.
+
+    Attributes:
+        names: N names, one a sample.
+        distinct_texts: of all texts, how many differ when normalised.
+        merged_equal: groups that joined another because of a text that both hold.
+        merged_near: groups that joined another because of near-duplicates.
+        near_checked: texts compared for these.
+    """
+
+    names: list[str]
+    distinct_texts: int
+    merged_equal: int
+    merged_near: int
+    near_checked: int
+
+
+def close_groups(
+    groups: Sequence[str],
+    digests: np.ndarray,
+    texts_per_sample: np.ndarray,
+    first_texts: Sequence[str],
+    threshold: float = THRESHOLD,
+) -> ClosedGroups:
+    """Merge groups until none shares a text or a near-duplicate with another.
+
+    Args:
+        groups: N names, one a sample.
+        digests: `(T,)` of the texts of all samples, in order; equal for equal normalised texts.
+        texts_per_sample: `(N,)`, summing to T.
+        first_texts: the texts of the first samples, as many as are to be compared for near-duplicates.
+        threshold: see `find_near_duplicates`.
+    """
+    names = list(dict.fromkeys(groups))
+    number = {name: index for index, name in enumerate(names)}
+    group_of = np.repeat(np.array([number[name] for name in groups]), texts_per_sample)
+    order = np.argsort(digests, kind="stable")
+    equal = np.flatnonzero(digests[order][1:] == digests[order][:-1])
+    same = _pairs(group_of[order[equal]], group_of[order[equal + 1]])
+    merged = merge_groups(names, ((names[one], names[other]) for one, other in same))
+    number = {name: index for index, name in enumerate(names)}
+    merged_of = np.array([number[name] for name in merged])[group_of[: len(first_texts)]]
+    left, right, _ = find_near_duplicates(first_texts, first_texts, threshold, (merged_of, merged_of))
+    near = _pairs(merged_of[left], merged_of[right])
+    closed = merge_groups(merged, ((names[one], names[other]) for one, other in near))
+    renamed = dict(zip(names, closed, strict=True))
+    return ClosedGroups(
+        names=[renamed[name] for name in groups],
+        distinct_texts=len(digests) - len(equal),
+        merged_equal=len(names) - len(set(merged)),
+        merged_near=len(set(merged)) - len(set(closed)),
+        near_checked=len(first_texts),
+    )
+
+
+def _pairs(left: np.ndarray, right: np.ndarray) -> list[tuple[int, int]]:
+    """Distinct pairs of different numbers, sorted."""
+    apart = left != right
+    both = np.sort(np.stack([left[apart], right[apart]], axis=1), axis=1)
+    return [(int(one), int(other)) for one, other in np.unique(both, axis=0)]

@@ -1,0 +1,74 @@
+"""Fixtures that more than one room's tests use."""
+
+import os
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from alignkit.pairs.base import Pairs, PairSplits
+
+SHARED_DATA = Path(__file__).resolve().parents[1].parent / "shared" / "data"
+
+# models come from installed packages; nothing may look for them elsewhere
+os.environ["HF_HUB_OFFLINE"] = "1"
+# two cores, several libraries: more threads only wait for each other
+torch.set_num_threads(1)
+
+
+@pytest.fixture
+def shared_data():
+    """The folder of public sentence sets beside the checkout; tests that read it are skipped where it is not there."""
+    if not SHARED_DATA.is_dir():
+        pytest.skip("needs the public sentence sets beside the checkout")
+    return SHARED_DATA
+
+
+@pytest.fixture
+def run_command(monkeypatch, tmp_path, capsys):
+    """Run a command in this process, in a folder of its own; returns exit code, stdout, stderr."""
+    import importlib
+
+    monkeypatch.chdir(tmp_path)
+
+    def run(name, *arguments):
+        monkeypatch.setattr(sys, "argv", [f"alignkit {name}", *map(str, arguments)])
+        try:
+            importlib.import_module(f"alignkit.{name}").main()
+            code = 0
+        except SystemExit as leave:
+            code = leave.code or 0
+        printed = capsys.readouterr()
+        return code, printed.out, printed.err
+
+    return run
+
+
+def linear_pairs(count, student_dim=12, teacher_dim=20, seed=0, noise=0.05, offset=0.0, rotation_seed=100):
+    """Pairs whose teacher vectors are a noisy linear map of the student's, the same map for every seed."""
+    rotation = np.random.default_rng(rotation_seed).standard_normal((student_dim, teacher_dim))
+    generator = np.random.default_rng(seed)
+    student = generator.standard_normal((count, student_dim))
+    teacher = student @ rotation + noise * generator.standard_normal((count, teacher_dim)) + 1.0
+    teacher /= np.linalg.norm(teacher, axis=1, keepdims=True)
+    return Pairs(
+        ids=[f"{seed}-{row}" for row in range(count)],
+        student=(student + offset).astype(np.float32),
+        teacher=teacher.astype(np.float32),
+    )
+
+
+@pytest.fixture
+def make_pairs():
+    """`linear_pairs`, for tests that want their own."""
+    return linear_pairs
+
+
+@pytest.fixture
+def splits():
+    """300, 60 and 60 pairs of one noisy linear map."""
+    parts = [linear_pairs(count, seed=seed) for seed, count in enumerate((300, 60, 60))]
+    meta = {"source": "made here", "real": False, "split": "by hand", "student_identity": None, "teacher_identity": None}
+    return PairSplits(*parts, meta=meta)

@@ -1,0 +1,139 @@
+import json
+
+import numpy as np
+import pytest
+from safetensors.numpy import save_file
+
+from alignkit.errors import ConfigError, DataError
+from alignkit.pairs.vectors import load_vectors
+
+
+@pytest.fixture
+def folder(tmp_path, make_pairs):
+    pairs = make_pairs(100)
+    np.save(tmp_path / "s.npy", pairs.student)
+    np.save(tmp_path / "t.npy", pairs.teacher)
+    return tmp_path
+
+
+def load(folder, **settings):
+    arguments = {"student": str(folder / "s.npy"), "teacher": str(folder / "t.npy"), **settings}
+    return load_vectors(**arguments)
+
+
+def test_a_seeded_split_covers_every_row_once_and_keeps_pairs_together(folder):
+    splits = load(folder)
+    parts = [splits.train, splits.validation, splits.test]
+    assert sorted(row for part in parts for row in part.ids) == sorted(f"row-{row}" for row in range(100))
+    assert [len(part) for part in parts] == [80, 10, 10]
+    whole = np.load(folder / "s.npy"), np.load(folder / "t.npy")
+    for part in parts:
+        rows = [int(name.removeprefix("row-")) for name in part.ids]
+        assert np.array_equal(part.student[:], whole[0][rows]) and np.array_equal(part.teacher[:], whole[1][rows])
+    assert load(folder).test.ids == splits.test.ids != load(folder, seed=1).test.ids
+
+
+def test_equal_sentences_stay_in_one_split(folder):
+    texts = [f"Sentence {row % 50}" + "!" * (row // 50) for row in range(100)]
+    (folder / "x.txt").write_text("\n".join(texts), encoding="utf-8")
+    splits = load(folder, sentences=str(folder / "x.txt"))
+    seen = [{text.rstrip("!") for text in part.texts} for part in (splits.train, splits.validation, splits.test)]
+    assert not seen[0] & seen[1] and not seen[0] & seen[2] and not seen[1] & seen[2]
+
+
+def test_test_files_are_the_test_split(folder, make_pairs):
+    held_out = make_pairs(30, seed=5)
+    np.save(folder / "ts.npy", held_out.student)
+    np.save(folder / "tt.npy", held_out.teacher)
+    splits = load(folder, test_student=str(folder / "ts.npy"), test_teacher=str(folder / "tt.npy"))
+    assert len(splits.test) == 30 and np.array_equal(splits.test.student, held_out.student)
+    assert len(splits.train) + len(splits.validation) == 100
+
+
+def test_npz_and_safetensors(folder):
+    student, teacher = np.load(folder / "s.npy"), np.load(folder / "t.npy")
+    np.savez(folder / "both.npz", student=student, teacher=teacher)
+    save_file({"a": student.astype(np.float16), "b": teacher}, folder / "both.safetensors")
+    plain = load(folder)
+    npz = load_vectors(*[str(folder / "both.npz")] * 2, student_key="student", teacher_key="teacher")
+    tensors = load_vectors(*[str(folder / "both.safetensors")] * 2, student_key="a", teacher_key="b")
+    assert np.array_equal(plain.train.student[:], npz.train.student[:])
+    assert np.array_equal(plain.train.teacher[:], tensors.train.teacher[:])
+    assert tensors.train.student.dtype == np.float16
+
+
+def broken(folder, name, change):
+    vectors = np.load(folder / "s.npy")
+    path = folder / name
+    result = change(vectors)
+    if isinstance(result, bytes):
+        path.write_bytes(result)
+    elif result is not None:
+        np.save(path, result, allow_pickle=True)
+    return str(path)
+
+
+def with_rows(vectors, rows, value):
+    vectors = vectors.copy()
+    vectors[rows] = value
+    return vectors
+
+
+@pytest.mark.parametrize(
+    ("name", "change", "says"),
+    [
+        ("fewer.npy", lambda v: v[:90], "has 90 rows.* has 100"),
+        ("nan.npy", lambda v: with_rows(v, 42, np.nan), "row 42 holds nan"),
+        ("inf.npy", lambda v: with_rows(v, 7, np.inf), "row 7 holds inf"),
+        ("zero.npy", lambda v: with_rows(v, [5, 9, 60], 0), "3 zero vectors, the first in row 5"),
+        ("flat.npy", lambda v: v[:, 0], r"expected a 2-D array .* got shape \(100,\)"),
+        ("object.npy", lambda v: v.astype(object), "no readable .npy"),
+        ("integers.npy", lambda v: v.astype(np.int64), "expected float16, float32, float64, got int64"),
+        ("missing.npy", lambda v: None, "no such file"),
+        ("empty.npy", lambda v: b"", "the file is empty"),
+        ("rows.npy", lambda v: v[:0], "holds no vectors"),
+        ("garbage.npy", lambda v: b"not an array", "no readable .npy"),
+        ("cut.npy", lambda v: b"\x93NUMPY\x01\x00v\x00", "no readable .npy"),
+        ("garbage.npz", lambda v: b"PK not a zip", "no readable .npz"),
+        ("garbage.safetensors", lambda v: b"\xff" * 20, "no readable .safetensors"),
+        ("header.safetensors", lambda v: (9).to_bytes(8, "little") + json.dumps([1, 2, 3]).encode(), "no readable"),
+        ("table.csv", lambda v: b"1,2", "expected one of .npy, .npz, .safetensors, got '.csv'"),
+    ],
+)
+def test_a_bad_file_is_named_with_the_fix(folder, name, change, says):
+    path = broken(folder, name, change)
+    with pytest.raises(DataError, match=says) as caught:
+        load(folder, student=path)
+    assert name in str(caught.value) and "\n" not in str(caught.value)
+
+
+def test_float16_near_its_limit_is_not_taken_for_infinite(folder):
+    np.save(folder / "s.npy", np.full((100, 12), 60000, dtype=np.float16))
+    load(folder)
+
+
+def test_an_unknown_key_names_the_keys(folder):
+    np.savez(folder / "two.npz", one=np.ones((30, 2)), two=np.ones((30, 2)))
+    with pytest.raises(DataError, match="holds the arrays one, two"):
+        load(folder, student=str(folder / "two.npz"))
+
+
+def test_too_few_pairs(folder):
+    for name in ("s", "t"):
+        np.save(folder / f"{name}.npy", np.load(folder / f"{name}.npy")[:19])
+    with pytest.raises(DataError, match="19 pairs, expected at least 20"):
+        load(folder)
+
+
+def test_test_files_must_fit_and_come_together(folder):
+    np.save(folder / "wide.npy", np.ones((30, 13), dtype=np.float32))
+    with pytest.raises(DataError, match="wide.npy: holds 13-d vectors, the training file 12-d"):
+        load(folder, test_student=str(folder / "wide.npy"), test_teacher=str(folder / "wide.npy"))
+    with pytest.raises(ConfigError, match="go together"):
+        load(folder, test_student=str(folder / "s.npy"))
+
+
+def test_sentences_must_match_the_rows(folder):
+    (folder / "x.txt").write_text("only one\n", encoding="utf-8")
+    with pytest.raises(DataError, match="1 sentences, .* has 100 rows"):
+        load(folder, sentences=str(folder / "x.txt"))

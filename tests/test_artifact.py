@@ -1,0 +1,86 @@
+import json
+
+import pytest
+import torch
+
+from alignkit.artifact import Artifact, load_artifact, load_head, save_artifact, save_head
+from alignkit.errors import ArtifactError
+from alignkit.heads.linear import LinearHead
+from alignkit.heads.mlp import MlpHead
+
+
+@pytest.fixture
+def saved(tmp_path):
+    head = LinearHead(4, 6, ridge_lambda=0.5)
+    return head, save_head(head, tmp_path / "head", student_identity={"model": "学生"}, metrics={"rows": {}})
+
+
+def change(folder, **fields):
+    path = folder / "head.json"
+    path.write_text(json.dumps(json.loads(path.read_text(encoding="utf-8")) | fields), encoding="utf-8")
+
+
+def test_what_is_saved_comes_back(saved):
+    head, folder = saved
+    artifact = load_artifact(folder)
+    student = torch.randn(5, 4)
+    assert torch.equal(artifact.head(student), head(student))
+    assert artifact.head.arguments() == {"student_dim": 4, "teacher_dim": 6, "ridge_lambda": 0.5}
+    assert artifact.student_identity == {"model": "学生"} and artifact.teacher_identity is None
+    assert not artifact.head.training and not artifact.head.projection.weight.requires_grad
+    assert sorted(path.name for path in folder.iterdir()) == ["head.json", "head.safetensors"]
+
+
+def test_a_run_folder_is_as_good_as_its_head(saved):
+    assert torch.equal(load_head(saved[1].parent).projection.weight, saved[0].projection.weight)
+
+
+def test_several_parts(tmp_path):
+    parts = {"query_head": LinearHead(4, 6), "document_head": MlpHead(4, 6, hidden=3)}
+    loaded = load_artifact(save_artifact(Artifact(parts), tmp_path))
+    student = torch.randn(5, 4)
+    for name, part in parts.items():
+        assert torch.equal(loaded.parts[name](student), part(student))
+
+
+def test_changed_weights_are_refused(saved):
+    path = saved[1] / "head.safetensors"
+    content = bytearray(path.read_bytes())
+    content[-1] ^= 1
+    path.write_bytes(content)
+    with pytest.raises(ArtifactError, match="sha256 differs"):
+        load_head(saved[1])
+
+
+@pytest.mark.parametrize(
+    ("fields", "says"),
+    [
+        ({"format_version": 2}, "format 2, this alignkit .* reads format 1; upgrade"),
+        ({"parts": {"query_head": {"kind": "os", "arguments": {}}}}, "unknown head 'os'"),
+        ({"parts": {"query_head": {"kind": "../evil", "arguments": {}}}}, "unknown head"),
+        ({"parts": {"query_head": {"kind": "base", "arguments": {}}}}, "unknown head 'base'"),
+        ({"parts": {"query_head": {"kind": "linear", "arguments": {"student_dim": 5, "teacher_dim": 6}}}}, "do not describe"),
+        ({"parts": {"query_head": {"kind": "linear", "arguments": {"nonesuch": 5}}}}, "do not describe"),
+        ({"parts": {}}, "names no query_head"),
+        ({"parts": 3}, "do not describe"),
+    ],
+)
+def test_a_description_that_was_tampered_with_is_refused(saved, fields, says):
+    change(saved[1], **fields)
+    with pytest.raises(ArtifactError, match=says):
+        load_head(saved[1])
+
+
+@pytest.mark.parametrize("content", [b"", b"{", b"[]", b"\xff"])
+def test_a_broken_description_is_refused(saved, content):
+    (saved[1] / "head.json").write_bytes(content)
+    with pytest.raises(ArtifactError, match="not readable as a head's description"):
+        load_head(saved[1])
+
+
+def test_missing_files_are_named(saved, tmp_path):
+    (saved[1] / "head.safetensors").unlink()
+    with pytest.raises(ArtifactError, match=r"head\.safetensors: .*copy the whole folder"):
+        load_head(saved[1])
+    with pytest.raises(ArtifactError, match="expected a run folder or its head/"):
+        load_head(tmp_path / "nowhere")

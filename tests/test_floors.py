@@ -1,0 +1,83 @@
+"""The floors of the house: imports go down only, and what is heavy stays where it belongs."""
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import alignkit
+from alignkit.__main__ import commands
+
+PACKAGE = Path(alignkit.__file__).parent
+FLOORS = [
+    {"errors", "vectors", "files", "neighbours"},
+    {"heads", "losses", "metrics", "sentences", "embedders", "vector_files"},
+    {"cache", "artifact", "aligned", "pairs", "resources"},
+    {"training", "evaluation", "selection", "exporters", "serving", "checking", "migration"},
+    {*commands(), "commandline", "__main__"},
+]
+FLOOR_OF = {room: floor for floor, rooms in enumerate(FLOORS) for room in rooms}
+# rooms of one floor that may use each other
+NEIGHBOURS = {
+    ("vectors", "neighbours"),
+    ("metrics", "vectors"),
+    ("heads", "metrics"),
+    ("aligned", "artifact"),
+    ("pairs", "cache"),
+    ("pairs", "resources"),
+    ("selection", "training"),
+    ("selection", "evaluation"),
+}
+MODULES = sorted(path for path in PACKAGE.rglob("*.py") if path != PACKAGE / "__init__.py")
+
+
+def room_of(path):
+    return path.relative_to(PACKAGE).parts[0].removesuffix(".py")
+
+
+def imported(path):
+    """Modules that a file imports, also inside functions."""
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            yield node.module
+            yield from (f"{node.module}.{alias.name}" for alias in node.names if node.module == "alignkit")
+
+
+@pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(PACKAGE)))
+def test_imports_go_down(path):
+    room = room_of(path)
+    assert room in FLOOR_OF, f"{room} has no floor; name it in DESIGN and here"
+    for module in imported(path):
+        parts = module.split(".")
+        other = parts[1] if parts[0] == "alignkit" and len(parts) > 1 else room
+        if other == room or other not in FLOOR_OF:
+            continue
+        below = FLOOR_OF[other] < FLOOR_OF[room] or FLOOR_OF[room] == len(FLOORS) - 1
+        assert below or (room, other) in NEIGHBOURS, f"{path.name} (floor {FLOOR_OF[room]}) imports alignkit.{other}"
+
+
+@pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(PACKAGE)))
+def test_hydra_and_lightning_stay_in_their_rooms(path):
+    libraries = {module.split(".")[0] for module in imported(path)}
+    room = room_of(path)
+    if FLOOR_OF[room] < len(FLOORS) - 1:
+        assert not libraries & {"hydra", "omegaconf"}
+    if room not in {"training", "train"}:
+        assert "lightning" not in libraries
+
+
+def test_importing_alignkit_loads_nothing_heavy():
+    code = "import sys, alignkit; print(sorted({'torch', 'hydra', 'lightning', 'httpx'} & set(sys.modules)))"
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout.strip() == "[]"
+
+
+def test_loading_a_head_needs_neither_hydra_nor_lightning():
+    code = (
+        "import sys, alignkit; alignkit.load_head; alignkit.AlignedEmbedder;"
+        "print(sorted({'hydra', 'lightning', 'omegaconf', 'sentence_transformers'} & set(sys.modules)))"
+    )
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout.strip() == "[]"

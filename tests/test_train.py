@@ -1,0 +1,206 @@
+import csv
+import json
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+from alignkit import load_artifact, load_head
+from alignkit.commandline import conf_folder
+
+ROWS = ["raw", "mean", "ridge", "aligned", "teacher"]
+
+
+@pytest.fixture
+def arrays(tmp_path, make_pairs):
+    """Files of pairs in a folder with a space, parentheses and letters that are not ASCII."""
+    folder = tmp_path / "my vectors (1) 短句"
+    folder.mkdir()
+    pairs = make_pairs(200)
+    np.save(folder / "student.npy", pairs.student.astype(np.float64))
+    np.save(folder / "teacher.npy", pairs.teacher.astype(np.float16))
+    return folder
+
+
+def run_folder(out):
+    return re.search(r"head and report: (.+)\n", out)[1]
+
+
+def test_the_default_run_leaves_everything_a_user_needs(run_command, tmp_path):
+    code, out, _ = run_command("train")
+    assert code == 0
+    assert all(len(line.rstrip()) <= 80 for line in out.splitlines() if not line.startswith("head and report"))
+    folder = next((tmp_path / "outputs" / "train").iterdir())
+    names = {path.name.split(".tfevents")[0] for path in folder.iterdir()}
+    assert {"head", "baselines", "metrics.json", "alignment_report.md", "alignment_metrics.csv", "config.yaml",
+            "checkpoints", "events.out"} <= names  # fmt: skip
+    metrics = json.loads((folder / "metrics.json").read_text(encoding="utf-8"))
+    rows = metrics["rows"]
+    assert list(rows) == ROWS
+    # the whole set's figures are known; the pack is a sixth of it
+    assert 0.70 < rows["ridge"]["cosine_mean"] < 0.80 and 0.60 < rows["ridge"]["overlap@10"] < 0.75
+    assert rows["aligned"]["cosine_mean"] >= rows["ridge"]["cosine_mean"] - 1e-6
+    assert abs(rows["raw"]["cosine_mean"]) < 0.1 and rows["teacher"]["cosine_mean"] == pytest.approx(1)
+    assert rows["mean"]["spearman"] is None and rows["mean"]["overlap@10"] < 0.1
+    assert metrics["meta"]["pairs"] == {"train": 2700, "validation": 300, "test": 600}
+
+    head = load_head(folder)
+    assert not head.training
+    report = (folder / "alignment_report.md").read_text(encoding="utf-8")
+    assert all(f"`{row}`" in report for row in ROWS) and "CLINC150" in report
+    raw = (folder / "alignment_metrics.csv").read_bytes()
+    assert raw.startswith(b"\xef\xbb\xbf")
+    lines = list(csv.DictReader(raw.decode("utf-8-sig").splitlines()))
+    assert float(lines[3]["cosine_mean"]) == rows["aligned"]["cosine_mean"] and lines[3]["split"] == "test"
+    artifact = load_artifact(folder)
+    assert artifact.student_identity["layers"] == 2 and artifact.teacher_identity["model"] == "all-MiniLM-L6-v2"
+
+
+def test_the_saved_head_gives_what_the_metrics_say(run_command, tmp_path):
+    run_command("train", "student=static", "model=mlp", "model.hidden=32", "trainer.max_epochs=1", "hydra.run.dir=run")
+    from alignkit.pairs.demo import load_demo
+
+    test = load_demo("static").test
+    aligned = load_head(tmp_path / "run")(torch.from_numpy(test.student.astype(np.float32)))
+    cosine = torch.nn.functional.cosine_similarity(aligned, torch.from_numpy(test.teacher.astype(np.float32))).mean()
+    rows = json.loads((tmp_path / "run" / "metrics.json").read_text(encoding="utf-8"))["rows"]
+    assert float(cosine) == pytest.approx(rows["aligned"]["cosine_mean"], abs=1e-5)
+
+
+def test_the_clients_recipe_is_the_default_of_a_random_start(run_command, tmp_path):
+    run_command("train", "model.init=random", "hydra.run.dir=run")
+    metrics = json.loads((tmp_path / "run" / "metrics.json").read_text(encoding="utf-8"))
+    recipe = metrics["meta"]["recipe"]
+    assert (recipe["max_epochs"], recipe["batch_size"], recipe["lr"], recipe["weight_decay"]) == (5, 64, 1e-3, 1e-4)
+    rows = metrics["rows"]
+    assert 0.6 < rows["aligned"]["cosine_mean"] < rows["ridge"]["cosine_mean"]
+    assert metrics["meta"]["best_epoch"] > 0 and not metrics["meta"]["refitted"]
+
+
+def test_own_vectors_in_a_folder_that_needs_quoting(run_command, arrays):
+    code, out, err = run_command("train", "data=vectors", f"data.student={arrays}/student.npy",
+                                 f"data.teacher={arrays}/teacher.npy", "trainer.max_epochs=0")  # fmt: skip
+    assert code == 0, err
+    rows = json.loads((Path(run_folder(out)) / "metrics.json").read_text(encoding="utf-8"))["rows"]
+    assert rows["aligned"]["cosine_mean"] > 0.99
+
+
+def test_tensorboard_has_curves_histogram_table_and_hparams(run_command, tmp_path):
+    run_command("train", "model.init=random", "trainer.max_epochs=2", "hydra.run.dir=run")
+    events = EventAccumulator(str(tmp_path / "run"), size_guidance={"tensors": 0}).Reload()
+    tags = events.Tags()
+    for name in ("train/loss", "val/loss", "val/cosine_mean", "val/cosine_p05", "val/cosine_p50", "val/cosine_p95",
+                 "val/cosine_centered_mean", "val/spearman", "test/cosine_mean"):  # fmt: skip
+        assert name in tags["scalars"], name
+    assert len(events.Scalars("val/loss")) == 3  # the starting point and two epochs
+    assert "test/cosine" in tags["histograms"] and "test/table/text_summary" in tags["tensors"]
+    assert "_hparams_/session_start_info" in events.summary_metadata
+
+
+def test_a_sweep_gives_a_folder_a_run(run_command, tmp_path):
+    code, _, err = run_command("train", "-m", "model=linear,mlp", "seed=0,1", "trainer.max_epochs=0",
+                               "hydra.sweep.dir=sweep")  # fmt: skip
+    assert code == 0, err
+    runs = [json.loads((tmp_path / "sweep" / str(run) / "metrics.json").read_text()) for run in range(4)]
+    assert [(run["meta"]["model"], run["meta"]["seed"]) for run in runs] == [
+        ("linear", 0), ("linear", 1), ("mlp", 0), ("mlp", 1)]  # fmt: skip
+
+
+def test_the_sweepers_figure_is_returned(monkeypatch, tmp_path):
+    from hydra import compose, initialize_config_dir
+
+    with initialize_config_dir(str(conf_folder()), version_base="1.3"):
+        assert compose("train").objective == "val/cosine_p50"
+
+
+@pytest.mark.parametrize("name", sorted(path.stem for path in (conf_folder() / "data").glob("*.yaml")))
+def test_every_source_of_pairs_can_be_composed(name):
+    from hydra import compose, initialize_config_dir
+
+    with initialize_config_dir(str(conf_folder()), version_base="1.3"):
+        assert "_target_" in compose("train", overrides=[f"data={name}"]).data
+
+
+def test_a_finished_run_is_not_overwritten(run_command, tmp_path):
+    arguments = ("train", "trainer.max_epochs=0", "hydra.run.dir=run")
+    assert run_command(*arguments)[0] == 0
+    before = (tmp_path / "run" / "metrics.json").read_bytes()
+    code, _, err = run_command(*arguments)
+    assert code == 1 and "holds a finished run" in err
+    assert (tmp_path / "run" / "metrics.json").read_bytes() == before
+    assert "that run is finished" in run_command("train", "resume=run")[2]
+
+
+@pytest.mark.parametrize("made_by", ["not a run", "a stranger"])
+def test_resume_builds_nothing_that_alignkit_does_not_name(run_command, tmp_path, made_by):
+    run = tmp_path / "run"
+    run.mkdir()
+    if made_by == "a stranger":
+        config = "seed: 0\ndata:\n  _target_: os.system\n  command: touch harm\n"
+        (run / "config.yaml").write_text(config, encoding="utf-8")
+    code, _, err = run_command("train", "resume=run")
+    assert code == 1
+    assert ("no config.yaml there" if made_by == "not a run" else "names os.system") in err
+    assert not (tmp_path / "harm").exists()
+
+
+def test_resume_takes_no_other_setting(run_command, tmp_path):
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "config.yaml").write_text("seed: 0\n", encoding="utf-8")
+    code, _, err = run_command("train", "resume=run", "lr=1")
+    assert code == 1 and "leave out lr=1" in err
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="sends SIGINT to one process")
+def test_ctrl_c_says_how_to_resume_and_resuming_ends_the_run(run_command, tmp_path):
+    settings = ["model=mlp", "model.hidden=512", "trainer.max_epochs=40", "threads=1", "hydra.run.dir=run"]
+    process = subprocess.Popen([sys.executable, "-m", "alignkit.train", *settings], cwd=tmp_path,
+                               stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)  # fmt: skip
+    deadline = time.monotonic() + 120
+    while not list((tmp_path / "run").glob("checkpoints/*.ckpt")) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    process.send_signal(signal.SIGINT)
+    _, err = process.communicate(timeout=120)
+    assert process.returncode == 1
+    assert "Traceback" not in err
+    assert f"python -m alignkit.train resume={tmp_path / 'run'}" in err
+    assert not (tmp_path / "run" / "metrics.json").exists()
+    # finish sooner than the 40 epochs: the config is the user's own file
+    config = tmp_path / "run" / "config.yaml"
+    config.write_text(config.read_text(encoding="utf-8").replace("max_epochs: 40", "max_epochs: 3"), encoding="utf-8")
+    code, _, err = run_command("train", "resume=run")
+    assert code == 0, err
+    assert (tmp_path / "run" / "metrics.json").exists()
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="gloo over several processes is slow to start there")
+def test_two_processes_make_one_run(tmp_path):
+    settings = ["trainer.devices=2", "trainer.strategy=ddp", "device=cpu", "trainer.max_epochs=1", "threads=1",
+                "model.init=random", "hydra.run.dir=run"]  # fmt: skip
+    done = subprocess.run([sys.executable, "-m", "alignkit.train", *settings], cwd=tmp_path, capture_output=True,
+                          text=True, timeout=240)  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("head and report") == 1
+    metrics = json.loads((tmp_path / "run" / "metrics.json").read_text(encoding="utf-8"))
+    assert metrics["rows"]["aligned"]["cosine_mean"] > 0.5
+
+
+def test_a_full_disk_is_one_line(run_command, monkeypatch, tmp_path):
+    import errno
+
+    from alignkit import files
+
+    def full(descriptor):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(files.os, "fsync", full)
+    code, _, err = run_command("train", "trainer.max_epochs=0", "hydra.run.dir=run")
+    assert code == 1 and "No space left on device" in err and "Traceback" not in err
+    assert not list(tmp_path.rglob("*.part")) and not list(tmp_path.rglob("metrics.json"))

@@ -1,0 +1,79 @@
+import numpy as np
+import pytest
+import torch
+
+from alignkit.pairs.base import Pairs
+from alignkit.training.batches import PairBatches, RowOrder, SolverBatches, teacher_mean
+
+CPU = torch.device("cpu")
+
+
+def batches_of(pairs, order, batch_size=7, epoch=0, **settings):
+    settings = {"in_memory": True, "device": CPU, **settings}
+    return list(PairBatches(pairs, batch_size, order, epoch=lambda: epoch, **settings))
+
+
+@pytest.mark.parametrize("in_memory", [True, False])
+def test_every_row_once_and_with_its_own_partner(make_pairs, in_memory):
+    pairs = make_pairs(50)
+    order = RowOrder(50, shuffle=True, block=1 if in_memory else 8)
+    batches = batches_of(pairs, order, in_memory=in_memory)
+    rows = torch.cat([batch.rows for batch in batches])
+    assert sorted(rows.tolist()) == list(range(50))
+    assert rows.tolist() != list(range(50))
+    for batch in batches:
+        assert np.array_equal(batch.student.numpy(), pairs.student[batch.rows.numpy()])
+        assert np.allclose(batch.teacher.numpy(), pairs.teacher[batch.rows.numpy()], atol=1e-6)
+    assert [len(batch.rows) for batch in batches] == [7] * 7 + [1]
+
+
+@pytest.mark.parametrize("block", [1, 4])
+def test_order_depends_on_seed_and_epoch_alone(block):
+    def order(seed, epoch):
+        return np.concatenate(list(RowOrder(30, shuffle=True, seed=seed, block=block).runs(epoch))).tolist()
+
+    assert order(0, 1) == order(0, 1)
+    assert order(0, 1) != order(0, 2)
+    assert order(0, 1) != order(1, 1)
+
+
+@pytest.mark.parametrize("block", [1, 4])
+@pytest.mark.parametrize("count", [24, 25, 31])
+def test_processes_share_the_rows_and_take_equally_many(block, count):
+    orders = [RowOrder(count, shuffle=True, rank=rank, world_size=3, block=block) for rank in range(3)]
+    rows = [np.concatenate(list(order.runs(0))) for order in orders]
+    assert {len(part) for part in rows} == {len(orders[0])}
+    assert set(np.concatenate(rows).tolist()) == set(range(count))
+
+
+def test_teacher_rows_are_normalised_and_student_rows_are_not(make_pairs):
+    pairs = make_pairs(20)
+    scaled = Pairs(ids=pairs.ids, student=pairs.student * 5, teacher=(pairs.teacher * 3).astype(np.float16))
+    batch = batches_of(scaled, RowOrder(20, shuffle=False))[0]
+    assert torch.allclose(batch.teacher.norm(dim=1), torch.ones(7), atol=1e-5)
+    assert np.array_equal(batch.student.numpy(), scaled.student[:7])
+
+
+@pytest.mark.parametrize("in_memory", [True, False])
+def test_negatives_come_as_teacher_vectors_and_missing_ones_as_zeros(make_pairs, in_memory):
+    pairs = make_pairs(20)
+    negatives = np.stack([(np.arange(20) + 1) % 20, np.full(20, -1)], axis=1)
+    with_negatives = Pairs(ids=pairs.ids, student=pairs.student, teacher=pairs.teacher, negatives=negatives)
+    order = RowOrder(20, shuffle=True, block=1 if in_memory else 8)
+    for batch in batches_of(with_negatives, order, in_memory=in_memory, with_negatives=True):
+        expected = pairs.teacher[negatives[batch.rows.numpy(), 0]]
+        assert np.allclose(batch.negatives[:, 0].numpy(), expected, atol=1e-6)
+        assert (batch.negatives[:, 1] == 0).all()
+
+
+def test_solver_batches_join_parts_and_repeat(make_pairs):
+    parts = make_pairs(10, seed=0), make_pairs(5, seed=1)
+    batches = SolverBatches(*parts, device=CPU, chunk_rows=4)
+    students = torch.cat([student for student, _ in batches])
+    assert np.array_equal(students.numpy(), np.concatenate([part.student for part in parts]))
+    assert len(list(batches)) == len(list(batches)) == 5
+
+
+def test_teacher_mean(make_pairs):
+    pairs = make_pairs(30)
+    assert np.allclose(teacher_mean(pairs).numpy(), pairs.teacher.mean(axis=0), atol=1e-6)

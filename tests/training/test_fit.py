@@ -1,0 +1,169 @@
+from dataclasses import replace
+from functools import partial
+
+import numpy as np
+import pytest
+import torch
+from sklearn.linear_model import Ridge
+
+from alignkit.errors import ConfigError
+from alignkit.heads.linear import LinearHead
+from alignkit.heads.mlp import MlpHead
+from alignkit.losses.cos_mse import CosMseLoss
+from alignkit.pairs.base import PairSplits
+from alignkit.training.device import Device
+from alignkit.training.fit import Fitter
+from alignkit.training.recipe import Recipe
+
+CPU = Device("cpu", "32-true", "for the tests")
+
+
+def fitter(make_head=LinearHead, *, init="closed_form", **settings):
+    recipe = Recipe(**{"max_epochs": 3, "batch_size": 32, **settings.pop("recipe", {})})
+    return Fitter(make_head, CosMseLoss(), recipe, CPU, init=init, **settings)
+
+
+def cosine_to_teacher(head, pairs):
+    aligned = head(torch.from_numpy(pairs.student))
+    return float(torch.nn.functional.cosine_similarity(aligned, torch.from_numpy(pairs.teacher)).mean())
+
+
+def same_weights(first, second):
+    states = first.state_dict(), second.state_dict()
+    return all(torch.equal(states[0][name], states[1][name]) for name in states[0])
+
+
+def test_the_closed_form_alone_is_ridge_regression(splits):
+    result = fitter(recipe={"max_epochs": 0}).fit(splits, refit=False)
+    student = splits.train.student.astype(np.float64)
+    scale = np.trace(np.cov(student.T, bias=True)) / student.shape[1] * len(student)
+    expected = Ridge(alpha=result.chosen["ridge_lambda"] * scale).fit(student, splits.train.teacher)
+    assert np.allclose(result.head.projection.weight.numpy(), expected.coef_, atol=1e-5)
+    assert result.best_epoch == 0 and not result.refitted
+
+
+def test_training_that_does_not_improve_does_not_replace_the_closed_form(splits):
+    start = fitter(recipe={"max_epochs": 0}).fit(splits, refit=False)
+    result = fitter(recipe={"lr": 3.0}).fit(splits, refit=False)  # a step size that ruins anything
+    assert result.best_epoch == 0
+    assert same_weights(result.head, start.head)
+
+
+def test_training_improves_a_random_start_and_the_best_epoch_is_kept(splits):
+    start = fitter(init="random", recipe={"max_epochs": 0}).fit(splits)
+    result = fitter(init="random", recipe={"lr": 1e-2, "max_epochs": 8}).fit(splits)
+    assert result.best_epoch > 0
+    assert cosine_to_teacher(result.head, splits.test) > cosine_to_teacher(start.head, splits.test) + 0.3
+    assert result.figures["val/cosine_mean"] == pytest.approx(cosine_to_teacher(result.head, splits.validation), abs=1e-5)
+
+
+def test_swapped_pairs_are_not_learnt(splits):
+    swapped = replace(splits.train, teacher=np.roll(splits.train.teacher, 1, axis=0))
+    result = fitter(recipe={"max_epochs": 0}).fit(PairSplits(swapped, splits.validation, splits.test))
+    right = fitter(recipe={"max_epochs": 0}).fit(splits)
+    assert cosine_to_teacher(right.head, splits.test) > 0.98 > cosine_to_teacher(result.head, splits.test) + 0.1
+
+
+def test_the_test_split_is_never_looked_at(splits):
+    poisoned = replace(splits.test, student=np.full_like(splits.test.student, np.nan))
+    for settings in ({"init": "closed_form"}, {"init": "random"}):
+        whole = fitter(**settings).fit(splits)
+        blind = fitter(**settings).fit(PairSplits(splits.train, splits.validation, poisoned))
+        assert same_weights(whole.head, blind.head)
+
+
+def test_refit_solves_once_more_on_train_and_validation(splits):
+    result = fitter(recipe={"max_epochs": 0}).fit(splits)
+    assert result.refitted
+    student = np.concatenate([splits.train.student, splits.validation.student]).astype(np.float64)
+    teacher = np.concatenate([splits.train.teacher, splits.validation.teacher])
+    scale = np.trace(np.cov(student.T, bias=True)) / student.shape[1] * len(student)
+    expected = Ridge(alpha=result.chosen["ridge_lambda"] * scale).fit(student, teacher)
+    assert np.allclose(result.head.projection.weight.numpy(), expected.coef_, atol=1e-5)
+
+
+def test_refit_of_a_trained_head_trains_for_the_best_number_of_epochs_on_more_pairs(splits):
+    settings = {"init": "random", "recipe": {"lr": 1e-2}}
+    once, again = fitter(**settings).fit(splits), fitter(**settings).fit(splits, refit=True)
+    assert again.refitted and again.best_epoch == once.best_epoch
+    assert not same_weights(once.head, again.head)
+    assert cosine_to_teacher(again.head, splits.test) > 0.8
+
+
+@pytest.mark.parametrize("make_head", [LinearHead, partial(MlpHead, hidden=16, dropout=0.2)])
+def test_same_seed_same_head_and_zero_is_a_seed(splits, make_head):
+    heads = [fitter(make_head, init="random", seed=seed).fit(splits).head for seed in (0, 0, 1)]
+    assert same_weights(heads[0], heads[1])
+    assert not same_weights(heads[0], heads[2])
+
+
+@pytest.mark.parametrize("stop_after", [1, 2])
+@pytest.mark.parametrize("schedule", ["constant", "one_cycle"])
+def test_a_resumed_run_ends_as_an_uninterrupted_one(splits, tmp_path, stop_after, schedule):
+    """With dropout, so that what is random is put to the test too."""
+    settings = {"init": "random", "recipe": {"max_epochs": 4, "schedule": schedule}}
+    make_head = partial(MlpHead, hidden=16, dropout=0.3)
+    whole = fitter(make_head, **settings).fit(splits)
+
+    class PullThePlug(CosMseLoss):
+        steps = 0
+
+        def forward(self, aligned, teacher, negatives=None):
+            PullThePlug.steps += aligned.requires_grad
+            if PullThePlug.steps > stop_after * 10 + 4:  # ten steps an epoch: in the middle of one
+                raise KeyboardInterrupt
+            return super().forward(aligned, teacher, negatives)
+
+    job = fitter(make_head, run_folder=tmp_path, **settings)
+    with pytest.raises(KeyboardInterrupt):
+        replace(job, loss=PullThePlug()).fit(splits)
+    resumed = job.fit(splits, resume=True)
+    assert same_weights(whole.head, resumed.head)
+    assert resumed.best_epoch == whole.best_epoch
+    assert resumed.figures == whole.figures
+
+
+def test_a_torn_checkpoint_falls_back_to_the_one_before(splits, tmp_path):
+    settings = {"init": "random", "recipe": {"max_epochs": 3}, "run_folder": tmp_path}
+    whole = fitter(**settings).fit(splits)
+    newest = sorted((tmp_path / "checkpoints").glob("*.ckpt"))[-1]
+    newest.write_bytes(newest.read_bytes()[:1000])
+    assert same_weights(fitter(**settings).fit(splits, resume=True).head, whole.head)
+
+
+def test_early_stopping(splits):
+    result = fitter(recipe={"lr": 3.0, "max_epochs": 50, "early_stop_patience": 2}).fit(splits)
+    assert result.best_epoch == 0
+
+
+@pytest.mark.parametrize(
+    ("settings", "says"),
+    [
+        ({"make_head": MlpHead}, "mlp head has none; take model.init=random"),
+        ({"init": "zeros"}, "model.init=zeros: expected one of closed_form, random"),
+        ({"recipe": {"select_by": "val/nonesuch"}}, "expected one of val/loss, val/cosine_mean"),
+        ({"recipe": {"lr": 0}}, "lr=0"),
+        ({"recipe": {"batch_size": 0}}, "batch_size=0"),
+        ({"recipe": {"schedule": "zigzag"}}, "expected one of constant, one_cycle"),
+        ({"trainer_settings": {"nonesuch": 1}}, "nonesuch"),
+        ({"trainer_settings": {"limit_train_batches": -1}}, "trainer: "),
+    ],
+)
+def test_what_cannot_work_is_found_before_anything_is_written(splits, tmp_path, settings, says):
+    with pytest.raises(ConfigError, match=says):
+        fitter(run_folder=tmp_path, **settings).check(splits)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_loss_that_needs_negatives_is_refused_where_there_are_none(splits):
+    loss = CosMseLoss()
+    loss.needs_negatives = True
+    with pytest.raises(ConfigError, match="needs hard negatives"):
+        replace(fitter(), loss=loss).check(splits)
+
+
+def test_recipes_overlay_and_refuse_what_they_do_not_know():
+    recipe = Recipe().overlay({"lr": 0.1, "max_epochs": None}).overlay({"batch_size": 8}).overlay(None)
+    assert (recipe.lr, recipe.max_epochs, recipe.batch_size) == (0.1, 5, 8)
+    with pytest.raises(ConfigError, match="unknown recipe setting 'learning_rate'"):
+        Recipe().overlay({"learning_rate": 1})
