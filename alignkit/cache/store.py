@@ -88,6 +88,7 @@ class ShardStore:
             self._take_in()
         except IndexDamaged as error:
             self.index.close()
+            self._shards.clear()
             self.index = self._index_made_anew(error)
             self._take_in()
 
@@ -178,7 +179,7 @@ class ShardStore:
     def take_in(self) -> None:
         """Look what was added to the folder since it was opened."""
         with nullcontext() if self.why_read_only else self.lock("open"):
-            self._take_in(self.index)
+            self._take_in()
 
     def rewrite_header(self, shard_id: int, canaries: tuple[str, ...]) -> None:
         """Give a shard other canaries."""

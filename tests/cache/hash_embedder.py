@@ -12,7 +12,9 @@ from alignkit.errors import EmbedderError
 
 def hash_vector(text: str, dim: int) -> np.ndarray:
     seed = hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=8).digest()
-    return np.random.default_rng(int.from_bytes(seed, "little")).standard_normal(dim).astype(np.float16).astype(np.float32)
+    return (
+        np.random.default_rng(int.from_bytes(seed, "little")).standard_normal(dim).astype(np.float16).astype(np.float32)
+    )
 
 
 class HashEmbedder:
