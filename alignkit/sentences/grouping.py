@@ -10,8 +10,9 @@ import numpy as np
 from alignkit.sentences.near_duplicates import THRESHOLD, find_near_duplicates
 from alignkit.sentences.splits import merge_groups
 
-# Texts compared for near-duplicates; a build hands its situations in by turns, so the first ones cover them all.
+# Texts compared for near-duplicates. A group of a built set has few wordings, so its first texts stand for it.
 MOST_NEAR_CHECKED = 200_000
+MOST_NEAR_CHECKED_PER_GROUP = 250
 
 
 @dataclass(frozen=True)
@@ -37,7 +38,7 @@ def close_groups(
     groups: Sequence[str],
     digests: np.ndarray,
     texts_per_sample: np.ndarray,
-    first_texts: Sequence[str],
+    compared: Sequence[tuple[str, str]],
     threshold: float = THRESHOLD,
 ) -> ClosedGroups:
     """Merge groups until none shares a text or a near-duplicate with another.
@@ -46,7 +47,7 @@ def close_groups(
         groups: N names, one a sample.
         digests: `(T,)` of the texts of all samples, in order; equal for equal normalised texts.
         texts_per_sample: `(N,)`, summing to T.
-        first_texts: the texts of the first samples, as many as are to be compared for near-duplicates.
+        compared: `(group, text)` of the texts to compare for near-duplicates.
         threshold: see `find_near_duplicates`.
     """
     names = list(dict.fromkeys(groups))
@@ -56,9 +57,10 @@ def close_groups(
     equal = np.flatnonzero(digests[order][1:] == digests[order][:-1])
     same = _pairs(group_of[order[equal]], group_of[order[equal + 1]])
     merged = merge_groups(names, ((names[one], names[other]) for one, other in same))
-    number = {name: index for index, name in enumerate(names)}
-    merged_of = np.array([number[name] for name in merged])[group_of[: len(first_texts)]]
-    left, right, _ = find_near_duplicates(first_texts, first_texts, threshold, (merged_of, merged_of))
+    called = dict(zip(names, merged, strict=True))
+    merged_of = np.array([number[called[name]] for name, _ in compared], dtype=np.int64)
+    texts = [text for _, text in compared]
+    left, right, _ = find_near_duplicates(texts, texts, threshold, (merged_of, merged_of))
     near = _pairs(merged_of[left], merged_of[right])
     closed = merge_groups(merged, ((names[one], names[other]) for one, other in near))
     renamed = dict(zip(names, closed, strict=True))
@@ -67,7 +69,7 @@ def close_groups(
         distinct_texts=len(digests) - len(equal),
         merged_equal=len(names) - len(set(merged)),
         merged_near=len(set(merged)) - len(set(closed)),
-        near_checked=len(first_texts),
+        near_checked=len(compared),
     )
 
 

@@ -16,7 +16,7 @@ import numpy as np
 
 from alignkit.errors import DataError
 from alignkit.sentences.folder import CORPUS, DATASET, QUERIES, RAW, SENTENCES, SPLIT, SPLITS
-from alignkit.sentences.grouping import MOST_NEAR_CHECKED, ClosedGroups, close_groups
+from alignkit.sentences.grouping import MOST_NEAR_CHECKED, MOST_NEAR_CHECKED_PER_GROUP, ClosedGroups, close_groups
 from alignkit.sentences.near_duplicates import THRESHOLD
 from alignkit.sentences.normalise import normalise_text
 from alignkit.sentences.records import Sample
@@ -89,7 +89,8 @@ def write_dataset(
     written = Written(threshold=threshold)
     ids: list[str] = []
     groups: list[str] = []
-    near: list[str] = []
+    compared: list[tuple[str, str]] = []
+    compared_of: Counter[str] = Counter()
     documents: set[int] = set()
     digests, texts_of, paraphrases_of = array("Q"), array("L"), array("L")
     with contextlib.ExitStack() as stack:
@@ -119,15 +120,16 @@ def write_dataset(
             written.add(sample)
             if len(written.first) < keep_first:
                 written.first.append(sample)
-            if len(near) < MOST_NEAR_CHECKED:
-                near.extend(texts)
+            if len(compared) < MOST_NEAR_CHECKED and compared_of[sample.group] < MOST_NEAR_CHECKED_PER_GROUP:
+                compared.extend((sample.group, text) for text in texts)
+                compared_of[sample.group] += len(texts)
             on_sample()
     if not ids:
         raise DataError("there is no sentence to write")
     del documents
     sizes = np.array(texts_of, dtype=np.int64)
     written.groups = len(set(groups))
-    written.closed = close_groups(groups, np.array(digests, dtype=np.uint64), sizes, near, threshold)
+    written.closed = close_groups(groups, np.array(digests, dtype=np.uint64), sizes, compared, threshold)
     rows_of = dict(
         zip(SPLITS, split_groups(written.closed.names, seed=seed, validation=validation, test=test), strict=True)
     )

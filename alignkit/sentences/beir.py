@@ -1,0 +1,106 @@
+"""Read a BEIR folder: `corpus.jsonl`, `queries.jsonl`, `qrels/<split>.tsv` (Thakur et al., arXiv:2104.08663)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from alignkit.errors import DataError
+from alignkit.sentences.files import read_rows, text_of
+
+
+@dataclass(frozen=True)
+class BeirSet:
+    """A retrieval set.
+
+    Attributes:
+        corpus_ids: D document ids, distinct.
+        corpus_texts: D texts: title and text, joined by a space.
+        query_ids: Q ids: the queries that have a judgement in the split, in the order of the file.
+        query_texts: Q texts.
+        qrels: query id -> document id -> grade (an integer; above 0 is relevant).
+        unknown_ids: ids that only the judgements name; empty unless they were allowed.
+    """
+
+    corpus_ids: list[str]
+    corpus_texts: list[str]
+    query_ids: list[str]
+    query_texts: list[str]
+    qrels: Mapping[str, Mapping[str, int]]
+    unknown_ids: tuple[str, ...] = ()
+
+
+def read_beir(folder: str | Path, split: str | None = "test", allow_unknown: bool = False) -> BeirSet:
+    """Everything of one split.
+
+    Args:
+        folder: with `corpus.jsonl`, `queries.jsonl` and `qrels/`.
+        split: name of the file in `qrels/`; None takes all of them together.
+        allow_unknown: leave out judgements on queries or documents that are not there, instead of refusing them.
+
+    Raises:
+        DataError: for a missing file, a split that is not there (with those found), a broken line (file and number),
+            an id that stands twice, a grade that is no integer, judgements on unknown ids (how many, the first three).
+    """
+    folder = Path(folder).expanduser()
+    corpus = _read_texts(folder / "corpus.jsonl")
+    queries = _read_texts(folder / "queries.jsonl")
+    qrels: dict[str, dict[str, int]] = {}
+    unknown: dict[str, None] = {}
+    for path in _qrels_files(folder, split):
+        for query_id, document_id, grade in _read_qrels(path):
+            missing = [one for one, known in ((query_id, queries), (document_id, corpus)) if one not in known]
+            unknown.update(dict.fromkeys(missing))
+            if not missing:
+                qrels.setdefault(query_id, {})[document_id] = grade
+    if unknown and not allow_unknown:
+        raise DataError(
+            f"{folder}: the judgements name {len(unknown)} ids that are neither in queries.jsonl nor in corpus.jsonl, "
+            f"the first: {', '.join(list(unknown)[:3])}"
+        )
+    asked = [query_id for query_id in queries if query_id in qrels]
+    return BeirSet(
+        corpus_ids=list(corpus),
+        corpus_texts=list(corpus.values()),
+        query_ids=asked,
+        query_texts=[queries[query_id] for query_id in asked],
+        qrels=qrels,
+        unknown_ids=tuple(unknown),
+    )
+
+
+def is_beir(folder: Path) -> bool:
+    """Whether a folder looks like one."""
+    return (folder / "corpus.jsonl").is_file() and (folder / "queries.jsonl").is_file()
+
+
+def _read_texts(path: Path) -> dict[str, str]:
+    texts: dict[str, str] = {}
+    for line, row in read_rows(path, ("_id", "text")):
+        one = str(row["_id"])
+        if one in texts:
+            raise DataError(f"{path}, line {line}: _id {one!r} stands twice")
+        title = text_of(row, "title", path, line) if row.get("title") else ""
+        texts[one] = f"{title} {text_of(row, 'text', path, line)}".strip()
+    return texts
+
+
+def _qrels_files(folder: Path, split: str | None) -> list[Path]:
+    found = sorted((folder / "qrels").glob("*.tsv"), key=lambda path: path.name)
+    if split is None and found:
+        return found
+    wanted = [path for path in found if path.stem == split]
+    if not wanted:
+        names = ", ".join(path.stem for path in found) or "none"
+        raise DataError(f"{folder / 'qrels'} has no {split or 'split'}.tsv; found: {names}")
+    return wanted
+
+
+def _read_qrels(path: Path) -> Iterator[tuple[str, str, int]]:
+    for line, row in read_rows(path, ("query-id", "corpus-id", "score")):
+        try:
+            grade = int(row["score"])
+        except ValueError:
+            raise DataError(f"{path}, line {line}: score must be an integer, got {row['score']!r}") from None
+        yield row["query-id"], row["corpus-id"], grade
