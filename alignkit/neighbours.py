@@ -123,8 +123,7 @@ class _Rough:
         return cls(vectors, along_shift, length, lost, float(shift.double().square().sum()))
 
     def __getitem__(self, rows: slice) -> _Rough:
-        parts = (self.vectors, self.along_shift, self.length, self.lost)
-        return _Rough(*(part[rows] for part in parts), self.shift_square)
+        return _Rough(self.vectors[rows], self.along_shift[rows], self.length[rows], self.lost[rows], self.shift_square)
 
     def scores(self, corpus: _Rough) -> Tensor:
         """Rough scores `(Q, B)` float32."""

@@ -32,7 +32,8 @@ def check_fit(artifact: Artifact, test: EvaluationSet) -> None:
         if made_by and trained_with and (found := _differences(trained_with, made_by)):
             raise ArtifactError(
                 f"the {name} vectors are by {model_name(made_by)}, this head was trained with "
-                f"{model_name(trained_with)} ({'; '.join(found[:3])}); evaluate with the {name} that it was trained with"
+                f"{model_name(trained_with)} ({'; '.join(found[:3])}); "
+                f"evaluate with the {name} that it was trained with"
             )
 
 
@@ -52,4 +53,5 @@ def model_name(identity: Mapping[str, Any] | None) -> str:
     """
     if not identity:
         return "an unknown model"
-    return str(identity.get("model") or identity.get("backend") or "an unknown model")
+    name = str(identity.get("model") or identity.get("backend") or "an unknown model")
+    return f"{name}, first {identity['layers']} layers" if identity.get("layers") else name

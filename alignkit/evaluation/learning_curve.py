@@ -64,15 +64,15 @@ def learning_curve(
     if len(sizes) < 2:
         return None
     order = np.random.default_rng(seed).permutation(len(train))
-    moments: Moments | None = None
+    shift = _float32(train.student[:_CHUNK]).mean(dim=0), l2_normalize(_float32(train.teacher[:_CHUNK])).mean(dim=0)
+    moments = Moments(*shift)
     held_out = list(_batches(validation, np.arange(len(validation))))
-    teacher_queries = torch.from_numpy(np.array(test.queries.teacher, dtype=np.float32))
+    teacher_queries = _float32(test.queries.teacher)
     wanted = top_k(teacher_queries, test.corpus.teacher, 10, exclude=test.itself)[1].numpy()
     figures, cosines, seen = [], [], 0
     for size in sizes:
         rows = np.sort(order[seen:size])  # forward through a memory map
         for student, teacher in _batches(train, rows):
-            moments = moments or Moments(student.double().mean(dim=0), teacher.double().mean(dim=0))
             moments.add(student, teacher)
         seen = size
         head = LinearHead(train.student_dim, train.teacher_dim)
@@ -115,6 +115,8 @@ def _solve(head: LinearHead, moments: Moments, held_out: list[tuple[Tensor, Tens
 def _batches(pairs: Pairs, rows: np.ndarray) -> Iterator[tuple[Tensor, Tensor]]:
     for start in range(0, len(rows), _CHUNK):
         here = rows[start : start + _CHUNK]
-        student = torch.from_numpy(np.array(pairs.student[here], dtype=np.float32))
-        teacher = l2_normalize(torch.from_numpy(np.array(pairs.teacher[here], dtype=np.float32)))
-        yield student, teacher
+        yield _float32(pairs.student[here]), l2_normalize(_float32(pairs.teacher[here]))
+
+
+def _float32(vectors: np.ndarray) -> Tensor:
+    return torch.from_numpy(np.array(vectors, dtype=np.float32))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import re
 import zlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -13,7 +13,6 @@ import torch
 
 from alignkit.evaluation.comparison import Comparison
 from alignkit.evaluation.learning_curve import LearningCurve
-from alignkit.evaluation.timing import Times
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -80,7 +79,7 @@ def cosine_plot(cosines: Mapping[str, np.ndarray]) -> str:
             filled = name == "aligned"
             style = {"alpha": 0.35} if filled else {}
             label = {"raw": "before (raw)", "ridge": "ridge", "aligned": "after (aligned)"}[name]
-            axes.hist(cosines[name], bins, weights=weights, histtype="stepfilled" if filled else "step",
+            axes.hist(cosines[name], bins=bins.tolist(), weights=weights, histtype="stepfilled" if filled else "step",
                       color=COLORS[name], label=label, linewidth=1.5, **style)  # type: ignore[arg-type]  # fmt: skip
     if "mean" in cosines:
         floor = float(cosines["mean"].mean())
@@ -103,21 +102,20 @@ def recall_plot(curves: Mapping[str, np.ndarray], ylabel: str) -> str:
     return _svg(axes)
 
 
-def frontier_plot(quality: Mapping[str, float], times: Mapping[str, Times], measure: str) -> str:
+def frontier_plot(quality: Mapping[str, float], total_ms: Mapping[str, float], measure: str) -> str:
     """Quality against the time of a query."""
-    whole = all(row["total_ms"] is not None for row in times.values())
-    axes = _axes("time of a query on the CPU, ms" + ("" if whole else " (embedding left out: not measured)"), measure)
-    for name, row in times.items():
-        milliseconds = row["total_ms"] if whole else (row["head_ms"] or 0.0) + (row["search_ms"] or 0.0)
-        style = _style(name)
-        axes.plot([milliseconds], [quality[name]], "o", color=style["color"], markersize=9)
-        axes.annotate(name, (milliseconds or 0.0, quality[name]), xytext=(7, 4), textcoords="offset points", fontsize=9)
+    axes = _axes("time of a query on the CPU, ms", measure)
+    for position, (name, milliseconds) in enumerate(total_ms.items()):
+        axes.plot([milliseconds], [quality[name]], "o", color=_style(name)["color"], markersize=9)
+        # rows with the same student lie close together: labels above and below in turn
+        offset = (8, 5) if position % 2 else (8, -12)
+        axes.annotate(name, (milliseconds, quality[name]), xytext=offset, textcoords="offset points", fontsize=9)
     axes.set_xscale("log")
-    axes.margins(x=0.25, y=0.15)
+    axes.margins(x=0.3, y=0.15)
     return _svg(axes)
 
 
-def map_plot(comparison: Comparison, groups: Sequence[str] | None) -> str:
+def map_plot(comparison: Comparison) -> str:
     """Teacher and aligned vectors on the two directions in which the teacher's spread most."""
     axes = _axes("first principal direction of the teacher", "second")
     teacher, aligned = (
@@ -132,8 +130,8 @@ def map_plot(comparison: Comparison, groups: Sequence[str] | None) -> str:
         np.stack([there[linked, 0], here[linked, 0]]), np.stack([there[linked, 1], here[linked, 1]]),
         color="#bbbbbb", linewidth=0.5, zorder=1,
     )  # fmt: skip
-    axes.scatter(*there.T, s=12, color=COLORS["teacher"], label="teacher", zorder=2)
-    axes.scatter(*here.T, s=12, color=COLORS["aligned"], label="aligned", zorder=3, alpha=0.8)
+    axes.scatter(there[:, 0], there[:, 1], s=12, color=COLORS["teacher"], label="teacher", zorder=2)
+    axes.scatter(here[:, 0], here[:, 1], s=12, color=COLORS["aligned"], label="aligned", zorder=3, alpha=0.8)
     axes.legend(frameon=False, fontsize=9)
     return _svg(axes)
 

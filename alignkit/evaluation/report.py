@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -18,8 +18,10 @@ from alignkit.evaluation.learning_curve import LearningCurve
 from alignkit.evaluation.tables import csv_text, json_text, number
 from alignkit.evaluation.timing import Times
 from alignkit.files import write_whole
+from alignkit.metrics.alignment import Row
 
 TEMPLATES = Path(__file__).parent / "templates"
+DATA_KINDS = {"True": "real", "False": "synthetic"}
 TIME_COLUMNS = {"embed_ms": "embed ms", "head_ms": "head ms", "search_ms": "search ms"}
 
 
@@ -39,10 +41,10 @@ class Evaluation:
     times: Mapping[str, Times] = field(default_factory=dict)
     curve: LearningCurve | None = None
     about: Mapping[str, Any] = field(default_factory=dict)
-    other_splits: Mapping[str, Mapping[str, Mapping[str, float | None]]] = field(default_factory=dict)
+    other_splits: Mapping[str, Mapping[str, Row]] = field(default_factory=dict)
 
     @property
-    def rows(self) -> dict[str, dict[str, float | None]]:
+    def rows(self) -> dict[str, Row]:
         """The table: figures and times by row."""
         return {name: {**row, **self.times.get(name, {})} for name, row in self.comparison.rows.items()}
 
@@ -67,7 +69,9 @@ def write_report(evaluation: Evaluation, folder: Path, *, html: bool = True) -> 
     words = report_words(evaluation)
     write_whole(folder / "alignment_report.md", render("report.md.j2", **words))
     write_whole(
-        folder / "alignment_metrics.csv", csv_text({"test": evaluation.rows, **evaluation.other_splits}), "utf-8-sig"
+        folder / "alignment_metrics.csv",
+        csv_text({"test": evaluation.rows} | dict(evaluation.other_splits)),
+        "utf-8-sig",
     )
     if html:
         write_whole(folder / "report.html", render("report.html.j2", plots=draw(evaluation), **words))
@@ -112,7 +116,7 @@ def report_words(evaluation: Evaluation) -> dict[str, Any]:
         "verdict": comparison.verdict,
         "measure": COLUMNS[comparison.measure],
         "measure_key": comparison.measure,
-        "data_kind": {True: "real", False: "synthetic"}.get(meta.get("real"), "of unknown origin"),
+        "data_kind": DATA_KINDS.get(str(meta.get("real")), "of unknown origin"),
         "student": model_name(meta.get("student_identity")),
         "teacher": model_name(meta.get("teacher_identity")),
         "rows": rows,
@@ -172,8 +176,8 @@ def draw(evaluation: Evaluation) -> list[tuple[str, str, str]]:
         (
             "Are the vectors nearer to the teacher's than before?",
             plots.cosine_plot(comparison.cosines),
-            f"Before, the mean cosine is {number(rows['raw']['cosine_mean'])}; after, {number(aligned['cosine_mean'])}, "
-            f"and 19 of 20 texts are above {number(aligned['cosine_p05'])}."
+            f"Before, the mean cosine is {number(rows['raw']['cosine_mean'])}; after, "
+            f"{number(aligned['cosine_mean'])}, and 19 of 20 texts are above {number(aligned['cosine_p05'])}."
             + (f" Ignoring the text altogether gives {number(rows['mean']['cosine_mean'])}." if "mean" in rows else ""),
         )
     ]
@@ -187,19 +191,20 @@ def draw(evaluation: Evaluation) -> list[tuple[str, str, str]]:
             + (f", the first {len(curves['aligned'])} hold {curves['aligned'][-1]:.0%}: a cascade can get that far."),
         )
     )
-    if evaluation.times:
-        quality = {name: row[comparison.measure] or 0.0 for name, row in rows.items() if name in evaluation.times}
+    total_ms = {name: row["total_ms"] for name, row in evaluation.times.items() if row["total_ms"] is not None}
+    if total_ms:
+        quality = {name: rows[name][comparison.measure] or 0.0 for name in total_ms}
         drawn.append(
             (
                 "What does a query cost for that quality?",
-                plots.frontier_plot(quality, evaluation.times, measure),
+                plots.frontier_plot(quality, total_ms, measure),
                 "Up and to the left is better. Times are of this machine's CPU, one query at a time.",
             )
         )
     drawn.append(
         (
             "Does the aligned space look like the teacher's?",
-            plots.map_plot(comparison, comparison.test.groups),
+            plots.map_plot(comparison),
             "Each grey line joins the two vectors of one text. Blue points drawn to the middle are texts that the head "
             "makes too average; two dimensions show a small part of the space.",
         )
@@ -237,19 +242,3 @@ def recall_curves(comparison: Comparison) -> tuple[dict[str, np.ndarray], str]:
 
 def _isin_rows(rows: np.ndarray, wanted: np.ndarray) -> np.ndarray:
     return sum(((rows == column[:, None]) & (rows >= 0) for column in wanted.T), np.zeros(rows.shape, dtype=bool))
-
-
-def intervals_line(name: str, interval: Mapping[str, float] | None) -> str:
-    """A figure with its interval, for terminals.
-
-    >>> intervals_line("aligned", {"value": 0.5, "low": 0.4, "high": 0.61})
-    'aligned 0.500 [0.400, 0.610]'
-    """
-    if interval is None:
-        return f"{name} -"
-    return f"{name} {interval['value']:.3f} [{interval['low']:.3f}, {interval['high']:.3f}]"
-
-
-def console_rows(rows: Mapping[str, Mapping[str, float | None]], keys: Sequence[str]) -> list[list[str]]:
-    """Cells of a table, a list a row, the name first."""
-    return [[name, *(number(row.get(key)) for key in keys)] for name, row in rows.items()]

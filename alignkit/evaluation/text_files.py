@@ -59,21 +59,10 @@ def read_beir(folder: str | Path, split: str = "test") -> BeirTexts:
     if not qrels.is_file():
         there = ", ".join(sorted(path.stem for path in (folder / "qrels").glob("*.tsv"))) or "none"
         raise DataError(f"{qrels}: no such file; splits there: {there}; choose one with data.split=")
-    judgements, unknown = [], []
-    for line, row in read_rows(qrels, ("query-id", "corpus-id", "score")):
-        query, document = str(row["query-id"]), str(row["corpus-id"])
-        grade = _number(row["score"], qrels, line)
-        if query in queries and document in corpus:
-            judgements.append((query, document, grade))
-        else:
-            unknown.append(query if query not in queries else document)
+    judgements, notes = _judgements(qrels, queries, corpus)
     judged = {query for query, _, grade in judgements if grade > 0}
     if not judged:
         raise DataError(f"{qrels}: no query of queries.jsonl has a relevant text in corpus.jsonl; do the ids agree?")
-    notes = []
-    if unknown:
-        first = ", ".join(dict.fromkeys(unknown[: 10 * SHOWN])) if len(unknown) <= SHOWN else ", ".join(unknown[:SHOWN])
-        notes.append(f"{len(unknown):,} judgements name unknown ids and are left out, the first: {first}")
     if left_out := len(queries) - len(judged):
         notes.append(f"{left_out:,} of {len(queries):,} queries have no relevant text in {qrels.name} and are left out")
     for note in notes:
@@ -89,6 +78,24 @@ def read_beir(folder: str | Path, split: str = "test") -> BeirTexts:
     if itself:
         notes.append(f"{len(itself):,} queries are texts of the corpus; each is left out of its own hits")
     return BeirTexts(corpus, kept, [one for one in judgements if one[0] in judged], itself, notes)
+
+
+def _judgements(
+    path: Path, queries: Mapping[str, str], corpus: Mapping[str, str]
+) -> tuple[list[tuple[str, str, float]], list[str]]:
+    """Judgements of known ids, and a note about the others."""
+    judgements, unknown = [], []
+    for line, row in read_rows(path, ("query-id", "corpus-id", "score")):
+        query, document = str(row["query-id"]), str(row["corpus-id"])
+        grade = _number(row["score"], path, line)
+        if query in queries and document in corpus:
+            judgements.append((query, document, grade))
+        else:
+            unknown.append(query if query not in queries else document)
+    if not unknown:
+        return judgements, []
+    first = ", ".join(list(dict.fromkeys(unknown))[:SHOWN])
+    return judgements, [f"{len(unknown):,} judgements name unknown ids and are left out, the first: {first}"]
 
 
 def read_scored_pairs(

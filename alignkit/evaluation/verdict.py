@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from alignkit.errors import ConfigError
+from alignkit.evaluation.glossary import COLUMNS
 from alignkit.metrics.intervals import Interval
 
 MIN_QUERIES, MIN_CORPUS = 30, 50
@@ -107,7 +108,7 @@ def decide(evidence: Evidence, thresholds: Thresholds | None = None) -> Verdict:
     if doubt := _doubt(evidence, thresholds):
         return _verdict("too_little_data", doubt)
     if share is None:
-        nothing = f"the teacher's own {evidence.measure} is 0 or nearly so; there is nothing to keep"
+        nothing = f"the teacher's own {COLUMNS[evidence.measure]} is 0 or nearly so; there is nothing to keep"
         return _verdict("too_little_data", nothing)
     kept = _share_in_words("aligned", share, evidence, thresholds.worth_using)
     rival = _rival_in_words(evidence)
@@ -141,8 +142,8 @@ def _doubt(evidence: Evidence, thresholds: Thresholds) -> str | None:
         return f"the corpus holds {evidence.corpus} texts; at least {MIN_CORPUS} are needed"
     if evidence.floor_share >= thresholds.worth_using:
         return (
-            f"a head that knows nothing keeps {evidence.floor_share:.0%} of the teacher's {evidence.measure} here, so "
-            f"that {thresholds.worth_using:.0%} would be passed by construction"
+            f"a head that knows nothing keeps {evidence.floor_share:.0%} of the teacher's "
+            f"{COLUMNS[evidence.measure]} here, so that {thresholds.worth_using:.0%} would be passed by construction"
         )
     return None
 
@@ -151,7 +152,7 @@ def _share_in_words(row: str, share: Interval, evidence: Evidence, threshold: fl
     value = {"lower bound": share.low, "upper bound": share.high, "share": share.value}[bound]
     relation = "reaches" if value >= threshold else "is below"
     return (
-        f"{row} keeps {share.value:.1%} of the teacher's {evidence.measure} (95% interval {share.low:.1%} to "
+        f"{row} keeps {share.value:.1%} of the teacher's {COLUMNS[evidence.measure]} (95% interval {share.low:.1%} to "
         f"{share.high:.1%}); the {bound} {relation} {threshold:.0%}"
     )
 
@@ -166,4 +167,4 @@ def _rival_in_words(evidence: Evidence) -> str:
         who = "the student's own index is better"
     else:
         who = "aligned and the student's own index do not differ beyond chance"
-    return f"{who}: {evidence.measure} {gain.value:+.3f} (95% interval {gain.low:+.3f} to {gain.high:+.3f})"
+    return f"{who}: {COLUMNS[evidence.measure]} {gain.value:+.3f} (95% interval {gain.low:+.3f} to {gain.high:+.3f})"
