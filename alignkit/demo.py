@@ -1,0 +1,111 @@
+"""Look at what a head finds: student, aligned and teacher side by side for the same sentences."""
+
+from __future__ import annotations
+
+import logging
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import hydra
+from omegaconf import DictConfig
+from rich.console import Console
+from rich.table import Table
+
+from alignkit.aligned import check_student
+from alignkit.artifact import load_artifact
+from alignkit.commandline import command
+from alignkit.embedders.base import Embedder, Role
+from alignkit.errors import ConfigError, EmbedderError
+from alignkit.evaluate import evaluation_set, settings_for
+from alignkit.evaluation.embedded_sets import TextSet
+from alignkit.evaluation.fitting import check_fit
+from alignkit.evaluation.runs import newest_run
+from alignkit.evaluation.side_by_side import Answer, Hit, SideBySide
+
+logger = logging.getLogger(__name__)
+
+EXAMPLES = (
+    "python -m alignkit.demo",
+    "python -m alignkit.demo head=outputs/train/RUN samples=3 topk=10",
+    "python -m alignkit.demo interactive=true",
+    "python -m alignkit.demo data=beir data.path=faq student=ollama teacher=ollama",
+)
+HEADINGS = {
+    "student": "student (own index)",
+    "aligned": "aligned (teacher's index)",
+    "teacher": "teacher",
+}
+
+
+@command("demo", EXAMPLES)
+def main(config: DictConfig) -> None:
+    """Load head and data, search, print."""
+    head = Path(str(config.head)).expanduser() if config.head is not None else newest_run()
+    artifact = load_artifact(head)
+    settings = settings_for(config, artifact)
+    if not isinstance(settings["samples"], int) or not isinstance(settings["topk"], int):
+        raise ConfigError(
+            f"samples={settings['samples']} and topk={settings['topk']}: expected whole numbers of at least 1"
+        )
+    data = hydra.utils.instantiate(settings["data"])
+    names = ("student", "teacher") if isinstance(data, TextSet) else ("student",) if settings["interactive"] else ()
+    embedders: dict[str, Embedder] = {name: hydra.utils.instantiate(settings[name]) for name in names}
+    console = Console(width=None if sys.stdout.isatty() else 100)
+    console.print(f"head: {head}\n", highlight=False, soft_wrap=True)
+    try:
+        test = evaluation_set(data, embedders, settings["seed"])
+        check_fit(artifact, test)
+        searches = SideBySide(test, artifact.head)
+        if settings["interactive"]:
+            role = check_student(artifact, embedders["student"], False)
+            _converse(console, searches, embedders["student"], role, settings["topk"])
+        else:
+            for answer in searches.samples(settings["samples"], settings["topk"], settings["seed"]):
+                _show(console, searches, answer)
+            console.print("+2: two places higher than the teacher has it; -3: three places lower.", style="dim")
+    finally:
+        for embedder in embedders.values():
+            embedder.close()
+
+
+def _converse(console: Console, searches: SideBySide, student: Embedder, role: Role, topk: int) -> None:
+    for line in _lines():
+        try:
+            _show(console, searches, searches.ask(line, student, role, topk))
+        except EmbedderError as error:  # one bad sentence ends nothing
+            console.print(str(error), style="red", highlight=False)
+
+
+def _lines() -> Iterator[str]:
+    print("Type a sentence and press Enter; an empty line ends.", file=sys.stderr)  # noqa: T201
+    for line in sys.stdin:
+        if not line.strip():
+            return
+        yield line.strip()
+
+
+def _show(console: Console, searches: SideBySide, answer: Answer) -> None:
+    table = Table(title=answer.query, title_justify="left", title_style="bold", show_lines=False, expand=True)
+    names = [name for name in HEADINGS if name in answer.hits]
+    table.add_column("", justify="right", no_wrap=True)
+    for name in names:
+        table.add_column(HEADINGS[name], ratio=1)
+    for rank in range(max(len(hits) for hits in answer.hits.values())):
+        table.add_row(str(rank + 1), *(_cell(searches, answer.hits[name], rank) for name in names))
+    console.print(table, markup=False, highlight=False)
+    times = ", ".join(f"{step} {milliseconds:.2f}" for step, milliseconds in answer.times_ms.items())
+    console.print(f"CPU milliseconds: {times}\n", style="dim", highlight=False)
+
+
+def _cell(searches: SideBySide, hits: Sequence[Hit], rank: int) -> str:
+    if rank >= len(hits):
+        return ""
+    hit = hits[rank]
+    moved = f" {hit.moved:+d}" if hit.moved else ""
+    # square brackets of a sentence are not rich's markup
+    return f"{hit.score:.2f}{moved}  {searches.text(hit)}".replace("[", r"\[")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,132 @@
+"""The same queries searched by the student, through the head and by the teacher, for looking at."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from alignkit.embedders.base import Embedder, Role, embed_all
+from alignkit.errors import ConfigError, DataError
+from alignkit.evaluation.alignment import align
+from alignkit.evaluation.sets import EvaluationSet
+from alignkit.heads.base import Head
+from alignkit.vectors import l2_normalize
+
+MODELS = ("student", "aligned", "teacher")
+
+
+@dataclass(frozen=True)
+class Hit:
+    """One text that was found.
+
+    Attributes:
+        row: in the corpus.
+        score: cosine.
+        moved: places up (+) or down (-) against the teacher's own ranking, `None` where that is not known.
+    """
+
+    row: int
+    score: float
+    moved: int | None
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What each model finds for one query, and what each step took on the CPU."""
+
+    query: str
+    hits: Mapping[str, Sequence[Hit]]
+    times_ms: Mapping[str, float]
+
+
+class SideBySide:
+    """Three searches over one corpus.
+
+    Args:
+        test: queries and corpus, with texts.
+        head: of the row `aligned`.
+
+    Raises:
+        DataError: if the sentences behind the vectors are not known.
+    """
+
+    def __init__(self, test: EvaluationSet, head: Head) -> None:
+        if test.queries.texts is None or test.corpus.texts is None:
+            raise DataError("these vectors come without sentences, so there is nothing to show; give data.sentences=")
+        self._test, self._head = test, head
+        teacher = _unit(test.corpus.teacher)
+        self._indexes = {"student": _unit(test.corpus.student), "aligned": teacher, "teacher": teacher}
+        self._answer_row(0, 1)  # the first pass through a head is slower than any other
+
+    def text(self, hit: Hit) -> str:
+        """Of a hit."""
+        return (self._test.corpus.texts or [])[hit.row]
+
+    def samples(self, count: int, topk: int, seed: int) -> list[Answer]:
+        """Answers to a seeded choice of the set's own queries.
+
+        Raises:
+            ConfigError: if a number is below 1.
+        """
+        if count < 1 or topk < 1:
+            raise ConfigError(f"samples={count} and topk={topk}: expected whole numbers of at least 1")
+        total = len(self._test.queries)
+        rows = np.sort(np.random.default_rng(seed).permutation(total)[:count])
+        return [self._answer_row(int(row), topk) for row in rows]
+
+    def ask(self, text: str, student: Embedder, role: Role, topk: int) -> Answer:
+        """Search for a new sentence: by the student and through the head; the teacher is not asked.
+
+        Raises:
+            EmbedderError: if the student has no vector for it.
+        """
+        started = time.perf_counter()
+        vector = embed_all(student, [text], role)
+        times = {"embed": _ms(started)}
+        return self._answer(text, {"student": vector}, -1, topk, times)
+
+    def _answer_row(self, row: int, topk: int) -> Answer:
+        queries = self._test.queries
+        vectors = {"student": queries.student[row : row + 1], "teacher": queries.teacher[row : row + 1]}
+        return self._answer((queries.texts or [])[row], vectors, int(self._test.itself[row]), topk, {})
+
+    def _answer(
+        self, text: str, vectors: Mapping[str, np.ndarray], itself: int, topk: int, times: dict[str, float]
+    ) -> Answer:
+        started = time.perf_counter()
+        aligned = align(self._head, vectors["student"])
+        times["head"] = _ms(started)
+        unit = {name: _unit(vector) for name, vector in vectors.items()} | {"aligned": l2_normalize(aligned)}
+        scores = {}
+        for name in MODELS:
+            if name in unit:
+                started = time.perf_counter()
+                scores[name] = (self._indexes[name] @ unit[name][0]).numpy()
+                times[f"search {name}"] = _ms(started)
+        if itself >= 0:
+            for own in scores.values():
+                own[itself] = -np.inf
+        orders = {name: np.argsort(-own, kind="stable") for name, own in scores.items()}
+        place = np.argsort(orders["teacher"]) if "teacher" in orders else None
+        hits = {
+            name: [
+                Hit(int(row), float(scores[name][row]), None if place is None else int(place[row]) - rank)
+                for rank, row in enumerate(orders[name][:topk])
+                if np.isfinite(scores[name][row])
+            ]
+            for name in orders
+        }
+        return Answer(text, hits, times)
+
+
+def _unit(vectors: np.ndarray) -> Tensor:
+    return l2_normalize(torch.from_numpy(np.array(vectors, dtype=np.float32)))
+
+
+def _ms(started: float) -> float:
+    return 1000 * (time.perf_counter() - started)
