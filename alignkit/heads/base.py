@@ -14,7 +14,8 @@ from typing import Any, Protocol, runtime_checkable
 import torch
 from torch import Tensor, nn
 
-from alignkit.errors import ArtifactError, DataError
+from alignkit.errors import ArtifactError
+from alignkit.vectors import l2_normalize
 
 
 class Head(nn.Module):
@@ -116,6 +117,19 @@ def split_batches(batches: Batches, every: int = 10) -> tuple[Batches, Batches]:
     return _Rows(batches, every, held_out=False), _Rows(batches, every, held_out=True)
 
 
+def unit_students(batches: Batches) -> Batches:
+    """The same pairs as float32, students scaled to length 1."""
+    return _UnitStudents(batches)
+
+
+class _UnitStudents:
+    def __init__(self, batches: Batches) -> None:
+        self.batches = batches
+
+    def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
+        return ((l2_normalize(student.float()), teacher.float()) for student, teacher in self.batches)
+
+
 class _Rows:
     def __init__(self, batches: Batches, every: int, *, held_out: bool) -> None:
         self.batches, self.every, self.held_out = batches, every, held_out
@@ -127,22 +141,21 @@ class _Rows:
             yield student[rows], teacher[rows]
 
 
-def first_pairs(batches: Batches, most: int) -> tuple[Tensor, Tensor]:
-    """The first pairs of a stream as two tensors, at most `most` of them.
-
-    Raises:
-        DataError: if there is none.
-    """
-    students, teachers, count = [], [], 0
+def sample_pairs(batches: Batches, count: int, most: int) -> tuple[Tensor, Tensor]:
+    """At most `most` of `count` pairs as two tensors, evenly spread over the stream, which may be sorted."""
+    stride, seen = max(1, -(-count // most)), 0
+    students, teachers = [], []
     for student, teacher in batches:
-        students.append(student[: most - count])
-        teachers.append(teacher[: most - count])
-        count += len(students[-1])
-        if count >= most:
-            break
-    if not count:
-        raise DataError("no pairs to solve on; expected at least one")
+        rows = slice(-seen % stride, None, stride)
+        students.append(student[rows])
+        teachers.append(teacher[rows])
+        seen += len(student)
     return torch.cat(students), torch.cat(teachers)
+
+
+def count_pairs(batches: Batches) -> int:
+    """Pairs in a stream."""
+    return sum(len(student) for student, _ in batches)
 
 
 def tensor_batches(student: Tensor, teacher: Tensor, batch_size: int = 8192) -> Iterable[tuple[Tensor, Tensor]]:

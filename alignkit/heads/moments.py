@@ -1,4 +1,4 @@
-"""Second moments of student and teacher vectors in one pass: all that a linear closed form needs to know of the data."""
+"""Second moments of student and teacher vectors in one pass: all that a linear closed form has to know of them."""
 
 from __future__ import annotations
 

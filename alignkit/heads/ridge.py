@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -11,6 +12,7 @@ from torch import Tensor
 from alignkit.errors import ConfigError
 from alignkit.heads.base import Batches
 from alignkit.heads.moments import CenteredMoments, Moments
+from alignkit.vectors import cosine
 
 logger = logging.getLogger(__name__)
 
@@ -53,8 +55,8 @@ def solve_ridge(moments: CenteredMoments, ridge_lambda: float) -> tuple[Tensor, 
     """
     check_lambda(ridge_lambda)
     regularised = moments.gram.clone()
-    regularised.diagonal().add_(ridge_lambda * _scale(moments.gram))
-    weight = torch.cholesky_solve(moments.cross, torch.linalg.cholesky(regularised)).T
+    regularised.diagonal().add_(ridge_lambda * mean_eigenvalue(moments.gram))
+    weight = _solve_positive(regularised, moments.cross).T
     return weight, moments.teacher_mean - weight @ moments.student_mean
 
 
@@ -70,7 +72,7 @@ def choose_lambda(
     values, vectors = torch.linalg.eigh(train.gram)
     values = values.clamp_min(0)
     projected = vectors.T @ train.cross
-    penalties = [ridge_lambda * _scale(train.gram) for ridge_lambda in grid]
+    penalties = [ridge_lambda * mean_eigenvalue(train.gram) for ridge_lambda in grid]
     if validation is None:
         energy = projected.square().sum(dim=1)
         errors = [_generalised_error(train, values, energy, penalty) for penalty in penalties]
@@ -80,8 +82,53 @@ def choose_lambda(
     return grid[best]
 
 
-def _scale(gram: Tensor) -> float:
-    # constant students have a zero Gram matrix; any positive number then gives W = 0
+@dataclass(frozen=True)
+class RidgeFit:
+    """One solution and its mean cosine on held-out pairs.
+
+    Attributes:
+        ridge_lambda: λ.
+        weight: `(teacher_dim, student_dim)` float64.
+        bias: `(teacher_dim,)` float64.
+        cosine: in [-1, 1].
+    """
+
+    ridge_lambda: float
+    weight: Tensor
+    bias: Tensor
+    cosine: float
+
+
+def best_by_cosine(
+    train: CenteredMoments, held_out: Sequence[tuple[Tensor, Tensor]], grid: Sequence[float] = LAMBDAS
+) -> RidgeFit:
+    """The solution of the grid with the best mean cosine on held-out pairs; for Gram matrices too wide for `eigh`."""
+    best: RidgeFit | None = None
+    for ridge_lambda in grid:
+        weight, bias = solve_ridge(train, ridge_lambda)
+        total, count = 0.0, 0
+        for student, teacher in held_out:
+            aligned = torch.addmm(bias.to(student), student, weight.T.to(student))
+            total += float(cosine(aligned, teacher).sum())
+            count += len(student)
+        if best is None or total / count > best.cosine:
+            best = RidgeFit(ridge_lambda, weight, bias, total / count)
+    assert best is not None
+    return best
+
+
+def _solve_positive(matrix: Tensor, right: Tensor) -> Tensor:
+    factor, failed = torch.linalg.cholesky_ex(matrix)
+    if not failed:
+        return torch.cholesky_solve(right, factor)
+    # rounding of the float32 products outweighed a very small λ
+    values, vectors = torch.linalg.eigh(matrix)
+    floor = torch.finfo(torch.float32).eps * values[-1].clamp_min(torch.finfo(torch.float64).tiny)
+    return vectors @ ((vectors.T @ right) / values.clamp_min(floor).unsqueeze(1))
+
+
+def mean_eigenvalue(gram: Tensor) -> float:
+    """The unit of λ; 1 for constant students, whose Gram matrix is zero: any positive number then gives W = 0."""
     return float(gram.diagonal().mean()) or 1.0
 
 

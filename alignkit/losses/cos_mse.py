@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 
 from alignkit.errors import ConfigError
+from alignkit.losses.base import Loss
 from alignkit.vectors import l2_normalize
 
 
-class CosMseLoss(nn.Module):
+class CosMseLoss(Loss):
     """`mean(1 − cos(aligned, teacher)) + mse_weight · mean((aligned − teacher/|teacher|)²)`.
 
     The squared error is of the head's unnormalised output: between two normalised vectors it would be the cosine

@@ -1,0 +1,109 @@
+"""Random cosine features of student vectors, in a space stretched along what the teacher cares for."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+from alignkit.heads.base import Batches, sample_pairs, unit_students
+from alignkit.heads.moments import Moments
+from alignkit.heads.ridge import choose_lambda, solve_ridge
+from alignkit.vectors import l2_normalize
+
+DISTANCE_SENTENCES = 1000
+
+
+@dataclass(frozen=True)
+class FeatureSpace:
+    """`features(s) = [z, √(2/m)·cos(Ω·z/h + φ)]` with `z = M·(s/|s| − mean)`.
+
+    `M` stretches directions by how much a ridge solution `W` uses them, `(WᵀW)^¼`, so that distances between students
+    tell of distances between teachers; it is scaled to `E|z|² = 1`.
+
+    Attributes:
+        mean: `(student_dim,)` of the students scaled to length 1.
+        stretch: `M (student_dim, student_dim)`.
+        directions: `Ω (m, student_dim)`, for a bandwidth equal to the median distance.
+        phases: `φ (m,)` in [0, 2π).
+        bandwidth: `h`, relative to the median distance between training sentences.
+
+    Source: Rahimi and Recht, Random features for large-scale kernel machines, NeurIPS 2007; the stretch is one step
+    of the recursion of Radhakrishnan et al., Science 383 (2024), begun at a linear model and tempered by the root.
+    """
+
+    mean: Tensor
+    stretch: Tensor
+    directions: Tensor
+    phases: Tensor
+    bandwidth: float = 1.0
+
+    @classmethod
+    def of(cls, train: Batches, features: int, seed: int) -> FeatureSpace:
+        """Learn the stretch from pairs in two passes and draw the directions."""
+        moments = Moments.of(unit_students(train)).centered()
+        weight = solve_ridge(moments, choose_lambda(moments))[0]
+        values, vectors = torch.linalg.eigh(weight.T @ weight)
+        stretch = (vectors * values.clamp_min(0).pow(0.25)) @ vectors.T
+        spread = float((stretch @ moments.gram * stretch).sum()) / moments.count
+        stretch = stretch / (math.sqrt(spread) or 1.0)
+        student = sample_pairs(unit_students(train), moments.count, DISTANCE_SENTENCES)[0]
+        stretched = (student.double() - moments.student_mean) @ stretch
+        distance = float(torch.pdist(stretched).median()) if len(stretched) > 1 else 0.0
+        generator = torch.Generator().manual_seed(seed)
+        directions = orthogonal_directions(stretch.shape[0], features, generator).to(student)
+        phases = 2 * math.pi * torch.rand(features, generator=generator)
+        return cls(
+            mean=moments.student_mean.float(),
+            stretch=stretch.float(),
+            directions=directions / (distance or 1.0),
+            phases=phases.to(student),
+        )
+
+    def narrow(self, features: int) -> FeatureSpace:
+        """The same space with the first features only."""
+        return replace(self, directions=self.directions[:features], phases=self.phases[:features])
+
+    def __call__(self, student: Tensor) -> Tensor:
+        """`(B, student_dim)` → `(B, student_dim + m)`."""
+        stretched = (l2_normalize(student.float()) - self.mean) @ self.stretch
+        waves = torch.addmm(self.phases, stretched, self.directions.T, alpha=1 / self.bandwidth)
+        return torch.cat([stretched, waves.cos_().mul_(self.height)], dim=1)
+
+    @property
+    def height(self) -> float:
+        """`√(2/m)`: the features' inner products are then the kernel."""
+        return math.sqrt(2 / len(self.phases))
+
+    def batches(self, pairs: Batches) -> Iterator[tuple[Tensor, Tensor]]:
+        """Pairs with features in place of students."""
+        return ((self(student), teacher) for student, teacher in pairs)
+
+    def fold(self, weight: Tensor, bias: Tensor) -> dict[str, Tensor]:
+        """A linear readout `(teacher_dim, student_dim + m)` of the features, as parameters of the head."""
+        width = len(self.mean)
+        waves = (self.directions @ self.stretch / self.bandwidth).double()
+        skip = weight[:, :width] @ self.stretch.double()
+        return {
+            "waves.weight": waves,
+            "waves.bias": (self.phases - waves @ self.mean.double()).remainder(2 * math.pi),
+            "readout.weight": weight[:, width:] * self.height,
+            "readout.bias": bias - skip @ self.mean.double(),
+            "skip.weight": skip,
+        }
+
+
+def orthogonal_directions(width: int, count: int, generator: torch.Generator) -> Tensor:
+    """`(count, width)`: rows distributed like standard normal vectors, orthogonal within each block of `width` rows.
+
+    Source: Yu et al., Orthogonal random features, NeurIPS 2016.
+    """
+    blocks = []
+    for _ in range(-(-count // width)):
+        rotation = torch.linalg.qr(torch.randn(width, width, generator=generator))[0]
+        lengths = torch.randn(width, width, generator=generator).norm(dim=1)
+        blocks.append(rotation * lengths[:, None])
+    return torch.cat(blocks)[:count]

@@ -1,0 +1,152 @@
+"""A linear map for each of a few regions of the student's space, blended softly."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from alignkit.errors import ConfigError
+from alignkit.heads.base import Batches, Head, count_pairs, sample_pairs, split_batches, unit_students
+from alignkit.heads.ridge import check_lambda, choose_lambda, mean_eigenvalue, ridge_moments, solve_ridge
+from alignkit.vectors import cosine, l2_normalize
+
+# of the corrections, relative to the mean eigenvalue over all pairs; a weak one in a small region would overfit
+LAMBDAS = (1.0, 0.3, 0.1, 0.03, 0.01)
+SAMPLE_PAIRS, LLOYD_STEPS = 8192, 15
+
+
+class LocalMixtureHead(Head):
+    """`aligned = W·s + b + Σ_k p_k(s)·(V_k·s + v_k)`, `s` the student's vector scaled to length 1.
+
+    `p(s) = softmax(−|s − c_k|²/τ)` says how much of region k there is in `s`. `W` and `b` are ridge regression over all
+    pairs, and the corrections are shrunk towards zero: a region with few pairs keeps the common solution.
+
+    Args:
+        student_dim: width of the student's vectors.
+        teacher_dim: width of the teacher's.
+        regions: how many, at least 1.
+        softness: τ relative to the mean squared distance to the nearest centre, above 0; smaller routes harder.
+        ridge_lambda: of the corrections' closed form, relative to the mean eigenvalue of the students' Gram matrix over
+            all pairs; `None` chooses it on validation.
+        seed: of the first centres.
+
+    Source: Jacobs et al., Adaptive mixtures of local experts, Neural Computation 3 (1991), with fixed routing.
+    """
+
+    def __init__(
+        self,
+        student_dim: int,
+        teacher_dim: int,
+        regions: int = 8,
+        softness: float = 0.5,
+        ridge_lambda: float | None = None,
+        seed: int = 0,
+    ) -> None:
+        super().__init__()
+        check_lambda(ridge_lambda)
+        if regions < 1 or not softness > 0:
+            raise ConfigError(f"regions={regions}, softness={softness}: expected at least 1, and a number above 0")
+        self.student_dim = student_dim
+        self.teacher_dim = teacher_dim
+        self.regions = regions
+        self.softness = softness
+        self.ridge_lambda = ridge_lambda
+        self.seed = seed
+        self.router = nn.Linear(student_dim, regions)
+        self.common = nn.Linear(student_dim, teacher_dim)
+        self.corrections = nn.Linear(student_dim, regions * teacher_dim)
+
+    def forward(self, student: Tensor) -> Tensor:
+        """`(B, student_dim)` → `(B, teacher_dim)`."""
+        student = l2_normalize(student)
+        share = torch.softmax(self.router(student), dim=-1).unsqueeze(1)
+        corrections = self.corrections(student).view(-1, self.regions, self.teacher_dim)
+        return self.common(student) + torch.bmm(share, corrections).squeeze(1)
+
+    @torch.no_grad()
+    def solve(
+        self, train: Batches, validation: Batches | None = None, chosen: dict[str, Any] | None = None
+    ) -> dict[str, Any]:
+        """k-means for the regions, ridge regression for all else; see `ClosedForm.solve`."""
+        ridge_lambda = (chosen or {}).get("ridge_lambda", self.ridge_lambda)
+        if ridge_lambda is None and validation is None:
+            fit, validation = split_batches(train)
+            return self.solve(train, chosen=self.solve(fit, validation))
+        self._solve_common(train)
+        self._place_regions(train)
+        gram, cross = self._correction_moments(train)
+        strengths = LAMBDAS if ridge_lambda is None else (ridge_lambda,)
+        unit = mean_eigenvalue(gram.sum(dim=0))
+        best = (-math.inf, strengths[0])
+        for strength in strengths:
+            self._solve_corrections(gram, cross, strength * unit)
+            if len(strengths) > 1:
+                assert validation is not None
+                best = max(best, (self._mean_cosine(validation), strength))
+        if len(strengths) > 1:
+            self._solve_corrections(gram, cross, best[1] * unit)
+        return {"ridge_lambda": best[1]}
+
+    def _solve_common(self, train: Batches) -> None:
+        moments = ridge_moments(unit_students(train))
+        weight, bias = solve_ridge(moments, choose_lambda(moments))
+        self.common.weight.copy_(weight)
+        self.common.bias.copy_(bias)
+
+    def _place_regions(self, train: Batches) -> None:
+        student = l2_normalize(sample_pairs(train, count_pairs(train), SAMPLE_PAIRS)[0].float())
+        centres = nearest_means(student, self.regions, self.seed)
+        spread = float(torch.cdist(student, centres).amin(dim=1).square().mean())
+        scale = 1 / (self.softness * spread) if spread > 0 else 1.0
+        # |s|² is the same for every region, so it drops out of the softmax
+        self.router.weight.copy_(2 * scale * centres)
+        self.router.bias.copy_(-scale * centres.square().sum(dim=1))
+
+    def _correction_moments(self, train: Batches) -> tuple[Tensor, Tensor]:
+        """Weighted sums by region, of students with a 1 appended, and of what the common solution leaves over."""
+        width = self.student_dim + 1
+        like = self.router.weight.double()
+        gram = like.new_zeros(self.regions, width, width)
+        cross = like.new_zeros(self.regions, width, self.teacher_dim)
+        for student, teacher in unit_students(train):
+            left = teacher.to(student) - self.common(student)
+            share = torch.softmax(self.router(student), dim=-1)
+            student = torch.cat([student, torch.ones_like(student[:, :1])], dim=1)
+            for region in range(self.regions):
+                weighted = student * share[:, region, None]
+                gram[region] += weighted.T @ student
+                cross[region] += weighted.T @ left
+        return gram, cross
+
+    def _solve_corrections(self, gram: Tensor, cross: Tensor, penalty: float) -> None:
+        regularised = gram.clone()
+        regularised.diagonal(dim1=1, dim2=2).add_(penalty)
+        solution = torch.cholesky_solve(cross, torch.linalg.cholesky(regularised)).transpose(1, 2)
+        self.corrections.weight.copy_(solution[..., :-1].reshape(-1, self.student_dim))
+        self.corrections.bias.copy_(solution[..., -1].flatten())
+
+    def _mean_cosine(self, pairs: Batches) -> float:
+        cosines = [cosine(self(student), teacher.to(self.router.weight)) for student, teacher in pairs]
+        return float(torch.cat(cosines).mean())
+
+
+def nearest_means(vectors: Tensor, count: int, seed: int) -> Tensor:
+    """k-means by a few of Lloyd's steps from spread-out rows: `(N, D)` → `(count, D)`.
+
+    Source: Lloyd, IEEE Transactions on Information Theory 28 (1982); first centres as in Arthur and Vassilvitskii,
+    k-means++, SODA 2007.
+    """
+    generator = torch.Generator().manual_seed(seed)
+    centres = vectors[torch.randint(len(vectors), (1,), generator=generator)]
+    while len(centres) < count:
+        distances = torch.cdist(vectors, centres).amin(dim=1).square().cpu() + torch.finfo(torch.float32).tiny
+        centres = torch.cat([centres, vectors[torch.multinomial(distances, 1, generator=generator)]])
+    for _ in range(LLOYD_STEPS):
+        nearest = torch.cdist(vectors, centres).argmin(dim=1)
+        members = torch.zeros(count, device=vectors.device).index_add_(0, nearest, torch.ones_like(vectors[:, 0]))
+        sums = torch.zeros_like(centres).index_add_(0, nearest, vectors)
+        centres = torch.where(members[:, None] > 0, sums / members.clamp_min(1)[:, None], centres)
+    return centres

@@ -1,0 +1,118 @@
+"""Kernel regression at the price of one wide layer: random cosines of the student, then ridge regression."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from alignkit.errors import ConfigError
+from alignkit.heads.base import Batches, Head, count_pairs, sample_pairs, split_batches
+from alignkit.heads.feature_space import FeatureSpace
+from alignkit.heads.moments import Moments
+from alignkit.heads.ridge import best_by_cosine, check_lambda, solve_ridge
+from alignkit.vectors import l2_normalize
+
+# of the median distance between training sentences
+BANDWIDTHS = (1.0, 1.4, 2.0, 2.8)
+LAMBDAS = (0.003, 0.001, 0.0003)
+# the bandwidth is chosen on so many pairs and features; λ on all
+SAMPLE_PAIRS, SAMPLE_FEATURES = 4096, 1024
+
+
+class RandomFeaturesHead(Head):
+    """`aligned = A·cos(Ω·s + φ) + B·s + b`, where `s` is the student's vector scaled to length 1.
+
+    The rows of `Ω` are orthogonal random directions, so that the cosines approximate a Gaussian kernel. Distances are
+    measured where they matter: a ridge solution stretches the directions that the teacher cares for.
+
+    Args:
+        student_dim: width of the student's vectors.
+        teacher_dim: width of the teacher's.
+        features: random cosines; quality rises slowly with them, time and size in proportion.
+        bandwidth: of the kernel, relative to the median distance between training sentences; `None` chooses it.
+        ridge_lambda: of the closed form, relative to the mean eigenvalue of the features' Gram matrix; `None` chooses.
+        train_features: let training move Ω and φ as well.
+        seed: of the random directions.
+
+    Source: Rahimi and Recht, Random features for large-scale kernel machines, NeurIPS 2007; orthogonal: Yu et al.,
+    NeurIPS 2016; the stretch is one step of Radhakrishnan et al., Science 383 (2024), from a linear model.
+    """
+
+    def __init__(
+        self,
+        student_dim: int,
+        teacher_dim: int,
+        features: int = 4096,
+        bandwidth: float | None = None,
+        ridge_lambda: float | None = None,
+        train_features: bool = False,
+        seed: int = 0,
+    ) -> None:
+        super().__init__()
+        check_lambda(ridge_lambda)
+        if features < 1:
+            raise ConfigError(f"features={features}: expected at least 1")
+        if bandwidth is not None and not 0 < bandwidth < math.inf:
+            raise ConfigError(f"bandwidth={bandwidth}: expected a number above 0, or null to choose it")
+        self.student_dim = student_dim
+        self.teacher_dim = teacher_dim
+        self.features = features
+        self.bandwidth = bandwidth
+        self.ridge_lambda = ridge_lambda
+        self.train_features = train_features
+        self.seed = seed
+        self.waves = nn.Linear(student_dim, features).requires_grad_(train_features)
+        self.readout = nn.Linear(features, teacher_dim)
+        self.skip = nn.Linear(student_dim, teacher_dim, bias=False)
+        nn.init.normal_(self.waves.weight)
+        nn.init.uniform_(self.waves.bias, 0, 2 * math.pi)
+
+    def forward(self, student: Tensor) -> Tensor:
+        """`(B, student_dim)` → `(B, teacher_dim)`."""
+        student = l2_normalize(student)
+        return self.readout(torch.cos(self.waves(student))) + self.skip(student)
+
+    @torch.no_grad()
+    def solve(
+        self, train: Batches, validation: Batches | None = None, chosen: dict[str, Any] | None = None
+    ) -> dict[str, Any]:
+        """Ridge regression on the features; see `ClosedForm.solve`."""
+        settled = {"bandwidth": self.bandwidth, "ridge_lambda": self.ridge_lambda} | (chosen or {})
+        if None not in settled.values():
+            space = replace(FeatureSpace.of(train, self.features, self.seed), bandwidth=settled["bandwidth"])
+            moments = Moments.of(space.batches(train)).centered()
+            self._take(space, *solve_ridge(moments, settled["ridge_lambda"]))
+            return settled
+        if validation is None:
+            fit, validation = split_batches(train)
+            return self.solve(train, chosen=self.solve(fit, validation, settled))
+        space = FeatureSpace.of(train, self.features, self.seed)
+        strengths = LAMBDAS if settled["ridge_lambda"] is None else (settled["ridge_lambda"],)
+        bandwidth = settled["bandwidth"] or _choose_bandwidth(space, train, validation, strengths)
+        space = replace(space, bandwidth=bandwidth)
+        moments = Moments.of(space.batches(train)).centered()
+        best = best_by_cosine(moments, list(space.batches(validation)), strengths)
+        self._take(space, best.weight, best.bias)
+        return {"bandwidth": bandwidth, "ridge_lambda": best.ridge_lambda}
+
+    def _take(self, space: FeatureSpace, weight: Tensor, bias: Tensor) -> None:
+        parameters = dict(self.named_parameters())
+        for name, value in space.fold(weight, bias).items():
+            parameters[name].copy_(value)
+
+
+def _choose_bandwidth(space: FeatureSpace, train: Batches, validation: Batches, strengths: Sequence[float]) -> float:
+    """By cosine on validation, from fewer pairs and features: what is best hardly depends on how many there are."""
+    space = space.narrow(SAMPLE_FEATURES)
+    fit, held_out = ([sample_pairs(pairs, count_pairs(pairs), SAMPLE_PAIRS)] for pairs in (train, validation))
+    cosines = {}
+    for bandwidth in BANDWIDTHS:
+        candidate = replace(space, bandwidth=bandwidth)
+        moments = Moments.of(candidate.batches(fit)).centered()
+        cosines[bandwidth] = best_by_cosine(moments, list(candidate.batches(held_out)), strengths).cosine
+    return max(cosines, key=lambda bandwidth: cosines[bandwidth])

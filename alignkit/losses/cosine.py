@@ -1,0 +1,16 @@
+"""Cosine distance: the direction alone."""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+from alignkit.losses.base import Loss
+from alignkit.vectors import cosine
+
+
+class CosineLoss(Loss):
+    """`mean(1 − cos(aligned, teacher))`, in [0, 2]."""
+
+    def forward(self, aligned: Tensor, teacher: Tensor, negatives: Tensor | None = None) -> Tensor:
+        """`aligned (B, teacher_dim)`, `teacher (B, teacher_dim)` → scalar; `negatives` are not used."""
+        return (1 - cosine(aligned, teacher)).mean()

@@ -1,0 +1,38 @@
+"""A weighted sum of other losses."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from torch import Tensor, nn
+
+from alignkit.errors import ConfigError
+from alignkit.losses.base import Loss
+
+
+class MixLoss(Loss):
+    """`Σ weight · loss`.
+
+    Args:
+        losses: name → loss.
+        weights: name → number of at least 0, one for each loss; not all 0.
+    """
+
+    def __init__(self, losses: Mapping[str, nn.Module], weights: Mapping[str, float]) -> None:
+        super().__init__()
+        if set(losses) != set(weights):
+            odd = sorted(set(losses) ^ set(weights))[0]
+            raise ConfigError(f"mix: '{odd}' must be both among the losses and among the weights")
+        if not all(weight >= 0 for weight in weights.values()) or not sum(weights.values()) > 0:
+            raise ConfigError(f"mix: weights {dict(weights)}; expected numbers of at least 0, one of them above 0")
+        self.losses = nn.ModuleDict({name: loss for name, loss in losses.items() if weights[name]})
+        self.weights = {name: weights[name] for name in self.losses}
+        self.needs_negatives = any(getattr(loss, "needs_negatives", False) for loss in self.losses.values())
+        self.uses_negatives = any(getattr(loss, "uses_negatives", False) for loss in self.losses.values())
+
+    def forward(self, aligned: Tensor, teacher: Tensor, negatives: Tensor | None = None) -> Tensor:
+        """`aligned (B, D)`, `teacher (B, D)`, `negatives (B, K, D)` or `None` → scalar."""
+        total = aligned.new_zeros(())
+        for name, loss in self.losses.items():
+            total = total + self.weights[name] * loss(aligned, teacher, negatives)
+        return total
