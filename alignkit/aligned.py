@@ -91,7 +91,7 @@ class AlignedEmbedder:
         """Student vectors `(N, student_dim)` → teacher space `(N, dim)` float32, L2-normalised."""
         with torch.inference_mode():
             aligned = head_for(self.artifact, role)(torch.from_numpy(np.ascontiguousarray(student, dtype=np.float32)))
-            return l2_normalize(aligned).numpy()
+            return l2_normalize(aligned.float()).numpy()
 
     @property
     def estimates_confidence(self) -> bool:
@@ -104,7 +104,7 @@ class AlignedEmbedder:
         if part is None:
             return None
         with torch.inference_mode():
-            return part(torch.from_numpy(np.ascontiguousarray(student, dtype=np.float32))).reshape(-1).numpy()
+            return part(torch.from_numpy(np.ascontiguousarray(student, dtype=np.float32))).reshape(-1).float().numpy()
 
     def identity(self, role: Role = "query") -> dict[str, Any]:
         """What decides a vector: the student and the weights of the head."""

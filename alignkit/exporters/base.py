@@ -5,6 +5,7 @@ To add a format: `exporters/<name>.py` with `OPTIONS`, `write` and `read_back` (
 
 from __future__ import annotations
 
+import copy
 import hashlib
 import importlib
 import json
@@ -58,8 +59,9 @@ class Job:
 
     @property
     def head(self) -> Head:
-        """The exported head."""
-        return head_for(self.artifact, self.role)
+        """The exported head; one with rounded weights is exported as the float32 head of the same weights."""
+        head = head_for(self.artifact, self.role)
+        return head if next(head.parameters()).dtype == torch.float32 else copy.deepcopy(head).float()
 
     def reference(self) -> np.ndarray:
         """What every format has to agree with: `(N, teacher_dim)` float32, L2-normalised."""

@@ -42,7 +42,7 @@ def read_back(job: Job, folder: Path) -> np.ndarray:
     """Load the head as saved."""
     head = head_for(load_artifact(folder), job.role)
     with torch.inference_mode():
-        return l2_normalize(head(torch.from_numpy(job.vectors))).numpy()
+        return l2_normalize(head(torch.from_numpy(job.vectors)).float()).numpy()
 
 
 def pack(folder: Path, out: Path) -> None:

