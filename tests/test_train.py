@@ -181,15 +181,16 @@ def test_ctrl_c_says_how_to_resume_and_resuming_ends_the_run(run_command, tmp_pa
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="gloo over several processes is slow to start there")
-def test_two_processes_make_one_run(tmp_path):
-    settings = ["trainer.devices=2", "trainer.strategy=ddp", "device=cpu", "trainer.max_epochs=1", "threads=1",
-                "model.init=random", "hydra.run.dir=run"]  # fmt: skip
-    done = subprocess.run([sys.executable, "-m", "alignkit.train", *settings], cwd=tmp_path, capture_output=True,
+def test_two_processes_make_one_run_and_the_same_head(run_command, tmp_path):
+    settings = ["device=cpu", "trainer.max_epochs=1", "threads=1", "model.init=random"]
+    two = ["trainer.devices=2", "trainer.strategy=ddp", "batch_size=64", "hydra.run.dir=two"]
+    done = subprocess.run([sys.executable, "-m", "alignkit.train", *settings, *two], cwd=tmp_path, capture_output=True,
                           text=True, timeout=240)  # fmt: skip
     assert done.returncode == 0, done.stderr
     assert done.stdout.count("head and report") == 1
-    metrics = json.loads((tmp_path / "run" / "metrics.json").read_text(encoding="utf-8"))
-    assert metrics["rows"]["aligned"]["cosine_mean"] > 0.5
+    run_command("train", *settings, "batch_size=128", "hydra.run.dir=one")
+    rows = [json.loads((tmp_path / run / "metrics.json").read_text())["rows"]["aligned"] for run in ("one", "two")]
+    assert rows[0]["cosine_mean"] == pytest.approx(rows[1]["cosine_mean"], abs=2e-3)
 
 
 def test_a_full_disk_is_one_line(run_command, monkeypatch, tmp_path):
