@@ -8,9 +8,13 @@ import ipaddress
 import logging
 import os
 import socket
+from typing import TYPE_CHECKING
 
 from alignkit.errors import ConfigError, MissingExtraError
 from alignkit.serving.service import Service
+
+if TYPE_CHECKING:
+    import uvicorn
 
 logger = logging.getLogger(__name__)
 
@@ -64,6 +68,19 @@ def run(service: Service, host: str = "127.0.0.1", port: int = 8088, grace_s: fl
     Raises:
         ConfigError: if the port is taken or the address is not this machine's.
     """
+    server = build_server(service, grace_s)
+    listener = listen(host, port)
+    shown = f"[{host}]" if ":" in host else host
+    logger.info("serving '%s' (%d-d) at http://%s:%d", service.model, service.dim, shown, listener.getsockname()[1])
+    server.run(sockets=[listener])
+
+
+def build_server(service: Service, grace_s: float = 30.0) -> uvicorn.Server:
+    """The server of a service; `run(sockets=[…])` blocks, `should_exit = True` ends it.
+
+    Raises:
+        MissingExtraError: without uvicorn.
+    """
     try:
         import uvicorn
     except ImportError:
@@ -79,25 +96,28 @@ def run(service: Service, host: str = "127.0.0.1", port: int = 8088, grace_s: fl
             await asyncio.sleep(DRAIN_S)
             await super().shutdown(sockets)
 
-    listener = _listen(host, port)
-    shown = f"[{host}]" if ":" in host else host
-    logger.info("serving '%s' (%d-d) at http://%s:%d", service.model, service.dim, shown, listener.getsockname()[1])
-    config = uvicorn.Config(
-        create_app(service),
-        log_config=None,
-        log_level="warning",
-        access_log=False,
-        proxy_headers=False,
-        server_header=False,
-        ws="none",
-        timeout_keep_alive=30,
-        timeout_graceful_shutdown=max(1, round(grace_s)),
-        http="httptools" if importlib.util.find_spec("httptools") else "h11",
+    return GracefulServer(
+        uvicorn.Config(
+            create_app(service),
+            log_config=None,
+            log_level="warning",
+            access_log=False,
+            proxy_headers=False,
+            server_header=False,
+            ws="none",
+            timeout_keep_alive=30,
+            timeout_graceful_shutdown=max(1, round(grace_s)),
+            http="httptools" if importlib.util.find_spec("httptools") else "h11",
+        )
     )
-    GracefulServer(config).run(sockets=[listener])
 
 
-def _listen(host: str, port: int) -> socket.socket:
+def listen(host: str, port: int) -> socket.socket:
+    """A socket that connections can be made to already.
+
+    Raises:
+        ConfigError: if the port is taken or the address is not this machine's.
+    """
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
         return socket.create_server((host, port), family=family, backlog=2048)

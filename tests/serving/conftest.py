@@ -1,0 +1,89 @@
+"""A served head: the static student and a linear head, both real, in this process; and students that misbehave."""
+
+import asyncio
+import threading
+import time
+from contextlib import contextmanager
+
+import numpy as np
+import pytest
+import torch
+
+pytest.importorskip("starlette")
+pytest.importorskip("uvicorn")
+pytest.importorskip("prometheus_client")
+
+import httpx  # noqa: E402
+
+from alignkit.aligned import AlignedEmbedder  # noqa: E402
+from alignkit.artifact import Artifact  # noqa: E402
+from alignkit.heads.base import tensor_batches  # noqa: E402
+from alignkit.heads.linear import LinearHead  # noqa: E402
+from alignkit.pairs.demo import load_demo  # noqa: E402
+from alignkit.serving.answers import Answerer  # noqa: E402
+from alignkit.serving.app import create_app  # noqa: E402
+from alignkit.serving.server import build_server, listen  # noqa: E402
+from alignkit.serving.service import Service  # noqa: E402
+
+
+@pytest.fixture(scope="session")
+def artifact():
+    """A linear head from the static student to the teacher, solved on 500 real pairs."""
+    demo = load_demo("static")
+    student, teacher = (
+        torch.from_numpy(np.array(part[:500], dtype=np.float32)) for part in (demo.train.student, demo.train.teacher)
+    )
+    head = LinearHead(student.shape[1], teacher.shape[1])
+    head.solve(tensor_batches(student, teacher))
+    parts = {"query_head": head.eval().requires_grad_(False)}
+    return Artifact(parts, demo.meta["student_identity"], demo.meta["teacher_identity"])
+
+
+@pytest.fixture(scope="session")
+def aligned(artifact):
+    pytest.importorskip("wordllama")
+    from alignkit.embedders.static import StaticEmbedder
+
+    return AlignedEmbedder(artifact, StaticEmbedder())
+
+
+@pytest.fixture
+def service(aligned):
+    return Service(Answerer(aligned))
+
+
+@pytest.fixture
+def ask():
+    """Send one request to a service in this process; returns the response."""
+
+    def send(service, method, path, **arguments):
+        async def once():
+            transport = httpx.ASGITransport(create_app(service), raise_app_exceptions=True)
+            async with httpx.AsyncClient(transport=transport, base_url="http://test") as client:
+                return await client.request(method, path, **arguments)
+
+        return asyncio.run(once())
+
+    return send
+
+
+@contextmanager
+def running(service):
+    """The service behind a real socket, in a thread; yields its address."""
+    server, listener = build_server(service, grace_s=5), listen("127.0.0.1", 0)
+    thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, daemon=True)
+    thread.start()
+    deadline = time.monotonic() + 20
+    while not server.started and time.monotonic() < deadline:
+        time.sleep(0.01)
+    try:
+        yield f"http://127.0.0.1:{listener.getsockname()[1]}"
+    finally:
+        server.should_exit = True
+        thread.join(timeout=20)
+        assert not thread.is_alive()
+
+
+@pytest.fixture
+def serve():
+    return running

@@ -1,0 +1,157 @@
+"""Micro-batches: together where they can be, apart where they must, never more than the queue holds."""
+
+import asyncio
+import threading
+
+import numpy as np
+import pytest
+
+from alignkit.errors import EmbedderError
+from alignkit.serving.answers import Answer
+from alignkit.serving.batching import MicroBatcher
+from alignkit.serving.faults import QueueFullFault
+
+
+class Lengths:
+    """Answers each text with its length; notes the batches."""
+
+    def __init__(self, gate=None):
+        self.batches, self.gate = [], gate
+
+    def __call__(self, texts):
+        self.batches.append(list(texts))
+        if self.gate is not None:
+            assert self.gate.wait(10)
+        if "down" in texts:
+            raise EmbedderError("down")
+        if "bug" in texts:
+            raise ZeroDivisionError("bug")
+        failures = {row: "bad" for row, text in enumerate(texts) if text == "bad"}
+        vectors = np.array([[len(text)] for text in texts], dtype=np.float32)
+        return Answer(vectors, failures, None, np.zeros(len(texts), dtype=bool))
+
+
+def run(work, *requests, **settings):
+    async def together():
+        batcher = MicroBatcher(work, **settings)
+        answers = await asyncio.gather(*map(batcher.submit, requests), return_exceptions=True)
+        await batcher.close()
+        assert batcher.queued_texts == 0
+        return answers
+
+    return asyncio.run(together())
+
+
+def test_requests_of_one_moment_share_a_batch():
+    work = Lengths()
+    answers = run(work, ["a"], ["bb", "ccc"], ["dddd"])
+    assert [answer.vectors.ravel().tolist() for answer in answers] == [[1], [2, 3], [4]]
+    assert work.batches == [["a", "bb", "ccc", "dddd"]]
+
+
+def test_batches_are_bounded_and_in_order():
+    work = Lengths()
+    run(work, ["1"], ["2", "3"], ["4"], ["5", "6", "7", "8", "9"], ["0"], max_batch_texts=3)
+    assert work.batches == [["1", "2", "3"], ["4"], ["5", "6", "7", "8", "9"], ["0"]]
+
+
+def test_what_comes_while_busy_waits_for_the_next_batch():
+    work = Lengths(threading.Event())
+
+    async def scenario():
+        batcher = MicroBatcher(work)
+        first = asyncio.create_task(batcher.submit(["first"]))
+        while not work.batches:
+            await asyncio.sleep(0.001)
+        others = [asyncio.create_task(batcher.submit([name])) for name in "abc"]
+        await asyncio.sleep(0.01)
+        assert batcher.queued_texts == 3
+        work.gate.set()
+        await asyncio.gather(first, *others)
+        await batcher.close()
+
+    asyncio.run(scenario())
+    assert work.batches == [["first"], ["a", "b", "c"]]
+
+
+def test_an_idle_worker_can_wait_for_company():
+    work = Lengths()
+
+    async def scenario():
+        batcher = MicroBatcher(work, wait_s=5.0, max_batch_texts=2)
+        first = asyncio.create_task(batcher.submit(["a"]))
+        await asyncio.sleep(0.02)
+        assert work.batches == []
+        # a full batch does not wait any longer
+        await asyncio.gather(first, batcher.submit(["b"]))
+        await batcher.close()
+
+    asyncio.run(scenario())
+    assert work.batches == [["a", "b"]]
+
+
+def test_a_full_queue_turns_away_and_says_when_to_come_back():
+    work = Lengths(threading.Event())
+
+    async def scenario():
+        batcher = MicroBatcher(work, max_queue_texts=3)
+        running = asyncio.create_task(batcher.submit(["running"]))
+        while not work.batches:
+            await asyncio.sleep(0.001)
+        waiting = asyncio.create_task(batcher.submit(["a", "b"]))
+        await asyncio.sleep(0)
+        with pytest.raises(QueueFullFault) as full:
+            await batcher.submit(["c", "d"])
+        assert full.value.status == 503
+        assert 1 <= int(full.value.headers["retry-after"]) <= 60
+        last = asyncio.create_task(batcher.submit(["c"]))
+        await asyncio.sleep(0)
+        work.gate.set()
+        await asyncio.gather(running, waiting, last)
+        # larger than the queue, but nothing waits
+        assert len((await batcher.submit(list("abcdef"))).vectors) == 6
+        await batcher.close()
+
+    asyncio.run(scenario())
+
+
+def test_failures_reach_their_own_request():
+    first, second = run(Lengths(), ["a", "bad"], ["bad", "b"])
+    assert dict(first.failures) == {1: "bad"}
+    assert dict(second.failures) == {0: "bad"}
+
+
+def test_a_failing_model_fails_the_batch_once():
+    work = Lengths()
+    answers = run(work, ["a"], ["down"])
+    assert [type(answer) for answer in answers] == [EmbedderError, EmbedderError]
+    assert len(work.batches) == 1
+
+
+def test_a_bug_hits_only_the_request_that_causes_it():
+    work = Lengths()
+    first, second, third = run(work, ["a"], ["bug"], ["c"])
+    assert first.vectors.tolist() == [[1]]
+    assert isinstance(second, ZeroDivisionError)
+    assert third.vectors.tolist() == [[1]]
+
+
+def test_given_up_requests_are_not_embedded():
+    work = Lengths(threading.Event())
+
+    async def scenario():
+        batcher = MicroBatcher(work)
+        running = asyncio.create_task(batcher.submit(["running"]))
+        while not work.batches:
+            await asyncio.sleep(0.001)
+        gone = asyncio.create_task(batcher.submit(["gone"]))
+        stays = asyncio.create_task(batcher.submit(["stays"]))
+        await asyncio.sleep(0)
+        gone.cancel()
+        await asyncio.sleep(0)
+        work.gate.set()
+        await asyncio.gather(running, stays)
+        await batcher.close()
+
+    asyncio.run(scenario())
+    assert work.batches == [["running"], ["stays"]]

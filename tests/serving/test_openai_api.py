@@ -1,0 +1,179 @@
+"""OpenAI's API, in this process."""
+
+import base64
+import json
+import re
+
+import numpy as np
+import pytest
+from odd_students import OddStudent, odd_artifact
+
+from alignkit.aligned import AlignedEmbedder
+from alignkit.serving.answers import Answerer
+from alignkit.serving.intake import Limits
+from alignkit.serving.service import Service
+
+TEXTS = ["how do i reset my password", "book a table for two", "wie spät ist es"]
+
+
+def vectors_of(response):
+    return np.array([entry["embedding"] for entry in response.json()["data"]], dtype=np.float32)
+
+
+def test_list_of_texts(service, ask, aligned):
+    response = ask(service, "POST", "/v1/embeddings", json={"model": "alignkit", "input": TEXTS})
+    assert response.status_code == 200
+    body = response.json()
+    assert (body["object"], body["model"]) == ("list", "alignkit")
+    assert [(entry["object"], entry["index"]) for entry in body["data"]] == [("embedding", i) for i in range(3)]
+    assert body["usage"]["prompt_tokens"] == body["usage"]["total_tokens"] > 0
+    np.testing.assert_allclose(vectors_of(response), aligned.embed(TEXTS), atol=1e-6)
+    assert "x-alignkit-confidence" not in response.headers
+
+
+def test_one_text_and_base64(service, ask, aligned):
+    asked = {"model": "alignkit", "input": TEXTS[0], "encoding_format": "base64"}
+    (entry,) = ask(service, "POST", "/v1/embeddings", json=asked).json()["data"]
+    vector = np.frombuffer(base64.b64decode(entry["embedding"]), dtype="<f4")
+    np.testing.assert_allclose(vector, aligned.embed(TEXTS[:1])[0], atol=1e-6)
+
+
+def test_dimensions_shorten_and_renormalise(service, ask, aligned):
+    response = ask(service, "POST", "/v1/embeddings", json={"model": "alignkit", "input": TEXTS, "dimensions": 100})
+    expected = aligned.embed(TEXTS)[:, :100]
+    np.testing.assert_allclose(
+        vectors_of(response), expected / np.linalg.norm(expected, axis=1, keepdims=True), atol=1e-6
+    )
+
+
+@pytest.mark.parametrize(
+    ("asked", "status", "code", "param", "words"),
+    [
+        ({}, 400, None, "input", "input is missing"),
+        ({"input": None}, 400, None, "input", "got null"),
+        ({"input": []}, 400, None, "input", "empty list"),
+        ({"input": ""}, 400, "invalid_text", "input", "blank"),
+        ({"input": ["fine", " \n"]}, 400, "invalid_text", "input", r"input\[1\]"),
+        ({"input": [1, 2, 3]}, 400, "tokens_not_supported", "input", "check_embedding_ctx_length=False"),
+        ({"input": [[1, 2], [3]]}, 400, "tokens_not_supported", "input", "token ids"),
+        ({"input": ["a", True]}, 400, None, "input", r"input\[1\] must be a text, got a boolean"),
+        ({"input": {"text": "a"}}, 400, None, "input", "got an object"),
+        ({"input": "a", "model": "gpt-9"}, 404, "model_not_found", "model", "'gpt-9' not found; this server has"),
+        ({"input": "a", "model": 3}, 400, None, "model", "got a number"),
+        ({"input": "a", "encoding_format": "hex"}, 400, None, "encoding_format", "float or base64, got hex"),
+        ({"input": "a", "encoding_format": ["float"]}, 400, None, "encoding_format", "float or base64"),
+        ({"input": "a", "dimensions": 0}, 400, None, "dimensions", "1 to 384, got 0"),
+        ({"input": "a", "dimensions": 385}, 400, None, "dimensions", "1 to 384, got 385"),
+        ({"input": "a", "dimensions": 1.5}, 400, None, "dimensions", "1 to 384"),
+        ({"input": "a", "dimensions": True}, 400, None, "dimensions", "1 to 384"),
+        ({"input": ["a"] * 2049}, 422, "too_many_texts", "input", "2049 texts, at most 2048"),
+        ({"input": "a" * 2_000_001}, 422, "too_long", "input", "2000001 characters, at most"),
+    ],
+)
+def test_wrong_requests(asked, status, code, param, words, service, ask):
+    response = ask(service, "POST", "/v1/embeddings", json=asked)
+    error = response.json()["error"]
+    assert (response.status_code, error["code"], error["param"]) == (status, code, param)
+    assert error["type"] == "invalid_request_error"
+    assert re.search(words, error["message"])
+
+
+@pytest.mark.parametrize(
+    ("content", "headers", "status"),
+    [
+        (b"", {}, 400),
+        (b"{", {}, 400),
+        (b"[1]", {}, 400),
+        (b'"text"', {}, 400),
+        (b'{"input": "\xff\xfe"}', {}, 400),
+        (b'{"input": "\\ud83d"}', {}, 400),
+        (b'{"input": NaN}', {}, 400),
+        (b"[" * 100_000, {}, 400),
+        (b'{"a":' * 100_000, {}, 400),
+        (b"{}", {"content-encoding": "gzip"}, 415),
+        (b"{}", {"content-encoding": "br, gzip"}, 415),
+        (b" " * (8 * 1024 * 1024 + 1), {}, 413),
+    ],
+)
+def test_wrong_bodies(content, headers, status, service, ask):
+    response = ask(service, "POST", "/v1/embeddings", content=content, headers=headers)
+    assert response.status_code == status
+    assert response.json()["error"]["message"]
+
+
+def test_a_body_without_a_length_is_bounded_too(service, ask):
+    async def endless():
+        for _ in range(100):
+            yield b" " * 1_000_000
+
+    response = ask(service, "POST", "/v1/embeddings", content=endless())
+    assert response.status_code == 413
+    assert response.headers["connection"] == "close"
+
+
+@pytest.mark.parametrize(("method", "path", "status"), [("GET", "/v1/embeddings", 405), ("POST", "/v1/chat", 404)])
+def test_other_paths_and_methods_have_the_same_envelope(method, path, status, service, ask):
+    response = ask(service, method, path)
+    assert response.status_code == status
+    assert response.json()["error"]["type"] == "invalid_request_error"
+
+
+def test_models(service, ask):
+    (card,) = ask(service, "GET", "/v1/models").json()["data"]
+    assert card["id"] == "alignkit"
+    assert ask(service, "GET", "/v1/models/alignkit").json()["id"] == "alignkit"
+    assert ask(service, "GET", "/v1/models/other").status_code == 404
+
+
+def test_token(aligned, ask):
+    service = Service(Answerer(aligned), token="right")
+    for headers in (
+        {},
+        {"authorization": "Bearer wrong"},
+        {"authorization": "Basic right"},
+        {"authorization": "right"},
+    ):
+        for path in ("/v1/models", "/api/tags", "/metrics", "/v1/embeddings"):
+            response = ask(service, "POST" if "emb" in path else "GET", path, headers=headers)
+            assert response.status_code == 401
+            assert response.headers["www-authenticate"] == "Bearer"
+    assert ask(service, "GET", "/v1/models", headers={"authorization": "Bearer right"}).status_code == 200
+    assert ask(service, "GET", "/health").status_code == 200
+
+
+def test_another_name_for_the_model(aligned, ask):
+    service = Service(Answerer(aligned), model="my-teacher")
+    assert ask(service, "POST", "/v1/embeddings", json={"model": "my-teacher", "input": "a"}).status_code == 200
+    assert ask(service, "POST", "/v1/embeddings", json={"model": "alignkit", "input": "a"}).status_code == 404
+
+
+@pytest.fixture
+def odd_service():
+    student = OddStudent()
+    return Service(Answerer(AlignedEmbedder(odd_artifact(), student)), limits=Limits(answer_timeout_s=0.3))
+
+
+def test_upstream_faults(odd_service, ask, caplog):
+    def embed(text):
+        response = ask(odd_service, "POST", "/v1/embeddings", json={"input": ["fine", text]})
+        return response.status_code, response.json()["error"]
+
+    status, error = embed("nan")
+    assert (status, error["code"]) == (502, "upstream_error")
+    assert "input[1]: the model gave NaN" in error["message"]
+    status, error = embed("wide")
+    assert status == 502
+    assert "width 9, the head expects 8" in error["message"]
+    status, error = embed("crash with a private text")
+    assert status == 500
+    assert "private" not in caplog.text + json.dumps(error)
+    assert "secret" not in caplog.text + json.dumps(error)
+    assert "ZeroDivisionError" in caplog.text
+    odd_service.answerer.aligned.student.down = True
+    status, error = embed("down")
+    assert (status, error["type"]) == (502, "server_error")
+    assert "cannot connect" in error["message"]
+    odd_service.answerer.aligned.student.down = False
+    odd_service.answerer.aligned.student.delay_s = 1.0
+    status, error = embed("slow")
+    assert (status, error["code"]) == (504, "upstream_timeout")
