@@ -130,6 +130,7 @@ class _OllamaWire:
     """`/api/embed` as its source has it; durations are in ns, and fields that are zero are left out."""
 
     path = "api/embed"
+    form = "json"
     start_fix = "is Ollama running there? Start it with `ollama serve`, or set base_url"
 
     def __init__(self, model: str, dimensions: int | None, truncate: bool) -> None:

@@ -153,7 +153,7 @@ class _OpenAIWire:
     def __init__(self, model: str, dimensions: int | None, api_key_env: str | None) -> None:
         self.model = model
         self.dimensions = dimensions
-        self._base64 = True
+        self.form = "base64"
         self._base64_works = False
         key_fix = (
             f"is the key in the environment variable {api_key_env} right?"
@@ -170,7 +170,7 @@ class _OpenAIWire:
     def request(self, texts: list[str]) -> dict[str, Any]:
         """`dimensions` is left out unless asked for: vLLM refuses it for most models."""
         body: dict[str, Any] = {"model": self.model, "input": texts}
-        if self._base64:
+        if self.form == "base64":
             body["encoding_format"] = "base64"
         return body if self.dimensions is None else {**body, "dimensions": self.dimensions}
 
@@ -182,7 +182,7 @@ class _OpenAIWire:
 
     def fall_back(self) -> bool:
         """Plain numbers, if the server has not yet shown that it can do base64."""
-        if not self._base64 or self._base64_works:
+        if self.form == "json" or self._base64_works:
             return False
-        self._base64 = False
+        self.form = "json"
         return True

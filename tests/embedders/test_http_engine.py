@@ -397,6 +397,28 @@ def test_base64_where_the_server_has_it(server, openai, mode, requests):
     assert len(server.requests) == requests
 
 
+def test_a_refused_form_is_no_texts_fault(server, openai):
+    """Batches of one text, sent together before the server has refused the first."""
+    server.base64_mode, server.latency_s = "refused", 0.05
+    vectors, failures = collect(openai(batch_size=1, concurrency=4), TEXTS)
+    assert not failures
+    assert_right(vectors, TEXTS)
+
+
+def test_a_bad_text_does_not_cost_the_others_base64(server, openai):
+    vectors, failures = collect(openai(batch_size=2, concurrency=1), ["<nan>", *TEXTS])
+    assert list(failures) == [0]
+    assert server.bodies[-1]["encoding_format"] == "base64"
+
+
+def test_a_server_that_recovers_costs_no_text(server, ollama):
+    """Three errors in a row make a single text suspect; it is tried again once the server has shown that it works."""
+    server.faults = [fake.status(500, "runner crashed")] * 3
+    vectors, failures = collect(ollama(batch_size=1), ["only one"])
+    assert not failures
+    assert_right(vectors, ["only one"])
+
+
 @pytest.mark.parametrize(
     "settings", [{"batch_size": 0}, {"concurrency": 0}, {"timeout_s": 0}, {"base_url": "localhost"}]
 )

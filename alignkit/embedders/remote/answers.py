@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import binascii
 import functools
 import json
@@ -12,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import orjson
+import pybase64
 
 from alignkit.embedders.remote.faults import SUSPECT_ATTEMPTS, TextFault, TransientFault
 from alignkit.embedders.rows import UNSOUND, sound_rows
@@ -67,7 +67,7 @@ def row_of(embedding: object) -> np.ndarray | None:
             return None
     if isinstance(embedding, str):
         try:
-            return np.frombuffer(base64.b64decode(embedding, validate=True), dtype=LITTLE_ENDIAN_FLOAT32)
+            return np.frombuffer(pybase64.b64decode(embedding, validate=True), dtype=LITTLE_ENDIAN_FLOAT32)
         except (binascii.Error, ValueError):
             return None
     return None

@@ -23,6 +23,7 @@ class Wire(Protocol):
     path: str
     fixes: Mapping[int, str]
     start_fix: str
+    form: str  # of the request: what `fall_back` changes
 
     def request(self, texts: list[str]) -> dict[str, Any]:
         """The JSON body that asks for the texts' vectors."""

@@ -6,22 +6,21 @@ import asyncio
 import logging
 import queue
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import httpx
 import numpy as np
 
 from alignkit.embedders.base import EmbeddedBatch
-from alignkit.embedders.remote.answers import check_rows
 from alignkit.embedders.remote.connection import Connection, Wire
 from alignkit.embedders.remote.event_loop import POLL_S, BackgroundLoop
-from alignkit.embedders.remote.faults import Backoff, StatusError, TextFault, TooLargeFault, TransientFault
+from alignkit.embedders.remote.faults import Backoff, StatusError, TextFault, TooLargeFault
+from alignkit.embedders.remote.requester import Requester
 from alignkit.errors import ConfigError, EmbedderError
 
 logger = logging.getLogger(__name__)
 
-PROBE_TEXT = "alignment"
 # hosts refuse bodies past some megabytes, and in UTF-8 a character is up to 4 bytes
 MOST_CHARACTERS = 200_000
 
@@ -58,16 +57,10 @@ class HttpEngine:
         transport: httpx.AsyncBaseTransport | None = None,
     ) -> None:
         _check_positive(batch_size=batch_size, concurrency=concurrency, timeout_s=timeout_s)
-        self._wire = wire
-        self._backoff = backoff
+        connection = Connection(base_url, wire, concurrency, api_key_env, transport)
+        self._requester = Requester(connection, wire, concurrency, timeout_s, first_timeout_s, backoff)
         self._batch_size = batch_size
         self._concurrency = concurrency
-        self._timeout_s = timeout_s
-        self._first_timeout_s = max(first_timeout_s, timeout_s)
-        self._connection = Connection(base_url, wire, concurrency, api_key_env, transport)
-        self._requests = asyncio.Semaphore(concurrency)
-        self._embedded_once = False
-        self._dim: int | None = None
         self._loop: BackgroundLoop | None = None
         self._starting = threading.Lock()
         self._closed = False
@@ -75,16 +68,16 @@ class HttpEngine:
     @property
     def where(self) -> str:
         """The server's URL, without credentials."""
-        return self._connection.where
+        return self._requester.where
 
     @property
     def dim(self) -> int:
         """Width of the vectors; the first time the server is asked for one."""
-        if self._dim is None:
-            self._background().run(self._prove(None))
-        if self._dim is None:
-            raise EmbedderError(f"{self.where} gave no vector for the text {PROBE_TEXT!r}")
-        return self._dim
+        if self._requester.dim is None:
+            self._background().run(self._requester.prove())
+        if self._requester.dim is None:
+            raise EmbedderError(f"{self.where} tells no width of its vectors")
+        return self._requester.dim
 
     def ask(self, method: str, path: str, body: dict[str, Any] | None = None) -> dict[str, Any]:
         """One request about the server or its model.
@@ -92,12 +85,8 @@ class HttpEngine:
         Raises:
             EmbedderError: whatever went wrong.
         """
-
-        async def asked() -> dict[str, Any]:
-            return await self._with_retries(lambda: self._connection.ask(method, path, self._timeout_s, body))
-
         try:
-            return self._background().run(asked())
+            return self._background().run(self._requester.ask(method, path, body))
         except (TextFault, TooLargeFault) as fault:
             raise EmbedderError(f"{self.where} answered {method} {path} with {fault}") from None
 
@@ -149,7 +138,7 @@ class HttpEngine:
         with self._starting:
             self._closed = True
             if self._loop is not None:
-                self._loop.close(last=self._connection.close())
+                self._loop.close(last=self._requester.close())
                 self._loop = None
 
     def _background(self) -> BackgroundLoop:
@@ -194,13 +183,15 @@ class HttpEngine:
 
     async def _embed_batch(self, texts: list[str], positions: np.ndarray, proven: bool = False) -> EmbeddedBatch:
         try:
-            places, vectors, failures = await self._vectors_of(texts)
+            places, vectors, failures = await self._requester.vectors_of(texts)
         except TextFault as fault:
             if not proven:
-                await self._prove(fault)
-            if len(texts) == 1:
-                return self._no_vectors({int(positions[0]): str(fault)})
-            return await self._embed_halves(texts, positions, proven=True)
+                await self._requester.prove(fault)
+            if len(texts) > 1:
+                return await self._embed_halves(texts, positions, proven=True)
+            if not proven:  # the server may just have recovered
+                return await self._embed_batch(texts, positions, proven=True)
+            return self._no_vectors({int(positions[0]): str(fault)})
         except TooLargeFault as fault:
             if len(texts) == 1:
                 return self._no_vectors({int(positions[0]): str(fault)})
@@ -226,68 +217,7 @@ class HttpEngine:
         )
 
     def _no_vectors(self, failures: dict[int, str]) -> EmbeddedBatch:
-        return EmbeddedBatch(np.empty(0, np.int64), np.empty((0, self._dim or 0), np.float32), failures)
-
-    async def _prove(self, fault: TextFault | None) -> None:
-        """See whether the server takes a harmless text; if not, the fault is no text's."""
-        try:
-            _, _, failures = await self._vectors_of([PROBE_TEXT])
-        except (TextFault, TooLargeFault) as refusal:
-            raise EmbedderError(f"{self.where} gives no vector for any text: {refusal}") from None
-        if failures:
-            raise EmbedderError(f"{self.where} gives no usable vector for any text: {fault or failures[0]}")
-
-    async def _vectors_of(self, texts: list[str]) -> tuple[np.ndarray, np.ndarray, dict[int, str]]:
-        """One batch's places, vectors and failures, after as many attempts as it takes."""
-        try:
-            return await self._with_retries(lambda: self._request(texts))
-        except TextFault:
-            if not self._wire.fall_back():
-                raise
-            return await self._with_retries(lambda: self._request(texts))
-
-    async def _request(self, texts: list[str]) -> tuple[np.ndarray, np.ndarray, dict[int, str]]:
-        async with self._requests:
-            timeout_s = self._timeout_s if self._embedded_once else self._first_timeout_s
-            answer = await self._connection.ask("POST", self._wire.path, timeout_s, self._wire.request(texts))
-        places, vectors, failures = check_rows(self._wire.embeddings(answer), len(texts))
-        if len(vectors):
-            self._check_width(vectors.shape[1])
-            self._embedded_once = True
-        return places, vectors, failures
-
-    def _check_width(self, width: int) -> None:
-        if self._dim is None:
-            self._dim = width
-        if width != self._dim:
-            raise EmbedderError(
-                f"{self.where} gave {width}-d vectors after {self._dim}-d ones; was the model replaced while it ran? "
-                f"Start again once it is settled"
-            )
-
-    async def _with_retries(self, request: Callable[[], Any]) -> Any:
-        failed = 0
-        while True:
-            try:
-                return await request()
-            except TransientFault as fault:
-                failed += 1
-                attempts = min(self._backoff.attempts, fault.attempts or self._backoff.attempts)
-                if failed >= attempts:
-                    raise self._given_up(fault, failed) from None
-                wait_s = self._backoff.wait_s(failed, fault.wait_s)
-                logger.info(
-                    "%s: %s; again in %.1f s (attempt %d of %d)", self.where, fault, wait_s, failed + 1, attempts
-                )
-                await asyncio.sleep(wait_s)
-
-    def _given_up(self, fault: TransientFault, attempts: int) -> Exception:
-        if fault.attempts is not None:  # one text may be the cause
-            return TextFault(str(fault))
-        return EmbedderError(
-            f"{self.where} failed {attempts} times in a row: {fault}; see the server's log, "
-            f"or give it longer with timeout_s and less at once with batch_size and concurrency"
-        )
+        return EmbeddedBatch(np.empty(0, np.int64), np.empty((0, self._requester.dim or 0), np.float32), failures)
 
 
 def _take(results: queue.SimpleQueue[Any]) -> Any:
