@@ -11,6 +11,7 @@ import hydra
 from omegaconf import DictConfig
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from alignkit.aligned import check_student
 from alignkit.artifact import load_artifact
@@ -86,25 +87,25 @@ def _lines() -> Iterator[str]:
 
 
 def _show(console: Console, searches: SideBySide, answer: Answer) -> None:
-    table = Table(title=answer.query, title_justify="left", title_style="bold", show_lines=False, expand=True)
+    table = Table(title=Text(answer.query), title_justify="left", title_style="bold", show_lines=False, expand=True)
     names = [name for name in HEADINGS if name in answer.hits]
     table.add_column("", justify="right", no_wrap=True)
     for name in names:
         table.add_column(HEADINGS[name], ratio=1)
     for rank in range(max(len(hits) for hits in answer.hits.values())):
-        table.add_row(str(rank + 1), *(_cell(searches, answer.hits[name], rank) for name in names))
-    console.print(table, markup=False, highlight=False)
+        table.add_row(Text(str(rank + 1)), *(_cell(searches, answer.hits[name], rank) for name in names))
+    console.print(table, highlight=False)
     times = ", ".join(f"{step} {milliseconds:.2f}" for step, milliseconds in answer.times_ms.items())
     console.print(f"CPU milliseconds: {times}\n", style="dim", highlight=False)
 
 
-def _cell(searches: SideBySide, hits: Sequence[Hit], rank: int) -> str:
+def _cell(searches: SideBySide, hits: Sequence[Hit], rank: int) -> Text:
     if rank >= len(hits):
-        return ""
+        return Text()
     hit = hits[rank]
     moved = f" {hit.moved:+d}" if hit.moved else ""
-    # square brackets of a sentence are not rich's markup
-    return f"{hit.score:.2f}{moved}  {searches.text(hit)}".replace("[", r"\[")
+    # Text, because square brackets of a sentence are not rich's markup
+    return Text(f"{hit.score:.2f}{moved}  {searches.text(hit)}")
 
 
 if __name__ == "__main__":

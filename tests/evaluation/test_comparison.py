@@ -1,0 +1,223 @@
+"""The comparison on real vectors and on made ones: what must win, what must lose, what must be refused."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+import pytest
+import torch
+
+from alignkit.artifact import Artifact
+from alignkit.errors import ArtifactError, DataError
+from alignkit.evaluation.comparison import compare
+from alignkit.evaluation.rankings import rerank
+from alignkit.evaluation.sets import HumanScores, Side, set_of_pairs
+from alignkit.heads.linear import LinearHead
+from alignkit.metrics.alignment import overlap_at_k
+from alignkit.pairs.base import Pairs
+
+
+@pytest.fixture(scope="module")
+def demo(demo_set, demo_artifact, demo_baselines):
+    return compare(demo_set, demo_artifact, demo_baselines)
+
+
+def identity_head(width):
+    head = LinearHead(width, width)
+    with torch.no_grad():
+        head.projection.weight.copy_(torch.eye(width))
+        head.projection.bias.zero_()
+    return head
+
+
+def fitted(test, permutation=None):
+    from alignkit.heads.base import tensor_batches
+
+    order = slice(None) if permutation is None else permutation
+    student, teacher = torch.tensor(test.corpus.student), torch.tensor(test.corpus.teacher[order])
+    head = LinearHead(student.shape[1], teacher.shape[1])
+    head.solve(tensor_batches(student, torch.nn.functional.normalize(teacher, dim=1)))
+    return Artifact(parts={"query_head": head.requires_grad_(False)})
+
+
+def test_rows_of_the_demo_pack(demo):
+    assert list(demo.rows) == ["teacher", "aligned", "aligned_both", "student", "cascade@30", "ridge", "raw", "mean"]
+    rows = demo.rows
+    assert rows["teacher"]["overlap@10"] == 1 and rows["teacher"]["cka"] == pytest.approx(1)
+    assert rows["aligned"]["overlap@10"] == pytest.approx(0.709, abs=0.02)
+    assert rows["raw"]["ndcg@10"] < 0.05 and rows["mean"]["ndcg@10"] < 0.05
+    assert rows["student"]["ndcg@10"] < rows["aligned"]["ndcg@10"] < rows["cascade@30"]["ndcg@10"]
+    assert rows["mean"]["cosine_mean"] > 0.2 and abs(rows["mean"]["cosine_centered_mean"]) < 0.02
+    assert rows["student"]["cosine_mean"] is None if "cosine_mean" in rows["student"] else True
+    assert rows["aligned"] == rows["ridge"]
+
+
+def test_figures_agree_with_the_training_reports(demo, demo_set):
+    overlap = overlap_at_k(demo.vectors["aligned"], demo.vectors["teacher"])
+    np.testing.assert_allclose(demo.figures["overlap@10"]["aligned"], overlap.numpy(), atol=1e-6)
+
+
+def test_verdict_and_meta_of_the_demo_pack(demo):
+    assert demo.verdict.name == demo.meta["verdict"] == "use"
+    interval = demo.meta["intervals"]["ndcg@10"]["aligned"]
+    assert interval["low"] < interval["value"] < interval["high"]
+    difference = demo.meta["differences"]["ndcg@10"]["aligned - student"]
+    assert difference["low"] > 0
+    assert set(demo.meta["differences"]["ndcg@10"]) == {"aligned - student", "aligned - ridge", "aligned - teacher"}
+    assert demo.meta["alarms"]["raised"] == []
+    assert demo.meta["floor_share"] < 0.1 and demo.meta["floor_cascade_share"] < 0.2
+
+
+def test_same_seed_same_figures(demo, demo_set, demo_artifact, demo_baselines):
+    again = compare(demo_set, demo_artifact, demo_baselines)
+    assert again.rows == demo.rows and again.meta == demo.meta
+
+
+def test_a_head_of_shuffled_pairs_gets_do_not(demo_splits, demo_set, demo_artifact):
+    generator = torch.Generator().manual_seed(0)
+    train = demo_splits.train
+    from alignkit.heads.base import tensor_batches
+
+    shuffled = torch.tensor(train.teacher).float()[torch.randperm(len(train), generator=generator)]
+    head = LinearHead(train.student_dim, train.teacher_dim)
+    head.solve(tensor_batches(torch.tensor(train.student).float(), torch.nn.functional.normalize(shuffled, dim=1)))
+    bad = dataclasses.replace(demo_artifact, parts={"query_head": head.requires_grad_(False)})
+    assert compare(demo_set, bad).verdict.name == "do_not"
+
+
+def test_the_teacher_as_its_own_student_gets_use(demo_splits, demo_set):
+    test = demo_splits.test
+    own = Pairs(test.ids, test.teacher, test.teacher, test.texts, test.labels)
+    artifact = Artifact(parts={"query_head": identity_head(test.teacher_dim)})
+    comparison = compare(set_of_pairs(own, {**demo_splits.meta, "student_identity": None}), artifact)
+    assert comparison.verdict.name == "use"
+    assert comparison.meta["shares"]["aligned"]["value"] == pytest.approx(1.0)
+
+
+def test_a_student_with_a_better_space_of_its_own_gets_own_index(make_retrieval):
+    # a teacher that is no better, and a head from few pairs in another order of things
+    test = make_retrieval()
+    rough = fitted(test)
+    with torch.no_grad():
+        weight = rough.head.projection.weight
+        noise = torch.randn(weight.shape, generator=torch.Generator().manual_seed(0))
+        weight.add_(noise * weight.std() * 0.8)
+    comparison = compare(test, rough)
+    assert comparison.rows["student"]["ndcg@10"] > comparison.rows["aligned"]["ndcg@10"]
+    assert comparison.verdict.name == "own_index"
+
+
+def test_qrels_with_a_corpus_of_its_own(make_retrieval):
+    test = make_retrieval()
+    comparison = compare(test, fitted(test))
+    assert comparison.measure == "ndcg@10"
+    assert comparison.rows["teacher"]["recall@1"] > 0.9
+    assert comparison.meta["cascade"] == "cascade@20"
+    assert comparison.meta["left_out_rows"] == ["ridge", "mean"]
+    assert comparison.rows["aligned"]["cosine_centered_mean"] is None
+    assert "ridge" not in comparison.rows
+
+
+def test_a_document_head_serves_the_corpus_of_aligned_both(make_retrieval):
+    test = make_retrieval()
+    artifact = fitted(test)
+    both = compare(test, artifact).rows["aligned_both"]
+    blind = LinearHead(16, 24).requires_grad_(False)
+    other = Artifact(parts={"query_head": artifact.head, "document_head": blind})
+    assert compare(test, other).rows["aligned_both"]["ndcg@10"] < 0.5 * both["ndcg@10"]
+
+
+def test_unlabelled_pairs_are_judged_by_overlap(make_pairs):
+    pairs = make_pairs(80, seed=3)
+    comparison = compare(set_of_pairs(pairs, {}), fitted(set_of_pairs(make_pairs(300), {})))
+    assert comparison.measure == "overlap@10"
+    assert "ndcg@10" not in comparison.rows["aligned"]
+    assert comparison.rows["cascade@10"]["overlap@10"] == pytest.approx(comparison.rows["aligned"]["overlap@10"])
+
+
+def test_likeness_scores_of_people(make_retrieval):
+    test = make_retrieval(itself=None)
+    side = test.corpus
+    generator = np.random.default_rng(0)
+    first, second = generator.integers(0, len(side), (2, 150))
+    unit = side.teacher / np.linalg.norm(side.teacher, axis=1, keepdims=True)
+    scores = (unit[first] * unit[second]).sum(axis=1) ** 3
+    scored = dataclasses.replace(
+        test, queries=side, itself=np.arange(len(side)), qrels=None, human=HumanScores(first, second, scores)
+    )
+    rows = compare(scored, fitted(test)).rows
+    assert rows["teacher"]["human_spearman"] == pytest.approx(1, abs=1e-6)
+    assert rows["aligned"]["human_spearman"] > 0.9 > rows["raw"]["human_spearman"]
+    assert rows["cascade@20"]["human_spearman"] is None
+
+
+def test_rerank_is_the_teachers_order_of_the_candidates(demo, demo_set):
+    found = rerank(demo.rankings["aligned"], demo_set.queries.teacher, demo_set.corpus.teacher, 30)
+    unit = demo.vectors["teacher"] / demo.vectors["teacher"].norm(dim=1, keepdim=True)
+    for query in (0, 17, 599):
+        candidates = demo.rankings["aligned"].rows[query, :30]
+        scores = (unit[candidates] @ unit[query]).numpy()
+        assert set(found.rows[query]) == set(candidates)
+        np.testing.assert_allclose(found.scores[query], -np.sort(-scores), atol=1e-6)
+
+
+def test_refuses_vectors_of_another_width_or_model(demo_set, demo_artifact):
+    narrow = dataclasses.replace(
+        demo_set, queries=Side(demo_set.queries.student[:, :256], demo_set.queries.teacher, demo_set.queries.texts)
+    )
+    with pytest.raises(ArtifactError, match="student vectors are 256-d .*expects 384-d"):
+        compare(narrow, demo_artifact)
+    other = dataclasses.replace(
+        demo_set, meta={**demo_set.meta, "teacher_identity": {"backend": "ollama", "model": "bge-m3", "prompt": ""}}
+    )
+    with pytest.raises(ArtifactError, match="teacher vectors are by bge-m3, this head was trained with all-MiniLM"):
+        compare(other, demo_artifact)
+
+
+def test_a_query_prompt_is_no_other_model(demo_set, demo_artifact):
+    prompted = {**demo_set.meta["student_identity"], "prompt": "query: "}
+    test = dataclasses.replace(demo_set, meta={**demo_set.meta, "student_identity": prompted})
+    assert compare(test, demo_artifact, resamples=10).verdict.name
+
+
+def test_refuses_a_head_that_gives_nan(make_retrieval):
+    head = LinearHead(16, 24)
+    with torch.no_grad():
+        head.projection.weight.fill_(float("nan"))
+    with pytest.raises(ArtifactError, match="NaN or Inf for 120 of 120 queries"):
+        compare(make_retrieval(), Artifact(parts={"query_head": head}))
+
+
+def test_a_constant_head_raises_alarms(demo_set, demo_splits, demo_baselines):
+    artifact = Artifact(parts={"query_head": demo_baselines["mean"]})
+    comparison = compare(demo_set, artifact, resamples=50)
+    raised = " ".join(comparison.meta["alarms"]["raised"])
+    assert "one and the same" in raised and "hardly move" in raised and "effective dimensions" in raised
+    assert comparison.verdict.name == "do_not"
+
+
+def test_an_empty_corpus_is_refused(make_retrieval):
+    nothing = Side(np.zeros((0, 16), np.float32), np.zeros((0, 24), np.float32), [])
+    with pytest.raises(DataError, match="the corpus is empty"):
+        make_retrieval(corpus=5, **{"qrels": None}).__class__(
+            queries=make_retrieval().queries, corpus=nothing, itself=np.full(120, -1)
+        )
+
+
+def test_a_corpus_smaller_than_ten_is_measured_and_doubted(make_retrieval):
+    test = make_retrieval(queries=40, corpus=6)
+    comparison = compare(test, fitted(test), resamples=50)
+    assert comparison.verdict.name == "too_little_data"
+    assert comparison.rows["aligned"]["recall@10"] == 1.0
+
+
+def test_labels_that_never_repeat_judge_nothing(make_pairs):
+    pairs = make_pairs(60)
+    named = Pairs(pairs.ids, pairs.student, pairs.teacher, labels=[str(row) for row in range(60)])
+    assert set_of_pairs(named, {}).labels is None
+
+
+def test_a_large_set_is_sampled_and_says_so(demo_splits):
+    test = set_of_pairs(demo_splits.test, demo_splits.meta, most=100, seed=1)
+    assert len(test.queries) == 100 and "a seeded sample of 100 of the 600 sentences" in test.meta["notes"]

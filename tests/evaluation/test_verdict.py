@@ -1,0 +1,103 @@
+"""Every outcome of the verdict, its order of doubts, and that no threshold is passed by construction."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import pytest
+
+from alignkit.errors import ConfigError
+from alignkit.evaluation.rankings import cascade_size
+from alignkit.evaluation.verdict import HEADLINES, Evidence, Thresholds, decide
+from alignkit.metrics.intervals import Interval
+
+
+def interval(value, width=0.02):
+    return Interval(value, value - width, value + width)
+
+
+GOOD = Evidence(
+    measure="ndcg@10",
+    queries=500,
+    corpus=1000,
+    share=interval(0.94),
+    student_share=interval(0.80),
+    gain=interval(0.10),
+    cascade_share=interval(0.99, 0.005),
+    cascade="cascade@50",
+    floor_share=0.02,
+    floor_cascade_share=0.06,
+)
+
+
+def verdict_of(thresholds=None, **changes):
+    return decide(dataclasses.replace(GOOD, **changes), thresholds)
+
+
+def test_use():
+    verdict = verdict_of()
+    assert verdict.name == "use"
+    assert "aligned keeps 94.0% of the teacher's nDCG@10" in verdict.reasons[0]
+    assert "92.0%" in verdict.reasons[0] and "reaches 90%" in verdict.reasons[0]
+    assert "+0.100" in verdict.reasons[1]
+
+
+def test_use_needs_the_lower_bound_not_the_mean():
+    assert verdict_of(share=interval(0.91, 0.02)).name == "use_with_cascade"
+
+
+def test_own_index_where_the_student_is_better_beyond_its_interval():
+    assert verdict_of(gain=interval(-0.05, 0.02)).name == "own_index"
+    assert verdict_of(gain=interval(-0.05, 0.06)).name == "use"
+    assert verdict_of(share=interval(0.8), gain=interval(-0.05, 0.02)).name == "own_index"
+
+
+def test_as_good_as_the_teacher_is_used_even_where_the_student_is_better():
+    assert verdict_of(share=interval(0.98, 0.01), gain=interval(-0.01, 0.005)).name == "use"
+
+
+def test_cascade_only_where_it_holds_and_a_blind_head_would_not():
+    weak = {"share": interval(0.80)}
+    assert verdict_of(**weak).name == "use_with_cascade"
+    assert verdict_of(**weak, cascade_share=interval(0.90, 0.01)).name == "do_not"
+    assert verdict_of(**weak, floor_cascade_share=0.93).name == "do_not"
+    assert verdict_of(**weak, cascade_share=None).name == "do_not"
+
+
+def test_a_broken_head_is_not_excused_by_a_good_student():
+    assert verdict_of(share=interval(0.05, 0.01), gain=interval(-0.7)).name == "do_not"
+    # not beyond its interval: the student's index is the better advice
+    assert verdict_of(share=interval(0.48, 0.05), gain=interval(-0.3)).name == "own_index"
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"queries": 29}, "29 queries"),
+        ({"corpus": 49}, "49 texts"),
+        ({"share": None}, "teacher's own"),
+        ({"floor_share": 0.9}, "by construction"),
+    ],
+)
+def test_too_little_data(changes, said):
+    verdict = verdict_of(**changes)
+    assert verdict.name == "too_little_data"
+    assert said in verdict.reasons[0]
+
+
+def test_thresholds_are_the_callers():
+    assert verdict_of(Thresholds(0.95, 0.97)).name == "use_with_cascade"
+    assert verdict_of(Thresholds(0.80, 0.85), gain=interval(-0.1)).name == "use"
+    with pytest.raises(ConfigError, match="worth_using <= as_good_as_teacher"):
+        Thresholds(0.98, 0.97)
+
+
+def test_a_cascade_never_sees_so_much_that_chance_would_do():
+    for corpus in (50, 125, 600, 10_000, 10**6):
+        assert 10 <= cascade_size(corpus) <= 100
+        assert cascade_size(corpus) / corpus <= 0.2
+
+
+def test_every_verdict_has_a_sentence_and_json():
+    assert set(HEADLINES) == {"use", "use_with_cascade", "own_index", "do_not", "too_little_data"}
+    assert verdict_of().to_json()["name"] == "use"
