@@ -118,8 +118,10 @@ def listen(host: str, port: int) -> socket.socket:
     Raises:
         ConfigError: if the port is taken or the address is not this machine's.
     """
+    if not 0 <= port <= 65535:
+        raise ConfigError(f"port={port}: expected 0 to 65535")
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
         return socket.create_server((host, port), family=family, backlog=2048)
-    except (OSError, OverflowError) as error:
+    except OSError as error:
         raise ConfigError(f"cannot listen on {host}:{port} ({error}); choose another host= or port=") from None

@@ -1,0 +1,63 @@
+"""The clients that people have, against the running server."""
+
+import numpy as np
+import pytest
+
+TEXTS = ["how do i reset my password", "book a table for two", "what is the weather"]
+
+
+@pytest.fixture
+def url(service, serve):
+    with serve(service) as address:
+        yield address
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+def test_openai(url, aligned):
+    openai = pytest.importorskip("openai")
+    with openai.OpenAI(base_url=f"{url}/v1", api_key="any", max_retries=0) as client:
+        # the client asks for base64 by itself, and for float when told
+        for more in ({}, {"encoding_format": "float"}):
+            answer = client.embeddings.create(model="alignkit", input=TEXTS, **more)
+            got = np.array([entry.embedding for entry in answer.data], dtype=np.float32)
+            np.testing.assert_allclose(got, aligned.embed(TEXTS), atol=1e-6)
+        assert len(client.embeddings.create(model="alignkit", input="a", dimensions=32).data[0].embedding) == 32
+        assert [model.id for model in client.models.list()] == ["alignkit"]
+        with pytest.raises(openai.NotFoundError) as missing:
+            client.embeddings.create(model="gpt", input="a")
+        assert missing.value.code == "model_not_found"
+        with pytest.raises(openai.BadRequestError, match="blank"):
+            client.embeddings.create(model="alignkit", input=" ")
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+def test_ollama(url, aligned):
+    ollama = pytest.importorskip("ollama")
+    client = ollama.Client(host=url)
+    got = np.array(client.embed(model="alignkit", input=TEXTS).embeddings, dtype=np.float32)
+    np.testing.assert_allclose(got, aligned.embed(TEXTS), atol=1e-6)
+    assert len(client.embeddings(model="alignkit", prompt="a").embedding) == 384
+    assert [model.model for model in client.list().models] == ["alignkit:latest"]
+    with pytest.raises(ollama.ResponseError, match="not found") as missing:
+        client.embed(model="other", input="a")
+    assert missing.value.status_code == 404
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::UserWarning")
+def test_langchain(url, aligned):
+    langchain_openai = pytest.importorskip("langchain_openai")
+    client = langchain_openai.OpenAIEmbeddings(
+        model="alignkit", base_url=f"{url}/v1", api_key="any", check_embedding_ctx_length=False
+    )
+    np.testing.assert_allclose(np.array(client.embed_documents(TEXTS)), aligned.embed(TEXTS), atol=1e-6)
+    np.testing.assert_allclose(np.array(client.embed_query(TEXTS[0])), aligned.embed(TEXTS)[0], atol=1e-6)
+
+
+def test_alignkits_own_embedders(url, aligned):
+    from alignkit.embedders.base import embed_all
+    from alignkit.embedders.ollama import OllamaEmbedder
+    from alignkit.embedders.openai import OpenAIEmbedder
+
+    for embedder in (OpenAIEmbedder("alignkit", f"{url}/v1"), OllamaEmbedder("alignkit", url)):
+        np.testing.assert_allclose(embed_all(embedder, TEXTS), aligned.embed(TEXTS), atol=1e-6)
+        embedder.close()
