@@ -44,11 +44,11 @@ class StsSet:
 
 @dataclass(frozen=True)
 class TextPair:
-    """Two texts that mean the same (`same`), or look alike and do not."""
+    """Two texts that mean the same (`same`), or do not; None where that is not clear."""
 
     first: str
     second: str
-    same: bool = True
+    same: bool | None = True
 
 
 def read_sts(path: str | Path, first: str | None = None, second: str | None = None, score: str = "score") -> StsSet:

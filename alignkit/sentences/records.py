@@ -28,7 +28,7 @@ class HardNegative:
 
     Attributes:
         kind: how it differs: the name of the slot that has another value (`date`, `person`, `amount` ...), `negation`,
-            `opposite` (action), `neighbour` (ing intent), or `random` where nothing closer was known.
+            `opposite` (action), `neighbour` (ing intent), or `labelled` where an imported file says so.
     """
 
     text: str

@@ -1,0 +1,114 @@
+"""Build a set of short sentences with paraphrases and hard negatives, or import your own sentences.
+
+The folder it writes is what `data=built data.path=FOLDER` trains on; `sentences.txt` in it is what `embed` reads.
+"""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+from typing import Any
+
+import hydra
+import numpy as np
+from omegaconf import DictConfig
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from alignkit.commandline import command, plain
+from alignkit.embedders.base import Embedder, embed_all
+from alignkit.errors import ConfigError
+from alignkit.files import write_whole
+from alignkit.sentences.card import data_card
+from alignkit.sentences.folder import README, SENTENCES, new_folder
+from alignkit.sentences.generators import Generated
+from alignkit.sentences.quality import judge_samples, measure_texts
+from alignkit.sentences.records import Sample
+from alignkit.sentences.writing import Written, write_dataset
+
+logger = logging.getLogger(__name__)
+
+MOST_JUDGED = 1_000
+EXAMPLES = (
+    "python -m alignkit.build target=1000 language=en out=data/short_sentences",
+    "python -m alignkit.build language=mixed seed=7 out=data/both student=static teacher=minilm",
+    "python -m alignkit.build generator=llm generator.model=qwen2.5:7b language=zh target=200",
+    "python -m alignkit.build generator=import generator.path=my_sentences.csv out=data/mine",
+)
+
+
+@command("build", EXAMPLES)
+def main(config: DictConfig) -> None:
+    """Generate, write, measure, print."""
+    settings = plain(config)
+    _check(settings)
+    basics = {name: settings[name] for name in ("target", "language", "seed", "out")}
+    with new_folder(basics["out"]) as folder:
+        generated: Generated = hydra.utils.instantiate(settings["generator"])(**basics)
+        written = _write(folder, generated, settings)
+        judged = written.first[:MOST_JUDGED]
+        figures = judge_samples(judged, *(_embed(settings.get(side), judged) for side in ("teacher", "student")))
+        card = data_card(
+            Path(basics["out"]).name,
+            {name: settings[name] for name in ("target", "language", "seed", "validation", "test")},
+            generated.about(),
+            written,
+            measure_texts(written.first),
+            figures,
+        )
+        write_whole(folder / README, card)
+    generated.finish()
+    _print(Path(basics["out"]), written, generated.about(), card)
+
+
+def _check(settings: dict[str, Any]) -> None:
+    if isinstance(settings["seed"], bool) or not isinstance(settings["seed"], int):
+        raise ConfigError(f"seed={settings['seed']}: expected a whole number")
+    for name in ("validation", "test", "near_duplicate"):
+        if isinstance(settings[name], bool) or not isinstance(settings[name], (int, float)):
+            raise ConfigError(f"{name}={settings[name]}: expected a number")
+
+
+def _write(folder: Path, generated: Generated, settings: dict[str, Any]) -> Written:
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
+        task = progress.add_task("samples", total=generated.total)
+        return write_dataset(
+            folder,
+            generated.samples,
+            generated.seeds,
+            seed=settings["seed"],
+            validation=settings["validation"],
+            test=settings["test"],
+            threshold=settings["near_duplicate"],
+            on_sample=lambda: progress.advance(task),
+        )
+
+
+def _embed(settings: dict[str, Any] | None, samples: list[Sample]) -> np.ndarray | None:
+    if not settings:
+        return None
+    embedder: Embedder = hydra.utils.instantiate(settings)
+    try:
+        return embed_all(embedder, [text for sample in samples for text in sample.texts()])
+    finally:
+        embedder.close()
+
+
+def _print(out: Path, written: Written, about: str, card: str) -> None:
+    console = Console(highlight=False)
+    splits = ", ".join(f"{count:,} {name}" for name, count in written.splits.items())
+    console.print(f"{written.samples:,} samples ({splits}); {about}", soft_wrap=True, markup=False)
+    console.print(f"{written.closed.distinct_texts:,} of {written.texts:,} texts are distinct", soft_wrap=True)
+    quality = card.partition("## Quality\n\n")[2].partition("\n\n## Files")[0]
+    for row in quality.splitlines()[2:]:
+        if row.startswith("| "):
+            name, figure = (cell.strip() for cell in row.strip("|").split("|"))
+            console.print(f"{name}: {figure}", soft_wrap=True, markup=False)
+    console.print(
+        f"\ndata card: {out / README}\nnext: python -m alignkit.embed sentences={out / SENTENCES}", soft_wrap=True
+    )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,136 @@
+"""`data=built`: a folder of `python -m alignkit.build`, with its splits, its paraphrases and its hard negatives."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from alignkit.cache import VectorCache
+from alignkit.embedders.base import Embedder, Role
+from alignkit.errors import ConfigError, DataError
+from alignkit.pairs.base import MIN_PAIRS, Pairs, PairSplits
+from alignkit.pairs.cached import _array, _Sides
+from alignkit.sentences.folder import SENTENCES, SPLITS, read_dataset
+from alignkit.sentences.leaks import find_leaks
+from alignkit.sentences.records import Sample, Sentence
+
+logger = logging.getLogger(__name__)
+
+
+def load_built(
+    path: str,
+    student: Embedder,
+    teacher: Embedder,
+    cache_dir: str = "cache",
+    student_live: bool = True,
+    role: Role = "document",
+    chosen: Mapping[str, str] | None = None,
+    overrides: Sequence[str] = (),
+) -> PairSplits:
+    """Pairs of all texts of a built set: anchors, paraphrases and hard negatives.
+
+    An anchor and its paraphrases have one label; sentences imported with an intent are labelled by it. The teacher is
+    never called: its vectors come from the cache.
+
+    Args:
+        path: the folder.
+        student: embeds what the cache lacks, unless `student_live` is False.
+        teacher: only its settings are looked at.
+        cache_dir: folder of the vector cache.
+        student_live: False: the student's vectors too come from the cache only.
+        role: whose prompt the vectors were made with, `query` or `document`.
+        chosen: names of the embedders on the command line, for the command that a message gives.
+        overrides: the command line, likewise.
+
+    Raises:
+        DataError: if the folder cannot be used, too few sentences are left, or a test text stands in training.
+        CacheError: if vectors are missing; it says how many, and the command that gets them.
+        EmbedderError: if the student has to be asked and cannot.
+    """
+    if role not in ("query", "document"):
+        raise ConfigError(f"data.role={role}: expected query or document")
+    folder = Path(path).expanduser()
+    samples, split_ids = read_dataset(folder)
+    parts = {name: [sample for sample in samples if sample.id in split_ids[name]] for name in SPLITS}
+    labelled = {name: _labelled(part) for name, part in parts.items()}
+    leaks = find_leaks(
+        [one.text for name in ("train", "validation") for one in labelled[name]],
+        [one.text for one in labelled["test"]],
+    )
+    logger.info("leak check: %s", leaks.line())
+    sentences = list({one.text: one for name in SPLITS for one in labelled[name]}.values())
+    try:
+        with VectorCache(cache_dir) as cache:
+            sides = _Sides(cache, role, folder / SENTENCES, Path(cache_dir), chosen or {}, overrides)
+            kept, teacher_identity, no_teacher = sides.stored("teacher", teacher, sentences)
+            if student_live:
+                report = cache.fill(student, [sentence.text for sentence in kept], role)
+                logger.info("student: %d sentences embedded, %d cached", report.new, report.cached)
+            kept, student_identity, no_student = sides.stored("student", student, kept)
+            usable = {sentence.text for sentence in kept}
+            pairs = {}
+            for name in SPLITS:
+                rows = [one for one in labelled[name] if one.text in usable]
+                texts = [one.text for one in rows]
+                pairs[name] = Pairs(
+                    ids=[one.id for one in rows],
+                    student=_array(cache.vectors_of(student_identity, texts)),
+                    teacher=_array(cache.vectors_of(teacher_identity, texts)),
+                    texts=texts,
+                    labels=[str(one.label) for one in rows],
+                    negatives=_negative_rows(parts[name], texts),
+                )
+    finally:
+        student.close()
+        teacher.close()
+    if len(pairs["train"]) < MIN_PAIRS:
+        raise DataError(
+            f"{folder}: {len(pairs['train'])} training sentences with both vectors, expected at least {MIN_PAIRS}; "
+            "build a larger set"
+        )
+    meta = {
+        "source": f"{folder.name}: {len(samples):,} samples, {len(kept):,} sentences, vectors from the cache",
+        "real": all(sample.source != "grammar" for sample in samples),
+        "split": "the set's own: by group, so paraphrases and hard negatives stay together",
+        "student_identity": student_identity,
+        "teacher_identity": teacher_identity,
+        "leaks": leaks.line(),
+        "quarantined": {"teacher": no_teacher, "student": no_student},
+    }
+    return PairSplits(**pairs, meta=meta)
+
+
+def _labelled(samples: Sequence[Sample]) -> list[Sentence]:
+    """Each text of the samples once; a text that is somewhere an anchor or a paraphrase is that."""
+    found: dict[str, Sentence] = {}
+    for sample in samples:
+        label = sample.intent if sample.intent and not sample.slots else sample.id
+        for number, text in enumerate((sample.text, *sample.paraphrases)):
+            found.setdefault(text, Sentence(f"{sample.id}/p{number}" if number else sample.id, text, label))
+    for sample in samples:
+        for number, negative in enumerate(sample.hard_negatives, start=1):
+            name = f"{sample.id}/n{number}"
+            found.setdefault(negative.text, Sentence(name, negative.text, name))
+    return list(found.values())
+
+
+def _negative_rows(samples: Sequence[Sample], texts: Sequence[str]) -> np.ndarray | None:
+    """`(N, K)` rows of each row's hard negatives, -1 where there are fewer; None where there are none at all."""
+    most = max((len(sample.hard_negatives) for sample in samples), default=0)
+    if not most:
+        return None
+    row_of = {text: row for row, text in enumerate(texts)}
+    rows = np.full((len(texts), most), -1, dtype=np.int64)
+    for sample in samples:
+        against = [row_of.get(negative.text, -1) for negative in sample.hard_negatives]
+        for text in (sample.text, *sample.paraphrases):
+            if text in row_of:
+                rows[row_of[text], : len(against)] = against
+        for row in against:
+            # Seen from the negative, the anchor is one: it too has most words in common and means something else.
+            if row >= 0 and rows[row, 0] < 0:
+                rows[row, 0] = row_of.get(sample.text, -1)
+    return rows

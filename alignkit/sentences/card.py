@@ -1,0 +1,111 @@
+"""The data card: what is in a built folder, how it was split, and how hard it is."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from typing import Any
+
+from alignkit.sentences.quality import JudgedFigures, TextFigures
+from alignkit.sentences.writing import Written
+
+
+def data_card(
+    name: str,
+    settings: Mapping[str, Any],
+    about: str,
+    written: Written,
+    figures: TextFigures,
+    judged: JudgedFigures | None,
+) -> str:
+    """The text of `README.md`; no date and no path in it, so that equal sets have equal cards.
+
+    Args:
+        name: of the folder.
+        settings: how it was built.
+        about: where the samples came from.
+        written: counts.
+        figures: of the first samples.
+        judged: what embedders made of them, where there were any.
+    """
+    sections = [
+        f"# {name}",
+        f"Short sentences with paraphrases and hard negatives. Made by: {about}.",
+        "Settings: " + ", ".join(f"{key}={value}" for key, value in settings.items()) + ".",
+        "## Counts\n\n" + _table([(key, f"{value:,}") for key, value in _counts(written)]),
+        _counter("Languages", written.languages),
+        _counter("Domains", written.domains),
+        _counter("Kinds of hard negatives", written.kinds),
+        "## Split\n\n" + _split(written),
+        "## Quality\n\n" + _quality(figures, judged),
+        _FILES,
+    ]
+    return "\n\n".join(section for section in sections if section) + "\n"
+
+
+def _counts(written: Written) -> list[tuple[str, int]]:
+    return [
+        ("seeds", written.seeds),
+        ("samples", written.samples),
+        ("texts (anchors, paraphrases, hard negatives)", written.texts),
+        ("distinct texts (case, width, punctuation and spacing aside)", written.closed.distinct_texts),
+        *((f"{split} samples", count) for split, count in written.splits.items()),
+        ("groups", written.groups),
+    ]
+
+
+def _split(written: Written) -> str:
+    closed = written.closed
+    return (
+        f"By group: a situation with all its samples, paraphrases and hard negatives is in one split. "
+        f"{closed.merged_equal:,} groups were moved to another because they share a text with it, and "
+        f"{closed.merged_near:,} because of near-duplicates (Jaccard similarity of character n-grams "
+        f"of at least {written.threshold:g}, looked for among {closed.near_checked:,} texts). "
+        "No text stands in two splits."
+    )
+
+
+def _quality(figures: TextFigures, judged: JudgedFigures | None) -> str:
+    rows = [
+        ("words a text, mean (Chinese: characters)", f"{figures.words_mean:.1f}"),
+        ("words a text, 5th to 95th percentile", f"{figures.words_p05:.0f} to {figures.words_p95:.0f}"),
+        ("vocabulary", f"{figures.vocabulary:,}"),
+        ("paraphrases with under 60% of their words from the anchor", _percent(figures.paraphrases_far)),
+        ("words a paraphrase has from its anchor, mean", _percent(figures.paraphrase_overlap)),
+        ("words a hard negative has from its anchor, mean", _percent(figures.negative_overlap)),
+    ]
+    note = f"Of the first {figures.samples:,} samples."
+    if judged is not None:
+        rows += [
+            ("teacher ranks a paraphrase over every hard negative", _percent(judged.judge)),
+            (f"{judged.by} alone: Recall@1 of a paraphrase among all other texts", _percent(judged.recall_at_1)),
+        ]
+        note += f" Embedders saw the first {judged.samples:,}. Near 100% it could not tell a good head from a bad one."
+    else:
+        note += " No embedder took part; name them (student=static teacher=minilm) for what they make of the set."
+    return _table(rows) + "\n\n" + note
+
+
+def _percent(share: float | None) -> str:
+    return "-" if share is None else f"{100 * share:.1f}%"
+
+
+def _counter(title: str, counter: Counter[str]) -> str:
+    if not counter:
+        return ""
+    return f"## {title}\n\n" + _table([(key or "-", f"{counter[key]:,}") for key in sorted(counter)])
+
+
+def _table(rows: list[tuple[str, str]]) -> str:
+    return "\n".join(["| | |", "|---|---:|", *(f"| {key} | {value} |" for key, value in rows)])
+
+
+_FILES = """## Files
+
+| file | holds |
+|---|---|
+| `raw_sentences.jsonl` | the hand-written seeds |
+| `dataset.jsonl` | a sample a line, with its slots, paraphrases and hard negatives |
+| `split.json` | ids of train, validation and test |
+| `corpus.jsonl`, `queries.jsonl`, `qrels/*.tsv` | the same in BEIR's layout: anchors search all other texts |
+| `sentences.txt` | every text once more, a line each, for `python -m alignkit.embed` |"""

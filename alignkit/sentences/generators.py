@@ -1,0 +1,161 @@
+"""Where samples come from: the grammar, a chat model on top of it, or files; one YAML in conf/generator each."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from alignkit.errors import ConfigError
+from alignkit.sentences.chat import ChatModel
+from alignkit.sentences.grammar import generate, seed_samples
+from alignkit.sentences.importing import import_samples
+from alignkit.sentences.records import Sample
+from alignkit.sentences.rewriting import RewriteCounts, rewrite
+from alignkit.sentences.seeds import FOLDER, Seeds, languages, read_seeds
+
+MOST_SAMPLES = 1_000_000
+
+
+@dataclass
+class Generated:
+    """What a generator hands over.
+
+    Attributes:
+        samples: to be taken once.
+        seeds: the sentences that were there before; written to `raw_sentences.jsonl`.
+        total: how many samples there will be, where that is known.
+        about: one line for the data card, asked for when the samples have been taken.
+        finish: to be called when the set is safely written.
+    """
+
+    samples: Iterable[Sample]
+    seeds: Iterable[Sample]
+    total: int | None
+    about: Callable[[], str]
+    finish: Callable[[], None] = field(default=lambda: None)
+
+
+def from_grammar(
+    target: int, language: str, seed: int, out: str | Path, *, seeds_folder: str | Path | None = None
+) -> Generated:
+    """The hand-written seeds, varied.
+
+    Args:
+        target: samples, 1 to 1,000,000.
+        language: one that has seeds, or `mixed` for all of them.
+        seed: same seed, same samples.
+        out: not used.
+        seeds_folder: None for the packaged seeds.
+
+    Raises:
+        ConfigError: for a target or a language that cannot be had.
+        DataError: for broken seed files.
+    """
+    known = _seeds_of(target, language, seeds_folder)
+    return Generated(
+        samples=generate(known, target, seed),
+        seeds=(sample for each in known for sample in seed_samples(each)),
+        total=target,
+        about=lambda: "grammar over hand-written seeds; no model took part",
+    )
+
+
+def from_chat_model(
+    target: int,
+    language: str,
+    seed: int,
+    out: str | Path,
+    *,
+    model: str,
+    base_url: str = "http://127.0.0.1:11434",
+    api: str = "ollama",
+    api_key_env: str | None = None,
+    temperature: float = 0.8,
+    timeout_s: float = 300.0,
+    retries: int = 3,
+    retry_wait_s: float = 1.0,
+    attempts: int = 3,
+    concurrency: int = 2,
+    seeds_folder: str | Path | None = None,
+) -> Generated:
+    """The grammar's anchors with a chat model's paraphrases and hard negatives; see `ChatModel` and `rewrite`.
+
+    Args:
+        target: see `from_grammar`.
+        language: see `from_grammar`.
+        seed: of the grammar and of the model's sampling.
+        out: the answers are noted in `<out>.journal.jsonl` until the set is written.
+        model: see `ChatModel`.
+        base_url: see `ChatModel`.
+        api: see `ChatModel`.
+        api_key_env: see `ChatModel`.
+        temperature: see `ChatModel`.
+        timeout_s: see `ChatModel`.
+        retries: see `ChatModel`.
+        retry_wait_s: see `ChatModel`.
+        attempts: see `rewrite`.
+        concurrency: see `rewrite`.
+        seeds_folder: see `from_grammar`.
+
+    Raises:
+        ConfigError: see `from_grammar` and `ChatModel`.
+    """
+    known = _seeds_of(target, language, seeds_folder)
+    for name, value in (("attempts", attempts), ("concurrency", concurrency)):
+        if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+            raise ConfigError(f"{name}={value}: expected a whole number of at least 1")
+    chat = ChatModel(model, base_url, api, api_key_env, temperature, timeout_s, retries, retry_wait_s)
+    out = Path(out).expanduser()
+    journal = out.with_name(out.name + ".journal.jsonl")
+    counts = RewriteCounts()
+    settings: dict[str, Any] = {
+        "target": target, "language": language, "seed": seed, "model": model, "temperature": temperature,
+    }  # fmt: skip
+
+    def finish() -> None:
+        chat.close()
+        journal.unlink(missing_ok=True)
+
+    anchors = generate(known, target, seed)
+    return Generated(
+        samples=rewrite(
+            anchors, chat, journal, settings, counts, attempts=attempts, concurrency=concurrency, seed=seed
+        ),
+        seeds=(sample for each in known for sample in seed_samples(each)),
+        total=target,
+        about=lambda: f"chat model {model}; {counts.line()}",
+        finish=finish,
+    )
+
+
+def from_file(
+    target: int, language: str, seed: int, out: str | Path, *, path: str | Path, **settings: Any
+) -> Generated:
+    """Somebody's file or BEIR folder; `settings` are those of `import_samples`, which also says what it raises.
+
+    Args:
+        target: not used: the file decides.
+        language: not used.
+        seed: not used.
+        out: not used.
+        path: of the file.
+        settings: of `import_samples`.
+    """
+    return Generated(
+        samples=import_samples(path, **settings),
+        seeds=(),
+        total=None,
+        about=lambda: f"imported from {Path(path).name}",
+    )
+
+
+def _seeds_of(target: int, language: str, folder: str | Path | None) -> list[Seeds]:
+    if isinstance(target, bool) or not isinstance(target, int) or not 1 <= target <= MOST_SAMPLES:
+        raise ConfigError(f"target={target}: expected a whole number from 1 to {MOST_SAMPLES:,}")
+    folder = Path(folder).expanduser() if folder else FOLDER
+    known = languages(folder)
+    if language != "mixed" and language not in known:
+        raise ConfigError(f"language={language}: expected one of {', '.join([*known, 'mixed'])}")
+    return [read_seeds(one, folder) for one in (known if language == "mixed" else [language])]
