@@ -211,3 +211,29 @@ def test_ctrl_c_keeps_what_is_done_and_says_so(home):
     with VectorCache(home / "cache") as cache:
         assert 0 < cache.identities()[0].rows < 60_000
         assert cache.verify().problems == []
+
+
+@pytest.mark.server
+def test_on_a_real_server_the_stored_vectors_are_the_models_own(run, home):
+    """all-MiniLM-L6-v2 behind llama-server, against the same model in sentence-transformers."""
+    import httpx
+
+    from alignkit.embedders.base import embed_all
+    from alignkit.embedders.minilm import MinilmEmbedder
+
+    base_url = os.environ.get("ALIGNKIT_TEST_SERVER", "http://127.0.0.1:18080/v1")
+    try:
+        httpx.get(f"{base_url}/models", timeout=5).raise_for_status()
+    except httpx.HTTPError:
+        pytest.skip(f"no server answers at {base_url}")
+    (home / "s.txt").write_text("\n".join(SENTENCES[:12]), encoding="utf-8")
+    teacher = ("teacher=openai", f"teacher.base_url={base_url}", "teacher.model=all-minilm-l6-v2")
+    arguments = ("which=both", "student=static", "sentences=s.txt", "save_to=.", *teacher)
+    code, out, _ = run(*arguments)
+    assert code == 0
+    assert "teacher all-minilm-l6-v2: 12 new, 0 cached, 0 quarantined" in out
+    stored = np.load("teacher.npy").astype(np.float32)
+    own = embed_all(MinilmEmbedder(), SENTENCES[:12])
+    cosines = (stored * own).sum(axis=1) / np.linalg.norm(stored, axis=1) / np.linalg.norm(own, axis=1)
+    assert cosines.min() >= 0.999
+    assert run(*arguments)[1].count("nothing to do, all 12 texts are cached") == 2

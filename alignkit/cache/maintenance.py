@@ -1,4 +1,4 @@
-"""Looking after a cache: check every byte, drop what is not needed, take in another cache, forget texts."""
+"""Looking after a cache: drop what is not needed, take in another cache, forget texts."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import logging
 import shutil
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,8 +14,9 @@ import numpy as np
 from filelock import Timeout
 
 from alignkit.cache import quarantine
+from alignkit.cache.headers import ShardHeader, write_whole
 from alignkit.cache.keys import KEY, contains, identity_digest, text_keys
-from alignkit.cache.shards import Shard, ShardHeader, ShardWriter, write_whole
+from alignkit.cache.shards import Shard, ShardWriter
 from alignkit.errors import CacheError
 
 if TYPE_CHECKING:
@@ -27,86 +28,11 @@ BLOCK_ROWS = 50_000
 
 
 @dataclass
-class VerifyReport:
-    """What a full check found.
-
-    Attributes:
-        rows: vectors whose checksum was read and holds.
-        problems: one line each; empty if all is well.
-    """
-
-    rows: int = 0
-    problems: list[str] = field(default_factory=list)
-
-
-@dataclass
 class Removed:
     """What went: vectors that could be found, and bytes on disk."""
 
     rows: int = 0
     bytes: int = 0
-
-
-def verify(cache: VectorCache) -> VerifyReport:
-    """Read every header, record and vector, and compare the index with them.
-
-    A damaged row is taken out of the index, so that it is never handed out and the next fill embeds its text again;
-    a row that the index has lost is put back.
-    """
-    cache.finish_writers()
-    cache.store.take_in()
-    report = VerifyReport(problems=[f"index: {fault}" for fault in cache.store.index.check()])
-    known = {shard.name: shard for shard in cache.store.index.shards()}
-    shards = cache.store.shards()
-    folder = cache.store.shard_folder
-    # a shard without vectors was begun and never used
-    found = {path.stem for path in folder.glob("*.vectors") if path.stat().st_size}
-    for name in sorted(known.keys() | found | {path.stem for path in folder.glob("*.json")}):
-        fault = _header_fault(folder / f"{name}.json")
-        if fault:
-            report.problems.append(f"shard {name}: {fault}")
-        if name in known:
-            if fault and not cache.store.why_read_only:
-                write_whole(folder / f"{name}.json", known[name].header)
-                report.problems[-1] += "; written anew from the index"
-            _verify_rows(cache, known[name].id, shards[known[name].id], known[name].rows, report)
-    return report
-
-
-def _header_fault(path: Path) -> str | None:
-    try:
-        ShardHeader.from_json(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        return f"its header {path.name} is gone"
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        return f"its header {path.name} is damaged: {error}"
-    return None
-
-
-def _verify_rows(cache: VectorCache, shard_id: int, shard: Shard, total: int, report: VerifyReport) -> None:
-    indexed = cache.store.index.rows_of(shard_id)
-    in_index = np.zeros(total, dtype=bool)
-    in_index[indexed[indexed < total]] = True
-    name = f"shard {shard.name} ({shard.header.identity.get('model', '?')})"
-    for start in range(0, total, BLOCK_ROWS):
-        stop = min(start + BLOCK_ROWS, total)
-        keys, intact = shard.intact_rows(start, stop)
-        wanted = in_index[start:stop]
-        report.rows += int((intact & wanted).sum())
-        bad = start + np.flatnonzero(wanted & ~intact)
-        report.problems += [
-            f"{name}: row {row} is damaged; its text will be embedded again" for row in bad[:5].tolist()
-        ]
-        if len(bad) > 5:
-            report.problems.append(f"{name}: {len(bad) - 5} more rows are damaged")
-        if len(bad):
-            cache.store.index.drop_rows(shard_id, rows=bad)
-        lost = np.flatnonzero(intact)
-        lost = lost[cache.store.locate(keys[lost]) < 0]
-        if len(lost):
-            cache.store.index.drop_rows(shard_id, rows=lost + start)
-            report.problems.append(f"{name}: the index had lost {len(lost)} rows; put back")
-            cache.store.index.add(shard_id, keys[lost], lost + start, stop)
 
 
 def prune(cache: VectorCache, keep: Iterable[Mapping[str, Any]]) -> Removed:

@@ -10,77 +10,24 @@ leave a tail that shows itself.
 
 from __future__ import annotations
 
-import json
 import logging
 import os
 import secrets
 import zlib
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
-from datetime import UTC, datetime
-from functools import cached_property
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from alignkit.cache.keys import KEY, identity_digest
+from alignkit.cache.headers import ShardHeader, write_whole
+from alignkit.cache.keys import KEY
 from alignkit.errors import CacheError
 
 log = logging.getLogger(__name__)
 
-FORMAT = 1
 RECORD = np.dtype([*((name, KEY[name].str) for name in KEY.names or ()), ("checksum", "<u4")])
 SCAN_BYTES = 32 * 1024 * 1024
-
-
-@dataclass(frozen=True)
-class ShardHeader:
-    """What a cache remembers of the model behind a shard.
-
-    Attributes:
-        identity: of the embedder, for one role.
-        dtype: "float16" or "float32".
-        provenance: what the embedder said of its server when the shard was begun.
-        created: UTC, ISO 8601.
-        canaries: a few texts whose vectors stand in the shard; a changed server is asked for them again.
-    """
-
-    identity: dict[str, Any]
-    dim: int
-    dtype: str
-    provenance: dict[str, Any] = field(default_factory=dict)
-    created: str = field(default_factory=lambda: datetime.now(UTC).isoformat(timespec="milliseconds"))
-    canaries: tuple[str, ...] = ()
-
-    @cached_property
-    def digest(self) -> bytes:
-        """Hash of the identity."""
-        return identity_digest(self.identity)
-
-    def to_json(self) -> str:
-        """With a checksum over all the rest."""
-        content = {"format": FORMAT, **asdict(self)}
-        return json.dumps({**content, "checksum": _checksum(content)}, indent=1)
-
-    @classmethod
-    def from_json(cls, text: str) -> ShardHeader:
-        """The inverse of `to_json`.
-
-        Raises:
-            ValueError: if the text is damaged or of a newer format.
-        """
-        content = json.loads(text)
-        if not isinstance(content, dict) or content.pop("checksum", None) != _checksum(content):
-            raise ValueError("its checksum does not hold")
-        if content.pop("format") != FORMAT:
-            raise ValueError("it is of a newer format; update alignkit")
-        content["canaries"] = tuple(content["canaries"])
-        return cls(**content)
-
-
-def _checksum(content: Mapping[str, Any]) -> int:
-    return zlib.crc32(json.dumps(content, sort_keys=True).encode("ascii"))
 
 
 @dataclass(frozen=True)
@@ -270,22 +217,3 @@ def _write_all(file: Any, rows: np.ndarray) -> None:
     view = np.ascontiguousarray(rows).view(np.uint8).reshape(-1).data
     while view:
         view = view[file.write(view) :]
-
-
-def write_whole(path: Path, text: str) -> None:
-    """Write a small file so that it is there complete, or not at all."""
-    temporary = path.with_name(f"{path.name}.{secrets.token_hex(4)}.tmp")
-    try:
-        with open(temporary, "w", encoding="utf-8", newline="\n") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
-    if os.name == "posix":  # the name too must outlive a power cut
-        folder = os.open(path.parent, os.O_RDONLY)
-        try:
-            os.fsync(folder)
-        finally:
-            os.close(folder)

@@ -11,9 +11,10 @@ from pathlib import Path
 import numpy as np
 from filelock import FileLock
 
+from alignkit.cache.headers import ShardHeader, write_whole
 from alignkit.cache.index import ROW_BITS, Index, IndexDamaged, IndexedShard, remove_index
 from alignkit.cache.keys import same_keys
-from alignkit.cache.shards import Shard, ShardHeader, write_whole
+from alignkit.cache.shards import Shard
 from alignkit.cache.stored import StoredVectors, by_shard
 from alignkit.errors import CacheError
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from alignkit.cache import filling, maintenance, quarantine
+from alignkit.cache import filling, maintenance, quarantine, verifying
 from alignkit.cache.keys import identity_digest, text_keys
 from alignkit.cache.shards import Shard
 from alignkit.cache.store import ShardStore
@@ -169,9 +169,9 @@ class VectorCache:
         """Embed what is missing; see `alignkit.cache.filling.fill`."""
         return filling.fill(self, embedder, texts, role, on_batch, retry_quarantined)
 
-    def verify(self) -> maintenance.VerifyReport:
-        """Check every byte; see `alignkit.cache.maintenance.verify`."""
-        return maintenance.verify(self)
+    def verify(self) -> verifying.VerifyReport:
+        """Check every byte; see `alignkit.cache.verifying.verify`."""
+        return verifying.verify(self)
 
     def prune(self, keep: Iterable[Mapping[str, Any]]) -> maintenance.Removed:
         """Drop what none of these identities made; see `alignkit.cache.maintenance.prune`."""

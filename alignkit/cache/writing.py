@@ -12,8 +12,9 @@ from typing import Any
 
 import numpy as np
 
+from alignkit.cache.headers import ShardHeader
 from alignkit.cache.index import Index
-from alignkit.cache.shards import ShardHeader, ShardWriter
+from alignkit.cache.shards import ShardWriter
 from alignkit.errors import CacheError
 
 log = logging.getLogger(__name__)

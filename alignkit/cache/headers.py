@@ -1,0 +1,86 @@
+"""What stands beside a shard in words: whose vectors these are, of what width and type."""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+import zlib
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from datetime import UTC, datetime
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from alignkit.cache.keys import identity_digest
+
+FORMAT = 1
+
+
+@dataclass(frozen=True)
+class ShardHeader:
+    """What a cache remembers of the model behind a shard.
+
+    Attributes:
+        identity: of the embedder, for one role.
+        dtype: "float16" or "float32".
+        provenance: what the embedder said of its server when the shard was begun.
+        created: UTC, ISO 8601.
+        canaries: a few texts whose vectors stand in the shard; a changed server is asked for them again.
+    """
+
+    identity: dict[str, Any]
+    dim: int
+    dtype: str
+    provenance: dict[str, Any] = field(default_factory=dict)
+    created: str = field(default_factory=lambda: datetime.now(UTC).isoformat(timespec="milliseconds"))
+    canaries: tuple[str, ...] = ()
+
+    @cached_property
+    def digest(self) -> bytes:
+        """Hash of the identity."""
+        return identity_digest(self.identity)
+
+    def to_json(self) -> str:
+        """With a checksum over all the rest."""
+        content = {"format": FORMAT, **asdict(self)}
+        return json.dumps({**content, "checksum": _checksum(content)}, indent=1)
+
+    @classmethod
+    def from_json(cls, text: str) -> ShardHeader:
+        """The inverse of `to_json`.
+
+        Raises:
+            ValueError: if the text is damaged or of a newer format.
+        """
+        content = json.loads(text)
+        if not isinstance(content, dict) or content.pop("checksum", None) != _checksum(content):
+            raise ValueError("its checksum does not hold")
+        if content.pop("format") != FORMAT:
+            raise ValueError("it is of a newer format; update alignkit")
+        content["canaries"] = tuple(content["canaries"])
+        return cls(**content)
+
+
+def _checksum(content: Mapping[str, Any]) -> int:
+    return zlib.crc32(json.dumps(content, sort_keys=True).encode("ascii"))
+
+
+def write_whole(path: Path, text: str) -> None:
+    """Write a small file so that it is there complete, or not at all."""
+    temporary = path.with_name(f"{path.name}.{secrets.token_hex(4)}.tmp")
+    try:
+        with open(temporary, "w", encoding="utf-8", newline="\n") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+    if os.name == "posix":  # the name too must outlive a power cut
+        folder = os.open(path.parent, os.O_RDONLY)
+        try:
+            os.fsync(folder)
+        finally:
+            os.close(folder)
