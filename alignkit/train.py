@@ -5,19 +5,24 @@ from __future__ import annotations
 import logging
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import hydra
+import torch
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 from rich.console import Console
 
+from alignkit.artifact import QUERY_HEAD, Artifact
 from alignkit.commandline import command, known_targets, plain, without_secrets
 from alignkit.errors import AlignkitError, ConfigError
+from alignkit.evaluation.console import console_words
 from alignkit.evaluation.tables import console_table, markdown_table
-from alignkit.evaluation.training_report import build_report, save_report
+from alignkit.evaluation.training_report import evaluate_training, fit_baselines, save_run
 from alignkit.pairs.base import PairSplits
+from alignkit.sentences.leaks import find_leaks
 from alignkit.training.batches import SolverBatches, teacher_mean
 from alignkit.training.device import Device, choose_device
 from alignkit.training.fit import FitResult, Fitter
@@ -54,13 +59,14 @@ def main(config: DictConfig) -> float | None:
     loading_s = time.perf_counter() - start
     fitter = _fitter(settings, recipe, device, folder)
     fitter.check(splits)
+    leaks = _leak_check(splits)
     if is_main_process() and not resume:
         claim_run_folder(folder, OmegaConf.to_yaml(without_secrets(settings)))
     try:
         result = fitter.fit(splits, refit=settings["refit"], resume=resume)
         if not result.is_main_process:
             return None
-        _finish(folder, settings, recipe, device, splits, result, {"loading": loading_s})
+        _finish(folder, settings, recipe, device, splits, result, leaks, {"loading": loading_s})
     except KeyboardInterrupt:
         raise AlignkitError(f"interrupted; go on with: python -m alignkit.train resume={folder}") from None
     return result.figures.get(settings["objective"])
@@ -91,36 +97,48 @@ def _fitter(settings: dict[str, Any], recipe: Recipe, device: Device, folder: Pa
 
 def _finish(
     folder: Path, settings: dict[str, Any], recipe: Recipe, device: Device, splits: PairSplits, result: FitResult,
-    seconds: dict[str, float],
+    leaks: str, seconds: dict[str, float],
 ) -> None:  # fmt: skip
-    torch_device = device.torch_device
-    report = build_report(
-        result.head,
-        splits,
-        (
-            SolverBatches(splits.train, device=torch_device),
-            SolverBatches(splits.validation, device=torch_device),
-            SolverBatches(splits.train, splits.validation, device=torch_device),
-        ),
-        teacher_mean(splits.train),
-        seed=settings["seed"],
-        about={
-            "model": result.head.kind(),
-            "chosen": dict(result.chosen),
-            "best_epoch": result.best_epoch,
-            "refitted": result.refitted,
-            "recipe": vars(recipe),
-            "device": device.reason,
-            "validation": dict(result.figures),
-        },
-        seconds={**seconds, **result.seconds},
+    start = time.perf_counter()
+    mean = teacher_mean(splits.train)
+    parts = ([splits.train], [splits.validation], [splits.train, splits.validation])
+    batches = [SolverBatches(*pairs, device=device.torch_device) for pairs in parts]
+    baselines = fit_baselines(batches[0], batches[1], batches[2], mean, splits.train.student_dim)
+    history = {
+        "model": result.head.kind(),
+        "chosen": dict(result.chosen),
+        "best_epoch": result.best_epoch,
+        "refitted": result.refitted,
+        "recipe": vars(recipe),
+        "device": device.reason,
+        "validation": dict(result.figures),
+        "seed": settings["seed"],
+        "seconds": {**seconds, **result.seconds, "baselines": time.perf_counter() - start},
+    }
+    identities = {name: splits.meta[name] for name in ("student_identity", "teacher_identity")}
+    artifact = Artifact({QUERY_HEAD: result.head}, **identities, meta=history)
+    evaluation = evaluate_training(
+        artifact, baselines, splits, teacher_mean=mean, leaks=leaks, history=history, seed=settings["seed"]
     )
-    figures = {f"test/{name}": value for name, value in report.rows["aligned"].items() if value is not None}
-    log_result(folder, without_secrets(settings), report.cosines, markdown_table(report.rows), figures)
-    save_report(report, folder)
+    figures = {name: value for name, value in evaluation.rows["aligned"].items() if value is not None}
+    artifact = replace(artifact, metrics=dict(evaluation.rows))
+    tagged = {f"test/{name}": value for name, value in figures.items()}
+    cosines = torch.from_numpy(evaluation.comparison.cosines["aligned"])
+    log_result(folder, without_secrets(settings), cosines, markdown_table(evaluation.rows), tagged)
+    save_run(folder, artifact, baselines, splits, evaluation, html=settings["html"])
     console = Console(width=None if sys.stdout.isatty() else 80)
-    console.print(console_table(report.rows, f"Test split, {len(splits.test):,} pairs"))
+    console.print(console_table(evaluation.rows, f"Test split, {len(splits.test):,} pairs"))
+    console.print()
+    for line in console_words(evaluation):
+        console.print(line, highlight=False, markup=False)
     console.print(f"\nhead and report: {folder}", soft_wrap=True, highlight=False)
+
+
+def _leak_check(splits: PairSplits) -> str:
+    """What the report says of it; an error where a test sentence stands in training."""
+    if splits.train.texts is None or splits.test.texts is None:
+        return "not possible, the sentences behind the vectors are not known"
+    return find_leaks([*splits.train.texts, *(splits.validation.texts or [])], splits.test.texts).line()
 
 
 def _config_of_run(folder: Path) -> DictConfig:

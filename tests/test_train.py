@@ -14,8 +14,11 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 from alignkit import load_artifact, load_head
 from alignkit.commandline import conf_folder
+from alignkit.errors import DataError
+from alignkit.pairs.base import Pairs, PairSplits
+from alignkit.train import _leak_check
 
-ROWS = ["raw", "mean", "ridge", "aligned", "teacher"]
+ROWS = ["raw", "mean", "ridge", "aligned", "teacher", "student"]
 
 
 @pytest.fixture
@@ -40,10 +43,10 @@ def test_the_default_run_leaves_everything_a_user_needs(run_command, tmp_path):
     folder = next((tmp_path / "outputs" / "train").iterdir())
     names = {path.name.split(".tfevents")[0] for path in folder.iterdir()}
     assert {"head", "baselines", "metrics.json", "alignment_report.md", "alignment_metrics.csv", "config.yaml",
-            "checkpoints", "events.out"} <= names  # fmt: skip
+            "checkpoints", "events.out", "report.html"} <= names  # fmt: skip
     metrics = json.loads((folder / "metrics.json").read_text(encoding="utf-8"))
     rows = metrics["rows"]
-    assert list(rows) == ROWS
+    assert set(rows) >= set(ROWS)
     # the whole set's figures are known; the pack is a sixth of it
     assert 0.70 < rows["ridge"]["cosine_mean"] < 0.80 and 0.60 < rows["ridge"]["overlap@10"] < 0.75
     assert rows["aligned"]["cosine_mean"] >= rows["ridge"]["cosine_mean"] - 1e-6
@@ -58,7 +61,10 @@ def test_the_default_run_leaves_everything_a_user_needs(run_command, tmp_path):
     raw = (folder / "alignment_metrics.csv").read_bytes()
     assert raw.startswith(b"\xef\xbb\xbf")
     lines = list(csv.DictReader(raw.decode("utf-8-sig").splitlines()))
-    assert float(lines[3]["cosine_mean"]) == rows["aligned"]["cosine_mean"] and lines[3]["split"] == "test"
+    mine = next(line for line in lines if line["row"] == "aligned")
+    assert float(mine["cosine_mean"]) == rows["aligned"]["cosine_mean"] and mine["split"] == "test"
+    assert [line["row"] for line in lines if line["split"] == "train"] == ["aligned"]
+    assert metrics["meta"]["verdict"] == "use"
     artifact = load_artifact(folder)
     assert artifact.student_identity["layers"] == 2 and artifact.teacher_identity["model"] == "all-MiniLM-L6-v2"
 
@@ -156,6 +162,15 @@ def test_resume_takes_no_other_setting(run_command, tmp_path):
     (tmp_path / "run" / "config.yaml").write_text("seed: 0\n", encoding="utf-8")
     code, _, err = run_command("train", "resume=run", "lr=1")
     assert code == 1 and "leave out lr=1" in err
+
+
+def test_test_sentences_among_the_training_sentences_stop_the_run():
+    def part(texts):
+        return Pairs([str(row) for row in range(len(texts))], np.ones((len(texts), 2)), np.ones((len(texts), 2)), texts)
+
+    splits = PairSplits(part(["Call me back.", "b"]), part(["c"]), part(["call me  BACK", "d"]))
+    with pytest.raises(DataError, match="1 of 2 test texts stand in the training split"):
+        _leak_check(splits)
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="sends SIGINT to one process")

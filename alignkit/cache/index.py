@@ -86,8 +86,7 @@ class Index:
             except sqlite3.DatabaseError as error:
                 if type(error) is not sqlite3.DatabaseError:  # its other children are mistakes of the caller
                     raise
-                with suppress(OSError):
-                    self._path.with_name(DAMAGED).touch()
+                self._mark_damaged()
                 raise IndexDamaged(
                     f"{self._path} is damaged ({error}); run the same command again, it is rebuilt"
                 ) from error
@@ -170,10 +169,17 @@ class Index:
         return np.array(rows, dtype=np.int64).reshape(-1)
 
     def check(self) -> list[str]:
-        """SQLite's own full check; the faults it finds, in its words."""
+        """SQLite's own full check: the faults it finds, in its words; with any, the next who opens it makes it anew."""
         with self._guarded() as db:
             found = [str(row[0]) for row in db.execute("PRAGMA integrity_check(10)")]
-        return [] if found == ["ok"] else found
+        if found == ["ok"]:
+            return []
+        self._mark_damaged()
+        return found
+
+    def _mark_damaged(self) -> None:
+        with suppress(OSError):
+            self._path.with_name(DAMAGED).touch()
 
     def close(self) -> None:
         """Let go of the file; harmless twice."""

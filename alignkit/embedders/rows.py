@@ -8,6 +8,7 @@ import numpy as np
 
 from alignkit.embedders.base import EmbeddedBatch
 
+UNIT_WITHIN = 1e-6  # float32 cannot do better
 UNSOUND = "the model gave a vector that is zero, NaN or Inf"
 
 
@@ -32,7 +33,13 @@ def unit_rows(vectors: np.ndarray) -> np.ndarray:
     >>> unit_rows(np.array([[3e30, 4e30]], dtype=np.float32)).round(3).tolist()
     [[0.6000000238418579, 0.800000011920929]]
     """
-    return (vectors / np.sqrt(squared_lengths(vectors))[:, None]).astype(np.float32)
+    lengths = np.sqrt(squared_lengths(vectors))
+    off = np.abs(lengths - 1) > UNIT_WITHIN
+    if not off.any():
+        return vectors  # most servers have done it already; their bits are kept
+    scaled = vectors.copy()
+    scaled[off] = vectors[off] / lengths[off, None]
+    return scaled
 
 
 def batch_of(positions: Sequence[int] | np.ndarray, vectors: np.ndarray, failures: Mapping[int, str]) -> EmbeddedBatch:

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from alignkit.heads.base import Batches, Head
+from alignkit.heads.base import Head
 from alignkit.heads.linear import LinearHead
 from alignkit.metrics.alignment import Row, alignment_figures, overlap_at_k, sample_rows
 from alignkit.pairs.base import Pairs
@@ -37,15 +37,6 @@ def mean_head(student_dim: int, teacher_mean: Tensor) -> LinearHead:
     return head.eval().requires_grad_(False)
 
 
-def ridge_head(
-    train: Batches, validation: Batches, together: Batches, student_dim: int, teacher_dim: int
-) -> LinearHead:
-    """The closed form that every head must beat: λ chosen on validation, solved on both."""
-    head = LinearHead(student_dim, teacher_dim)
-    head.solve(together, chosen=head.solve(train, validation))
-    return head.cpu().eval().requires_grad_(False)
-
-
 @torch.inference_mode()
 def align(head: Head, student: np.ndarray | Tensor, batch_rows: int = 4096) -> Tensor:
     """`(N, student_dim)` → `(N, teacher_dim)` float32 on the CPU, in batches."""
@@ -57,10 +48,8 @@ def align(head: Head, student: np.ndarray | Tensor, batch_rows: int = 4096) -> T
 
 
 @torch.inference_mode()
-def alignment_rows(
-    heads: Mapping[str, Head], pairs: Pairs, teacher_mean: Tensor, seed: int = 0
-) -> tuple[dict[str, Row], Tensor]:
-    """One row of figures for each head, and `teacher` as its own.
+def alignment_rows(heads: Mapping[str, Head], pairs: Pairs, teacher_mean: Tensor, seed: int = 0) -> dict[str, Row]:
+    """One row of alignment figures for each head.
 
     Args:
         heads: name of the row → head.
@@ -69,21 +58,12 @@ def alignment_rows(
         seed: of the samples.
 
     Returns:
-        Rows by name, each with the figures of `alignment_figures` and `overlap@10`; and the cosines `(N,)` of the row
-        `aligned`, empty where there is none.
+        Rows by name, each with the figures of `alignment_figures` and `overlap@10`.
     """
     rows = sample_rows(len(pairs), MOST_SENTENCES, seed).numpy()
     teacher = l2_normalize(torch.from_numpy(np.array(pairs.teacher[rows], dtype=np.float32)))
     student = pairs.student[rows]
-    table: dict[str, Row] = {}
-    cosines = torch.zeros(0)
-    for name, head in heads.items():
-        aligned = align(head, student)
-        table[name] = _row(aligned, teacher, teacher_mean, seed)
-        if name == "aligned":
-            cosines = (l2_normalize(aligned) * teacher).sum(dim=1)
-    table["teacher"] = _row(teacher, teacher, teacher_mean, seed)
-    return table, cosines
+    return {name: _row(align(head, student), teacher, teacher_mean, seed) for name, head in heads.items()}
 
 
 def _row(aligned: Tensor, teacher: Tensor, teacher_mean: Tensor, seed: int) -> Row:

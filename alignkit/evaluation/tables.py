@@ -23,13 +23,6 @@ COLUMNS = {
     "spearman": "Spearman",
     "overlap@10": "overlap@10",
 }
-ROW_MEANINGS = {
-    "raw": "a seeded random projection of the student's vectors: the unaligned spaces compared",
-    "mean": "the training split's mean teacher vector, whatever the sentence: the floor of every cosine",
-    "ridge": "a linear map in closed form: what any head must beat",
-    "aligned": "the head of this run",
-    "teacher": "the teacher's own vectors: the ceiling",
-}
 COLUMN_MEANINGS = {
     "cosine_mean": "mean cosine of each vector with its teacher vector",
     "cosine_p05": "5th percentile of those cosines: how bad the bad ones are",
@@ -80,11 +73,11 @@ def json_text(rows: Mapping[str, Row], meta: Mapping[str, Any]) -> str:
 
 
 def number(figure: float | None) -> str:
-    """Three places behind the point, or a dash.
+    """Three places behind the point, fewer of large figures, or a dash.
 
-    >>> number(0.12345), number(None), number(-1234.5)
-    ('0.123', '-', '-1234')
+    >>> number(0.12345), number(None), number(-1234.5), number(-33.797)
+    ('0.123', '-', '-1234', '-33.8')
     """
     if figure is None:
         return "-"
-    return f"{figure:.0f}" if abs(figure) >= 100 else f"{figure:.3f}"
+    return f"{figure:.{0 if abs(figure) >= 100 else 1 if abs(figure) >= 10 else 3}f}"

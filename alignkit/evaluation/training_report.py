@@ -1,148 +1,118 @@
-"""What `train` writes when it ends: figures of the test split beside the training split's, head, baselines, report."""
+"""What `train` leaves when it ends: the head, the baselines it is compared with, and the report of its test split."""
 
 from __future__ import annotations
 
 import platform
-import time
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from alignkit import __version__
-from alignkit.artifact import save_head
-from alignkit.evaluation.alignment import alignment_rows, mean_head, raw_head, ridge_head
-from alignkit.evaluation.tables import COLUMN_MEANINGS, COLUMNS, ROW_MEANINGS, csv_text, json_text, markdown_table
-from alignkit.files import write_whole
+from alignkit.artifact import Artifact, save_artifact, save_head
+from alignkit.errors import AlignkitError
+from alignkit.evaluation.alignment import alignment_rows, mean_head
+from alignkit.evaluation.comparison import compare
+from alignkit.evaluation.fitting import model_name
+from alignkit.evaluation.report import Evaluation, write_report
+from alignkit.evaluation.runs import FINGERPRINTS, text_fingerprints
+from alignkit.evaluation.sets import set_of_pairs
+from alignkit.evaluation.timing import query_times
+from alignkit.evaluation.verdict import Thresholds
 from alignkit.heads.base import Batches, Head
-from alignkit.metrics.alignment import OVERLAP_SENTENCES, SENTENCE_PAIRS, Row
+from alignkit.heads.linear import LinearHead
 from alignkit.pairs.base import PairSplits
 
 
-@dataclass(frozen=True)
-class TrainingReport:
-    """All that is known when training ends.
-
-    Attributes:
-        heads: `raw`, `mean`, `ridge`, `aligned`.
-        rows: of the test split, by name.
-        train_rows: of (a sample of) the training split.
-        cosines: `(N,)` of the aligned test vectors.
-        meta: plain JSON values.
-    """
-
-    heads: Mapping[str, Head]
-    rows: Mapping[str, Row]
-    train_rows: Mapping[str, Row]
-    cosines: Tensor
-    meta: Mapping[str, Any]
+def fit_baselines(
+    train: Batches, validation: Batches, together: Batches, teacher_mean: Tensor, student_dim: int
+) -> dict[str, Head]:
+    """What any head must beat: `ridge`, λ chosen on validation and solved on both; and `mean`, the floor."""
+    ridge = LinearHead(student_dim, len(teacher_mean))
+    ridge.solve(together, chosen=ridge.solve(train, validation))
+    return {"ridge": ridge.cpu().eval().requires_grad_(False), "mean": mean_head(student_dim, teacher_mean)}
 
 
-def build_report(
-    head: Head,
+def evaluate_training(
+    artifact: Artifact,
+    baselines: Mapping[str, Head],
     splits: PairSplits,
-    solver_batches: tuple[Batches, Batches, Batches],
-    teacher_mean: Tensor,
     *,
-    seed: int,
-    about: Mapping[str, Any],
-    seconds: Mapping[str, float],
-) -> TrainingReport:
-    """Compare the head with its baselines on the test split, and on the training split beside it.
+    teacher_mean: Tensor,
+    leaks: str,
+    history: Mapping[str, Any],
+    seed: int = 0,
+    thresholds: Thresholds | None = None,
+) -> Evaluation:
+    """Compare the head with its rivals on the test split, and show the training split's figures beside them.
 
     Args:
-        head: the one trained.
+        artifact: the head that was trained.
+        baselines: `ridge` and `mean`.
         splits: the pairs.
-        solver_batches: of train, validation, and both together, for the ridge baseline.
         teacher_mean: `(teacher_dim,)` of the training split.
-        seed: of the random projection and the samples.
-        about: how the head came about, plain JSON values, for `meta`.
-        seconds: by step so far.
+        leaks: what the leak check said.
+        history: how the head came about, plain JSON values: `model`, `chosen`, `best_epoch`, `refitted`, `recipe`,
+            `device`, `seconds` ...
+        seed: of the random projection, samples and bootstrap.
+        thresholds: of the verdict.
     """
-    start = time.perf_counter()
-    student_dim, teacher_dim = splits.train.student_dim, splits.train.teacher_dim
-    heads = {
-        "raw": raw_head(student_dim, teacher_dim, seed),
-        "mean": mean_head(student_dim, teacher_mean),
-        "ridge": ridge_head(*solver_batches, student_dim, teacher_dim),
-        "aligned": head,
-    }
-    rows, cosines = alignment_rows(heads, splits.test, teacher_mean, seed)
-    train_rows, _ = alignment_rows({"aligned": head}, splits.train, teacher_mean, seed)
-    meta = {
-        **splits.meta,
-        **about,
+    test = set_of_pairs(splits.test, splits.meta, seed=seed)
+    comparison = compare(test, artifact, baselines, thresholds=thresholds, seed=seed)
+    heads = {"aligned": artifact.head, "ridge": baselines["ridge"]}
+    times = query_times(test, heads, comparison.meta["cascade"])
+    train_rows = alignment_rows({"aligned": artifact.head}, splits.train, teacher_mean, seed)
+    versions = {"alignkit": __version__, "torch": torch.__version__, "python": platform.python_version()}
+    about = {
+        **history,
+        "leaks": leaks,
         "pairs": {"train": len(splits.train), "validation": len(splits.validation), "test": len(splits.test)},
-        "sentence_pairs_for_spearman": SENTENCE_PAIRS,
-        "overlap_sentences": min(len(splits.test), OVERLAP_SENTENCES),
-        "seed": seed,
-        "seconds": {**seconds, "evaluation": time.perf_counter() - start},
-        "versions": {"alignkit": __version__, "torch": torch.__version__, "python": platform.python_version()},
-        "train_rows": train_rows,
+        "versions": versions,
+        "training": training_words(splits, history, versions),
     }
-    return TrainingReport(heads, rows, train_rows, cosines, meta)
+    return Evaluation(comparison, times, about=about, other_splits={"train": train_rows})
 
 
-def save_report(report: TrainingReport, folder: Path) -> None:
-    """Write `head/`, `baselines/`, CSV, Markdown, and `metrics.json` last: with it the run is finished."""
-    identities = {key: report.meta[key] for key in ("student_identity", "teacher_identity")}
-    save_head(report.heads["aligned"], folder / "head", metrics={"rows": report.rows}, meta=report.meta, **identities)
-    for name in ("ridge", "mean"):
-        save_head(report.heads[name], folder / "baselines" / name, **identities)
-    write_whole(
-        folder / "alignment_metrics.csv", csv_text({"test": report.rows, "train": report.train_rows}), "utf-8-sig"
-    )
-    write_whole(folder / "alignment_report.md", markdown(report))
-    write_whole(folder / "metrics.json", json_text(report.rows, report.meta))
+def save_run(
+    folder: Path, artifact: Artifact, baselines: Mapping[str, Head], splits: PairSplits, evaluation: Evaluation,
+    *, html: bool = True,
+) -> None:  # fmt: skip
+    """Write `head/`, `baselines/`, fingerprints of the training texts, and the report; `metrics.json` last of all."""
+    save_artifact(artifact, folder / "head")
+    for name, head in baselines.items():
+        identities = {"student_identity": artifact.student_identity, "teacher_identity": artifact.teacher_identity}
+        save_head(head, folder / "baselines" / name, **identities)
+    texts = [*(splits.train.texts or []), *(splits.validation.texts or [])]
+    try:
+        if texts:
+            np.save(folder / FINGERPRINTS, text_fingerprints(texts), allow_pickle=False)
+    except OSError as error:
+        raise AlignkitError(f"{folder / FINGERPRINTS}: could not be written ({error.strerror})") from None
+    write_report(evaluation, folder, html=html)
 
 
-def markdown(report: TrainingReport) -> str:
-    """The report in words: what the data is, the table, what rows and columns mean, how it came about."""
-    meta = report.meta
-    pairs = meta["pairs"]
-    parts = [
-        "# Alignment report",
-        f"Data: {meta['source']}. {pairs['train']:,} training, {pairs['validation']:,} validation and "
-        f"{pairs['test']:,} test pairs; split: {meta['split']}.",
-        "## Test split",
-        markdown_table(report.rows),
-        f"overlap@10 is over {meta['overlap_sentences']:,} test sentences.",
-        "## Training split, for comparison",
-        markdown_table(report.train_rows),
-        "A training row far above the test row means that the head learnt sentences by heart: more pairs, or a simpler "
-        "head, would help.",
-        "## Rows",
-        "\n".join(f"- `{name}`: {ROW_MEANINGS[name]}" for name in report.rows),
-        "## Columns",
-        "\n".join(f"- {heading} (`{key}`): {COLUMN_MEANINGS[key]}" for key, heading in COLUMNS.items()),
-        "## How it came about",
-        "\n".join(f"- {line}" for line in _history(meta)),
-    ]
-    return "\n\n".join(parts) + "\n"
-
-
-def _history(meta: Mapping[str, Any]) -> list[str]:
-    epoch = meta["best_epoch"]
+def training_words(splits: PairSplits, history: Mapping[str, Any], versions: Mapping[str, str]) -> list[str]:
+    """How the head came about, in lines for the report."""
+    epoch = history["best_epoch"]
     kept = "the starting point: no epoch improved on it" if epoch == 0 else f"epoch {epoch}"
-    again = ", then fitted once more on train + validation" if meta["refitted"] else ""
-    chosen = ", ".join(f"{name} = {value}" for name, value in meta["chosen"].items()) or "nothing"
-    recipe = ", ".join(f"{name} {value}" for name, value in meta["recipe"].items() if value is not None)
+    again = ", then fitted once more on train + validation" if history["refitted"] else ""
+    chosen = ", ".join(f"{name} = {_short(value)}" for name, value in history["chosen"].items()) or "nothing"
+    recipe = ", ".join(f"{name} {value}" for name, value in history["recipe"].items() if value is not None)
     return [
-        f"head: {meta['model']}; chosen on validation: {chosen}",
+        f"{len(splits.train):,} training and {len(splits.validation):,} validation pairs",
+        f"head: {history['model']}; chosen on validation: {chosen}",
         f"kept: {kept}{again}",
         f"recipe: {recipe}",
-        f"student: {_embedder(meta['student_identity'])}",
-        f"teacher: {_embedder(meta['teacher_identity'])}",
-        f"device: {meta['device']}",
-        "seconds: " + ", ".join(f"{name} {value:.1f}" for name, value in meta["seconds"].items()),
-        f"seed {meta['seed']}; " + ", ".join(f"{name} {version}" for name, version in meta["versions"].items()),
+        f"student: {model_name(splits.meta['student_identity'])}",
+        f"teacher: {model_name(splits.meta['teacher_identity'])}",
+        f"device: {history['device']}",
+        "seconds: " + ", ".join(f"{name} {value:.1f}" for name, value in history["seconds"].items()),
+        f"seed {history['seed']}; " + ", ".join(f"{name} {version}" for name, version in versions.items()),
     ]
 
 
-def _embedder(identity: Mapping[str, Any] | None) -> str:
-    if identity is None:
-        return "bare vectors, what made them is not known"
-    return ", ".join(f"{name} {value}" for name, value in identity.items() if value not in (None, ""))
+def _short(value: Any) -> Any:
+    return f"{value:.4g}" if isinstance(value, float) else value

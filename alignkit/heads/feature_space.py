@@ -10,8 +10,7 @@ import torch
 from torch import Tensor
 
 from alignkit.heads.base import Batches, sample_pairs, unit_students
-from alignkit.heads.moments import Moments
-from alignkit.heads.ridge import choose_lambda, solve_ridge
+from alignkit.heads.ridge import choose_lambda, ridge_moments, solve_ridge
 from alignkit.vectors import l2_normalize
 
 DISTANCE_SENTENCES = 1000
@@ -44,7 +43,7 @@ class FeatureSpace:
     @classmethod
     def of(cls, train: Batches, features: int, seed: int) -> FeatureSpace:
         """Learn the stretch from pairs in two passes and draw the directions."""
-        moments = Moments.of(unit_students(train)).centered()
+        moments = ridge_moments(unit_students(train))
         weight = solve_ridge(moments, choose_lambda(moments))[0]
         values, vectors = torch.linalg.eigh(weight.T @ weight)
         stretch = (vectors * values.clamp_min(0).pow(0.25)) @ vectors.T

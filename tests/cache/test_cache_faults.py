@@ -194,6 +194,20 @@ class TestIndex:
             cache.missing(embedder.identity(), TEXTS)
         assert_whole(folder, embedder)
 
+    def test_a_fault_that_only_verify_sees(self, folder):
+        embedder = filled(folder)
+        db = sqlite3.connect(folder / FILE_NAME)
+        db.execute("PRAGMA writable_schema = ON")
+        db.execute("UPDATE sqlite_schema SET sql = replace(sql, 'name TEXT UNIQUE', 'name TEXT') WHERE name = 'shards'")
+        db.commit()
+        db.close()
+        with VectorCache(folder) as cache:
+            try:
+                assert any(problem.startswith("index: ") for problem in cache.verify().problems)
+            except CacheError as error:
+                assert "damaged" in str(error)  # noqa: PT017
+        assert_whole(folder, embedder)
+
     def test_an_index_that_points_elsewhere_gives_no_wrong_vector(self, folder):
         embedder = filled(folder)
         db = sqlite3.connect(folder / FILE_NAME)

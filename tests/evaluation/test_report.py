@@ -1,0 +1,229 @@
+"""The report's files: complete, self-contained, escaped; and the parts that it is put together from."""
+
+from __future__ import annotations
+
+import csv
+import dataclasses
+import html.parser
+import io
+import json
+import xml.etree.ElementTree as ET
+
+import numpy as np
+import pytest
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+from alignkit.errors import ConfigError
+from alignkit.evaluation.comparison import compare
+from alignkit.evaluation.console import console_rows, console_words
+from alignkit.evaluation.examples import worst_groups, worst_queries
+from alignkit.evaluation.glossary import COLUMNS, MEANINGS, row_of
+from alignkit.evaluation.learning_curve import forecast, learning_curve
+from alignkit.evaluation.report import Evaluation, draw, recall_curves, write_report
+from alignkit.evaluation.requirements import failed_requirements
+from alignkit.evaluation.tensorboard import log_evaluation
+from alignkit.evaluation.timing import query_times
+
+VOID = {"meta", "br", "link", "img", "hr", "input", "path", "use", "rect", "circle"}
+
+
+@pytest.fixture(scope="module")
+def comparison(demo_set, demo_artifact, demo_baselines):
+    nasty = [text if row else 'a <script>alert("x")</script> | pipe' for row, text in enumerate(demo_set.queries.texts)]
+    side = dataclasses.replace(demo_set.queries, texts=nasty)
+    return compare(dataclasses.replace(demo_set, queries=side, corpus=side), demo_artifact, demo_baselines)
+
+
+@pytest.fixture(scope="module")
+def evaluation(comparison, demo_splits, demo_set, demo_head):
+    curve = learning_curve(demo_splits.train, demo_splits.validation, demo_set, comparison.measure)
+    times = query_times(demo_set, {"aligned": demo_head, "ridge": demo_head}, comparison.meta["cascade"])
+    for name in ("teacher", "aligned"):  # as if the models had been there
+        times[name] |= {"embed_ms": 5.0, "total_ms": 5.5}
+    return Evaluation(comparison, times, curve, {"leaks": "none", "head": "here"})
+
+
+@pytest.fixture(scope="module")
+def folder(evaluation, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("report") / "new" / "folder"
+    write_report(evaluation, folder)
+    return folder
+
+
+class Balance(html.parser.HTMLParser):
+    def __init__(self):
+        super().__init__()
+        self.open, self.sources, self.text = [], [], []
+
+    def handle_starttag(self, tag, attributes):
+        self.sources += [
+            value for name, value in attributes if name in ("src", "href", "xlink:href") and value[0] != "#"
+        ]
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag, attributes):
+        pass
+
+    def handle_endtag(self, tag):
+        if tag in VOID:
+            return
+        assert self.open.pop() == tag
+
+    def handle_data(self, data):
+        self.text.append(data)
+
+
+def test_the_page_stands_alone_and_is_well_formed(folder):
+    page = (folder / "report.html").read_text(encoding="utf-8")
+    parser = Balance()
+    parser.feed(page)
+    assert parser.open == [] and parser.sources == []
+    assert "<script" not in page and "&lt;script&gt;" in page
+    words = " ".join(parser.text)
+    order = ["May this head", "Use it", "Finding", "Likeness", "What the rows are", "How certain", "In pictures",
+             "Worst groups", "Worst queries", "What the columns mean", "do not show"]  # fmt: skip
+    places = [words.index(part) for part in order]
+    assert places == sorted(places)
+    assert "CLINC150" in words and "real" in words and "600 queries" in words
+
+
+def test_ids_of_the_pictures_do_not_clash(evaluation):
+    ids = []
+    for _, svg, answer in draw(evaluation):
+        assert answer
+        ids += [node.get("id") for node in ET.fromstring(svg).iter() if node.get("id")]
+    assert len(ids) == len(set(ids)) > 20
+
+
+def test_every_plot_is_there(evaluation):
+    questions = [question for question, _, _ in draw(evaluation)]
+    assert len(questions) == 5
+    assert len(draw(dataclasses.replace(evaluation, times={}, curve=None))) == 3
+
+
+def test_markdown_says_the_same(folder, comparison):
+    text = (folder / "alignment_report.md").read_text(encoding="utf-8")
+    lines = text.splitlines()
+    assert comparison.verdict.headline in lines[2] and comparison.verdict.reasons[0] in text
+    tables = [line for line in lines if line.startswith("|")]
+    for header, rule in zip(tables, tables[1:], strict=False):
+        if set(rule) <= set("|-:"):
+            assert header.count("|") == rule.count("|")
+    assert "|  |" not in text and "None" not in text and "nan" not in text.lower().split()
+    # a table is cut by an empty line
+    for before, line, after in zip(lines, lines[1:], lines[2:], strict=False):
+        assert not (before.startswith("|") and not line and after.startswith("|"))
+
+
+def test_json_and_csv(folder, evaluation):
+    metrics = json.loads((folder / "metrics.json").read_text(encoding="utf-8"))
+    assert metrics["meta"]["verdict"] == "use" and metrics["meta"]["leaks"] == "none"
+    assert metrics["rows"]["aligned"]["ndcg@10"] == evaluation.rows["aligned"]["ndcg@10"]
+    assert metrics["rows"]["student"].get("cosine_mean") is None
+    assert metrics["meta"]["learning_curve"]["pairs"][-1] == 2700
+    raw = (folder / "alignment_metrics.csv").read_bytes()
+    assert raw.startswith(b"\xef\xbb\xbf")
+    rows = list(csv.DictReader(raw.decode("utf-8-sig").splitlines()))
+    assert [row["row"] for row in rows] == list(metrics["rows"])
+
+
+def test_without_texts_labels_or_baselines(make_pairs, tmp_path):
+    from alignkit.artifact import Artifact
+    from alignkit.evaluation.sets import set_of_pairs
+    from alignkit.heads.linear import LinearHead
+
+    head = LinearHead(12, 20).requires_grad_(False)
+    bare = compare(
+        set_of_pairs(make_pairs(80), {"source": "arrays", "split": "all"}), Artifact(parts={"query_head": head})
+    )
+    write_report(Evaluation(bare), tmp_path)
+    text = (tmp_path / "alignment_report.md").read_text(encoding="utf-8")
+    assert "Rows left out: `ridge`, `mean`" in text
+    assert (tmp_path / "report.html").is_file()
+
+
+def test_worst_groups_come_first(comparison):
+    groups, count = worst_groups(comparison)
+    losses = [group.aligned - group.teacher for group in groups]
+    assert count == 150 and len(groups) == 10 and losses == sorted(losses)
+    assert groups[0].queries == 4
+
+
+def test_worst_queries_are_those_that_lose_most(comparison):
+    failures = worst_queries(comparison)
+    figures = comparison.figures["ndcg@10"]
+    assert failures[0].aligned - failures[0].teacher == pytest.approx(
+        float((figures["aligned"] - figures["teacher"]).min())
+    )
+    assert all(failure.found[0] != failure.query for failure in failures)
+
+
+def test_recall_curves_end_where_the_table_says(comparison):
+    curves, _ = recall_curves(comparison)
+    assert curves["aligned"][9] == pytest.approx(comparison.rows["aligned"]["recall@10"])
+    overlap = dataclasses.replace(comparison, meta={**comparison.meta, "measure": "overlap@10"})
+    assert recall_curves(overlap)[0]["aligned"][9] == pytest.approx(comparison.rows["aligned"]["overlap@10"])
+
+
+def test_the_learning_curve_grows_and_ends_at_the_ridge_head(evaluation, comparison):
+    curve = evaluation.curve
+    assert curve.pairs == (84, 168, 337, 675, 1350, 2700)
+    assert all(np.diff(curve.cosines) > 0)
+    assert curve.figures[-1] == pytest.approx(comparison.rows["ridge"]["ndcg@10"], abs=0.02)
+    assert curve.figures[-1] <= curve.forecast <= 1
+
+
+def test_too_few_pairs_have_no_learning_curve(make_pairs, demo_set):
+    assert learning_curve(make_pairs(30), make_pairs(20), demo_set, "overlap@10") is None
+
+
+def test_forecast_by_hand():
+    assert forecast([10, 20, 40], [0.2, 0.4, 0.5]) == pytest.approx(0.55)
+    assert forecast([10, 20, 40], [0.2, 0.3, 0.6]) == pytest.approx(0.9)
+    assert forecast([10, 20, 40], [0.2, 0.5, 0.4]) == 0.4
+    assert forecast([10, 20], [0.2, 0.5]) is None
+
+
+def test_times_are_apart_and_unknown_ones_are_none(demo_set, demo_head):
+    times = query_times(demo_set, {"aligned": demo_head}, "cascade@30")
+    assert set(times) == {"teacher", "student", "aligned", "aligned_both", "cascade@30"}
+    assert times["aligned"]["head_ms"] > 0 and times["aligned"]["search_ms"] > 0
+    assert times["aligned"]["embed_ms"] is None and times["aligned"]["total_ms"] is None
+
+
+def test_requirements(comparison):
+    share = comparison.meta["shares"]["aligned"]["value"]
+    assert failed_requirements(comparison, {"recall@10": 0.5, "share_of_teacher": share}) == []
+    failed = failed_requirements(comparison, {"recall@10": 0.99, "share_of_teacher": 1.0})
+    assert len(failed) == 2 and "at least 0.99 is required" in failed[0]
+    with pytest.raises(ConfigError, match="'recall@7' was not measured; known here: .*share_of_teacher"):
+        failed_requirements(comparison, {"recall@7": 0.5})
+    with pytest.raises(ConfigError, match="must be a number"):
+        failed_requirements(comparison, {"recall@10": "much"})
+
+
+def test_the_terminal_gets_80_columns(evaluation):
+    from rich.console import Console
+
+    console = Console(width=80, record=True, file=io.StringIO())
+    console.print(console_rows(evaluation))
+    printed = console.export_text()
+    assert "…" not in printed and "nDCG@10" in printed and "of teacher" in printed
+    assert next(iter(console_words(evaluation))).endswith("(use)")
+
+
+def test_everything_that_is_shown_is_explained(comparison):
+    for name, row in comparison.rows.items():
+        assert all(row_of(name))
+        assert {key for key in row if not key.endswith("_share")} <= set(COLUMNS)
+    assert set(COLUMNS) <= set(MEANINGS)
+
+
+def test_tensorboard_gets_figures_and_the_projector(evaluation, tmp_path):
+    log_evaluation(evaluation, tmp_path)
+    events = EventAccumulator(str(tmp_path)).Reload()
+    assert events.Scalars("evaluation/aligned/ndcg@10")[0].value == pytest.approx(evaluation.rows["aligned"]["ndcg@10"])
+    tensors = list(tmp_path.rglob("tensors.tsv"))
+    assert len(tensors) == 1 and len(tensors[0].read_text(encoding="utf-8").splitlines()) == 1000
+    assert (tmp_path / "projector_config.pbtxt").is_file()

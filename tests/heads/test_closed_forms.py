@@ -1,0 +1,306 @@
+"""Closed forms against scikit-learn and scipy, and against what they claim to be the best of."""
+
+import numpy as np
+import pytest
+import scipy.linalg
+import torch
+from sklearn.linear_model import Ridge
+
+from alignkit.errors import ConfigError
+from alignkit.heads import ridge as ridge_module
+from alignkit.heads.base import tensor_batches
+from alignkit.heads.feature_space import FeatureSpace, orthogonal_directions
+from alignkit.heads.linear import LinearHead
+from alignkit.heads.local_mixture import LocalMixtureHead, nearest_means
+from alignkit.heads.low_rank import LowRankHead, solve_reduced_rank
+from alignkit.heads.moments import Moments
+from alignkit.heads.orthogonal import OrthogonalHead, solve_procrustes
+from alignkit.heads.random_features import RandomFeaturesHead
+from alignkit.heads.residual import ResidualHead
+from alignkit.heads.ridge import LAMBDAS, best_by_cosine, choose_lambda, mean_eigenvalue, solve_ridge
+from alignkit.vectors import cosine, l2_normalize
+
+
+def make_pairs(count=400, student_dim=15, teacher_dim=22, seed=0, noise=0.3):
+    generator = torch.Generator().manual_seed(7)
+    mixing = torch.randn(student_dim, teacher_dim, generator=generator)
+    generator = torch.Generator().manual_seed(seed)
+    student = torch.randn(count, student_dim, generator=generator) * torch.linspace(0.1, 2, student_dim) + 1
+    return student, student @ mixing + noise * torch.randn(count, teacher_dim, generator=generator) - 2
+
+
+def moments_of(student, teacher):
+    return Moments.of(tensor_batches(student, teacher, 64)).centered()
+
+
+def total_error(weight, bias, student, teacher):
+    return float((student.double() @ weight.T + bias - teacher.double()).square().sum())
+
+
+@pytest.mark.parametrize("ridge_lambda", [1e-6, 0.01, 1.0])
+@pytest.mark.parametrize("offset", [0.0, 300.0])
+def test_ridge_is_scikit_learns(ridge_lambda, offset):
+    student, teacher = make_pairs()
+    student = student + offset
+    moments = moments_of(student, teacher)
+    weight, bias = solve_ridge(moments, ridge_lambda)
+    alpha = ridge_lambda * mean_eigenvalue(moments.gram)
+    expected = Ridge(alpha=alpha, solver="svd").fit(student.double().numpy(), teacher.double().numpy())
+    np.testing.assert_allclose(weight, expected.coef_, rtol=1e-5, atol=1e-5)
+    found = student.double() @ weight.T + bias
+    np.testing.assert_allclose(found, expected.predict(student.double().numpy()), rtol=1e-5, atol=1e-5)
+
+
+def test_linear_head_is_that_ridge():
+    student, teacher = make_pairs()
+    head = LinearHead(15, 22, ridge_lambda=0.1)
+    assert head.solve(tensor_batches(student, teacher)) == {"ridge_lambda": 0.1}
+    alpha = 0.1 * mean_eigenvalue(moments_of(student, teacher).gram)
+    expected = Ridge(alpha=alpha).fit(student.double().numpy(), teacher.double().numpy())
+    np.testing.assert_allclose(head(student).detach(), expected.predict(student.double().numpy()), rtol=0, atol=1e-4)
+
+
+@pytest.mark.parametrize("ridge_lambda", [0, -0.1, float("nan"), float("inf")])
+def test_ridge_refuses_what_is_no_strength(ridge_lambda):
+    with pytest.raises(ConfigError, match="ridge_lambda"):
+        solve_ridge(moments_of(*make_pairs()), ridge_lambda)
+
+
+def test_ridge_survives_dimensions_that_repeat_each_other():
+    student, teacher = make_pairs()
+    student = torch.cat([student, student, 1e3 * student], dim=1)
+    weight, bias = solve_ridge(moments_of(student, teacher), LAMBDAS[0] * 1e-6)
+    assert total_error(weight, bias, student, teacher) < 1.1 * 400 * 22 * 0.3**2
+
+
+def test_generalised_cross_validation_by_its_definition():
+    # n·|(I − H)y|² / tr(I − H)², with the hat matrix written out
+    student, teacher = make_pairs(60, noise=3.0)
+    moments = moments_of(student, teacher)
+    centered = (student - student.mean(0)).double().numpy()
+    target = (teacher - teacher.mean(0)).double().numpy()
+    errors = []
+    for ridge_lambda in LAMBDAS:
+        penalty = ridge_lambda * mean_eigenvalue(moments.gram)
+        hat = centered @ np.linalg.solve(centered.T @ centered + penalty * np.eye(15), centered.T) + 1 / 60
+        errors.append(((target - hat @ target) ** 2).sum() / np.trace(np.eye(60) - hat) ** 2)
+    assert choose_lambda(moments) == LAMBDAS[int(np.argmin(errors))]
+    assert 0 < int(np.argmin(errors)) < len(LAMBDAS) - 1  # a case that can fail
+
+
+def test_generalised_cross_validation_is_near_leave_one_out():
+    student, teacher = make_pairs(60, noise=3.0)
+    moments = moments_of(student, teacher)
+    errors = []
+    for ridge_lambda in LAMBDAS:
+        left_out = 0.0
+        for row in range(60):
+            rest = torch.arange(60) != row
+            part = moments_of(student[rest], teacher[rest])
+            scaled = ridge_lambda * mean_eigenvalue(moments.gram) / mean_eigenvalue(part.gram)
+            left_out += total_error(*solve_ridge(part, scaled), student[row : row + 1], teacher[row : row + 1])
+        errors.append(left_out)
+    chosen = errors[LAMBDAS.index(choose_lambda(moments))]
+    assert chosen <= 1.02 * min(errors)
+    assert max(errors) > 1.1 * min(errors)
+
+
+def test_held_out_choice_by_solving_each():
+    student, teacher = make_pairs(40, noise=3.0)
+    held_out = make_pairs(200, seed=1, noise=3.0)
+    train = moments_of(student, teacher)
+    errors = [total_error(*solve_ridge(train, ridge_lambda), *held_out) for ridge_lambda in LAMBDAS]
+    assert choose_lambda(train, moments_of(*held_out)) == LAMBDAS[int(np.argmin(errors))]
+    assert 0 < int(np.argmin(errors)) < len(LAMBDAS) - 1
+
+
+def test_choice_by_cosine_by_solving_each():
+    student, teacher = make_pairs(40, noise=3.0)
+    held_out = make_pairs(200, seed=1, noise=3.0)
+    train = moments_of(student, teacher)
+    cosines = []
+    for ridge_lambda in LAMBDAS:
+        weight, bias = solve_ridge(train, ridge_lambda)
+        cosines.append(float(cosine(held_out[0].double() @ weight.T + bias, held_out[1].double()).mean()))
+    best = best_by_cosine(train, tensor_batches(*held_out, 64))
+    assert best.ridge_lambda == LAMBDAS[int(np.argmax(cosines))]
+    assert best.cosine == pytest.approx(max(cosines), abs=1e-6)
+
+
+def test_procrustes_is_scipys_for_equal_widths():
+    student, teacher = make_pairs(student_dim=15, teacher_dim=15)
+    weight, bias = solve_procrustes(moments_of(student, teacher))
+    centered, target = ((part - part.mean(0)).double().numpy() for part in (student, teacher))
+    rotation, strength = scipy.linalg.orthogonal_procrustes(centered, target)
+    np.testing.assert_allclose(weight, (strength / (centered**2).sum() * rotation).T, rtol=1e-5, atol=1e-5)
+    np.testing.assert_allclose(bias, teacher.mean(0).double() - weight @ student.mean(0).double(), atol=1e-5)
+
+
+@pytest.mark.parametrize(("student_dim", "teacher_dim"), [(8, 15), (15, 8)])
+def test_procrustes_for_unequal_widths_is_scipys_of_padded_vectors(student_dim, teacher_dim):
+    student, teacher = make_pairs(student_dim=student_dim, teacher_dim=teacher_dim)
+    weight, _ = solve_procrustes(moments_of(student, teacher))
+    rotation = weight / torch.linalg.matrix_norm(weight, 2)
+    narrow = min(student_dim, teacher_dim)
+    gram = rotation.T @ rotation if student_dim == narrow else rotation @ rotation.T
+    np.testing.assert_allclose(gram, np.eye(narrow), atol=1e-8)
+    centered, target = ((part - part.mean(0)).double().numpy() for part in (student, teacher))
+    wide = max(student_dim, teacher_dim)
+    padded = [np.pad(part, ((0, 0), (0, wide - part.shape[1]))) for part in (centered, target)]
+    strength = scipy.linalg.orthogonal_procrustes(*padded)[1]
+    assert float(((centered @ rotation.T.numpy()) * target).sum()) == pytest.approx(strength, rel=1e-6)
+
+
+def test_procrustes_scale_is_the_least_squares_one():
+    student, teacher = make_pairs(student_dim=15, teacher_dim=8)
+    weight, bias = solve_procrustes(moments_of(student, teacher))
+    best = total_error(weight, bias, student, teacher)
+    for factor in (0.99, 1.01):
+        other = teacher.double().mean(0) - factor * weight @ student.double().mean(0)
+        assert total_error(factor * weight, other, student, teacher) > best
+
+
+def test_orthogonal_head_does_not_train_its_rotation():
+    head = OrthogonalHead(8, 15)
+    assert [name for name, weight in head.named_parameters() if weight.requires_grad] == ["projection.bias"]
+    np.testing.assert_allclose((head.projection.weight.T @ head.projection.weight), np.eye(8), atol=1e-5)
+
+
+def test_reduced_rank_is_the_best_of_its_rank():
+    """Against ridge's fitted values on data with the penalty as rows, cut by their singular vectors."""
+    student, teacher = make_pairs(noise=3.0)
+    moments = moments_of(student, teacher)
+    penalty = 0.05 * mean_eigenvalue(moments.gram)
+    centered, target = ((part - part.mean(0)).double().numpy() for part in (student, teacher))
+    rows = np.vstack([centered, np.sqrt(penalty) * np.eye(15)])
+    padded = np.vstack([target, np.zeros((15, 22))])
+    full = np.linalg.lstsq(rows, padded, rcond=None)[0]
+    directions = np.linalg.svd(rows @ full)[2][:4]
+    down, up, bias = solve_reduced_rank(moments, 0.05, rank=4)
+    np.testing.assert_allclose((up @ down).T, full @ directions.T @ directions, atol=1e-5)
+    np.testing.assert_allclose(bias, (teacher.mean(0) - student.mean(0) @ (up @ down).T.float()), atol=1e-4)
+
+
+def test_full_rank_is_ridge():
+    moments = moments_of(*make_pairs())
+    down, up, bias = solve_reduced_rank(moments, 0.05, rank=15)
+    weight, expected = solve_ridge(moments, 0.05)
+    np.testing.assert_allclose(up @ down, weight, atol=1e-8)
+    np.testing.assert_allclose(bias, expected, atol=1e-8)
+
+
+def test_rank_from_energy():
+    student, teacher = make_pairs(noise=0.0)
+    head = LowRankHead(15, 22, energy=0.9)
+    chosen = head.solve(tensor_batches(student, teacher))
+    assert 1 <= chosen["rank"] < 15 and head.arguments()["rank"] == chosen["rank"] == head.down.out_features
+    ranks = [LowRankHead(15, 22, energy=energy).solve(tensor_batches(student, teacher))["rank"] for energy in (0.5, 1)]
+    assert ranks[0] < chosen["rank"] < ranks[1] == 15
+
+
+@pytest.mark.parametrize("energy", [0, 1.1])
+def test_refuses_what_is_no_share(energy):
+    with pytest.raises(ConfigError, match="energy"):
+        LowRankHead(15, 22, energy=energy)
+
+
+def test_residual_starts_at_ridge_and_leaves_a_frozen_skip_alone():
+    student, teacher = make_pairs()
+    head, linear = ResidualHead(15, 22, hidden=8, train_skip=False), LinearHead(15, 22)
+    assert head.solve(tensor_batches(student, teacher)) == linear.solve(tensor_batches(student, teacher))
+    assert torch.equal(head(student), linear(student))
+    assert not any(weight.requires_grad for weight in head.skip.parameters())
+    assert all(weight.requires_grad for weight in head.correction.parameters())
+
+
+def test_directions_are_orthogonal_and_as_long_as_normal_vectors():
+    directions = orthogonal_directions(30, 75, torch.Generator().manual_seed(0)).double()
+    assert directions.shape == (75, 30)
+    for block in (directions[:30], directions[30:60], directions[60:]):
+        products = block @ block.T
+        np.testing.assert_allclose(products, torch.diag(products.diagonal()), atol=1e-4)
+    assert float(directions.square().sum(1).mean()) == pytest.approx(30, rel=0.1)
+
+
+def test_cosines_approximate_the_gaussian_kernel():
+    student, teacher = (l2_normalize(part) for part in make_pairs(100))
+    space = FeatureSpace.of(tensor_batches(student, teacher), features=20_000, seed=0)
+    features = space(student)
+    stretched, waves = features[:, :15].double(), features[:, 15:].double()
+    assert float(stretched.square().sum(1).mean()) == pytest.approx(1, rel=1e-3)
+    distances = torch.cdist(stretched, stretched)
+    # bandwidth 1 is the median distance
+    median = distances[~torch.eye(100, dtype=torch.bool)].median()
+    np.testing.assert_allclose(waves @ waves.T, torch.exp(-((distances / median) ** 2) / 2), atol=0.05)
+
+
+def test_head_computes_what_ridge_on_the_features_gives():
+    student, teacher = make_pairs(300)
+    train = tensor_batches(student, teacher, 64)
+    head = RandomFeaturesHead(15, 22, features=64, bandwidth=1.3, ridge_lambda=0.01, seed=3)
+    head.solve(train)
+    space = FeatureSpace.of(train, 64, seed=3)
+    stretched = space(student)[:, :15]
+    waves = np.sqrt(2 / 64) * torch.cos(stretched @ space.directions.T / 1.3 + space.phases)
+    features = torch.cat([stretched, waves], dim=1).double().numpy()
+    alpha = 0.01 * ((features - features.mean(0)) ** 2).sum() / features.shape[1]
+    expected = Ridge(alpha=alpha, solver="svd").fit(features, teacher.double().numpy())
+    np.testing.assert_allclose(head(student).detach(), expected.predict(features), rtol=0, atol=2e-3)
+
+
+def test_random_features_learn_what_a_linear_map_cannot():
+    generator = torch.Generator().manual_seed(0)
+    student = l2_normalize(torch.randn(2600, 6, generator=generator))
+    teacher = l2_normalize(torch.cos(student @ torch.randn(6, 12, generator=generator) * 3))
+    train, test = tensor_batches(student[:2000], teacher[:2000]), (student[2000:], teacher[2000:])
+    cosines = {}
+    for head in (LinearHead(6, 12), RandomFeaturesHead(6, 12, features=512)):
+        head.solve(train)
+        cosines[head.kind()] = float(cosine(head(test[0]), test[1]).mean())
+    assert cosines["random_features"] > cosines["linear"] + 0.1
+    assert cosines["random_features"] > 0.97
+
+
+def test_another_seed_draws_other_directions():
+    student, teacher = make_pairs(100)
+    heads = [RandomFeaturesHead(15, 22, features=16, bandwidth=1, ridge_lambda=0.1, seed=seed) for seed in (0, 1)]
+    for head in heads:
+        head.solve(tensor_batches(student, teacher))
+    assert not torch.allclose(heads[0].waves.weight, heads[1].waves.weight)
+
+
+def test_nearest_means_find_well_separated_regions():
+    generator = torch.Generator().manual_seed(0)
+    centres = torch.tensor([[0.0, 0.0], [10.0, 0.0], [0.0, 10.0]])
+    vectors = (centres[torch.arange(90) % 3] + 0.1 * torch.randn(90, 2, generator=generator)).float()
+    found = nearest_means(vectors, 3, seed=0)
+    assert torch.cdist(centres, found).amin(dim=1).max() < 0.1
+
+
+def test_local_mixture_learns_a_map_for_each_region():
+    generator = torch.Generator().manual_seed(0)
+    side = torch.randint(0, 2, (1500,), generator=generator)
+    student = l2_normalize(torch.randn(1500, 8, generator=generator) + 6 * torch.eye(8)[:2][side])
+    maps = torch.randn(2, 8, 12, generator=generator)
+    teacher = l2_normalize(torch.einsum("bd,bdt->bt", student - student.mean(0), maps[side]))
+    cosines = {}
+    for head in (LinearHead(8, 12), LocalMixtureHead(8, 12, regions=2)):
+        head.solve(tensor_batches(student[:1000], teacher[:1000]))
+        cosines[head.kind()] = float(cosine(head(student[1000:]), teacher[1000:]).mean())
+    assert cosines["local_mixture"] > cosines["linear"] + 0.1
+
+
+def test_strong_shrinkage_leaves_the_common_solution():
+    student, teacher = make_pairs()
+    head = LocalMixtureHead(15, 22, regions=3, ridge_lambda=1e9)
+    head.solve(tensor_batches(student, teacher))
+    torch.testing.assert_close(head(student), head.common(l2_normalize(student)), rtol=0, atol=1e-4)
+
+
+def test_breaking_ridge_breaks_every_head_that_leans_on_it(monkeypatch):
+    """The contract's comparisons would notice a solver that returns nothing of use."""
+    monkeypatch.setattr(ridge_module, "_solve_positive", lambda matrix, right: torch.zeros_like(right))
+    student, teacher = make_pairs()
+    head = LinearHead(15, 22)
+    head.solve(tensor_batches(student, teacher))
+    assert total_error(head.projection.weight.double(), head.projection.bias.double(), student, teacher) > 1e4

@@ -1,0 +1,229 @@
+"""Every head that has a YAML keeps what `heads/base.py` promises; a new one is tested the moment its YAML exists."""
+
+import functools
+import json
+
+import pytest
+import torch
+from hydra import compose, initialize_config_dir
+from hydra.utils import instantiate
+
+from alignkit.artifact import load_head, save_head
+from alignkit.commandline import conf_folder, group_choices, plain
+from alignkit.errors import ConfigError
+from alignkit.heads.base import ClosedForm, count_pairs, head_class, sample_pairs, split_batches, tensor_batches
+from alignkit.training.recipe import Recipe
+from alignkit.vectors import cosine, l2_normalize
+
+# small enough to be quick, whatever the YAML's own size
+SMALL = {"hidden": 16, "features": 32, "regions": 2}
+STUDENT_DIM, TEACHER_DIM = 12, 20
+
+
+@functools.cache
+def composed(name):
+    with initialize_config_dir(str(conf_folder()), version_base="1.3"):
+        return plain(compose("train", overrides=[f"model={name}"]).model)
+
+
+def settings_of(name):
+    model = dict(composed(name))
+    recipe, init = model.pop("recipe", None), model.pop("init", None)
+    return model, init, recipe
+
+
+NAMES = [name for name in group_choices("model") if "_target_" in settings_of(name)[0]]
+
+
+def make(name, student_dim=STUDENT_DIM, teacher_dim=TEACHER_DIM, **changes):
+    model = settings_of(name)[0]
+    model |= {key: value for key, value in (SMALL | changes).items() if key in model}
+    torch.manual_seed(0)
+    return instantiate(model)(student_dim=student_dim, teacher_dim=teacher_dim).eval()
+
+
+def make_pairs(count, student_dim=STUDENT_DIM, teacher_dim=TEACHER_DIM, seed=0):
+    generator = torch.Generator().manual_seed(100)
+    mixing = torch.randn(student_dim, teacher_dim, generator=generator)
+    generator = torch.Generator().manual_seed(seed)
+    student = l2_normalize(torch.randn(count, student_dim, generator=generator) + 0.3)
+    noise = 0.1 * torch.randn(count, teacher_dim, generator=generator)
+    return student, l2_normalize(torch.tanh(student @ mixing) + noise + 0.2)
+
+
+def solved(name, **changes):
+    head = make(name, **changes)
+    if isinstance(head, ClosedForm):
+        head.solve(tensor_batches(*make_pairs(300), 64), tensor_batches(*make_pairs(60, seed=1)))
+    return head.eval()
+
+
+CLOSED_FORM = [name for name in NAMES if isinstance(make(name), ClosedForm)]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_yaml_names_the_head_of_its_own_name(name):
+    model, init, recipe = settings_of(name)
+    assert model["_target_"].rpartition(".")[0] == f"alignkit.heads.{name}"
+    assert isinstance(make(name), head_class(name))
+    assert init == ("closed_form" if name in CLOSED_FORM else "random")
+    Recipe().overlay(recipe)  # refuses settings that training does not know
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize(("student_dim", "teacher_dim"), [(12, 20), (20, 12), (7, 7)])
+def test_maps_any_widths(name, student_dim, teacher_dim):
+    head = make(name, student_dim, teacher_dim)
+    assert head(torch.randn(5, student_dim)).shape == (5, teacher_dim)
+    assert head(torch.randn(0, student_dim)).shape == (0, teacher_dim)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_comes_back_from_disk(name, tmp_path):
+    head = solved(name)
+    arguments = json.loads(json.dumps(head.arguments()))
+    assert arguments == head.arguments()
+    student = make_pairs(40, seed=2)[0]
+    save_head(head, tmp_path)
+    torch.testing.assert_close(load_head(tmp_path)(student), head(student), rtol=0, atol=1e-6)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_same_seed_same_head(name):
+    student = make_pairs(20, seed=2)[0]
+    assert torch.equal(solved(name)(student), solved(name)(student))
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_one_sentence_is_mapped_the_same_alone(name):
+    head, student = solved(name), make_pairs(9, seed=2)[0]
+    alone = torch.cat([head(row) for row in student.split(1)])
+    torch.testing.assert_close(alone, head(student), rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("dtype", [torch.float16, torch.float64])
+def test_takes_vectors_of_any_float_type(name, dtype):
+    head, student = solved(name), make_pairs(9, seed=2)[0]
+    aligned = head(student.to(dtype))
+    assert aligned.dtype == torch.float32
+    torch.testing.assert_close(aligned, head(student), rtol=0, atol=5e-3)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_what_is_trainable_gets_a_gradient(name):
+    head = solved(name)
+    student, teacher = make_pairs(16, seed=3)
+    (1 - cosine(head.train()(student), teacher)).mean().backward()
+    trainable = {key: weight for key, weight in head.named_parameters() if weight.requires_grad}
+    assert trainable
+    for key, weight in trainable.items():
+        # behind a correction that starts at zero, the gradient is zero at first too
+        assert weight.grad is not None and weight.grad.isfinite().all(), key
+    assert any(weight.grad.abs().sum() > 0 for weight in trainable.values())
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_says_what_it_costs(name):
+    head = make(name)
+    cost = head.cost()
+    assert cost["parameters"] == sum(tensor.numel() for tensor in head.state_dict().values())
+    weights = sum(weight.numel() for weight in head.parameters() if weight.dim() == 2)
+    assert cost["flops_per_query"] >= 2 * weights  # one multiplication and one addition a weight
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_zero_vector_gives_finite_numbers(name):
+    assert solved(name)(torch.zeros(1, STUDENT_DIM)).isfinite().all()
+
+
+@pytest.mark.parametrize("name", CLOSED_FORM)
+def test_closed_form_beats_the_random_start_and_the_mean(name):
+    student, teacher = make_pairs(300, seed=4)
+    mean = make_pairs(300)[1].mean(dim=0)
+    aligned = cosine(solved(name)(student), teacher).mean()
+    assert aligned > cosine(make(name)(student), teacher).mean() + 0.2
+    assert aligned > cosine(mean.expand_as(teacher), teacher).mean() + 0.05
+
+
+@pytest.mark.parametrize("name", CLOSED_FORM)
+def test_once_more_with_what_was_chosen_is_the_same(name):
+    train, held_out = tensor_batches(*make_pairs(200), 64), tensor_batches(*make_pairs(50, seed=1))
+    first, second = make(name), make(name)
+    chosen = first.solve(train, held_out)
+    assert json.loads(json.dumps(chosen)) == chosen
+    assert second.solve(train, chosen=chosen) == chosen
+    student = make_pairs(9, seed=2)[0]
+    torch.testing.assert_close(first(student), second(student), rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("name", CLOSED_FORM)
+def test_solves_without_validation_pairs(name):
+    head = make(name)
+    head.solve(tensor_batches(*make_pairs(200), 64))
+    student, teacher = make_pairs(100, seed=4)
+    torch.testing.assert_close(
+        cosine(head(student), teacher).mean(), cosine(solved(name)(student), teacher).mean(), rtol=0, atol=0.05
+    )
+
+
+@pytest.mark.parametrize("name", CLOSED_FORM)
+def test_chunks_make_no_difference(name):
+    student, teacher = make_pairs(200)
+    heads = make(name), make(name)
+    chosen = heads[0].solve(tensor_batches(student, teacher, 200), tensor_batches(*make_pairs(50, seed=1)))
+    heads[1].solve(tensor_batches(student, teacher, 17), chosen=chosen)
+    torch.testing.assert_close(heads[0](student), heads[1](student), rtol=1e-3, atol=1e-4)
+
+
+@pytest.mark.parametrize("name", CLOSED_FORM)
+def test_fewer_pairs_than_dimensions(name, caplog):
+    student, teacher = make_pairs(8, student_dim=40, teacher_dim=30)
+    head = make(name, 40, 30)
+    head.solve(tensor_batches(student, teacher), tensor_batches(*make_pairs(5, 40, 30, seed=1)))
+    assert cosine(head(student), teacher).mean() > 0.5
+    assert name == "orthogonal" or "more pairs will help" in caplog.text
+
+
+@pytest.mark.parametrize("name", CLOSED_FORM)
+def test_constant_dimensions_and_constant_students(name):
+    student, teacher = make_pairs(100)
+    student[:, ::2] = 0.25
+    for students in (student, torch.full_like(student, 0.5), torch.zeros_like(student)):
+        head = make(name)
+        head.solve(tensor_batches(students, teacher), tensor_batches(students[:20], teacher[:20]))
+        assert head(students).isfinite().all()
+    # nothing told the sentences apart: the teacher's mean is the best answer
+    expected = teacher.mean(dim=0).expand_as(teacher)
+    torch.testing.assert_close(head(students), expected, rtol=0, atol=2e-2)
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("value", [0, -1])
+@pytest.mark.parametrize("argument", ["ridge_lambda", "bandwidth", "features", "regions", "softness", "hidden", "rank"])
+def test_refuses_numbers_that_are_not_above_zero(name, argument, value):
+    if argument not in settings_of(name)[0]:
+        pytest.skip("this head has no such argument")
+    with pytest.raises(ConfigError, match=f"{argument}={value}"):
+        make(name, **{argument: value})
+
+
+def test_refuses_a_rank_over_the_width():
+    with pytest.raises(ConfigError, match="rank=13: expected 1 to 12"):
+        make("low_rank", rank=13)
+
+
+def test_sample_is_spread_over_a_sorted_stream():
+    rows = torch.arange(103.0).unsqueeze(1)
+    batches = tensor_batches(rows, rows, 10)
+    assert count_pairs(batches) == 103
+    assert sample_pairs(batches, 103, 20)[0].flatten().tolist() == list(range(0, 103, 6))
+    assert len(sample_pairs(batches, 103, 500)[0]) == 103
+
+
+def test_split_is_disjoint_and_whole():
+    rows = torch.arange(95.0).unsqueeze(1)
+    fit, held_out = split_batches(tensor_batches(rows, rows, 20))
+    parts = [torch.cat([student for student, _ in part]).flatten().tolist() for part in (fit, held_out)]
+    assert sorted(parts[0] + parts[1]) == list(range(95))
+    assert len(parts[1]) == 9

@@ -1,0 +1,152 @@
+"""The command itself, as a process: it starts, answers, and loses nothing when it is told to stop."""
+
+import os
+import re
+import signal
+import subprocess
+import sys
+import threading
+import time
+
+import httpx
+import numpy as np
+import pytest
+import torch
+
+from alignkit.artifact import save_head
+from alignkit.heads.base import tensor_batches
+from alignkit.heads.linear import LinearHead
+from alignkit.pairs.demo import load_demo
+
+pytest.importorskip("starlette")
+pytest.importorskip("uvicorn")
+pytest.importorskip("wordllama")
+
+START_TIMEOUT_S = 60
+
+
+@pytest.fixture(scope="module")
+def head_folder(tmp_path_factory):
+    demo = load_demo("static")
+    student, teacher = (
+        torch.from_numpy(np.array(part[:500], dtype=np.float32)) for part in (demo.train.student, demo.train.teacher)
+    )
+    head = LinearHead(student.shape[1], teacher.shape[1])
+    head.solve(tensor_batches(student, teacher))
+    identities = {name: demo.meta[name] for name in ("student_identity", "teacher_identity")}
+    return save_head(head, tmp_path_factory.mktemp("run") / "head", **identities)
+
+
+class Process:
+    """`python -m alignkit.serve …` with its log."""
+
+    def __init__(self, folder, *arguments, **environment):
+        command = [sys.executable, "-m", "alignkit.serve", f"head={folder}", "student=static", "port=0", *arguments]
+        flags = {"creationflags": subprocess.CREATE_NEW_PROCESS_GROUP} if os.name == "nt" else {}
+        self.process = subprocess.Popen(
+            command,
+            stderr=subprocess.PIPE,
+            stdout=subprocess.DEVNULL,
+            encoding="utf-8",
+            cwd=folder.parent,
+            env={**os.environ, **environment, "COLUMNS": "500"},
+            **flags,
+        )
+        self.log = []
+        self.reader = threading.Thread(target=lambda: self.log.extend(self.process.stderr), daemon=True)
+        self.reader.start()
+        self.url = self._wait()
+
+    def _wait(self):
+        deadline = time.monotonic() + START_TIMEOUT_S
+        while time.monotonic() < deadline and self.process.poll() is None:
+            if found := re.search(r"at (http://\S+)", "".join(list(self.log))):
+                try:
+                    if httpx.get(f"{found[1]}/ready").status_code == 200:
+                        return found[1]
+                except httpx.TransportError:
+                    pass
+            time.sleep(0.05)
+        raise AssertionError(f"the server did not start: {self.log}")
+
+    def stop(self, signal_number=signal.SIGTERM):
+        self.process.send_signal(signal_number)
+        code = self.process.wait(timeout=30)
+        self.reader.join(timeout=10)
+        self.process.stderr.close()
+        return code
+
+
+@pytest.fixture
+def start(head_folder):
+    started = []
+
+    def begin(*arguments, **environment):
+        started.append(Process(head_folder, *arguments, **environment))
+        return started[-1]
+
+    yield begin
+    for one in started:
+        if one.process.poll() is None:
+            one.process.kill()
+            one.process.wait()
+        one.process.stderr.close()
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no SIGTERM that a process can handle")
+def test_sigterm_under_load_loses_no_accepted_request(start):
+    server = start("token_env=SERVE_TEST_TOKEN", SERVE_TEST_TOKEN="a-secret-token")
+    answered, refused, broken = [], [], []
+    headers = {"authorization": "Bearer a-secret-token"}
+
+    def work():
+        with httpx.Client(base_url=server.url, headers=headers) as client:
+            while True:
+                try:
+                    response = client.post("/v1/embeddings", json={"input": "how do i cancel an order"})
+                    answered.append(response.status_code)
+                except httpx.ConnectError:
+                    refused.append(1)
+                    return
+                except httpx.TransportError as error:
+                    broken.append(error)
+                    return
+
+    threads = [threading.Thread(target=work) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    time.sleep(1.0)
+    before = len(answered)
+    assert before > 0
+    server.stop()
+    for thread in threads:
+        thread.join(timeout=20)
+    assert set(answered) == {200}
+    # a kept-alive connection is told to close with its last answer: no client finds it cut
+    assert not broken
+    assert len(refused) == len(threads)
+    log = "".join(server.log)
+    assert "Traceback" not in log
+    assert "a-secret-token" not in log
+    assert "cancel an order" not in log
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["host=0.0.0.0"], "host=0.0.0.0 can be reached from other machines"),
+        (["token_env=NO_SUCH_VARIABLE"], "NO_SUCH_VARIABLE is empty"),
+        (["fallback=student"], "fallback=student: expected teacher or null"),
+        (["fallback=teacher"], "this one has none"),
+        (["student=minilm"], "the student gives 384-d vectors, this head expects 256-d"),
+        (["student.query_prompt=query: ", "student.document_prompt=passage: "], "prompt: expected '', got"),
+        (["max_batch_texts=0"], "max_batch_texts=0"),
+        (["port=70000"], "port=70000: expected 0 to 65535"),
+    ],
+)
+def test_what_cannot_be_served_is_one_line(arguments, words, run_command, head_folder):
+    code, out, err = run_command("serve", f"head={head_folder}", "student=static", *arguments)
+    assert code == 1
+    assert out == ""
+    assert words in err
+    assert err.count("\n") == 1
