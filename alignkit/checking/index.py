@@ -80,7 +80,7 @@ def _compare(vectors: np.ndarray, texts: Sequence[str], teacher: Embedder) -> Fi
 
 def _explain(vectors: np.ndarray, sampled: np.ndarray, fresh: np.ndarray) -> str:
     """Another model, or this one with the rows in another order?"""
-    from alignkit.nearest import top_k
+    from alignkit.vectors import top_k
 
     scores, rows = top_k(fresh, vectors[:SEARCHED_ROWS], k=1)
     elsewhere = np.asarray(scores[:, 0]) >= ALIKE
