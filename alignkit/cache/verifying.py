@@ -38,7 +38,9 @@ def verify(cache: VectorCache) -> VerifyReport:
     """
     cache.finish_writers()
     cache.store.take_in()
-    report = VerifyReport(problems=[f"index: {fault}; the next command rebuilds it" for fault in cache.store.index.check()])
+    report = VerifyReport(
+        problems=[f"index: {fault}; the next command rebuilds it" for fault in cache.store.index.check()]
+    )
     known = {shard.name: shard for shard in cache.store.index.shards()}
     shards = cache.store.shards()
     folder = cache.store.shard_folder

@@ -196,17 +196,16 @@ class TestIndex:
 
     def test_a_fault_that_only_verify_sees(self, folder):
         embedder = filled(folder)
-        db = sqlite3.connect(folder / FILE_NAME)
-        db.execute("PRAGMA writable_schema = ON")
-        db.execute("UPDATE sqlite_schema SET sql = replace(sql, 'name TEXT UNIQUE', 'name TEXT') WHERE name = 'shards'")
-        db.commit()
-        db.close()
+        path = folder / FILE_NAME
+        content = bytearray(path.read_bytes())
+        cells = len(content) - 4096 + 8  # the first two cells of a leaf change places: opening does not look there
+        content[cells : cells + 4] = content[cells + 2 : cells + 4] + content[cells : cells + 2]
+        path.write_bytes(content)
         with VectorCache(folder) as cache:
-            try:
-                assert any(problem.startswith("index: ") for problem in cache.verify().problems)
-            except CacheError as error:
-                assert "damaged" in str(error)  # noqa: PT017
+            assert any(problem.startswith("index: ") for problem in cache.verify().problems)
         assert_whole(folder, embedder)
+        with VectorCache(folder) as cache:
+            assert cache.verify().problems == []
 
     def test_an_index_that_points_elsewhere_gives_no_wrong_vector(self, folder):
         embedder = filled(folder)
