@@ -82,15 +82,18 @@ class Connection:
         api_key_env: str | None = None,
         transport: httpx.AsyncBaseTransport | None = None,
     ) -> None:
-        url = _checked_url(base_url)
-        self.where = str(url.copy_with(username=None, password=None, query=None)).rstrip("/")
+        given = _checked_url(base_url)
+        # without the credentials, which else would stand in httpx' own log lines
+        url = given.copy_with(username=None, password=None)
+        self.where = str(url.copy_with(query=None)).rstrip("/")
         self.answered = False
         self._wire = wire
         self._auth = KeyFromEnvironment(api_key_env) if api_key_env else None
-        self._secrets = [url.password] if url.password else []
+        self._secrets = [given.password] if given.password else []
+        in_url = httpx.BasicAuth(given.username, given.password) if given.username else None
         self._client = httpx.AsyncClient(
             base_url=url,
-            auth=self._auth,
+            auth=self._auth or in_url,
             limits=httpx.Limits(max_connections=connections, max_keepalive_connections=connections),
             # a proxy from the environment or the registry would take loopback traffic away
             trust_env=not _is_loopback(url.host),
