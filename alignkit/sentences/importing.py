@@ -165,9 +165,9 @@ def _from_beir(folder: Path) -> Iterator[Sample]:
     groups = merge_groups(names, links)
     kept: set[int] = set(relevant)
     for query, documents in relevant.items():
-        best = list(dict.fromkeys(documents))[:PARAPHRASES]
-        kept.update(best)
-        yield from _chunks(folder, pool, [query, *best], groups[query], "", {})
+        answers = list(dict.fromkeys(documents))[:PARAPHRASES]
+        kept.update(answers)
+        yield from _chunks(folder, pool, [query, *answers], groups[query], "", {})
     for number in range(len(pool.texts)):
         if number not in kept:
             yield from _chunks(folder, pool, [number], groups[number], "", {})
