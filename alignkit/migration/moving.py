@@ -19,7 +19,7 @@ from alignkit.agreement import Tolerance, compare
 from alignkit.aligned import head_for
 from alignkit.artifact import Artifact
 from alignkit.embedders.base import Role
-from alignkit.errors import ConfigError, DataError
+from alignkit.errors import ArtifactError, ConfigError, DataError
 from alignkit.files import write_whole
 from alignkit.heads.base import Head
 from alignkit.migration.sources import PARQUET, ParquetSource, Source, open_source
@@ -111,7 +111,13 @@ def migrate(
     if move.out.exists():
         return _finished_before(move)
     zero_rows = _fill_part(move, progress)
-    verification = _verify(move)
+    try:
+        verification = _verify(move)
+    except ArtifactError:
+        # or every further attempt would find the same part
+        move.part.unlink()
+        move.state.unlink()
+        raise
     _finish(move)
     manifest = {**move.ticket, "rows": move.source.rows, "zero_rows": zero_rows, "verification": verification}
     write_whole(move.manifest, json.dumps(manifest, indent=2, ensure_ascii=False))

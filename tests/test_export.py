@@ -1,0 +1,86 @@
+"""The export command, from a run folder to files that agree."""
+
+import json
+
+import numpy as np
+import pytest
+import torch
+
+from alignkit.artifact import save_head
+from alignkit.heads.base import tensor_batches
+from alignkit.heads.linear import LinearHead
+from alignkit.pairs.demo import load_demo
+
+
+@pytest.fixture(scope="module")
+def run_folder(tmp_path_factory):
+    """What `train` leaves: a head of the static student, and a report."""
+    demo = load_demo("static")
+    student, teacher = (
+        torch.from_numpy(np.array(part[:500], dtype=np.float32)) for part in (demo.train.student, demo.train.teacher)
+    )
+    head = LinearHead(student.shape[1], teacher.shape[1])
+    head.solve(tensor_batches(student, teacher))
+    folder = tmp_path_factory.mktemp("run")
+    identities = {name: demo.meta[name] for name in ("student_identity", "teacher_identity")}
+    save_head(head, folder / "head", **identities)
+    (folder / "metrics.json").write_text("{}", encoding="utf-8")
+    return folder
+
+
+def test_numpy_without_the_student(run_command, run_folder, tmp_path):
+    code, out, err = run_command("export", f"head={run_folder}", "format=numpy", "out=made")
+    assert (code, err) == (0, "")
+    assert "made: numpy, 4 files" in out
+    assert "agrees with the head on 600 real vectors (demo pack)" in out
+    assert json.loads((tmp_path / "made" / "manifest.json").read_text(encoding="utf-8"))["head"]["kind"] == "linear"
+
+
+def test_onnx_states_what_rounding_costs(run_command, run_folder):
+    pytest.importorskip("onnxscript")
+    code, out, _ = run_command("export", f"head={run_folder}", "format=onnx", "quantize=int8", "out=made")
+    assert code == 0
+    assert "int8 loses" in out
+
+
+def test_a_folder_for_sentence_transformers(run_command, run_folder, tmp_path):
+    pytest.importorskip("sentence_transformers")
+    pytest.importorskip("wordllama")
+    (tmp_path / "sentences.txt").write_text("reset my password\nbook a table\n", encoding="utf-8")
+    arguments = (f"head={run_folder}", "student=static", "format=sentence_transformers", "sentences=sentences.txt")
+    code, out, _ = run_command("export", *arguments, "out=model")
+    assert code == 0
+    assert "2 real vectors (sentences.txt, embedded now)" in out
+    assert (tmp_path / "model" / "modules.json").is_file()
+
+
+def test_a_bundle_takes_the_report_along_and_exports_again(run_command, run_folder):
+    assert run_command("export", f"head={run_folder}", "format=bundle", "out=head.zip")[0] == 0
+    code, out, _ = run_command("export", "head=head.zip", "format=torch", "out=made")
+    assert code == 0
+    assert "torch, 2 files" in out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["format=excel", "out=made"], "unknown format 'excel'; formats: bundle, numpy, onnx"),
+        (["format=numpy"], "out is not set"),
+        (["format=numpy", "out=made", "router=true"], "format=numpy has no setting router"),
+        (["format=numpy", "out=made", "role=both"], "role=both: expected one of query, document"),
+        (["format=numpy", "out=made", "tolerance=0"], "does not agree with the head"),
+        (["format=sentence_transformers", "out=made", "vectors=v.npy"], "give sentences=FILE"),
+        (["format=sentence_transformers", "out=made", "student=minilm"], "384-d vectors, this head expects 256-d"),
+        (
+            ["format=sentence_transformers", "out=made", "student=static", "student.normalize=true"],
+            "normalize: expected",
+        ),
+    ],
+)
+def test_wrong_arguments_are_one_line_and_leave_nothing(arguments, words, run_command, run_folder, tmp_path):
+    pytest.importorskip("wordllama")
+    code, out, err = run_command("export", f"head={run_folder}", *arguments)
+    assert (code, out) == (1, "")
+    assert words in err
+    assert err.count("\n") == 1
+    assert not list(tmp_path.iterdir())

@@ -1,0 +1,82 @@
+"""The migrate command, and embedding straight into the teacher's space."""
+
+import json
+
+import numpy as np
+import pytest
+import torch
+
+from alignkit.aligned import AlignedEmbedder
+from alignkit.artifact import load_artifact, save_head
+from alignkit.heads.linear import LinearHead
+from alignkit.pairs.demo import load_demo
+
+
+@pytest.fixture
+def head_folder(tmp_path):
+    demo = load_demo("static")
+    torch.manual_seed(0)
+    return save_head(LinearHead(256, 384).eval(), tmp_path / "head", student_identity=demo.meta["student_identity"])
+
+
+def test_an_index_is_moved(run_command, head_folder, tmp_path):
+    old = np.array(load_demo("static").test.student)
+    np.save(tmp_path / "old.npy", old)
+    code, out, err = run_command("migrate", f"head={head_folder}", "vectors=old.npy", "out=new.npy")
+    assert (code, err) == (0, "")
+    assert "new.npy: 600 rows of 384 dimensions, float16" in out
+    assert "the head was trained on: l2_supercat_256; an index of any other model would be wrong here" in out
+    assert "600 rows read back agree with the head" in out
+    assert np.load(tmp_path / "new.npy").shape == (600, 384)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["vectors=none.npy", "out=new.npy"], "none.npy: no such file"),
+        (["vectors=old.npy"], "out is not set"),
+        (["vectors=old.npy", "out=new.npy", "role=x"], "role=x: expected one of query, document"),
+        (["vectors=old.npy", "out=old.npy"], "old.npy exists and was not made from this index"),
+        (["vectors=old.npy", "out=new.npy"], "holds 5-d vectors, this head takes 256-d ones of l2_supercat_256"),
+    ],
+)
+def test_wrong_arguments_are_one_line(arguments, words, run_command, head_folder, tmp_path):
+    width = 256 if "out=old.npy" in arguments else 5
+    np.save(tmp_path / "old.npy", np.ones((4, width), np.float32))
+    code, out, err = run_command("migrate", f"head={head_folder}", *arguments)
+    assert (code, out) == (1, "")
+    assert words in err
+    assert err.count("\n") == 1
+
+
+def test_sentences_straight_into_the_teachers_space(run_command, head_folder, tmp_path):
+    pytest.importorskip("wordllama")
+    from alignkit.embedders.static import StaticEmbedder
+
+    texts = ["reset my password", "book a table for two", "what is the weather"]
+    (tmp_path / "sentences.txt").write_text("\n".join(texts) + "\n", encoding="utf-8")
+    arguments = ("which=aligned", f"head={head_folder}", "student=static", "sentences=sentences.txt", "save_to=made")
+    for _ in range(2):
+        code, out, _ = run_command("embed", *arguments, "dtype=float32")
+        assert code == 0
+        assert "the same rows in the teacher's space, 384 dimensions" in out
+    index = json.loads((tmp_path / "made" / "student_index.json").read_text(encoding="utf-8"))
+    made = np.load(tmp_path / "made" / "aligned.npy")[list(index["rows"].values())]
+    expected = AlignedEmbedder(load_artifact(head_folder), StaticEmbedder()).embed(texts)
+    np.testing.assert_allclose(made, expected, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["head=head"], "which=aligned needs head=RUN_OR_HEAD and save_to=FOLDER"),
+        (["save_to=made"], "which=aligned needs head=RUN_OR_HEAD and save_to=FOLDER"),
+        (["head=head", "save_to=made", "student.normalize=true"], "normalize: expected False, got True"),
+    ],
+)
+def test_embedding_with_another_student_is_refused(arguments, words, run_command, head_folder, tmp_path):
+    pytest.importorskip("wordllama")
+    (tmp_path / "sentences.txt").write_text("reset my password\n", encoding="utf-8")
+    code, _, err = run_command("embed", "which=aligned", "student=static", "sentences=sentences.txt", *arguments)
+    assert code == 1
+    assert words in err
