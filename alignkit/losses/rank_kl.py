@@ -25,7 +25,7 @@ class RankKlLoss(Loss):
     Fang et al., SEED, ICLR 2021, eq. 4.
     """
 
-    def __init__(self, temperature: float = 0.05, cosine_weight: float = 1.0) -> None:
+    def __init__(self, temperature: float = 0.05, cosine_weight: float = 3.0) -> None:
         super().__init__()
         check_positive(temperature=temperature)
         if not cosine_weight >= 0:

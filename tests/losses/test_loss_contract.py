@@ -1,0 +1,106 @@
+"""Every loss that has a YAML keeps what `losses/base.py` promises; a new one is tested the moment its YAML exists."""
+
+import functools
+
+import pytest
+import torch
+from hydra import compose, initialize_config_dir
+from hydra.utils import instantiate
+
+from alignkit.commandline import conf_folder, group_choices, plain
+from alignkit.losses.base import Loss
+from alignkit.training.recipe import Recipe
+from alignkit.vectors import l2_normalize
+
+NAMES = group_choices("loss")
+
+
+@functools.cache
+def composed(name):
+    with initialize_config_dir(str(conf_folder()), version_base="1.3"):
+        return plain(compose("train", overrides=[f"loss={name}"]).loss)
+
+
+def make(name):
+    settings = dict(composed(name))
+    settings.pop("recipe", None)
+    return instantiate(settings)
+
+
+def make_batch(count=12, dim=8, seed=0):
+    generator = torch.Generator().manual_seed(seed)
+    aligned, teacher = torch.randn(2, count, dim, generator=generator)
+    negatives = l2_normalize(torch.randn(count, 3, dim, generator=generator))
+    return (3 * aligned).requires_grad_(), l2_normalize(teacher), negatives
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_is_a_loss_with_a_recipe_that_training_knows(name):
+    loss = make(name)
+    assert isinstance(loss, Loss)
+    assert isinstance(loss.needs_negatives, bool) and isinstance(loss.uses_negatives, bool)
+    Recipe().overlay(composed(name).get("recipe"))
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_is_a_finite_scalar_with_a_gradient(name):
+    aligned, teacher, negatives = make_batch()
+    for given in (None, negatives):
+        aligned.grad = None
+        value = make(name)(aligned, teacher, given)
+        assert value.shape == () and value.isfinite()
+        value.backward()
+        assert aligned.grad.isfinite().all() and aligned.grad.abs().sum() > 0
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_teacher_itself_is_best(name):
+    aligned, teacher, negatives = make_batch()
+    loss = make(name)
+    best = loss(teacher, teacher, negatives)
+    assert best < loss(aligned, teacher, negatives)
+    near = l2_normalize(teacher + 0.05 * aligned)
+    assert best <= loss(near, teacher, negatives)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_order_of_the_batch_does_not_matter(name):
+    aligned, teacher, negatives = make_batch()
+    order = torch.randperm(12, generator=torch.Generator().manual_seed(1))
+    expected = make(name)(aligned, teacher, negatives)
+    torch.testing.assert_close(make(name)(aligned[order], teacher[order], negatives[order]), expected)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_length_of_the_teacher_does_not_matter(name):
+    aligned, teacher, negatives = make_batch()
+    expected = make(name)(aligned, teacher, negatives)
+    torch.testing.assert_close(make(name)(aligned, 7 * teacher, negatives), expected)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_small_and_odd_batches(name):
+    aligned, teacher, negatives = make_batch()
+    zero = torch.zeros(2, 8, requires_grad=True)
+    for rows in (aligned[:1], zero):
+        value = make(name)(rows, teacher[: len(rows)], negatives[: len(rows)])
+        value.backward()
+        assert value.isfinite()
+    assert zero.grad.isfinite().all()
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_trains(name):
+    _, teacher, negatives = make_batch(64, 8)
+    student = teacher @ torch.randn(8, 8, generator=torch.Generator().manual_seed(5))
+    torch.manual_seed(0)
+    head, loss = torch.nn.Linear(8, 8), make(name)
+    optimizer = torch.optim.Adam(head.parameters(), lr=0.02)
+    with torch.no_grad():
+        before = float(loss.eval()(head(student), teacher, negatives))
+    for _ in range(60):
+        optimizer.zero_grad()
+        loss.train()(head(student), teacher, negatives).backward()
+        optimizer.step()
+    with torch.no_grad():
+        assert float(loss.eval()(head(student), teacher, negatives)) < before
