@@ -29,7 +29,7 @@ VOID = {"meta", "br", "link", "img", "hr", "input", "path", "use", "rect", "circ
 
 @pytest.fixture(scope="module")
 def comparison(demo_set, demo_artifact, demo_baselines):
-    nasty = [text if row else 'a <script>alert("x")</script> | pipe' for row, text in enumerate(demo_set.queries.texts)]
+    nasty = [f'{text} <script>alert("x")</script> | pipe' for text in demo_set.queries.texts]
     side = dataclasses.replace(demo_set.queries, texts=nasty)
     return compare(dataclasses.replace(demo_set, queries=side, corpus=side), demo_artifact, demo_baselines)
 

@@ -1,0 +1,73 @@
+"""Three searches side by side, on the demo pack and typed in."""
+
+from __future__ import annotations
+
+import io
+import re
+
+import pytest
+
+
+@pytest.fixture
+def run(run_command, tmp_path):
+    folder = tmp_path / "outputs" / "train" / "first"
+    assert run_command("train", "trainer.max_epochs=0", f"hydra.run.dir={folder}")[0] == 0
+    return folder
+
+
+def test_runs_without_an_argument_on_the_newest_run(run, run_command, tmp_path):
+    code, out, err = run_command("demo")
+    assert code == 0, err
+    assert f"head: {run.relative_to(tmp_path)}" in out
+    assert out.count("CPU milliseconds: head ") == 5
+    assert all(heading in out for heading in ("student (own index)", "aligned (teacher's index)", "teacher"))
+    assert re.search(r"0\.\d\d [+-]\d+ ", out)
+    assert not (tmp_path / "outputs" / "demo").exists()  # it writes nothing
+
+
+def test_the_same_seed_asks_the_same(run, run_command):
+    def asked(*arguments):
+        return re.sub(r"CPU milli.*", "", run_command("demo", "samples=2", "topk=3", *arguments)[1])
+
+    assert asked() == asked()
+    assert asked() != asked("seed=1")
+
+
+def test_numbers_below_one_are_refused(run, run_command):
+    code, _, err = run_command("demo", "samples=0")
+    assert code == 1 and "samples=0" in err
+    code, _, err = run_command("demo", "topk=many")
+    assert code == 1 and "topk=many" in err and err.count("\n") == 1
+
+
+def test_no_run_says_how_to_get_one(run_command):
+    code, _, err = run_command("demo")
+    assert code == 1 and "python -m alignkit.train" in err
+
+
+def test_typed_sentences_are_embedded_by_the_student(run, run_command, monkeypatch):
+    pytest.importorskip("sentence_transformers")
+    monkeypatch.setattr("sys.stdin", io.StringIO("[b]what is my pin\nplay a song\n\nnever asked\n"))
+    code, out, err = run_command("demo", "interactive=true", "topk=2")
+    assert code == 0, err
+    assert "[b]what is my pin" in out and "song" in out and "never asked" not in out
+    assert out.count("CPU milliseconds: embed ") == 2
+
+
+def test_another_student_cannot_be_typed_to(run, run_command, monkeypatch):
+    pytest.importorskip("sentence_transformers")
+    monkeypatch.setattr("sys.stdin", io.StringIO("hello\n"))
+    code, _, err = run_command("demo", "interactive=true", "student=static")
+    assert code == 1 and "256-d" in err and "384-d" in err
+
+
+def test_bare_vectors_have_nothing_to_show(run_command, make_pairs, tmp_path):
+    import numpy as np
+
+    pairs = make_pairs(200)
+    np.save(tmp_path / "student.npy", pairs.student)
+    np.save(tmp_path / "teacher.npy", pairs.teacher)
+    files = ("data=vectors", "data.student=student.npy", "data.teacher=teacher.npy")
+    assert run_command("train", *files, "trainer.max_epochs=0")[0] == 0
+    code, _, err = run_command("demo", *files)
+    assert code == 1 and "without sentences" in err
