@@ -12,9 +12,10 @@ from alignkit.__main__ import commands
 
 PACKAGE = Path(alignkit.__file__).parent
 FLOORS = [
-    {"errors", "vectors", "files", "neighbours"},
+    {"errors"},
+    {"vectors", "files", "neighbours"},
     {"heads", "losses", "metrics", "sentences", "embedders", "vector_files"},
-    {"cache", "artifact", "aligned", "pairs", "resources"},
+    {"cache", "artifact", "aligned", "agreement", "pairs", "resources"},
     {"training", "evaluation", "selection", "exporters", "serving", "checking", "migration"},
     {*commands(), "commandline", "__main__"},
 ]
@@ -22,8 +23,8 @@ FLOOR_OF = {room: floor for floor, rooms in enumerate(FLOORS) for room in rooms}
 # rooms of one floor that may use each other
 NEIGHBOURS = {
     ("vectors", "neighbours"),
-    ("metrics", "vectors"),
-    ("heads", "metrics"),
+    ("aligned", "agreement"),
+    ("artifact", "agreement"),
     ("aligned", "artifact"),
     ("pairs", "cache"),
     ("pairs", "resources"),
