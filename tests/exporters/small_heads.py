@@ -16,7 +16,8 @@ def build_head(kind, student_dim, teacher_dim):
     module, _, name = settings.pop("_target_").rpartition(".")
     for part in ("_partial_", "init", "recipe"):
         settings.pop(part, None)
-    small = {key: min(value, MOST) if type(value) is int else value for key, value in settings.items()}
+    plain = {key: value for key, value in settings.items() if not str(value).startswith("${")}
+    small = {key: min(value, MOST) if type(value) is int else value for key, value in plain.items()}
     return getattr(importlib.import_module(module), name)(student_dim, teacher_dim, **small)
 
 
