@@ -35,11 +35,13 @@ class BeirFolder:
     Attributes:
         path: folder of `corpus.jsonl`, `queries.jsonl` and `qrels/`.
         split: which file in `qrels/`.
+        document: what of a corpus row is searched: `title+text`, `title` or `text`.
         cache_dir: of the vector cache.
     """
 
     path: str
     split: str = "test"
+    document: str = "title+text"
     cache_dir: str = "cache"
 
     def embed(self, student: Embedder, teacher: Embedder) -> EvaluationSet:
@@ -49,7 +51,7 @@ class BeirFolder:
             DataError: if the folder cannot be used.
             EmbedderError: if a text has no vector.
         """
-        texts = read_beir(self.path, self.split)
+        texts = read_beir(self.path, self.split, self.document)
         query_row = {key: row for row, key in enumerate(texts.queries)}
         corpus_row = {key: row for row, key in enumerate(texts.corpus)}
         with VectorCache(self.cache_dir) as cache:
@@ -69,7 +71,7 @@ class BeirFolder:
                 shape,
             ),
             meta={
-                "source": f"{Path(self.path).name}: a BEIR folder with judgements",
+                "source": f"{Path(self.path).name}: a BEIR folder with judgements, searched by {self.document}",
                 "real": None,
                 "split": f"qrels/{self.split}.tsv",
                 "notes": texts.notes,

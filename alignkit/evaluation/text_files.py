@@ -7,12 +7,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from alignkit.errors import DataError
+from alignkit.errors import ConfigError, DataError
 from alignkit.sentences.files import Row, read_rows, text_of
 from alignkit.sentences.normalise import normalise_text
 
 logger = logging.getLogger(__name__)
 
+DOCUMENTS = ("title+text", "title", "text")
 SHOWN = 3
 
 
@@ -35,7 +36,7 @@ class BeirTexts:
     notes: list[str]
 
 
-def read_beir(folder: str | Path, split: str = "test") -> BeirTexts:
+def read_beir(folder: str | Path, split: str = "test", document: str = "title+text") -> BeirTexts:
     """Read `corpus.jsonl`, `queries.jsonl` and `qrels/<split>.tsv`.
 
     Judgements of unknown ids and queries without a relevant text are left out and counted.
@@ -43,15 +44,19 @@ def read_beir(folder: str | Path, split: str = "test") -> BeirTexts:
     Args:
         folder: of the set.
         split: which file in `qrels/`.
+        document: what of a corpus row is searched: `title+text`, `title` (the questions of a FAQ) or `text`.
 
     Raises:
+        ConfigError: for another `document`.
         DataError: if a file is missing or broken, the corpus is empty, or nothing is left to judge.
     """
+    if document not in DOCUMENTS:
+        raise ConfigError(f"data.document={document}: expected one of {', '.join(DOCUMENTS)}")
     folder = Path(folder).expanduser()
     if not folder.is_dir():
         raise DataError(f"data.path={folder}: no such folder; expected corpus.jsonl, queries.jsonl and qrels/ in it")
     corpus_parts = {key: (row.get("title") or "", text) for key, row, text in _records(folder / "corpus.jsonl")}
-    corpus = {key: f"{title} {text}".strip() for key, (title, text) in corpus_parts.items()}
+    corpus = {key: _document(*parts, document) for key, parts in corpus_parts.items()}
     queries = {key: text for key, _, text in _records(folder / "queries.jsonl")}
     if not corpus:
         raise DataError(f"{folder / 'corpus.jsonl'}: holds no texts")
@@ -78,6 +83,11 @@ def read_beir(folder: str | Path, split: str = "test") -> BeirTexts:
     if itself:
         notes.append(f"{len(itself):,} queries are texts of the corpus; each is left out of its own hits")
     return BeirTexts(corpus, kept, [one for one in judgements if one[0] in judged], itself, notes)
+
+
+def _document(title: str, text: str, document: str) -> str:
+    # a row without a title is searched by its text whatever was asked for
+    return {"title": title or text, "text": text}.get(document, f"{title} {text}".strip())
 
 
 def _judgements(

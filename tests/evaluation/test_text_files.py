@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from alignkit.errors import DataError
+from alignkit.errors import ConfigError, DataError
 from alignkit.evaluation.text_files import read_beir, read_scored_pairs
 
 
@@ -33,6 +33,14 @@ def test_titles_stand_before_their_texts_and_grades_are_kept(folder):
     assert dict(texts.corpus) == {"d1": "Reset Press the button.", "d2": "Call us."}
     assert texts.judgements == [("q1", "d1", 2.0), ("q2", "d2", 1.0), ("q2", "d1", 0.0)]
     assert texts.notes == [] and texts.itself == {}
+
+
+@pytest.mark.parametrize(("document", "first"), [("title", "Reset"), ("text", "Press the button.")])
+def test_titles_or_texts_alone(folder, document, first):
+    path = folder(CORPUS, QUERIES, [("q1", "d1", 1)])
+    assert dict(read_beir(path, document=document).corpus) == {"d1": first, "d2": "Call us."}
+    with pytest.raises(ConfigError, match="expected one of title"):
+        read_beir(path, document="answers")
 
 
 def test_unknown_ids_are_left_out_counted_and_named(folder):
