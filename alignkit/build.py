@@ -71,7 +71,8 @@ def _check(settings: dict[str, Any]) -> None:
 
 def _write(folder: Path, generated: Generated, settings: dict[str, Any]) -> Written:
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
+    console = Console(stderr=True)
+    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
         task = progress.add_task("samples", total=generated.total)
         return write_dataset(
             folder,

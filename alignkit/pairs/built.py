@@ -14,7 +14,6 @@ from alignkit.errors import ConfigError, DataError
 from alignkit.pairs.base import MIN_PAIRS, Pairs, PairSplits
 from alignkit.pairs.cached import _array, _Sides
 from alignkit.sentences.folder import SENTENCES, SPLITS, read_dataset
-from alignkit.sentences.leaks import find_leaks
 from alignkit.sentences.records import Sample, Sentence
 
 logger = logging.getLogger(__name__)
@@ -46,7 +45,7 @@ def load_built(
         overrides: the command line, likewise.
 
     Raises:
-        DataError: if the folder cannot be used, too few sentences are left, or a test text stands in training.
+        DataError: if the folder cannot be used, or too few sentences are left.
         CacheError: if vectors are missing; it says how many, and the command that gets them.
         EmbedderError: if the student has to be asked and cannot.
     """
@@ -56,11 +55,6 @@ def load_built(
     samples, split_ids = read_dataset(folder)
     parts = {name: [sample for sample in samples if sample.id in split_ids[name]] for name in SPLITS}
     labelled = {name: _labelled(part) for name, part in parts.items()}
-    leaks = find_leaks(
-        [one.text for name in ("train", "validation") for one in labelled[name]],
-        [one.text for one in labelled["test"]],
-    )
-    logger.info("leak check: %s", leaks.line())
     sentences = list({one.text: one for name in SPLITS for one in labelled[name]}.values())
     try:
         with VectorCache(cache_dir) as cache:
@@ -97,7 +91,6 @@ def load_built(
         "split": "the set's own: by group, so paraphrases and hard negatives stay together",
         "student_identity": student_identity,
         "teacher_identity": teacher_identity,
-        "leaks": leaks.line(),
         "quarantined": {"teacher": no_teacher, "student": no_student},
     }
     return PairSplits(**pairs, meta=meta)

@@ -6,6 +6,7 @@ import math
 import random
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
+from itertools import zip_longest
 
 from alignkit.errors import ConfigError
 from alignkit.sentences.normalise import normalise_text
@@ -177,8 +178,10 @@ def generate(seeds: Sequence[Seeds], target: int, seed: int) -> Iterator[Sample]
     Raises:
         ConfigError: if the seeds cannot make that many; says the most they can.
     """
-    grammars = [SituationGrammar(one, each.slot_types, seed) for each in seeds for one in each.situations]
-    random.Random(f"{seed}/order").shuffle(grammars)
+    by_language = [[SituationGrammar(one, each.slot_types, seed) for one in each.situations] for each in seeds]
+    for own in by_language:
+        random.Random(f"{seed}/order").shuffle(own)
+    grammars = [grammar for turn in zip_longest(*by_language) for grammar in turn if grammar is not None]
     shares = _shares([grammar.capacity for grammar in grammars], target)
     return _take_turns([grammar.samples(share) for grammar, share in zip(grammars, shares, strict=True)])
 

@@ -9,27 +9,25 @@ from alignkit.sentences.normalise import is_cjk, normalise_text
 from alignkit.sentences.seeds import read_seeds
 
 
-def jaccard(one, other):
-    def grams(text):
-        padded, width = f" {normalise_text(text)} ", 2 if is_cjk(text) else 3
-        return {padded[start : start + width] for start in range(len(padded) - width + 1)}
-
-    return len(grams(one) & grams(other)) / len(grams(one) | grams(other))
+def grams(text):
+    padded, width = f" {normalise_text(text)} ", 2 if is_cjk(text) else 3
+    return {padded[start : start + width] for start in range(len(padded) - width + 1)}
 
 
 @pytest.mark.parametrize("language", ["en", "zh"])
 @pytest.mark.parametrize("threshold", [0.8, 1.0])
 def test_all_near_duplicates_are_found_as_comparing_every_pair_would(language, threshold):
-    samples = list(generate([read_seeds(language)], 90, 0))
-    left, right = [sample.text for sample in samples], [text for sample in samples[:60] for text in sample.texts()]
-    expected = {
-        (row, column): jaccard(one, other)
-        for row, one in enumerate(left)
-        for column, other in enumerate(right)
-        if jaccard(one, other) >= threshold
+    samples = list(generate([read_seeds(language)], 60, 0))
+    left, right = [sample.text for sample in samples], [text for sample in samples[:40] for text in sample.texts()]
+    columns_of = list(enumerate(map(grams, right)))
+    similarities = {
+        (row, column): len(one & other) / len(one | other)
+        for row, one in enumerate(map(grams, left))
+        for column, other in columns_of
     }
+    expected = {pair: similarity for pair, similarity in similarities.items() if similarity >= threshold}
     rows, columns, similarity = find_near_duplicates(left, right, threshold)
-    assert len(expected) >= 60
+    assert len(expected) >= 40
     assert dict(zip(zip(rows.tolist(), columns.tolist(), strict=True), similarity, strict=True)) == pytest.approx(
         expected
     )
