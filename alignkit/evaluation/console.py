@@ -17,7 +17,7 @@ def console_rows(evaluation: Evaluation) -> Table:
     """Rows with the columns that decide, and each row's share of the teacher with its interval."""
     rows, meta = evaluation.rows, evaluation.meta
     keys = [key for key in KEYS if any(row.get(key) is not None for row in rows.values())]
-    table = Table(box=None, pad_edge=False, padding=(0, 1))
+    table = Table(box=None, pad_edge=False, padding=(0, 1, 0, 0))
     table.add_column("", no_wrap=True)
     for key in keys:
         table.add_column(COLUMNS[key], justify="right", no_wrap=True)

@@ -37,7 +37,7 @@ COLUMN_MEANINGS = {
 
 def console_table(rows: Mapping[str, Row], title: str) -> Table:
     """For a terminal of 80 columns."""
-    table = Table(title=title, title_justify="left", box=None, pad_edge=False, padding=(0, 1))
+    table = Table(title=title, title_justify="left", box=None, pad_edge=False, padding=(0, 1, 0, 0))
     table.add_column("", no_wrap=True)
     for heading in COLUMNS.values():
         table.add_column(heading, justify="right", no_wrap=True)
