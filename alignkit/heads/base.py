@@ -58,6 +58,10 @@ class Head(nn.Module):
         stored = sum(tensor.numel() for tensor in self.state_dict().values())
         return {"parameters": stored, "flops_per_query": int(counter.get_total_flops())}
 
+    def solve_flops(self, pairs: int) -> float:
+        """About how many operations a closed form on so many pairs takes; tells beforehand whether there is time."""
+        return 2.0 * pairs * self.student_dim * (self.student_dim + self.teacher_dim) + 20.0 * self.student_dim**3
+
 
 class Batches(Protocol):
     """Pairs as float32 tensors, a chunk at a time; may be iterated any number of times."""

@@ -90,6 +90,10 @@ class LocalMixtureHead(Head):
             self._solve_corrections(gram, cross, best[1] * unit)
         return {"ridge_lambda": best[1]}
 
+    def solve_flops(self, pairs: int) -> float:
+        """A ridge regression for each region beside the common one."""
+        return (1 + self.regions * len(LAMBDAS) / 2) * super().solve_flops(pairs)
+
     def _solve_common(self, train: Batches) -> None:
         moments = ridge_moments(unit_students(train))
         weight, bias = solve_ridge(moments, choose_lambda(moments))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -12,14 +11,18 @@ from torch import Tensor, nn
 
 from alignkit.errors import ConfigError
 from alignkit.heads.base import Batches, Head, count_pairs, sample_pairs, split_batches
+from alignkit.heads.climb import climb
 from alignkit.heads.feature_space import FeatureSpace
 from alignkit.heads.moments import Moments
-from alignkit.heads.ridge import best_by_cosine, check_lambda, solve_ridge
+from alignkit.heads.ridge import RidgeFit, check_lambda, fit_ridge, solve_ridge
 from alignkit.vectors import l2_normalize
 
 # of the median distance between training sentences
-BANDWIDTHS = (1.0, 1.4, 2.0, 2.8)
-LAMBDAS = (0.003, 0.001, 0.0003)
+BANDWIDTHS = (0.5, 0.7, 1.0, 1.4, 2.0, 2.8, 4.0)
+LAMBDAS = (1.0, 0.3, 0.1, 0.03, 0.01, 0.003, 0.001, 0.0003, 0.0001)
+# where the search begins: good for a few thousand pairs or more
+USUAL_BANDWIDTH, USUAL_LAMBDA = 2.0, 0.001
+USUAL_TRIES = 4
 # the bandwidth is chosen on so many pairs and features; λ on all
 SAMPLE_PAIRS, SAMPLE_FEATURES = 4096, 1024
 
@@ -36,7 +39,6 @@ class RandomFeaturesHead(Head):
         features: random cosines; quality rises slowly with them, time and size in proportion.
         bandwidth: of the kernel, relative to the median distance between training sentences; `None` chooses it.
         ridge_lambda: of the closed form, relative to the mean eigenvalue of the features' Gram matrix; `None` chooses.
-        train_features: let training move Ω and φ as well.
         seed: of the random directions.
 
     Source: Rahimi and Recht, Random features for large-scale kernel machines, NeurIPS 2007; orthogonal: Yu et al.,
@@ -50,7 +52,6 @@ class RandomFeaturesHead(Head):
         features: int = 4096,
         bandwidth: float | None = None,
         ridge_lambda: float | None = None,
-        train_features: bool = False,
         seed: int = 0,
     ) -> None:
         super().__init__()
@@ -64,9 +65,8 @@ class RandomFeaturesHead(Head):
         self.features = features
         self.bandwidth = bandwidth
         self.ridge_lambda = ridge_lambda
-        self.train_features = train_features
         self.seed = seed
-        self.waves = nn.Linear(student_dim, features).requires_grad_(train_features)
+        self.waves = nn.Linear(student_dim, features).requires_grad_(False)
         self.readout = nn.Linear(features, teacher_dim)
         self.skip = nn.Linear(student_dim, teacher_dim, bias=False)
         nn.init.normal_(self.waves.weight)
@@ -92,13 +92,23 @@ class RandomFeaturesHead(Head):
             fit, validation = split_batches(train)
             return self.solve(train, chosen=self.solve(fit, validation, settled))
         space = FeatureSpace.of(train, self.features, self.seed)
-        strengths = LAMBDAS if settled["ridge_lambda"] is None else (settled["ridge_lambda"],)
-        bandwidth = settled["bandwidth"] or _choose_bandwidth(space, train, validation, strengths)
-        space = replace(space, bandwidth=bandwidth)
-        moments = Moments.of(space.batches(train)).centered()
-        best = best_by_cosine(moments, list(space.batches(validation)), strengths)
-        self._take(space, best.weight, best.bias)
+        bandwidth = settled["bandwidth"] or _choose_bandwidth(space, train, validation, settled["ridge_lambda"])
+        best = _fit(replace(space, bandwidth=bandwidth), train, validation, settled["ridge_lambda"])
+        self._take(replace(space, bandwidth=bandwidth), best.weight, best.bias)
         return {"bandwidth": bandwidth, "ridge_lambda": best.ridge_lambda}
+
+    def solve_flops(self, pairs: int) -> float:
+        """The features' Gram matrix and a Cholesky factor for each λ; the search for the bandwidth beside them."""
+
+        def of_width(width: int, count: int) -> float:
+            return float(count) * width * (width + 2 * self.teacher_dim) + USUAL_TRIES * (
+                width**3 + 4 * width**2 * self.teacher_dim
+            )
+
+        width = self.student_dim + self.features
+        sampled = self.student_dim + min(self.features, SAMPLE_FEATURES)
+        search = USUAL_TRIES * of_width(sampled, min(pairs, SAMPLE_PAIRS)) if self.bandwidth is None else 0.0
+        return super().solve_flops(pairs) + of_width(width, pairs) + search
 
     def _take(self, space: FeatureSpace, weight: Tensor, bias: Tensor) -> None:
         parameters = dict(self.named_parameters())
@@ -106,13 +116,21 @@ class RandomFeaturesHead(Head):
             parameters[name].copy_(value)
 
 
-def _choose_bandwidth(space: FeatureSpace, train: Batches, validation: Batches, strengths: Sequence[float]) -> float:
+def _choose_bandwidth(space: FeatureSpace, train: Batches, validation: Batches, ridge_lambda: float | None) -> float:
     """By cosine on validation, from fewer pairs and features: what is best hardly depends on how many there are."""
     space = space.narrow(SAMPLE_FEATURES)
     fit, held_out = ([sample_pairs(pairs, count_pairs(pairs), SAMPLE_PAIRS)] for pairs in (train, validation))
-    cosines = {}
-    for bandwidth in BANDWIDTHS:
-        candidate = replace(space, bandwidth=bandwidth)
-        moments = Moments.of(candidate.batches(fit)).centered()
-        cosines[bandwidth] = best_by_cosine(moments, list(candidate.batches(held_out)), strengths).cosine
-    return max(cosines, key=lambda bandwidth: cosines[bandwidth])
+
+    def attempt(bandwidth: float) -> tuple[float, float]:
+        return bandwidth, _fit(replace(space, bandwidth=bandwidth), fit, held_out, ridge_lambda).cosine
+
+    return climb(BANDWIDTHS, USUAL_BANDWIDTH, attempt, lambda outcome: outcome[1])[0]
+
+
+def _fit(space: FeatureSpace, train: Batches, validation: Batches, ridge_lambda: float | None) -> RidgeFit:
+    """Ridge regression on the features with a λ given or, a few solves long, chosen by cosine on validation."""
+    moments = Moments.of(space.batches(train)).centered()
+    held_out = list(space.batches(validation))
+    if ridge_lambda is not None:
+        return fit_ridge(moments, held_out, ridge_lambda)
+    return climb(LAMBDAS, USUAL_LAMBDA, lambda strength: fit_ridge(moments, held_out, strength), lambda fit: fit.cosine)

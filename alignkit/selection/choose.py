@@ -1,0 +1,236 @@
+"""Which head: try them within a time budget, cheapest first, and keep a dearer one only where it is surely better."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from alignkit.errors import ConfigError
+from alignkit.heads.base import Head
+from alignkit.metrics.alignment import overlap_at_k
+from alignkit.metrics.intervals import Interval, PairedBootstrap
+from alignkit.metrics.retrieval import judge_by_label, recall_at_k
+from alignkit.pairs.base import Pairs, PairSplits
+from alignkit.training.fit import Fitter
+from alignkit.vectors import cosine, top_k
+
+logger = logging.getLogger(__name__)
+
+BASELINE = "linear"
+HELD_OUT_SHARE = 0.1
+
+
+@dataclass(frozen=True)
+class Try:
+    """One head that was tried, or was not for lack of time.
+
+    Attributes:
+        name: of its YAML.
+        expected_s: seconds that its arithmetic was expected to take.
+        seconds: that it took; `None` where it was not tried.
+        parameters: numbers that it stores.
+        flops_per_query: of one forward pass.
+        quality: mean of the target over the choice's queries, with its interval.
+        gain: over ridge regression, paired by query.
+    """
+
+    name: str
+    expected_s: float
+    parameters: int
+    flops_per_query: int
+    seconds: float | None = None
+    quality: Interval | None = None
+    gain: Interval | None = None
+
+
+@dataclass(frozen=True)
+class Selection:
+    """What was chosen and why.
+
+    Attributes:
+        name: of the chosen head's YAML.
+        target: that it was chosen by.
+        tries: all candidates, in the order of their cost.
+        reason: one or two sentences.
+        queries: how many the choice rests on.
+    """
+
+    name: str
+    target: str
+    tries: tuple[Try, ...]
+    reason: str
+    queries: int
+
+
+def select_head(
+    candidates: Mapping[str, Fitter],
+    splits: PairSplits,
+    *,
+    budget_s: float = 60.0,
+    target: str = "overlap@10",
+    seed: int = 0,
+) -> Selection:
+    """Try heads on the train split, choose on the validation split; the test split is not looked at.
+
+    What a head chooses for itself (λ, the best epoch) it chooses on pairs held out of the train split, so that the
+    validation split is the choice's alone. A head replaces a cheaper one only if the 95% interval of the paired
+    difference is above 0. Ridge regression is always tried.
+
+    Args:
+        candidates: name → how it is fitted; must hold `linear`. Heads with a closed form are tried untrained.
+        splits: the pairs.
+        budget_s: seconds for all tries; a head that would not fit into what is left is passed over.
+        target: `overlap@10`, `cosine`, or `recall@10` (which needs labels).
+        seed: of the held-out pairs and the bootstrap.
+
+    Raises:
+        ConfigError: for an unknown target, a budget that is not positive, or no `linear` among the candidates.
+    """
+    if not budget_s > 0:
+        raise ConfigError(f"budget_s={budget_s}: expected seconds above 0")
+    if target not in TARGETS:
+        raise ConfigError(f"target={target}: expected one of {', '.join(TARGETS)}")
+    if BASELINE not in candidates:
+        raise ConfigError(f"candidates={list(candidates)}: expected '{BASELINE}' among them, to compare with")
+    if target == "recall@10" and splits.validation.labels is None:
+        raise ConfigError("target=recall@10 needs sentences with labels and these have none; take target=overlap@10")
+    start = time.perf_counter()
+    inner = _hold_out(splits, seed)
+    tries, figures = [], {}
+    for plan in sorted(_plans(candidates, splits), key=lambda plan: (plan.name != BASELINE, plan.flops_per_query)):
+        left_s = budget_s - (time.perf_counter() - start)
+        if plan.name != BASELINE and plan.expected_s > left_s:
+            logger.info("auto: %s left out, about %.0f s of %.0f s left", plan.name, plan.expected_s, left_s)
+            tries.append(plan)
+            continue
+        began = time.perf_counter()
+        head = _untrained(candidates[plan.name]).fit(inner, refit=False).head
+        figures[plan.name] = _figures(head, splits.validation, target)
+        seconds = time.perf_counter() - began
+        cost = head.cost()
+        tries.append(replace(plan, seconds=seconds, **cost))
+        logger.info("auto: %s, %s %.3f in %.1f s", plan.name, target, float(np.nanmean(figures[plan.name])), seconds)
+    return _decide(tries, figures, target, budget_s, seed)
+
+
+def _plans(candidates: Mapping[str, Fitter], splits: PairSplits) -> list[Try]:
+    speed = _flops_per_s()
+    plans = []
+    for name, fitter in candidates.items():
+        torch.manual_seed(fitter.seed)
+        head = fitter.make_head(student_dim=splits.train.student_dim, teacher_dim=splits.train.teacher_dim)
+        cost, count = head.cost(), len(splits.train)
+        if fitter.init == "closed_form":
+            flops = head.solve_flops(count)
+        else:
+            flops = 3.0 * cost["flops_per_query"] * count * fitter.recipe.max_epochs
+        plans.append(Try(name, expected_s=flops / speed, **cost))
+    return plans
+
+
+def _flops_per_s() -> float:
+    """Of a float32 matrix product here and now; half of it, since no fit reaches it all the time."""
+    matrix = torch.randn(1024, 1024)
+    matrix @ matrix
+    start = time.perf_counter()
+    for _ in range(3):
+        matrix @ matrix
+    return 0.5 * 3 * 2 * 1024**3 / (time.perf_counter() - start)
+
+
+def _untrained(fitter: Fitter) -> Fitter:
+    recipe = replace(fitter.recipe, max_epochs=0) if fitter.init == "closed_form" else fitter.recipe
+    return replace(fitter, recipe=recipe, run_folder=None)
+
+
+def _hold_out(splits: PairSplits, seed: int) -> PairSplits:
+    count = len(splits.train)
+    order = np.random.default_rng([seed, count]).permutation(count)
+    held_out = max(2, round(HELD_OUT_SHARE * count))
+    return replace(
+        splits, train=_rows(splits.train, np.sort(order[held_out:])), validation=_rows(splits.train, order[:held_out])
+    )
+
+
+def _rows(pairs: Pairs, rows: np.ndarray) -> Pairs:
+    # hard negatives point to rows of the whole split, so they stay behind: no closed form looks at them
+    return Pairs(
+        ids=[pairs.ids[row] for row in rows],
+        student=pairs.student[rows],
+        teacher=pairs.teacher[rows],
+        labels=None if pairs.labels is None else [pairs.labels[row] for row in rows],
+    )
+
+
+@torch.inference_mode()
+def _figures(head: Head, pairs: Pairs, target: str) -> np.ndarray:
+    """`(Q,)` float64, one figure a query."""
+    student = torch.from_numpy(np.array(pairs.student, dtype=np.float32))
+    teacher = torch.from_numpy(np.array(pairs.teacher, dtype=np.float32))
+    aligned = torch.cat([head(batch).float() for batch in student.split(4096)])
+    return TARGETS[target](aligned, teacher, pairs).astype(np.float64)
+
+
+def _overlap(aligned: Tensor, teacher: Tensor, pairs: Pairs) -> np.ndarray:
+    return overlap_at_k(aligned, teacher, k=10).numpy()
+
+
+def _cosine(aligned: Tensor, teacher: Tensor, pairs: Pairs) -> np.ndarray:
+    return cosine(aligned, teacher).numpy()
+
+
+def _recall(aligned: Tensor, teacher: Tensor, pairs: Pairs) -> np.ndarray:
+    assert pairs.labels is not None
+    itself = torch.arange(len(teacher))
+    found = top_k(aligned, teacher, 10, exclude=itself)[1].numpy()
+    return recall_at_k(judge_by_label(found, pairs.labels, pairs.labels, exclude=itself.numpy()), 10)
+
+
+TARGETS: dict[str, Callable[[Tensor, Tensor, Pairs], np.ndarray]] = {
+    "overlap@10": _overlap,
+    "cosine": _cosine,
+    "recall@10": _recall,
+}
+
+
+def _decide(tries: list[Try], figures: Mapping[str, np.ndarray], target: str, budget_s: float, seed: int) -> Selection:
+    bootstrap = PairedBootstrap(figures, seed=seed)
+    best = BASELINE
+    judged = []
+    for one in tries:
+        if one.name not in figures:
+            judged.append(one)
+            continue
+        gain = bootstrap.difference(one.name, BASELINE) if one.name != BASELINE else None
+        judged.append(replace(one, quality=bootstrap.mean(one.name), gain=gain))
+        over_best = bootstrap.difference(one.name, best)
+        if one.name != best and over_best is not None and over_best.low > 0:
+            best = one.name
+    reason = _reason(best, judged, target, budget_s)
+    return Selection(best, target, tuple(judged), reason, bootstrap.count)
+
+
+def _reason(best: str, tries: list[Try], target: str, budget_s: float) -> str:
+    tried = [one for one in tries if one.seconds is not None]
+    if len(tried) == 1 and len(tries) > 1:
+        return f"the budget of {budget_s:g} s is enough for ridge regression alone; give budget_s= more for other heads"
+    if best == BASELINE:
+        return f"no head's gain in {target} over ridge regression is beyond noise; ridge regression is the cheapest"
+    chosen = next(one for one in tried if one.name == best)
+    assert chosen.gain is not None
+    text = (
+        f"{best} gains {chosen.gain.value:+.3f} {target} over ridge regression "
+        f"(95% interval {chosen.gain.low:+.3f} to {chosen.gain.high:+.3f})"
+    )
+    dearer = [
+        one.name for one in tried
+        if one.flops_per_query > chosen.flops_per_query and one.quality and chosen.quality
+        and one.quality.value >= chosen.quality.value
+    ]  # fmt: skip
+    return f"{text}; {', '.join(dearer)} is not surely better and costs more" if dearer else text
