@@ -31,7 +31,8 @@ def load_built(
 ) -> PairSplits:
     """Pairs of all texts of a built set: anchors, paraphrases and hard negatives.
 
-    An anchor and its paraphrases have one label; sentences imported with an intent are labelled by it. The teacher is
+    An anchor and its paraphrases have one label; sentences imported with an intent, or with many of one
+    meaning, are labelled by that. The teacher is
     never called: its vectors come from the cache.
 
     Args:
@@ -87,7 +88,7 @@ def load_built(
         )
     meta = {
         "source": f"{folder.name}: {len(samples):,} samples, {len(kept):,} sentences, vectors from the cache",
-        "real": all(sample.source != "grammar" for sample in samples),
+        "real": not any(sample.source in ("grammar", "llm") for sample in samples),
         "split": "the set's own: by group, so paraphrases and hard negatives stay together",
         "student_identity": student_identity,
         "teacher_identity": teacher_identity,

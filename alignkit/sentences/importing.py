@@ -145,7 +145,9 @@ def _from_pairs(path: Path, pairs: Sequence[TextPair]) -> Iterator[Sample]:
     for number, meaning in enumerate(meanings):
         members.setdefault(meaning, []).append(number)
     for numbers in members.values():
-        yield from _chunks(path, pool, numbers, groups[numbers[0]], "", unlike)
+        # More texts of one meaning than fit in a sample: the name of the meaning says that they belong together.
+        meaning = f"meaning-{numbers[0]}" if len(numbers) > 1 + PARAPHRASES else ""
+        yield from _chunks(path, pool, numbers, groups[numbers[0]], meaning, unlike)
 
 
 def _from_beir(folder: Path) -> Iterator[Sample]:

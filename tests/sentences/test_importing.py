@@ -115,6 +115,12 @@ def test_pairs_become_groups_and_other_meanings_hard_negatives(tmp_path):
     assert samples[0].group == samples[1].group != samples[2].group
 
 
+def test_many_texts_of_one_meaning_share_an_intent(tmp_path):
+    rows = [{"text1": "t0", "text2": f"t{number}"} for number in range(1, 7)]
+    samples = list(import_samples(write(tmp_path / "p.jsonl", *rows)))
+    assert [(len(one.paraphrases), one.intent) for one in samples] == [(4, "meaning-0"), (1, "meaning-0")]
+
+
 def test_sts_scores_decide_what_is_a_paraphrase_and_what_is_not(tmp_path):
     rows = [("a", "b", 4.0), ("c", "d", 2.0), ("e", "f", 3.0), ("g", "h", 5.0)]
     path = write(tmp_path / "s.jsonl", *({"text1": one, "text2": two, "score": score} for one, two, score in rows))
