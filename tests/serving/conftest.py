@@ -1,9 +1,6 @@
 """A served head: the static student and a linear head, both real, in this process; and students that misbehave."""
 
 import asyncio
-import threading
-import time
-from contextlib import contextmanager
 
 import numpy as np
 import pytest
@@ -14,6 +11,7 @@ pytest.importorskip("uvicorn")
 pytest.importorskip("prometheus_client")
 
 import httpx  # noqa: E402
+from running_server import running  # noqa: E402
 
 from alignkit.aligned import AlignedEmbedder  # noqa: E402
 from alignkit.artifact import Artifact  # noqa: E402
@@ -22,7 +20,6 @@ from alignkit.heads.linear import LinearHead  # noqa: E402
 from alignkit.pairs.demo import load_demo  # noqa: E402
 from alignkit.serving.answers import Answerer  # noqa: E402
 from alignkit.serving.app import create_app  # noqa: E402
-from alignkit.serving.server import build_server, listen  # noqa: E402
 from alignkit.serving.service import Service  # noqa: E402
 
 
@@ -65,23 +62,6 @@ def ask():
         return asyncio.run(once())
 
     return send
-
-
-@contextmanager
-def running(service):
-    """The service behind a real socket, in a thread; yields its address."""
-    server, listener = build_server(service, grace_s=5), listen("127.0.0.1", 0)
-    thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, daemon=True)
-    thread.start()
-    deadline = time.monotonic() + 20
-    while not server.started and time.monotonic() < deadline:
-        time.sleep(0.01)
-    try:
-        yield f"http://127.0.0.1:{listener.getsockname()[1]}"
-    finally:
-        server.should_exit = True
-        thread.join(timeout=20)
-        assert not thread.is_alive()
 
 
 @pytest.fixture

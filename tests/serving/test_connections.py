@@ -57,11 +57,9 @@ def test_many_clients_get_their_own_vectors(service, serve, aligned):
     np.testing.assert_allclose(np.array(got, np.float32), expected, atol=1e-6)
 
 
-def test_a_slow_body_is_given_up_and_others_are_served_meanwhile():
+def test_a_slow_body_is_given_up_and_others_are_served_meanwhile(serve):
     service = Service(Answerer(AlignedEmbedder(odd_artifact(), OddStudent())), limits=Limits(body_timeout_s=0.5))
-    from conftest import running
-
-    with running(service) as url:
+    with serve(service) as url:
         slow = connect(url)
         slow.sendall(request_bytes(b'{"input"', length=1000))
         assert httpx.post(f"{url}/v1/embeddings", json={"input": "quick"}).status_code == 200

@@ -1,0 +1,175 @@
+"""The server against LitServe, alone, and with many texts a request; needs wrk (a compiled load generator)."""
+
+import http.client
+import json
+import re
+import shutil
+import socket
+import statistics
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from alignkit.aligned import AlignedEmbedder
+from alignkit.artifact import load_artifact, save_head
+from alignkit.heads.base import tensor_batches
+from alignkit.heads.linear import LinearHead
+from alignkit.pairs.demo import load_demo
+
+pytest.importorskip("uvicorn")
+pytest.importorskip("wordllama")
+
+HERE = Path(__file__).parent
+START_TIMEOUT_S = 90
+SECONDS, ROUNDS, CONNECTIONS = 4, 3, 32
+TEXT = "how do i reset my password please"
+
+
+@pytest.fixture(scope="module")
+def head_folder(tmp_path_factory):
+    demo = load_demo("static")
+    student, teacher = (
+        torch.from_numpy(np.array(part[:1000], dtype=np.float32)) for part in (demo.train.student, demo.train.teacher)
+    )
+    head = LinearHead(student.shape[1], teacher.shape[1])
+    head.solve(tensor_batches(student, teacher))
+    identities = {name: demo.meta[name] for name in ("student_identity", "teacher_identity")}
+    return save_head(head, tmp_path_factory.mktemp("served") / "head", **identities)
+
+
+def start(script, folder, log):
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    command = [sys.executable, str(HERE / script), str(folder), str(port)]
+    process = subprocess.Popen(command, stdout=log, stderr=log, start_new_session=sys.platform != "win32")
+    deadline = time.monotonic() + START_TIMEOUT_S
+    while time.monotonic() < deadline and process.poll() is None:
+        try:
+            if post(port, {"model": "alignkit", "input": TEXT}) == 200:
+                return process, port
+        except OSError:
+            time.sleep(0.2)
+    raise AssertionError(f"{script} did not start")
+
+
+def stop(process):
+    import os
+    import signal
+
+    if sys.platform == "win32":
+        process.terminate()
+    else:
+        # LitServe's workers are processes of their own, in this session
+        os.killpg(process.pid, signal.SIGTERM)
+    process.wait(timeout=30)
+
+
+def post(port, asked):
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
+    try:
+        connection.request("POST", "/v1/embeddings", json.dumps(asked), {"content-type": "application/json"})
+        return connection.getresponse().status
+    finally:
+        connection.close()
+
+
+@pytest.fixture(scope="module")
+def port(head_folder, tmp_path_factory):
+    with (tmp_path_factory.mktemp("log") / "alignkit.log").open("w", encoding="utf-8") as log:
+        process, port = start("served_alignkit.py", head_folder, log)
+        yield port
+        stop(process)
+
+
+@pytest.fixture(scope="module")
+def wrk(tmp_path_factory):
+    """Run wrk with one text a request; returns requests a second and the median latency in ms."""
+    if shutil.which("wrk") is None:
+        pytest.skip("needs wrk")
+    script = tmp_path_factory.mktemp("wrk") / "post.lua"
+    body = json.dumps({"model": "alignkit", "input": TEXT})
+    script.write_text(
+        f"wrk.method = 'POST'\nwrk.headers['content-type'] = 'application/json'\nwrk.body = '{body}'\n",
+        encoding="utf-8",
+    )
+
+    def run(port, connections):
+        command = ["wrk", "-t1", f"-c{connections}", f"-d{SECONDS}", "--latency", "-s", str(script)]
+        shown = subprocess.run(
+            [*command, f"http://127.0.0.1:{port}/v1/embeddings"], capture_output=True, encoding="utf-8", check=True
+        ).stdout
+        assert "Non-2xx" not in shown
+        value, unit = re.search(r"50%\s+([\d.]+)(us|ms|s)", shown).groups()
+        return float(re.search(r"Requests/sec:\s+([\d.]+)", shown)[1]), float(value) * {"us": 1e-3, "ms": 1, "s": 1e3}[
+            unit
+        ]
+
+    return run
+
+
+def test_five_times_litserve(port, head_folder, wrk, benchmark, tmp_path):
+    pytest.importorskip("litserve")
+    with (tmp_path / "litserve.log").open("w", encoding="utf-8") as log:
+        process, litserve_port = start("served_litserve.py", head_folder, log)
+        try:
+            rounds = [(wrk(port, CONNECTIONS)[0], wrk(litserve_port, CONNECTIONS)[0]) for _ in range(ROUNDS)]
+        finally:
+            stop(process)
+    ours, theirs = (statistics.median(side) for side in zip(*rounds, strict=True))
+    benchmark.extra_info.update(requests_per_s=ours, litserve_requests_per_s=theirs, ratio=ours / theirs)
+    benchmark.pedantic(lambda: None, rounds=1)
+    assert ours >= 5 * theirs
+
+
+def test_a_lone_client_waits_less_than_two_ms(port, wrk, benchmark):
+    latency_ms = statistics.median(wrk(port, 1)[1] for _ in range(ROUNDS))
+    benchmark.extra_info["latency_ms_p50"] = latency_ms
+    benchmark.pedantic(lambda: None, rounds=1)
+    assert latency_ms < 2
+
+
+@pytest.mark.parametrize("student", ["static", "two_layer"])
+@pytest.mark.parametrize("encoding", ["float", "base64"])
+def test_overhead_of_many_texts(student, encoding, head_folder, benchmark, tmp_path):
+    """64 texts a request over a kept-alive connection, against the same texts embedded in the same process."""
+    from alignkit.embedders.static import StaticEmbedder
+    from alignkit.embedders.two_layer import TwoLayerEmbedder
+    from alignkit.serving.answers import Answerer
+    from alignkit.serving.service import Service
+
+    sys.path.insert(0, str(HERE.parent / "serving"))
+    from running_server import running
+
+    if student == "static":
+        aligned = AlignedEmbedder(load_artifact(head_folder), StaticEmbedder())
+    else:
+        torch.manual_seed(0)
+        folder = save_head(LinearHead(384, 384).eval(), tmp_path / "head")
+        aligned = AlignedEmbedder.load(folder, TwoLayerEmbedder())
+    texts = list(load_demo("static").test.texts)
+    batches = [texts[start : start + 64] for start in range(0, 512, 64)]
+    direct, served = [], []
+    with running(Service(Answerer(aligned))) as url:
+        connection = http.client.HTTPConnection(url.removeprefix("http://"), timeout=30)
+        for _ in range(4):
+            for batch in batches:
+                started = time.perf_counter()
+                aligned.embed(batch)
+                direct.append(time.perf_counter() - started)
+                body = json.dumps({"input": batch, "encoding_format": encoding})
+                started = time.perf_counter()
+                connection.request("POST", "/v1/embeddings", body)
+                connection.getresponse().read()
+                served.append(time.perf_counter() - started)
+        connection.close()
+    embedding, request = statistics.median(direct), statistics.median(served)
+    overhead = request / embedding - 1
+    benchmark.extra_info.update(embedding_ms=embedding * 1e3, request_ms=request * 1e3, overhead=overhead)
+    benchmark.pedantic(lambda: None, rounds=1)
+    # a table look-up takes less time than writing its numbers as text: there it is stated, not bounded
+    assert student == "static" or overhead < 0.15

@@ -1,0 +1,24 @@
+"""A service behind a real socket, in a thread of this process."""
+
+import threading
+import time
+from contextlib import contextmanager
+
+from alignkit.serving.server import build_server, listen
+
+
+@contextmanager
+def running(service):
+    """The service behind a real socket, in a thread; yields its address."""
+    server, listener = build_server(service, grace_s=5), listen("127.0.0.1", 0)
+    thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, daemon=True)
+    thread.start()
+    deadline = time.monotonic() + 20
+    while not server.started and time.monotonic() < deadline:
+        time.sleep(0.01)
+    try:
+        yield f"http://127.0.0.1:{listener.getsockname()[1]}"
+    finally:
+        server.should_exit = True
+        thread.join(timeout=20)
+        assert not thread.is_alive()
