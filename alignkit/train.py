@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import sys
 import time
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -16,15 +17,17 @@ from omegaconf import DictConfig, OmegaConf
 from rich.console import Console
 
 from alignkit.artifact import QUERY_HEAD, Artifact
-from alignkit.commandline import command, known_targets, plain, without_secrets
+from alignkit.commandline import command, conf_folder, group_choices, known_targets, plain, without_secrets
 from alignkit.errors import AlignkitError, ConfigError
 from alignkit.evaluation.console import console_words
 from alignkit.evaluation.tables import console_table, markdown_table
 from alignkit.evaluation.training_report import evaluate_training, fit_baselines, save_run
 from alignkit.pairs.base import PairSplits
+from alignkit.selection.choose import select_head
+from alignkit.selection.table import selection_json
 from alignkit.sentences.leaks import find_leaks
 from alignkit.training.batches import SolverBatches, teacher_mean
-from alignkit.training.device import Device, choose_device
+from alignkit.training.device import choose_device
 from alignkit.training.fit import FitResult, Fitter
 from alignkit.training.recipe import Recipe
 from alignkit.training.run_folder import CONFIG, check_resumable, claim_run_folder, is_main_process
@@ -48,72 +51,86 @@ def main(config: DictConfig) -> float | None:
     if resume:
         folder = Path(str(config.resume)).expanduser()
         config = _config_of_run(folder)
-    if not isinstance(config.seed, int):
-        raise ConfigError(f"seed={config.seed}: expected a whole number")
     settings = plain(config)
-    recipe = _recipe(settings)
-    device = choose_device(settings["device"]["name"], recipe.precision)
-    logger.info("device: %s", device.reason)
+    if not isinstance(settings["seed"], int):
+        raise ConfigError(f"seed={settings['seed']}: expected a whole number")
     start = time.perf_counter()
     splits: PairSplits = hydra.utils.instantiate(settings["data"])
-    loading_s = time.perf_counter() - start
-    fitter = _fitter(settings, recipe, device, folder)
-    fitter.check(splits)
     leaks = _leak_check(splits)
+    seconds = {"loading": time.perf_counter() - start}
+    if "candidates" in settings["model"]:
+        settings["model"], settings["selection"] = _select_model(settings, splits)
+    fitter = _fitter(settings, settings["model"], folder)
+    fitter.check(splits)
     if is_main_process() and not resume:
         claim_run_folder(folder, OmegaConf.to_yaml(without_secrets(settings)))
+    logger.info("device: %s", fitter.device.reason)
     try:
         result = fitter.fit(splits, refit=settings["refit"], resume=resume)
         if not result.is_main_process:
             return None
-        _finish(folder, settings, recipe, device, splits, result, leaks, {"loading": loading_s})
+        _finish(folder, settings, fitter, splits, result, leaks, {**seconds, **result.seconds})
     except KeyboardInterrupt:
         raise AlignkitError(f"interrupted; go on with: python -m alignkit.train resume={folder}") from None
     return result.figures.get(settings["objective"])
 
 
-def _recipe(settings: dict[str, Any]) -> Recipe:
-    given = {name: settings[name] for name in Recipe.__dataclass_fields__ if name in settings}
-    given |= {
-        name: settings["trainer"].pop(name) for name in Recipe.__dataclass_fields__ if name in settings["trainer"]
-    }
-    recipe = Recipe().overlay(settings["model"].pop("recipe", None)).overlay(settings["loss"].pop("recipe", None))
-    return recipe.overlay(given)
-
-
-def _fitter(settings: dict[str, Any], recipe: Recipe, device: Device, folder: Path) -> Fitter:
-    model = dict(settings["model"])
+def _fitter(settings: Mapping[str, Any], model: Mapping[str, Any], folder: Path | None) -> Fitter:
+    """What to fit and how: the recipes of head and loss, overlaid by what the command line says."""
+    head, loss, trainer = dict(model), dict(settings["loss"]), dict(settings["trainer"])
+    recipe = Recipe().overlay(head.pop("recipe", None)).overlay(loss.pop("recipe", None))
+    own = Recipe.__dataclass_fields__
+    recipe = recipe.overlay({name: settings[name] for name in own if name in settings})
+    recipe = recipe.overlay({name: trainer.pop(name) for name in own if name in trainer})
     return Fitter(
-        init=model.pop("init"),
-        make_head=hydra.utils.instantiate(model),
-        loss=hydra.utils.instantiate(settings["loss"]),
+        init=head.pop("init"),
+        make_head=hydra.utils.instantiate(head),
+        loss=hydra.utils.instantiate(loss),
         recipe=recipe,
-        device=device,
+        device=choose_device(settings["device"]["name"], recipe.precision),
         seed=settings["seed"],
         run_folder=folder,
-        trainer_settings=settings["trainer"],
+        trainer_settings=trainer,
     )
 
 
+def _select_model(settings: Mapping[str, Any], splits: PairSplits) -> tuple[dict[str, Any], dict[str, Any]]:
+    """`model=auto`: settings of the head that does best within the budget, and the table of what was tried."""
+    auto, known = settings["model"], [name for name in group_choices("model") if name != "auto"]
+    if unknown := [name for name in auto["candidates"] if name not in known]:
+        raise ConfigError(f"model.candidates: unknown head '{unknown[0]}'; choices: {', '.join(known)}")
+    models = {}
+    for name in auto["candidates"]:
+        yaml = OmegaConf.load(conf_folder() / "model" / f"{name}.yaml")
+        models[name] = plain(OmegaConf.create({"seed": settings["seed"], "model": yaml}))["model"]
+    fitters = {name: _fitter(settings, model, None) for name, model in models.items()}
+    budget = {name: auto[name] for name in ("budget_s", "target")}
+    selection = select_head(fitters, splits, **budget, seed=settings["seed"])
+    logger.info("auto: %s", selection.reason)
+    return models[selection.name], selection_json(selection)
+
+
 def _finish(
-    folder: Path, settings: dict[str, Any], recipe: Recipe, device: Device, splits: PairSplits, result: FitResult,
-    leaks: str, seconds: dict[str, float],
+    folder: Path, settings: dict[str, Any], fitter: Fitter, splits: PairSplits, result: FitResult, leaks: str,
+    seconds: dict[str, float],
 ) -> None:  # fmt: skip
     start = time.perf_counter()
     mean = teacher_mean(splits.train)
     parts = ([splits.train], [splits.validation], [splits.train, splits.validation])
-    batches = [SolverBatches(*pairs, device=device.torch_device) for pairs in parts]
+    batches = [SolverBatches(*pairs, device=fitter.device.torch_device) for pairs in parts]
     baselines = fit_baselines(batches[0], batches[1], batches[2], mean, splits.train.student_dim)
     history = {
         "model": result.head.kind(),
         "chosen": dict(result.chosen),
         "best_epoch": result.best_epoch,
         "refitted": result.refitted,
-        "recipe": vars(recipe),
-        "device": device.reason,
+        "recipe": vars(fitter.recipe),
+        "cost": result.head.cost(),
+        "selection": settings.get("selection"),
+        "device": fitter.device.reason,
         "validation": dict(result.figures),
         "seed": settings["seed"],
-        "seconds": {**seconds, **result.seconds, "baselines": time.perf_counter() - start},
+        "seconds": {**seconds, "baselines": time.perf_counter() - start},
     }
     identities = {name: splits.meta[name] for name in ("student_identity", "teacher_identity")}
     artifact = Artifact({QUERY_HEAD: result.head}, **identities, meta=history)

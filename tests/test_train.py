@@ -220,3 +220,18 @@ def test_a_full_disk_is_one_line(run_command, monkeypatch, tmp_path):
     code, _, err = run_command("train", "trainer.max_epochs=0", "hydra.run.dir=run")
     assert code == 1 and "No space left on device" in err and "Traceback" not in err
     assert not list(tmp_path.rglob("*.part")) and not list(tmp_path.rglob("metrics.json"))
+
+
+def test_auto_tries_picks_explains_and_trains_what_it_picked(run_command, tmp_path):
+    code, _, err = run_command("train", "model=auto", "model.candidates=[linear,low_rank,local_mixture]",
+                               "trainer.max_epochs=0", "student=static", "hydra.run.dir=run")  # fmt: skip
+    assert code == 0, err
+    meta = json.loads((tmp_path / "run" / "metrics.json").read_text(encoding="utf-8"))["meta"]
+    assert {one["name"] for one in meta["selection"]["tries"]} == {"linear", "low_rank", "local_mixture"}
+    assert meta["model"] == meta["selection"]["name"] == load_head(tmp_path / "run").kind()
+    assert meta["selection"]["reason"] in (tmp_path / "run" / "alignment_report.md").read_text(encoding="utf-8")
+
+
+def test_auto_names_the_heads_when_a_candidate_is_none(run_command):
+    code, _, err = run_command("train", "model=auto", "model.candidates=[linear,nonesuch]")
+    assert code == 1 and "unknown head 'nonesuch'; choices: " in err and "auto" not in err.split("choices")[1]

@@ -103,7 +103,9 @@ def training_words(splits: PairSplits, history: Mapping[str, Any], versions: Map
     recipe = ", ".join(f"{name} {value}" for name, value in history["recipe"].items() if value is not None)
     return [
         f"{len(splits.train):,} training and {len(splits.validation):,} validation pairs",
-        f"head: {history['model']}; chosen on validation: {chosen}",
+        f"head: {history['model']}; {history['cost']['parameters']:,} parameters, "
+        f"{history['cost']['flops_per_query'] / 1e6:.2f} Mflop a query; chosen on validation: {chosen}",
+        *_selection_words(history.get("selection")),
         f"kept: {kept}{again}",
         f"recipe: {recipe}",
         f"student: {model_name(splits.meta['student_identity'])}",
@@ -112,6 +114,23 @@ def training_words(splits: PairSplits, history: Mapping[str, Any], versions: Map
         "seconds: " + ", ".join(f"{name} {value:.1f}" for name, value in history["seconds"].items()),
         f"seed {history['seed']}; " + ", ".join(f"{name} {version}" for name, version in versions.items()),
     ]
+
+
+def _selection_words(selection: Mapping[str, Any] | None) -> list[str]:
+    """What `model=auto` tried, in lines for the report."""
+    if selection is None:
+        return []
+    lines = [f"chosen by model=auto on {selection['queries']:,} validation sentences: {selection['reason']}"]
+    for one in selection["tries"]:
+        if one["quality"] is None:
+            lines.append(f"not tried: {one['name']}, about {one['expected_s']:.0f} s were expected")
+            continue
+        quality = one["quality"]
+        lines.append(
+            f"tried: {one['name']}, {selection['target']} {quality['value']:.3f} (95% interval {quality['low']:.3f} to "
+            f"{quality['high']:.3f}), {one['parameters']:,} parameters, {one['seconds']:.1f} s"
+        )
+    return lines
 
 
 def _short(value: Any) -> Any:
