@@ -23,19 +23,25 @@ class Answer:
         vectors: `(N, teacher_dim)` float32, L2-normalised; rows of failed texts are undefined.
         failures: position of a text without a vector → the reason.
         confidence: `(N,)` in [0, 1], None where the head has no such estimate.
-        by_teacher: `(N,)` bool, which rows the teacher itself embedded.
+        by_teacher: `(N,)` bool, which rows the teacher itself embedded; None where it was not asked.
     """
 
     vectors: np.ndarray
     failures: Mapping[int, str]
     confidence: np.ndarray | None
-    by_teacher: np.ndarray
+    by_teacher: np.ndarray | None = None
 
     def part(self, start: int, stop: int) -> Answer:
         """The answer to texts `start` up to `stop`."""
         failures = {row - start: reason for row, reason in self.failures.items() if start <= row < stop}
         confidence = None if self.confidence is None else self.confidence[start:stop]
-        return Answer(self.vectors[start:stop], failures, confidence, self.by_teacher[start:stop])
+        by_teacher = None if self.by_teacher is None else self.by_teacher[start:stop]
+        return Answer(self.vectors[start:stop], failures, confidence, by_teacher)
+
+    @property
+    def teacher_texts(self) -> int:
+        """How many rows the teacher itself embedded."""
+        return 0 if self.by_teacher is None else int(self.by_teacher.sum())
 
 
 class Answerer:
@@ -80,8 +86,9 @@ class Answerer:
             if sure is not None:
                 confidence[batch.indices] = sure
                 estimated = True
-        by_teacher = np.zeros(count, dtype=bool)
+        by_teacher: np.ndarray | None = None
         if self._teacher is not None:
+            by_teacher = np.zeros(count, dtype=bool)
             unsure = [row for row in np.flatnonzero(confidence < self._fallback_below).tolist() if row not in failures]
             self._ask_teacher(self._teacher, texts, unsure, vectors, by_teacher)
         return Answer(vectors, failures, confidence if estimated else None, by_teacher)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
+from typing import Any
 
 from alignkit.errors import MissingExtraError
 
@@ -42,8 +44,13 @@ class ServerMetrics:
 
     def request(self, route: str, status: int, seconds: float) -> None:
         """Count an answered request."""
-        self._requests.labels(route, str(status)).inc()
-        self._latency.labels(route).observe(seconds)
+        counter, histogram = self._of(route, status)
+        counter.inc()
+        histogram.observe(seconds)
+
+    @functools.cache  # noqa: B019 -- looking labels up costs more than counting; there are few, and one server
+    def _of(self, route: str, status: int) -> tuple[Any, Any]:
+        return self._requests.labels(route, str(status)), self._latency.labels(route)
 
     def texts(self, count: int, by_teacher: int) -> None:
         """Count embedded texts."""

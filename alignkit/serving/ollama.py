@@ -91,4 +91,4 @@ def _names(service: Service) -> list[str]:
 
 
 def _nothing(service: Service) -> Answer:
-    return Answer(np.empty((0, service.dim), dtype=np.float32), {}, None, np.empty(0, dtype=bool))
+    return Answer(np.empty((0, service.dim), dtype=np.float32), {}, None)

@@ -8,6 +8,7 @@ import ipaddress
 import logging
 import os
 import socket
+import sys
 from typing import TYPE_CHECKING
 
 from alignkit.errors import ConfigError, MissingExtraError
@@ -20,6 +21,7 @@ logger = logging.getLogger(__name__)
 
 # after the signal, busy clients learn with their next answer that the connection ends; then it is closed
 DRAIN_S = 0.5
+SWITCH_INTERVAL_S = 0.0005
 
 
 def token_from_environment(variable: str | None) -> str | None:
@@ -72,6 +74,9 @@ def run(service: Service, host: str = "127.0.0.1", port: int = 8088, grace_s: fl
     listener = listen(host, port)
     shown = f"[{host}]" if ":" in host else host
     logger.info("serving '%s' (%d-d) at http://%s:%d", service.model, service.dim, shown, listener.getsockname()[1])
+    # the thread that embeds and the loop that answers share one interpreter: at Python's own 5 ms each waits
+    # for the other longer than the work takes
+    sys.setswitchinterval(SWITCH_INTERVAL_S)
     server.run(sockets=[listener])
 
 

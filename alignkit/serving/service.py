@@ -120,7 +120,7 @@ class Service:
                 code="upstream_error",
             )
         self.warm = True
-        self.metrics.texts(len(texts), int(answer.by_teacher.sum()))
+        self.metrics.texts(len(texts), answer.teacher_texts)
         return answer
 
     async def close(self) -> None:
@@ -143,8 +143,8 @@ async def json_answer(make: Callable[[], Any], answer: Answer) -> Response:
     headers = {}
     if answer.confidence is not None and len(answer.confidence) <= MOST_CONFIDENCES:
         headers["x-alignkit-confidence"] = ",".join(f"{value:.3f}" for value in answer.confidence.tolist())
-    if answer.by_teacher.any():
-        headers["x-alignkit-teacher-texts"] = str(int(answer.by_teacher.sum()))
+    if answer.teacher_texts:
+        headers["x-alignkit-teacher-texts"] = str(answer.teacher_texts)
     return Response(body, media_type="application/json", headers=headers)
 
 
