@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -10,13 +9,11 @@ import numpy as np
 
 from alignkit.cache import VectorCache
 from alignkit.embedders.base import Embedder, Role
-from alignkit.errors import ConfigError, DataError
+from alignkit.errors import DataError
 from alignkit.pairs.base import MIN_PAIRS, Pairs, PairSplits
-from alignkit.pairs.cached import _array, _Sides
+from alignkit.pairs.cached_sides import CachedSides, check_role
 from alignkit.sentences.folder import SENTENCES, SPLITS, read_dataset
 from alignkit.sentences.records import Sample, Sentence
-
-logger = logging.getLogger(__name__)
 
 
 def load_built(
@@ -32,8 +29,7 @@ def load_built(
     """Pairs of all texts of a built set: anchors, paraphrases and hard negatives.
 
     An anchor and its paraphrases have one label; sentences imported with an intent, or with many of one
-    meaning, are labelled by that. The teacher is
-    never called: its vectors come from the cache.
+    meaning, are labelled by that. The teacher is never called: its vectors come from the cache.
 
     Args:
         path: the folder.
@@ -50,8 +46,7 @@ def load_built(
         CacheError: if vectors are missing; it says how many, and the command that gets them.
         EmbedderError: if the student has to be asked and cannot.
     """
-    if role not in ("query", "document"):
-        raise ConfigError(f"data.role={role}: expected query or document")
+    check_role(role)
     folder = Path(path).expanduser()
     samples, split_ids = read_dataset(folder)
     parts = {name: [sample for sample in samples if sample.id in split_ids[name]] for name in SPLITS}
@@ -59,21 +54,28 @@ def load_built(
     sentences = list({one.text: one for name in SPLITS for one in labelled[name]}.values())
     try:
         with VectorCache(cache_dir) as cache:
-            sides = _Sides(cache, role, folder / SENTENCES, Path(cache_dir), chosen or {}, overrides)
-            kept, teacher_identity, no_teacher = sides.stored("teacher", teacher, sentences)
-            if student_live:
-                report = cache.fill(student, [sentence.text for sentence in kept], role)
-                logger.info("student: %d sentences embedded, %d cached", report.new, report.cached)
-            kept, student_identity, no_student = sides.stored("student", student, kept)
+            sides = CachedSides(
+                cache,
+                student,
+                teacher,
+                folder / SENTENCES,
+                Path(cache_dir),
+                role,
+                student_live,
+                chosen or {},
+                overrides,
+            ).both(sentences)
+            kept = sides.sentences
             usable = {sentence.text for sentence in kept}
             pairs = {}
             for name in SPLITS:
                 rows = [one for one in labelled[name] if one.text in usable]
                 texts = [one.text for one in rows]
+                student_vectors, teacher_vectors = sides.arrays(cache, texts)
                 pairs[name] = Pairs(
                     ids=[one.id for one in rows],
-                    student=_array(cache.vectors_of(student_identity, texts)),
-                    teacher=_array(cache.vectors_of(teacher_identity, texts)),
+                    student=student_vectors,
+                    teacher=teacher_vectors,
                     texts=texts,
                     labels=[str(one.label) for one in rows],
                     negatives=_negative_rows(parts[name], texts),
@@ -90,9 +92,9 @@ def load_built(
         "source": f"{folder.name}: {len(samples):,} samples, {len(kept):,} sentences, vectors from the cache",
         "real": not any(sample.source in ("grammar", "llm") for sample in samples),
         "split": "the set's own: by group, so paraphrases and hard negatives stay together",
-        "student_identity": student_identity,
-        "teacher_identity": teacher_identity,
-        "quarantined": {"teacher": no_teacher, "student": no_student},
+        "student_identity": sides.student_identity,
+        "teacher_identity": sides.teacher_identity,
+        "quarantined": sides.quarantined,
     }
     return PairSplits(**pairs, meta=meta)
 

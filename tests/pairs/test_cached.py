@@ -95,7 +95,7 @@ def test_rows_belong_together_and_the_teacher_is_never_called(where, student, te
         assert (pairs.student_dim, pairs.teacher_dim) == (4, 6)
     assert splits.meta["student_identity"] == {"model": "student", "prompt": "document", "digest": "d"}
     assert splits.meta["teacher_identity"]["model"] == "teacher"
-    assert splits.meta["real"] is True
+    assert splits.meta["real"] is None  # a file does not say who wrote it
     assert student.is_closed and teacher.is_closed
 
 

@@ -1,0 +1,130 @@
+"""Both sides' vectors of some sentences out of the vector cache, or the command that gets what is missing."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+
+from alignkit.cache import VectorCache
+from alignkit.cache.stored import StoredVectors
+from alignkit.embedders.base import Embedder, Role
+from alignkit.errors import CacheError, ConfigError
+from alignkit.sentences.records import Sentence
+
+logger = logging.getLogger(__name__)
+
+# smaller splits are read at once; larger ones stay on disk, and the rows of a batch are read when it is made
+IN_MEMORY_BYTES = 512 * 1024 * 1024
+
+
+@dataclass(frozen=True)
+class BothSides:
+    """Sentences that have both vectors, and whose vectors these are.
+
+    Attributes:
+        sentences: those that are left.
+        student_identity: of the cached vectors.
+        teacher_identity: likewise.
+        quarantined: side → how many sentences it has no vector of.
+    """
+
+    sentences: list[Sentence]
+    student_identity: dict[str, Any]
+    teacher_identity: dict[str, Any]
+    quarantined: dict[str, int]
+
+    def arrays(self, cache: VectorCache, texts: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
+        """Student's and teacher's vectors of texts among the sentences, read where they fit into memory."""
+        identities = self.student_identity, self.teacher_identity
+        student, teacher = (as_array(cache.vectors_of(identity, texts)) for identity in identities)
+        return student, teacher
+
+
+@dataclass(frozen=True)
+class CachedSides:
+    """Looks sentences up in the cache; the teacher is never called, the student for what is missing.
+
+    Attributes:
+        cache: open.
+        student: embeds what the cache lacks, where `live`.
+        teacher: only its settings are looked at.
+        path: file of the sentences, for the command that a message gives.
+        cache_dir: likewise.
+        role: whose prompt the vectors were made with.
+        live: whether the student may be asked.
+        chosen: names of the embedders on the command line, for the message.
+        overrides: the command line, likewise.
+    """
+
+    cache: VectorCache
+    student: Embedder
+    teacher: Embedder
+    path: Path
+    cache_dir: Path
+    role: Role = "document"
+    live: bool = True
+    chosen: Mapping[str, str] = field(default_factory=dict)
+    overrides: Sequence[str] = ()
+
+    def both(self, sentences: Sequence[Sentence]) -> BothSides:
+        """Sentences with both vectors.
+
+        Raises:
+            CacheError: if vectors are missing; it says how many, and the command that gets them.
+            EmbedderError: if the student has to be asked and cannot.
+        """
+        kept, teacher_identity, no_teacher = self._stored("teacher", self.teacher, sentences)
+        if self.live:
+            report = self.cache.fill(self.student, [sentence.text for sentence in kept], self.role)
+            logger.info("student: %d sentences embedded, %d cached", report.new, report.cached)
+        kept, student_identity, no_student = self._stored("student", self.student, kept)
+        return BothSides(kept, student_identity, teacher_identity, {"teacher": no_teacher, "student": no_student})
+
+    def _stored(
+        self, side: str, embedder: Embedder, sentences: Sequence[Sentence]
+    ) -> tuple[list[Sentence], dict[str, Any], int]:
+        """Sentences that have a vector, whose vectors these are, and how many have none for good."""
+        texts = [sentence.text for sentence in sentences]
+        identity = self.cache.remembered(embedder.settings(self.role))
+        if identity is None:
+            raise self._missing(side, len(texts), len(texts))
+        lacking = set(self.cache.missing(identity, texts).tolist())
+        quarantined = lacking & self.cache.quarantined(identity, texts).keys()
+        if lacking - quarantined:
+            raise self._missing(side, len(lacking - quarantined), len(texts))
+        if quarantined:
+            logger.warning("%d sentences are left out: the %s has no vector of them", len(quarantined), side)
+        kept = [sentence for position, sentence in enumerate(sentences) if position not in quarantined]
+        return kept, identity, len(quarantined)
+
+    def _missing(self, side: str, count: int, total: int) -> CacheError:
+        words = ["python -m alignkit.embed", f"which={side}", f"sentences={self.path}", f"cache_dir={self.cache_dir}"]
+        if side in self.chosen:
+            words.append(f"{side}={self.chosen[side]}")
+        words += [word for word in self.overrides if word.startswith(f"{side}.")]
+        if self.role != "document":
+            words.append(f"role={self.role}")
+        return CacheError(
+            f"{count} of {total} sentences have no {side} vector in {self.cache_dir}; get them with: {' '.join(words)}"
+        )
+
+
+def check_role(role: str) -> None:
+    """Refuse what is no role.
+
+    Raises:
+        ConfigError: for anything but `query` and `document`.
+    """
+    if role not in ("query", "document"):
+        raise ConfigError(f"data.role={role}: expected query or document")
+
+
+def as_array(vectors: StoredVectors) -> np.ndarray:
+    """Read what is small; what is large stays on disk and behaves as an array."""
+    size_bytes = vectors.shape[0] * vectors.shape[1] * vectors.dtype.itemsize
+    return np.asarray(vectors) if size_bytes <= IN_MEMORY_BYTES else cast(np.ndarray, vectors)
