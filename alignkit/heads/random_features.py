@@ -18,7 +18,7 @@ from alignkit.heads.ridge import RidgeFit, check_lambda, fit_ridge, solve_ridge
 from alignkit.vectors import l2_normalize
 
 # of the median distance between training sentences
-BANDWIDTHS = (0.5, 0.7, 1.0, 1.4, 2.0, 2.8, 4.0)
+BANDWIDTHS = (1.0, 1.4, 2.0, 2.8, 4.0)
 LAMBDAS = (1.0, 0.3, 0.1, 0.03, 0.01, 0.003, 0.001, 0.0003, 0.0001)
 # where the search begins: good for a few thousand pairs or more
 USUAL_BANDWIDTH, USUAL_LAMBDA = 2.0, 0.001
@@ -117,20 +117,31 @@ class RandomFeaturesHead(Head):
 
 
 def _choose_bandwidth(space: FeatureSpace, train: Batches, validation: Batches, ridge_lambda: float | None) -> float:
-    """By cosine on validation, from fewer pairs and features: what is best hardly depends on how many there are."""
+    """By quality on validation, from fewer pairs and features: what is best hardly depends on how many there are."""
     space = space.narrow(SAMPLE_FEATURES)
     fit, held_out = ([sample_pairs(pairs, count_pairs(pairs), SAMPLE_PAIRS)] for pairs in (train, validation))
 
     def attempt(bandwidth: float) -> tuple[float, float]:
-        return bandwidth, _fit(replace(space, bandwidth=bandwidth), fit, held_out, ridge_lambda).cosine
+        return bandwidth, _fit(replace(space, bandwidth=bandwidth), fit, held_out, ridge_lambda).quality
 
     return climb(BANDWIDTHS, USUAL_BANDWIDTH, attempt, lambda outcome: outcome[1])[0]
 
 
 def _fit(space: FeatureSpace, train: Batches, validation: Batches, ridge_lambda: float | None) -> RidgeFit:
-    """Ridge regression on the features with a λ given or, a few solves long, chosen by cosine on validation."""
+    """Ridge regression on the features with a λ given or, a few solves long, chosen on validation."""
     moments = Moments.of(space.batches(train)).centered()
     held_out = list(space.batches(validation))
     if ridge_lambda is not None:
         return fit_ridge(moments, held_out, ridge_lambda)
-    return climb(LAMBDAS, USUAL_LAMBDA, lambda strength: fit_ridge(moments, held_out, strength), lambda fit: fit.cosine)
+    best = climb(
+        LAMBDAS, USUAL_LAMBDA, lambda strength: fit_ridge(moments, held_out, strength), lambda fit: fit.quality
+    )
+    # among what is as good within one standard error, the weakest: few held-out sentences are told apart too easily,
+    # which flatters strong regularisation
+    enough = best.quality - best.standard_error
+    for strength in LAMBDAS[LAMBDAS.index(best.ridge_lambda) + 1 :]:
+        weaker = fit_ridge(moments, held_out, strength)
+        if weaker.quality < enough:
+            break
+        best = weaker
+    return best

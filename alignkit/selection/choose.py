@@ -113,8 +113,10 @@ def select_head(
         head = _untrained(candidates[plan.name]).fit(inner, refit=False).head
         figures[plan.name] = _figures(head, splits.validation, target)
         seconds = time.perf_counter() - began
-        cost = head.cost()
-        tries.append(replace(plan, seconds=seconds, **cost))
+        cost = head.cost()  # a rank is settled only now
+        tries.append(
+            replace(plan, seconds=seconds, parameters=cost["parameters"], flops_per_query=cost["flops_per_query"])
+        )
         logger.info("auto: %s, %s %.3f in %.1f s", plan.name, target, float(np.nanmean(figures[plan.name])), seconds)
     return _decide(tries, figures, target, budget_s, seed)
 
@@ -130,7 +132,7 @@ def _plans(candidates: Mapping[str, Fitter], splits: PairSplits) -> list[Try]:
             flops = head.solve_flops(count)
         else:
             flops = 3.0 * cost["flops_per_query"] * count * fitter.recipe.max_epochs
-        plans.append(Try(name, expected_s=flops / speed, **cost))
+        plans.append(Try(name, flops / speed, cost["parameters"], cost["flops_per_query"]))
     return plans
 
 

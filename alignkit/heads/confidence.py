@@ -1,0 +1,99 @@
+"""How much to trust an aligned vector, told from the student's vector alone."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from alignkit.errors import DataError
+from alignkit.heads.base import Head
+from alignkit.heads.moments import Moments
+from alignkit.heads.ridge import choose_lambda, solve_ridge
+from alignkit.vectors import cosine, l2_normalize
+
+KNOTS = 32
+
+
+class ConfidenceHead(Head):
+    """Expected share of the teacher's ten nearest sentences that a query finds, in [0, 1].
+
+    A ridge regression of that share on what can be seen of a query without any index: the student's vector scaled to
+    length 1, its likeness to the nearest of some training sentences, its distance to their mean. Isotonic regression
+    then makes a share out of the score.
+
+    Args:
+        student_dim: width of the student's vectors.
+        teacher_dim: 1, since the answer is one number; present so that all parts of an artifact are built alike.
+        anchors: training sentences to compare with.
+
+    Source: isotonic regression as calibration: Zadrozny and Elkan, KDD 2002.
+    """
+
+    def __init__(self, student_dim: int, teacher_dim: int = 1, anchors: int = 1024) -> None:
+        super().__init__()
+        self.student_dim = student_dim
+        self.teacher_dim = teacher_dim
+        self.anchors = anchors
+        self.references = nn.Parameter(torch.zeros(anchors, student_dim), requires_grad=False)
+        self.score = nn.Linear(student_dim + 3, 1).requires_grad_(False)
+        self.knots = nn.Parameter(torch.linspace(-1, 1, KNOTS), requires_grad=False)
+        self.shares = nn.Parameter(torch.zeros(KNOTS), requires_grad=False)
+
+    def forward(self, student: Tensor) -> Tensor:
+        """`(B, student_dim)` → `(B,)`."""
+        score = self.score(self._traits(student)).squeeze(-1).contiguous()
+        right = torch.searchsorted(self.knots, score).clamp(1, KNOTS - 1)
+        low, high = self.knots[right - 1], self.knots[right]
+        way = ((score - low) / (high - low).clamp_min(1e-12)).clamp(0, 1)
+        return torch.lerp(self.shares[right - 1], self.shares[right], way)
+
+    @torch.no_grad()
+    def fit(self, student: Tensor, shares: Tensor, references: Tensor) -> None:
+        """Learn from queries whose share is known.
+
+        Args:
+            student: `(Q, student_dim)` of queries that the head was not fitted on.
+            shares: `(Q,)` in [0, 1], what each of them found.
+            references: `(R, student_dim)` training sentences; as many as `anchors` are kept, evenly spread.
+
+        Raises:
+            DataError: for fewer than 20 queries.
+        """
+        if len(student) < 20:
+            raise DataError(f"{len(student)} queries to learn confidence from; expected at least 20")
+        from scipy.optimize import isotonic_regression
+
+        kept = torch.linspace(0, len(references) - 1, self.anchors).long()
+        self.references.copy_(l2_normalize(references[kept].float()))
+        traits, shares = self._traits(student), shares.double()
+        fold = torch.arange(len(student)) % 5
+        score = torch.empty_like(shares)
+        for held_out in range(5):  # scores of queries that the regression has not seen, as it will meet them
+            rest = fold != held_out
+            weight, bias = _regress(traits[rest], shares[rest])
+            score[~rest] = traits[~rest].double() @ weight + bias
+        weight, bias = _regress(traits, shares)
+        self.score.weight.copy_(weight.unsqueeze(0))
+        self.score.bias.copy_(bias)
+        order = score.argsort()
+        fitted = torch.from_numpy(isotonic_regression(shares[order].numpy()).x)
+        # means of equally many neighbours: steps of one query each would say more than is known
+        parts = [part for part in torch.arange(len(score)).tensor_split(KNOTS) if len(part)]
+        knots = torch.stack([score[order][part].mean() for part in parts])
+        steps = torch.stack([fitted[part].mean() for part in parts])
+        at = torch.linspace(0, len(parts) - 1, KNOTS).round().long()
+        self.knots.copy_(knots[at])
+        self.shares.copy_(steps[at].clamp(0, 1))
+
+    def _traits(self, student: Tensor) -> Tensor:
+        unit = l2_normalize(student)
+        likeness = unit @ self.references.T
+        nearest = likeness.topk(min(10, self.anchors), dim=-1).values
+        middle = cosine(unit, self.references.mean(dim=0))
+        return torch.cat([unit, nearest[:, :1], nearest.mean(dim=-1, keepdim=True), middle.unsqueeze(-1)], dim=-1)
+
+
+def _regress(traits: Tensor, shares: Tensor) -> tuple[Tensor, Tensor]:
+    moments = Moments.of([(traits, shares.unsqueeze(1).float())]).centered()
+    weight, bias = solve_ridge(moments, choose_lambda(moments))
+    return weight[0], bias[0]

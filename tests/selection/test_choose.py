@@ -1,0 +1,139 @@
+import dataclasses
+import json
+
+import numpy as np
+import pytest
+import torch
+
+from alignkit.errors import ConfigError
+from alignkit.heads.linear import LinearHead
+from alignkit.heads.mlp import MlpHead
+from alignkit.heads.orthogonal import OrthogonalHead
+from alignkit.heads.random_features import RandomFeaturesHead
+from alignkit.losses.cosine import CosineLoss
+from alignkit.pairs.base import Pairs, PairSplits
+from alignkit.selection import choose
+from alignkit.selection.choose import select_head
+from alignkit.selection.table import selection_json, selection_markdown
+from alignkit.training.device import choose_device
+from alignkit.training.fit import Fitter
+from alignkit.training.recipe import Recipe
+
+
+def small_features(**widths):
+    return RandomFeaturesHead(**widths, features=512)
+
+
+def fitter(make_head, init="closed_form", **recipe):
+    return Fitter(make_head, CosineLoss(), Recipe(**recipe), choose_device("cpu", "32-true"), init=init)
+
+
+def curved(count, seed, curvature):
+    generator = np.random.default_rng(99)
+    mixing = generator.standard_normal((8, 16))
+    generator = np.random.default_rng(seed)
+    student = generator.standard_normal((count, 8))
+    student /= np.linalg.norm(student, axis=1, keepdims=True)
+    teacher = student @ mixing + curvature * np.cos(2 * student @ mixing)
+    teacher += 0.05 * generator.standard_normal(teacher.shape)
+    teacher /= np.linalg.norm(teacher, axis=1, keepdims=True)
+    labels = [str(int(first > 0)) for first in student[:, 0]]
+    ids = [f"{seed}-{row}" for row in range(count)]
+    return Pairs(ids, student.astype(np.float32), teacher.astype(np.float32), labels=labels)
+
+
+def splits(curvature):
+    return PairSplits(*(curved(count, seed, curvature) for seed, count in enumerate((1200, 300, 300))))
+
+
+@pytest.fixture
+def candidates():
+    return {
+        "random_features": fitter(small_features),
+        "linear": fitter(LinearHead),
+        "orthogonal": fitter(OrthogonalHead),
+    }
+
+
+def test_takes_the_dearer_head_where_it_is_surely_better(candidates):
+    selection = select_head(candidates, splits(curvature=1.0))
+    assert selection.name == "random_features"
+    assert [one.name for one in selection.tries][0] == "linear"
+    chosen = selection.tries[-1]
+    assert chosen.gain.low > 0 and "gains +0." in selection.reason
+    assert selection.queries == 300
+
+
+def test_ties_go_to_ridge_and_it_says_so(candidates):
+    selection = select_head(candidates, splits(curvature=0.0), target="cosine")
+    assert selection.name == "linear"
+    assert "beyond noise" in selection.reason
+
+
+def test_a_budget_for_ridge_alone(candidates, monkeypatch):
+    monkeypatch.setattr(choose, "_flops_per_s", lambda: 1e4)  # a very slow machine
+    selection = select_head(candidates, splits(curvature=1.0), budget_s=1)
+    assert selection.name == "linear"
+    assert "ridge regression alone" in selection.reason
+    assert [one.seconds is None for one in selection.tries] == [False, True, True]
+    assert "not tried: about" in selection_markdown(selection)
+
+
+def test_the_same_seed_chooses_the_same(candidates):
+    first, second = (select_head(candidates, splits(curvature=0.3), seed=3) for _ in range(2))
+    assert first.name == second.name
+    assert [one.quality for one in first.tries] == [one.quality for one in second.tries]
+
+
+def test_recall_needs_labels(candidates):
+    parts = splits(curvature=1.0)
+    assert select_head(candidates, parts, target="recall@10").target == "recall@10"
+    bare = dataclasses.replace(parts, validation=dataclasses.replace(parts.validation, labels=None))
+    with pytest.raises(ConfigError, match="needs sentences with labels"):
+        select_head(candidates, bare, target="recall@10")
+
+
+def test_the_choices_split_is_seen_by_no_fit(candidates, monkeypatch):
+    parts, seen = splits(curvature=1.0), []
+    original = Fitter.fit
+    monkeypatch.setattr(Fitter, "fit", lambda self, data, **how: seen.append(data) or original(self, data, **how))
+    select_head(candidates, parts)
+    assert len(seen) == 3
+    for data in seen:
+        assert not {*data.train.ids, *data.validation.ids} & {*parts.validation.ids, *parts.test.ids}
+        assert not set(data.train.ids) & set(data.validation.ids)
+        assert {*data.train.ids, *data.validation.ids} == set(parts.train.ids)
+
+
+def test_a_head_without_closed_form_is_trained():
+    recipe = {"max_epochs": 8, "batch_size": 64}
+    candidates = {
+        "linear": fitter(LinearHead, max_epochs=50),
+        "mlp": fitter(lambda **widths: MlpHead(**widths, hidden=64), init="random", **recipe),
+    }
+    selection = select_head(candidates, splits(curvature=1.0), target="cosine")
+    mlp = next(one for one in selection.tries if one.name == "mlp")
+    torch.manual_seed(0)
+    assert mlp.quality.value > 0.5
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [({"budget_s": 0}, "budget_s=0"), ({"budget_s": -1}, "budget_s=-1"), ({"target": "mrr"}, "target=mrr")],
+)
+def test_refuses_odd_settings(candidates, arguments, message):
+    with pytest.raises(ConfigError, match=message):
+        select_head(candidates, splits(curvature=0.0), **arguments)
+
+
+def test_refuses_to_choose_without_ridge(candidates):
+    del candidates["linear"]
+    with pytest.raises(ConfigError, match="'linear' among them"):
+        select_head(candidates, splits(curvature=0.0))
+
+
+def test_table_has_a_line_for_each_try(candidates):
+    selection = select_head(candidates, splits(curvature=1.0))
+    table = selection_markdown(selection)
+    assert table.count("\n| ") == 3 and "| **random_features** |" in table and "300 validation sentences" in table
+    assert json.loads(json.dumps(selection_json(selection)))["name"] == "random_features"
