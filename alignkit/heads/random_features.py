@@ -20,8 +20,8 @@ from alignkit.vectors import l2_normalize
 # of the median distance between training sentences
 BANDWIDTHS = (1.0, 1.4, 2.0, 2.8, 4.0)
 LAMBDAS = (1.0, 0.3, 0.1, 0.03, 0.01, 0.003, 0.001, 0.0003, 0.0001)
-# where the search begins: good for a few thousand pairs or more
-USUAL_BANDWIDTH, USUAL_LAMBDA = 2.0, 0.001
+# where the search for it begins: good for a few thousand pairs or more
+USUAL_LAMBDA = 0.001
 USUAL_TRIES = 4
 # the bandwidth is chosen on so many pairs and features; λ on all
 SAMPLE_PAIRS, SAMPLE_FEATURES = 4096, 1024
@@ -107,7 +107,7 @@ class RandomFeaturesHead(Head):
 
         width = self.student_dim + self.features
         sampled = self.student_dim + min(self.features, SAMPLE_FEATURES)
-        search = USUAL_TRIES * of_width(sampled, min(pairs, SAMPLE_PAIRS)) if self.bandwidth is None else 0.0
+        search = len(BANDWIDTHS) * of_width(sampled, min(pairs, SAMPLE_PAIRS)) if self.bandwidth is None else 0.0
         return super().solve_flops(pairs) + of_width(width, pairs) + search
 
     def _take(self, space: FeatureSpace, weight: Tensor, bias: Tensor) -> None:
@@ -121,10 +121,10 @@ def _choose_bandwidth(space: FeatureSpace, train: Batches, validation: Batches, 
     space = space.narrow(SAMPLE_FEATURES)
     fit, held_out = ([sample_pairs(pairs, count_pairs(pairs), SAMPLE_PAIRS)] for pairs in (train, validation))
 
-    def attempt(bandwidth: float) -> tuple[float, float]:
-        return bandwidth, _fit(replace(space, bandwidth=bandwidth), fit, held_out, ridge_lambda).quality
+    def quality(bandwidth: float) -> float:
+        return _fit(replace(space, bandwidth=bandwidth), fit, held_out, ridge_lambda).quality
 
-    return climb(BANDWIDTHS, USUAL_BANDWIDTH, attempt, lambda outcome: outcome[1])[0]
+    return max(BANDWIDTHS, key=quality)
 
 
 def _fit(space: FeatureSpace, train: Batches, validation: Batches, ridge_lambda: float | None) -> RidgeFit:
