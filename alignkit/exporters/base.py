@@ -6,6 +6,7 @@ To add a format: `exporters/<name>.py` with `OPTIONS`, `write` and `read_back` (
 from __future__ import annotations
 
 import copy
+import gc
 import hashlib
 import importlib
 import json
@@ -159,6 +160,8 @@ def export_head(name: str, job: Job, out: str | Path, tolerance: float | None = 
         if hasattr(form, "pack"):
             form.pack(unfinished, out)
         else:
+            # Windows renames no folder of which a file is still mapped by a model that was just checked
+            gc.collect()
             unfinished.rename(out)
     except OSError as error:
         raise ArtifactError(f"{out}: could not be written ({error}); nothing was left there") from None

@@ -5,29 +5,24 @@ from __future__ import annotations
 import json
 import logging
 import os
-import shutil
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
 
 import numpy as np
 import torch
 
-from alignkit import __version__
 from alignkit.agreement import Tolerance, compare
-from alignkit.aligned import head_for
 from alignkit.artifact import Artifact
 from alignkit.embedders.base import Role
 from alignkit.errors import ArtifactError, ConfigError, DataError
 from alignkit.files import write_whole
-from alignkit.heads.base import Head
-from alignkit.migration.sources import PARQUET, ParquetSource, Source, open_source
+from alignkit.migration.plan import Move, array_header, check_room, plan
+from alignkit.migration.sources import ParquetSource, open_source
 from alignkit.vectors import l2_normalize
 
 logger = logging.getLogger(__name__)
 
-DTYPES = ("float16", "float32")
 BLOCK_BYTES = 32 * 1024 * 1024
 # what a crash may cost; each time waits for the disk once
 COMMIT_BYTES = 512 * 1024 * 1024
@@ -36,45 +31,6 @@ VERIFIED_ROWS = 1000
 _TOLERANCES = {"float32": Tolerance(1e-5), "float16": Tolerance(1e-3, 0.9999)}
 
 Progress = Callable[[int, int], None]
-
-
-@dataclass(frozen=True)
-class Move:
-    """What goes where.
-
-    Attributes:
-        source: the old index.
-        head: applied to each row.
-        out: `.npy`, or `.parquet` for a table.
-        dtype: of the new vectors.
-        ticket: what must be the same for an unfinished move to be gone on with.
-    """
-
-    source: Source
-    head: Head
-    out: Path
-    dtype: np.dtype
-    ticket: dict[str, Any]
-
-    @property
-    def part(self) -> Path:
-        """The raw new vectors, until all are there."""
-        return self.out.with_name(self.out.name + ".part")
-
-    @property
-    def state(self) -> Path:
-        """How far the part is, beside it."""
-        return self.out.with_name(self.out.name + ".part.json")
-
-    @property
-    def manifest(self) -> Path:
-        """What was done, beside the finished file."""
-        return self.out.with_name(self.out.name + ".json")
-
-    @property
-    def width_bytes(self) -> int:
-        """Of one new row."""
-        return self.head.teacher_dim * self.dtype.itemsize
 
 
 def migrate(
@@ -107,7 +63,7 @@ def migrate(
         DataError: if the index is damaged, or of another width than the head's student gives.
         ArtifactError: if what was written does not agree with the head.
     """
-    move = _plan(open_source(vectors, key), artifact, Path(out).expanduser(), dtype, role)
+    move = plan(open_source(vectors, key), artifact, Path(out).expanduser(), dtype, role)
     if move.out.exists():
         return _finished_before(move)
     zero_rows = _fill_part(move, progress)
@@ -125,34 +81,6 @@ def migrate(
     return manifest
 
 
-def _plan(source: Source, artifact: Artifact, out: Path, dtype: str | None, role: Role) -> Move:
-    head = head_for(artifact, role)
-    student = (artifact.student_identity or {}).get("model", "the head's student")
-    if source.dim != head.student_dim:
-        raise DataError(
-            f"{source.path}: holds {source.dim}-d vectors, this head takes {head.student_dim}-d ones of {student}; "
-            "the old index must come from the head's own student model"
-        )
-    suffix = PARQUET if isinstance(source, ParquetSource) else ".npy"
-    if out.suffix.lower() != suffix:
-        raise ConfigError(f"out={out}: expected a name that ends in {suffix}, as {source.path.name} is written to it")
-    dtype = dtype or ("float16" if source.dtype == np.float16 else "float32")
-    if dtype not in DTYPES:
-        raise ConfigError(f"dtype={dtype}: expected one of {', '.join(DTYPES)}")
-    found = source.path.stat()
-    ticket = {
-        "alignkit_version": __version__,
-        "vectors": {"name": source.path.name, "size_bytes": found.st_size, "modified_ns": found.st_mtime_ns},
-        "head_sha256": artifact.digest(),
-        "student_identity": artifact.student_identity,
-        "teacher_identity": artifact.teacher_identity,
-        "role": role,
-        "dtype": dtype,
-        "dim": head.teacher_dim,
-    }
-    return Move(source, head, out, np.dtype(dtype), ticket)
-
-
 def _finished_before(move: Move) -> dict[str, Any]:
     manifest = _read(move.manifest)
     if manifest is None or any(manifest.get(name) != value for name, value in move.ticket.items()):
@@ -166,9 +94,9 @@ def _finished_before(move: Move) -> dict[str, Any]:
 def _fill_part(move: Move, progress: Progress) -> int:
     """Bring the part up to all rows; returns how many rows are zero."""
     done, zero_rows = _progress_so_far(move)
-    _check_room(move, done)
+    check_room(move, done)
     move.out.parent.mkdir(parents=True, exist_ok=True)
-    header = _header(move)
+    header = array_header(move)
     rows = max(1, BLOCK_BYTES // (4 * max(move.source.dim, move.head.teacher_dim)))
     uncommitted = 0
     with move.part.open("r+b" if done else "wb") as file:
@@ -198,7 +126,7 @@ def _progress_so_far(move: Move) -> tuple[int, int]:
     state = _read(move.state)
     if state is None or not move.part.exists() or state.get("ticket") != move.ticket:
         return 0, 0
-    if move.part.stat().st_size < len(_header(move)) + state["rows"] * move.width_bytes:
+    if move.part.stat().st_size < len(array_header(move)) + state["rows"] * move.width_bytes:
         return 0, 0
     logger.info("going on at row %d of %d", state["rows"], move.source.rows)
     return state["rows"], state["zero_rows"]
@@ -208,17 +136,6 @@ def _commit(move: Move, file: BinaryIO, rows: int, zero_rows: int) -> None:
     file.flush()
     os.fsync(file.fileno())
     write_whole(move.state, json.dumps({"ticket": move.ticket, "rows": rows, "zero_rows": zero_rows}))
-
-
-def _check_room(move: Move, done: int) -> None:
-    folder = move.out.parent
-    while not folder.exists():
-        folder = folder.parent
-    copies = 2 if isinstance(move.source, ParquetSource) else 1
-    needed = (copies * move.source.rows - done) * move.width_bytes
-    free = shutil.disk_usage(folder).free
-    if free < needed:
-        raise ConfigError(f"{move.out}: needs {needed / 2**30:.1f} GiB, {free / 2**30:.1f} GiB are free there")
 
 
 def _align(move: Move, block: np.ndarray, first_row: int) -> tuple[np.ndarray, int]:
@@ -235,16 +152,6 @@ def _align(move: Move, block: np.ndarray, first_row: int) -> tuple[np.ndarray, i
         if count:
             aligned[zeros] = 0
     return np.ascontiguousarray(aligned.numpy().astype(move.dtype, copy=False)), count
-
-
-def _header(move: Move) -> bytes:
-    import io
-
-    buffer = io.BytesIO()
-    shape = (move.source.rows, move.head.teacher_dim)
-    described = {"descr": np.lib.format.dtype_to_descr(move.dtype), "fortran_order": False, "shape": shape}
-    np.lib.format.write_array_header_1_0(buffer, described)
-    return buffer.getvalue()
 
 
 def _verify(move: Move) -> dict[str, Any]:

@@ -2,7 +2,9 @@
 
 import concurrent.futures
 import json
+import os
 import socket
+import struct
 import time
 
 import httpx
@@ -80,7 +82,7 @@ def test_vanishing_clients_do_no_harm(serve):
                 connection = connect(url)
                 connection.sendall(part)
                 # reset instead of an orderly end
-                connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\x01\x00\x00\x00\x00\x00\x00\x00")
+                connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("hh" if os.name == "nt" else "ii", 1, 0))
                 connection.close()
         time.sleep(0.1)
         gate.set()

@@ -1,0 +1,119 @@
+"""What is moved where, settled and checked before the first row."""
+
+from __future__ import annotations
+
+import io
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from alignkit import __version__
+from alignkit.aligned import head_for
+from alignkit.artifact import Artifact
+from alignkit.embedders.base import Role
+from alignkit.errors import ConfigError, DataError
+from alignkit.heads.base import Head
+from alignkit.migration.sources import PARQUET, ParquetSource, Source
+
+DTYPES = ("float16", "float32")
+
+
+@dataclass(frozen=True)
+class Move:
+    """What goes where.
+
+    Attributes:
+        source: the old index.
+        head: applied to each row.
+        out: `.npy`, or `.parquet` for a table.
+        dtype: of the new vectors.
+        ticket: what must be the same for an unfinished move to be gone on with.
+    """
+
+    source: Source
+    head: Head
+    out: Path
+    dtype: np.dtype
+    ticket: dict[str, Any]
+
+    @property
+    def part(self) -> Path:
+        """The raw new vectors, until all are there."""
+        return self.out.with_name(self.out.name + ".part")
+
+    @property
+    def state(self) -> Path:
+        """How far the part is, beside it."""
+        return self.out.with_name(self.out.name + ".part.json")
+
+    @property
+    def manifest(self) -> Path:
+        """What was done, beside the finished file."""
+        return self.out.with_name(self.out.name + ".json")
+
+    @property
+    def width_bytes(self) -> int:
+        """Of one new row."""
+        return self.head.teacher_dim * self.dtype.itemsize
+
+
+def plan(source: Source, artifact: Artifact, out: Path, dtype: str | None, role: Role) -> Move:
+    """What goes where, and what it must be the same as to be gone on with.
+
+    Raises:
+        ConfigError: if the name or the type of the new vectors is wrong.
+        DataError: if the old vectors have another width than the head takes.
+    """
+    head = head_for(artifact, role)
+    student = (artifact.student_identity or {}).get("model", "the head's student")
+    if source.dim != head.student_dim:
+        raise DataError(
+            f"{source.path}: holds {source.dim}-d vectors, this head takes {head.student_dim}-d ones of {student}; "
+            "the old index must come from the head's own student model"
+        )
+    suffix = PARQUET if isinstance(source, ParquetSource) else ".npy"
+    if out.suffix.lower() != suffix:
+        raise ConfigError(f"out={out}: expected a name that ends in {suffix}, as {source.path.name} is written to it")
+    dtype = dtype or ("float16" if source.dtype == np.float16 else "float32")
+    if dtype not in DTYPES:
+        raise ConfigError(f"dtype={dtype}: expected one of {', '.join(DTYPES)}")
+    found = source.path.stat()
+    ticket = {
+        "alignkit_version": __version__,
+        "vectors": {"name": source.path.name, "size_bytes": found.st_size, "modified_ns": found.st_mtime_ns},
+        "head_sha256": artifact.digest(),
+        "student_identity": artifact.student_identity,
+        "teacher_identity": artifact.teacher_identity,
+        "role": role,
+        "dtype": dtype,
+        "dim": head.teacher_dim,
+    }
+    return Move(source, head, out, np.dtype(dtype), ticket)
+
+
+def check_room(move: Move, done: int) -> None:
+    """Refuse to begin what the disk cannot hold.
+
+    Raises:
+        ConfigError: if too little is free.
+    """
+    folder = move.out.parent
+    while not folder.exists():
+        folder = folder.parent
+    copies = 2 if isinstance(move.source, ParquetSource) else 1
+    needed = (copies * move.source.rows - done) * move.width_bytes
+    free = shutil.disk_usage(folder).free
+    if free < needed:
+        raise ConfigError(f"{move.out}: needs {needed / 2**30:.1f} GiB, {free / 2**30:.1f} GiB are free there")
+
+
+def array_header(move: Move) -> bytes:
+    """What a `.npy` of all the new vectors begins with."""
+    buffer = io.BytesIO()
+    shape = (move.source.rows, move.head.teacher_dim)
+    described = {"descr": np.lib.format.dtype_to_descr(move.dtype), "fortran_order": False, "shape": shape}
+    np.lib.format.write_array_header_1_0(buffer, described)
+    return buffer.getvalue()
