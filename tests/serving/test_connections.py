@@ -19,6 +19,9 @@ from alignkit.serving.intake import Limits
 from alignkit.serving.server import check_exposure, listen, token_from_environment
 from alignkit.serving.service import Batching, Service
 
+# struct linger: on, no seconds
+RESET = struct.pack("hh" if os.name == "nt" else "ii", 1, 0)
+
 
 def request_bytes(body, length=None):
     head = f"POST /v1/embeddings HTTP/1.1\r\nhost: test\r\ncontent-length: {length or len(body)}\r\n\r\n"
@@ -82,7 +85,7 @@ def test_vanishing_clients_do_no_harm(serve):
                 connection = connect(url)
                 connection.sendall(part)
                 # reset instead of an orderly end
-                connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("hh" if os.name == "nt" else "ii", 1, 0))
+                connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET)
                 connection.close()
         time.sleep(0.1)
         gate.set()
