@@ -8,7 +8,7 @@ import pytest
 from alignkit.cache import VectorCache
 from alignkit.embedders.base import EmbeddedBatch
 from alignkit.errors import CacheError, ConfigError, DataError, EmbedderError
-from alignkit.pairs import cached
+from alignkit.pairs import cached_sides
 from alignkit.pairs.cached import load_cached
 
 
@@ -184,7 +184,7 @@ def test_labels_come_along(where, path, tmp_path, student, teacher):
 
 
 def test_large_splits_stay_on_disk(where, student, teacher, monkeypatch):
-    monkeypatch.setattr(cached, "IN_MEMORY_BYTES", 0)
+    monkeypatch.setattr(cached_sides, "IN_MEMORY_BYTES", 0)
     fill(where, teacher)
     train = load_cached(student=student, teacher=teacher, **where).train
     assert not isinstance(train.teacher, np.ndarray)
