@@ -103,7 +103,9 @@ def select_head(
     start = time.perf_counter()
     inner = _hold_out(splits, seed)
     tries, figures = [], {}
-    for plan in sorted(_plans(candidates, splits), key=lambda plan: (plan.name != BASELINE, plan.flops_per_query)):
+    # closed forms first: a head that has to be trained would use up their time
+    plans = sorted(_plans(candidates, splits), key=lambda plan: (candidates[plan.name].init == "random", _cost(plan)))
+    for plan in plans:
         left_s = budget_s - (time.perf_counter() - start)
         if plan.name != BASELINE and plan.expected_s > left_s:
             logger.info("auto: %s left out, about %.0f s of %.0f s left", plan.name, plan.expected_s, left_s)
@@ -118,7 +120,12 @@ def select_head(
             replace(plan, seconds=seconds, parameters=cost["parameters"], flops_per_query=cost["flops_per_query"])
         )
         logger.info("auto: %s, %s %.3f in %.1f s", plan.name, target, float(np.nanmean(figures[plan.name])), seconds)
-    return _decide(tries, figures, target, budget_s, seed)
+    return _decide(sorted(tries, key=_cost), figures, target, budget_s, seed)
+
+
+def _cost(one: Try) -> tuple[bool, int]:
+    """By what a query costs, ridge regression before all."""
+    return one.name != BASELINE, one.flops_per_query
 
 
 def _plans(candidates: Mapping[str, Fitter], splits: PairSplits) -> list[Try]:
