@@ -55,7 +55,13 @@ def main(config: DictConfig) -> float | None:
     if not isinstance(settings["seed"], int):
         raise ConfigError(f"seed={settings['seed']}: expected a whole number")
     start = time.perf_counter()
-    splits: PairSplits = hydra.utils.instantiate(settings["data"])
+    splits = hydra.utils.instantiate(settings["data"])
+    if not isinstance(splits, PairSplits):
+        data = HydraConfig.get().runtime.choices["data"]
+        raise ConfigError(
+            f"data={data} is a test set without training pairs, for evaluate; train with data=demo, vectors, cached or "
+            "built"
+        )
     leaks = _leak_check(splits)
     seconds = {"loading": time.perf_counter() - start}
     if "candidates" in settings["model"]:

@@ -235,3 +235,11 @@ def test_auto_tries_picks_explains_and_trains_what_it_picked(run_command, tmp_pa
 def test_auto_names_the_heads_when_a_candidate_is_none(run_command):
     code, _, err = run_command("train", "model=auto", "model.candidates=[linear,nonesuch]")
     assert code == 1 and "unknown head 'nonesuch'; choices: " in err and "auto" not in err.split("choices")[1]
+
+
+@pytest.mark.parametrize("data", ["beir", "sts"])
+def test_a_set_without_training_pairs_is_refused_in_one_line(run_command, tmp_path, data):
+    code, _, err = run_command("train", f"data={data}", f"data.path={tmp_path}")
+    assert code == 1
+    assert err.startswith(f"alignkit: data={data} is a test set without training pairs") and err.count("\n") == 1
+    assert not list((tmp_path / "outputs").rglob("*"))
