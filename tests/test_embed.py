@@ -62,7 +62,7 @@ class TestEmbed:
         assert run(*STUDENT)[1].startswith("student l2_supercat_256: 1 new, 60 cached, 2 quarantined")
 
     def test_both_models_go_one_after_the_other(self, run):
-        code, out, _ = run("student=static", "teacher=static", "teacher.normalize=true", "sentences=s.txt")
+        code, out, _ = run("student=static", "teacher=static", "teacher.normalize=false", "sentences=s.txt")
         assert code == 0
         lines = [line for line in out.splitlines() if " new, " in line]
         assert [line.split(":")[0] for line in lines] == ["teacher l2_supercat_256", "student l2_supercat_256"]

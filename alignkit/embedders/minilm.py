@@ -19,7 +19,7 @@ class MinilmEmbedder(SentenceTransformerEmbedder):
         query_prompt: put before each query.
         document_prompt: put before each document.
         truncate: cut texts longer than 256 tokens; else they are failures.
-        layers: keep only so many of the six layers, without normalising.
+        layers: keep only so many of the six layers.
         device: `cpu`, `cuda`, …; null lets torch choose.
     """
 
@@ -37,7 +37,7 @@ class MinilmEmbedder(SentenceTransformerEmbedder):
             batch_size=batch_size,
             query_prompt=query_prompt,
             document_prompt=document_prompt,
-            normalize=layers is None,
+            normalize=True,
             truncate=truncate,
             layers=layers,
             device=device,

@@ -32,7 +32,7 @@ class StaticEmbedder:
     """
 
     def __init__(
-        self, batch_size: int = 2048, query_prompt: str = "", document_prompt: str = "", normalize: bool = False
+        self, batch_size: int = 2048, query_prompt: str = "", document_prompt: str = "", normalize: bool = True
     ) -> None:
         if batch_size < 1:
             raise ConfigError(f"batch_size={batch_size}: expected at least 1")
