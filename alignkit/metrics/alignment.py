@@ -16,6 +16,8 @@ from torchmetrics.utilities import dim_zero_cat
 from alignkit.vectors import cosine, l2_normalize, top_k
 
 SENTENCE_PAIRS = 20_000
+# the sampled pairs are among so many sentences, so that one small matrix product holds all their similarities
+PAIRED_SENTENCES = 1_000
 OVERLAP_SENTENCES = 5_000
 
 # what `AlignmentMetric` computes
@@ -93,14 +95,12 @@ def r2(aligned: Tensor, teacher: Tensor) -> float | None:
 
 def sentence_pairs(count: int, seed: int = 0, most: int = SENTENCE_PAIRS) -> np.ndarray:
     """A seeded sample of distinct unordered pairs of sentences, all of them where there are few: `(P, 2)` rows."""
-    possible = count * (count - 1) // 2
-    if possible <= most:
-        return np.stack(np.triu_indices(count, k=1), axis=1)
-    generator = np.random.default_rng(seed)
-    first = generator.integers(0, count, 2 * most)
-    second = (first + generator.integers(1, count, 2 * most)) % count
-    codes = np.unique(np.minimum(first, second) * count + np.maximum(first, second))
-    return np.stack(np.divmod(generator.permutation(codes)[:most], count), axis=1)
+    rows = sample_rows(count, PAIRED_SENTENCES, seed).numpy()
+    first, second = np.triu_indices(len(rows), k=1)
+    if len(first) > most:
+        chosen = np.random.default_rng(seed).choice(len(first), most, replace=False)
+        first, second = first[chosen], second[chosen]
+    return np.stack([rows[first], rows[second]], axis=1)
 
 
 def pairwise_spearman(aligned: Tensor, teacher: Tensor, seed: int = 0) -> float | None:
@@ -114,11 +114,12 @@ def pairwise_spearman(aligned: Tensor, teacher: Tensor, seed: int = 0) -> float 
     Returns:
         Spearman's rho in [-1, 1], `None` for fewer than two pairs or constant similarities.
     """
-    pairs = torch.as_tensor(sentence_pairs(len(teacher), seed)).to(teacher.device)
-    similarities = [
-        (side[pairs[:, 0]] * side[pairs[:, 1]]).sum(dim=1).cpu().numpy()
-        for side in (l2_normalize(aligned.float()), l2_normalize(teacher.float()))
-    ]
+    sentences, place = np.unique(sentence_pairs(len(teacher), seed), return_inverse=True)
+    rows, pairs = torch.from_numpy(sentences).to(teacher.device), torch.from_numpy(place.reshape(-1, 2))
+    similarities = []
+    for side in (aligned, teacher):
+        unit = l2_normalize(side[rows].float())
+        similarities.append((unit @ unit.T).cpu()[pairs[:, 0], pairs[:, 1]].numpy())
     return spearman(*similarities)
 
 
