@@ -167,7 +167,7 @@ class TestUpkeep:
 
     def test_prune_deletes_only_when_it_is_confirmed(self, run):
         run(*STUDENT)
-        run(*STUDENT, "student.normalize=true")
+        run(*STUDENT, "student.normalize=false")
         _, out, _ = run("action=prune", *STUDENT[:2])
         assert [line.split()[0] for line in out.splitlines()] == ["keep", "drop", "nothing"]
         assert "2 models, 120 vectors" in run("action=list")[1]
@@ -175,7 +175,7 @@ class TestUpkeep:
         assert out.splitlines()[-1].startswith("cache: 60 vectors and ")
         _, out, _ = run("action=list")
         assert "1 models, 60 vectors" in out
-        assert "normalize=False" in out
+        assert "normalize=True" in out
 
     def test_merge(self, run):
         run(*STUDENT, "cache_dir=other")

@@ -1,4 +1,4 @@
-"""Speed and memory of training, as ratios in one run: python -m pytest tests/bench -q -s."""
+"""Speed and memory of training, as ratios in one run: python -m pytest tests/bench -n0 -s."""
 
 import statistics
 import subprocess

@@ -50,6 +50,9 @@ def mean_of_tokens(parts, text):
 
 def test_a_vector_is_the_mean_of_its_tokens(embedder, parts):
     expected = np.stack([mean_of_tokens(parts, text) for text in ODD_TEXTS])
+    plain = StaticEmbedder(normalize=False)
+    np.testing.assert_allclose(embed_all(plain, ODD_TEXTS), expected, atol=1e-5)
+    expected /= np.linalg.norm(expected, axis=1, keepdims=True)
     np.testing.assert_allclose(embed_all(embedder, ODD_TEXTS), expected, atol=1e-5)
 
 
@@ -83,8 +86,9 @@ def test_failures_stand_at_their_positions(embedder):
 
 
 def test_prompt_and_normalisation_are_in_the_identity_and_the_vector(embedder, parts):
-    prompted = StaticEmbedder(query_prompt="query: ", normalize=True)
-    assert prompted.identity("query") != prompted.identity("document") != embedder.identity("document")
+    prompted = StaticEmbedder(query_prompt="query: ")
+    assert prompted.identity("query") != prompted.identity("document") == embedder.identity("document")
+    assert StaticEmbedder(normalize=False).identity() != embedder.identity()
     expected = mean_of_tokens(parts, "query: hello there")
     expected /= np.linalg.norm(expected)
     np.testing.assert_allclose(embed_all(prompted, ["hello there"], "query")[0], expected, atol=1e-6)
