@@ -26,7 +26,7 @@ from alignkit.sentences.quality import judge_samples, measure_texts
 from alignkit.sentences.records import Sample
 from alignkit.sentences.writing import Written, write_dataset
 
-logger = logging.getLogger(__name__)
+logger = logging.getLogger("alignkit.build")
 
 MOST_JUDGED = 1_000
 EXAMPLES = (

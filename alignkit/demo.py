@@ -24,7 +24,7 @@ from alignkit.evaluation.fitting import check_fit
 from alignkit.evaluation.runs import newest_run
 from alignkit.evaluation.side_by_side import Answer, Hit, SideBySide
 
-logger = logging.getLogger(__name__)
+logger = logging.getLogger("alignkit.demo")
 
 EXAMPLES = (
     "python -m alignkit.demo",

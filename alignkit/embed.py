@@ -26,7 +26,7 @@ from alignkit.migration.moving import migrate
 from alignkit.sentences.files import read_sentences
 from alignkit.sentences.records import Sentence
 
-logger = logging.getLogger(__name__)
+logger = logging.getLogger("alignkit.embed")
 
 SIDES = ("teacher", "student")
 ROLES: tuple[Role, ...] = ("document", "query")

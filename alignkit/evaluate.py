@@ -37,7 +37,7 @@ from alignkit.evaluation.verdict import Thresholds
 from alignkit.pairs.base import PairSplits
 from alignkit.sentences.leaks import find_leaks
 
-logger = logging.getLogger(__name__)
+logger = logging.getLogger("alignkit.evaluate")
 
 FAILED_EXIT_CODE = 3
 EXAMPLES = (

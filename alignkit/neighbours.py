@@ -1,9 +1,9 @@
-"""Exact nearest neighbours, found by a fast rough pass and settled by a slow exact one.
+"""Exact nearest neighbours, found by a fast rough pass and settled by an exact one.
 
 The rough pass is one matrix product in the fastest number format of the machine (bfloat16 is several times float32
-where the chip has it). Both sides are centred first: generative models' vectors share a large mean, which would eat
-most of bfloat16's eight bits. How wrong a rough score can be is bounded from the rounding that really took place, and
-every corpus row that could still be among the first k is scored again in float64. The result is therefore the same in
+where the chip has units for it). Both sides are centred first: generative models' vectors share a large mean, which
+would eat most of bfloat16's eight bits. How wrong a rough score can be is bounded from the rounding that really took
+place, and hits nearer to each other than that bound are scored again in float64. The order is therefore the same in
 every format, and equal corpus rows have equal scores.
 """
 
@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import functools
 import time
+import warnings
 from dataclasses import dataclass
 
 import numpy as np
@@ -22,8 +23,15 @@ from torch import Tensor
 BLOCK_ELEMENTS = 16 * 1024 * 1024
 # below it a product is over before a faster format could pay
 SMALL_PRODUCT = 10**9
-_GATHERED_ELEMENTS = 2 * 1024 * 1024
+# bfloat16 leaves many more hits to score again: it has to be well ahead
+WORTH_ROUNDING = 2.0
+# a score that may be further off than this is not shown to anyone
+FINE = 1e-4
 _UNIT_ROUNDOFF = {torch.float32: 2.0**-24, torch.bfloat16: 2.0**-8}
+# how many more hits than k the rough pass keeps, as a share of k and a number
+_MARGIN = {torch.float32: (0.25, 16), torch.bfloat16: (4.0, 64)}
+# no cosine lies there: -inf of what must not be found, and of nothing
+_NOTHING = -4.0
 
 
 def top_k(
@@ -36,58 +44,202 @@ def top_k(
 ) -> tuple[Tensor, Tensor]:
     """Exact nearest corpus rows of each query by cosine, ties in order of the corpus row.
 
-    Both sides are normalised here. The corpus may be a memory map: it is read once, a block at a time.
+    Both sides are normalised here. The corpus may be a memory map: it is read forward, a block at a time.
 
     Args:
         queries: `(Q, D)`, any float type.
         corpus: `(C, D)`, any float type.
         k: how many; where the corpus is smaller, the rest is filled with score -inf and row -1.
         exclude: `(Q,)` corpus row that a query must not find (itself), -1 for none.
-        dtype: of the rough pass, float32 or bfloat16; `None` takes what is faster here. The result is the same.
+        dtype: of the rough pass, float32 or bfloat16; `None` takes what is faster here. The rows are the same.
 
     Returns:
-        Scores `(Q, k)` float32, descending, and corpus rows `(Q, k)` int64.
+        Scores `(Q, k)` float32, descending, to float32's rounding; corpus rows `(Q, k)` int64.
 
     >>> top_k(torch.eye(2), torch.tensor([[0.0, 1.0], [1.0, 0.0], [0.0, 2.0]]), k=2)[1]
     tensor([[1, 0],
             [0, 2]])
     """
-    unit = F.normalize(_tensor(queries).float(), dim=-1)
-    count, width = unit.shape
+    unit = F.normalize(as_tensor(queries).float(), dim=-1)
+    excluded = torch.full((len(unit),), -1) if exclude is None else torch.as_tensor(exclude)
+    excluded = excluded.to(unit.device)
+    if k < 1 or len(unit) == 0 or len(corpus) == 0:
+        return torch.full((len(unit), k), -torch.inf), torch.full((len(unit), k), -1)
     if dtype is None:
-        small = count * len(corpus) * width < SMALL_PRODUCT
+        small = len(unit) * len(corpus) * unit.shape[1] < SMALL_PRODUCT
         dtype = torch.float32 if small else fastest_dtype(unit.device.type)
-    excluded = None if exclude is None else torch.as_tensor(exclude, device=unit.device)
-    best_scores = torch.full((count, k), -torch.inf, device=unit.device)
-    best_rows = torch.full((count, k), -1, dtype=torch.int64, device=unit.device)
+    share, more = _MARGIN[dtype]
+    scores, rows, slack = _rough_pass(unit, corpus, k + int(share * k) + more, excluded, dtype)
+    return settle(unit, corpus, k, scores, rows, slack, excluded)
+
+
+def as_tensor(vectors: Tensor | np.ndarray) -> Tensor:
+    """A tensor of its own memory: torch warns about read-only arrays, and a block of a memory map is read anyway."""
+    return vectors if isinstance(vectors, Tensor) else torch.from_numpy(np.array(vectors))
+
+
+def settle(
+    unit: Tensor, corpus: Tensor | np.ndarray, k: int, scores: Tensor, rows: Tensor, slack: Tensor, excluded: Tensor
+) -> tuple[Tensor, Tensor]:
+    """The exact first k, from rough scores of more than k candidates.
+
+    Hits further apart than twice the slack are in order already; those nearer, and all after a coarse
+    rough pass, are scored in float64. Where even the
+    last candidate could still be among the first k (a corpus of near copies), the query is searched in float64.
+
+    Args:
+        unit: `(Q, D)` normalised.
+        corpus: `(C, D)`.
+        k: hits wanted.
+        scores: `(Q, K)` descending, every other corpus row of a query scores no more than its last; -inf is nothing.
+        rows: `(Q, K)`.
+        slack: `(Q,)`, bound on the error of `scores`.
+        excluded: `(Q,)` row that a query must not find, -1 for none.
+
+    Returns:
+        As `top_k`.
+    """
+    last = scores[:, min(k, scores.shape[1]) - 1] - 2 * slack
+    crowded = torch.zeros_like(last, dtype=torch.bool)
+    if scores.shape[1] < len(corpus):
+        crowded = (scores[:, -1] >= last) & (scores[:, -1] > _NOTHING)
+    scores = scores.masked_fill((scores < last.unsqueeze(1)) | crowded.unsqueeze(1), -torch.inf)
+    close = scores[:, :-1] - scores[:, 1:] <= 2 * slack.unsqueeze(1)  # inf - inf is NaN and not close
+    coarse = (slack > FINE).unsqueeze(1) & ~torch.isneginf(scores)
+    flagged = F.pad(close, (1, 0)) | F.pad(close, (0, 1)) | coarse
+    of_query, at = flagged.nonzero(as_tuple=True)
+    scores[of_query, at] = pair_cosines(unit, corpus, of_query, rows[of_query, at])
+    rows = rows.masked_fill(torch.isneginf(scores), -1)
+    by_row = torch.argsort(rows, dim=1)
+    order = by_row.gather(1, torch.argsort(scores.gather(1, by_row), dim=1, descending=True, stable=True))[:, :k]
+    scores, rows = scores.gather(1, order), rows.gather(1, order)
+    if scores.shape[1] < k:
+        missing = (0, k - scores.shape[1])
+        scores, rows = F.pad(scores, missing, value=-torch.inf), F.pad(rows, missing, value=-1)
+    if crowded.any():
+        scores[crowded], rows[crowded] = _top_k_float64(unit[crowded], corpus, k, excluded[crowded])
+    return scores, rows
+
+
+def pair_cosines(unit: Tensor, corpus: Tensor | np.ndarray, queries: Tensor, rows: Tensor) -> Tensor:
+    """Cosines of chosen queries and corpus rows, summed in float64 and rounded once to float32.
+
+    Args:
+        unit: `(Q, D)` normalised.
+        corpus: `(C, D)`, not normalised.
+        queries: `(M,)` rows of `unit`, ascending.
+        rows: `(M,)` rows of `corpus`.
+
+    Returns:
+        `(M,)` float32.
+    """
+    cosines = torch.empty(len(queries), device=unit.device)
+    at_once = max(1, BLOCK_ELEMENTS // max(unit.shape[1], 1))
+    for start in range(0, len(corpus), at_once):
+        inside = ((rows >= start) & (rows < start + at_once)).nonzero().squeeze(1)
+        if len(inside) == 0:
+            continue
+        part = unit_block(corpus, start, at_once, unit.device).double()
+        for chunk in inside.split(at_once):
+            asked, of_query = torch.unique_consecutive(queries[chunk], return_inverse=True)
+            cosines[chunk] = _sampled_product(unit[asked].double(), part, of_query, rows[chunk] - start).float()
+    return cosines
+
+
+def unit_block(corpus: Tensor | np.ndarray, start: int, count: int, device: torch.device) -> Tensor:
+    """Normalised rows of a corpus, `(<= count, D)` float32."""
+    return F.normalize(as_tensor(corpus[start : start + count]).to(device).float(), dim=-1)
+
+
+def _sampled_product(first: Tensor, second: Tensor, first_rows: Tensor, second_rows: Tensor) -> Tensor:
+    """Entries `(M,)` of `first @ second.T`, `first_rows` ascending; nothing is gathered, which would cost most."""
+    ends = F.pad(torch.bincount(first_rows, minlength=len(first)).cumsum(0), (1, 0))
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="Sparse CSR tensor support", category=UserWarning)
+        wanted = torch.sparse_csr_tensor(
+            ends, second_rows, torch.zeros(len(first_rows), dtype=first.dtype, device=first.device),
+            (len(first), len(second)), check_invariants=False,
+        )  # fmt: skip
+        return torch.sparse.sampled_addmm(wanted, first, second.T, beta=0.0).values()
+
+
+def _rough_pass(
+    unit: Tensor, corpus: Tensor | np.ndarray, keep: int, excluded: Tensor, dtype: torch.dtype
+) -> tuple[Tensor, Tensor, Tensor]:
+    """The `keep` best rough cosines of each query, descending, their rows, and how wrong they may be."""
+    keep = min(keep, len(corpus))
+    best = torch.full((len(unit), keep), -torch.inf, device=unit.device)
+    best_rows = torch.full((len(unit), keep), -1, device=unit.device)
+    slack = torch.zeros(len(unit), device=unit.device)
     rough: _Rough | None = None
-    rows_at_once = max(k, BLOCK_ELEMENTS // max(width, 1))
-    for start in range(0, len(corpus), rows_at_once):
-        part = F.normalize(_tensor(corpus[start : start + rows_at_once]).to(unit.device).float(), dim=-1)
+    at_once = max(keep, BLOCK_ELEMENTS // max(unit.shape[1], 1))
+    for start in range(0, len(corpus), at_once):
+        part = unit_block(corpus, start, at_once, unit.device)
         if rough is None:
             # any shift is right; the first block's mean is near enough to the corpus's
             shift = part.mean(dim=0)
             rough = _Rough.of(unit, shift, dtype)
         rough_part = _Rough.of(part, shift, dtype)
         queries_at_once = max(1, BLOCK_ELEMENTS // len(part))
-        for first in range(0, count, queries_at_once):
+        for first in range(0, len(unit), queries_at_once):
             here = slice(first, first + queries_at_once)
-            scores, slack = rough[here].scores(rough_part), rough[here].slack(rough_part)
-            if excluded is not None:
-                at = excluded[here] - start
-                inside = ((at >= 0) & (at < len(part))).nonzero().squeeze(1)
-                scores[inside, at[inside]] = -torch.inf
-            chosen = _candidates(scores, slack, best_scores[here, -1] - rough[here].offset(), k)
-            exact = _exact_scores(unit[here], part, *chosen)
-            best_scores[here], best_rows[here] = _merge(
-                best_scores[here], best_rows[here], exact, chosen[0], chosen[1] + start
-            )
-    return best_scores, best_rows
+            own = rough[here]
+            scores, offset = own.scores(rough_part), own.offset().unsqueeze(1)
+            at = excluded[here] - start
+            inside = ((at >= 0) & (at < len(part))).nonzero().squeeze(1)
+            scores[inside, at[inside]] = -torch.inf
+            found, found_rows = _better(scores, best[here, -1:] - offset, keep)
+            found, found_rows = found + offset, found_rows + start
+            best[here], order = torch.topk(torch.cat([best[here], found], dim=1), keep, dim=1)
+            best_rows[here] = torch.cat([best_rows[here], found_rows], dim=1).gather(1, order)
+            slack[here] = torch.maximum(slack[here], own.slack(rough_part))
+    return best, best_rows, slack
 
 
-def _tensor(vectors: Tensor | np.ndarray) -> Tensor:
-    # a copy: torch warns about read-only memory, and a block of a memory map has to be read anyway
-    return vectors if isinstance(vectors, Tensor) else torch.from_numpy(np.array(vectors))
+def _better(scores: Tensor, threshold: Tensor, keep: int) -> tuple[Tensor, Tensor]:
+    """What of `(Q, B)` scores is above `(Q, 1)`, at most `keep` a query, padded with -inf: `(Q, W)` twice."""
+    better = scores > threshold
+    counts = better.sum(dim=1)
+    widest = int(counts.max())
+    if widest >= min(keep, scores.shape[1]):
+        found, rows = torch.topk(scores, min(keep, scores.shape[1]), dim=1)
+        return found, rows
+    queries, rows = _positions(better)
+    place = torch.arange(len(queries), device=scores.device) - (counts.cumsum(0) - counts)[queries]
+    found = scores.new_full((len(scores), widest), -torch.inf)
+    found_rows = rows.new_full((len(scores), widest), -1)
+    found[queries, place], found_rows[queries, place] = scores[queries, rows], rows
+    return found, found_rows
+
+
+def _positions(chosen: Tensor) -> tuple[Tensor, Tensor]:
+    if chosen.device.type != "cpu":
+        queries, rows = chosen.nonzero(as_tuple=True)
+        return queries, rows
+    # several times as fast as nonzero()
+    flat = torch.from_numpy(np.flatnonzero(chosen.numpy()))
+    return flat // chosen.shape[1], flat % chosen.shape[1]
+
+
+def _top_k_float64(unit: Tensor, corpus: Tensor | np.ndarray, k: int, excluded: Tensor) -> tuple[Tensor, Tensor]:
+    """As `top_k`, all of it in float64: for queries to which too much of the corpus is equally near."""
+    best = torch.full((len(unit), k), -torch.inf, device=unit.device)
+    best_rows = torch.full((len(unit), k), -1, device=unit.device)
+    at_once = max(1, BLOCK_ELEMENTS // (2 * unit.shape[1]))
+    for start in range(0, len(corpus), at_once):
+        part = unit_block(corpus, start, at_once, unit.device).double()
+        for first in range(0, len(unit), at_once):
+            here = slice(first, first + at_once)
+            scores = (unit[here].double() @ part.T).float()
+            at = excluded[here] - start
+            inside = ((at >= 0) & (at < len(part))).nonzero().squeeze(1)
+            scores[inside, at[inside]] = -torch.inf
+            # columns are in order of the row within equal scores already, so a stable sort is all
+            rows = torch.arange(start, start + len(part), device=unit.device).expand_as(scores)
+            together = torch.cat([best[here], scores], dim=1)
+            best[here], order = (one[:, :k] for one in torch.sort(together, dim=1, descending=True, stable=True))
+            best_rows[here] = torch.cat([best_rows[here], rows], dim=1).gather(1, order)
+    return best, best_rows.masked_fill(torch.isneginf(best), -1)
 
 
 @dataclass(frozen=True)
@@ -127,6 +279,8 @@ class _Rough:
 
     def scores(self, corpus: _Rough) -> Tensor:
         """Rough scores `(Q, B)` float32."""
+        if self.vectors.dtype == torch.float32:
+            return torch.addmm(corpus.along_shift, self.vectors, corpus.vectors.T)
         return (self.vectors @ corpus.vectors.T).float().add_(corpus.along_shift)
 
     def offset(self) -> Tensor:
@@ -137,85 +291,32 @@ class _Rough:
         """`(Q,)`: no rough score plus offset is further than this from the exact cosine.
 
         In this order: what rounding took off the vectors, |(q - q~).c| + |q~.(c - c~)|; one rounding of the product to
-        the format; D roundings of a float32 sum in any order (Higham, Accuracy and Stability of Numerical Algorithms,
-        section 3.1); 2^-21 for what is rounded to float32 once (the shift taken off, the terms with it, the exact
-        score). The factor pays for the lengths being rounded themselves.
+        the format; the float32 sum of D terms, 8 sqrt(D) roundings, which one sum in 10^13 exceeds (Higham and Mary,
+        A New Approach to Probabilistic Rounding Error Analysis, 2019, theorem 2.4); 2^-21 for what is rounded to
+        float32 once (the shift taken off, the terms with it, the exact score). The factor pays for the lengths being
+        rounded themselves.
         """
         length, lost = float(corpus.length.max()), float(corpus.lost.max())
         reach = self.length + self.lost
         vectors = self.lost * length + reach * lost
         stored = _UNIT_ROUNDOFF[self.vectors.dtype] * reach * (length + lost)
-        summed = self.vectors.shape[1] * _UNIT_ROUNDOFF[torch.float32] * reach * (length + lost)
+        summed = 8 * self.vectors.shape[1] ** 0.5 * _UNIT_ROUNDOFF[torch.float32] * reach * (length + lost)
         return (vectors + stored + summed + 2.0**-21) * 1.001
-
-
-def _candidates(scores: Tensor, slack: Tensor, kth_best: Tensor, k: int) -> tuple[Tensor, Tensor]:
-    """Query and row of everything that could still be among the first k, ordered by query, then by row.
-
-    Args:
-        scores: `(Q, B)` rough, -inf for what must not be found.
-        slack: `(Q,)`, bound on their error.
-        kth_best: `(Q,)` k-th best exact score of the blocks before, on the scale of `scores`; -inf if there is none.
-        k: hits wanted.
-    """
-    chosen = _at_least(scores, kth_best - slack)
-    if torch.isneginf(kth_best).any() or int(chosen.sum()) > 4 * k * len(scores):
-        # this block's own k-th tells more than the blocks before
-        kth = torch.topk(scores, min(k, scores.shape[1]), dim=1).values[:, -1]
-        enough = scores.shape[1] >= k
-        own = kth - slack if enough else torch.full_like(kth, -torch.inf)
-        chosen = _at_least(scores, torch.maximum(kth_best, own) - slack)
-    found = np.flatnonzero(chosen.cpu().numpy()) if scores.device.type == "cpu" else chosen.flatten().nonzero()
-    flat = torch.as_tensor(found, device=scores.device).flatten()
-    return flat // scores.shape[1], flat % scores.shape[1]
-
-
-def _at_least(scores: Tensor, threshold: Tensor) -> Tensor:
-    # no score is below -4: what lies there is the -inf of an excluded row
-    return scores >= threshold.clamp_min(-4.0).unsqueeze(1)
-
-
-def _exact_scores(unit: Tensor, part: Tensor, queries: Tensor, rows: Tensor) -> Tensor:
-    """Cosines of the candidates, summed in float64 and rounded once to float32: `(M,)`."""
-    if len(queries) * 16 > len(unit) * len(part):
-        # nearly everything ties (a collapsed model): one whole product is cheaper than gathering
-        return (unit.double() @ part.double().T)[queries, rows].float()
-    scores = torch.empty(len(queries), device=unit.device)
-    at_once = max(1, _GATHERED_ELEMENTS // unit.shape[1])
-    for start in range(0, len(queries), at_once):
-        here = slice(start, start + at_once)
-        products = unit[queries[here]].double().mul_(part[rows[here]])
-        scores[here] = products.sum(dim=1)
-    return scores
-
-
-def _merge(
-    best_scores: Tensor, best_rows: Tensor, scores: Tensor, queries: Tensor, rows: Tensor
-) -> tuple[Tensor, Tensor]:
-    """Keep the k best of what was found and of one more block's candidates; earlier rows win ties."""
-    count, k = best_scores.shape
-    found = torch.bincount(queries, minlength=count)
-    place = torch.arange(len(queries), device=queries.device) - (found.cumsum(0) - found)[queries]
-    widest = int(found.max()) if len(queries) else 0
-    all_scores = torch.cat([best_scores, best_scores.new_full((count, widest), -torch.inf)], dim=1)
-    all_rows = torch.cat([best_rows, best_rows.new_full((count, widest), -1)], dim=1)
-    all_scores[queries, k + place] = scores
-    all_rows[queries, k + place] = rows
-    # columns are in order of the row within equal scores already, so a stable sort is all
-    order = torch.argsort(all_scores, dim=1, descending=True, stable=True)[:, :k]
-    return all_scores.gather(1, order), all_rows.gather(1, order)
 
 
 @functools.cache
 def fastest_dtype(device_type: str) -> torch.dtype:
-    """float32 or bfloat16: in which of them a small product runs faster on this device."""
+    """float32, or bfloat16 where a product of the usual shape runs at least twice as fast in it on this device."""
     if device_type == "cpu" and not torch.ops.mkldnn._is_mkldnn_bf16_supported():
         return torch.float32
-    times = {}
-    for dtype in (torch.float32, torch.bfloat16):
-        factor = torch.ones(1024, 1024, device=device_type).to(dtype)
-        times[dtype] = min(_seconds_of_product(factor) for _ in range(3))
-    return min(times, key=lambda dtype: times[dtype])
+    times = {torch.float32: float("inf"), torch.bfloat16: float("inf")}
+    factors = {dtype: torch.ones(2048, 1024, device=device_type).to(dtype) for dtype in times}
+    for _ in range(4):
+        # in turns: what else the machine does at the moment slows both
+        for dtype, factor in factors.items():
+            times[dtype] = min(times[dtype], _seconds_of_product(factor))
+    rounding_pays = times[torch.float32] >= WORTH_ROUNDING * times[torch.bfloat16]
+    return torch.bfloat16 if rounding_pays else torch.float32
 
 
 def _seconds_of_product(factor: Tensor) -> float:

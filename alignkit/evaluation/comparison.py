@@ -99,11 +99,15 @@ def compare(
     rankings = rank_all(test, vectors, heads["aligned"], document_head)
     size = cascade_size(len(test.corpus))
     cascade = f"cascade@{size}"
-    rankings[cascade] = rerank(rankings["aligned"], test.queries.teacher, test.corpus.teacher, size)
+    # what knows nothing, a random projection and the mean, is the first stage of a cascade too
+    floors = [name for name in ("raw", "mean") if name in rankings]
+    first_stage = {name: rankings[name] for name in ("aligned", *floors)}
+    reranked = rerank(first_stage, test.queries.teacher, test.corpus.teacher, size)
+    rankings[cascade] = reranked.pop("aligned")
     figures = _figures(test, rankings)
     measure = "ndcg@10" if "ndcg@10" in figures else "overlap@10"
     bootstraps = {name: PairedBootstrap(by_row, seed=seed, resamples=resamples) for name, by_row in figures.items()}
-    evidence = _evidence(test, measure, figures[measure], bootstraps[measure], cascade, rankings, size)
+    evidence = _evidence(test, measure, figures[measure], bootstraps[measure], cascade, rankings, reranked)
     verdict = decide(evidence, thresholds)
     rows = _rows(test, vectors, figures, bootstraps, _training_mean(baselines), cascade, seed)
     meta = {
@@ -159,12 +163,9 @@ def _figures(test: EvaluationSet, rankings: Mapping[str, Ranking]) -> dict[str, 
 
 def _evidence(
     test: EvaluationSet, measure: str, by_row: Mapping[str, np.ndarray], bootstrap: PairedBootstrap, cascade: str,
-    rankings: Mapping[str, Ranking], size: int,
+    rankings: Mapping[str, Ranking], reranked_floors: Mapping[str, Ranking],
 ) -> Evidence:  # fmt: skip
-    # what knows nothing: a random projection and the mean; each also as the first stage of a cascade
-    floors = [name for name in ("raw", "mean") if name in rankings]
-    reranked = {name: rerank(rankings[name], test.queries.teacher, test.corpus.teacher, size) for name in floors}
-    after = _figures(test, {"teacher": rankings["teacher"], **reranked})[measure]
+    after = _figures(test, {"teacher": rankings["teacher"], **reranked_floors})[measure]
     ceiling = _mean(by_row["teacher"])
     return Evidence(
         measure=measure,
@@ -175,8 +176,8 @@ def _evidence(
         gain=bootstrap.difference("aligned", "student"),
         cascade_share=bootstrap.ratio(cascade, "teacher"),
         cascade=cascade,
-        floor_share=max(_mean(by_row[name]) for name in floors) / ceiling if ceiling else 1.0,
-        floor_cascade_share=max(_mean(after[name]) for name in floors) / ceiling if ceiling else 1.0,
+        floor_share=max(_mean(by_row[name]) for name in reranked_floors) / ceiling if ceiling else 1.0,
+        floor_cascade_share=max(_mean(after[name]) for name in reranked_floors) / ceiling if ceiling else 1.0,
     )
 
 

@@ -12,11 +12,11 @@ from torch import Tensor
 from alignkit.evaluation.alignment import align
 from alignkit.evaluation.sets import EvaluationSet
 from alignkit.heads.base import Head
+from alignkit.neighbours import pair_cosines
 from alignkit.vectors import l2_normalize, top_k
 
 DEPTH = 100
 CASCADE_SHARE = 0.05
-_RERANKED_ELEMENTS = 8 * 1024 * 1024
 
 
 @dataclass(frozen=True)
@@ -64,7 +64,8 @@ def rank_all(
         depth: hits a query; a smaller corpus gives as many as it has.
     """
     depth = min(depth, len(test.corpus))
-    names = list(vectors)
+    constant = {name for name, own in vectors.items() if len(own) > 1 and bool((own == own[0]).all())}
+    names = [name for name in vectors if name not in constant]
     # one pass over the corpus serves all rows that search it
     together = torch.cat([vectors[name] for name in names])
     scores, rows = top_k(together, test.corpus.teacher, depth, exclude=np.tile(test.itself, len(names)))
@@ -74,6 +75,8 @@ def rank_all(
         for name, part in zip(names, range(0, len(rows), count), strict=True)
     }
     del together
+    for name in constant:
+        found[name] = _ranking_of_constant(vectors[name], test.corpus.teacher, depth, test.itself)
     aligned_corpus = AlignedRows(document_head, test.corpus.student)
     found["aligned_both"] = _ranking(vectors["aligned"], aligned_corpus, depth, test.itself)
     found["student"] = _ranking(test.queries.student, test.corpus.student, depth, test.itself)
@@ -85,26 +88,37 @@ def _ranking(queries: Tensor | np.ndarray, corpus: np.ndarray | AlignedRows, dep
     return Ranking(rows.numpy(), scores.numpy())
 
 
-def rerank(found: Ranking, teacher_queries: np.ndarray, teacher_corpus: np.ndarray, size: int) -> Ranking:
+def _ranking_of_constant(queries: Tensor, corpus: np.ndarray, depth: int, itself: np.ndarray) -> Ranking:
+    """As `_ranking`, where all queries are one and the same (the mean predictor): one search serves them."""
+    hit_scores, hits = (one[0].numpy() for one in top_k(queries[:1], corpus, depth + 1))
+    # each query leaves out itself where it is among the hits, else the last
+    left_out = hits == itself[:, None]
+    left_out[~left_out.any(axis=1), -1] = True
+    places = np.nonzero(~left_out)[1].reshape(len(itself), depth)
+    return Ranking(hits[places], hit_scores[places])
+
+
+def rerank(
+    found: Mapping[str, Ranking], teacher_queries: np.ndarray, teacher_corpus: np.ndarray, size: int
+) -> dict[str, Ranking]:
     """The first `size` hits in the order of the teacher's own cosines: what a cascade returns.
 
     Args:
-        found: of the cheap model.
+        found: row name -> ranking of a cheap model, of the same queries.
         teacher_queries: `(Q, teacher_dim)`.
         teacher_corpus: `(C, teacher_dim)`.
         size: N of cascade@N.
     """
-    candidates = found.rows[:, :size]
+    candidates = np.concatenate([ranking.rows[:, :size] for ranking in found.values()], axis=1)
+    unit = l2_normalize(torch.from_numpy(np.array(teacher_queries, dtype=np.float32)))
+    queries, places = np.nonzero(candidates >= 0)
     scores = np.full(candidates.shape, -np.inf, dtype=np.float32)
-    at_once = max(1, _RERANKED_ELEMENTS // (candidates.shape[1] * teacher_queries.shape[1]))
-    for start in range(0, len(candidates), at_once):
-        here = candidates[start : start + at_once]
-        # unique rows in ascending order: a memory map is read once and forward
-        rows, place = np.unique(np.maximum(here, 0), return_inverse=True)
-        corpus = l2_normalize(torch.from_numpy(np.array(teacher_corpus[rows], dtype=np.float32)))
-        queries = np.array(teacher_queries[start : start + at_once], dtype=np.float32)
-        query = l2_normalize(torch.from_numpy(queries)).unsqueeze(2)
-        cosines = torch.bmm(corpus[torch.from_numpy(place.reshape(here.shape))], query).squeeze(2)
-        scores[start : start + at_once] = np.where(here >= 0, cosines.numpy(), -np.inf)
-    order = np.lexsort((candidates, -scores), axis=1)
-    return Ranking(np.take_along_axis(candidates, order, axis=1), np.take_along_axis(scores, order, axis=1))
+    wanted = torch.from_numpy(queries), torch.from_numpy(candidates[queries, places])
+    scores[queries, places] = pair_cosines(unit, teacher_corpus, *wanted).numpy()
+    reranked = {}
+    for name, rows, cosines in zip(
+        found, *(np.split(part, len(found), axis=1) for part in (candidates, scores)), strict=True
+    ):
+        order = np.lexsort((rows, -cosines), axis=1)
+        reranked[name] = Ranking(np.take_along_axis(rows, order, axis=1), np.take_along_axis(cosines, order, axis=1))
+    return reranked
