@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-import importlib
+import ast
+import runpy
 import sys
+from pathlib import Path
 
 from alignkit import __version__
 from alignkit.commandline import conf_folder
@@ -15,11 +17,12 @@ def commands() -> list[str]:
 
 
 def usage() -> str:
-    """The commands, a line each."""
-    lines = [
-        f"  {name:<10}{(importlib.import_module(f'alignkit.{name}').__doc__ or '').splitlines()[0]}"
-        for name in commands()
-    ]
+    """The commands, a line each, read from their files: importing them all would take many seconds."""
+    package = Path(__file__).parent
+    lines = []
+    for name in commands():
+        docstring = ast.get_docstring(ast.parse((package / f"{name}.py").read_text(encoding="utf-8"))) or ""
+        lines.append(f"  {name:<10}{docstring.splitlines()[0]}")
     return "\n".join(
         ["usage: alignkit COMMAND [key=value ...]", "", *lines, "", "alignkit COMMAND --help shows its settings."]
     )
@@ -36,8 +39,9 @@ def main() -> None:
         print(f"alignkit: unknown command '{name}'; commands: {', '.join(commands())}", file=sys.stderr)  # noqa: T201
         sys.exit(1)
     else:
-        sys.argv = [f"alignkit {name}", *sys.argv[2:]]
-        importlib.import_module(f"alignkit.{name}").main()
+        # as `python -m` would: further processes of a distributed run are started by the module's name
+        sys.argv = [sys.argv[0], *sys.argv[2:]]
+        runpy.run_module(f"alignkit.{name}", run_name="__main__", alter_sys=True)
 
 
 if __name__ == "__main__":

@@ -71,7 +71,7 @@ def test_sentences_straight_into_the_teachers_space(run_command, head_folder, tm
     [
         (["head=head"], "which=aligned needs head=RUN_OR_HEAD and save_to=FOLDER"),
         (["save_to=made"], "which=aligned needs head=RUN_OR_HEAD and save_to=FOLDER"),
-        (["head=head", "save_to=made", "student.normalize=true"], "normalize: expected False, got True"),
+        (["head=head", "save_to=made", "student.normalize=false"], "normalize: expected True, got False"),
     ],
 )
 def test_embedding_with_another_student_is_refused(arguments, words, run_command, head_folder, tmp_path):

@@ -111,10 +111,12 @@ def rerank(
     """
     candidates = np.concatenate([ranking.rows[:, :size] for ranking in found.values()], axis=1)
     unit = l2_normalize(torch.from_numpy(np.array(teacher_queries, dtype=np.float32)))
-    queries, places = np.nonzero(candidates >= 0)
+    # a corpus row that several rows of the table found is scored once
+    pairs = np.arange(len(candidates))[:, None] * len(teacher_corpus) + candidates
+    found_pairs, place = np.unique(pairs[candidates >= 0], return_inverse=True)
+    wanted = (torch.from_numpy(part) for part in np.divmod(found_pairs, len(teacher_corpus)))
     scores = np.full(candidates.shape, -np.inf, dtype=np.float32)
-    wanted = torch.from_numpy(queries), torch.from_numpy(candidates[queries, places])
-    scores[queries, places] = pair_cosines(unit, teacher_corpus, *wanted).numpy()
+    scores[candidates >= 0] = pair_cosines(unit, teacher_corpus, *wanted).numpy()[place]
     reranked = {}
     for name, rows, cosines in zip(
         found, *(np.split(part, len(found), axis=1) for part in (candidates, scores)), strict=True

@@ -153,7 +153,8 @@ def test_likeness_scores_of_people(make_retrieval):
 
 
 def test_rerank_is_the_teachers_order_of_the_candidates(demo, demo_set):
-    found = rerank(demo.rankings["aligned"], demo_set.queries.teacher, demo_set.corpus.teacher, 30)
+    first_stage = {"aligned": demo.rankings["aligned"]}
+    found = rerank(first_stage, demo_set.queries.teacher, demo_set.corpus.teacher, 30)["aligned"]
     unit = demo.vectors["teacher"] / demo.vectors["teacher"].norm(dim=1, keepdim=True)
     for query in (0, 17, 599):
         candidates = demo.rankings["aligned"].rows[query, :30]
