@@ -14,7 +14,7 @@ from torch import Tensor
 from alignkit import __version__
 from alignkit.artifact import Artifact, save_artifact, save_head
 from alignkit.errors import AlignkitError
-from alignkit.evaluation.alignment import alignment_rows, mean_head
+from alignkit.evaluation.alignment import alignment_rows
 from alignkit.evaluation.comparison import compare
 from alignkit.evaluation.fitting import model_name
 from alignkit.evaluation.report import Evaluation, write_report
@@ -22,18 +22,8 @@ from alignkit.evaluation.runs import FINGERPRINTS, text_fingerprints
 from alignkit.evaluation.sets import set_of_pairs
 from alignkit.evaluation.timing import query_times
 from alignkit.evaluation.verdict import Thresholds
-from alignkit.heads.base import Batches, Head
-from alignkit.heads.linear import LinearHead
+from alignkit.heads.base import Head
 from alignkit.pairs.base import PairSplits
-
-
-def fit_baselines(
-    train: Batches, validation: Batches, together: Batches, teacher_mean: Tensor, student_dim: int
-) -> dict[str, Head]:
-    """What any head must beat: `ridge`, λ chosen on validation and solved on both; and `mean`, the floor."""
-    ridge = LinearHead(student_dim, len(teacher_mean))
-    ridge.solve(together, chosen=ridge.solve(train, validation))
-    return {"ridge": ridge.cpu().eval().requires_grad_(False), "mean": mean_head(student_dim, teacher_mean)}
 
 
 def evaluate_training(
