@@ -67,7 +67,10 @@ def effective_rank(vectors: Tensor) -> float:
     >>> round(effective_rank(torch.tensor([[1.0, 0.0], [-1.0, 0.0], [0.0, 1.0], [0.0, -1.0]])), 6)
     2.0
     """
-    values = torch.linalg.svdvals((vectors - vectors.mean(dim=0)).double())
+    centered = vectors.double() - vectors.double().mean(dim=0)
+    # the eigenvalues of the smaller Gram matrix cost a small part of a singular value decomposition
+    gram = centered @ centered.T if len(centered) < centered.shape[1] else centered.T @ centered
+    values = torch.linalg.eigvalsh(gram).clamp_min(0).sqrt()
     # what is left of a constant after centring is rounding, not spread
     scale = float(vectors.double().square().sum().sqrt())
     values = values[values > 1e-6 * scale]
