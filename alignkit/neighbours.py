@@ -135,14 +135,14 @@ def pair_cosines(unit: Tensor, corpus: Tensor | np.ndarray, queries: Tensor, row
     """
     cosines = torch.empty(len(queries), device=unit.device)
     at_once = max(1, BLOCK_ELEMENTS // max(unit.shape[1], 1))
-    for start in range(0, len(corpus), at_once):
-        inside = ((rows >= start) & (rows < start + at_once)).nonzero().squeeze(1)
-        if len(inside) == 0:
-            continue
-        part = unit_block(corpus, start, at_once, unit.device).double()
-        for chunk in inside.split(at_once):
-            asked, of_query = torch.unique_consecutive(queries[chunk], return_inverse=True)
-            cosines[chunk] = _sampled_product(unit[asked].double(), part, of_query, rows[chunk] - start).float()
+    for first in range(0, len(unit), 2 * at_once):
+        asking = unit[first : first + 2 * at_once].double()
+        asked = slice(*torch.searchsorted(queries, torch.tensor([first, first + len(asking)]).to(queries)).tolist())
+        for start in range(0, len(corpus), at_once):
+            here = asked.start + ((rows[asked] >= start) & (rows[asked] < start + at_once)).nonzero().squeeze(1)
+            if len(here):
+                part = unit_block(corpus, start, at_once, unit.device).double()
+                cosines[here] = _sampled_product(asking, part, queries[here] - first, rows[here] - start).float()
     return cosines
 
 

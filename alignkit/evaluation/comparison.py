@@ -190,18 +190,22 @@ def _rows(
     sample = sample_rows(len(teacher), CKA_SENTENCES, seed)
     mean = training_mean if training_mean is not None else torch.zeros(teacher.shape[1])
     rows: dict[str, Row] = {}
+    of_pairs: dict[str, Row] = {}
     for name in figures["overlap@10"]:
         row: Row = {}
-        of_vectors = {"aligned_both": "aligned"}.get(name, name)
-        if of_vectors in vectors:
-            row |= alignment_figures(vectors[of_vectors], teacher, mean, seed=seed)
+        if name in vectors:
+            row |= alignment_figures(vectors[name], teacher, mean, seed=seed)
             if training_mean is None:
                 row["cosine_centered_mean"] = None
         elif name == "student":
             row["spearman"] = pairwise_spearman(student, teacher, seed=seed)
-        if of_vectors in vectors or name == "student":
-            own = student if name == "student" else vectors[of_vectors]
+        if name in vectors or name == "student":
+            own = student if name == "student" else vectors[name]
             row["cka"] = linear_cka(own[sample], teacher[sample])
+        if name == "aligned_both":
+            # its queries are those of `aligned`
+            row |= of_pairs["aligned"]
+        of_pairs[name] = dict(row)
         for measure, bootstrap in bootstraps.items():
             row[measure] = _value(bootstrap.mean(name))
             if measure not in ("overlap@10",):

@@ -64,19 +64,20 @@ def rank_all(
         depth: hits a query; a smaller corpus gives as many as it has.
     """
     depth = min(depth, len(test.corpus))
-    constant = {name for name, own in vectors.items() if len(own) > 1 and bool((own == own[0]).all())}
-    names = [name for name in vectors if name not in constant]
-    # one pass over the corpus serves all rows that search it
-    together = torch.cat([vectors[name] for name in names])
-    scores, rows = top_k(together, test.corpus.teacher, depth, exclude=np.tile(test.itself, len(names)))
-    count = len(test.queries)
-    found = {
-        name: Ranking(rows[part : part + count].numpy(), scores[part : part + count].numpy())
-        for name, part in zip(names, range(0, len(rows), count), strict=True)
-    }
+    # one pass over the corpus serves all rows that search it, and one query where all are the same (the mean predictor)
+    constant = {name for name, own in vectors.items() if bool((own == own[0]).all())}
+    together = torch.cat([own[:1] if name in constant else own for name, own in vectors.items()])
+    itself = np.concatenate([[-1] if name in constant else test.itself for name in vectors])
+    scores, rows = (part.numpy() for part in top_k(together, test.corpus.teacher, depth + 1, exclude=itself))
     del together
-    for name in constant:
-        found[name] = _ranking_of_constant(vectors[name], test.corpus.teacher, depth, test.itself)
+    found, start = {}, 0
+    for name in vectors:
+        part = slice(start, start + (1 if name in constant else len(test.queries)))
+        hits = Ranking(rows[part], scores[part])
+        found[name] = (
+            _for_each(hits, test.itself) if name in constant else Ranking(hits.rows[:, :-1], hits.scores[:, :-1])
+        )
+        start = part.stop
     aligned_corpus = AlignedRows(document_head, test.corpus.student)
     found["aligned_both"] = _ranking(vectors["aligned"], aligned_corpus, depth, test.itself)
     found["student"] = _ranking(test.queries.student, test.corpus.student, depth, test.itself)
@@ -88,14 +89,12 @@ def _ranking(queries: Tensor | np.ndarray, corpus: np.ndarray | AlignedRows, dep
     return Ranking(rows.numpy(), scores.numpy())
 
 
-def _ranking_of_constant(queries: Tensor, corpus: np.ndarray, depth: int, itself: np.ndarray) -> Ranking:
-    """As `_ranking`, where all queries are one and the same (the mean predictor): one search serves them."""
-    hit_scores, hits = (one[0].numpy() for one in top_k(queries[:1], corpus, depth + 1))
-    # each query leaves out itself where it is among the hits, else the last
-    left_out = hits == itself[:, None]
+def _for_each(hits: Ranking, itself: np.ndarray) -> Ranking:
+    """The hits `(1, K + 1)` of a vector that is every query's: each leaves out itself, or else the last."""
+    left_out = hits.rows == itself[:, None]
     left_out[~left_out.any(axis=1), -1] = True
-    places = np.nonzero(~left_out)[1].reshape(len(itself), depth)
-    return Ranking(hits[places], hit_scores[places])
+    places = np.nonzero(~left_out)[1].reshape(len(itself), -1)
+    return Ranking(hits.rows[0][places], hits.scores[0][places])
 
 
 def rerank(
