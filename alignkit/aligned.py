@@ -11,7 +11,7 @@ import numpy as np
 import torch
 
 from alignkit.artifact import QUERY_HEAD, Artifact, load_artifact
-from alignkit.embedders.base import EmbeddedBatch, Embedder, Role
+from alignkit.embedders.base import EmbeddedBatch, Embedder, Role, join_batches
 from alignkit.errors import ArtifactError, EmbedderError
 from alignkit.heads.base import Head
 from alignkit.vectors import l2_normalize
@@ -60,17 +60,7 @@ class AlignedEmbedder:
         Raises:
             EmbedderError: if any text has no vector; the message counts them and gives the first reason.
         """
-        vectors = np.empty((len(texts), self.dim), dtype=np.float32)
-        failures: dict[int, str] = {}
-        for batch in self.stream(texts, role):
-            vectors[batch.indices] = batch.vectors
-            failures.update(batch.failures)
-        if failures:
-            first = min(failures)
-            raise EmbedderError(
-                f"{len(failures)} of {len(texts)} texts have no vector; the first is text {first}: {failures[first]}"
-            )
-        return vectors
+        return join_batches(self.stream(texts, role), len(texts), self.dim)
 
     def stream(self, texts: Sequence[str], role: Role = "query") -> Iterator[EmbeddedBatch]:
         """The same in batches as they finish, texts without a vector by position with the reason."""

@@ -143,7 +143,7 @@ def test_beir_and_sts_with_live_models(run, run_command, tmp_path, shared_data):
     rows = (shared_data / "stsb" / "test.jsonl").read_text(encoding="utf-8").splitlines()[:150]
     (tmp_path / "sts.jsonl").write_text("\n".join(rows), encoding="utf-8")
     code, out, err = run_command(
-        "evaluate", f"head={run}", "data=sts", "data.path=sts.jsonl", "data.first=en1", "data.second=en2",
+        "evaluate", f"head={run}", "data=sts", "data.path=sts.jsonl",
         "tensorboard=false", "hydra.run.dir=sts", "learning_curve=false", "time_embedding=false",
     )  # fmt: skip
     assert code == 0, err

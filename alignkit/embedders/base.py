@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol
 
@@ -67,14 +67,31 @@ def embed_all(embedder: Embedder, texts: Sequence[str], role: Role = "document")
     Raises:
         EmbedderError: if any text has no vector; the message counts them and gives the first reason.
     """
-    vectors = np.empty((len(texts), embedder.dim), dtype=np.float32)
+    return join_batches(embedder.embed(texts, role), len(texts), embedder.dim)
+
+
+def join_batches(batches: Iterable[EmbeddedBatch], count: int, dim: int) -> np.ndarray:
+    """Batches in any order as one array.
+
+    Args:
+        batches: together they cover `count` texts.
+        count: texts.
+        dim: width of the vectors.
+
+    Returns:
+        `(count, dim)` float32 in the order of the texts.
+
+    Raises:
+        EmbedderError: if any text has no vector; the message counts them and gives the first reason.
+    """
+    vectors = np.empty((count, dim), dtype=np.float32)
     failures: dict[int, str] = {}
-    for batch in embedder.embed(texts, role):
+    for batch in batches:
         vectors[batch.indices] = batch.vectors
         failures.update(batch.failures)
     if failures:
         first = min(failures)
         raise EmbedderError(
-            f"{len(failures)} of {len(texts)} texts have no vector; the first is text {first}: {failures[first]}"
+            f"{len(failures)} of {count} texts have no vector; the first is text {first}: {failures[first]}"
         )
     return vectors

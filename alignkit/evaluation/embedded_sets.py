@@ -12,9 +12,10 @@ import numpy as np
 
 from alignkit.cache import CachedEmbedder, VectorCache
 from alignkit.embedders.base import Embedder, Role, embed_all
+from alignkit.evaluation.judged_texts import judged_texts
 from alignkit.evaluation.sets import EvaluationSet, HumanScores, Side
-from alignkit.evaluation.text_files import read_beir, read_scored_pairs
 from alignkit.metrics.retrieval import Qrels
+from alignkit.sentences.pair_files import read_sts
 
 logger = logging.getLogger(__name__)
 
@@ -51,7 +52,7 @@ class BeirFolder:
             DataError: if the folder cannot be used.
             EmbedderError: if a text has no vector.
         """
-        texts = read_beir(self.path, self.split, self.document)
+        texts = judged_texts(self.path, self.split, self.document)
         query_row = {key: row for row, key in enumerate(texts.queries)}
         corpus_row = {key: row for row, key in enumerate(texts.corpus)}
         with VectorCache(self.cache_dir) as cache:
@@ -86,15 +87,15 @@ class StsFile:
 
     Attributes:
         path: `.jsonl`, `.csv`, `.tsv` or `.parquet`.
-        first: column of one sentence.
-        second: column of the other.
+        first: column of one sentence; `None` looks for a usual name (`sentence1`, `text1`, `en1` ...).
+        second: column of the other, likewise.
         score: column of the score, higher is more alike.
         cache_dir: of the vector cache.
     """
 
     path: str
-    first: str = "sentence1"
-    second: str = "sentence2"
+    first: str | None = None
+    second: str | None = None
     score: str = "score"
     cache_dir: str = "cache"
 
@@ -105,9 +106,9 @@ class StsFile:
             DataError: if the file cannot be used.
             EmbedderError: if a text has no vector.
         """
-        pairs = read_scored_pairs(self.path, self.first, self.second, self.score)
+        pairs = read_sts(self.path, self.first, self.second, self.score)
         row_of: dict[str, int] = {}
-        for one, other, _ in pairs:
+        for one, other in zip(pairs.first, pairs.second, strict=True):
             row_of.setdefault(one, len(row_of))
             row_of.setdefault(other, len(row_of))
         with VectorCache(self.cache_dir) as cache:
@@ -119,12 +120,12 @@ class StsFile:
             corpus=side,
             itself=np.arange(len(row_of)),
             human=HumanScores(
-                first=np.array([row_of[one] for one, _, _ in pairs]),
-                second=np.array([row_of[other] for _, other, _ in pairs]),
-                scores=np.array([score for _, _, score in pairs]),
+                first=np.array([row_of[one] for one in pairs.first]),
+                second=np.array([row_of[other] for other in pairs.second]),
+                scores=pairs.scores,
             ),
             meta={
-                "source": f"{Path(self.path).name}: {len(pairs):,} pairs of sentences with likeness scores",
+                "source": f"{Path(self.path).name}: {len(pairs.first):,} pairs of sentences with likeness scores",
                 "real": None,
                 "split": "the file given",
                 "notes": [

@@ -6,8 +6,10 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from alignkit.errors import DataError
+from alignkit.errors import ConfigError, DataError
 from alignkit.sentences.files import read_rows, text_of
+
+DOCUMENTS = ("title+text", "title", "text")
 
 
 @dataclass(frozen=True)
@@ -16,34 +18,47 @@ class BeirSet:
 
     Attributes:
         corpus_ids: D document ids, distinct.
-        corpus_texts: D texts: title and text, joined by a space.
+        corpus_texts: D texts: what of each document was asked for.
+        corpus_parts: D pairs of title ("" for none) and text.
         query_ids: Q ids: the queries that have a judgement in the split, in the order of the file.
         query_texts: Q texts.
         qrels: query id -> document id -> grade (an integer; above 0 is relevant).
+        queries: how many there are, judged or not.
         unknown_ids: ids that only the judgements name; empty unless they were allowed.
     """
 
     corpus_ids: list[str]
     corpus_texts: list[str]
+    corpus_parts: list[tuple[str, str]]
     query_ids: list[str]
     query_texts: list[str]
     qrels: Mapping[str, Mapping[str, int]]
+    queries: int
     unknown_ids: tuple[str, ...] = ()
 
 
-def read_beir(folder: str | Path, split: str | None = "test", allow_unknown: bool = False) -> BeirSet:
+def read_beir(
+    folder: str | Path, split: str | None = "test", allow_unknown: bool = False, document: str = "title+text"
+) -> BeirSet:
     """Everything of one split.
 
     Args:
         folder: with `corpus.jsonl`, `queries.jsonl` and `qrels/`.
         split: name of the file in `qrels/`; None takes all of them together.
         allow_unknown: leave out judgements on queries or documents that are not there, instead of refusing them.
+        document: what of a document is its text: `title+text` joined by a space, `title` (the questions of a FAQ) or
+            `text`; a document without a title has its text whatever was asked for.
 
     Raises:
+        ConfigError: for another `document`.
         DataError: for a missing file, a split that is not there (with those found), a broken line (file and number),
             an id that stands twice, a grade that is no integer, judgements on unknown ids (how many, the first three).
     """
+    if document not in DOCUMENTS:
+        raise ConfigError(f"document={document}: expected one of {', '.join(DOCUMENTS)}")
     folder = Path(folder).expanduser()
+    if not folder.is_dir():
+        raise DataError(f"there is no folder {folder}; expected one with corpus.jsonl, queries.jsonl and qrels/ in it")
     corpus = _read_texts(folder / "corpus.jsonl")
     queries = _read_texts(folder / "queries.jsonl")
     qrels: dict[str, dict[str, int]] = {}
@@ -62,10 +77,12 @@ def read_beir(folder: str | Path, split: str | None = "test", allow_unknown: boo
     asked = [query_id for query_id in queries if query_id in qrels]
     return BeirSet(
         corpus_ids=list(corpus),
-        corpus_texts=list(corpus.values()),
+        corpus_texts=[_document(title, text, document) for title, text in corpus.values()],
+        corpus_parts=list(corpus.values()),
         query_ids=asked,
-        query_texts=[queries[query_id] for query_id in asked],
+        query_texts=[queries[query_id][1] for query_id in asked],
         qrels=qrels,
+        queries=len(queries),
         unknown_ids=tuple(unknown),
     )
 
@@ -75,14 +92,19 @@ def is_beir(folder: Path) -> bool:
     return (folder / "corpus.jsonl").is_file() and (folder / "queries.jsonl").is_file()
 
 
-def _read_texts(path: Path) -> dict[str, str]:
-    texts: dict[str, str] = {}
+def _document(title: str, text: str, document: str) -> str:
+    return {"title": title or text, "text": text}.get(document, f"{title} {text}".strip())
+
+
+def _read_texts(path: Path) -> dict[str, tuple[str, str]]:
+    """id -> title and text."""
+    texts: dict[str, tuple[str, str]] = {}
     for line, row in read_rows(path, ("_id", "text")):
         one = str(row["_id"])
         if one in texts:
             raise DataError(f"{path}, line {line}: _id {one!r} stands twice")
         title = text_of(row, "title", path, line) if row.get("title") else ""
-        texts[one] = f"{title} {text_of(row, 'text', path, line)}".strip()
+        texts[one] = title, text_of(row, "text", path, line)
     return texts
 
 

@@ -63,7 +63,7 @@ def read_sts(path: str | Path, first: str | None = None, second: str | None = No
     Raises:
         DataError: see `read_sentences`; also for a score that is no number, and for a file without pairs.
     """
-    path = Path(path)
+    path = Path(path).expanduser()
     firsts, seconds, scores = [], [], []
     for line, row, one, other in _rows(path, first, second):
         firsts.append(one)

@@ -70,6 +70,13 @@ def test_a_score_that_is_no_number_is_named_by_line(tmp_path, score):
         read_sts(path)
 
 
+def test_a_file_without_scored_pairs_is_named(tmp_path):
+    path = tmp_path / "pairs.csv"
+    path.write_text("sentence1,sentence2,score\n", encoding="utf-8")
+    with pytest.raises(DataError, match="holds no pair"):
+        read_sts(path)
+
+
 def test_pair_faults_are_named(tmp_path):
     with pytest.raises(DataError, match="no two columns of text; found: a, b"):
         read_pairs(write(tmp_path / "a.jsonl", {"a": "1", "b": "2"}))
