@@ -59,7 +59,10 @@ def test_changed_weights_are_refused(saved):
         ({"parts": {"query_head": {"kind": "os", "arguments": {}}}}, "unknown head 'os'"),
         ({"parts": {"query_head": {"kind": "../evil", "arguments": {}}}}, "unknown head"),
         ({"parts": {"query_head": {"kind": "base", "arguments": {}}}}, "unknown head 'base'"),
-        ({"parts": {"query_head": {"kind": "linear", "arguments": {"student_dim": 5, "teacher_dim": 6}}}}, "do not describe"),
+        (
+            {"parts": {"query_head": {"kind": "linear", "arguments": {"student_dim": 5, "teacher_dim": 6}}}},
+            "do not describe",
+        ),
         ({"parts": {"query_head": {"kind": "linear", "arguments": {"nonesuch": 5}}}}, "do not describe"),
         ({"parts": {}}, "names no query_head"),
         ({"parts": 3}, "do not describe"),

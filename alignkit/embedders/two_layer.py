@@ -6,7 +6,7 @@ from alignkit.embedders.minilm import MinilmEmbedder
 
 
 class TwoLayerEmbedder(MinilmEmbedder):
-    """384-d, normalised: the mean over tokens of the second layer's output; about three times as fast as the whole model.
+    """384-d, normalised: the mean over tokens of the second layer's output; three times as fast as the whole model.
 
     Args:
         batch_size: texts a forward pass.

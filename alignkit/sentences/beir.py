@@ -97,7 +97,7 @@ def _document(title: str, text: str, document: str) -> str:
 
 
 def _read_texts(path: Path) -> dict[str, tuple[str, str]]:
-    """id -> title and text."""
+    """Title and text of each id."""
     texts: dict[str, tuple[str, str]] = {}
     for line, row in read_rows(path, ("_id", "text")):
         one = str(row["_id"])

@@ -81,7 +81,11 @@ def test_predicting_the_mean_scores_by_cosine_and_not_when_centred():
 def test_swapped_pairs_are_found_out(vectors):
     aligned, teacher = vectors
     shuffled = alignment_figures(aligned.roll(1, dims=0), teacher, teacher.mean(dim=0))
-    assert shuffled["cosine_centered_mean"] < 0.2 < alignment_figures(*vectors, teacher.mean(dim=0))["cosine_centered_mean"]
+    assert (
+        shuffled["cosine_centered_mean"]
+        < 0.2
+        < alignment_figures(*vectors, teacher.mean(dim=0))["cosine_centered_mean"]
+    )
 
 
 def test_zero_vectors_have_cosine_zero():

@@ -42,7 +42,11 @@ def test_the_packs_vectors_are_the_models_own():
     from alignkit.embedders.static import StaticEmbedder
     from alignkit.embedders.two_layer import TwoLayerEmbedder
 
-    for embedder, student in ((TwoLayerEmbedder(), "two_layer"), (StaticEmbedder(), "static"), (MinilmEmbedder(), None)):
+    for embedder, student in (
+        (TwoLayerEmbedder(), "two_layer"),
+        (StaticEmbedder(), "static"),
+        (MinilmEmbedder(), None),
+    ):
         test = load_demo(student or "two_layer").test
         stored = (test.student if student else test.teacher)[:20].astype(np.float32)
         fresh = embed_all(embedder, test.texts[:20])

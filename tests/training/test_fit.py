@@ -54,7 +54,9 @@ def test_training_improves_a_random_start_and_the_best_epoch_is_kept(splits):
     result = fitter(init="random", recipe={"lr": 1e-2, "max_epochs": 8}).fit(splits)
     assert result.best_epoch > 0
     assert cosine_to_teacher(result.head, splits.test) > cosine_to_teacher(start.head, splits.test) + 0.3
-    assert result.figures["val/cosine_mean"] == pytest.approx(cosine_to_teacher(result.head, splits.validation), abs=1e-5)
+    assert result.figures["val/cosine_mean"] == pytest.approx(
+        cosine_to_teacher(result.head, splits.validation), abs=1e-5
+    )
 
 
 def test_swapped_pairs_are_not_learnt(splits):
