@@ -70,5 +70,11 @@ def make_pairs():
 def splits():
     """300, 60 and 60 pairs of one noisy linear map."""
     parts = [linear_pairs(count, seed=seed) for seed, count in enumerate((300, 60, 60))]
-    meta = {"source": "made here", "real": False, "split": "by hand", "student_identity": None, "teacher_identity": None}
+    meta = {
+        "source": "made here",
+        "real": False,
+        "split": "by hand",
+        "student_identity": None,
+        "teacher_identity": None,
+    }
     return PairSplits(*parts, meta=meta)
