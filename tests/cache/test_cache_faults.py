@@ -315,7 +315,7 @@ class TestFullDisk:
 
 
 READ_ONLY = """
-import mmap, os, sys, unicodedata
+import mmap, os, sys, unicodedata, numpy.ma  # what is imported late may lie where nobody else may read
 sys.path[:0] = sys.argv[2:]
 from embed_worker import texts_of
 from hash_embedder import HashEmbedder
