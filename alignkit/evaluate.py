@@ -61,8 +61,9 @@ def main(config: DictConfig) -> None:
         test = evaluation_set(data, embedders, settings["seed"])
         baselines = load_baselines(run)
         comparison = compare(
-            test, artifact, baselines, thresholds=thresholds, seed=settings["seed"], resamples=settings["resamples"]
-        )
+            test, artifact, baselines, thresholds=thresholds,
+            **{name: settings[name] for name in ("seed", "resamples", "search")},
+        )  # fmt: skip
         heads = {"aligned": artifact.head, **{name: part for name, part in baselines.items() if name == "ridge"}}
         timed = _timeable(embedders, test) if settings["time_embedding"] else {}
         times = query_times(test, heads, comparison.meta["cascade"], timed)

@@ -11,10 +11,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from alignkit.artifact import QUERY_HEAD, Artifact
+from alignkit.artifact import CONFIDENCE, QUERY_HEAD, Artifact
 from alignkit.errors import ArtifactError
 from alignkit.evaluation.alarms import alarms
 from alignkit.evaluation.alignment import align, raw_head
+from alignkit.evaluation.confidence import confidence_figures
 from alignkit.evaluation.fitting import check_fit
 from alignkit.evaluation.rankings import Ranking, cascade_size, rank_all, rerank
 from alignkit.evaluation.sets import EvaluationSet
@@ -45,7 +46,8 @@ class Comparison:
         cosines: row name → `(Q,)` cosines with the teacher's vectors.
         vectors: row name → `(Q, teacher_dim)` float32, of `teacher` and `aligned`.
         verdict: in words.
-        meta: plain JSON values: `verdict`, `intervals`, `differences`, `shares`, `alarms`, sizes and seeds.
+        meta: plain JSON values: `verdict`, `intervals`, `differences`, `shares`, `alarms`, sizes and seeds;
+            `confidence` (`confidence_figures`) where the head has that estimate.
     """
 
     test: EvaluationSet
@@ -71,6 +73,7 @@ def compare(
     thresholds: Thresholds | None = None,
     seed: int = 0,
     resamples: int = RESAMPLES,
+    search: str = "exact",
 ) -> Comparison:
     """Measure a head on a set.
 
@@ -82,8 +85,11 @@ def compare(
         thresholds: of the verdict.
         seed: of the random projection, of samples and of the bootstrap.
         resamples: of the bootstrap.
+        search: what finds the neighbours, `exact` or `faiss`; the results are the same.
 
     Raises:
+        ConfigError: for another search.
+        MissingExtraError: for faiss, if it is not installed.
         ArtifactError: if the head was made for other vectors than the set holds.
     """
     check_fit(artifact, test)
@@ -96,7 +102,7 @@ def compare(
     _check_finite(vectors["aligned"])
     vectors["teacher"] = torch.from_numpy(np.array(test.queries.teacher, dtype=np.float32))
     document_head = artifact.parts.get(DOCUMENT_HEAD, heads["aligned"])
-    rankings = rank_all(test, vectors, heads["aligned"], document_head)
+    rankings = rank_all(test, vectors, document_head, search=search)
     size = cascade_size(len(test.corpus))
     cascade = f"cascade@{size}"
     # what knows nothing, a random projection and the mean, is the first stage of a cascade too
@@ -135,6 +141,9 @@ def compare(
         "floor_cascade_share": evidence.floor_cascade_share,
     }  # fmt: skip
     meta["alarms"] = alarms(vectors, rankings, len(test.corpus))
+    if CONFIDENCE in artifact.parts:
+        told = align(artifact.parts[CONFIDENCE], test.queries.student).numpy()
+        meta["confidence"] = confidence_figures(told, figures["overlap@10"]["aligned"])
     cosines = {name: cosine(own, vectors["teacher"]).numpy() for name, own in vectors.items() if name != "teacher"}
     kept = {name: vectors[name] for name in ("teacher", "aligned")}
     return Comparison(test, rows, figures, rankings, cosines, kept, verdict, meta)

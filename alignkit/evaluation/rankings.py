@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from alignkit.errors import ConfigError
 from alignkit.evaluation.alignment import align
+from alignkit.evaluation.faiss_search import faiss_top_k
 from alignkit.evaluation.sets import EvaluationSet
 from alignkit.heads.base import Head
 from alignkit.neighbours import pair_cosines
@@ -17,6 +19,8 @@ from alignkit.vectors import l2_normalize, top_k
 
 DEPTH = 100
 CASCADE_SHARE = 0.05
+# what finds the neighbours; both are exact and find the same
+SEARCHES: dict[str, Callable[..., tuple[Tensor, Tensor]]] = {"exact": top_k, "faiss": faiss_top_k}
 
 
 @dataclass(frozen=True)
@@ -52,23 +56,30 @@ def cascade_size(corpus_rows: int) -> int:
 
 
 def rank_all(
-    test: EvaluationSet, vectors: Mapping[str, Tensor], query_head: Head, document_head: Head, depth: int = DEPTH
+    test: EvaluationSet, vectors: Mapping[str, Tensor], document_head: Head, depth: int = DEPTH, search: str = "exact"
 ) -> dict[str, Ranking]:
     """Rankings of every row that searches an index of its own or the teacher's.
 
     Args:
         test: queries and corpus.
         vectors: row name → `(Q, teacher_dim)`, queries that search the teacher's corpus; `aligned` is among them.
-        query_head: the head of `aligned`.
         document_head: what makes the corpus of `aligned_both`.
         depth: hits a query; a smaller corpus gives as many as it has.
+        search: `exact` or `faiss`, see `SEARCHES`.
+
+    Raises:
+        ConfigError: for another search.
+        MissingExtraError: for faiss, if it is not installed.
     """
+    if search not in SEARCHES:
+        raise ConfigError(f"search={search}: expected one of {', '.join(SEARCHES)}")
+    find = SEARCHES[search]
     depth = min(depth, len(test.corpus))
     # one pass over the corpus serves all rows that search it, and one query where all are the same (the mean predictor)
     constant = {name for name, own in vectors.items() if bool((own == own[0]).all())}
     together = torch.cat([own[:1] if name in constant else own for name, own in vectors.items()])
     itself = np.concatenate([[-1] if name in constant else test.itself for name in vectors])
-    scores, rows = (part.numpy() for part in top_k(together, test.corpus.teacher, depth + 1, exclude=itself))
+    scores, rows = (part.numpy() for part in find(together, test.corpus.teacher, depth + 1, exclude=itself))
     del together
     found, start = {}, 0
     for name in vectors:
@@ -79,14 +90,13 @@ def rank_all(
         )
         start = part.stop
     aligned_corpus = AlignedRows(document_head, test.corpus.student)
-    found["aligned_both"] = _ranking(vectors["aligned"], aligned_corpus, depth, test.itself)
-    found["student"] = _ranking(test.queries.student, test.corpus.student, depth, test.itself)
+    found["aligned_both"] = _ranking(find(vectors["aligned"], aligned_corpus, depth, exclude=test.itself))
+    found["student"] = _ranking(find(test.queries.student, test.corpus.student, depth, exclude=test.itself))
     return found
 
 
-def _ranking(queries: Tensor | np.ndarray, corpus: np.ndarray | AlignedRows, depth: int, itself: np.ndarray) -> Ranking:
-    scores, rows = top_k(queries, corpus, depth, exclude=itself)  # type: ignore[arg-type]
-    return Ranking(rows.numpy(), scores.numpy())
+def _ranking(hits: tuple[Tensor, Tensor]) -> Ranking:
+    return Ranking(rows=hits[1].numpy(), scores=hits[0].numpy())
 
 
 def _for_each(hits: Ranking, itself: np.ndarray) -> Ranking:

@@ -1,0 +1,65 @@
+"""Search by faiss: its flat index finds the candidates, and they are settled as those of the built-in search are."""
+
+from __future__ import annotations
+
+import warnings
+from types import ModuleType
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from alignkit.errors import MissingExtraError
+from alignkit.neighbours import BLOCK_ELEMENTS, as_tensor, settle, unit_block
+
+# candidates beyond k, as a share of k and a number
+MARGIN_SHARE, MARGIN = 0.25, 16
+
+
+def faiss_module() -> ModuleType:
+    """The library.
+
+    Raises:
+        MissingExtraError: if it is not installed.
+    """
+    try:
+        with warnings.catch_warnings():
+            # its bindings name no module on Python 3.12 and later
+            warnings.simplefilter("ignore", DeprecationWarning)
+            import faiss
+    except ImportError:
+        raise MissingExtraError("faiss-cpu", "faiss") from None
+    return faiss
+
+
+def faiss_top_k(
+    queries: Tensor | np.ndarray, corpus: Tensor | np.ndarray, k: int, *, exclude: Tensor | np.ndarray
+) -> tuple[Tensor, Tensor]:
+    """As `alignkit.neighbours.top_k`, with the same rows; the index holds the whole corpus in float32.
+
+    Args:
+        queries: `(Q, D)`.
+        corpus: `(C, D)`.
+        k: hits.
+        exclude: `(Q,)` corpus row that a query must not find, -1 for none.
+
+    Raises:
+        MissingExtraError: without faiss.
+    """
+    faiss = faiss_module()
+    unit = F.normalize(as_tensor(queries).float(), dim=-1).cpu()
+    width = unit.shape[1]
+    index = faiss.IndexFlatIP(width)
+    at_once = max(1, BLOCK_ELEMENTS // width)
+    for start in range(0, len(corpus), at_once):
+        index.add(unit_block(corpus, start, at_once, unit.device).numpy())
+    # one more, because a query may find itself
+    keep = min(k + int(MARGIN_SHARE * k) + MARGIN, len(corpus)) + 1
+    scores, rows = (torch.from_numpy(part) for part in index.search(unit.numpy(), keep))
+    excluded = torch.as_tensor(exclude)
+    scores = scores.masked_fill((rows < 0) | (rows == excluded.unsqueeze(1)), -torch.inf)
+    scores, order = (part[:, :-1] for part in torch.sort(scores, dim=1, descending=True, stable=True))
+    # as in neighbours: 8 sqrt(D) roundings of a float32 sum of vectors of length 1
+    slack = torch.full((len(unit),), 8 * width**0.5 * 2.0**-24 + 2.0**-21)
+    return settle(unit, corpus, k, scores, rows.gather(1, order), slack, excluded)
