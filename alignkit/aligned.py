@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from alignkit.artifact import QUERY_HEAD, Artifact, load_artifact
+from alignkit.artifact import CONFIDENCE, QUERY_HEAD, Artifact, load_artifact
 from alignkit.embedders.base import EmbeddedBatch, Embedder, Role, join_batches
 from alignkit.errors import ArtifactError, EmbedderError
 from alignkit.heads.base import Head
@@ -18,7 +18,7 @@ from alignkit.vectors import l2_normalize
 
 logger = logging.getLogger(__name__)
 
-CONFIDENCE, DOCUMENT_HEAD = "confidence", "document_head"
+DOCUMENT_HEAD = "document_head"
 ROLES: tuple[Role, ...] = ("query", "document")
 
 

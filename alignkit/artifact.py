@@ -22,7 +22,7 @@ from alignkit.files import write_whole
 from alignkit.heads.base import Head, head_class
 
 FORMAT_VERSION = 1
-QUERY_HEAD = "query_head"
+QUERY_HEAD, CONFIDENCE = "query_head", "confidence"
 JSON_NAME, WEIGHTS_NAME = "head.json", "head.safetensors"
 BUNDLE_SUFFIX = ".zip"
 LONGEST_DESCRIPTION_BYTES = 16 * 1024 * 1024

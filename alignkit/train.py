@@ -16,7 +16,7 @@ from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 from rich.console import Console
 
-from alignkit.artifact import QUERY_HEAD, Artifact
+from alignkit.artifact import CONFIDENCE, QUERY_HEAD, Artifact
 from alignkit.commandline import command, conf_folder, group_choices, known_targets, plain, without_secrets
 from alignkit.errors import AlignkitError, ConfigError
 from alignkit.evaluation.alignment import mean_head
@@ -30,6 +30,7 @@ from alignkit.selection.choose import select_head
 from alignkit.selection.table import selection_json
 from alignkit.sentences.leaks import find_leaks
 from alignkit.training.batches import SolverBatches, teacher_mean
+from alignkit.training.confidence import fit_confidence
 from alignkit.training.device import choose_device
 from alignkit.training.fit import FitResult, Fitter
 from alignkit.training.recipe import Recipe
@@ -126,6 +127,13 @@ def _finish(
     start = time.perf_counter()
     mean = teacher_mean(splits.train)
     baselines = {"ridge": _ridge(settings, fitter, splits, result), "mean": mean_head(splits.train.student_dim, mean)}
+    seconds["baselines"] = time.perf_counter() - start
+    parts = {QUERY_HEAD: result.head}
+    if settings["confidence"]:
+        start = time.perf_counter()
+        sure = fit_confidence(result.kept, splits, settings["seed"])
+        parts |= {} if sure is None else {CONFIDENCE: sure}
+        seconds["confidence"] = time.perf_counter() - start
     history = {
         "model": result.head.kind(),
         "chosen": dict(result.chosen),
@@ -137,10 +145,10 @@ def _finish(
         "device": fitter.device.reason,
         "validation": dict(result.figures),
         "seed": settings["seed"],
-        "seconds": {**seconds, "baselines": time.perf_counter() - start},
+        "seconds": seconds,
     }
     identities = {name: splits.meta[name] for name in ("student_identity", "teacher_identity")}
-    artifact = Artifact({QUERY_HEAD: result.head}, **identities, meta=history)
+    artifact = Artifact(parts, **identities, meta=history)
     evaluation = evaluate_training(
         artifact, baselines, splits, teacher_mean=mean, leaks=leaks, history=history, seed=settings["seed"]
     )

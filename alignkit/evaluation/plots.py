@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import re
 import zlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -133,6 +133,27 @@ def map_plot(comparison: Comparison) -> str:
     axes.scatter(there[:, 0], there[:, 1], s=12, color=COLORS["teacher"], label="teacher", zorder=2)
     axes.scatter(here[:, 0], here[:, 1], s=12, color=COLORS["aligned"], label="aligned", zorder=3, alpha=0.8)
     axes.legend(frameon=False, fontsize=9)
+    return _svg(axes)
+
+
+def routing_plot(routing: Sequence[Mapping[str, Any]]) -> str:
+    """Overlap of all queries against the share that is sent to the teacher: the least sure, or any."""
+    axes = _axes("share of queries sent to the teacher", "overlap@10 of all queries")
+    shares = [one["share"] for one in routing]
+    axes.plot(shares, [one["overlap"] for one in routing], "o-", color=COLORS["aligned"], label="the least sure")
+    axes.plot(shares, [one["random"] for one in routing], "--", color=COLORS["raw"], label="as many at random")
+    axes.legend(frameon=False, fontsize=9)
+    return _svg(axes)
+
+
+def reliability_plot(reliability: Sequence[Mapping[str, Any]]) -> str:
+    """What was found against what was told, by tenths of the queries."""
+    axes = _axes("confidence: overlap@10 that was told", "overlap@10 that was found")
+    axes.plot([0, 1], [0, 1], "--", color=COLORS["raw"], linewidth=1)
+    points = [(one["told"], one["true"]) for one in reliability]
+    axes.plot(*zip(*points, strict=True), "o-", color=COLORS["aligned"])
+    low = max(0.0, min(map(min, points)) - 0.1)
+    axes.set(xlim=(low, 1.0), ylim=(low, 1.0))
     return _svg(axes)
 
 

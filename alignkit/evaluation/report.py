@@ -12,6 +12,7 @@ import numpy as np
 
 from alignkit.evaluation import examples, plots
 from alignkit.evaluation.comparison import Comparison
+from alignkit.evaluation.confidence import confidence_words
 from alignkit.evaluation.fitting import model_name
 from alignkit.evaluation.glossary import COLUMNS, LIMITS, MEANINGS, row_of
 from alignkit.evaluation.learning_curve import LearningCurve
@@ -133,6 +134,8 @@ def report_words(evaluation: Evaluation) -> dict[str, Any]:
         "groups": groups,
         "group_count": group_count,
         "failures": examples.worst_queries(comparison),
+        "confidence": meta.get("confidence"),
+        "confidence_words": confidence_words(meta["confidence"]) if "confidence" in meta else [],
         "curve": evaluation.curve,
         "curve_words": _curve_words(evaluation),
         "splits": {split: table for split, table in evaluation.other_splits.items()},
@@ -209,6 +212,18 @@ def draw(evaluation: Evaluation) -> list[tuple[str, str, str]]:
             "makes too average; two dimensions show a small part of the space.",
         )
     )
+    sure = comparison.meta.get("confidence")
+    if sure is not None and sure["routing"]:
+        first, *rest = confidence_words(sure)
+        drawn += [
+            ("Does it pay to send unsure queries to the teacher?", plots.routing_plot(sure["routing"]), first),
+            (
+                "Does the head know how much it finds?",
+                plots.reliability_plot(sure["reliability"]),
+                " ".join(rest)
+                or "A point is a tenth of the queries, the least sure to the left; on the line it found what was told.",
+            ),
+        ]
     if evaluation.curve is not None:
         ceiling = rows["teacher"][comparison.measure] or 1.0
         drawn.append(

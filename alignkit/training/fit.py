@@ -42,6 +42,7 @@ class FitResult:
 
     Attributes:
         head: on the CPU, in evaluation mode.
+        kept: the same before it was fitted once more: one that has not seen the validation split.
         chosen: what the closed form chose on validation; empty for a random start.
         best_epoch: whose state was kept, counted from 1; 0 is the starting point.
         figures: validation figures of the kept state, by name.
@@ -51,6 +52,7 @@ class FitResult:
     """
 
     head: Head
+    kept: Head
     chosen: Mapping[str, Any]
     best_epoch: int
     figures: Mapping[str, float]
@@ -115,6 +117,7 @@ class Fitter:
         best = KeepBest(self.recipe.select_by, self.recipe.early_stop_patience)
         trainer = self._train(head, splits, best, resume=resume)
         best.restore(head)
+        kept = head
         clock.lap("training")
         trained = best.best_epoch >= 0
         refit = (self.init == "closed_form" and not trained) if refit is None else refit
@@ -128,6 +131,7 @@ class Fitter:
             clock.lap("refit")
         return FitResult(
             head=head.cpu().eval().requires_grad_(False),
+            kept=kept.cpu().eval().requires_grad_(False),
             chosen=chosen,
             best_epoch=best.best_epoch + 1,
             figures=best.best_figures,

@@ -1,0 +1,56 @@
+"""Fit the estimate of how sure a head is of a query, on pairs that the head has not seen."""
+
+from __future__ import annotations
+
+import logging
+
+import numpy as np
+import torch
+
+from alignkit.heads.base import Head
+from alignkit.heads.confidence import ConfidenceHead
+from alignkit.metrics.alignment import sample_rows
+from alignkit.metrics.retrieval import ranking_overlap
+from alignkit.pairs.base import PairSplits
+from alignkit.vectors import top_k
+
+logger = logging.getLogger(__name__)
+
+NEIGHBOURS = 10
+# below this a ranking of queries by the estimate is mostly chance
+FEWEST_QUERIES = 100
+MOST_QUERIES, MOST_CORPUS = 2_000, 20_000
+
+
+@torch.inference_mode()
+def fit_confidence(kept: Head, splits: PairSplits, seed: int = 0) -> ConfidenceHead | None:
+    """Learn from what each validation sentence finds among the teacher's vectors of train + validation.
+
+    Args:
+        kept: the head as it was before it was fitted once more, which has not seen the validation split; on the CPU.
+        splits: train and validation pairs; the test split is not looked at.
+        seed: of the samples, where there are more than 2,000 validation or 20,000 training pairs.
+
+    Returns:
+        The part in evaluation mode; `None` (said in the log) where there are too few validation pairs.
+    """
+    if len(splits.validation) < FEWEST_QUERIES:
+        logger.info(
+            "confidence: not learned, %d validation pairs are too few; expected at least %d",
+            len(splits.validation), FEWEST_QUERIES,
+        )  # fmt: skip
+        return None
+    rows = sample_rows(len(splits.validation), MOST_QUERIES, seed).numpy()
+    others = sample_rows(len(splits.train), MOST_CORPUS, seed).numpy()
+    student, teacher = _rows(splits.validation.student, rows), _rows(splits.validation.teacher, rows)
+    corpus = torch.cat([_rows(splits.train.teacher, others), teacher])
+    itself = torch.arange(len(others), len(corpus))
+    found, wanted = (top_k(query, corpus, NEIGHBOURS, exclude=itself)[1].numpy() for query in (kept(student), teacher))
+    part = ConfidenceHead(splits.train.student_dim)
+    shares = torch.from_numpy(ranking_overlap(found, wanted, NEIGHBOURS)).float()
+    part.fit(student, shares, _rows(splits.train.student, others))
+    return part.eval().requires_grad_(False)
+
+
+def _rows(vectors: np.ndarray, rows: np.ndarray) -> torch.Tensor:
+    return torch.from_numpy(np.array(vectors[rows], dtype=np.float32))
