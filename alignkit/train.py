@@ -129,7 +129,7 @@ def _finish(
     baselines = {"ridge": _ridge(settings, fitter, splits, result), "mean": mean_head(splits.train.student_dim, mean)}
     seconds["baselines"] = time.perf_counter() - start
     parts = {QUERY_HEAD: result.head}
-    if settings["confidence"]:
+    if settings.get("confidence"):  # a run that an older version began has no such setting
         start = time.perf_counter()
         sure = fit_confidence(result.kept, splits, settings["seed"])
         parts |= {} if sure is None else {CONFIDENCE: sure}

@@ -243,3 +243,24 @@ def test_a_set_without_training_pairs_is_refused_in_one_line(run_command, tmp_pa
     assert code == 1
     assert err.startswith(f"alignkit: data={data} is a test set without training pairs") and err.count("\n") == 1
     assert not list((tmp_path / "outputs").rglob("*"))
+
+
+def test_the_head_learns_how_sure_it_is_unless_told_not_to(run_command, tmp_path):
+    settings = ("train", "student=static", "trainer.max_epochs=0", "html=false")
+    assert run_command(*settings, "hydra.run.dir=sure")[0] == 0
+    assert run_command(*settings, "confidence=false", "hydra.run.dir=unsure")[0] == 0
+    files = [tmp_path / run / "metrics.json" for run in ("sure", "unsure")]
+    metas = [json.loads(file.read_text(encoding="utf-8"))["meta"] for file in files]
+    assert set(load_artifact(tmp_path / "sure").parts) == {"query_head", "confidence"}
+    assert set(load_artifact(tmp_path / "unsure").parts) == {"query_head"} and "confidence" not in metas[1]
+    fifth = next(one for one in metas[0]["confidence"]["routing"] if one["share"] == 0.2)
+    assert fifth["overlap"] > fifth["random"] + 0.01 and metas[0]["confidence"]["spearman"] > 0.2
+    assert "confidence" in metas[0]["seconds"]
+
+
+def test_too_few_validation_pairs_give_a_head_without_confidence(run_command, tmp_path, arrays):
+    code, _, err = run_command("train", "data=vectors", f"data.student={arrays / 'student.npy'}",
+                               f"data.teacher={arrays / 'teacher.npy'}", "trainer.max_epochs=0",
+                               "hydra.run.dir=run")  # fmt: skip
+    assert code == 0 and "confidence: not learned" in err
+    assert set(load_artifact(tmp_path / "run").parts) == {"query_head"}

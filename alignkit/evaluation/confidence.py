@@ -82,7 +82,7 @@ def confidence_words(figures: dict[str, Any]) -> list[str]:
     if abs(off) >= OVERSTATES:
         word = "more" if off > 0 else "less"
         said.append(
-            f"It tells {figures['told_mean']:.3f} on average where {figures['true_mean']:.3f} was found: {word} than is so. "
-            "These texts or this corpus are unlike what it learned from; take its order, not its figures."
+            f"It tells {figures['told_mean']:.3f} on average where {figures['true_mean']:.3f} was found: {word} than "
+            "is so. These texts or this corpus are unlike what it learned from; take its order, not its figures."
         )
     return said
