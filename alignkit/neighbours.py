@@ -12,12 +12,13 @@ from __future__ import annotations
 import functools
 import time
 import warnings
-from dataclasses import dataclass
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+
+from alignkit.rounding import RoughVectors
 
 # numbers in one block of the corpus, and in one block of rough scores (float32: 64 MiB each)
 BLOCK_ELEMENTS = 16 * 1024 * 1024
@@ -27,7 +28,6 @@ SMALL_PRODUCT = 10**9
 WORTH_ROUNDING = 2.0
 # a score that may be further off than this is not shown to anyone
 FINE = 1e-4
-_UNIT_ROUNDOFF = {torch.float32: 2.0**-24, torch.bfloat16: 2.0**-8}
 # how many more hits than k the rough pass keeps, as a share of k and a number
 _MARGIN = {torch.float32: (0.25, 16), torch.bfloat16: (4.0, 64)}
 # no cosine lies there: -inf of what must not be found, and of nothing
@@ -171,15 +171,15 @@ def _rough_pass(
     best = torch.full((len(unit), keep), -torch.inf, device=unit.device)
     best_rows = torch.full((len(unit), keep), -1, device=unit.device)
     slack = torch.zeros(len(unit), device=unit.device)
-    rough: _Rough | None = None
+    rough: RoughVectors | None = None
     at_once = max(keep, BLOCK_ELEMENTS // max(unit.shape[1], 1))
     for start in range(0, len(corpus), at_once):
         part = unit_block(corpus, start, at_once, unit.device)
         if rough is None:
             # any shift is right; the first block's mean is near enough to the corpus's
             shift = part.mean(dim=0)
-            rough = _Rough.of(unit, shift, dtype)
-        rough_part = _Rough.of(part, shift, dtype)
+            rough = RoughVectors.of(unit, shift, dtype)
+        rough_part = RoughVectors.of(part, shift, dtype)
         queries_at_once = max(1, BLOCK_ELEMENTS // len(part))
         for first in range(0, len(unit), queries_at_once):
             here = slice(first, first + queries_at_once)
@@ -240,68 +240,6 @@ def _top_k_float64(unit: Tensor, corpus: Tensor | np.ndarray, k: int, excluded: 
             best[here], order = (one[:, :k] for one in torch.sort(together, dim=1, descending=True, stable=True))
             best_rows[here] = torch.cat([best_rows[here], rows], dim=1).gather(1, order)
     return best, best_rows.masked_fill(torch.isneginf(best), -1)
-
-
-@dataclass(frozen=True)
-class _Rough:
-    """Centred vectors in the format of the rough pass, with what was lost.
-
-    With the shift m, q.c = (q - m).(c - m) + c.m + (q.m - m.m). The rough score is the first two terms; the third
-    belongs to the query and orders nothing, it is needed only to compare with exact scores.
-
-    Attributes:
-        vectors: `(N, D)`, bfloat16 or float32: v - m.
-        along_shift: `(N,)` float32: v.m.
-        length: `(N,)` of v - m.
-        lost: `(N,)` length of what rounding took off each v - m.
-        shift_square: m.m.
-    """
-
-    vectors: Tensor
-    along_shift: Tensor
-    length: Tensor
-    lost: Tensor
-    shift_square: float
-
-    @classmethod
-    def of(cls, unit: Tensor, shift: Tensor, dtype: torch.dtype) -> _Rough:
-        # float64, because this term is large where the vectors share a mean
-        along_shift = (unit * shift).sum(dim=1, dtype=torch.float64).float()
-        centered = unit - shift
-        length = torch.linalg.vector_norm(centered, dim=1)
-        vectors, lost = centered.to(dtype), torch.zeros_like(length)
-        if dtype != torch.float32:
-            lost = torch.linalg.vector_norm(centered.sub_(vectors), dim=1)
-        return cls(vectors, along_shift, length, lost, float(shift.double().square().sum()))
-
-    def __getitem__(self, rows: slice) -> _Rough:
-        return _Rough(self.vectors[rows], self.along_shift[rows], self.length[rows], self.lost[rows], self.shift_square)
-
-    def scores(self, corpus: _Rough) -> Tensor:
-        """Rough scores `(Q, B)` float32."""
-        if self.vectors.dtype == torch.float32:
-            return torch.addmm(corpus.along_shift, self.vectors, corpus.vectors.T)
-        return (self.vectors @ corpus.vectors.T).float().add_(corpus.along_shift)
-
-    def offset(self) -> Tensor:
-        """`(Q,)`: what a rough score lacks to be a cosine."""
-        return self.along_shift - self.shift_square
-
-    def slack(self, corpus: _Rough) -> Tensor:
-        """`(Q,)`: no rough score plus offset is further than this from the exact cosine.
-
-        In this order: what rounding took off the vectors, |(q - q~).c| + |q~.(c - c~)|; one rounding of the product to
-        the format; the float32 sum of D terms, 8 sqrt(D) roundings, which one sum in 10^13 exceeds (Higham and Mary,
-        A New Approach to Probabilistic Rounding Error Analysis, 2019, theorem 2.4); 2^-21 for what is rounded to
-        float32 once (the shift taken off, the terms with it, the exact score). The factor pays for the lengths being
-        rounded themselves.
-        """
-        length, lost = float(corpus.length.max()), float(corpus.lost.max())
-        reach = self.length + self.lost
-        vectors = self.lost * length + reach * lost
-        stored = _UNIT_ROUNDOFF[self.vectors.dtype] * reach * (length + lost)
-        summed = 8 * self.vectors.shape[1] ** 0.5 * _UNIT_ROUNDOFF[torch.float32] * reach * (length + lost)
-        return (vectors + stored + summed + 2.0**-21) * 1.001
 
 
 @functools.cache

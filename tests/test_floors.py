@@ -13,7 +13,7 @@ from alignkit.__main__ import commands
 PACKAGE = Path(alignkit.__file__).parent
 FLOORS = [
     {"errors"},
-    {"vectors", "files", "neighbours"},
+    {"vectors", "files", "neighbours", "rounding"},
     {"heads", "losses", "metrics", "sentences", "embedders", "vector_files"},
     {"cache", "artifact", "aligned", "agreement", "pairs", "resources"},
     {"training", "evaluation", "selection", "exporters", "serving", "checking", "migration"},
@@ -23,6 +23,7 @@ FLOOR_OF = {room: floor for floor, rooms in enumerate(FLOORS) for room in rooms}
 # rooms of one floor that may use each other
 NEIGHBOURS = {
     ("vectors", "neighbours"),
+    ("neighbours", "rounding"),
     ("aligned", "agreement"),
     ("artifact", "agreement"),
     ("aligned", "artifact"),

@@ -55,7 +55,10 @@ def test_equals_brute_force_in_every_format(small_blocks, dtype, mean_cosine):
 def test_no_rough_score_is_further_off_than_its_slack(dtype):
     queries, corpus = (l2_normalize(generative_like(200, 300, seed)) for seed in (1, 2))
     shift = corpus[:50].mean(dim=0)
-    rough, rough_corpus = neighbours._Rough.of(queries, shift, dtype), neighbours._Rough.of(corpus, shift, dtype)
+    rough, rough_corpus = (
+        neighbours.RoughVectors.of(queries, shift, dtype),
+        neighbours.RoughVectors.of(corpus, shift, dtype),
+    )
     exact = queries.double() @ corpus.double().T
     cosines = rough.scores(rough_corpus).double() + rough.offset().double()[:, None]
     error = (cosines - exact).abs().max(dim=1).values
@@ -78,9 +81,9 @@ def test_centring_is_what_keeps_the_search_off_float64(monkeypatch):
     monkeypatch.setattr(neighbours, "_top_k_float64", counting)
     centred = top_k(queries, corpus, 10, dtype=torch.bfloat16)
     assert sum(crowded) == 0
-    original = neighbours._Rough.of
+    original = neighbours.RoughVectors.of
     monkeypatch.setattr(
-        neighbours._Rough, "of", lambda unit, shift, dtype: original(unit, torch.zeros_like(shift), dtype)
+        neighbours.RoughVectors, "of", lambda unit, shift, dtype: original(unit, torch.zeros_like(shift), dtype)
     )
     as_it_is = top_k(queries, corpus, 10, dtype=torch.bfloat16)
     assert sum(crowded) > 50

@@ -1,0 +1,75 @@
+"""Vectors in a coarse number format, and how wrong their products can be."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+_UNIT_ROUNDOFF = {torch.float32: 2.0**-24, torch.bfloat16: 2.0**-8}
+
+
+@dataclass(frozen=True)
+class RoughVectors:
+    """Centred vectors in the format of the rough pass, with what was lost.
+
+    With the shift m, q.c = (q - m).(c - m) + c.m + (q.m - m.m). The rough score is the first two terms; the third
+    belongs to the query and orders nothing, it is needed only to compare with exact scores.
+
+    Attributes:
+        vectors: `(N, D)`, bfloat16 or float32: v - m.
+        along_shift: `(N,)` float32: v.m.
+        length: `(N,)` of v - m.
+        lost: `(N,)` length of what rounding took off each v - m.
+        shift_square: m.m.
+    """
+
+    vectors: Tensor
+    along_shift: Tensor
+    length: Tensor
+    lost: Tensor
+    shift_square: float
+
+    @classmethod
+    def of(cls, unit: Tensor, shift: Tensor, dtype: torch.dtype) -> RoughVectors:
+        """Centre and round `(N, D)` normalised vectors."""
+        # float64, because this term is large where the vectors share a mean
+        along_shift = (unit * shift).sum(dim=1, dtype=torch.float64).float()
+        centered = unit - shift
+        length = torch.linalg.vector_norm(centered, dim=1)
+        vectors, lost = centered.to(dtype), torch.zeros_like(length)
+        if dtype != torch.float32:
+            lost = torch.linalg.vector_norm(centered.sub_(vectors), dim=1)
+        return cls(vectors, along_shift, length, lost, float(shift.double().square().sum()))
+
+    def __getitem__(self, rows: slice) -> RoughVectors:
+        return RoughVectors(
+            self.vectors[rows], self.along_shift[rows], self.length[rows], self.lost[rows], self.shift_square
+        )
+
+    def scores(self, corpus: RoughVectors) -> Tensor:
+        """Rough scores `(Q, B)` float32."""
+        if self.vectors.dtype == torch.float32:
+            return torch.addmm(corpus.along_shift, self.vectors, corpus.vectors.T)
+        return (self.vectors @ corpus.vectors.T).float().add_(corpus.along_shift)
+
+    def offset(self) -> Tensor:
+        """`(Q,)`: what a rough score lacks to be a cosine."""
+        return self.along_shift - self.shift_square
+
+    def slack(self, corpus: RoughVectors) -> Tensor:
+        """`(Q,)`: no rough score plus offset is further than this from the exact cosine.
+
+        In this order: what rounding took off the vectors, |(q - q~).c| + |q~.(c - c~)|; one rounding of the product to
+        the format; the float32 sum of D terms, 8 sqrt(D) roundings, which one sum in 10^13 exceeds (Higham and Mary,
+        A New Approach to Probabilistic Rounding Error Analysis, 2019, theorem 2.4); 2^-21 for what is rounded to
+        float32 once (the shift taken off, the terms with it, the exact score). The factor pays for the lengths being
+        rounded themselves.
+        """
+        length, lost = float(corpus.length.max()), float(corpus.lost.max())
+        reach = self.length + self.lost
+        vectors = self.lost * length + reach * lost
+        stored = _UNIT_ROUNDOFF[self.vectors.dtype] * reach * (length + lost)
+        summed = 8 * self.vectors.shape[1] ** 0.5 * _UNIT_ROUNDOFF[torch.float32] * reach * (length + lost)
+        return (vectors + stored + summed + 2.0**-21) * 1.001
