@@ -70,7 +70,6 @@ def effective_rank(vectors: Tensor) -> float:
     centered = vectors.double() - vectors.double().mean(dim=0)
     # the eigenvalues of the smaller Gram matrix cost a small part of a singular value decomposition
     gram = centered @ centered.T if len(centered) < centered.shape[1] else centered.T @ centered
-    # NumPy's solver: torch's takes seconds as soon as other programs want the same cores
     values = torch.from_numpy(np.linalg.eigvalsh(gram.cpu().numpy())).clamp_min(0).sqrt()
     # what is left of a constant after centring is rounding, not spread
     scale = float(vectors.double().square().sum().sqrt())
