@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import functools
 import time
-import warnings
 
 import numpy as np
 import torch
@@ -22,6 +21,8 @@ from alignkit.rounding import RoughVectors
 
 # numbers in one block of the corpus, and in one block of rough scores (float32: 64 MiB each)
 BLOCK_ELEMENTS = 16 * 1024 * 1024
+# numbers that are gathered at once where single products are wanted
+SAMPLED_ELEMENTS = 4 * 1024 * 1024
 # below it a product is over before a faster format could pay
 SMALL_PRODUCT = 10**9
 # bfloat16 leaves many more hits to score again: it has to be well ahead
@@ -152,15 +153,12 @@ def unit_block(corpus: Tensor | np.ndarray, start: int, count: int, device: torc
 
 
 def _sampled_product(first: Tensor, second: Tensor, first_rows: Tensor, second_rows: Tensor) -> Tensor:
-    """Entries `(M,)` of `first @ second.T`, `first_rows` ascending; nothing is gathered, which would cost most."""
-    ends = F.pad(torch.bincount(first_rows, minlength=len(first)).cumsum(0), (1, 0))
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message="Sparse CSR tensor support", category=UserWarning)
-        wanted = torch.sparse_csr_tensor(
-            ends, second_rows, torch.zeros(len(first_rows), dtype=first.dtype, device=first.device),
-            (len(first), len(second)), check_invariants=False,
-        )  # fmt: skip
-        return torch.sparse.sampled_addmm(wanted, first, second.T, beta=0.0).values()
+    """Entries `(M,)` of `first @ second.T`, a bounded number of them at a time."""
+    # not torch.sparse.sampled_addmm: on a CPU it needs MKL, which Arm machines do not have
+    at_once = max(1, SAMPLED_ELEMENTS // first.shape[1])
+    parts = zip(first_rows.split(at_once), second_rows.split(at_once), strict=True)
+    products = [torch.linalg.vecdot(first[mine], second[theirs]) for mine, theirs in parts]
+    return torch.cat(products) if products else first.new_zeros(0)
 
 
 def _rough_pass(
