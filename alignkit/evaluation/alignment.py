@@ -14,8 +14,8 @@ from alignkit.metrics.alignment import Row, alignment_figures, overlap_at_k, sam
 from alignkit.pairs.base import Pairs
 from alignkit.vectors import l2_normalize
 
-# alignment figures are of at most so many sentences; a seeded sample of more would not move them
-MOST_SENTENCES = 20_000
+# a table needs a few copies of its vectors at once: numbers in one, and sentences at the most; more would not move it
+MOST_ELEMENTS, MOST_SENTENCES = 8 * 1024 * 1024, 5_000
 
 
 def raw_head(student_dim: int, teacher_dim: int, seed: int = 0) -> LinearHead:
@@ -47,20 +47,25 @@ def align(head: Head, student: np.ndarray | Tensor, batch_rows: int = 4096) -> T
     return torch.cat(chunks)
 
 
+def most_sentences(teacher_dim: int) -> int:
+    """How many sentences a table is made of: 5,000, fewer of wide vectors."""
+    return max(1, min(MOST_SENTENCES, MOST_ELEMENTS // teacher_dim))
+
+
 @torch.inference_mode()
 def alignment_rows(heads: Mapping[str, Head], pairs: Pairs, teacher_mean: Tensor, seed: int = 0) -> dict[str, Row]:
     """One row of alignment figures for each head.
 
     Args:
         heads: name of the row → head.
-        pairs: what to compare on; of more than 20,000 a seeded sample.
+        pairs: what to compare on; of many a seeded sample.
         teacher_mean: `(teacher_dim,)` of the training split.
         seed: of the samples.
 
     Returns:
         Rows by name, each with the figures of `alignment_figures` and `overlap@10`.
     """
-    rows = sample_rows(len(pairs), MOST_SENTENCES, seed).numpy()
+    rows = sample_rows(len(pairs), most_sentences(pairs.teacher_dim), seed).numpy()
     teacher = l2_normalize(torch.from_numpy(np.array(pairs.teacher[rows], dtype=np.float32)))
     student = pairs.student[rows]
     return {name: _row(align(head, student), teacher, teacher_mean, seed) for name, head in heads.items()}

@@ -9,11 +9,10 @@ from typing import Any
 import numpy as np
 
 from alignkit.errors import DataError
+from alignkit.evaluation.alignment import most_sentences
 from alignkit.metrics.alignment import sample_rows
 from alignkit.metrics.retrieval import Judged, Qrels, judge_by_label
 from alignkit.pairs.base import Pairs
-
-MOST_QUERIES = 5_000
 
 
 @dataclass(frozen=True)
@@ -83,16 +82,16 @@ class EvaluationSet:
         return None
 
 
-def set_of_pairs(pairs: Pairs, meta: Mapping[str, Any], *, most: int = MOST_QUERIES, seed: int = 0) -> EvaluationSet:
+def set_of_pairs(pairs: Pairs, meta: Mapping[str, Any], *, most: int | None = None, seed: int = 0) -> EvaluationSet:
     """Every sentence is a query, and the others are the corpus.
 
     Args:
         pairs: usually a test split.
         meta: as `PairSplits.meta`.
-        most: of more sentences, a seeded sample is taken.
+        most: of more sentences, a seeded sample is taken; `None` is 5,000, fewer of wide vectors.
         seed: of the sample.
     """
-    rows = sample_rows(len(pairs), most, seed).numpy()
+    rows = sample_rows(len(pairs), most or most_sentences(pairs.teacher_dim), seed).numpy()
     side = Side(
         student=np.asarray(pairs.student[rows]),
         teacher=np.asarray(pairs.teacher[rows]),
