@@ -22,7 +22,7 @@ from alignkit.rounding import RoughVectors
 # numbers in one block of the corpus, and in one block of rough scores (float32: 64 MiB each)
 BLOCK_ELEMENTS = 16 * 1024 * 1024
 # numbers that are gathered at once where single products are wanted
-SAMPLED_ELEMENTS = 4 * 1024 * 1024
+SAMPLED_ELEMENTS = 2 * 1024 * 1024
 # below it a product is over before a faster format could pay
 SMALL_PRODUCT = 10**9
 # bfloat16 leaves many more hits to score again: it has to be well ahead
@@ -155,10 +155,12 @@ def unit_block(corpus: Tensor | np.ndarray, start: int, count: int, device: torc
 def _sampled_product(first: Tensor, second: Tensor, first_rows: Tensor, second_rows: Tensor) -> Tensor:
     """Entries `(M,)` of `first @ second.T`, a bounded number of them at a time."""
     # not torch.sparse.sampled_addmm: on a CPU it needs MKL, which Arm machines do not have
+    products = first.new_empty(len(first_rows))
     at_once = max(1, SAMPLED_ELEMENTS // first.shape[1])
-    parts = zip(first_rows.split(at_once), second_rows.split(at_once), strict=True)
-    products = [torch.linalg.vecdot(first[mine], second[theirs]) for mine, theirs in parts]
-    return torch.cat(products) if products else first.new_zeros(0)
+    for start in range(0, len(first_rows), at_once):
+        here = slice(start, start + at_once)
+        products[here] = first[first_rows[here]].mul_(second[second_rows[here]]).sum(dim=1)
+    return products
 
 
 def _rough_pass(
