@@ -13,7 +13,7 @@ from alignkit.pairs.base import Pairs
 from alignkit.vectors import l2_normalize
 
 # contiguous rows of a memory map that are read at once, and how many such reads are shuffled together
-BLOCK_ROWS, BLOCKS_TOGETHER = 1024, 8
+BLOCK_ROWS, BLOCKS_TOGETHER = 1024, 4
 
 
 class PairBatch(NamedTuple):
@@ -157,7 +157,7 @@ class SolverBatches:
         chunk_rows: rows a chunk.
     """
 
-    def __init__(self, *parts: Pairs, device: torch.device, chunk_rows: int = 4096) -> None:
+    def __init__(self, *parts: Pairs, device: torch.device, chunk_rows: int = 2048) -> None:
         self.parts, self.device, self.chunk_rows = parts, device, chunk_rows
 
     def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
