@@ -63,18 +63,17 @@ class RowOrder:
         starts = np.arange(0, self.count, self.block)
         if self.shuffle:
             starts = generator.permutation(starts)
-        left = len(self)
+        dealt = 0
         for group in range(0, len(starts), BLOCKS_TOGETHER):
-            rows = np.concatenate(
-                [np.arange(s, min(s + self.block, self.count)) for s in starts[group:][:BLOCKS_TOGETHER]]
-            )
+            parts = [np.arange(s, min(s + self.block, self.count)) for s in starts[group:][:BLOCKS_TOGETHER]]
+            rows = np.concatenate(parts)
             if self.shuffle:
                 rows = generator.permutation(rows)
-            mine = rows[self.rank :: self.world_size][:left]
-            left -= len(mine)
-            yield mine
-        if left:  # this process got fewer rows than the others: it must still take part in every step
-            yield np.arange(left)
+            # dealing goes on where the last group ended, so that no process falls behind by more than one row
+            yield rows[(self.rank - dealt) % self.world_size :: self.world_size]
+            dealt += len(rows)
+        if self.rank >= dealt % self.world_size > 0:  # it must still take part in every step
+            yield np.arange(1)
 
 
 class PairBatches:

@@ -38,7 +38,7 @@ def test_order_depends_on_seed_and_epoch_alone(block):
 
 
 @pytest.mark.parametrize("block", [1, 4])
-@pytest.mark.parametrize("count", [24, 25, 31])
+@pytest.mark.parametrize("count", [24, 25, 31, 50])
 def test_processes_share_the_rows_and_take_equally_many(block, count):
     orders = [RowOrder(count, shuffle=True, rank=rank, world_size=3, block=block) for rank in range(3)]
     rows = [np.concatenate(list(order.runs(0))) for order in orders]
