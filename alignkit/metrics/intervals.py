@@ -1,4 +1,4 @@
-"""How far a figure could be chance: the paired bootstrap over queries."""
+"""How far a figure could be chance: the paired bootstrap over queries, or over groups that belong together."""
 
 from __future__ import annotations
 
@@ -31,26 +31,35 @@ class Interval:
         return {"value": self.value, "low": self.low, "high": self.high}
 
 
-def bootstrap_means(figures: np.ndarray, *, resamples: int = RESAMPLES, seed: int = 0) -> np.ndarray:
-    """Means of resampled queries; all columns share the draws, so that their differences are paired.
+def bootstrap_means(
+    figures: np.ndarray, *, groups: np.ndarray | None = None, resamples: int = RESAMPLES, seed: int = 0
+) -> np.ndarray:
+    """Means over resampled queries; all columns share the draws, so that their differences are paired.
 
-    A resample draws Q queries with replacement. How often each was drawn is one row of a weight matrix, so all means
-    are one matrix product.
+    A resample draws G groups with replacement, each with all its queries: paraphrases of one sentence fare alike, and
+    to count each as a finding of its own would make intervals too narrow. How often each group was drawn is one row of
+    a weight matrix, so all means are one matrix product.
 
     Args:
         figures: `(Q, F)` finite, one row a query.
+        groups: `(Q,)` int, 0 to G - 1, each at least once; `None`: every query is a group of its own.
         resamples: R.
         seed: of the draws.
 
     Returns:
         `(R, F)` float64.
 
-    Source: Efron, Bootstrap methods, Annals of Statistics 7 (1979); paired as in Smucker et al., CIKM 2007.
+    Source: Efron, Bootstrap methods, Annals of Statistics 7 (1979); paired as in Smucker et al., CIKM 2007; groups as
+    in Davison and Hinkley, Bootstrap Methods and their Application (1997), 3.8.
 
     >>> bootstrap_means(np.ones((5, 1)), resamples=2).tolist()
     [[1.0], [1.0]]
     """
-    count = len(figures)
+    sums, sizes = figures, np.ones(len(figures))
+    if groups is not None:
+        sums = np.stack([np.bincount(groups, weights=column) for column in figures.T], axis=1)
+        sizes = np.bincount(groups).astype(np.float64)
+    count = len(sums)
     generator = np.random.default_rng(seed)
     means = np.empty((resamples, figures.shape[1]))
     block = max(1, _BLOCK_DRAWS // max(count, 1))
@@ -60,7 +69,7 @@ def bootstrap_means(figures: np.ndarray, *, resamples: int = RESAMPLES, seed: in
         weights = np.empty((size, count))
         for row in range(size):
             weights[row] = np.bincount(drawn[row], minlength=count)
-        means[start : start + size] = weights @ figures / count
+        means[start : start + size] = weights @ sums / (weights @ sizes)[:, None]
     return means
 
 
@@ -69,19 +78,35 @@ class PairedBootstrap:
 
     Args:
         figures: row name → `(Q,)` per-query figures; a query that is NaN in any row is left out of all.
+        groups: `(Q,)`, equal where queries belong together (one intent, paraphrases of one sentence), so that they are
+            drawn together; `None`: every query stands for itself.
         resamples: R.
         seed: of the draws.
+
+    Attributes:
+        count: queries that have a figure.
+        groups: in how many groups these are; `count` where every query stands for itself.
     """
 
-    def __init__(self, figures: Mapping[str, np.ndarray], *, resamples: int = RESAMPLES, seed: int = 0) -> None:
+    def __init__(
+        self,
+        figures: Mapping[str, np.ndarray],
+        groups: np.ndarray | None = None,
+        *,
+        resamples: int = RESAMPLES,
+        seed: int = 0,
+    ) -> None:
         names = list(figures)
         table = np.stack([np.asarray(figures[name], dtype=np.float64) for name in names], axis=1)
-        table = table[np.isfinite(table).all(axis=1)]
+        judged = np.isfinite(table).all(axis=1)
+        table = table[judged]
+        codes = None if groups is None else np.unique(groups[judged], return_inverse=True)[1]
         self.count = len(table)
+        self.groups = self.count if codes is None else int(codes.max(initial=-1)) + 1
         self._means: dict[str, float] = {}
         self._resampled: dict[str, np.ndarray] = {}
         if self.count:
-            resampled = bootstrap_means(table, resamples=resamples, seed=seed)
+            resampled = bootstrap_means(table, groups=codes, resamples=resamples, seed=seed)
             self._means = {name: float(table[:, column].mean()) for column, name in enumerate(names)}
             self._resampled = {name: resampled[:, column] for column, name in enumerate(names)}
 
