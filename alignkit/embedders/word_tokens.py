@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import threading
+from collections.abc import Iterable, Sequence
 from itertools import chain
 from typing import TYPE_CHECKING
 
@@ -12,7 +13,8 @@ if TYPE_CHECKING:
     from tokenizers import Tokenizer
 
 SPACE = "\u2581"  # how a SentencePiece vocabulary writes a space
-MOST_TOKENS = 2_000_000
+# beyond so many, all is forgotten
+MOST_TOKENS = 250_000
 LONGEST_TEXT = 2_000
 
 
@@ -32,6 +34,7 @@ class WordTokens:
         words_are_apart = not any(SPACE in token.lstrip(SPACE) for token in tokenizer.get_vocab())
         special = {token.content[:1] for token in tokenizer.get_added_tokens_decoder().values()}
         self._signs = ("  ", SPACE, *sorted(special)) if words_are_apart else ("",)
+        self._lock = threading.Lock()
         self._forget()
 
     def __call__(self, texts: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
@@ -41,7 +44,11 @@ class WordTokens:
             `(tokens,)` int32 and `(len(texts),)` int64.
         """
         words = [[text] if self._is_one_word(text) else text.split(" ") for text in texts]
-        self._learn(set(chain.from_iterable(words)))
+        with self._lock:
+            self._learn(chain.from_iterable(words))
+            return self._look_up(words)
+
+    def _look_up(self, words: list[list[str]]) -> tuple[np.ndarray, np.ndarray]:
         words_in = np.fromiter(map(len, words), dtype=np.int64, count=len(words))
         ids = np.fromiter(
             map(self._id_of.__getitem__, chain.from_iterable(words)), dtype=np.int64, count=int(words_in.sum())
@@ -62,16 +69,31 @@ class WordTokens:
 
     def _forget(self) -> None:
         self._id_of: dict[str, int] = {}
-        self._tokens = np.empty(0, dtype=np.int32)
-        self._bounds = np.zeros(1, dtype=np.int64)
+        # word i's tokens are `_tokens[_bounds[i] : _bounds[i + 1]]`; what lies behind the last word is room
+        self._tokens = np.empty(1024, dtype=np.int32)
+        self._bounds = np.zeros(1024, dtype=np.int64)
 
-    def _learn(self, words: set[str]) -> None:
-        if len(self._tokens) > MOST_TOKENS:
+    def _learn(self, words: Iterable[str]) -> None:
+        if self._bounds[len(self._id_of)] > MOST_TOKENS:
             self._forget()
-        new = list(words - self._id_of.keys())
+        # by words, and not as `words - known`, which walks through all that is known
+        new = [word for word in dict.fromkeys(words) if word not in self._id_of]
+        if not new:
+            return
         tokens = [encoding.ids for encoding in self._tokenizer.encode_batch_fast(new, add_special_tokens=False)]
-        lengths = np.fromiter(map(len, tokens), dtype=np.int64, count=len(tokens))
-        added = np.fromiter(chain.from_iterable(tokens), dtype=np.int32, count=int(lengths.sum()))
-        self._id_of.update(zip(new, range(len(self._id_of), len(self._id_of) + len(new)), strict=True))
-        self._tokens = np.concatenate([self._tokens, added])
-        self._bounds = np.concatenate([self._bounds, self._bounds[-1] + np.cumsum(lengths)])
+        ends = np.cumsum(np.fromiter(map(len, tokens), dtype=np.int64, count=len(tokens)))
+        count, used = len(self._id_of), int(self._bounds[len(self._id_of)])
+        self._tokens = _with_room(self._tokens, used + int(ends[-1]))
+        self._tokens[used : used + ends[-1]] = np.fromiter(chain.from_iterable(tokens), dtype=np.int32)
+        self._bounds = _with_room(self._bounds, count + len(new) + 1)
+        self._bounds[count + 1 : count + len(new) + 1] = used + ends
+        self._id_of.update(zip(new, range(count, count + len(new)), strict=True))
+
+
+def _with_room(array: np.ndarray, length: int) -> np.ndarray:
+    """The same array, or its start in one at least twice as long: so a word costs the same however many are known."""
+    if length <= len(array):
+        return array
+    longer = np.zeros(max(length, 2 * len(array)), dtype=array.dtype)
+    longer[: len(array)] = array
+    return longer

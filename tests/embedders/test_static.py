@@ -78,6 +78,48 @@ def test_words_give_the_tokenizers_own_tokens(embedder, parts, monkeypatch):
         assert tokens.tolist() == [token for ids in expected for token in ids]
 
 
+class Counted(dict):
+    """A memory that tells whether somebody walked through all of it."""
+
+    walks = 0
+
+    def _walk(self):
+        Counted.walks += 1
+        return super()
+
+    def __iter__(self):
+        return self._walk().__iter__()
+
+    def keys(self):
+        return self._walk().keys()
+
+
+def test_a_lone_text_does_not_walk_through_all_known_words(parts, monkeypatch):
+    tokens_of = word_tokens.WordTokens(parts[0])
+    tokens_of(["known words and some more"])
+    tokens_of._id_of = Counted(tokens_of._id_of)
+    tokens, bounds = tokens_of._tokens, tokens_of._bounds
+    assert tokens_of(["some known words"])[1].tolist() == [3]
+    tokens_of(["some unknown words"])
+    assert Counted.walks == 0
+    # nothing is copied to learn a word, as long as there is room
+    assert tokens_of._tokens is tokens
+    assert tokens_of._bounds is bounds
+
+
+def test_what_is_remembered_is_bounded(parts, monkeypatch):
+    monkeypatch.setattr(word_tokens, "MOST_TOKENS", 3000)
+    tokens_of = word_tokens.WordTokens(parts[0])
+    known = []
+    for start in range(0, 20_000, 100):
+        tokens_of([f"w{number}q" for number in range(start, start + 100)])
+        known.append(len(tokens_of._id_of))
+    assert max(known) < 2000
+    assert known[-1] < max(known)
+    # twice what was ever needed, for growing by doubling
+    assert len(tokens_of._tokens) <= 8192
+
+
 def test_failures_stand_at_their_positions(embedder):
     texts = ["a", "", "b", "\ud800", " ", "c"]
     batches = list(StaticEmbedder(batch_size=2).embed(texts))
