@@ -206,7 +206,7 @@ def test_statuses_that_no_retry_helps(server, ollama, status, message):
 
 def test_html_for_every_answer_names_what_came(server, ollama):
     server.always = fake.html
-    with pytest.raises(EmbedderError, match=r"no JSON but text/html.*Sign in to the proxy"):
+    with pytest.raises(EmbedderError, match=r"no JSON: it is text/html.*Sign in to the proxy"):
         collect(ollama(), TEXTS[:4])
 
 
@@ -377,6 +377,19 @@ def test_threads_may_share_an_embedder(ollama):
         thread.join()
     for texts, vectors in results.values():
         np.testing.assert_allclose(vectors, np.stack([vector_of(text, 8) for text in texts]), atol=1e-6)
+
+
+def echo(code):
+    return lambda handler, texts: handler.send_json(code, {"error": f"cannot embed {texts}"})
+
+
+@pytest.mark.parametrize("code", [500, 503])
+def test_an_echoing_server_gets_no_text_into_the_log(code, server, ollama, caplog):
+    server.faults = [echo(code)]
+    with caplog.at_level(logging.DEBUG, logger="alignkit"):
+        assert len(embed_all(ollama(retry_wait_s=0.01), ["my private words"])) == 1
+    assert f"HTTP {code}; again in" in caplog.text
+    assert "private" not in caplog.text
 
 
 def test_the_time_a_model_takes_to_load_is_noted(server, ollama, caplog):

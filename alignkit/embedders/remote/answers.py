@@ -41,8 +41,8 @@ def _parse_lenient(body: bytes, content_type: str) -> Any:
         return json.loads(body)
     except ValueError:
         start = " ".join(body[:60].decode("utf-8", errors="replace").split())
-        reason = f"the answer is no JSON but {content_type or 'of no named type'}: {start!r}"
-        raise TransientFault(reason, attempts=SUSPECT_ATTEMPTS) from None
+        words = f"it is {content_type or 'of no named type'} and starts {start!r}"
+        raise TransientFault("the answer is no JSON", words, attempts=SUSPECT_ATTEMPTS) from None
 
 
 @functools.lru_cache(maxsize=16)

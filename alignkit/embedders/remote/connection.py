@@ -11,7 +11,7 @@ import httpx
 import orjson
 
 from alignkit.embedders.remote.answers import parse_json
-from alignkit.embedders.remote.faults import StatusError, TransientFault, fault_of_status, message_of
+from alignkit.embedders.remote.faults import GivenUpError, StatusError, TransientFault, fault_of_status, message_of
 from alignkit.errors import ConfigError, EmbedderError
 
 CONNECT_TIMEOUT_S = 10.0
@@ -119,9 +119,11 @@ class Connection:
         except httpx.ConnectError as error:
             if self.answered:
                 raise TransientFault(f"cannot connect: {error}") from None
-            raise EmbedderError(f"cannot connect to {self.where} ({error}); {self._wire.start_fix}") from None
+            message = f"cannot connect to {self.where} ({error}); {self._wire.start_fix}"
+            raise GivenUpError(message, "cannot connect") from None
         except httpx.RequestError as error:
-            raise TransientFault(f"the connection broke: {type(error).__name__} {self._redacted(str(error))}") from None
+            broke = f"the connection broke ({type(error).__name__})"
+            raise TransientFault(broke, self._redacted(str(error))) from None
         if response.status_code != 200:
             message = self._redacted(message_of(response.content))
             fault = fault_of_status(response.status_code, message, response.headers, self._wire.fixes)

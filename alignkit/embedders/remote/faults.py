@@ -21,10 +21,18 @@ LONGEST_MESSAGE = 300
 
 
 class TransientFault(Exception):
-    """May pass by itself: send again after a while."""
+    """May pass by itself: send again after a while.
 
-    def __init__(self, reason: str, wait_s: float | None = None, attempts: int | None = None) -> None:
-        super().__init__(reason)
+    Args:
+        brief: what happened, in our words alone: it is logged.
+        words: the server's own, which may repeat the texts that it was sent.
+        wait_s: how long the server asks to wait.
+        attempts: most for this fault.
+    """
+
+    def __init__(self, brief: str, words: str = "", wait_s: float | None = None, attempts: int | None = None) -> None:
+        super().__init__(f"{brief}: {words}" if words else brief)
+        self.brief = brief
         self.wait_s = wait_s
         self.attempts = attempts
 
@@ -47,6 +55,15 @@ class StatusError(EmbedderError):
     def __init__(self, status: int, message: str) -> None:
         super().__init__(message)
         self.status = status
+        self.brief = f"HTTP {status}"
+
+
+class GivenUpError(EmbedderError):
+    """No attempt brought an answer; `brief` says why without the server's words."""
+
+    def __init__(self, message: str, brief: str) -> None:
+        super().__init__(message)
+        self.brief = brief
 
 
 def fault_of_status(status: int, message: str, headers: Mapping[str, str], fixes: Mapping[int, str]) -> Exception:
@@ -63,11 +80,11 @@ def fault_of_status(status: int, message: str, headers: Mapping[str, str], fixes
     """
     reason = f"HTTP {status}: {message}" if message else f"HTTP {status}"
     if status in TRANSIENT_STATUSES:
-        return TransientFault(reason, wait_s=seconds_of(headers.get("retry-after")))
+        return TransientFault(f"HTTP {status}", message, wait_s=seconds_of(headers.get("retry-after")))
     if status in SUSPECT_STATUSES:
         if any(words in message.lower() for words in TEXT_FAULTS):
             return TextFault(reason)
-        return TransientFault(reason, attempts=SUSPECT_ATTEMPTS)
+        return TransientFault(f"HTTP {status}", message, attempts=SUSPECT_ATTEMPTS)
     if status == 413 or (status == 422 and "batch size" in message.lower()):
         return TooLargeFault(reason, most_texts=_last_number(message) if status == 422 else None)
     if status in (400, 422):

@@ -11,7 +11,7 @@ import numpy as np
 
 from alignkit.embedders.remote.answers import check_rows
 from alignkit.embedders.remote.connection import Connection, Wire
-from alignkit.embedders.remote.faults import Backoff, TextFault, TooLargeFault, TransientFault
+from alignkit.embedders.remote.faults import Backoff, GivenUpError, TextFault, TooLargeFault, TransientFault
 from alignkit.errors import EmbedderError
 
 logger = logging.getLogger(__name__)
@@ -125,13 +125,15 @@ class Requester:
                 if failed >= attempts:
                     raise self._given_up(fault, failed) from None
                 wait_s = self._backoff.wait_s(failed, fault.wait_s)
-                logger.info("%s: %s; again in %.1f s (%d of %d)", self.where, fault, wait_s, failed + 1, attempts)
+                # not the server's own words, which may repeat the texts
+                logger.info("%s: %s; again in %.1f s (%d of %d)", self.where, fault.brief, wait_s, failed + 1, attempts)
                 await asyncio.sleep(wait_s)
 
     def _given_up(self, fault: TransientFault, attempts: int) -> Exception:
         if fault.attempts is not None:  # one text may be the cause
             return TextFault(str(fault))
-        return EmbedderError(
+        return GivenUpError(
             f"{self.where} failed {attempts} times in a row: {fault}; see the server's log, "
-            f"or give it longer with timeout_s and less at once with batch_size and concurrency"
+            f"or give it longer with timeout_s and less at once with batch_size and concurrency",
+            fault.brief,
         )
