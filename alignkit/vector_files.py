@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import zipfile
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -43,6 +45,27 @@ def open_vectors(path: str | Path, key: str | None = None) -> np.ndarray:
     if 0 in vectors.shape:
         raise DataError(f"{path}: holds no vectors, its shape is {vectors.shape}")
     return vectors
+
+
+def chosen_array(path: str | Path, key: str | None = None) -> str | None:
+    """Which array of a file `open_vectors` takes: its name in an archive, None for a `.npy`, which holds but one.
+
+    Raises:
+        DataError: as `open_vectors`.
+    """
+    path = Path(path).expanduser()
+    if path.suffix.lower() == ".npz":
+        try:
+            with zipfile.ZipFile(path) as archive:
+                return _choose(path, [name.removesuffix(".npy") for name in archive.namelist()], key)
+        except (OSError, zipfile.BadZipFile) as error:
+            raise DataError(f"{path}: no readable .npz archive ({_first_line(error)}); {_HOW_TO_SAVE}") from None
+    if path.suffix.lower() == ".safetensors":
+        try:
+            return _choose(path, list(_safetensors_header(path)[0]), key)
+        except (ValueError, TypeError, AttributeError, OSError) as error:
+            raise DataError(f"{path}: no readable .safetensors file ({_first_line(error)}); {_HOW_TO_SAVE}") from None
+    return None
 
 
 class MappedRows:
@@ -113,24 +136,28 @@ def _open_npz(path: Path, key: str | None) -> np.ndarray:
 
 
 def _open_safetensors(path: Path, key: str | None) -> np.ndarray:
-    import json
-
-    # the format is 8 bytes of header length, a JSON header, then raw arrays: mapping it needs no copy
+    # raw arrays stand behind the header: mapping one needs no copy
     try:
-        with path.open("rb") as file:
-            length = int.from_bytes(file.read(8), "little")
-            if length > path.stat().st_size:
-                raise ValueError("its header is longer than the file")
-            header = json.loads(file.read(length))
-        header.pop("__metadata__", None)
+        header, start = _safetensors_header(path)
         entry = header[_choose(path, list(header), key)]
         dtype = {"F16": "<f2", "F32": "<f4", "F64": "<f8"}.get(entry["dtype"])
         if dtype is None:
             raise DataError(f"{path}: expected {', '.join(DTYPES)}, got {entry['dtype']}; save it as float32")
-        offset = 8 + length + entry["data_offsets"][0]
+        offset = start + entry["data_offsets"][0]
         return np.memmap(path, dtype=dtype, mode="r", offset=offset, shape=tuple(entry["shape"]))
     except (ValueError, KeyError, TypeError, AttributeError, OSError) as error:
         raise DataError(f"{path}: no readable .safetensors file ({_first_line(error)}); {_HOW_TO_SAVE}") from None
+
+
+def _safetensors_header(path: Path) -> tuple[dict[str, Any], int]:
+    """The arrays' descriptions by name, and where their bytes begin: behind 8 bytes of length and so much JSON."""
+    with path.open("rb") as file:
+        length = int.from_bytes(file.read(8), "little")
+        if length > path.stat().st_size:
+            raise ValueError("its header is longer than the file")
+        header = json.loads(file.read(length))
+    header.pop("__metadata__", None)
+    return header, 8 + length
 
 
 _HOW_TO_SAVE = "write it with numpy.save(path, vectors)"

@@ -36,12 +36,13 @@ def test_an_index_is_moved(run_command, head_folder, tmp_path):
         (["vectors=none.npy", "out=new.npy"], "none.npy: no such file"),
         (["vectors=old.npy"], "out is not set"),
         (["vectors=old.npy", "out=new.npy", "role=x"], "role=x: expected one of query, document"),
+        (["vectors=old.npy", "out=old.npy/new.npy"], "old.npy could not be moved to"),
         (["vectors=old.npy", "out=old.npy"], "old.npy exists and was not made from this index"),
         (["vectors=old.npy", "out=new.npy"], "holds 5-d vectors, this head takes 256-d ones of l2_supercat_256"),
     ],
 )
 def test_wrong_arguments_are_one_line(arguments, words, run_command, head_folder, tmp_path):
-    width = 256 if "out=old.npy" in arguments else 5
+    width = 256 if any("out=old.npy" in argument for argument in arguments) else 5
     np.save(tmp_path / "old.npy", np.ones((4, width), np.float32))
     code, out, err = run_command("migrate", f"head={head_folder}", *arguments)
     assert (code, out) == (1, "")

@@ -15,7 +15,7 @@ import torch
 from alignkit.agreement import Tolerance, compare
 from alignkit.artifact import Artifact
 from alignkit.embedders.base import Role
-from alignkit.errors import ArtifactError, ConfigError, DataError
+from alignkit.errors import AlignkitError, ArtifactError, ConfigError, DataError
 from alignkit.files import write_whole
 from alignkit.migration.plan import Move, array_header, check_room, plan
 from alignkit.migration.sources import ParquetSource, open_source
@@ -62,10 +62,19 @@ def migrate(
         ConfigError: if `out` exists and was made from something else, or an argument is wrong.
         DataError: if the index is damaged, or of another width than the head's student gives.
         ArtifactError: if what was written does not agree with the head.
+        AlignkitError: if a file cannot be read or written, on a full disk for instance; what is done is kept.
     """
     move = plan(open_source(vectors, key), artifact, Path(out).expanduser(), dtype, role)
-    if move.out.exists():
-        return _finished_before(move)
+    try:
+        return _finished_before(move) if move.out.exists() else _move(move, progress)
+    except OSError as error:
+        raise AlignkitError(
+            f"{move.source.path} could not be moved to {move.out} ({error.strerror or error}); mend that and give the "
+            "same command again: it goes on from what is done"
+        ) from None
+
+
+def _move(move: Move, progress: Progress) -> dict[str, Any]:
     zero_rows = _fill_part(move, progress)
     try:
         verification = _verify(move)
@@ -74,19 +83,26 @@ def migrate(
         move.part.unlink()
         move.state.unlink()
         raise
-    _finish(move)
     manifest = {**move.ticket, "rows": move.source.rows, "zero_rows": zero_rows, "verification": verification}
+    # before the file appears: without its manifest nobody could tell that it was made from this, not even a next try
     write_whole(move.manifest, json.dumps(manifest, indent=2, ensure_ascii=False))
+    _finish(move)
     move.state.unlink(missing_ok=True)
     return manifest
 
 
 def _finished_before(move: Move) -> dict[str, Any]:
     manifest = _read(move.manifest)
-    if manifest is None or any(manifest.get(name) != value for name, value in move.ticket.items()):
+    different = [name for name, value in move.ticket.items() if manifest is None or manifest.get(name) != value]
+    if manifest is None or different:
+        told = f" ({', '.join(different)} differ)" if manifest else ""
         raise ConfigError(
-            f"{move.out} exists and was not made from this index with this head; choose another out= or move it away"
+            f"{move.out} exists and was not made from this index with this head{told}; choose another out= or move it "
+            "away"
         )
+    # left over where the last move was killed when all was done
+    move.part.unlink(missing_ok=True)
+    move.state.unlink(missing_ok=True)
     logger.info("%s is there already, made from this index with this head", move.out)
     return manifest
 

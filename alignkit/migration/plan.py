@@ -84,6 +84,7 @@ def plan(source: Source, artifact: Artifact, out: Path, dtype: str | None, role:
     ticket = {
         "alignkit_version": __version__,
         "vectors": {"name": source.path.name, "size_bytes": found.st_size, "modified_ns": found.st_mtime_ns},
+        "key": source.key,
         "head_sha256": artifact.digest(),
         "student_identity": artifact.student_identity,
         "teacher_identity": artifact.teacher_identity,

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 
 from alignkit.errors import DataError, MissingExtraError
-from alignkit.vector_files import EXTENSIONS, open_vectors
+from alignkit.vector_files import EXTENSIONS, chosen_array, open_vectors
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -25,12 +25,14 @@ class Source(Protocol):
         rows: N.
         dim: D.
         dtype: of the stored numbers.
+        key: which array of an archive or column of a table; None where the file holds but one array.
     """
 
     path: Path
     rows: int
     dim: int
     dtype: np.dtype
+    key: str | None
 
     def blocks(self, start: int, rows: int) -> Iterator[np.ndarray]:
         """Yield `(at most rows, D)` arrays in order, from row `start` on."""
@@ -43,6 +45,7 @@ class ArraySource:
     def __init__(self, path: Path, key: str | None = None) -> None:
         self.path = path
         self._vectors = open_vectors(path, key)
+        self.key = chosen_array(path, key)
         self.rows, self.dim = self._vectors.shape
         self.dtype = self._vectors.dtype
 
@@ -78,6 +81,7 @@ class ParquetSource:
         except (pa.ArrowException, OSError) as error:
             raise DataError(f"{path}: no readable Parquet file ({str(error).splitlines()[0]})") from None
         self.column = _vector_column(self.file.schema_arrow, column, path)
+        self.key: str | None = self.column
         self.rows = self.file.metadata.num_rows
         if self.rows == 0:
             raise DataError(f"{path}: holds no rows")

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from alignkit.artifact import Artifact
-from alignkit.errors import ArtifactError, ConfigError, DataError
+from alignkit.errors import AlignkitError, ArtifactError, ConfigError, DataError
 from alignkit.heads.linear import LinearHead
 from alignkit.migration import moving
 from alignkit.migration.moving import migrate
@@ -124,6 +124,89 @@ def test_a_finished_move_is_not_done_again_and_nothing_else_is_overwritten(vecto
     (tmp_path / "new.npy.json").unlink()
     with pytest.raises(ConfigError, match="exists and was not made"):
         migrate(tmp_path / "old.npy", artifact_of(), tmp_path / "new.npy")
+
+
+@pytest.mark.parametrize("suffix", [".npy", ".parquet"])
+@pytest.mark.parametrize("when", ["before", "after"])
+def test_a_crash_while_the_file_appears_is_gone_on_with(suffix, when, vectors, tmp_path, monkeypatch):
+    old, new = tmp_path / f"old{suffix}", tmp_path / f"new{suffix}"
+    if suffix == ".npy":
+        np.save(old, vectors)
+    else:
+        pytest.importorskip("pyarrow.parquet").write_table(table_of(vectors), old)
+    finish = moving._finish
+
+    def crash(move):
+        if when == "after":
+            finish(move)
+        raise Stopped
+
+    monkeypatch.setattr(moving, "_finish", crash)
+    with pytest.raises(Stopped):
+        migrate(old, artifact_of(), new)
+    assert new.exists() == (when == "after")
+    monkeypatch.setattr(moving, "_finish", finish)
+    manifest = migrate(old, artifact_of(), new)
+    assert manifest["rows"] == ROWS
+    assert sorted(path.name for path in tmp_path.iterdir()) == [new.name, f"{new.name}.json", old.name]
+
+
+@pytest.mark.parametrize("suffix", [".npz", ".safetensors", ".parquet"])
+def test_another_array_of_the_same_file_is_another_move(suffix, vectors, tmp_path):
+    old, new = tmp_path / f"old{suffix}", tmp_path / ("new.parquet" if suffix == ".parquet" else "new.npy")
+    arrays = {"a": vectors, "b": vectors[::-1].copy()}
+    if suffix == ".npz":
+        np.savez(old, **arrays)
+    elif suffix == ".safetensors":
+        from safetensors.numpy import save_file
+
+        save_file(arrays, old)
+    else:
+        pa = pytest.importorskip("pyarrow")
+        pytest.importorskip("pyarrow.parquet").write_table(
+            pa.table({name: list(array) for name, array in arrays.items()}), old
+        )
+    manifest = migrate(old, artifact_of(), new, key="a")
+    assert migrate(old, artifact_of(), new, key="a") == manifest
+    with pytest.raises(ConfigError, match="exists and was not made from this index with this head .key differ."):
+        migrate(old, artifact_of(), new, key="b")
+
+
+def test_the_only_array_is_the_same_with_and_without_its_name(vectors, tmp_path):
+    np.savez(tmp_path / "old.npz", a=vectors)
+    manifest = migrate(tmp_path / "old.npz", artifact_of(), tmp_path / "new.npy")
+    assert manifest["key"] == "a"
+    assert migrate(tmp_path / "old.npz", artifact_of(), tmp_path / "new.npy", key="a") == manifest
+
+
+def test_an_unfinished_move_of_another_array_is_begun_anew(vectors, tmp_path):
+    np.savez(tmp_path / "old.npz", a=vectors, b=vectors[::-1])
+    with pytest.raises(Stopped):
+        migrate(tmp_path / "old.npz", artifact_of(), tmp_path / "new.npy", key="a", progress=stop_at(600))
+    migrate(tmp_path / "old.npz", artifact_of(), tmp_path / "new.npy", key="b")
+    np.testing.assert_allclose(np.load(tmp_path / "new.npy"), expected(vectors[::-1].copy(), artifact_of()), atol=1e-6)
+
+
+def test_a_full_disk_is_one_line_and_can_be_gone_on_with(vectors, tmp_path, monkeypatch):
+    import errno
+
+    np.save(tmp_path / "old.npy", vectors)
+    align, blocks = moving._align, []
+
+    def full(move, block, first_row):
+        blocks.append(first_row)
+        if len(blocks) > 6:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return align(move, block, first_row)
+
+    monkeypatch.setattr(moving, "_align", full)
+    with pytest.raises(AlignkitError, match="old.npy could not be moved to .*new.npy .No space left on device.; mend"):
+        migrate(tmp_path / "old.npy", artifact_of(), tmp_path / "new.npy")
+    monkeypatch.setattr(moving, "_align", align)
+    seen = []
+    migrate(tmp_path / "old.npy", artifact_of(), tmp_path / "new.npy", progress=lambda done, rows: seen.append(done))
+    assert seen[0] > 0
+    np.testing.assert_allclose(np.load(tmp_path / "new.npy"), expected(vectors, artifact_of()), atol=1e-6)
 
 
 def test_zero_rows_stay_zero_and_are_counted(vectors, tmp_path):
