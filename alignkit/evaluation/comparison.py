@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -16,10 +15,11 @@ from alignkit.errors import ArtifactError
 from alignkit.evaluation.alarms import alarms
 from alignkit.evaluation.alignment import align, raw_head
 from alignkit.evaluation.confidence import confidence_figures
+from alignkit.evaluation.evidence import deciding_measure, gather, notes_on, query_groups
 from alignkit.evaluation.fitting import check_fit
 from alignkit.evaluation.rankings import Ranking, cascade_size, rank_all, rerank
 from alignkit.evaluation.sets import EvaluationSet
-from alignkit.evaluation.verdict import Evidence, Thresholds, Verdict, decide
+from alignkit.evaluation.verdict import BROKEN_SHARE, Thresholds, Verdict, decide
 from alignkit.heads.base import Head
 from alignkit.metrics.alignment import Row, alignment_figures, pairwise_spearman, sample_rows, spearman
 from alignkit.metrics.intervals import RESAMPLES, Interval, PairedBootstrap
@@ -44,7 +44,7 @@ class Comparison:
         figures: measure → row name → `(Q,)` per-query figures, NaN where undefined.
         rankings: row name → what it found.
         cosines: row name → `(Q,)` cosines with the teacher's vectors.
-        vectors: row name → `(Q, teacher_dim)` float32, of `teacher` and `aligned`.
+        vectors: row name → `(Q, teacher_dim)` float32, of `teacher` (unit length) and `aligned`.
         verdict: in words.
         meta: plain JSON values: `verdict`, `intervals`, `differences`, `shares`, `alarms`, sizes and seeds;
             `confidence` (`confidence_figures`) where the head has that estimate.
@@ -74,6 +74,7 @@ def compare(
     seed: int = 0,
     resamples: int = RESAMPLES,
     search: str = "exact",
+    seen: int | None = None,
 ) -> Comparison:
     """Measure a head on a set.
 
@@ -86,6 +87,7 @@ def compare(
         seed: of the random projection, of samples and of the bootstrap.
         resamples: of the bootstrap.
         search: what finds the neighbours, `exact` or `faiss`; the results are the same.
+        seen: how many of the queries the head was trained on; `None` where that is not known.
 
     Raises:
         ConfigError: for another search.
@@ -100,7 +102,7 @@ def compare(
     }
     vectors = {name: align(head, test.queries.student) for name, head in heads.items()}
     _check_finite(vectors["aligned"])
-    vectors["teacher"] = torch.from_numpy(np.array(test.queries.teacher, dtype=np.float32))
+    vectors["teacher"] = l2_normalize(torch.from_numpy(np.array(test.queries.teacher, dtype=np.float32)))
     document_head = artifact.parts.get(DOCUMENT_HEAD, heads["aligned"])
     rankings = rank_all(test, vectors, document_head, search=search)
     size = cascade_size(len(test.corpus))
@@ -111,20 +113,28 @@ def compare(
     reranked = rerank(first_stage, test.queries.teacher, test.corpus.teacher, size)
     rankings[cascade] = reranked.pop("aligned")
     figures = _figures(test, rankings)
-    measure = "ndcg@10" if "ndcg@10" in figures else "overlap@10"
-    bootstraps = {name: PairedBootstrap(by_row, seed=seed, resamples=resamples) for name, by_row in figures.items()}
-    evidence = _evidence(test, measure, figures[measure], bootstraps[measure], cascade, rankings, reranked)
+    together = query_groups(test)
+    bootstraps = {
+        name: PairedBootstrap(by_row, together, seed=seed, resamples=resamples) for name, by_row in figures.items()
+    }
+    measure = deciding_measure(bootstraps)
+    blind = _figures(test, {"teacher": rankings["teacher"], **reranked})[measure]
+    blind.pop("teacher")
+    evidence = gather(test, measure, figures[measure], blind, bootstraps[measure], cascade, seen=seen or 0)
     verdict = decide(evidence, thresholds)
-    rows = _rows(test, vectors, figures, bootstraps, _training_mean(baselines), cascade, seed)
+    rows = _rows(test, vectors, figures, bootstraps, _training_mean(baselines), seed)
     meta = {
         **test.meta,
+        "notes": [*test.meta.get("notes", []), *notes_on(evidence, bootstraps)],
         "verdict": verdict.name,
         "verdict_text": verdict.to_json(),
-        "thresholds": vars(thresholds or Thresholds()),
+        "thresholds": {**vars(thresholds or Thresholds()), "broken": BROKEN_SHARE},
         "measure": measure,
         "cascade": cascade,
         "queries": len(test.queries),
-        "judged_queries": bootstraps[measure].count,
+        "judged_queries": evidence.queries,
+        "query_groups": evidence.groups,
+        "seen_in_training": seen,
         "corpus": len(test.corpus),
         "depth": rankings["teacher"].rows.shape[1],
         "resamples": resamples,
@@ -140,7 +150,7 @@ def compare(
         "floor_share": evidence.floor_share,
         "floor_cascade_share": evidence.floor_cascade_share,
     }  # fmt: skip
-    meta["alarms"] = alarms(vectors, rankings, len(test.corpus))
+    meta["alarms"] = alarms(vectors, rankings, len(test.corpus), seen or 0)
     if CONFIDENCE in artifact.parts:
         told = align(artifact.parts[CONFIDENCE], test.queries.student).numpy()
         meta["confidence"] = confidence_figures(told, figures["overlap@10"]["aligned"])
@@ -170,31 +180,11 @@ def _figures(test: EvaluationSet, rankings: Mapping[str, Ranking]) -> dict[str, 
     return figures
 
 
-def _evidence(
-    test: EvaluationSet, measure: str, by_row: Mapping[str, np.ndarray], bootstrap: PairedBootstrap, cascade: str,
-    rankings: Mapping[str, Ranking], reranked_floors: Mapping[str, Ranking],
-) -> Evidence:  # fmt: skip
-    after = _figures(test, {"teacher": rankings["teacher"], **reranked_floors})[measure]
-    ceiling = _mean(by_row["teacher"])
-    return Evidence(
-        measure=measure,
-        queries=bootstrap.count,
-        corpus=len(test.corpus),
-        share=bootstrap.ratio("aligned", "teacher"),
-        student_share=bootstrap.ratio("student", "teacher"),
-        gain=bootstrap.difference("aligned", "student"),
-        cascade_share=bootstrap.ratio(cascade, "teacher"),
-        cascade=cascade,
-        floor_share=max(_mean(by_row[name]) for name in reranked_floors) / ceiling if ceiling else 1.0,
-        floor_cascade_share=max(_mean(after[name]) for name in reranked_floors) / ceiling if ceiling else 1.0,
-    )
-
-
 def _rows(
     test: EvaluationSet, vectors: Mapping[str, Tensor], figures: Mapping[str, Mapping[str, np.ndarray]],
-    bootstraps: Mapping[str, PairedBootstrap], training_mean: Tensor | None, cascade: str, seed: int,
+    bootstraps: Mapping[str, PairedBootstrap], training_mean: Tensor | None, seed: int,
 ) -> dict[str, Row]:  # fmt: skip
-    teacher = l2_normalize(vectors["teacher"])
+    teacher = vectors["teacher"]
     student = torch.from_numpy(np.array(test.queries.student, dtype=np.float32))
     sample = sample_rows(len(teacher), CKA_SENTENCES, seed)
     mean = training_mean if training_mean is not None else torch.zeros(teacher.shape[1])
@@ -251,12 +241,6 @@ def _check_finite(aligned: Tensor) -> None:
             f"the head gives NaN or Inf for {len(broken)} of {len(aligned)} queries, the first is query "
             f"{int(broken[0])}; train it again with a smaller lr"
         )
-
-
-def _mean(figures: np.ndarray) -> float:
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", RuntimeWarning)  # a mean of nothing
-        return float(np.nan_to_num(np.nanmean(figures)))
 
 
 def _value(interval: Interval | None) -> float | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -13,6 +14,9 @@ from alignkit.evaluation.alignment import most_sentences
 from alignkit.metrics.alignment import sample_rows
 from alignkit.metrics.retrieval import Judged, Qrels, judge_by_label
 from alignkit.pairs.base import Pairs
+
+# of a group so large a sample takes all
+WHOLE_GROUP = 10
 
 
 @dataclass(frozen=True)
@@ -51,8 +55,9 @@ class EvaluationSet:
         corpus: C texts; the queries themselves where a set has no corpus of its own.
         itself: `(Q,)` corpus row that is the query, which it must not find; -1 for none.
         qrels: judgements, where there are any.
-        labels: of the Q queries, where queries are the corpus: equal labels are relevant to each other.
-        groups: Q names for the table by group (an intent, a domain).
+        labels: of the Q queries, where queries are the corpus: equal labels are relevant to each other, and do not
+            count as independent of each other.
+        groups: Q names for the table by group (a domain, an intent).
         human: scores of text pairs, where there are any.
         meta: plain JSON values for the report: `source`, `real`, `split`, identities, and `notes`, a list of what was
             left out and why.
@@ -88,24 +93,74 @@ def set_of_pairs(pairs: Pairs, meta: Mapping[str, Any], *, most: int | None = No
     Args:
         pairs: usually a test split.
         meta: as `PairSplits.meta`.
-        most: of more sentences, a seeded sample is taken; `None` is 5,000, fewer of wide vectors.
+        most: of more sentences, a seeded sample is taken, of labelled ones by group; `None` is 5,000, fewer of wide
+            vectors.
         seed: of the sample.
     """
-    rows = sample_rows(len(pairs), most or most_sentences(pairs.teacher_dim), seed).numpy()
+    labels = pairs.labels
+    if labels is not None and len(set(labels)) == len(labels):
+        labels = None  # nothing is relevant to anything
+    most = most or most_sentences(pairs.teacher_dim)
+    rows = sample_groups(labels, most, seed) if labels is not None else sample_rows(len(pairs), most, seed).numpy()
     side = Side(
         student=np.asarray(pairs.student[rows]),
         teacher=np.asarray(pairs.teacher[rows]),
-        texts=[pairs.texts[row] for row in rows] if pairs.texts is not None else None,
+        texts=_take(pairs.texts, rows),
     )
-    labels = [pairs.labels[row] for row in rows] if pairs.labels is not None else None
-    if labels is not None and len(set(labels)) == len(labels):
-        labels = None  # nothing is relevant to anything
     notes = list(meta.get("notes", []))
     if len(rows) < len(pairs):
-        notes.append(f"a seeded sample of {len(rows):,} of the {len(pairs):,} sentences")
+        together = ", equal labels together" if labels is not None else ""
+        notes.append(f"a seeded sample of {len(rows):,} of the {len(pairs):,} sentences{together}")
+    labels = _take(labels, rows)
     if labels is not None:
         notes.append("relevant to a sentence are the others with its label")
+        sizes = Counter(labels)
+        if alone := sum(size == 1 for size in sizes.values()):
+            notes.append(
+                f"{alone:,} of {len(rows):,} sentences are the only ones with their label: they can be found, and are "
+                "not judged as queries"
+            )
+    groups = _take(pairs.groups, rows) if pairs.groups is not None else labels
+    if groups is not None and len(set(groups)) == 1:
+        groups = None  # a table of one row says what the others say
     return EvaluationSet(
-        queries=side, corpus=side, itself=np.arange(len(rows)), labels=labels, groups=labels,
+        queries=side, corpus=side, itself=np.arange(len(rows)), labels=labels, groups=groups,
         meta={**meta, "notes": notes},
     )  # fmt: skip
+
+
+def sample_groups(labels: Sequence[str], most: int, seed: int) -> np.ndarray:
+    """Rows of a seeded sample that takes groups whole, so that what is relevant to a sentence stays beside it.
+
+    Groups that are too large for all to be there are thinned first, to at least 10 sentences each.
+
+    Args:
+        labels: N names, equal within a group.
+        most: bound on the rows; a single group may be larger if it is 10 or less.
+        seed: of the sample.
+
+    Returns:
+        Ascending int64, all N where there are no more than `most`.
+
+    >>> sample_groups(["a", "b", "a", "b", "c", "c"], most=4, seed=0).tolist()
+    [0, 1, 2, 3]
+    """
+    if len(labels) <= most:
+        return np.arange(len(labels))
+    code_of: dict[str, int] = {}
+    codes = np.array([code_of.setdefault(label, len(code_of)) for label in labels])
+    generator = np.random.default_rng(seed)
+    shuffled = generator.permutation(len(labels))
+    shuffled = shuffled[np.argsort(codes[shuffled], kind="stable")]
+    sizes = np.bincount(codes)
+    place_in_group = np.arange(len(labels)) - np.repeat(np.cumsum(sizes) - sizes, sizes)
+    each = max(WHOLE_GROUP, most // len(sizes))
+    thinned = shuffled[place_in_group < each]
+    order = generator.permutation(len(sizes))
+    together = np.cumsum(np.minimum(sizes, each)[order])
+    kept = order[: max(1, np.searchsorted(together, most, side="right"))]
+    return np.sort(thinned[np.isin(codes[thinned], kept)])
+
+
+def _take(names: Sequence[str] | None, rows: np.ndarray) -> list[str] | None:
+    return None if names is None else [names[row] for row in rows]

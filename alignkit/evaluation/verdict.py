@@ -12,6 +12,8 @@ from alignkit.metrics.intervals import Interval
 MIN_QUERIES, MIN_CORPUS = 30, 50
 # a head that keeps less than this of the teacher has not learnt the task, whatever else may be better
 BROKEN_SHARE = 0.5
+# more queries than this that the head was trained on, and its figures say nothing of new ones
+MOST_SEEN = 0.05
 
 
 @dataclass(frozen=True)
@@ -20,7 +22,8 @@ class Thresholds:
 
     Attributes:
         worth_using: the lower bound of a share must reach it, for the head as for the cascade.
-        as_good_as_teacher: from here on it does not matter whether the student's own index is better still.
+        as_good_as_teacher: if the share itself reaches this too, it does not matter whether the student's own index is
+            better still.
     """
 
     worth_using: float = 0.90
@@ -36,23 +39,27 @@ class Thresholds:
 
 @dataclass(frozen=True)
 class Evidence:
-    """What the verdict looks at. Every share is of the teacher's mean figure, every interval over queries.
+    """What the verdict looks at. Every share is of the teacher's mean figure, every interval over groups of queries.
 
     Attributes:
         measure: `ndcg@10` or `overlap@10`.
         queries: how many have a figure.
+        groups: in how many groups these are that can differ by chance; as many where each stands for itself.
         corpus: rows that can be found.
         share: of `aligned`; `None` where the teacher itself finds nothing.
         student_share: of the student's own index.
         gain: aligned less student, in the measure itself.
-        cascade_share: of `cascade@N`.
+        cascade_share: of `cascade@N`; `None` where it is that of `aligned` by construction.
         cascade: its name.
         floor_share: the best that a head without knowledge reaches here (random projection, mean predictor).
         floor_cascade_share: the same with reranking.
+        asked: all queries, judged or not.
+        seen: how many of those the head was trained on, as far as that is known.
     """
 
     measure: str
     queries: int
+    groups: int
     corpus: int
     share: Interval | None
     student_share: Interval | None
@@ -61,6 +68,8 @@ class Evidence:
     cascade: str
     floor_share: float
     floor_cascade_share: float
+    asked: int
+    seen: int = 0
 
 
 @dataclass(frozen=True)
@@ -90,37 +99,38 @@ HEADLINES = {
     "too_little_data": "This test set cannot tell: there is too little in it.",
 }
 
+SEEN = "This test set cannot tell: the head was trained on part of it."
+
 
 def decide(evidence: Evidence, thresholds: Thresholds | None = None) -> Verdict:
     """Apply the rules, strictest doubt first.
 
-    1. `too_little_data`: too few queries or too small a corpus, or a set on which a head without knowledge would pass.
-    2. `use`: the lower bound of the share reaches `worth_using` and the student's own index is not better beyond its
-       interval, or the share itself reaches `as_good_as_teacher`.
-    3. `do_not`, if the head keeps less than half of the teacher beyond its interval: it is broken, and what broke it
-       (pairs out of order, another student) is worth finding first.
+    1. `too_little_data`: the head was trained on more than 5% of the queries, there are fewer than 30 groups of queries
+       or 50 texts, the teacher itself finds nothing, or a head without knowledge would pass.
+    2. `use`: the lower bound of the share reaches `worth_using`, and the student's own index is not better beyond its
+       interval or the share itself reaches `as_good_as_teacher`.
+    3. `do_not`, if the upper bound of the share is below one half (`BROKEN_SHARE`): the head is broken, and what broke
+       it (pairs out of order, another student) is worth finding before anything else is built.
     4. `own_index`: the student's own index is better beyond its interval.
     5. `use_with_cascade`: the cascade's lower bound reaches `worth_using`, and a head without knowledge would not.
     6. else `do_not`.
     """
     thresholds = thresholds or Thresholds()
     share, cascade = evidence.share, evidence.cascade_share
-    if doubt := _doubt(evidence, thresholds):
-        return _verdict("too_little_data", doubt)
-    if share is None:
-        nothing = f"the teacher's own {COLUMNS[evidence.measure]} is 0 or nearly so; there is nothing to keep"
-        return _verdict("too_little_data", nothing)
+    doubt = _doubt(evidence, thresholds)
+    if doubt is not None or share is None:  # the second is one of the doubts
+        return Verdict("too_little_data", SEEN if _seen(evidence) else HEADLINES["too_little_data"], (doubt or "",))
     kept = _share_in_words("aligned", share, evidence, thresholds.worth_using)
     rival = _rival_in_words(evidence)
     student_is_better = evidence.gain is not None and evidence.gain.high < 0
-    if share.value >= thresholds.as_good_as_teacher:
-        return _verdict(
-            "use", _share_in_words("aligned", share, evidence, thresholds.as_good_as_teacher, "share"), rival
-        )
     if share.low >= thresholds.worth_using and not student_is_better:
         return _verdict("use", kept, rival)
+    if share.low >= thresholds.worth_using and share.value >= thresholds.as_good_as_teacher:
+        enough = f"{kept} and the share {thresholds.as_good_as_teacher:.0%}, where a better student no longer matters"
+        return _verdict("use", enough, rival)
     if share.high < BROKEN_SHARE:
-        return _verdict("do_not", _share_in_words("aligned", share, evidence, BROKEN_SHARE, "upper bound"), rival)
+        broken = _share_in_words("aligned", share, evidence, BROKEN_SHARE, "upper bound")
+        return _verdict("do_not", f"{broken}, which counts as broken: are all pairs of the same sentence?", rival)
     if student_is_better:
         return _verdict("own_index", kept, rival)
     if cascade is None:
@@ -135,21 +145,40 @@ def _verdict(name: str, *reasons: str) -> Verdict:
     return Verdict(name, HEADLINES[name], reasons)
 
 
+def _seen(evidence: Evidence) -> bool:
+    return evidence.seen > MOST_SEEN * evidence.asked
+
+
 def _doubt(evidence: Evidence, thresholds: Thresholds) -> str | None:
-    if evidence.queries < MIN_QUERIES:
-        return f"{evidence.queries} queries can be judged; at least {MIN_QUERIES} are needed"
+    measure = COLUMNS[evidence.measure]
+    if _seen(evidence):
+        return (
+            f"the head was trained on {evidence.seen:,} of the {evidence.asked:,} queries "
+            f"({evidence.seen / evidence.asked:.1%}; at most {MOST_SEEN:.0%} may be), so that the figures flatter it; "
+            "evaluate on texts that it has not seen, such as the test split of its own run (config.yaml there has the "
+            "settings)"
+        )
+    if evidence.groups < MIN_QUERIES:
+        together = f" and belong to {evidence.groups} groups" if evidence.groups < evidence.queries else ""
+        each = ", each in a group of its own" if together else ""
+        return f"{evidence.queries:,} queries can be judged{together}; at least {MIN_QUERIES}{each} are needed"
     if evidence.corpus < MIN_CORPUS:
         return f"the corpus holds {evidence.corpus} texts; at least {MIN_CORPUS} are needed"
+    if evidence.share is None:
+        return (
+            f"the teacher's own {measure} is 0 or nearly so, and there is nothing to keep; do queries, texts and "
+            "judgements belong together?"
+        )
     if evidence.floor_share >= thresholds.worth_using:
         return (
-            f"a head that knows nothing keeps {evidence.floor_share:.0%} of the teacher's "
-            f"{COLUMNS[evidence.measure]} here, so that {thresholds.worth_using:.0%} would be passed by construction"
+            f"a head that knows nothing keeps {evidence.floor_share:.0%} of the teacher's {measure} here, so that "
+            f"{thresholds.worth_using:.0%} would be passed by construction"
         )
     return None
 
 
 def _share_in_words(row: str, share: Interval, evidence: Evidence, threshold: float, bound: str = "lower bound") -> str:
-    value = {"lower bound": share.low, "upper bound": share.high, "share": share.value}[bound]
+    value = {"lower bound": share.low, "upper bound": share.high}[bound]
     relation = "reaches" if value >= threshold else "is below"
     return (
         f"{row} keeps {share.value:.1%} of the teacher's {COLUMNS[evidence.measure]} (95% interval {share.low:.1%} to "

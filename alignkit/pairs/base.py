@@ -26,6 +26,7 @@ class Pairs:
         teacher: `(N, teacher_dim)`, likewise.
         texts: the N sentences, where they are known.
         labels: N names; equal labels mean relevant to each other (an intent, a paraphrase group).
+        groups: N names that a reader knows, for figures by group (a domain, an intent); `None` takes the labels.
         negatives: `(N, K)` int64, rows of this split that are hard negatives of row i; -1 pads.
     """
 
@@ -35,10 +36,11 @@ class Pairs:
     texts: Sequence[str] | None = None
     labels: Sequence[str] | None = None
     negatives: np.ndarray | None = None
+    groups: Sequence[str] | None = None
 
     def __post_init__(self) -> None:
         rows = {len(self.ids), len(self.student), len(self.teacher)}
-        rows |= {len(part) for part in (self.texts, self.labels, self.negatives) if part is not None}
+        rows |= {len(part) for part in (self.texts, self.labels, self.negatives, self.groups) if part is not None}
         if len(rows) != 1:
             raise DataError(
                 f"pairs must have one student and one teacher row a sentence: got {len(self.ids)} ids, "

@@ -29,7 +29,8 @@ def load_built(
     """Pairs of all texts of a built set: anchors, paraphrases and hard negatives.
 
     An anchor and its paraphrases have one label; sentences imported with an intent, or with many of one
-    meaning, are labelled by that. The teacher is never called: its vectors come from the cache.
+    meaning, are labelled by that. They are grouped by domain, or by intent where all are of one domain. The teacher
+    is never called: its vectors come from the cache.
 
     Args:
         path: the folder.
@@ -51,6 +52,7 @@ def load_built(
     samples, split_ids = read_dataset(folder)
     parts = {name: [sample for sample in samples if sample.id in split_ids[name]] for name in SPLITS}
     labelled = {name: _labelled(part) for name, part in parts.items()}
+    groups = _groups(samples)
     sentences = list({one.text: one for name in SPLITS for one in labelled[name]}.values())
     try:
         with VectorCache(cache_dir) as cache:
@@ -79,6 +81,7 @@ def load_built(
                     texts=texts,
                     labels=[str(one.label) for one in rows],
                     negatives=_negative_rows(parts[name], texts),
+                    groups=[groups[text] for text in texts],
                 )
     finally:
         student.close()
@@ -97,6 +100,12 @@ def load_built(
         "quarantined": sides.quarantined,
     }
     return PairSplits(**pairs, meta=meta)
+
+
+def _groups(samples: Sequence[Sample]) -> dict[str, str]:
+    """Name of the domain by text, or of the intent where all are of one domain (the name of an imported file)."""
+    name = "domain" if len({sample.domain for sample in samples}) > 1 else "intent"
+    return {text: getattr(sample, name) or "(none)" for sample in reversed(samples) for text in sample.texts()}
 
 
 def _labelled(samples: Sequence[Sample]) -> list[Sentence]:

@@ -49,6 +49,7 @@ def load_demo(student: str = "two_layer", seed: int = 0, validation: float = 0.1
             teacher=vectors["teacher"][rows],
             texts=[records[row]["text"] for row in rows],
             labels=[records[row]["label"] for row in rows],
+            groups=[records[row]["domain"] for row in rows],
         )
 
     meta: dict[str, Any] = {

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections import Counter
 
 import numpy as np
 import pytest
@@ -12,9 +13,10 @@ from alignkit.artifact import Artifact
 from alignkit.errors import ArtifactError, DataError
 from alignkit.evaluation.comparison import compare
 from alignkit.evaluation.rankings import rerank
-from alignkit.evaluation.sets import HumanScores, Side, set_of_pairs
+from alignkit.evaluation.sets import HumanScores, Side, sample_groups, set_of_pairs
 from alignkit.heads.linear import LinearHead
 from alignkit.metrics.alignment import overlap_at_k
+from alignkit.metrics.retrieval import Qrels
 from alignkit.pairs.base import Pairs
 
 
@@ -219,6 +221,117 @@ def test_labels_that_never_repeat_judge_nothing(make_pairs):
     assert set_of_pairs(named, {}).labels is None
 
 
-def test_a_large_set_is_sampled_and_says_so(demo_splits):
+def test_a_large_set_is_sampled_and_says_so(demo_splits, make_pairs):
     test = set_of_pairs(demo_splits.test, demo_splits.meta, most=100, seed=1)
-    assert len(test.queries) == 100 and "a seeded sample of 100 of the 600 sentences" in test.meta["notes"]
+    assert len(test.queries) == 100
+    assert "a seeded sample of 100 of the 600 sentences, equal labels together" in test.meta["notes"]
+    assert set(Counter(test.labels).values()) == {4}
+    plain = set_of_pairs(make_pairs(60), {}, most=20)
+    assert "a seeded sample of 20 of the 60 sentences" in plain.meta["notes"]
+
+
+def test_a_sample_keeps_groups_whole_and_thins_those_that_are_too_large():
+    pairs = [str(row // 2) for row in range(6000)]
+    rows = sample_groups(pairs, 1001, seed=3)
+    assert len(rows) == 1000 and set(Counter(row // 2 for row in rows.tolist()).values()) == {2}
+    assert rows.tolist() == sample_groups(pairs, 1001, seed=3).tolist() != sample_groups(pairs, 1001, 4).tolist()
+    topics = [str(row % 15) for row in range(6000)]
+    sizes = Counter(topics[row] for row in sample_groups(topics, 1000, seed=0).tolist())
+    assert len(sizes) == 15 and set(sizes.values()) == {1000 // 15}
+    assert sample_groups(["one"] * 30, 20, 0).tolist() != list(range(20))
+
+
+def labelled(pairs, labels, **fields):
+    return Pairs(pairs.ids, pairs.student, pairs.teacher, labels=labels, **fields)
+
+
+def test_intervals_are_over_groups_of_one_label(demo, make_pairs):
+    assert demo.meta["judged_queries"] == 600 and demo.meta["query_groups"] == 150
+    assert any("600 queries in 150 groups of one label" in note for note in demo.meta["notes"])
+    pairs = make_pairs(200, seed=3)
+    twice = labelled(pairs, [str(row // 2) for row in range(200)])
+    alone = dataclasses.replace(set_of_pairs(twice, {}), labels=None)
+    artifact = fitted(set_of_pairs(make_pairs(300), {}))
+    own, together = compare(alone, artifact), compare(set_of_pairs(twice, {}), artifact)
+    assert own.meta["query_groups"] == 200 and together.meta["query_groups"] == 100
+    assert own.rows["aligned"]["overlap@10"] == together.rows["aligned"]["overlap@10"]
+    assert own.meta["intervals"]["overlap@10"] != together.meta["intervals"]["overlap@10"]
+    assert "groups of one label" not in " ".join(own.meta["notes"])
+
+
+def test_many_queries_in_few_groups_are_too_little_data(make_pairs):
+    pairs = labelled(make_pairs(200, seed=3), [str(row % 12) for row in range(200)])
+    comparison = compare(set_of_pairs(pairs, {}), fitted(set_of_pairs(make_pairs(300), {})), resamples=50)
+    assert comparison.verdict.name == "too_little_data" and "belong to 12 groups" in comparison.verdict.reasons[0]
+
+
+def test_overlap_decides_where_few_labels_repeat(make_pairs):
+    names = [str(row) for row in range(190)] + ["0", "1", "2", "3", "4"] * 2
+    pairs = labelled(make_pairs(200, seed=3), names)
+    test = set_of_pairs(pairs, {})
+    assert "185 of 200 sentences are the only ones with their label" in " ".join(test.meta["notes"])
+    comparison = compare(test, fitted(set_of_pairs(make_pairs(300), {})))
+    assert comparison.measure == "overlap@10" and comparison.verdict.name == "use"
+    assert comparison.rows["aligned"]["ndcg@10"] is not None
+    assert "only 15 of 200 queries, in 5 groups, have something" in " ".join(comparison.meta["notes"])
+    few = set_of_pairs(labelled(make_pairs(20), ["a", "a", *map(str, range(18))]), {})
+    assert compare(few, fitted(test), resamples=20).measure == "ndcg@10"
+
+
+def test_a_cascade_that_cannot_differ_is_no_way_out(make_pairs):
+    artifact = fitted(set_of_pairs(make_pairs(300), {}))
+    with torch.no_grad():
+        weight = artifact.head.projection.weight
+        weight.add_(torch.randn(weight.shape, generator=torch.Generator().manual_seed(0)) * weight.std() * 0.5)
+    comparison = compare(set_of_pairs(make_pairs(200, seed=3), {}), artifact)
+    assert "cascade@10 puts the first ten hits of aligned in another order" in " ".join(comparison.meta["notes"])
+    assert not any("cascade" in reason for reason in comparison.verdict.reasons)
+    large = compare(set_of_pairs(make_pairs(240, seed=3), {}), artifact)
+    assert large.meta["cascade"] == "cascade@12" and "another order" not in " ".join(large.meta["notes"])
+
+
+def test_the_length_of_the_teachers_vectors_says_nothing(demo_set, demo_artifact, demo):
+    lengths = np.random.default_rng(0).uniform(20, 60, (len(demo_set.queries), 1)).astype(np.float32)
+    side = dataclasses.replace(demo_set.queries, teacher=demo_set.queries.teacher.astype(np.float32) * lengths)
+    longer = compare(dataclasses.replace(demo_set, queries=side, corpus=side), demo_artifact, resamples=50)
+    assert longer.rows["teacher"]["r2"] == pytest.approx(1)
+    assert longer.rows["aligned"]["r2"] == pytest.approx(demo.rows["aligned"]["r2"], abs=1e-3)
+    assert longer.meta["alarms"]["raised"] == []
+
+
+def test_a_short_head_is_not_collapsed(demo_set, demo_artifact, demo):
+    head = LinearHead(384, 384)
+    with torch.no_grad():
+        head.projection.weight.copy_(demo_artifact.head.projection.weight * 0.001)
+        head.projection.bias.copy_(demo_artifact.head.projection.bias * 0.001)
+    short = compare(demo_set, dataclasses.replace(demo_artifact, parts={"query_head": head}), resamples=50)
+    assert short.meta["alarms"]["raised"] == []
+
+
+def test_a_teacher_that_finds_nothing_is_the_reason(make_retrieval):
+    test = make_retrieval()
+    unit = [side.teacher / np.linalg.norm(side.teacher, axis=1, keepdims=True) for side in (test.queries, test.corpus)]
+    farthest = (unit[0] @ unit[1].T).argmin(axis=1)
+    hidden = dataclasses.replace(test, qrels=Qrels.of(range(120), farthest, [1] * 120, (120, 400)))
+    comparison = compare(hidden, fitted(test), resamples=50)
+    assert comparison.verdict.name == "too_little_data"
+    assert "the teacher's own nDCG@10 is 0" in comparison.verdict.reasons[0]
+
+
+def test_queries_seen_in_training_raise_an_alarm_and_many_decide(demo_set, demo_artifact, demo):
+    assert demo.meta["seen_in_training"] is None
+    some = compare(demo_set, demo_artifact, resamples=50, seen=30)
+    assert "trained on 30 of the 600 queries" in some.meta["alarms"]["raised"][0]
+    assert some.verdict.name == "use" and some.meta["seen_in_training"] == 30
+    many = compare(demo_set, demo_artifact, resamples=50, seen=31)
+    assert many.verdict.name == "too_little_data" and "trained on 31 of the 600" in many.verdict.reasons[0]
+
+
+def test_groups_for_the_table_are_not_what_is_relevant(make_pairs):
+    domains = [str(row % 3) for row in range(80)]
+    test = set_of_pairs(labelled(make_pairs(80), [str(row // 2) for row in range(80)], groups=domains), {})
+    assert list(test.groups) == domains and test.labels[:3] == ["0", "0", "1"]
+    one = labelled(make_pairs(80), [str(row // 2) for row in range(80)], groups=["all"] * 80)
+    assert set_of_pairs(one, {}).groups is None
+    with pytest.raises(DataError):
+        labelled(make_pairs(80), None, groups=domains[:5])

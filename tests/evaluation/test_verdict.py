@@ -19,6 +19,7 @@ def interval(value, width=0.02):
 GOOD = Evidence(
     measure="ndcg@10",
     queries=500,
+    groups=500,
     corpus=1000,
     share=interval(0.94),
     student_share=interval(0.80),
@@ -27,6 +28,7 @@ GOOD = Evidence(
     cascade="cascade@50",
     floor_share=0.02,
     floor_cascade_share=0.06,
+    asked=500,
 )
 
 
@@ -53,7 +55,16 @@ def test_own_index_where_the_student_is_better_beyond_its_interval():
 
 
 def test_as_good_as_the_teacher_is_used_even_where_the_student_is_better():
-    assert verdict_of(share=interval(0.98, 0.01), gain=interval(-0.01, 0.005)).name == "use"
+    verdict = verdict_of(share=interval(0.98, 0.01), gain=interval(-0.01, 0.005))
+    assert verdict.name == "use"
+    assert "lower bound reaches 90% and the share 97%" in verdict.reasons[0]
+    assert "the student's own index is better" in verdict.reasons[1]
+
+
+def test_a_high_share_is_not_enough_without_its_lower_bound():
+    assert verdict_of(share=interval(0.98, 0.15)).name == "use_with_cascade"
+    assert verdict_of(share=interval(0.98, 0.15), cascade_share=None).name == "do_not"
+    assert verdict_of(share=interval(0.98, 0.15), gain=interval(-0.01, 0.005)).name == "own_index"
 
 
 def test_cascade_only_where_it_holds_and_a_blind_head_would_not():
@@ -65,7 +76,9 @@ def test_cascade_only_where_it_holds_and_a_blind_head_would_not():
 
 
 def test_a_broken_head_is_not_excused_by_a_good_student():
-    assert verdict_of(share=interval(0.05, 0.01), gain=interval(-0.7)).name == "do_not"
+    verdict = verdict_of(share=interval(0.05, 0.01), gain=interval(-0.7))
+    assert verdict.name == "do_not"
+    assert "the upper bound is below 50%, which counts as broken" in verdict.reasons[0]
     # not beyond its interval: the student's index is the better advice
     assert verdict_of(share=interval(0.48, 0.05), gain=interval(-0.3)).name == "own_index"
 
@@ -73,16 +86,25 @@ def test_a_broken_head_is_not_excused_by_a_good_student():
 @pytest.mark.parametrize(
     ("changes", "said"),
     [
-        ({"queries": 29}, "29 queries"),
+        ({"queries": 29, "groups": 29}, "29 queries can be judged; at least 30 are"),
+        ({"queries": 400, "groups": 12}, "400 queries can be judged and belong to 12 groups; at least 30, each in a"),
         ({"corpus": 49}, "49 texts"),
         ({"share": None}, "teacher's own"),
+        # a head that knows nothing keeps all of nothing: that is not the reason
+        ({"share": None, "floor_share": 1.0}, "teacher's own nDCG@10 is 0"),
         ({"floor_share": 0.9}, "by construction"),
+        ({"seen": 26}, "trained on 26 of the 500 queries (5.2%; at most 5% may be)"),
     ],
 )
 def test_too_little_data(changes, said):
     verdict = verdict_of(**changes)
     assert verdict.name == "too_little_data"
     assert said in verdict.reasons[0]
+
+
+def test_a_few_queries_seen_in_training_do_not_decide():
+    assert verdict_of(seen=25).name == "use"
+    assert "was trained on part of it" in verdict_of(seen=26).headline
 
 
 def test_thresholds_are_the_callers():

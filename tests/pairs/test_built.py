@@ -83,11 +83,11 @@ def test_splits_labels_and_hard_negatives_are_those_of_the_set(folder, load):
         for one in own:
             for text in (one.text, *one.paraphrases):
                 row = row_of[text]
-                assert pairs.labels[row] == one.id
+                assert pairs.labels[row] == one.id and pairs.groups[row] == one.domain
                 assert [pairs.texts[other] for other in pairs.negatives[row]] == [n.text for n in one.hard_negatives]
             for negative in one.hard_negatives:
                 row = row_of[negative.text]
-                assert pairs.labels.count(pairs.labels[row]) == 1
+                assert pairs.labels.count(pairs.labels[row]) == 1 and pairs.groups[row]
                 assert pairs.negatives[row].tolist() == [row_of[one.text], -1, -1]
         for row in (0, len(pairs) - 1):
             assert np.array_equal(pairs.student[row], vector_of(pairs.texts[row], 4))
@@ -124,6 +124,8 @@ def test_imported_intents_are_the_labels(tmp_path, load):
     splits = load(tmp_path / "set")
     assert splits.train.negatives is None and splits.meta["real"] is True
     assert all(text.split()[0] == label for text, label in zip(splits.train.texts, splits.train.labels, strict=True))
+    # one file is one domain, which groups nothing
+    assert splits.train.groups == splits.train.labels
 
 
 def test_what_cannot_be_loaded_is_said(tmp_path, folder, load):

@@ -19,7 +19,7 @@ def test_the_pack_is_whole_and_no_text_stands_in_two_splits(student):
     texts = [{normalise_text(text) for text in part.texts} for part in parts]
     assert not texts[0] & texts[1] and not texts[0] & texts[2] and not texts[1] & texts[2]
     assert sum(map(len, texts)) == 3600
-    assert len(set(splits.test.labels)) == 150
+    assert len(set(splits.test.labels)) == 150 and len(set(splits.test.groups)) == 10
     assert splits.train.student_dim == {"two_layer": 384, "static": 256}[student]
     for part in parts:
         assert np.isfinite(part.student).all() and np.isfinite(part.teacher).all()
