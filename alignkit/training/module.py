@@ -86,7 +86,9 @@ class AlignmentModule(LightningModule):
         parameters = [parameter for parameter in self.head.parameters() if parameter.requires_grad]
         parameters += [parameter for parameter in self.loss.parameters() if parameter.requires_grad]
         recipe = self.recipe
-        optimizer = torch.optim.AdamW(parameters, lr=recipe.lr, weight_decay=recipe.weight_decay, fused=True)
+        # under mixed precision Lightning refuses to clip the gradients of a fused optimizer
+        fused = "mixed" not in str(self.trainer.precision)
+        optimizer = torch.optim.AdamW(parameters, lr=recipe.lr, weight_decay=recipe.weight_decay, fused=fused)
         if recipe.schedule == "constant":
             return optimizer
         steps = max(2, int(self.trainer.estimated_stepping_batches))
@@ -96,6 +98,10 @@ class AlignmentModule(LightningModule):
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
 
     def _loss(self, batch: PairBatch) -> tuple[Tensor, Tensor]:
-        # losses work in float32 also where the head ran in bfloat16
+        # losses work in float32 also where the head ran in bfloat16: eight bits cannot tell the very same teacher
+        # vector from a similar one
         aligned = self.head(batch.student).float()
-        return self.loss(aligned, batch.teacher, batch.negatives), aligned
+        teacher = batch.teacher.float()
+        negatives = None if batch.negatives is None else batch.negatives.float()
+        with torch.autocast(self.device.type, enabled=False):
+            return self.loss(aligned, teacher, negatives), aligned

@@ -125,6 +125,29 @@ def test_a_resumed_run_ends_as_an_uninterrupted_one(splits, tmp_path, stop_after
     assert resumed.figures == whole.figures
 
 
+BFLOAT16 = Device("cpu", "bf16-mixed", "for the tests")
+
+
+@pytest.mark.parametrize("init", ["closed_form", "random"])
+def test_mixed_precision_trains_with_clipped_gradients(splits, init):
+    recipe = {"gradient_clip_val": 1.0, "lr": 1e-2, "max_epochs": 8}
+    result = replace(fitter(init=init, recipe=recipe), device=BFLOAT16).fit(splits, refit=False)
+    assert result.head.projection.weight.dtype == torch.float32
+    assert cosine_to_teacher(result.head, splits.test) > 0.8
+
+
+def test_the_loss_works_in_float32_also_where_the_head_does_not(splits):
+    seen = set()
+
+    class Watched(CosMseLoss):
+        def forward(self, aligned, teacher, negatives=None):
+            seen.update([aligned.dtype, teacher.dtype, (aligned @ teacher.T).dtype])
+            return super().forward(aligned, teacher, negatives)
+
+    replace(fitter(), loss=Watched(), device=BFLOAT16).fit(splits)
+    assert seen == {torch.float32}
+
+
 def test_a_torn_checkpoint_falls_back_to_the_one_before(splits, tmp_path):
     settings = {"init": "random", "recipe": {"max_epochs": 3}, "run_folder": tmp_path}
     whole = fitter(**settings).fit(splits)
