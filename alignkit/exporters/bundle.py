@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import shutil
 import zipfile
+import zlib
 from pathlib import Path
 from typing import Any
 
@@ -13,13 +13,14 @@ import torch
 from alignkit.agreement import Tolerance
 from alignkit.aligned import head_for
 from alignkit.artifact import BUNDLE_SUFFIX, load_artifact, save_artifact
-from alignkit.errors import ConfigError
+from alignkit.errors import ArtifactError, ConfigError
 from alignkit.exporters.base import Job
 from alignkit.vectors import l2_normalize
 
 OPTIONS: frozenset[str] = frozenset()
 CARRIES_MODELS = False
 RUN_FILES = ("config.yaml", "metrics.json", "alignment_report.md", "alignment_metrics.csv")
+LONGEST_RUN_FILE_BYTES = 16 * 1024 * 1024
 
 
 def tolerance(job: Job) -> Tolerance:
@@ -28,21 +29,50 @@ def tolerance(job: Job) -> Tolerance:
 
 
 def write(job: Job, folder: Path) -> dict[str, Any]:
-    """The head, and of the run folder what says how it was made and how good it is."""
+    """The head, and of the run folder or the bundle it comes from what says how it was made and how good it is."""
     save_artifact(job.artifact, folder / "head")
-    for name in RUN_FILES:
-        for place in (job.origin, job.origin.parent):
-            if (place / name).is_file() and (place / "head").is_dir():
-                shutil.copyfile(place / name, folder / name)
-                break
+    for name, content in _run_files(job.origin).items():
+        (folder / name).write_bytes(content)
     return {}
 
 
 def read_back(job: Job, folder: Path) -> np.ndarray:
     """Load the head as saved."""
-    head = head_for(load_artifact(folder), job.role)
+    # as the job does it: numbers in half precision, computed with in float32
+    head = head_for(load_artifact(folder), job.role).float()
     with torch.inference_mode():
-        return l2_normalize(head(torch.from_numpy(job.vectors)).float()).numpy()
+        return l2_normalize(head(torch.from_numpy(job.vectors))).numpy()
+
+
+def _run_files(origin: Path) -> dict[str, bytes]:
+    """What stands beside a head that was named by its run folder, by its own folder or as a bundle."""
+    if origin.suffix.lower() == BUNDLE_SUFFIX and origin.is_file():
+        return _bundled(origin)
+    folder = origin.resolve()
+    run = folder.parent if folder.name == "head" else folder
+    # a head that lies alone has no run: what stands beside its folder may be any other's
+    if not (run / "head").is_dir():
+        return {}
+    return {name: (run / name).read_bytes() for name in RUN_FILES if (run / name).is_file()}
+
+
+def _bundled(path: Path) -> dict[str, bytes]:
+    """The same out of a bundle, which somebody else may have made: no other entry is read, and none of any size."""
+    found = {}
+    try:
+        with zipfile.ZipFile(path) as bundle:
+            for entry in bundle.infolist():
+                if entry.filename not in RUN_FILES:
+                    continue
+                if entry.file_size > LONGEST_RUN_FILE_BYTES:
+                    raise ArtifactError(
+                        f"{path}: {entry.filename} has {entry.file_size} bytes, expected at most "
+                        f"{LONGEST_RUN_FILE_BYTES}; refused"
+                    )
+                found[entry.filename] = bundle.read(entry)
+    except (OSError, ValueError, RuntimeError, NotImplementedError, zipfile.BadZipFile, zlib.error) as error:
+        raise ArtifactError(f"{path}: no readable bundle ({error}); copy it again") from None
+    return found
 
 
 def pack(folder: Path, out: Path) -> None:

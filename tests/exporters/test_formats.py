@@ -1,10 +1,12 @@
 """Every format of every head kind agrees with the head, from disk, and says so in its manifest."""
 
 import ast
+import copy
 import hashlib
 import json
 import subprocess
 import sys
+import zipfile
 
 import numpy as np
 import pytest
@@ -81,6 +83,16 @@ def test_the_torch_files_are_what_plain_torch_reads(train_head, make_job, tmp_pa
     linear.load_state_dict({key.removeprefix("projection."): value for key, value in weights.items()})
     aligned = torch.nn.functional.normalize(linear(torch.from_numpy(job.vectors)), dim=1)
     np.testing.assert_allclose(aligned.detach().numpy(), job.reference(), atol=1e-6)
+
+
+@pytest.mark.parametrize("kind", head_kinds())
+@pytest.mark.parametrize("quantize", ["int8", "float16"])
+def test_every_head_rounds_within_the_stated_tolerance(quantize, kind, train_head, make_job, tmp_path):
+    pytest.importorskip("onnxscript")
+    manifest = export_head("onnx", make_job(train_head(kind), options={"quantize": quantize}), tmp_path / "export")
+    checked = manifest["verification"]
+    assert checked["smallest_cosine"] >= checked["tolerance"]["smallest_cosine"]
+    assert checked["overlap@10_loss"] < (0.1 if quantize == "int8" else 0.01)
 
 
 @pytest.mark.parametrize("quantize", ["int8", "float16"])
@@ -216,6 +228,49 @@ def test_a_bundle_carries_the_run_and_loads(train_head, make_job, tmp_path):
     loaded = load_artifact(tmp_path / "head.zip")
     assert loaded.digest() == job.artifact.digest()
     assert loaded.student_identity == job.artifact.student_identity
+
+
+def test_a_bundle_made_from_a_bundle_carries_the_same_and_nothing_of_the_folder_beside_it(
+    train_head, make_job, tmp_path
+):
+    run = tmp_path / "run"
+    (run / "head").mkdir(parents=True)
+    for name in ("config.yaml", "metrics.json", "alignment_report.md"):
+        (run / name).write_text("the first run's", encoding="utf-8")
+    job = make_job(train_head("mlp"), origin=run)
+    export_head("bundle", job, tmp_path / "head.zip")
+    other = tmp_path / "other"
+    (other / "head").mkdir(parents=True)
+    (other / "alignment_metrics.csv").write_text("another run's", encoding="utf-8")
+    (other / "metrics.json").write_text("another run's", encoding="utf-8")
+    (tmp_path / "head.zip").rename(other / "head.zip")
+    again = make_job(train_head("mlp"), origin=other / "head.zip")
+    manifest = export_head("bundle", again, tmp_path / "again.zip")
+    assert "alignment_metrics.csv" not in manifest["files"]
+    with zipfile.ZipFile(tmp_path / "again.zip") as bundle:
+        for name in ("config.yaml", "metrics.json", "alignment_report.md"):
+            assert bundle.read(name) == b"the first run's"
+
+
+def test_a_head_that_lies_alone_takes_nothing_of_a_run_beside_it(train_head, make_job, tmp_path):
+    (tmp_path / "head").mkdir()
+    (tmp_path / "alone").mkdir()
+    (tmp_path / "metrics.json").write_text("another head's", encoding="utf-8")
+    manifest = export_head("bundle", make_job(train_head("mlp"), origin=tmp_path / "alone"), tmp_path / "head.zip")
+    assert set(manifest["files"]) == {"head/head.json", "head/head.safetensors"}
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+@pytest.mark.parametrize("name", VECTOR_FORMATS)
+def test_heads_in_half_precision(name, dtype, train_head, make_job, tmp_path):
+    if name == "onnx":
+        pytest.importorskip("onnxscript")
+    out = out_of(tmp_path, name)
+    job = make_job(copy.deepcopy(train_head("mlp")).to(dtype))
+    checked = export_head(name, job, out)["verification"]
+    assert checked["largest_difference"] <= checked["tolerance"]["largest_difference"] <= 2e-5
+    if name == "bundle":
+        assert next(load_artifact(out).head.parameters()).dtype == dtype
 
 
 def test_kept_overlap_by_hand():
