@@ -17,15 +17,28 @@ from safetensors.torch import load as load_tensors
 from safetensors.torch import save as save_tensors
 
 from alignkit import __version__
-from alignkit.errors import ArtifactError
+from alignkit.errors import ArtifactError, ConfigError
 from alignkit.files import write_whole
-from alignkit.heads.base import Head, head_class
+from alignkit.heads.base import Head
+from alignkit.heads.building import build_head
 
 FORMAT_VERSION = 1
 QUERY_HEAD, CONFIDENCE = "query_head", "confidence"
 JSON_NAME, WEIGHTS_NAME = "head.json", "head.safetensors"
 BUNDLE_SUFFIX = ".zip"
 LONGEST_DESCRIPTION_BYTES = 16 * 1024 * 1024
+# what heads and torch raise where arguments, or numbers behind them, make no sense
+_UNFIT = (
+    ArithmeticError,
+    AttributeError,
+    ConfigError,
+    LookupError,
+    MemoryError,
+    RuntimeError,
+    SafetensorError,
+    TypeError,
+    ValueError,
+)
 
 
 @dataclass(frozen=True)
@@ -145,7 +158,7 @@ def build_artifact(description: Mapping[str, Any], weights: bytes, name: str) ->
             metrics=description["metrics"],
             meta=description["meta"],
         )
-    except (KeyError, TypeError, AttributeError, ValueError, RuntimeError, SafetensorError) as error:
+    except _UNFIT as error:
         message = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise ArtifactError(f"{name}: {JSON_NAME} and {WEIGHTS_NAME} do not describe a head ({message})") from None
 
@@ -228,9 +241,5 @@ def _parse_description(text: bytes, path: Path) -> dict[str, Any]:
 
 
 def _build(name: str, entry: Mapping[str, Any], tensors: Mapping[str, torch.Tensor]) -> Head:
-    # on "meta" first: nothing is initialised that the file overwrites anyway
-    with torch.device("meta"):
-        part = head_class(entry["kind"])(**entry["arguments"])
-    state = {key.removeprefix(f"{name}."): tensor for key, tensor in tensors.items() if key.startswith(f"{name}.")}
-    part.load_state_dict(state, assign=True)
-    return part.eval().requires_grad_(False)
+    weights = {key.removeprefix(f"{name}."): tensor for key, tensor in tensors.items() if key.startswith(f"{name}.")}
+    return build_head(entry["kind"], entry["arguments"], weights)

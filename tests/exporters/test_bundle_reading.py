@@ -5,8 +5,10 @@ import zipfile
 
 import numpy as np
 import pytest
+import torch
 
 import alignkit
+from alignkit import artifact
 from alignkit.artifact import LONGEST_DESCRIPTION_BYTES
 from alignkit.errors import ArtifactError
 from alignkit.exporters.base import export_head
@@ -32,8 +34,6 @@ def rewritten(bundle, change, compression=zipfile.ZIP_STORED):
 
 def test_load_head_reads_a_bundle(bundle, train_head):
     rows = np.ones((2, 256), dtype=np.float32)
-    import torch
-
     head = alignkit.load_head(bundle)
     torch.testing.assert_close(head(torch.from_numpy(rows)), train_head("linear")(torch.from_numpy(rows)))
 
@@ -89,6 +89,48 @@ def test_damaged_bundles_are_one_line(change, words, bundle):
     with pytest.raises(ArtifactError, match=words) as error:
         alignkit.load_head(rewritten(bundle, change))
     assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("kind", "arguments"),
+    [
+        ("mlp", {"depth": 30_000}),
+        ("residual", {"depth": 10**9}),
+        ("mlp", {"hidden": 10**18}),
+        ("mlp", {"hidden": 10**30}),
+        ("mlp", {"depth": 0}),
+        ("mlp", {"dropout": "much"}),
+        ("linear", {"teacher_dim": -5}),
+        ("low_rank", {"rank": 10**12}),
+        ("local_mixture", {"regions": 10**15}),
+        ("random_features", {"features": 2**63}),
+        ("confidence", {"anchors": 10**13}),
+        ("linear", {"student_dim": 0}),
+    ],
+)
+def test_sizes_that_the_weights_do_not_have_are_refused_at_once(kind, arguments, bundle, monkeypatch):
+    made = []
+    monkeypatch.setattr(torch.nn.Linear, "reset_parameters", lambda layer: made.append(layer))
+    part = {"kind": kind, "arguments": {"student_dim": 256, "teacher_dim": 384, **arguments}}
+
+    def ask(entries):
+        description = {**json.loads(entries["head/head.json"]), "parts": {"query_head": part}}
+        entries["head/head.json"] = json.dumps(description).encode()
+
+    with pytest.raises(ArtifactError, match="do not describe a head"):
+        alignkit.load_head(rewritten(bundle, ask))
+    assert len(made) < 100
+
+
+@pytest.mark.parametrize("error", [OverflowError("too large"), ZeroDivisionError(), MemoryError()])
+def test_whatever_goes_wrong_while_building_is_one_line(error, bundle, monkeypatch):
+    def fail(*arguments):
+        raise error
+
+    monkeypatch.setattr(artifact, "build_head", fail)
+    with pytest.raises(ArtifactError, match="do not describe a head") as caught:
+        alignkit.load_head(bundle)
+    assert "\n" not in str(caught.value)
 
 
 @pytest.mark.parametrize("size", [0, 10, 200, 5000])
