@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import hydra
 from omegaconf import DictConfig, OmegaConf
 
@@ -17,6 +19,8 @@ EXAMPLES = (
 )
 # left out of what is read at once: one whose setting is missing shall not stop a command that does not need it
 SIDES = ("student", "teacher")
+# while it is served, a remote model has one more attempt: whoever waits can send a request again
+SERVED_RETRIES = 1
 
 
 @command("serve", EXAMPLES)
@@ -25,9 +29,9 @@ def main(config: DictConfig) -> None:
     settings = plain(OmegaConf.masked_copy(config, [str(name) for name in config if name not in SIDES]))
     try:
         from alignkit.serving.answers import Answerer
-        from alignkit.serving.intake import Limits
+        from alignkit.serving.limits import Batching, Limits
         from alignkit.serving.server import check_exposure, run, token_from_environment
-        from alignkit.serving.service import Batching, Service
+        from alignkit.serving.service import Service
     except ModuleNotFoundError as error:
         raise MissingExtraError(str(error.name), "serve") from None
 
@@ -35,19 +39,32 @@ def main(config: DictConfig) -> None:
     check_exposure(settings["host"], token, settings["insecure"])
     if settings["fallback"] not in (None, "teacher"):
         raise ConfigError(f"fallback={settings['fallback']}: expected teacher or null")
-    student = hydra.utils.instantiate(plain(config.student))
-    aligned = AlignedEmbedder.load(settings["head"], student, settings["allow_student_mismatch"])
-    teacher = hydra.utils.instantiate(plain(config.teacher)) if settings["fallback"] else None
     limits = Limits(**{name: settings[name] for name in Limits.__dataclass_fields__})
     batching = Batching(settings["max_batch_texts"], settings["max_queue_texts"], settings["batch_wait_ms"])
+    student = hydra.utils.instantiate(impatient(plain(config.student), limits.answer_timeout_s))
+    aligned = AlignedEmbedder.load(settings["head"], student, settings["allow_student_mismatch"])
+    teacher = None
+    if settings["fallback"]:
+        teacher = hydra.utils.instantiate(impatient(plain(config.teacher), settings["fallback_timeout_s"]))
     answerer = Answerer(aligned, teacher, settings["fallback_below"])
     run(
-        Service(answerer, settings["model"], limits, batching, token),
+        Service(answerer, settings["model"], limits, batching, token, settings["fallback_timeout_s"]),
         settings["host"],
         settings["port"],
         settings["grace_s"],
+        settings["max_connections"],
     )
     aligned.close()
+
+
+def impatient(embedder: dict[str, Any], longest_s: float) -> dict[str, Any]:
+    """The settings of a model for serving: where it is remote, it fails before its clients have given up.
+
+    >>> impatient({"retries": 5, "timeout_s": 120.0, "batch_size": 32}, 30.0)
+    {'retries': 1, 'timeout_s': 30.0, 'batch_size': 32}
+    """
+    longest = {"retries": SERVED_RETRIES, "timeout_s": longest_s}
+    return {name: min(value, longest[name]) if name in longest else value for name, value in embedder.items()}
 
 
 if __name__ == "__main__":

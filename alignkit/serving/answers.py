@@ -1,18 +1,17 @@
-"""What the models say to a batch of texts: the student through the head, the teacher where the head is unsure."""
+"""What the models say to a batch of texts: the student through the head, and the teacher."""
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import torch
 
 from alignkit.aligned import AlignedEmbedder
 from alignkit.embedders.base import Embedder
-from alignkit.errors import AlignkitError, ConfigError, EmbedderError
-
-logger = logging.getLogger(__name__)
+from alignkit.errors import ConfigError, EmbedderError
+from alignkit.vectors import l2_normalize
 
 
 @dataclass(frozen=True)
@@ -44,12 +43,27 @@ class Answer:
         return 0 if self.by_teacher is None else int(self.by_teacher.sum())
 
 
+def join_answers(answers: Sequence[Answer]) -> Answer:
+    """The answer to the parts of one request as one."""
+    failures: dict[int, str] = {}
+    start = 0
+    for answer in answers:
+        failures.update({start + row: reason for row, reason in answer.failures.items()})
+        start += len(answer.vectors)
+    confidence = [answer.confidence for answer in answers if answer.confidence is not None]
+    return Answer(
+        np.concatenate([answer.vectors for answer in answers]),
+        failures,
+        np.concatenate(confidence) if len(confidence) == len(answers) else None,
+    )
+
+
 class Answerer:
-    """Embeds queries for the server; called from its worker thread.
+    """Embeds queries for the server; called from its worker threads.
 
     Args:
         aligned: student and head.
-        teacher: embeds the queries that the head is least sure of, live.
+        teacher: embeds the queries that the head is least sure of, live; see `Fallback`.
         fallback_below: confidence in [0, 1] under which the teacher is asked.
 
     Raises:
@@ -60,8 +74,8 @@ class Answerer:
         if teacher is not None:
             _check_fallback(aligned, teacher, fallback_below)
         self.aligned = aligned
-        self._teacher = teacher
-        self._fallback_below = fallback_below
+        self.teacher = teacher
+        self.fallback_below = fallback_below
 
     @property
     def dim(self) -> int:
@@ -86,29 +100,22 @@ class Answerer:
             if sure is not None:
                 confidence[batch.indices] = sure
                 estimated = True
-        by_teacher: np.ndarray | None = None
-        if self._teacher is not None:
-            by_teacher = np.zeros(count, dtype=bool)
-            unsure = [row for row in np.flatnonzero(confidence < self._fallback_below).tolist() if row not in failures]
-            self._ask_teacher(self._teacher, texts, unsure, vectors, by_teacher)
-        return Answer(vectors, failures, confidence if estimated else None, by_teacher)
+        return Answer(vectors, failures, confidence if estimated else None)
 
-    def _ask_teacher(
-        self, teacher: Embedder, texts: Sequence[str], rows: list[int], vectors: np.ndarray, by_teacher: np.ndarray
-    ) -> None:
-        if not rows:
-            return
-        try:
-            for batch in teacher.embed([texts[row] for row in rows], "query"):
-                if batch.vectors.shape[1] != self.dim:
-                    raise EmbedderError(f"it gave width {batch.vectors.shape[1]}, expected {self.dim}")
-                places = np.asarray(rows, dtype=np.int64)[batch.indices]
-                lengths = np.linalg.norm(batch.vectors, axis=1, keepdims=True)
-                vectors[places] = batch.vectors / np.maximum(lengths, 1e-12)
-                by_teacher[places] = True
-        except AlignkitError as error:
-            # an unsure vector is better than none: the query is answered without the teacher
-            logger.warning("the teacher gave no vectors, the head's stand in for %d texts: %s", len(rows), error)
+    def ask_teacher(self, texts: Sequence[str]) -> Answer:
+        """The teacher's own vectors of all texts.
+
+        Raises:
+            EmbedderError: if the teacher gives nothing at all, or vectors of a wrong width.
+        """
+        vectors = np.empty((len(texts), self.dim), dtype=np.float32)
+        failures: dict[int, str] = {}
+        for batch in self.teacher.embed(texts, "query") if self.teacher is not None else ():
+            if batch.vectors.shape[1] != self.dim:
+                raise EmbedderError(f"the teacher gave width {batch.vectors.shape[1]}, expected {self.dim}")
+            failures.update(batch.failures)
+            vectors[batch.indices] = l2_normalize(torch.from_numpy(batch.vectors)).numpy()
+        return Answer(vectors, failures, None)
 
 
 def _check_fallback(aligned: AlignedEmbedder, teacher: Embedder, fallback_below: float) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import hmac
 import logging
 import time
@@ -48,7 +49,7 @@ async def health(service: Service, request: Request) -> Response:
 
 async def ready(service: Service, request: Request) -> Response:
     """`GET /ready`: the student has answered and the server is not about to stop."""
-    if service.draining or not service.warm:
+    if service.draining or not service.readiness.ready:
         return json_response({"status": "stopping" if service.draining else "the student has not answered yet"}, 503)
     return json_response({"status": "ready"})
 
@@ -62,7 +63,7 @@ async def metrics(service: Service, request: Request) -> Response:
 ENTRIES = (
     Entry("POST", "/v1/embeddings", openai.embeddings, openai.envelope),
     Entry("GET", "/v1/models", openai.models, openai.envelope),
-    Entry("GET", "/v1/models/{name}", openai.model, openai.envelope),
+    Entry("GET", "/v1/models/{name:path}", openai.model, openai.envelope),
     Entry("POST", "/api/embed", ollama.embed, ollama.envelope),
     Entry("POST", "/api/embeddings", ollama.embeddings, ollama.envelope),
     Entry("GET", "/api/tags", ollama.tags, ollama.envelope),
@@ -74,19 +75,24 @@ ENTRIES = (
 
 
 def create_app(service: Service) -> Starlette:
-    """The application of one service; it warms the service up on start and closes it on shutdown."""
+    """The application of one service; it watches the service's models and closes it on shutdown."""
 
     @asynccontextmanager
     async def lifespan(app: Starlette) -> AsyncIterator[None]:
-        await service.warm_up()
+        # beside the requests: /health answers and the server can be stopped while the models load
+        watching = asyncio.create_task(service.readiness.watch())
         yield
+        watching.cancel()
         await service.close()
 
-    return Starlette(
+    app = Starlette(
         routes=[Route(entry.path, _guarded(service, entry), methods=[entry.method]) for entry in ENTRIES],
         exception_handlers={HTTPException: _no_such_path},
         lifespan=lifespan,
     )
+    # a redirect would leave out the envelope, and clients would not repeat the body
+    app.router.redirect_slashes = False
+    return app
 
 
 def _guarded(service: Service, entry: Entry) -> Callable[[Request], Awaitable[Response]]:
@@ -98,6 +104,10 @@ def _guarded(service: Service, entry: Entry) -> Callable[[Request], Awaitable[Re
             response = await entry.handler(service, request)
         except RequestFault as fault:
             response = entry.envelope(fault)
+        except asyncio.CancelledError:
+            if not service.draining:
+                raise
+            response = entry.envelope(RequestFault(503, "the server stops and could not wait any longer"))
         except Exception as error:
             # neither the message nor the frames' values: both may hold a request's texts
             place = traceback.extract_tb(error.__traceback__)[-1]

@@ -3,26 +3,38 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import math
 import time
 from collections import deque
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 
-from alignkit.errors import AlignkitError
-from alignkit.serving.answers import Answer
-from alignkit.serving.faults import QueueFullFault
+from alignkit.errors import AlignkitError, EmbedderError
+from alignkit.serving.answers import Answer, join_answers
+from alignkit.serving.faults import QueueFullFault, SharedCallError
+from alignkit.serving.worker import Worker
 
 Work = Callable[[list[str]], Answer]
+# calls that hang, each in a thread of its own; with more, nothing is taken until one of them returns
+MOST_GIVEN_UP = 4
 
 
 @dataclass(slots=True, eq=False)
 class _Waiting:
     texts: list[str]
     answer: asyncio.Future[Answer]
+    alone: bool
     since: float = field(default_factory=time.perf_counter)
-    alone: bool = False
+
+
+@dataclass(slots=True, eq=False)
+class _Call:
+    batch: list[_Waiting]
+    count: int
+    started: float
+    alarm: asyncio.TimerHandle | None = None
+    given_up: bool = False
 
 
 class MicroBatcher:
@@ -30,13 +42,15 @@ class MicroBatcher:
 
     An idle worker starts at once with what the loop's current turn brought; a busy one finds all that came meanwhile.
     So a lone request waits for nothing, and under load batches grow by themselves. `wait_s` makes an idle worker
-    wait for more, for models whose cost lies in the call rather than in the texts.
+    wait for more, for models whose cost lies in the call rather than in the texts. A request with more texts than a
+    batch holds goes in parts, each once the one before is answered, so that others come in between.
 
     Args:
         work: texts → answer; runs in the worker thread.
-        max_batch_texts: most texts a call, unless one request alone has more.
+        max_batch_texts: most texts a call.
         max_queue_texts: most texts waiting; beyond it a request is turned away.
         wait_s: longest wait of the oldest request for company, 0 for none.
+        call_timeout_s: a call that takes longer is given up; the next one has a new thread.
         on_batch: told the number of texts of each batch.
     """
 
@@ -46,27 +60,34 @@ class MicroBatcher:
         max_batch_texts: int = 256,
         max_queue_texts: int = 8192,
         wait_s: float = 0.0,
+        call_timeout_s: float = 120.0,
         on_batch: Callable[[int], None] = lambda texts: None,
     ) -> None:
         self._work = work
         self._max_batch_texts = max_batch_texts
         self._max_queue_texts = max_queue_texts
         self._wait_s = wait_s
+        self._call_timeout_s = call_timeout_s
         self._on_batch = on_batch
         self._queue: deque[_Waiting] = deque()
         self._queued_texts = 0
-        self._busy = False
+        self._running: _Call | None = None
+        self._given_up = 0
         self._alarm: asyncio.Handle | None = None
         self._texts_per_s = 0.0
-        self._pool = ThreadPoolExecutor(max_workers=1, thread_name_prefix="alignkit-embed")
+        self._worker: Worker[list[str], Answer] | None = None
 
     @property
     def queued_texts(self) -> int:
         """Texts that wait for the worker."""
         return self._queued_texts
 
-    async def submit(self, texts: list[str]) -> Answer:
+    async def submit(self, texts: list[str], alone: bool = False) -> Answer:
         """The answer to these texts.
+
+        Args:
+            texts: of one request.
+            alone: in no batch with those of others.
 
         Raises:
             QueueFullFault: if too many texts wait already.
@@ -75,21 +96,42 @@ class MicroBatcher:
         # a request larger than the queue is taken when nothing waits, or it never would be
         if self._queue and self._queued_texts + len(texts) > self._max_queue_texts:
             raise QueueFullFault(self._retry_after_s())
-        waiting = _Waiting(texts, asyncio.get_running_loop().create_future())
-        self._queue.append(waiting)
         self._queued_texts += len(texts)
-        self._arrange()
-        return await waiting.answer
+        if len(texts) <= self._max_batch_texts:
+            return await self._submit_part(texts, alone)
+        answers = []
+        left = len(texts)
+        try:
+            for start in range(0, len(texts), self._max_batch_texts):
+                part = texts[start : start + self._max_batch_texts]
+                left -= len(part)
+                answers.append(await self._submit_part(part, alone))
+        finally:
+            self._queued_texts -= left
+        return join_answers(answers)
 
-    async def close(self) -> None:
-        """Finish what was taken, then end the thread."""
-        while self._queue or self._busy:
+    async def close(self, wait_s: float = 30.0) -> None:
+        """Finish what somebody waits for, in that time, and let the thread end."""
+        deadline = time.monotonic() + wait_s
+        while self._is_awaited() and time.monotonic() < deadline:
             await asyncio.sleep(0.005)
-        self._pool.shutdown(wait=True)
+        if self._worker is not None:
+            self._worker.end()
+            self._worker = None
+
+    def _is_awaited(self) -> bool:
+        taken = self._running.batch if self._running is not None else []
+        return not all(waiting.answer.done() for waiting in (*taken, *self._queue))
+
+    def _submit_part(self, texts: list[str], alone: bool) -> asyncio.Future[Answer]:
+        waiting = _Waiting(texts, asyncio.get_running_loop().create_future(), alone)
+        self._queue.append(waiting)
+        self._arrange()
+        return waiting.answer
 
     def _arrange(self) -> None:
         """Have the next batch start as soon as it should."""
-        if self._busy or not self._queue:
+        if self._running is not None or not self._queue or self._given_up >= MOST_GIVEN_UP:
             return
         loop = asyncio.get_running_loop()
         full = self._queued_texts >= self._max_batch_texts
@@ -106,12 +148,14 @@ class MicroBatcher:
         batch = self._take()
         if not batch:
             return
-        self._busy = True
         texts = batch[0].texts if len(batch) == 1 else [text for waiting in batch for text in waiting.texts]
         self._on_batch(len(texts))
-        started = time.perf_counter()
-        running = asyncio.get_running_loop().run_in_executor(self._pool, self._work, texts)
-        running.add_done_callback(lambda done: self._finish(done, batch, len(texts), started))
+        if self._worker is None:
+            self._worker = Worker(self._work)
+        loop = asyncio.get_running_loop()
+        self._running = call = _Call(batch, len(texts), time.perf_counter())
+        call.alarm = loop.call_later(self._call_timeout_s, self._give_up, call)
+        self._worker.call(texts, loop, functools.partial(self._finish, call))
 
     def _take(self) -> list[_Waiting]:
         batch: list[_Waiting] = []
@@ -130,27 +174,43 @@ class MicroBatcher:
                 break
         return batch
 
-    def _finish(self, done: asyncio.Future[Answer], batch: list[_Waiting], count: int, started: float) -> None:
-        self._busy = False
-        rate = count / max(time.perf_counter() - started, 1e-6)
+    def _finish(self, call: _Call, answer: Answer | None, error: BaseException | None) -> None:
+        if call.given_up:
+            self._given_up -= 1
+            self._arrange()
+            return
+        if call.alarm is not None:
+            call.alarm.cancel()
+        self._running = None
+        rate = call.count / max(time.perf_counter() - call.started, 1e-6)
         self._texts_per_s = rate if self._texts_per_s == 0 else 0.9 * self._texts_per_s + 0.1 * rate
-        error = done.exception()
-        if error is None:
-            _share(done.result(), batch)
-        elif len(batch) > 1 and not isinstance(error, AlignkitError):
-            # no error that models announce: one request may have caused it, so each is tried by itself
-            self._put_back_apart(batch)
-        else:
-            for waiting in batch:
-                if not waiting.answer.done():
-                    waiting.answer.set_exception(error)
+        if answer is not None:
+            _share(answer, call.batch)
+        elif error is not None:
+            self._fail(call.batch, error)
         self._arrange()
 
-    def _put_back_apart(self, batch: list[_Waiting]) -> None:
-        for waiting in reversed(batch):
-            waiting.alone = True
-            self._queue.appendleft(waiting)
-            self._queued_texts += len(waiting.texts)
+    def _give_up(self, call: _Call) -> None:
+        call.given_up = True
+        self._given_up += 1
+        self._running = None
+        if self._worker is not None:
+            self._worker.end()
+            self._worker = None
+        self._fail(call.batch, EmbedderError(f"no answer within {self._call_timeout_s:g} s"))
+        self._arrange()
+
+    def _fail(self, batch: list[_Waiting], error: BaseException) -> None:
+        if len(batch) > 1 and not isinstance(error, AlignkitError):
+            # no error that models announce: one request may have caused it, so each is tried by itself
+            for waiting in reversed(batch):
+                waiting.alone = True
+                self._queue.appendleft(waiting)
+                self._queued_texts += len(waiting.texts)
+            return
+        for waiting in batch:
+            if not waiting.answer.done():
+                waiting.answer.set_exception(error if len(batch) == 1 else SharedCallError(error))
 
     def _retry_after_s(self) -> int:
         seconds = self._queued_texts / self._texts_per_s if self._texts_per_s else 1.0

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from alignkit.errors import EmbedderError
+
 
 class RequestFault(Exception):
     """Answered in the envelope of the API that was asked.
@@ -43,3 +45,16 @@ class QueueFullFault(RequestFault):
             code="overloaded",
             headers={"retry-after": str(retry_after_s)},
         )
+
+
+class SharedCallError(EmbedderError):
+    """The models failed on the texts of several requests; their words may repeat any of these, so they are left out."""
+
+    def __init__(self, cause: BaseException) -> None:
+        self.brief = brief_of(cause)
+        super().__init__(f"{self.brief}, for several requests at once; send it again")
+
+
+def brief_of(error: BaseException) -> str:
+    """What may be logged and shown to anybody of an error of the models: their own words may hold texts."""
+    return str(getattr(error, "brief", type(error).__name__))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import orjson
@@ -12,25 +11,7 @@ from starlette.requests import ClientDisconnect, Request
 
 from alignkit.embedders.texts import fault_of
 from alignkit.serving.faults import RequestFault
-
-
-@dataclass(frozen=True)
-class Limits:
-    """What one request may ask for.
-
-    Attributes:
-        max_body_bytes: of the request's body; more is 413.
-        max_texts: texts a request; more is 422.
-        max_characters: of all its texts together; more is 422.
-        body_timeout_s: for the whole body to arrive; later is 408.
-        answer_timeout_s: for the models to answer; later is 504.
-    """
-
-    max_body_bytes: int = 8 * 1024 * 1024
-    max_texts: int = 2048
-    max_characters: int = 2_000_000
-    body_timeout_s: float = 20.0
-    answer_timeout_s: float = 120.0
+from alignkit.serving.limits import Limits
 
 
 async def read_object(request: Request, limits: Limits) -> dict[str, Any]:
@@ -124,7 +105,8 @@ def texts_of(value: Any, param: str, limits: Limits) -> list[str]:
 
 
 def _not_a_text(value: Any, place: str, param: str) -> RequestFault:
-    if isinstance(value, int | list) and not isinstance(value, bool):
+    tokens = value if isinstance(value, list) else [value]
+    if tokens and all(isinstance(token, int) and not isinstance(token, bool) for token in tokens):
         return RequestFault(
             400,
             f"{place} holds token ids; this server takes texts only, as its tokens are not OpenAI's "

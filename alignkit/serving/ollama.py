@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import datetime
 import time
-from typing import Any
 
 import numpy as np
+import orjson
 from starlette.requests import Request
 from starlette.responses import Response
 
@@ -16,6 +16,7 @@ from alignkit.serving.faults import RequestFault
 from alignkit.serving.intake import dimensions_of, json_type, model_of, read_object, texts_of
 from alignkit.serving.service import Service, estimated_tokens, json_answer, json_response
 from alignkit.serving.shortening import shorten
+from alignkit.serving.writing import as_numbers, write_rows
 
 _STARTED = datetime.datetime.now(datetime.UTC).isoformat()
 
@@ -30,16 +31,14 @@ async def embed(service: Service, request: Request) -> Response:
     dimensions = dimensions_of(asked.get("dimensions") or None, service.dim)
     answer = await service.embed(texts) if texts else _nothing(service)
 
-    def body() -> dict[str, Any]:
-        return {
-            "model": model,
-            "embeddings": list(shorten(answer.vectors, dimensions)),
-            "total_duration": time.perf_counter_ns() - started,
-            "load_duration": 0,
-            "prompt_eval_count": estimated_tokens(texts),
-        }
-
-    return await json_answer(body, answer)
+    rows = await write_rows(shorten(answer.vectors, dimensions), as_numbers)
+    about = {
+        "model": model,
+        "total_duration": time.perf_counter_ns() - started,
+        "load_duration": 0,
+        "prompt_eval_count": estimated_tokens(texts),
+    }
+    return json_answer(b'{"embeddings":[%b],%b' % (b",".join(rows), orjson.dumps(about)[1:]), answer)
 
 
 async def embeddings(service: Service, request: Request) -> Response:
@@ -50,7 +49,8 @@ async def embeddings(service: Service, request: Request) -> Response:
     if not isinstance(prompt, str):
         raise RequestFault(400, f"prompt must be a text, got {json_type(prompt)}", param="prompt")
     answer = await service.embed(texts_of(prompt, "prompt", service.limits)) if prompt else _nothing(service)
-    return await json_answer(lambda: {"embedding": answer.vectors[0] if prompt else []}, answer)
+    (row,) = as_numbers(answer.vectors) or [b"[]"]
+    return json_answer(b'{"embedding":%b}' % row, answer)
 
 
 async def tags(service: Service, request: Request) -> Response:
@@ -86,8 +86,9 @@ def envelope(fault: RequestFault) -> Response:
 
 
 def _names(service: Service) -> list[str]:
-    # Ollama's clients add the tag
-    return [f"{service.model}:latest", service.model]
+    # Ollama's clients add the tag where there is none
+    tagged = ":" in service.model.rpartition("/")[2]
+    return [service.model] if tagged else [f"{service.model}:latest", service.model]
 
 
 def _nothing(service: Service) -> Answer:

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import base64
 import time
 from typing import Any
 
-import numpy as np
+import orjson
 from starlette.requests import Request
 from starlette.responses import Response
 
@@ -14,6 +13,7 @@ from alignkit.serving.faults import RequestFault
 from alignkit.serving.intake import dimensions_of, model_of, read_object, texts_of
 from alignkit.serving.service import Service, estimated_tokens, json_answer, json_response
 from alignkit.serving.shortening import shorten
+from alignkit.serving.writing import as_base64, as_numbers, write_rows
 
 FORMATS = ("float", "base64")
 _STARTED = int(time.time())
@@ -34,21 +34,18 @@ async def embeddings(service: Service, request: Request) -> Response:
         raise RequestFault(400, f"encoding_format must be float or base64, got {got}", param="encoding_format")
     dimensions = dimensions_of(asked.get("dimensions"), service.dim)
     answer = await service.embed(texts)
+    vectors = shorten(answer.vectors, dimensions)
+    rows = await write_rows(vectors, as_base64 if encoding == "base64" else as_numbers)
+    entries = b",".join(
+        b'{"object":"embedding","index":%d,"embedding":%b}' % (index, row) for index, row in enumerate(rows)
+    )
     tokens = estimated_tokens(texts)
-
-    def body() -> dict[str, Any]:
-        vectors = shorten(answer.vectors, dimensions)
-        return {
-            "object": "list",
-            "data": [
-                {"object": "embedding", "index": index, "embedding": _as_base64(row) if encoding == "base64" else row}
-                for index, row in enumerate(vectors)
-            ],
-            "model": model,
-            "usage": {"prompt_tokens": tokens, "total_tokens": tokens},
-        }
-
-    return await json_answer(body, answer)
+    # around the entries, which are JSON already
+    return json_answer(
+        b'{"object":"list","data":[%b],"model":%b,"usage":{"prompt_tokens":%d,"total_tokens":%d}}'
+        % (entries, orjson.dumps(model), tokens, tokens),
+        answer,
+    )
 
 
 async def models(service: Service, request: Request) -> Response:
@@ -71,7 +68,3 @@ def envelope(fault: RequestFault) -> Response:
 
 def _model_card(service: Service) -> dict[str, Any]:
     return {"id": service.model, "object": "model", "created": _STARTED, "owned_by": "alignkit"}
-
-
-def _as_base64(row: np.ndarray) -> str:
-    return base64.b64encode(np.asarray(row, dtype="<f4").tobytes()).decode("ascii")

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-import importlib.util
+import contextlib
 import ipaddress
 import logging
 import os
 import socket
 import sys
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from alignkit.errors import ConfigError, MissingExtraError
+from alignkit.serving.limits import check_counts, check_seconds
 from alignkit.serving.service import Service
 
 if TYPE_CHECKING:
@@ -22,6 +23,8 @@ logger = logging.getLogger(__name__)
 # after the signal, busy clients learn with their next answer that the connection ends; then it is closed
 DRAIN_S = 0.5
 SWITCH_INTERVAL_S = 0.0005
+# a process may have 1024 open files on many systems
+MOST_CONNECTIONS = 512
 
 
 def token_from_environment(variable: str | None) -> str | None:
@@ -58,7 +61,13 @@ def _is_loopback(host: str) -> bool:
         return host == "localhost"
 
 
-def run(service: Service, host: str = "127.0.0.1", port: int = 8088, grace_s: float = 30.0) -> None:
+def run(
+    service: Service,
+    host: str = "127.0.0.1",
+    port: int = 8088,
+    grace_s: float = 30.0,
+    max_connections: int = MOST_CONNECTIONS,
+) -> None:
     """Serve until SIGINT or SIGTERM, then finish what was taken.
 
     Args:
@@ -66,11 +75,14 @@ def run(service: Service, host: str = "127.0.0.1", port: int = 8088, grace_s: fl
         host: address to listen on.
         port: 0 takes a free one.
         grace_s: longest wait for requests that run when the signal comes.
+        max_connections: at once; a request on any further one gets 503.
 
     Raises:
-        ConfigError: if the port is taken or the address is not this machine's.
+        ConfigError: if the port is taken, the address is not this machine's, or a limit is none.
     """
-    server = build_server(service, grace_s)
+    check_seconds(grace_s=grace_s)
+    check_counts(max_connections=max_connections)
+    server = build_server(service, grace_s, max_connections)
     listener = listen(host, port)
     shown = f"[{host}]" if ":" in host else host
     logger.info("serving '%s' (%d-d) at http://%s:%d", service.model, service.dim, shown, listener.getsockname()[1])
@@ -80,26 +92,46 @@ def run(service: Service, host: str = "127.0.0.1", port: int = 8088, grace_s: fl
     server.run(sockets=[listener])
 
 
-def build_server(service: Service, grace_s: float = 30.0) -> uvicorn.Server:
+def build_server(service: Service, grace_s: float = 30.0, max_connections: int = MOST_CONNECTIONS) -> uvicorn.Server:
     """The server of a service; `run(sockets=[…])` blocks, `should_exit = True` ends it.
 
     Raises:
-        MissingExtraError: without uvicorn.
+        MissingExtraError: without uvicorn or httptools.
     """
     try:
         import uvicorn
-    except ImportError:
-        raise MissingExtraError("uvicorn", "serve") from None
+
+        from alignkit.serving.protocol import bounded_protocol
+    except ModuleNotFoundError as error:
+        raise MissingExtraError(str(error.name), "serve") from None
     from alignkit.serving.app import create_app
 
     class GracefulServer(uvicorn.Server):
         async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-            # uvicorn would close kept-alive connections at once, and a request just sent there would be lost
-            for listener in self.servers:
-                listener.close()
             service.draining = True
+            await self._take_who_is_connected(sockets or [])
+            # uvicorn would close kept-alive connections at once, and a request just sent there would be lost
             await asyncio.sleep(DRAIN_S)
             await super().shutdown(sockets)
+
+        async def _take_who_is_connected(self, sockets: list[socket.socket]) -> None:
+            # the system accepts connections by itself and keeps them until they are asked for: closing the listener
+            # would reset those, so a second handle of it is emptied after the loop has let go of the first
+            waiting_rooms = [listener.dup() for listener in sockets]
+            for listener in self.servers:
+                listener.close()
+            for room in waiting_rooms:
+                room.setblocking(False)
+                with contextlib.suppress(OSError):  # BlockingIOError: it is empty
+                    while True:
+                        client, _ = room.accept()
+                        client.setblocking(False)
+                        await asyncio.get_running_loop().connect_accepted_socket(self._protocol, client)
+                room.close()
+
+        def _protocol(self) -> asyncio.Protocol:
+            protocol_class: Any = self.config.http_protocol_class
+            return protocol_class(config=self.config, server_state=self.server_state, app_state=self.lifespan.state)
 
     return GracefulServer(
         uvicorn.Config(
@@ -112,7 +144,7 @@ def build_server(service: Service, grace_s: float = 30.0) -> uvicorn.Server:
             ws="none",
             timeout_keep_alive=30,
             timeout_graceful_shutdown=max(1, round(grace_s)),
-            http="httptools" if importlib.util.find_spec("httptools") else "h11",
+            http=bounded_protocol(service.limits.body_timeout_s, max_connections),
         )
     )
 

@@ -5,43 +5,25 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import logging
-from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
 import orjson
 from starlette.responses import Response
 
-from alignkit.errors import AlignkitError, ConfigError
+from alignkit.errors import AlignkitError, EmbedderError
 from alignkit.serving.answers import Answer, Answerer
 from alignkit.serving.batching import MicroBatcher
-from alignkit.serving.faults import RequestFault
-from alignkit.serving.intake import Limits
+from alignkit.serving.fallback import Fallback
+from alignkit.serving.faults import RequestFault, brief_of
+from alignkit.serving.limits import Batching, Limits, check_seconds
 from alignkit.serving.metrics import ServerMetrics
+from alignkit.serving.readiness import Readiness
 
 logger = logging.getLogger(__name__)
 
 MODEL_NAME = "alignkit"
 # a header line longer than some 8000 bytes is refused by common clients
 MOST_CONFIDENCES = 1000
-# beyond so many numbers, writing JSON would hold up other requests
-INLINE_NUMBERS = 100_000
-
-
-@dataclass(frozen=True)
-class Batching:
-    """How requests share calls of the models; see `MicroBatcher`."""
-
-    max_batch_texts: int = 256
-    max_queue_texts: int = 8192
-    wait_ms: float = 0.0
-
-    def __post_init__(self) -> None:
-        if self.max_batch_texts < 1 or self.max_queue_texts < 1 or self.wait_ms < 0:
-            raise ConfigError(
-                f"max_batch_texts={self.max_batch_texts}, max_queue_texts={self.max_queue_texts}, "
-                f"wait_ms={self.wait_ms}: expected at least 1, at least 1, and 0 or more"
-            )
 
 
 class Service:
@@ -53,6 +35,7 @@ class Service:
         limits: of one request.
         batching: across requests.
         token: that clients must send as a bearer; None for an open server.
+        fallback_timeout_s: for the teacher to answer; later the head's own vector stands.
     """
 
     def __init__(
@@ -62,7 +45,9 @@ class Service:
         limits: Limits = Limits(),  # noqa: B008
         batching: Batching = Batching(),  # noqa: B008
         token: str | None = None,
+        fallback_timeout_s: float = 5.0,
     ) -> None:
+        check_seconds(fallback_timeout_s=fallback_timeout_s)
         self.answerer = answerer
         self.model = model
         self.limits = limits
@@ -70,82 +55,80 @@ class Service:
         weights = answerer.aligned.artifact.weights()
         self.head_bytes = len(weights)
         self.head_digest = hashlib.sha256(weights).hexdigest()
-        self.warm = False
         self.draining = False
+        self.metrics = ServerMetrics(lambda: self._batcher.queued_texts)
+        sizes = batching.max_batch_texts, batching.max_queue_texts
         self._batcher = MicroBatcher(
             answerer.answer,
-            batching.max_batch_texts,
-            batching.max_queue_texts,
-            batching.wait_ms / 1000,
-            on_batch=lambda texts: self.metrics.batch(texts),
+            *sizes,
+            wait_s=batching.wait_ms / 1000,
+            call_timeout_s=limits.answer_timeout_s,
+            on_batch=self.metrics.batch,
         )
-        self.metrics = ServerMetrics(lambda: self._batcher.queued_texts)
+        self._fallback = Fallback(answerer, fallback_timeout_s, *sizes) if answerer.teacher is not None else None
+        self.readiness = Readiness(self._probe)
 
     @property
     def dim(self) -> int:
         """Width of the vectors."""
         return self.answerer.dim
 
-    async def warm_up(self) -> None:
-        """Load the models with one text of their own; without an answer the server is up, but not ready."""
-        try:
-            answer = await self._batcher.submit(["ready"])
-            self.warm = not answer.failures
-        except AlignkitError as error:
-            logger.warning("the student does not answer yet: %s", error)
-
     async def embed(self, texts: list[str]) -> Answer:
         """Vectors of checked texts.
 
         Raises:
-            RequestFault: 502 if the models fail, 503 if the queue is full, 504 if the answer takes too long.
+            RequestFault: 422 if the student refuses a text, 502 if it fails, 503 if the queue is full, 504 if the
+                answer takes too long.
         """
         try:
             async with asyncio.timeout(self.limits.answer_timeout_s):
                 answer = await self._batcher.submit(texts)
         except TimeoutError:
+            self.readiness.failed()
             raise RequestFault(
                 504, f"the student took longer than {self.limits.answer_timeout_s:g} s", code="upstream_timeout"
             ) from None
         except AlignkitError as error:
-            logger.warning("the student failed: %s", error)
+            self.readiness.failed()
+            logger.warning("the student failed: %s", brief_of(error))
             raise RequestFault(502, f"the student failed: {error}", code="upstream_error") from None
+        self.readiness.answered()
         if answer.failures:
+            # embedders name single texts only where others have vectors: sent again, the text would fail again
             position = min(answer.failures)
             raise RequestFault(
-                502,
-                f"the student gave no vector for {len(answer.failures)} of {len(texts)} texts; "
+                422,
+                f"the student takes {len(answer.failures)} of {len(texts)} texts not; "
                 f"the first is input[{position}]: {answer.failures[position]}",
                 param="input",
-                code="upstream_error",
+                code="text_refused",
             )
-        self.warm = True
+        if self._fallback is not None:
+            answer = await self._fallback.improve(texts, answer)
         self.metrics.texts(len(texts), answer.teacher_texts)
         return answer
 
     async def close(self) -> None:
-        """Finish what was taken and free the thread."""
+        """Finish what was taken and free the threads."""
         await self._batcher.close()
+        if self._fallback is not None:
+            await self._fallback.close()
+
+    async def _probe(self) -> None:
+        async with asyncio.timeout(self.limits.answer_timeout_s):
+            answer = await self._batcher.submit(["ready"], alone=True)
+        if answer.failures:
+            raise EmbedderError(answer.failures[0])
 
 
-async def json_answer(make: Callable[[], Any], answer: Answer) -> Response:
-    """A JSON response with what the answer tells beside the vectors.
-
-    Args:
-        make: builds the body; called in another thread where the vectors are many.
-        answer: of the models.
-    """
-
-    def dump() -> bytes:
-        return orjson.dumps(make(), option=orjson.OPT_SERIALIZE_NUMPY)
-
-    body = dump() if answer.vectors.size <= INLINE_NUMBERS else await asyncio.to_thread(dump)
-    headers = {}
+def json_answer(body: bytes, answer: Answer) -> Response:
+    """A JSON response with what the answer tells beside the vectors."""
+    headers = {"content-type": "application/json"}
     if answer.confidence is not None and len(answer.confidence) <= MOST_CONFIDENCES:
         headers["x-alignkit-confidence"] = ",".join(f"{value:.3f}" for value in answer.confidence.tolist())
     if answer.teacher_texts:
         headers["x-alignkit-teacher-texts"] = str(answer.teacher_texts)
-    return Response(body, media_type="application/json", headers=headers)
+    return Response(body, headers=headers)
 
 
 def json_response(content: Any, status: int = 200, headers: dict[str, str] | None = None) -> Response:

@@ -8,13 +8,13 @@ from alignkit.serving.server import build_server, listen
 
 
 @contextmanager
-def running(service):
+def running(service, wait_until_ready=True, grace_s=5, **limits):
     """The service behind a real socket, in a thread; yields its address."""
-    server, listener = build_server(service, grace_s=5), listen("127.0.0.1", 0)
+    server, listener = build_server(service, grace_s, **limits), listen("127.0.0.1", 0)
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, daemon=True)
     thread.start()
     deadline = time.monotonic() + 20
-    while not server.started and time.monotonic() < deadline:
+    while not (server.started and (service.readiness.ready or not wait_until_ready)) and time.monotonic() < deadline:
         time.sleep(0.01)
     try:
         yield f"http://127.0.0.1:{listener.getsockname()[1]}"

@@ -2,14 +2,15 @@
 
 import asyncio
 import threading
+import time
 
 import numpy as np
 import pytest
 
 from alignkit.errors import EmbedderError
 from alignkit.serving.answers import Answer
-from alignkit.serving.batching import MicroBatcher
-from alignkit.serving.faults import QueueFullFault
+from alignkit.serving.batching import MOST_GIVEN_UP, MicroBatcher
+from alignkit.serving.faults import QueueFullFault, SharedCallError
 
 
 class Lengths:
@@ -52,7 +53,8 @@ def test_requests_of_one_moment_share_a_batch():
 def test_batches_are_bounded_and_in_order():
     work = Lengths()
     run(work, ["1"], ["2", "3"], ["4"], ["5", "6", "7", "8", "9"], ["0"], max_batch_texts=3)
-    assert work.batches == [["1", "2", "3"], ["4"], ["5", "6", "7", "8", "9"], ["0"]]
+    # what a batch does not hold comes in parts, and others in between
+    assert work.batches == [["1", "2", "3"], ["4"], ["5", "6", "7"], ["0", "8", "9"]]
 
 
 def test_what_comes_while_busy_waits_for_the_next_batch():
@@ -124,8 +126,13 @@ def test_failures_reach_their_own_request():
 def test_a_failing_model_fails_the_batch_once():
     work = Lengths()
     answers = run(work, ["a"], ["down"])
-    assert [type(answer) for answer in answers] == [EmbedderError, EmbedderError]
+    assert [type(answer) for answer in answers] == [SharedCallError, SharedCallError]
+    # the model's own words may hold another request's texts
+    assert not any("down" in str(answer) for answer in answers)
     assert len(work.batches) == 1
+    (alone,) = run(work, ["down"])
+    assert isinstance(alone, EmbedderError)
+    assert str(alone) == "down"
 
 
 def test_a_bug_hits_only_the_request_that_causes_it():
@@ -155,3 +162,76 @@ def test_given_up_requests_are_not_embedded():
 
     asyncio.run(scenario())
     assert work.batches == [["running"], ["stays"]]
+
+
+def test_parts_of_a_large_request_are_joined():
+    (answer,) = run(Lengths(), ["a", "bb", "bad", "dddd", "bad"], max_batch_texts=2)
+    assert answer.vectors.ravel().tolist() == [1, 2, 3, 4, 3]
+    assert dict(answer.failures) == {2: "bad", 4: "bad"}
+
+
+def test_a_request_given_up_between_its_parts_leaves_the_queue():
+    work = Lengths(threading.Event())
+
+    async def scenario():
+        batcher = MicroBatcher(work, max_batch_texts=2)
+        large = asyncio.create_task(batcher.submit(list("abcdefg")))
+        while not work.batches:
+            await asyncio.sleep(0.001)
+        assert batcher.queued_texts == 5
+        large.cancel()
+        work.gate.set()
+        await batcher.submit(["z"])
+        assert batcher.queued_texts == 0
+        await batcher.close()
+
+    asyncio.run(scenario())
+    assert work.batches == [["a", "b"], ["z"]]
+
+
+def test_a_call_that_hangs_is_given_up_and_the_next_goes_on():
+    gate, calls = threading.Event(), []
+
+    def work(texts):
+        calls.append(texts)
+        if "hang" in texts:
+            assert gate.wait(10)
+        return Lengths()(texts)
+
+    async def scenario():
+        batcher = MicroBatcher(work, call_timeout_s=0.05)
+        for _ in range(MOST_GIVEN_UP):
+            with pytest.raises(EmbedderError, match=r"no answer within 0\.05 s"):
+                await batcher.submit(["hang"])
+            if batcher._given_up < MOST_GIVEN_UP:
+                assert (await batcher.submit(["fine"])).vectors.tolist() == [[4]]
+        # no more threads than that: what comes now waits until one of them is back
+        count = len(calls)
+        waits = asyncio.create_task(batcher.submit(["later"]))
+        await asyncio.sleep(0.1)
+        assert len(calls) == count
+        gate.set()
+        assert (await waits).vectors.tolist() == [[5]]
+        await batcher.close()
+
+    asyncio.run(scenario())
+
+
+def test_closing_waits_no_longer_than_it_is_told():
+    gate = threading.Event()
+
+    async def scenario():
+        batcher = MicroBatcher(Lengths(gate))
+        hangs = asyncio.create_task(batcher.submit(["hangs"]))
+        await asyncio.sleep(0.05)
+        started = time.monotonic()
+        await batcher.close(wait_s=0.2)
+        assert 0.15 < time.monotonic() - started < 5
+        hangs.cancel()
+        started = time.monotonic()
+        await asyncio.gather(hangs, return_exceptions=True)
+        await batcher.close(wait_s=30)  # nobody waits for an answer any more
+        assert time.monotonic() - started < 5
+
+    asyncio.run(scenario())
+    gate.set()

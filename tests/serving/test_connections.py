@@ -15,9 +15,9 @@ from odd_students import OddStudent, closed_gate, odd_artifact
 from alignkit.aligned import AlignedEmbedder
 from alignkit.errors import ConfigError
 from alignkit.serving.answers import Answerer
-from alignkit.serving.intake import Limits
+from alignkit.serving.limits import Batching, Limits
 from alignkit.serving.server import check_exposure, listen, token_from_environment
-from alignkit.serving.service import Batching, Service
+from alignkit.serving.service import Service
 
 # struct linger: on, no seconds
 RESET = struct.pack("hh" if os.name == "nt" else "ii", 1, 0)

@@ -10,7 +10,7 @@ from odd_students import OddStudent, odd_artifact
 
 from alignkit.aligned import AlignedEmbedder
 from alignkit.serving.answers import Answerer
-from alignkit.serving.intake import Limits
+from alignkit.serving.limits import Limits
 from alignkit.serving.service import Service
 
 TEXTS = ["how do i reset my password", "book a table for two", "wie spät ist es"]
@@ -56,6 +56,8 @@ def test_dimensions_shorten_and_renormalise(service, ask, aligned):
         ({"input": ["fine", " \n"]}, 400, "invalid_text", "input", r"input\[1\]"),
         ({"input": [1, 2, 3]}, 400, "tokens_not_supported", "input", "check_embedding_ctx_length=False"),
         ({"input": [[1, 2], [3]]}, 400, "tokens_not_supported", "input", "token ids"),
+        ({"input": [["a", "b"]]}, 400, None, "input", r"input\[0\] must be a text, got a list"),
+        ({"input": [[]]}, 400, None, "input", r"input\[0\] must be a text, got a list"),
         ({"input": ["a", True]}, 400, None, "input", r"input\[1\] must be a text, got a boolean"),
         ({"input": {"text": "a"}}, 400, None, "input", "got an object"),
         ({"input": "a", "model": "gpt-9"}, 404, "model_not_found", "model", "'gpt-9' not found; this server has"),
@@ -111,7 +113,10 @@ def test_a_body_without_a_length_is_bounded_too(service, ask):
     assert response.headers["connection"] == "close"
 
 
-@pytest.mark.parametrize(("method", "path", "status"), [("GET", "/v1/embeddings", 405), ("POST", "/v1/chat", 404)])
+@pytest.mark.parametrize(
+    ("method", "path", "status"),
+    [("GET", "/v1/embeddings", 405), ("POST", "/v1/chat", 404), ("POST", "/v1/embeddings/", 404)],
+)
 def test_other_paths_and_methods_have_the_same_envelope(method, path, status, service, ask):
     response = ask(service, method, path)
     assert response.status_code == status
@@ -123,6 +128,15 @@ def test_models(service, ask):
     assert card["id"] == "alignkit"
     assert ask(service, "GET", "/v1/models/alignkit").json()["id"] == "alignkit"
     assert ask(service, "GET", "/v1/models/other").status_code == 404
+
+
+def test_names_with_slashes_and_tags(aligned, ask):
+    for name, tagged in (("org/name", "org/name:latest"), ("qwen2.5:7b", "qwen2.5:7b"), ("h:1/a/b", "h:1/a/b:latest")):
+        service = Service(Answerer(aligned), model=name)
+        assert ask(service, "GET", f"/v1/models/{name}").json()["id"] == name
+        assert ask(service, "GET", "/api/tags").json()["models"][0]["name"] == tagged
+        for asked in (name, tagged):
+            assert ask(service, "POST", "/api/embed", json={"model": asked, "input": "a"}).status_code == 200
 
 
 def test_token(aligned, ask):
@@ -159,7 +173,8 @@ def test_upstream_faults(odd_service, ask, caplog):
         return response.status_code, response.json()["error"]
 
     status, error = embed("nan")
-    assert (status, error["code"]) == (502, "upstream_error")
+    # sent again it would fail again, so clients must not
+    assert (status, error["code"]) == (422, "text_refused")
     assert "input[1]: the model gave NaN" in error["message"]
     status, error = embed("wide")
     assert status == 502

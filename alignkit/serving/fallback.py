@@ -1,0 +1,68 @@
+"""The teacher for the queries that the head is least sure of, and never at the cost of the others."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from dataclasses import replace
+
+import numpy as np
+
+from alignkit.serving.answers import Answer, Answerer
+from alignkit.serving.batching import MicroBatcher
+from alignkit.serving.faults import brief_of
+
+logger = logging.getLogger(__name__)
+
+# after a failure the teacher is left alone for so long: its queries would only wait for nothing
+PAUSE_S = 10.0
+
+
+class Fallback:
+    """Puts the teacher's vectors into answers; where it fails, is slow or pauses, the head's own stand.
+
+    The teacher has a queue and a thread of its own, so that a query of which the head is sure never waits for it.
+
+    Args:
+        answerer: with a teacher.
+        timeout_s: for the teacher to answer.
+        max_batch_texts: most texts a call.
+        max_queue_texts: most texts waiting.
+    """
+
+    def __init__(self, answerer: Answerer, timeout_s: float, max_batch_texts: int, max_queue_texts: int) -> None:
+        self._below = answerer.fallback_below
+        self._timeout_s = timeout_s
+        self._batcher = MicroBatcher(answerer.ask_teacher, max_batch_texts, max_queue_texts, call_timeout_s=timeout_s)
+        self._paused_until = 0.0
+
+    async def improve(self, texts: list[str], answer: Answer) -> Answer:
+        """The same answer, with the teacher's vectors where the head is unsure."""
+        if answer.confidence is None or time.monotonic() < self._paused_until:
+            return answer
+        rows = np.array([row for row in np.flatnonzero(answer.confidence < self._below) if row not in answer.failures])
+        if not len(rows):
+            return answer
+        try:
+            async with asyncio.timeout(self._timeout_s):
+                found = await self._batcher.submit([texts[row] for row in rows])
+        except Exception as error:
+            # an unsure vector is better than none, whatever is the matter with the teacher
+            self._paused_until = time.monotonic() + PAUSE_S
+            logger.warning(
+                "the teacher gave no vectors (%s), the head's stand in for %d texts; it is asked again in %g s",
+                brief_of(error),
+                len(rows),
+                PAUSE_S,
+            )
+            return answer
+        found_rows = [place for place in range(len(rows)) if place not in found.failures]
+        vectors, by_teacher = answer.vectors.copy(), np.zeros(len(texts), dtype=bool)
+        vectors[rows[found_rows]] = found.vectors[found_rows]
+        by_teacher[rows[found_rows]] = True
+        return replace(answer, vectors=vectors, by_teacher=by_teacher)
+
+    async def close(self) -> None:
+        """Let the thread end."""
+        await self._batcher.close()

@@ -1,0 +1,64 @@
+"""Whether the models answer: found out at the start and after each failure, without a client's help."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable
+
+from alignkit.errors import AlignkitError
+from alignkit.serving.faults import RequestFault
+
+logger = logging.getLogger(__name__)
+
+FIRST_WAIT_S, LONGEST_WAIT_S = 0.5, 30.0
+
+
+class Readiness:
+    """Asks until there is an answer, in ever longer intervals.
+
+    Args:
+        probe: asks the models for something of their own; raises while they do not answer.
+    """
+
+    def __init__(self, probe: Callable[[], Awaitable[object]]) -> None:
+        self._probe = probe
+        self._unknown = asyncio.Event()
+        self._unknown.set()
+
+    @property
+    def ready(self) -> bool:
+        """Whether the models answered last time."""
+        return not self._unknown.is_set()
+
+    def answered(self) -> None:
+        """A request had an answer."""
+        self._unknown.clear()
+
+    def failed(self) -> None:
+        """A request had none, and it was not its own fault."""
+        self._unknown.set()
+
+    async def watch(self) -> None:
+        """Probe whenever it is not known that the models answer; runs until it is cancelled."""
+        while True:
+            await self._unknown.wait()
+            wait_s = FIRST_WAIT_S
+            while not await self._answers():
+                await asyncio.sleep(wait_s)
+                wait_s = min(2 * wait_s, LONGEST_WAIT_S)
+            self.answered()
+
+    async def _answers(self) -> bool:
+        if self.ready:  # a request had an answer meanwhile
+            return True
+        try:
+            await self._probe()
+        except (AlignkitError, RequestFault, TimeoutError) as error:
+            # of a text of ours that went alone, so the words hold nobody's texts
+            logger.warning("the student does not answer yet: %s", error or type(error).__name__)
+            return False
+        except Exception as error:
+            logger.error("%s while the student was asked whether it is ready", type(error).__name__)
+            return False
+        return True
