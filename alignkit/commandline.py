@@ -100,7 +100,7 @@ def _run(name: str, examples: Sequence[str], task: Task) -> int:
         try:
             _set_threads(config.get("threads"))
             return task(config)
-        except AlignkitError as error:
+        except (AlignkitError, HydraException, OmegaConfBaseException) as error:
             raise _Stop(error) from None
 
     try:
@@ -108,9 +108,9 @@ def _run(name: str, examples: Sequence[str], task: Task) -> int:
         sys.argv = [original[0], *overrides, *_settings_not_in(overrides, name)]
         hydra.main(version_base="1.3", config_path=str(conf_folder()), config_name=name)(guarded)()
     except _Stop as stop:
-        return _fail(str(stop.error))
+        return _fail(explain_error(stop.error, name))
     except (HydraException, OmegaConfBaseException) as error:
-        return _fail(explain_hydra_error(error, name))
+        return _fail(explain_error(error, name))
     except KeyboardInterrupt:
         return _fail("interrupted", INTERRUPTED_EXIT_CODE)
     except BrokenPipeError:  # `alignkit … | head`
@@ -133,7 +133,7 @@ def _fail(message: str, code: int = 1) -> int:
 class _Stop(BaseException):
     """Carries an error past Hydra, which would print a report of its own for any `Exception`."""
 
-    def __init__(self, error: AlignkitError) -> None:
+    def __init__(self, error: Exception) -> None:
         self.error = error
 
 
@@ -289,9 +289,11 @@ def known_targets() -> frozenset[str]:
     return frozenset(found)
 
 
-def explain_hydra_error(error: Exception, name: str) -> str:
-    """One line that says which argument is wrong and what would be right."""
+def explain_error(error: Exception, name: str) -> str:
+    """One line: our own errors as they are; of Hydra's, which argument is wrong and what would be right."""
     text = str(error)
+    if isinstance(error, AlignkitError):
+        return text
     see = f"python -m alignkit.{name} --help lists the settings"
     if found := re.search(r"(?:Could not find|Could not load) '([\w@/]+)/([^']+)'", text):
         group = found[1].split("@")[0]

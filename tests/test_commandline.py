@@ -125,6 +125,8 @@ def test_version(run_command):
         ("junk", "'junk' is no setting; expected setting=value"),
         ("data=vectors", "data.student is not set"),
         ("threads=0", "threads=0: expected a whole number of at least 1"),
+        ("seed=-1", "seed=-1: expected a whole number of at least 0"),
+        ("data.student=bge", "student=bge: the demo pack holds vectors of"),  # raised while Hydra builds a part
     ],
 )
 def test_a_wrong_argument_is_one_line_and_leaves_nothing(run_command, tmp_path, argument, says):

@@ -2,12 +2,47 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 
 from alignkit.errors import ConfigError
 from alignkit.evaluation.comparison import Comparison
+from alignkit.evaluation.glossary import COLUMNS
 
 SHARE = "share_of_teacher"
+
+
+def check_requirements(required: object) -> dict[str, float]:
+    """Refuse, before anything is computed, what could never be met or missed.
+
+    Args:
+        required: the setting `require`; `None` demands nothing.
+
+    Returns:
+        Figure → least value.
+
+    Raises:
+        ConfigError: if it is no mapping, names what is never measured, or demands what is no number.
+    """
+    if required is None:
+        return {}
+    if not isinstance(required, Mapping):
+        raise ConfigError(
+            f"require={required}: expected figures with their least values, "
+            "as in require={recall@10: 0.9, share_of_teacher: 0.95}"
+        )
+    known = [SHARE, *COLUMNS, *(f"{name}_share" for name in COLUMNS)]
+    for name, least in required.items():
+        if name not in known:
+            raise ConfigError(f"require: '{name}' is never measured; known are {SHARE}, {', '.join(COLUMNS)}")
+        if not is_number(least):
+            raise ConfigError(f"require: {name} must be a number, got {least!r}")
+    return dict(required)
+
+
+def is_number(value: object) -> bool:
+    """Whether a setting is a finite number; true and false are none."""
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
 
 
 def failed_requirements(comparison: Comparison, required: Mapping[str, float]) -> list[str]:
@@ -18,7 +53,7 @@ def failed_requirements(comparison: Comparison, required: Mapping[str, float]) -
         required: figure of the row, or `share_of_teacher` (of the verdict's measure) → least value.
 
     Raises:
-        ConfigError: if a figure is not known here; it lists those that are.
+        ConfigError: if a figure was not measured here; it lists those that were.
     """
     share = comparison.meta["shares"].get("aligned")
     figures = {**comparison.rows["aligned"], SHARE: share["value"] if share else None}
@@ -27,8 +62,6 @@ def failed_requirements(comparison: Comparison, required: Mapping[str, float]) -
         if name not in figures:
             known = ", ".join(key for key, value in figures.items() if value is not None)
             raise ConfigError(f"require: '{name}' was not measured; known here: {known}")
-        if isinstance(least, bool) or not isinstance(least, int | float):
-            raise ConfigError(f"require: {name} must be a number, got {least!r}")
         value = figures[name]
         if value is None:
             failed.append(f"{name} is undefined here, at least {least:g} is required")
