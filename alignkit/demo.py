@@ -17,12 +17,14 @@ from alignkit.aligned import check_student
 from alignkit.artifact import load_artifact
 from alignkit.commandline import command
 from alignkit.embedders.base import Embedder, Role
-from alignkit.errors import ConfigError, EmbedderError
+from alignkit.errors import EmbedderError
 from alignkit.evaluate import evaluation_set, settings_for
 from alignkit.evaluation.embedded_sets import TextSet
-from alignkit.evaluation.fitting import check_fit
+from alignkit.evaluation.embedding_time import where_it_ran
+from alignkit.evaluation.fitting import check_fit, check_models, doubts_of
 from alignkit.evaluation.runs import newest_run
-from alignkit.evaluation.side_by_side import Answer, Hit, SideBySide
+from alignkit.evaluation.settings import whole_number
+from alignkit.evaluation.side_by_side import EMBED, Answer, Hit, SideBySide
 
 logger = logging.getLogger("alignkit.demo")
 
@@ -45,18 +47,19 @@ def main(config: DictConfig) -> None:
     head = Path(str(config.head)).expanduser() if config.head is not None else newest_run()
     artifact = load_artifact(head)
     settings = settings_for(config, artifact)
-    if not isinstance(settings["samples"], int) or not isinstance(settings["topk"], int):
-        raise ConfigError(
-            f"samples={settings['samples']} and topk={settings['topk']}: expected whole numbers of at least 1"
-        )
+    for name in ("samples", "topk"):
+        whole_number(name, settings[name], 1)
     data = hydra.utils.instantiate(settings["data"])
     names = ("student", "teacher") if isinstance(data, TextSet) else ("student",) if settings["interactive"] else ()
     embedders: dict[str, Embedder] = {name: hydra.utils.instantiate(settings[name]) for name in names}
     console = Console(width=None if sys.stdout.isatty() else 100)
     console.print(f"head: {head}\n", highlight=False, soft_wrap=True)
     try:
+        check_models(artifact, embedders if isinstance(data, TextSet) else {})
         test = evaluation_set(data, embedders, settings["seed"])
         check_fit(artifact, test)
+        for doubt in doubts_of(artifact, test):
+            logger.warning("%s", doubt)
         searches = SideBySide(test, artifact.head)
         if settings["interactive"]:
             role = check_student(artifact, embedders["student"], False)
@@ -71,9 +74,12 @@ def main(config: DictConfig) -> None:
 
 
 def _converse(console: Console, searches: SideBySide, student: Embedder, role: Role, topk: int) -> None:
+    place = None
     for line in _lines():
         try:
-            _show(console, searches, searches.ask(line, student, role, topk))
+            answer = searches.ask(line, student, role, topk)
+            place = place or where_it_ran(student)  # after the first call: only then a model is on its device
+            _show(console, searches, answer, place)
         except EmbedderError as error:  # one bad sentence ends nothing
             console.print(str(error), style="red", highlight=False)
 
@@ -86,7 +92,7 @@ def _lines() -> Iterator[str]:
         yield line.strip()
 
 
-def _show(console: Console, searches: SideBySide, answer: Answer) -> None:
+def _show(console: Console, searches: SideBySide, answer: Answer, place: str | None = None) -> None:
     table = Table(title=Text(answer.query), title_justify="left", title_style="bold", show_lines=False, expand=True)
     names = [name for name in HEADINGS if name in answer.hits]
     table.add_column("", justify="right", no_wrap=True)
@@ -95,8 +101,10 @@ def _show(console: Console, searches: SideBySide, answer: Answer) -> None:
     for rank in range(max(len(hits) for hits in answer.hits.values())):
         table.add_row(Text(str(rank + 1)), *(_cell(searches, answer.hits[name], rank) for name in names))
     console.print(table, highlight=False)
-    times = ", ".join(f"{step} {milliseconds:.2f}" for step, milliseconds in answer.times_ms.items())
-    console.print(f"CPU milliseconds: {times}\n", style="dim", highlight=False)
+    if EMBED in answer.times_ms:
+        console.print(f"embedding, {answer.times_ms[EMBED]:.2f} ms: {place}", style="dim", highlight=False)
+    steps = [f"{step} {milliseconds:.2f}" for step, milliseconds in answer.times_ms.items() if step != EMBED]
+    console.print(f"CPU milliseconds: {', '.join(steps)}\n", style="dim", highlight=False)
 
 
 def _cell(searches: SideBySide, hits: Sequence[Hit], rank: int) -> Text:

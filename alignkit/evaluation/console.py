@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from rich.table import Table
 
 from alignkit.evaluation.glossary import COLUMNS
-from alignkit.evaluation.report import Evaluation
+from alignkit.evaluation.outcome import Evaluation
 from alignkit.evaluation.tables import number
 
 KEYS = ("cosine_mean", "cosine_centered_mean", "overlap@10", "recall@10", "mrr@10", "ndcg@10", "human_spearman")
@@ -31,10 +31,12 @@ def console_rows(evaluation: Evaluation) -> Table:
 
 
 def console_words(evaluation: Evaluation) -> Iterator[str]:
-    """The verdict with what decided it, and what is alarming."""
+    """The verdict with what decided it, what is alarming, and what could not be checked."""
     verdict = evaluation.comparison.verdict
     yield f"{verdict.headline} ({verdict.name})"
     for reason in verdict.reasons:
         yield f"  - {reason}"
     for alarm in evaluation.meta["alarms"]["raised"]:
         yield f"  ! {alarm}"
+    for doubt in evaluation.meta.get("doubts", []):
+        yield f"  ? {doubt}"

@@ -7,7 +7,8 @@ from typing import Any
 
 from alignkit.aligned import differences
 from alignkit.artifact import Artifact
-from alignkit.errors import ArtifactError
+from alignkit.embedders.base import Embedder
+from alignkit.errors import ArtifactError, EmbedderError
 from alignkit.evaluation.sets import EvaluationSet
 
 
@@ -29,12 +30,55 @@ def check_fit(artifact: Artifact, test: EvaluationSet) -> None:
                 f"the {name} vectors are {vectors.shape[1]}-d ({model_name(made_by)}), this head expects {expected}-d "
                 f"({model_name(trained_with)}); evaluate with the {name} that it was trained with"
             )
-        if made_by and trained_with and (found := _differences(trained_with, made_by)):
-            raise ArtifactError(
-                f"the {name} vectors are by {model_name(made_by)}, this head was trained with "
-                f"{model_name(trained_with)} ({'; '.join(found[:3])}); "
-                f"evaluate with the {name} that it was trained with"
+        _check_model(name, made_by, trained_with)
+
+
+def check_models(artifact: Artifact, embedders: Mapping[str, Embedder]) -> None:
+    """Refuse models that the head was not trained with, before they embed anything: it may be slow, and cost money.
+
+    A server that does not answer is not refused here: the cache may hold all that is needed, and `check_fit` follows.
+
+    Args:
+        artifact: the head.
+        embedders: `student` and `teacher`.
+
+    Raises:
+        ArtifactError: if one of them is another model than the head's; it names both.
+    """
+    for name, trained_with in _identities(artifact).items():
+        if trained_with is None or name not in embedders:
+            continue
+        try:
+            made_by = embedders[name].identity("query")
+        except EmbedderError:
+            continue
+        _check_model(name, made_by, trained_with)
+
+
+def doubts_of(artifact: Artifact, test: EvaluationSet) -> list[str]:
+    """What nobody can check: that a head which does not say its models was trained with those of these vectors."""
+    doubts = []
+    for name, trained_with in _identities(artifact).items():
+        made_by = test.meta.get(f"{name}_identity")
+        if made_by and trained_with is None:
+            doubts.append(
+                f"the head does not say which {name} it was trained with; these {name} vectors are by "
+                f"{model_name(made_by)}, and if that is another model, the figures say nothing of the head"
             )
+    return doubts
+
+
+def _identities(artifact: Artifact) -> dict[str, dict[str, Any] | None]:
+    return {"student": artifact.student_identity, "teacher": artifact.teacher_identity}
+
+
+def _check_model(name: str, made_by: Mapping[str, Any] | None, trained_with: Mapping[str, Any] | None) -> None:
+    if made_by and trained_with and (found := _differences(trained_with, made_by)):
+        raise ArtifactError(
+            f"the {name} vectors are by {model_name(made_by)}, this head was trained with "
+            f"{model_name(trained_with)} ({'; '.join(found[:3])}); "
+            f"evaluate with the {name} that it was trained with"
+        )
 
 
 def _differences(expected: Mapping[str, Any], got: Mapping[str, Any]) -> list[str]:

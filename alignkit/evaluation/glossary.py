@@ -11,7 +11,7 @@ ROWS = {
     "aligned_both": (
         "student query through the head",
         "student corpus through the head",
-        "everything on the CPU: not even the index needs the teacher",
+        "nothing of the teacher: not even the index needs it",
     ),
     "student": ("student query", "student corpus", "the honest rival: the cheap model with an index of its own"),
     "cascade": (
@@ -60,17 +60,22 @@ MEANINGS = {
     "mrr@10": "the same among the first ten",
     "ndcg@10": "how near the order of the first ten is to the best possible one (gain = grade, as trec_eval)",
     "human_spearman": "rank correlation of the cosines with people's likeness scores",
-    "embed_ms": "embedding one query on this CPU, ms",
-    "head_ms": "the head, ms",
-    "search_ms": "scanning the whole corpus, ms",
-    "total_ms": "the three together",
+    "embed_ms": "embedding one query, ms, where its model ran: that is said below the table",
+    "head_ms": "the head on this machine's CPU, ms",
+    "search_ms": "scanning the whole corpus on this machine's CPU, ms",
+    "total_ms": "the three together, ms",
 }
+SHARE_MEANING = (
+    "Each figure divided by the teacher's own: 100% is all that the teacher finds, more than 100% is better than it. "
+    "The mean of a row over the mean of the teacher, not the mean of the queries' shares."
+)
 LIMITS = (
     "They hold for texts like those tested. Another domain, language or length can be far worse: evaluate on your own.",
     "The intervals say how much the choice of queries matters, not how much the choice of training pairs or seed does.",
     "A high cosine is not a good search: the `mean` row shows what a model gets that ignores its input.",
     "Where relevance is a shared label, a text with another label counts as wrong even if a reader would accept it.",
-    "Times are of this machine, one query at a time, scanning all vectors; an approximate index is faster.",
+    "Times are of one query at a time, scanning all vectors, as measured once; an approximate index is faster, and a "
+    "server that is busy or far away is slower.",
 )
 
 

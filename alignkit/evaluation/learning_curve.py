@@ -21,6 +21,8 @@ from alignkit.vectors import cosine, l2_normalize, top_k
 
 SIZES = 6
 LEAST_PAIRS = 20
+# two sizes make a curve
+FEWEST_PAIRS = 2 * LEAST_PAIRS
 _CHUNK = 4096
 
 

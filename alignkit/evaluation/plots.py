@@ -103,8 +103,13 @@ def recall_plot(curves: Mapping[str, np.ndarray], ylabel: str) -> str:
 
 
 def frontier_plot(quality: Mapping[str, float], total_ms: Mapping[str, float], measure: str) -> str:
-    """Quality against the time of a query."""
-    axes = _axes("time of a query on the CPU, ms", measure)
+    """Quality against the time of a query; the line joins rows than which none is both quicker and better."""
+    axes = _axes("time of a query, ms", measure)
+    front = frontier(quality, total_ms)
+    axes.plot(
+        [total_ms[name] for name in front], [quality[name] for name in front],
+        drawstyle="steps-post", color="#bbbbbb", linewidth=1.2, zorder=1,
+    )  # fmt: skip
     for position, (name, milliseconds) in enumerate(total_ms.items()):
         axes.plot([milliseconds], [quality[name]], "o", color=_style(name)["color"], markersize=9)
         # rows with the same student lie close together: labels above and below in turn
@@ -115,8 +120,24 @@ def frontier_plot(quality: Mapping[str, float], total_ms: Mapping[str, float], m
     return _svg(axes)
 
 
-def map_plot(comparison: Comparison) -> str:
-    """Teacher and aligned vectors on the two directions in which the teacher's spread most."""
+def frontier(quality: Mapping[str, float], total_ms: Mapping[str, float]) -> list[str]:
+    """The Pareto frontier: rows than which no other is better in as little time, the quickest first.
+
+    >>> frontier({"a": 0.5, "b": 0.4, "c": 0.9}, {"a": 1.0, "b": 2.0, "c": 3.0})
+    ['a', 'c']
+    """
+    front: list[str] = []
+    for name in sorted(total_ms, key=lambda name: (total_ms[name], -quality[name])):
+        if not front or quality[name] > quality[front[-1]]:
+            front.append(name)
+    return front
+
+
+def map_plot(comparison: Comparison) -> str | None:
+    """Teacher and aligned vectors on the two directions in which the teacher's spread most; `None` without a plane."""
+    texts, width = comparison.vectors["teacher"].shape
+    if texts < 3 or width < 2:
+        return None
     axes = _axes("first principal direction of the teacher", "second")
     teacher, aligned = (
         torch.nn.functional.normalize(comparison.vectors[name][:MAP_POINTS].float(), dim=1)

@@ -18,6 +18,7 @@ from alignkit.heads.base import Head
 from alignkit.vectors import l2_normalize
 
 MODELS = ("student", "aligned", "teacher")
+EMBED = "embed"
 
 
 @dataclass(frozen=True)
@@ -37,7 +38,7 @@ class Hit:
 
 @dataclass(frozen=True)
 class Answer:
-    """What each model finds for one query, and what each step took on the CPU."""
+    """What each model finds for one query, and what each step took: on the CPU, but for `EMBED`."""
 
     query: str
     hits: Mapping[str, Sequence[Hit]]
@@ -57,7 +58,10 @@ class SideBySide:
 
     def __init__(self, test: EvaluationSet, head: Head) -> None:
         if test.queries.texts is None or test.corpus.texts is None:
-            raise DataError("these vectors come without sentences, so there is nothing to show; give data.sentences=")
+            raise DataError(
+                "the sentences behind the test vectors are not known, so there is nothing to show; data=vectors needs "
+                "data.sentences= and no test files, of which no sentences are read"
+            )
         self._test, self._head = test, head
         teacher = _unit(test.corpus.teacher)
         self._indexes = {"student": _unit(test.corpus.student), "aligned": teacher, "teacher": teacher}
@@ -87,7 +91,7 @@ class SideBySide:
         """
         started = time.perf_counter()
         vector = embed_all(student, [text], role)
-        times = {"embed": _ms(started)}
+        times = {EMBED: _ms(started)}
         return self._answer(text, {"student": vector}, -1, topk, times)
 
     def _answer_row(self, row: int, topk: int) -> Answer:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import torch
 
-from alignkit.evaluation.report import Evaluation
+from alignkit.evaluation.outcome import Evaluation
 from alignkit.vectors import l2_normalize
 
 PROJECTED = 500

@@ -1,4 +1,4 @@
-"""What one query costs on the CPU: embedding it, the head, the search, each on its own."""
+"""What one query costs: embedding it, where its model runs; the head and the search, on the CPU; each on its own."""
 
 from __future__ import annotations
 
@@ -9,12 +9,11 @@ from collections.abc import Callable, Mapping, Sequence
 import numpy as np
 import torch
 
-from alignkit.embedders.base import Embedder, embed_all
 from alignkit.evaluation.sets import EvaluationSet
 from alignkit.heads.base import Head
 from alignkit.vectors import l2_normalize
 
-HEAD_RUNS, SEARCH_RUNS, EMBED_RUNS = 50, 15, 15
+HEAD_RUNS, SEARCH_RUNS = 50, 15
 # a larger corpus is timed on this many rows and scaled: a search by scanning costs the same for every row
 SEARCHED_ROWS = 20_000
 
@@ -22,24 +21,20 @@ Times = dict[str, float | None]
 
 
 def query_times(
-    test: EvaluationSet, heads: Mapping[str, Head], cascade: str, embedders: Mapping[str, Embedder] | None = None
+    test: EvaluationSet, heads: Mapping[str, Head], cascade: str, embed_ms: Mapping[str, float | None] | None = None
 ) -> dict[str, Times]:
     """Median times of one query at a time, in milliseconds, for every row of the table.
 
     Args:
-        test: its vectors are searched, its texts embedded.
-        heads: `aligned` and, where it was kept, `ridge`.
+        test: its vectors are searched.
+        heads: `aligned`, and of the other rows those that are maps of the student's vector.
         cascade: name of the row that also asks the teacher.
-        embedders: `student` and `teacher`, live ones; what is missing has no embedding time.
+        embed_ms: of `student` and `teacher`, as far as they were timed (`embedding_times`).
 
     Returns:
         Row → `embed_ms`, `head_ms`, `search_ms`, and `total_ms`, which is `None` where one of them is not known.
     """
-    texts = list(test.queries.texts or [])[:EMBED_RUNS]
-    embed = {
-        name: _embed_ms(embedders[name], texts) if embedders and name in embedders and texts else None
-        for name in ("student", "teacher")
-    }
+    embed = {name: (embed_ms or {}).get(name) for name in ("student", "teacher")}
     head = {name: _head_ms(part, test.queries.student) for name, part in heads.items()}
     search = {
         "teacher": _search_ms(test.queries.teacher, test.corpus.teacher),
@@ -62,16 +57,11 @@ def _times(embed_ms: float | None, head_ms: float, search_ms: float) -> Times:
     return {"embed_ms": embed_ms, "head_ms": head_ms, "search_ms": search_ms, "total_ms": total}
 
 
-def _embed_ms(embedder: Embedder, texts: Sequence[str]) -> float:
-    embed_all(embedder, texts[:1], "query")  # the first call may load the model
-    return _median_ms([lambda text=text: embed_all(embedder, [text], "query") for text in texts])  # type: ignore[misc]
-
-
 def _head_ms(head: Head, student: np.ndarray) -> float:
     query = torch.from_numpy(np.array(student[:1], dtype=np.float32))
     with torch.inference_mode():
         head(query)
-        return _median_ms([lambda: head(query)] * HEAD_RUNS)
+        return median_ms([lambda: head(query)] * HEAD_RUNS)
 
 
 def _search_ms(queries: np.ndarray, corpus: np.ndarray) -> float:
@@ -84,10 +74,11 @@ def _search_ms(queries: np.ndarray, corpus: np.ndarray) -> float:
         torch.topk(index @ l2_normalize(query), min(10, rows))
 
     search()
-    return _median_ms([search] * SEARCH_RUNS) * len(corpus) / rows
+    return median_ms([search] * SEARCH_RUNS) * len(corpus) / rows
 
 
-def _median_ms(calls: Sequence[Callable[[], object]]) -> float:
+def median_ms(calls: Sequence[Callable[[], object]]) -> float:
+    """Median time of these calls, each made once, in milliseconds."""
     seconds = []
     for call in calls:
         started = time.perf_counter()

@@ -7,18 +7,18 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from alignkit import __version__
 from alignkit.artifact import Artifact, save_artifact, save_head
-from alignkit.errors import AlignkitError
-from alignkit.evaluation.alignment import alignment_rows
+from alignkit.evaluation.alignment import alignment_rows, raw_head
 from alignkit.evaluation.comparison import compare
+from alignkit.evaluation.embedding_time import SIDES
 from alignkit.evaluation.fitting import model_name
-from alignkit.evaluation.report import Evaluation, write_report
-from alignkit.evaluation.runs import FINGERPRINTS, text_fingerprints
+from alignkit.evaluation.outcome import Evaluation
+from alignkit.evaluation.report import write_report
+from alignkit.evaluation.runs import save_fingerprints
 from alignkit.evaluation.sets import set_of_pairs
 from alignkit.evaluation.timing import query_times
 from alignkit.evaluation.verdict import Thresholds
@@ -52,13 +52,15 @@ def evaluate_training(
     """
     test = set_of_pairs(splits.test, splits.meta, seed=seed)
     comparison = compare(test, artifact, baselines, thresholds=thresholds, seed=seed)
-    heads = {"aligned": artifact.head, "ridge": baselines["ridge"]}
+    raw = raw_head(artifact.head.student_dim, artifact.head.teacher_dim, seed)
+    heads = {"aligned": artifact.head, "ridge": baselines["ridge"], "raw": raw}
     times = query_times(test, heads, comparison.meta["cascade"])
     train_rows = alignment_rows({"aligned": artifact.head}, splits.train, teacher_mean, seed)
     versions = {"alignkit": __version__, "torch": torch.__version__, "python": platform.python_version()}
     about = {
         **history,
         "leaks": leaks,
+        "timed": dict.fromkeys(SIDES, "not timed: train calls no model; evaluate does"),
         "pairs": {"train": len(splits.train), "validation": len(splits.validation), "test": len(splits.test)},
         "versions": versions,
         "training": training_words(splits, history, versions),
@@ -70,17 +72,12 @@ def save_run(
     folder: Path, artifact: Artifact, baselines: Mapping[str, Head], splits: PairSplits, evaluation: Evaluation,
     *, html: bool = True,
 ) -> None:  # fmt: skip
-    """Write `head/`, `baselines/`, fingerprints of the training texts, and the report; `metrics.json` last of all."""
+    """Write `head/`, `baselines/`, fingerprints of the training pairs, and the report; `metrics.json` last of all."""
     save_artifact(artifact, folder / "head")
     for name, head in baselines.items():
         identities = {"student_identity": artifact.student_identity, "teacher_identity": artifact.teacher_identity}
         save_head(head, folder / "baselines" / name, **identities)
-    texts = [*(splits.train.texts or []), *(splits.validation.texts or [])]
-    try:
-        if texts:
-            np.save(folder / FINGERPRINTS, text_fingerprints(texts), allow_pickle=False)
-    except OSError as error:
-        raise AlignkitError(f"{folder / FINGERPRINTS}: could not be written ({error.strerror})") from None
+    save_fingerprints(folder, splits)
     write_report(evaluation, folder, html=html)
 
 

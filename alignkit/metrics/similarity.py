@@ -92,6 +92,8 @@ def collapsed_dimensions(vectors: Tensor, reference: Tensor, tolerance: float = 
     >>> collapsed_dimensions(torch.tensor([[1.0, 0.0], [1.0, 5.0]]), torch.tensor([[0.0, 0.0], [1.0, 1.0]]))
     0.5
     """
+    if min(len(vectors), len(reference)) < 2:
+        return 0.0  # one vector has no spread
     spread, expected = vectors.float().std(dim=0), reference.float().std(dim=0)
     alive = expected > tolerance * expected.max()
     if not alive.any():

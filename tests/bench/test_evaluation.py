@@ -15,7 +15,8 @@ import torch
 from alignkit.artifact import Artifact
 from alignkit.evaluation.comparison import compare
 from alignkit.evaluation.learning_curve import learning_curve
-from alignkit.evaluation.report import Evaluation, write_report
+from alignkit.evaluation.outcome import Evaluation
+from alignkit.evaluation.report import write_report
 from alignkit.evaluation.sets import EvaluationSet, Side, set_of_pairs
 from alignkit.evaluation.timing import query_times
 from alignkit.heads.base import tensor_batches

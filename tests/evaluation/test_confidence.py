@@ -12,7 +12,9 @@ import torch
 
 from alignkit.evaluation.comparison import compare
 from alignkit.evaluation.confidence import ROUTED, confidence_figures, confidence_words
-from alignkit.evaluation.report import Evaluation, draw, write_report
+from alignkit.evaluation.outcome import Evaluation
+from alignkit.evaluation.pictures import draw
+from alignkit.evaluation.report import write_report
 from alignkit.training.confidence import fit_confidence
 
 

@@ -19,7 +19,10 @@ from alignkit.evaluation.console import console_rows, console_words
 from alignkit.evaluation.examples import worst_groups, worst_queries
 from alignkit.evaluation.glossary import COLUMNS, MEANINGS, row_of
 from alignkit.evaluation.learning_curve import forecast, learning_curve
-from alignkit.evaluation.report import Evaluation, draw, recall_curves, write_report
+from alignkit.evaluation.outcome import Evaluation
+from alignkit.evaluation.pictures import draw, recall_curves
+from alignkit.evaluation.plots import frontier
+from alignkit.evaluation.report import write_report
 from alignkit.evaluation.requirements import failed_requirements
 from alignkit.evaluation.tensorboard import log_evaluation
 from alignkit.evaluation.timing import query_times
@@ -143,11 +146,63 @@ def test_without_texts_labels_or_baselines(make_pairs, tmp_path):
     assert (tmp_path / "report.html").is_file()
 
 
+def test_one_query_has_a_report_without_a_map(make_retrieval, tmp_path):
+    from alignkit.artifact import Artifact
+    from alignkit.heads.linear import LinearHead
+
+    head = LinearHead(16, 24).requires_grad_(False)
+    alone = Evaluation(compare(make_retrieval(queries=1), Artifact(parts={"query_head": head}), resamples=20))
+    write_report(alone, tmp_path)
+    assert len(draw(alone)) == 2
+    assert (tmp_path / "report.html").is_file() and (tmp_path / "metrics.json").is_file()
+
+
+def test_what_cannot_be_rendered_leaves_nothing_behind(evaluation, tmp_path, monkeypatch):
+    def broken(_):
+        raise RuntimeError
+
+    monkeypatch.setattr("alignkit.evaluation.report.draw", broken)
+    with pytest.raises(RuntimeError):
+        write_report(evaluation, tmp_path / "report")
+    assert not (tmp_path / "report").exists()
+
+
+def test_the_caption_of_recall_ends_where_the_cascade_does(evaluation, comparison):
+    answer = next(answer for question, _, answer in draw(evaluation) if question.startswith("How much is found"))
+    curve = recall_curves(comparison)[0]["aligned"]
+    assert f"the first 30 hold {curve[29]:.0%}: cascade@30" in answer and "first 100" not in answer
+
+
+def test_captions_and_tables_say_where_the_models_ran(evaluation, tmp_path):
+    timed = {"student": "the server at http://10.0.0.5:1", "teacher": "not timed: it is dear"}
+    remote = dataclasses.replace(evaluation, about={**evaluation.about, "timed": timed})
+    assert any("student: the server at http://10.0.0.5:1" in answer for _, _, answer in draw(remote))
+    write_report(remote, tmp_path)
+    for name in ("report.html", "alignment_report.md"):
+        text = (tmp_path / name).read_text(encoding="utf-8")
+        assert "embedding, student: the server at http://10.0.0.5:1" in text
+        assert "embedding, teacher: not timed: it is dear" in text
+
+
+def test_shares_of_the_teacher_are_a_table(folder, comparison):
+    share = f"{comparison.rows['aligned']['recall@10_share']:.0%}"
+    for name in ("report.html", "alignment_report.md"):
+        text = (folder / name).read_text(encoding="utf-8")
+        table = text[text.index("As shares of the teacher") :][:1500]
+        assert share in table and "100%" in table and "divided by the teacher" in table
+
+
+def test_the_frontier_is_what_nothing_beats():
+    quality = {"teacher": 1.0, "aligned": 0.9, "student": 0.9, "ridge": 0.8, "raw": 0.0}
+    total_ms = {"teacher": 20.0, "aligned": 3.0, "student": 2.0, "ridge": 3.0, "raw": 3.0}
+    assert frontier(quality, total_ms) == ["student", "teacher"]
+
+
 def test_worst_groups_come_first(comparison):
     groups, count = worst_groups(comparison)
     losses = [group.aligned - group.teacher for group in groups]
-    assert count == 150 and len(groups) == 10 and losses == sorted(losses)
-    assert groups[0].queries == 4
+    assert count == 10 and len(groups) == 10 and losses == sorted(losses)
+    assert groups[0].queries == 60
 
 
 def test_worst_queries_are_those_that_lose_most(comparison):
@@ -199,8 +254,6 @@ def test_requirements(comparison):
     assert len(failed) == 2 and "at least 0.99 is required" in failed[0]
     with pytest.raises(ConfigError, match="'recall@7' was not measured; known here: .*share_of_teacher"):
         failed_requirements(comparison, {"recall@7": 0.5})
-    with pytest.raises(ConfigError, match="must be a number"):
-        failed_requirements(comparison, {"recall@10": "much"})
 
 
 def test_the_terminal_gets_80_columns(evaluation):

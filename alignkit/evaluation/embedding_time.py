@@ -1,0 +1,100 @@
+"""What it costs to embed one query, by models that made these vectors; and where each ran, for a time says little else.
+
+A model may run in this process, on a graphics card, or behind a server anywhere: its time is that of where it ran.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from alignkit.embedders.base import Embedder, embed_all
+from alignkit.errors import AlignkitError
+from alignkit.evaluation.sets import EvaluationSet
+from alignkit.evaluation.timing import median_ms
+
+logger = logging.getLogger(__name__)
+
+EMBED_RUNS = 15
+SIDES = ("student", "teacher")
+
+
+@dataclass(frozen=True)
+class EmbeddingTime:
+    """Median time of one query.
+
+    Attributes:
+        ms: `None` where it was not taken.
+        said: where the model ran, or why there is no time: what follows "student:" in a report.
+    """
+
+    ms: float | None
+    said: str
+
+
+def embedding_times(
+    test: EvaluationSet, embedders: Mapping[str, Embedder], absent: Mapping[str, str]
+) -> dict[str, EmbeddingTime]:
+    """Time both models on queries of the set, one at a time; what cannot be timed says why and ends nothing.
+
+    Args:
+        test: its queries are embedded.
+        embedders: `student` and `teacher`, as far as they are there.
+        absent: of those that shall not or cannot be timed, why not.
+    """
+    times = {}
+    for name in SIDES:
+        embedder = embedders.get(name)
+        try:
+            reason = absent.get(name) or _mismatch(name, embedder, test)
+            if reason is None and embedder is not None:
+                milliseconds = _embed_ms(embedder, list(test.queries.texts or [])[:EMBED_RUNS])
+                times[name] = EmbeddingTime(milliseconds, where_it_ran(embedder))
+                continue
+        except AlignkitError as error:  # an evaluation that is done is not thrown away for a time
+            reason = str(error)
+        logger.info("the time of the %s is not taken: %s", name, reason)
+        times[name] = EmbeddingTime(None, f"not timed: {reason}")
+    return times
+
+
+def where_it_ran(embedder: Embedder) -> str:
+    """The server or the device of a model that has been called, in words."""
+    try:
+        provenance = embedder.provenance()
+    except AlignkitError:  # a server need not tell its version
+        return "a server that tells nothing of itself"
+    return place_in_words(provenance)
+
+
+def place_in_words(provenance: Mapping[str, Any]) -> str:
+    """What `Embedder.provenance` says of the place.
+
+    >>> place_in_words({"base_url": "http://10.0.0.5:11434"}), place_in_words({"device": "cuda:0"}), place_in_words({})
+    ('the server at http://10.0.0.5:11434', 'this machine, cuda:0', 'this machine, CPU')
+    """
+    if provenance.get("base_url"):
+        return f"the server at {provenance['base_url']}"
+    device = str(provenance.get("device") or "cpu")
+    return f"this machine, {'CPU' if device == 'cpu' else device}"
+
+
+def _mismatch(name: str, embedder: Embedder | None, test: EvaluationSet) -> str | None:
+    """Why this model's time would say nothing of these vectors; `None` where it made them."""
+    if embedder is None:
+        return "it was not loaded"
+    if not test.queries.texts:
+        return "the sentences behind the vectors are not known"
+    made_by = test.meta.get(f"{name}_identity")
+    if made_by is None:
+        return f"which model made the {name} vectors is not known"
+    if made_by not in (embedder.identity("query"), embedder.identity()):
+        return f"{name}= is not the model that made these vectors"
+    return None
+
+
+def _embed_ms(embedder: Embedder, texts: Sequence[str]) -> float:
+    embed_all(embedder, texts[:1], "query")  # the first call may load the model
+    return median_ms([lambda text=text: embed_all(embedder, [text], "query") for text in texts])  # type: ignore[misc]
