@@ -40,11 +40,13 @@ def newest_run(folder: str | Path = "outputs/train") -> Path:
 
 
 def run_of(head: str | Path) -> Path | None:
-    """The run folder that a head lies in, `None` for a bare head.
+    """The run folder that a head lies in, `None` for a bare head and for a bundle.
 
     Raises:
         ArtifactError: if there is no head.
     """
+    if Path(head).expanduser().is_file():
+        return None
     run = find_head(head).parent
     return run if (run / "baselines").is_dir() else None
 
