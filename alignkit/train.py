@@ -21,7 +21,9 @@ from alignkit.commandline import command, conf_folder, group_choices, known_targ
 from alignkit.errors import AlignkitError, ConfigError
 from alignkit.evaluation.alignment import mean_head
 from alignkit.evaluation.console import console_words
+from alignkit.evaluation.settings import check_seed
 from alignkit.evaluation.tables import console_table, markdown_table
+from alignkit.evaluation.tensorboard import log_evaluation
 from alignkit.evaluation.training_report import evaluate_training, save_run
 from alignkit.heads.base import Head
 from alignkit.heads.linear import LinearHead
@@ -56,8 +58,7 @@ def main(config: DictConfig) -> float | None:
         folder = Path(str(config.resume)).expanduser()
         config = _config_of_run(folder)
     settings = plain(config)
-    if not isinstance(settings["seed"], int):
-        raise ConfigError(f"seed={settings['seed']}: expected a whole number")
+    check_seed(settings["seed"])
     start = time.perf_counter()
     splits = hydra.utils.instantiate(settings["data"])
     if not isinstance(splits, PairSplits):
@@ -156,6 +157,7 @@ def _finish(
     artifact = replace(artifact, metrics=dict(evaluation.rows))
     tagged = {f"test/{name}": value for name, value in figures.items()}
     cosines = torch.from_numpy(evaluation.comparison.cosines["aligned"])
+    log_evaluation(evaluation, folder)
     log_result(folder, without_secrets(settings), cosines, markdown_table(evaluation.rows), tagged)
     save_run(folder, artifact, baselines, splits, evaluation, html=settings["html"])
     console = Console(width=None if sys.stdout.isatty() else 80)
