@@ -16,7 +16,7 @@ class Limits:
         max_texts: texts a request; more is 422.
         max_characters: of all its texts together; more is 422.
         body_timeout_s: for the headers to arrive, then for the whole body; later is 408. A client that takes nothing of
-            its answer for so long is cut off.
+            its answer for thrice so long is cut off.
         answer_timeout_s: for the models to answer; later is 504.
 
     Raises:

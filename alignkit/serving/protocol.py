@@ -12,6 +12,9 @@ from alignkit.serving.openai import envelope
 
 # of a request, its body excepted: headers, and the framing of a body in chunks
 MOST_HEAD_BYTES = 64 * 1024
+# the system takes some megabytes of an answer and asks for more only when a good part of them has gone, so that with a
+# slow client nothing seems to move for a while
+DRAIN_TIMES = 3
 # for who comes when there are too many already
 REFUSED_TIMEOUT_S = 2.0
 
@@ -20,7 +23,7 @@ class BoundedProtocol(HttpToolsProtocol):
     """What is read and written of one connection.
 
     Attributes:
-        timeout_s: for headers to arrive, and for a client to take something of its answer.
+        timeout_s: for headers to arrive; a client that takes nothing of its answer in thrice that is cut off.
         max_connections: at once; a request on any further one gets 503.
     """
 
@@ -37,6 +40,7 @@ class BoundedProtocol(HttpToolsProtocol):
         self._head_timer: asyncio.TimerHandle | None = None
         self._drain_timer: asyncio.TimerHandle | None = None
         self._head_timeout_s = self.timeout_s
+        self._drain_timeout_s = DRAIN_TIMES * self.timeout_s
         if len(self.connections) > self.max_connections:
             self.app = _too_many_connections
             self._head_timeout_s = min(self.timeout_s, REFUSED_TIMEOUT_S)
@@ -52,6 +56,7 @@ class BoundedProtocol(HttpToolsProtocol):
         """Count what is no body."""
         self._begun, self._body_bytes = False, 0
         super().data_received(data)
+        # where a request begins in these bytes, one before it may have ended: they are not counted
         self._head_bytes = 0 if self._begun else self._head_bytes + len(data) - self._body_bytes
         if self._head_bytes > MOST_HEAD_BYTES:
             self._refuse(
@@ -112,7 +117,7 @@ class BoundedProtocol(HttpToolsProtocol):
         super().pause_writing()
         if self._drain_timer is None:
             self._unsent = self.transport.get_write_buffer_size()
-            self._drain_timer = self.loop.call_later(self.timeout_s, self._look_at_unsent)
+            self._drain_timer = self.loop.call_later(self._drain_timeout_s, self._look_at_unsent)
 
     def resume_writing(self) -> None:
         """The client has taken nearly all."""
@@ -136,7 +141,7 @@ class BoundedProtocol(HttpToolsProtocol):
             self.transport.abort()
             return
         self._unsent = unsent
-        self._drain_timer = self.loop.call_later(self.timeout_s, self._look_at_unsent)
+        self._drain_timer = self.loop.call_later(self._drain_timeout_s, self._look_at_unsent)
 
 
 def bounded_protocol(timeout_s: float, max_connections: int) -> type[BoundedProtocol]:
