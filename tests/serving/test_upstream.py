@@ -1,0 +1,197 @@
+"""Models that hang, fail or repeat what they were sent: it costs nobody more than it must."""
+
+import concurrent.futures
+import logging
+import threading
+import time
+
+import httpx
+import numpy as np
+import pytest
+import torch
+from fake_server import FakeServer
+from odd_students import OddStudent, odd_artifact
+
+from alignkit.aligned import AlignedEmbedder
+from alignkit.artifact import Artifact
+from alignkit.embedders.openai import OpenAIEmbedder
+from alignkit.errors import ConfigError
+from alignkit.heads.linear import LinearHead
+from alignkit.serving import readiness
+from alignkit.serving.answers import Answerer
+from alignkit.serving.limits import Batching, Limits
+from alignkit.serving.service import Service
+
+
+class HangingStudent(OddStudent):
+    """Never answers a text that starts with `hang`, as long as it is not released."""
+
+    def __init__(self, hangs=("hang",)):
+        super().__init__()
+        self.hangs = hangs
+        self.released = threading.Event()
+
+    def embed(self, texts, role="document"):
+        if texts[0].startswith(self.hangs):
+            assert self.released.wait(30)
+        return super().embed(texts, role)
+
+
+def service_of(student, **limits):
+    return Service(Answerer(AlignedEmbedder(odd_artifact(), student)), limits=Limits(**limits))
+
+
+def post(url, text, timeout=20):
+    return httpx.post(f"{url}/v1/embeddings", json={"input": text}, timeout=timeout)
+
+
+def until(condition, timeout_s=10):
+    deadline = time.monotonic() + timeout_s
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+
+
+@pytest.mark.parametrize("code", [400, 401, 429, 500, 503])
+def test_what_an_upstream_repeats_reaches_neither_the_log_nor_other_clients(code, serve, caplog):
+    with FakeServer() as upstream:
+        student = OpenAIEmbedder("tiny", f"{upstream.url}/v1", retries=1, retry_wait_s=0.01)
+        torch.manual_seed(0)
+        head = LinearHead(student.dim, 6).eval().requires_grad_(False)
+        aligned = AlignedEmbedder(Artifact({"query_head": head}, None, None), student)
+        service = Service(Answerer(aligned), batching=Batching(wait_ms=300))
+        with caplog.at_level(logging.DEBUG), serve(service) as url, concurrent.futures.ThreadPoolExecutor(4) as pool:
+
+            def fault(handler, texts):
+                return handler.send_json(code, {"error": {"message": f"cannot embed {texts}, try again"}})
+
+            upstream.always = fault
+            secrets = [f"the secret of client {number}" for number in range(4)]
+            answers = list(pool.map(lambda text: post(url, text), secrets))
+            upstream.always = None
+        student.close()
+    shared = max(map(len, upstream.requests))
+    assert shared > 1
+    for secret, answer in zip(secrets, answers, strict=True):
+        assert answer.status_code in (422, 502)
+        assert not any(other in answer.text for other in secrets if other != secret)
+    ours = "\n".join(record.getMessage() for record in caplog.records if not record.name.startswith("http"))
+    assert "secret" not in ours
+    assert str(code) in ours or "EmbedderError" in ours
+
+
+def test_a_call_that_hangs_costs_only_those_in_it(serve):
+    student = HangingStudent()
+    service = service_of(student, answer_timeout_s=0.3)
+    with serve(service) as url:
+        for _ in range(2):
+            assert post(url, "hang").status_code == 504
+            assert post(url, "fine").status_code == 200
+        student.released.set()
+
+
+def test_while_the_models_load_the_server_answers_and_can_be_stopped(serve):
+    student = HangingStudent(hangs=("ready",))
+    service = service_of(student)
+    started = time.monotonic()
+    with serve(service, wait_until_ready=False) as url:
+        assert httpx.get(f"{url}/health").status_code == 200
+        assert httpx.get(f"{url}/ready").status_code == 503
+    assert time.monotonic() - started < 5
+    student.released.set()
+
+
+def test_stopping_takes_no_longer_than_the_grace(serve):
+    student = HangingStudent()
+    service = service_of(student)
+    with concurrent.futures.ThreadPoolExecutor(1) as pool:
+        with serve(service, grace_s=1) as url:
+            hangs = pool.submit(post, url, "hang")
+            until(lambda: service._batcher._running)
+            started = time.monotonic()
+        assert time.monotonic() - started < 4
+        answer = hangs.result()
+        assert (answer.status_code, answer.json()["error"]["type"]) == (503, "server_error")
+    student.released.set()
+
+
+def test_ready_comes_back_without_a_clients_help(serve, monkeypatch):
+    monkeypatch.setattr(readiness, "FIRST_WAIT_S", 0.05)
+    student = OddStudent()
+    student.down = True
+    service = service_of(student)
+
+    def is_ready():
+        return httpx.get(f"{url}/ready").status_code == 200
+
+    with serve(service, wait_until_ready=False) as url:
+        until(lambda: len(student.calls) > 2)
+        assert not is_ready()
+        student.down = False
+        until(is_ready)
+        student.down = True
+        assert post(url, "a").status_code == 502
+        assert not is_ready()
+        student.down = False
+        until(is_ready)
+        # what is wrong with a text alone says nothing of the student
+        assert post(url, "nan").status_code == 422
+        assert is_ready()
+
+
+def test_a_large_request_lets_others_in_between():
+    import asyncio
+
+    student = OddStudent(delay_s=0.01)
+    service = Service(Answerer(AlignedEmbedder(odd_artifact(), student)), batching=Batching(max_batch_texts=10))
+
+    async def scenario():
+        large = asyncio.create_task(service.embed([f"{i}" for i in range(300)]))
+        await asyncio.sleep(0.02)
+        await service.embed(["lone"])
+        assert not large.done()
+        answer = await large
+        await service.close()
+        return answer
+
+    answer = asyncio.run(scenario())
+    assert max(map(len, student.calls)) <= 10
+    expected = AlignedEmbedder(odd_artifact(), OddStudent()).embed([f"{i}" for i in range(300)])
+    np.testing.assert_allclose(answer.vectors, expected, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"max_body_bytes": "8MB"},
+        {"max_body_bytes": 1.5},
+        {"max_texts": 0},
+        {"max_characters": True},
+        {"answer_timeout_s": 0},
+        {"body_timeout_s": -1},
+        {"body_timeout_s": "20"},
+        {"answer_timeout_s": float("inf")},
+        {"answer_timeout_s": float("nan")},
+    ],
+)
+def test_limits_that_are_none(wrong):
+    with pytest.raises(ConfigError, match=next(iter(wrong))):
+        Limits(**wrong)
+
+
+@pytest.mark.parametrize("wrong", [{"max_batch_texts": 0}, {"max_queue_texts": "10"}, {"wait_ms": -1}])
+def test_batches_that_are_none(wrong):
+    with pytest.raises(ConfigError, match=next(iter(wrong))):
+        Batching(**wrong)
+
+
+def test_a_text_with_a_nul_is_the_clients_own_fault(serve):
+    with FakeServer() as upstream:
+        student = OpenAIEmbedder("tiny", f"{upstream.url}/v1")
+        head = LinearHead(student.dim, 6).eval().requires_grad_(False)
+        service = Service(Answerer(AlignedEmbedder(Artifact({"query_head": head}, None, None), student)))
+        with serve(service) as url:
+            answer = post(url, ["fine", "a\0b"])
+            assert answer.status_code == 422
+            assert "input[1]: the text holds a NUL character" in answer.json()["error"]["message"]
+        student.close()
