@@ -34,7 +34,9 @@ def draw(evaluation: Evaluation) -> list[tuple[str, str, str]]:
             _recall_words(curves["aligned"], comparison.meta["cascade"]),
         )
     )
-    total_ms = {name: row["total_ms"] for name, row in evaluation.times.items() if row["total_ms"] is not None}
+    timed = {name: row["total_ms"] for name, row in evaluation.times.items() if row["total_ms"] is not None}
+    # nobody would choose a random projection: it would only press the others together
+    total_ms = {name: milliseconds for name, milliseconds in timed.items() if name != "raw"}
     if total_ms:
         quality = {name: rows[name][comparison.measure] or 0.0 for name in total_ms}
         drawn.append(

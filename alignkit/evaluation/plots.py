@@ -110,14 +110,44 @@ def frontier_plot(quality: Mapping[str, float], total_ms: Mapping[str, float], m
         [total_ms[name] for name in front], [quality[name] for name in front],
         drawstyle="steps-post", color="#bbbbbb", linewidth=1.2, zorder=1,
     )  # fmt: skip
-    for position, (name, milliseconds) in enumerate(total_ms.items()):
-        axes.plot([milliseconds], [quality[name]], "o", color=_style(name)["color"], markersize=9)
-        # rows with the same student lie close together: labels above and below in turn
-        offset = (8, 5) if position % 2 else (8, -12)
-        axes.annotate(name, (milliseconds, quality[name]), xytext=offset, textcoords="offset points", fontsize=9)
+    for names in _together(quality, total_ms):
+        spot = total_ms[names[0]], quality[names[0]]
+        for name in names:
+            axes.plot([total_ms[name]], [quality[name]], "o", color=_style(name)["color"], markersize=9)
+        axes.annotate(", ".join(names), spot, xytext=(8, 6), textcoords="offset points", fontsize=9)
     axes.set_xscale("log")
-    axes.margins(x=0.3, y=0.15)
+    axes.margins(x=0.35, y=0.2)
+    axes.set_xticks(ticks := _log_ticks(*axes.get_xlim()))
+    axes.set_xticklabels([f"{tick:g}" for tick in ticks])
+    axes.minorticks_off()
     return _svg(axes)
+
+
+def _together(quality: Mapping[str, float], total_ms: Mapping[str, float]) -> list[list[str]]:
+    """Rows whose points lie on one another, so that they share a label: rows with one student take as long."""
+    height = max(quality.values()) - min(quality.values()) or 1.0
+    spots: list[list[str]] = []
+    for name in total_ms:
+        for names in spots:
+            first = names[0]
+            near = abs(np.log(total_ms[name] / total_ms[first])) < 0.1
+            if near and abs(quality[name] - quality[first]) < 0.06 * height:
+                names.append(name)
+                break
+        else:
+            spots.append([name])
+    return spots
+
+
+def _log_ticks(low: float, high: float) -> list[float]:
+    """Round numbers in a range, more of them in one that is narrow.
+
+    >>> _log_ticks(0.9, 110.0), _log_ticks(9.0, 60.0)
+    ([1.0, 2.0, 5.0, 10.0, 20.0, 50.0, 100.0], [10.0, 15.0, 20.0, 30.0, 40.0, 50.0])
+    """
+    decades = range(int(np.floor(np.log10(low))), int(np.ceil(np.log10(high))) + 1)
+    steps = (1, 2, 5) if high / low > 10 else (1, 1.5, 2, 3, 4, 5, 7)
+    return [tick for decade in decades for step in steps if low <= (tick := float(f"{step}e{decade}")) <= high]
 
 
 def frontier(quality: Mapping[str, float], total_ms: Mapping[str, float]) -> list[str]:

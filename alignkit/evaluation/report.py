@@ -98,7 +98,7 @@ def report_words(evaluation: Evaluation) -> dict[str, Any]:
         "share_columns": [key for key in COLUMNS if any(row.get(f"{key}_share") is not None for row in rows.values())],
         "share_meaning": SHARE_MEANING,
         "meanings": MEANINGS,
-        "times": evaluation.times,
+        "times": {name: evaluation.times[name] for name in rows if name in evaluation.times},
         "time_columns": list(TIME_COLUMNS),
         "timed": meta.get("timed", {}),
         "intervals": meta["intervals"][comparison.measure],
@@ -123,5 +123,7 @@ def _differences(meta: Mapping[str, Any], measure: str) -> list[tuple[str, Mappi
     for name, interval in meta["differences"][measure].items():
         if interval is not None and name != "aligned - aligned":
             beyond = "beyond chance" if interval["low"] > 0 or interval["high"] < 0 else "could be chance"
+            if interval["low"] == interval["high"] == 0:
+                beyond = "the same for every query"
             found.append((name, interval, beyond))
     return found

@@ -21,7 +21,7 @@ from alignkit.evaluation.glossary import COLUMNS, MEANINGS, row_of
 from alignkit.evaluation.learning_curve import forecast, learning_curve
 from alignkit.evaluation.outcome import Evaluation
 from alignkit.evaluation.pictures import draw, recall_curves
-from alignkit.evaluation.plots import frontier
+from alignkit.evaluation.plots import frontier, frontier_plot
 from alignkit.evaluation.report import write_report
 from alignkit.evaluation.requirements import failed_requirements
 from alignkit.evaluation.tensorboard import log_evaluation
@@ -84,7 +84,7 @@ def test_the_page_stands_alone_and_is_well_formed(folder):
     assert parser.open == [] and parser.sources == []
     assert "<script" not in page and "&lt;script&gt;" in page
     words = " ".join(parser.text)
-    order = ["May this head", "Use it", "Finding", "Likeness", "What the rows are", "How certain", "In pictures",
+    order = ["May this head", "Use it", "What the rows are", "Finding", "Likeness", "How certain", "In pictures",
              "Worst groups", "Worst queries", "What the columns mean", "do not show"]  # fmt: skip
     places = [words.index(part) for part in order]
     assert places == sorted(places)
@@ -196,6 +196,12 @@ def test_the_frontier_is_what_nothing_beats():
     quality = {"teacher": 1.0, "aligned": 0.9, "student": 0.9, "ridge": 0.8, "raw": 0.0}
     total_ms = {"teacher": 20.0, "aligned": 3.0, "student": 2.0, "ridge": 3.0, "raw": 3.0}
     assert frontier(quality, total_ms) == ["student", "teacher"]
+
+
+def test_rows_on_one_spot_share_a_label():
+    quality = {"teacher": 1.0, "aligned": 0.9, "ridge": 0.91, "student": 0.2}
+    svg = frontier_plot(quality, {"teacher": 30.0, "aligned": 10.0, "ridge": 10.1, "student": 10.0}, "nDCG@10")
+    assert "aligned, ridge" in svg and "10^" not in svg and "student" in svg
 
 
 def test_worst_groups_come_first(comparison):
