@@ -134,6 +134,19 @@ class SentenceTransformerEmbedder:
                 vectors = self._vectors(model, [part[place] for place in places], prompt)
                 yield batch_of([start + place for place in places], vectors, failures if first == 0 else {})
 
+    def modules(self) -> list[Any]:
+        """The model as modules of sentence-transformers, in the type of its weights; the caller must not change them.
+
+        Raises:
+            ConfigError: with `dimensions`: no module of sentence-transformers shortens vectors.
+        """
+        if self._dimensions is not None:
+            raise ConfigError(f"dimensions={self._dimensions}: no module of sentence-transformers shortens vectors")
+        from sentence_transformers.sentence_transformer.modules import Normalize
+
+        modules = list(self._load())
+        return [*modules, Normalize()] if self._normalize and not isinstance(modules[-1], Normalize) else modules
+
     def close(self) -> None:
         """Let the model go; harmless twice."""
         self._loaded = None
@@ -184,7 +197,7 @@ class SentenceTransformerEmbedder:
     def _load(self) -> SentenceTransformer:
         if self._loaded is None:
             try:
-                with _quiet_loading():
+                with quiet_loading():
                     self._loaded = self._build()
             except (OSError, ValueError) as error:
                 reason = " ".join(str(error).split())[:300]
@@ -211,8 +224,8 @@ class SentenceTransformerEmbedder:
 
 
 @contextlib.contextmanager
-def _quiet_loading() -> Iterator[None]:
-    """Without the bar that transformers draws while it loads weights."""
+def quiet_loading() -> Iterator[None]:
+    """Without the bars that transformers draws while it loads and saves weights."""
     from transformers.utils import logging
 
     shown = logging.is_progress_bar_enabled()

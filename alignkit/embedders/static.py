@@ -6,7 +6,7 @@ import importlib.metadata
 import importlib.util
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -16,6 +16,9 @@ from alignkit.embedders.rows import batch_of, unit_rows
 from alignkit.embedders.texts import admit
 from alignkit.embedders.word_tokens import WordTokens
 from alignkit.errors import ConfigError, MissingExtraError
+
+if TYPE_CHECKING:
+    from tokenizers import Tokenizer
 
 MODEL = "l2_supercat_256"
 NO_TOKENS = "no token is left of the text"
@@ -73,6 +76,16 @@ class StaticEmbedder:
             failures = {start + position: reason for position, reason in failures.items()}
             yield self._embed_batch([prompt + texts[start + place] for place in positions], positions, start, failures)
 
+    def modules(self) -> list[Any]:
+        """The table as modules of sentence-transformers; the caller may do with them what it likes."""
+        if importlib.util.find_spec("sentence_transformers") is None:
+            raise MissingExtraError("sentence-transformers", "local")
+        from sentence_transformers.sentence_transformer.modules import Normalize, StaticEmbedding
+
+        table = self._load()[1]
+        averaging = StaticEmbedding(self._tokenizer(), embedding_weights=table.copy())
+        return [averaging, Normalize()] if self._normalize else [averaging]
+
     def close(self) -> None:
         """Let the table go; harmless twice."""
         self._loaded = None
@@ -102,15 +115,21 @@ class StaticEmbedder:
         if self._loaded is None:
             try:
                 from safetensors.numpy import load_file
-                from tokenizers import Tokenizer
             except ImportError as error:
                 raise MissingExtraError(str(error.name), "local") from None
-            tokenizer = Tokenizer.from_file(str(self._folder / "tokenizers" / "l2_supercat_tokenizer_config.json"))
-            tokenizer.no_truncation()
-            tokenizer.no_padding()
             (table,) = load_file(self._table_file).values()
-            self._loaded = WordTokens(tokenizer), table.astype(np.float32)
+            self._loaded = WordTokens(self._tokenizer()), table.astype(np.float32)
         return self._loaded
+
+    def _tokenizer(self) -> Tokenizer:
+        try:
+            from tokenizers import Tokenizer
+        except ImportError as error:
+            raise MissingExtraError(str(error.name), "local") from None
+        tokenizer = Tokenizer.from_file(str(self._folder / "tokenizers" / "l2_supercat_tokenizer_config.json"))
+        tokenizer.no_truncation()
+        tokenizer.no_padding()
+        return tokenizer
 
 
 def _package_folder(package: str) -> Path:

@@ -19,16 +19,19 @@ SHOWN_METRICS = (
     "ndcg@10",
     "overlap@10",
 )
+# before it, the modules that `modules.json` names lay elsewhere
+OLDEST = "5.4"
 ROWS = ("raw", "mean", "student", "ridge", "aligned", "teacher")
 
 
-def card_text(job: Job, router: bool, stock: bool) -> str:
+def card_text(job: Job, router: bool, stock: bool, trained_in: str = "float32") -> str:
     """Markdown with a YAML head, as model hubs read it.
 
     Args:
         job: what was exported.
         router: whether documents go to the teacher inside the model.
         stock: whether all modules are sentence-transformers' own.
+        trained_in: type of the student's weights when the head was trained.
     """
     student, teacher = _name(job.artifact.student_identity), _name(job.artifact.teacher_identity)
     sections = [
@@ -37,7 +40,7 @@ def card_text(job: Job, router: bool, stock: bool) -> str:
         f"Maps text to {job.head.teacher_dim}-d vectors in the space of **{teacher}**, at the cost of **{student}**: "
         f"a head of kind `{job.head.kind()}` stands between them. Search an index that the teacher built with queries "
         "that this model embeds.",
-        "## Use\n\n" + _usage(router, stock),
+        "## Use\n\n" + _usage(router, stock, trained_in),
         "## How good\n\n" + _metrics(job.artifact.metrics),
         "## Provenance\n\n" + _provenance(job),
         "## Licence\n\nThe head was trained by whoever made this folder: say here under which licence it may be used. "
@@ -55,7 +58,7 @@ def _front_matter(job: Job) -> str:
     )
 
 
-def _usage(router: bool, stock: bool) -> str:
+def _usage(router: bool, stock: bool, trained_in: str) -> str:
     trust = "" if stock else ", trust_remote_code=True"
     lines = ["```python", "from sentence_transformers import SentenceTransformer", ""]
     lines.append(f'model = SentenceTransformer("path/to/this/folder"{trust})')
@@ -64,7 +67,7 @@ def _usage(router: bool, stock: bool) -> str:
         lines.append('documents = model.encode_document(["…"])  # the teacher')
     else:
         lines.append('queries = model.encode(["how do I reset my password"])')
-    text = "\n".join([*lines, "```"])
+    text = "\n".join([*lines, "```", "", f"Needs sentence-transformers {OLDEST} or newer."])
     if router:
         text += "\n\nPlain `encode` takes the document route, which is the teacher."
     if not stock:
@@ -72,6 +75,12 @@ def _usage(router: bool, stock: bool) -> str:
             "\n\nThis head is no chain of dense layers, so its code lies in `aligned_head.py` in this folder (torch "
             "alone, no download) and loading it needs `trust_remote_code=True`. Read the file first if you did not "
             "make it."
+        )
+    if trained_in != "float32":
+        text += (
+            f"\n\nThe head was trained on vectors that the student computed in {trained_in}. Here student and head are "
+            "in float32, so that the head is not rounded too: vectors differ from those by what the student itself "
+            "differs by between two batches."
         )
     return text
 

