@@ -18,6 +18,9 @@ class CosMseLoss(Loss):
 
     Args:
         mse_weight: weight of the squared error, at least 0; the mean is over batch and dimensions.
+
+    Source: the sum is this project's own; its parts are those of `cosine` (Sanh et al., 2019) and `mse` (Reimers and
+    Gurevych, EMNLP 2020, eq. 1, there as a mean over the batch).
     """
 
     def __init__(self, mse_weight: float = 0.1) -> None:

@@ -9,7 +9,11 @@ from alignkit.vectors import cosine
 
 
 class CosineLoss(Loss):
-    """`mean(1 − cos(aligned, teacher))`, in [0, 2]."""
+    """`mean(1 − cos(aligned, teacher))`, in [0, 2].
+
+    Source: the cosine embedding loss of pairs that belong together; as distillation from one model's vectors to
+    another's, `l_cos` of Sanh et al., DistilBERT, arXiv:1910.01108, section 2.
+    """
 
     def forward(self, aligned: Tensor, teacher: Tensor, negatives: Tensor | None = None) -> Tensor:
         """`aligned (B, teacher_dim)`, `teacher (B, teacher_dim)` → scalar; `negatives` are not used."""

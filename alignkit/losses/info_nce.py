@@ -15,7 +15,8 @@ class InfoNceLoss(Loss):
     """`−mean log( exp(cos(aᵢ,tᵢ)/τ) / Σⱼ exp(cos(aᵢ,tⱼ)/τ) )`.
 
     j runs over the batch, the hard negatives of i where there are any, and the memory bank: teacher vectors of recent
-    batches. Sentences of the batch with the very same teacher vector as i are no negatives of it.
+    batches. Sentences of the batch with the very same teacher vector as i are no negatives of it. The bank is of
+    training alone: in evaluation every state of the head, the starting point too, is measured against the same.
 
     Args:
         temperature: τ above 0.
@@ -39,18 +40,27 @@ class InfoNceLoss(Loss):
         self.bank_size = bank_size
         self.in_batch = in_batch
         self.needs_negatives = not in_batch and bank_size == 0
-        # its width comes with the first batch
+        # its size comes with the first batches, so it is saved as extra state, whose shape may change
         self.register_buffer("bank", torch.empty(0, 0), persistent=False)
+
+    def get_extra_state(self) -> Tensor:
+        """The bank, for a checkpoint: a resumed run goes on with what an uninterrupted one would have."""
+        return self.bank
+
+    def set_extra_state(self, state: Tensor) -> None:
+        """The bank, from a checkpoint."""
+        self.bank = state
 
     def forward(self, aligned: Tensor, teacher: Tensor, negatives: Tensor | None = None) -> Tensor:
         """`aligned (B, D)`, `teacher (B, D)`, `negatives (B, K, D)` or `None` → scalar."""
         aligned, teacher = l2_normalize(aligned), l2_normalize(teacher)
-        bank = self.bank.to(teacher) if self.bank.numel() else teacher[:0]
+        bank = self.bank.to(teacher) if self.training and self.bank.numel() else teacher[:0]
         candidates = torch.cat([teacher, bank])
         scores = aligned @ candidates.T
         itself = torch.arange(len(teacher), device=teacher.device)
         left_out = teacher @ candidates.T > 1 - 1e-6
-        left_out[:, : len(teacher)] |= not self.in_batch
+        # without the bank the batch stands in for it in evaluation, where there would be nothing else
+        left_out[:, : len(teacher)] |= not (self.in_batch or (self.bank_size and not self.training))
         left_out[itself, itself] = False
         scores = scores.masked_fill(left_out, -torch.inf)
         if negatives is not None:

@@ -16,6 +16,9 @@ class MixLoss(Loss):
     Args:
         losses: name → loss.
         weights: name → number of at least 0, one for each loss; not all 0.
+
+    Source: scalarisation of several objectives by fixed weights, e.g. Boyd and Vandenberghe, Convex optimization, 2004,
+    section 4.7.4; in distillation the weighted sum of Sanh et al., DistilBERT, arXiv:1910.01108, section 2.
     """
 
     def __init__(self, losses: Mapping[str, nn.Module], weights: Mapping[str, float]) -> None:

@@ -13,6 +13,8 @@ class MseLoss(Loss):
 
     Between two normalised vectors it would be twice the cosine distance. The sum over dimensions keeps its size
     independent of the teacher's width.
+
+    Source: Reimers and Gurevych, Making monolingual sentence embeddings multilingual, EMNLP 2020, eq. 1.
     """
 
     def forward(self, aligned: Tensor, teacher: Tensor, negatives: Tensor | None = None) -> Tensor:

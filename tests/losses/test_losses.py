@@ -100,8 +100,22 @@ def test_info_nce_remembers_recent_teacher_vectors_while_training():
     np.testing.assert_allclose(loss.bank, remembered, atol=1e-6)
     scores = unit(third[0]) @ np.vstack([unit(third[1]), remembered]).T / 0.1
     expected = (scipy.special.logsumexp(scores, axis=1) - scores.diagonal()).mean()
-    assert loss.eval()(*third) == pytest.approx(expected, rel=1e-5)
-    np.testing.assert_allclose(loss.bank, remembered, atol=1e-6)  # validation leaves it alone
+    state = loss.state_dict()
+    assert loss(*third) == pytest.approx(expected, rel=1e-5)
+    again = InfoNceLoss(temperature=0.1, bank_size=8)
+    again.load_state_dict(state)  # as a resumed run does
+    assert again(*third) == pytest.approx(expected, rel=1e-5)
+
+
+@pytest.mark.parametrize("in_batch", [True, False])
+def test_info_nce_measures_every_state_alike_in_evaluation(in_batch):
+    loss = InfoNceLoss(temperature=0.1, bank_size=8, in_batch=in_batch)
+    first, second = (make_batch(seed=seed) for seed in range(2))
+    before = loss.eval()(*second)
+    loss.train()(*first)
+    assert loss.eval()(*second) == before > 0
+    assert before == InfoNceLoss(temperature=0.1)(*second)
+    np.testing.assert_allclose(loss.bank, unit(first[1]), atol=1e-6)  # validation leaves it alone
 
 
 def test_rank_kl_is_scipys_divergence_without_the_sentence_itself():
