@@ -28,15 +28,16 @@ from alignkit.evaluation.training_report import evaluate_training, save_run
 from alignkit.heads.base import Head
 from alignkit.heads.linear import LinearHead
 from alignkit.pairs.base import PairSplits
-from alignkit.selection.choose import select_head
+from alignkit.selection.choose import SELECT_BY, select_head
 from alignkit.selection.table import selection_json
 from alignkit.sentences.leaks import find_leaks
-from alignkit.training.batches import SolverBatches, teacher_mean
+from alignkit.training.batches import SolverBatches
 from alignkit.training.confidence import fit_confidence
 from alignkit.training.device import choose_device
 from alignkit.training.fit import FitResult, Fitter
+from alignkit.training.processes import hand_down, head_of_first_process, is_main_process
 from alignkit.training.recipe import Recipe
-from alignkit.training.run_folder import CONFIG, check_resumable, claim_run_folder, is_main_process
+from alignkit.training.run_folder import CONFIG, check_resumable, claim_run_folder
 from alignkit.training.tensorboard import log_result
 
 logger = logging.getLogger("alignkit.train")
@@ -70,7 +71,7 @@ def main(config: DictConfig) -> float | None:
     leaks = _leak_check(splits)
     seconds = {"loading": time.perf_counter() - start}
     if "candidates" in settings["model"]:
-        settings["model"], settings["selection"] = _select_model(settings, splits)
+        settings |= _select_model(settings, splits)
     fitter = _fitter(settings, settings["model"], folder)
     fitter.check(splits)
     if is_main_process() and not resume:
@@ -89,12 +90,13 @@ def main(config: DictConfig) -> float | None:
 def _fitter(settings: Mapping[str, Any], model: Mapping[str, Any], folder: Path | None) -> Fitter:
     """What to fit and how: the recipes of head and loss, overlaid by what the command line says."""
     head, loss, trainer = dict(model), dict(settings["loss"]), dict(settings["trainer"])
-    recipe = Recipe().overlay(head.pop("recipe", None)).overlay(loss.pop("recipe", None))
+    init = head.pop("init")
+    recipe = Recipe().overlay(head.pop("recipe", None), init).overlay(loss.pop("recipe", None), init)
     own = Recipe.__dataclass_fields__
     recipe = recipe.overlay({name: settings[name] for name in own if name in settings})
     recipe = recipe.overlay({name: trainer.pop(name) for name in own if name in trainer})
     return Fitter(
-        init=head.pop("init"),
+        init=init,
         make_head=hydra.utils.instantiate(head),
         loss=hydra.utils.instantiate(loss),
         recipe=recipe,
@@ -105,7 +107,7 @@ def _fitter(settings: Mapping[str, Any], model: Mapping[str, Any], folder: Path 
     )
 
 
-def _select_model(settings: Mapping[str, Any], splits: PairSplits) -> tuple[dict[str, Any], dict[str, Any]]:
+def _select_model(settings: Mapping[str, Any], splits: PairSplits) -> dict[str, Any]:
     """`model=auto`: settings of the head that does best within the budget, and the table of what was tried."""
     auto, known = settings["model"], [name for name in group_choices("model") if name != "auto"]
     if unknown := [name for name in auto["candidates"] if name not in known]:
@@ -114,19 +116,24 @@ def _select_model(settings: Mapping[str, Any], splits: PairSplits) -> tuple[dict
     for name in auto["candidates"]:
         yaml = OmegaConf.load(conf_folder() / "model" / f"{name}.yaml")
         models[name] = plain(OmegaConf.create({"seed": settings["seed"], "model": yaml}))["model"]
-    fitters = {name: _fitter(settings, model, None) for name, model in models.items()}
+    # what the head is chosen by, its training is steered by too, unless the command line says otherwise
+    steered = {**settings, "select_by": settings["select_by"] or SELECT_BY.get(auto["target"])}
+    if (chosen := head_of_first_process()) is not None:
+        return {"model": models[chosen], "select_by": steered["select_by"], "selection": None}
+    fitters = {name: _fitter(steered, model, None) for name, model in models.items()}
     budget = {name: auto[name] for name in ("budget_s", "target")}
     selection = select_head(fitters, splits, **budget, seed=settings["seed"])
     logger.info("auto: %s", selection.reason)
-    return models[selection.name], selection_json(selection)
+    hand_down(selection.name)
+    chosen_settings = {"model": models[selection.name], "select_by": steered["select_by"]}
+    return {**chosen_settings, "selection": selection_json(selection)}
 
 
 def _finish(
     folder: Path, settings: dict[str, Any], fitter: Fitter, splits: PairSplits, result: FitResult, leaks: str,
     seconds: dict[str, float],
 ) -> None:  # fmt: skip
-    start = time.perf_counter()
-    mean = teacher_mean(splits.train)
+    start, mean = time.perf_counter(), result.teacher_mean
     baselines = {"ridge": _ridge(settings, fitter, splits, result), "mean": mean_head(splits.train.student_dim, mean)}
     seconds["baselines"] = time.perf_counter() - start
     parts = {QUERY_HEAD: result.head}

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 
 from alignkit.errors import ConfigError, DataError
 from alignkit.pairs.base import MIN_PAIRS, Pairs, PairSplits
+from alignkit.pairs.views import RowIds, take_pairs
 from alignkit.sentences.files import read_sentences
 from alignkit.sentences.splits import merge_equal_texts, split_groups
-from alignkit.vector_files import MappedRows, check_vectors, open_vectors
+from alignkit.vector_files import check_vectors, open_vectors
 
 
 def load_vectors(
@@ -52,28 +54,21 @@ def load_vectors(
     own_test = test_student is not None and test_teacher is not None
     kept, held_out, test_rows = split_groups(groups, seed=seed, validation=validation, test=0.0 if own_test else test)
 
-    def take(rows: np.ndarray) -> Pairs:
-        return Pairs(
-            ids=[ids[row] for row in rows],
-            student=MappedRows(student_vectors, rows),  # type: ignore[arg-type]
-            teacher=MappedRows(teacher_vectors, rows),  # type: ignore[arg-type]
-            texts=[texts[row] for row in rows] if texts else None,
-        )
-
+    whole = Pairs(ids=ids, student=student_vectors, teacher=teacher_vectors, texts=texts)
     if test_student is not None and test_teacher is not None:
         tests = _open_both(test_student, student_key, test_teacher, teacher_key)
-        for path, part, whole in zip(
-            (test_student, test_teacher), tests, (student_vectors, teacher_vectors), strict=True
-        ):
-            if part.shape[1] != whole.shape[1]:
+        widths = whole.student_dim, whole.teacher_dim
+        for path, part, width in zip((test_student, test_teacher), tests, widths, strict=True):
+            if part.shape[1] != width:
                 raise DataError(
-                    f"{path}: holds {part.shape[1]}-d vectors, the training file {whole.shape[1]}-d ones; "
+                    f"{path}: holds {part.shape[1]}-d vectors, the training file {width}-d ones; "
                     "embed both with the same model"
                 )
-        test_pairs = Pairs(ids=[f"test-{row}" for row in range(len(tests[0]))], student=tests[0], teacher=tests[1])
+        test_pairs = Pairs(ids=RowIds(np.arange(len(tests[0])), "test-"), student=tests[0], teacher=tests[1])
         split = "the test files given; validation is a seeded share of the other rows"
     else:
-        test_pairs, split = take(test_rows), "seeded shares of the rows" + (", equal texts together" if texts else "")
+        test_pairs = take_pairs(whole, test_rows)
+        split = "seeded shares of the rows" + (", equal texts together" if texts else "")
     meta = {
         "source": f"vector files: {Path(student).name} and {Path(teacher).name}",
         "real": None,
@@ -81,7 +76,8 @@ def load_vectors(
         "student_identity": None,
         "teacher_identity": None,
     }
-    return PairSplits(train=take(kept), validation=take(held_out), test=test_pairs, meta=meta)
+    train, validation_pairs = take_pairs(whole, kept), take_pairs(whole, held_out)
+    return PairSplits(train=train, validation=validation_pairs, test=test_pairs, meta=meta)
 
 
 def _open_both(
@@ -100,9 +96,9 @@ def _open_both(
     return students, teachers
 
 
-def _read_sentences(path: str | None, student: str, count: int) -> tuple[list[str] | None, list[str]]:
+def _read_sentences(path: str | None, student: str, count: int) -> tuple[list[str] | None, Sequence[str]]:
     if path is None:
-        return None, [f"row-{row}" for row in range(count)]
+        return None, RowIds(np.arange(count))
     sentences = read_sentences(path)
     if len(sentences) != count:
         raise DataError(f"{path} has {len(sentences)} sentences, {student} has {count} rows; expected one a row")

@@ -12,11 +12,13 @@ import torch
 from torch import Tensor
 
 from alignkit.errors import ConfigError
+from alignkit.evaluation.alignment import align, most_sentences
 from alignkit.heads.base import Head
-from alignkit.metrics.alignment import overlap_at_k
+from alignkit.metrics.alignment import overlap_at_k, sample_rows
 from alignkit.metrics.intervals import Interval, PairedBootstrap
 from alignkit.metrics.retrieval import judge_by_label, recall_at_k
 from alignkit.pairs.base import Pairs, PairSplits
+from alignkit.pairs.views import take_pairs
 from alignkit.training.fit import Fitter
 from alignkit.vectors import cosine, top_k
 
@@ -24,6 +26,10 @@ logger = logging.getLogger(__name__)
 
 BASELINE = "linear"
 HELD_OUT_SHARE = 0.1
+# what training goes by once a head was chosen by the target; of recall there is no figure while training
+SELECT_BY = {"overlap@10": "val/overlap@10", "cosine": "val/cosine_mean", "recall@10": "val/overlap@10"}
+# arguments of Lightning's Trainer that start more processes than this one
+SEVERAL_PROCESSES = ("devices", "strategy", "num_nodes")
 
 
 @dataclass(frozen=True)
@@ -90,7 +96,8 @@ def select_head(
         seed: of the held-out pairs and the bootstrap.
 
     Raises:
-        ConfigError: for an unknown target, a budget that is not positive, or no `linear` among the candidates.
+        ConfigError: for an unknown target, a budget that is not positive, no `linear` among the candidates, or
+            settings of a candidate that do not go together or with the pairs.
     """
     if not budget_s > 0:
         raise ConfigError(f"budget_s={budget_s}: expected seconds above 0")
@@ -100,6 +107,8 @@ def select_head(
         raise ConfigError(f"candidates={list(candidates)}: expected '{BASELINE}' among them, to compare with")
     if target == "recall@10" and splits.validation.labels is None:
         raise ConfigError("target=recall@10 needs sentences with labels and these have none; take target=overlap@10")
+    for fitter in candidates.values():  # not after a search of a minute
+        fitter.check(splits)
     start = time.perf_counter()
     inner = _hold_out(splits, seed)
     tries, figures = [], {}
@@ -112,14 +121,14 @@ def select_head(
             tries.append(plan)
             continue
         began = time.perf_counter()
-        head = _untrained(candidates[plan.name]).fit(inner, refit=False).head
-        figures[plan.name] = _figures(head, splits.validation, target)
+        head = _alone(candidates[plan.name]).fit(inner, refit=False).head
+        figures[plan.name] = _figures(head, splits.validation, target, seed)
         seconds = time.perf_counter() - began
         cost = head.cost()  # a rank is settled only now
         tries.append(
             replace(plan, seconds=seconds, parameters=cost["parameters"], flops_per_query=cost["flops_per_query"])
         )
-        logger.info("auto: %s, %s %.3f in %.1f s", plan.name, target, float(np.nanmean(figures[plan.name])), seconds)
+        logger.info("auto: %s, %s %.3f in %.1f s", plan.name, target, _mean(figures[plan.name]), seconds)
     return _decide(sorted(tries, key=_cost), figures, target, budget_s, seed)
 
 
@@ -129,7 +138,7 @@ def _cost(one: Try) -> tuple[bool, int]:
 
 
 def _plans(candidates: Mapping[str, Fitter], splits: PairSplits) -> list[Try]:
-    speed = _flops_per_s()
+    speed = _flops_per_s(candidates[BASELINE].device.torch_device)
     plans = []
     for name, fitter in candidates.items():
         torch.manual_seed(fitter.seed)
@@ -143,47 +152,46 @@ def _plans(candidates: Mapping[str, Fitter], splits: PairSplits) -> list[Try]:
     return plans
 
 
-def _flops_per_s() -> float:
-    """Of a float32 matrix product here and now; half of it, since no fit reaches it all the time."""
-    matrix = torch.randn(1024, 1024)
-    matrix @ matrix
+def _flops_per_s(device: torch.device) -> float:
+    """Of a float32 matrix product on the device that fits, now; half of it: no fit reaches it all the time."""
+    matrix = torch.randn(1024, 1024, device=device)
+    float((matrix @ matrix)[0, 0])  # a GPU answers before it is done; a number is there when it is
     start = time.perf_counter()
     for _ in range(3):
-        matrix @ matrix
+        product = matrix @ matrix
+    float(product[0, 0])
     return 0.5 * 3 * 2 * 1024**3 / (time.perf_counter() - start)
 
 
-def _untrained(fitter: Fitter) -> Fitter:
+def _alone(fitter: Fitter) -> Fitter:
+    """As it is tried: untrained where it has a closed form, in this process, leaving nothing behind.
+
+    Several processes would have to try the same heads at the same time, and each goes by its own clock.
+    """
     recipe = replace(fitter.recipe, max_epochs=0) if fitter.init == "closed_form" else fitter.recipe
-    return replace(fitter, recipe=recipe, run_folder=None)
+    settings = {name: value for name, value in fitter.trainer_settings.items() if name not in SEVERAL_PROCESSES}
+    return replace(fitter, recipe=recipe, run_folder=None, trainer_settings=settings)
 
 
 def _hold_out(splits: PairSplits, seed: int) -> PairSplits:
     count = len(splits.train)
     order = np.random.default_rng([seed, count]).permutation(count)
     held_out = max(2, round(HELD_OUT_SHARE * count))
-    return replace(
-        splits, train=_rows(splits.train, np.sort(order[held_out:])), validation=_rows(splits.train, order[:held_out])
-    )
-
-
-def _rows(pairs: Pairs, rows: np.ndarray) -> Pairs:
-    # hard negatives point to rows of the whole split, so they stay behind: no closed form looks at them
-    return Pairs(
-        ids=[pairs.ids[row] for row in rows],
-        student=pairs.student[rows],
-        teacher=pairs.teacher[rows],
-        labels=None if pairs.labels is None else [pairs.labels[row] for row in rows],
-    )
+    train, validation = (take_pairs(splits.train, np.sort(rows)) for rows in (order[held_out:], order[:held_out]))
+    return replace(splits, train=train, validation=validation)
 
 
 @torch.inference_mode()
-def _figures(head: Head, pairs: Pairs, target: str) -> np.ndarray:
-    """`(Q,)` float64, one figure a query."""
-    student = torch.from_numpy(np.array(pairs.student, dtype=np.float32))
+def _figures(head: Head, pairs: Pairs, target: str, seed: int) -> np.ndarray:
+    """`(Q,)` float64, one figure a query, of at most 5,000."""
+    pairs = take_pairs(pairs, sample_rows(len(pairs), most_sentences(pairs.teacher_dim), seed).numpy())
     teacher = torch.from_numpy(np.array(pairs.teacher, dtype=np.float32))
-    aligned = torch.cat([head(batch).float() for batch in student.split(4096)])
-    return TARGETS[target](aligned, teacher, pairs).astype(np.float64)
+    return TARGETS[target](align(head, pairs.student), teacher, pairs).astype(np.float64)
+
+
+def _mean(figures: np.ndarray) -> float:
+    known = figures[np.isfinite(figures)]
+    return float(known.mean()) if len(known) else float("nan")
 
 
 def _overlap(aligned: Tensor, teacher: Tensor, pairs: Pairs) -> np.ndarray:
@@ -221,8 +229,14 @@ def _decide(tries: list[Try], figures: Mapping[str, np.ndarray], target: str, bu
         over_best = bootstrap.difference(one.name, best)
         if one.name != best and over_best is not None and over_best.low > 0:
             best = one.name
-    reason = _reason(best, judged, target, budget_s)
+    reason = _reason(best, judged, target, budget_s) if bootstrap.count else _nothing_judged(target)
     return Selection(best, target, tuple(judged), reason, bootstrap.count)
+
+
+def _nothing_judged(target: str) -> str:
+    return (
+        f"no head could be judged: {target} is undefined for all validation sentences; ridge regression is the cheapest"
+    )
 
 
 def _reason(best: str, tries: list[Try], target: str, budget_s: float) -> str:

@@ -30,7 +30,8 @@ class KeepBest(Callback):
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Compare this validation's figure with the best so far."""
         figures = {name: float(value) for name, value in trainer.callback_metrics.items() if name.startswith("val/")}
-        if self._is_better(figures[self.select_by]):
+        figures = {name: value for name, value in figures.items() if value == value}  # NaN: undefined, or gone astray
+        if self._is_better(figures.get(self.select_by)):
             self.best_figures = figures
             self.best_epoch = trainer.current_epoch if trainer.state.fn == "fit" else -1
             head: torch.nn.Module = pl_module.head  # type: ignore[assignment]
@@ -60,10 +61,10 @@ class KeepBest(Callback):
         for name, value in state_dict.items():
             setattr(self, name, value)
 
-    def _is_better(self, figure: float) -> bool:
-        if figure != figure:  # NaN: training went astray
-            return False
-        if not self.best_figures:
+    def _is_better(self, figure: float | None) -> bool:
+        if not self.best_state:  # the starting point, whatever it is worth
             return True
-        best = self.best_figures[self.select_by]
+        best = self.best_figures.get(self.select_by)
+        if figure is None or best is None:
+            return figure is not None
         return figure < best if self.select_by.endswith("loss") else figure > best

@@ -10,7 +10,9 @@ from alignkit.training.batches import BLOCK_ROWS, PairBatches, RowOrder
 
 # float32 pairs up to this size are held in main memory, larger ones are streamed from their files
 IN_MEMORY_BYTES = 768 * 1024 * 1024
-GPU_FRACTION = 0.5
+# of the memory of the smallest GPU, whatever else is on it at the moment: where rows are kept decides their order,
+# which must be the same in every process and after a resume
+GPU_FRACTION = 0.4
 
 
 class PairDataModule(LightningDataModule):
@@ -64,5 +66,6 @@ def fits(pairs: Pairs, device: torch.device) -> bool:
     """Whether all pairs can be kept on the device as float32."""
     needed = 4 * len(pairs) * (pairs.student_dim + pairs.teacher_dim)
     if device.type == "cuda":
-        return needed <= GPU_FRACTION * torch.cuda.mem_get_info(device)[0]
+        gpus = range(torch.cuda.device_count())
+        return needed <= GPU_FRACTION * min(torch.cuda.get_device_properties(gpu).total_memory for gpu in gpus)
     return needed <= IN_MEMORY_BYTES

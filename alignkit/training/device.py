@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass
 
 import torch
 
 from alignkit.errors import ConfigError
+from alignkit.training.processes import local_device
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -25,8 +29,8 @@ class Device:
 
     @property
     def torch_device(self) -> torch.device:
-        """The first device of the kind."""
-        return torch.device(self.accelerator)
+        """This process's device of the kind."""
+        return local_device(self.accelerator)
 
 
 def choose_device(name: str, precision: str = "auto") -> Device:
@@ -47,14 +51,26 @@ def choose_device(name: str, precision: str = "auto") -> Device:
         why = "this torch is built without CUDA" if torch.version.cuda is None else "torch sees no NVIDIA GPU"
         raise ConfigError(f"device=cuda: {why}; install a CUDA build of torch or take device=auto")
     accelerator = "cuda" if present and name != "cpu" else "cpu"
-    native = _has_bfloat16(accelerator)
-    if precision == "auto":
-        precision = "bf16-mixed" if native and accelerator == "cuda" else "32-true"
-    elif precision == "bf16":
-        precision = "bf16-mixed" if native else "32-true"
     chip = torch.cuda.get_device_name() if accelerator == "cuda" else f"CPU with {torch.get_num_threads()} thread(s)"
     asked = "no CUDA here" if name == "auto" and not present else f"device={name}"
-    return Device(accelerator, precision, f"{chip}, {precision} ({asked})")
+    precision, why = _resolve(precision, accelerator)
+    return Device(accelerator, precision, f"{chip}, {precision} ({asked}{why and '; '}{why})")
+
+
+def _resolve(precision: str, accelerator: str) -> tuple[str, str]:
+    """Lightning's name, and what to say of bfloat16."""
+    if precision not in ("auto", "bf16"):
+        return precision, ""
+    if not _has_bfloat16(accelerator):
+        if precision == "bf16":
+            logger.warning("precision=bf16: this chip does not multiply bfloat16; training in float32")
+        return "32-true", "this chip does not multiply bfloat16"
+    if precision == "auto" and accelerator == "cpu":
+        return (
+            "32-true",
+            "this chip multiplies bfloat16, which auto takes on GPUs alone; precision=bf16 takes it here too",
+        )
+    return "bf16-mixed", "this chip multiplies bfloat16"
 
 
 def _has_bfloat16(accelerator: str) -> bool:

@@ -3,37 +3,31 @@
 from __future__ import annotations
 
 import copy
-import logging
-import signal
 import time
-import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
-from lightning.pytorch import Callback, LightningModule, Trainer
-from lightning.pytorch.callbacks import ModelCheckpoint
-from lightning.pytorch.loggers import TensorBoardLogger
-from lightning.pytorch.trainer.states import TrainerStatus
-from lightning.pytorch.utilities.exceptions import MisconfigurationException
-from torch import nn
+from lightning.pytorch import Callback, Trainer
+from torch import Tensor, nn
 
-from alignkit.errors import AlignkitError, ConfigError
+from alignkit.errors import ConfigError
 from alignkit.heads.base import ClosedForm, Head
 from alignkit.pairs.base import Pairs, PairSplits
+from alignkit.pairs.views import join_pairs
 from alignkit.training.batches import SolverBatches, teacher_mean
 from alignkit.training.best import KeepBest
 from alignkit.training.datamodule import PairDataModule
 from alignkit.training.device import Device
 from alignkit.training.module import VALIDATION_FIGURES, AlignmentModule
-from alignkit.training.progress import EpochProgress
 from alignkit.training.recipe import Recipe
+from alignkit.training.trainer import StopAfter, build_trainer, lightning_manners, newest_checkpoint
 
 INITS = ("closed_form", "random")
-CHECKPOINTS = "checkpoints"
+# what compares sentences with each other is undefined on fewer
+FEWEST_PAIRS = {"val/overlap@10": 2, "val/spearman": 3}
 
 
 @dataclass(frozen=True)
@@ -47,6 +41,7 @@ class FitResult:
         best_epoch: whose state was kept, counted from 1; 0 is the starting point.
         figures: validation figures of the kept state, by name.
         refitted: whether the head was fitted once more on train + validation.
+        teacher_mean: `(teacher_dim,)` of the training split.
         seconds: by step.
         is_main_process: of several, one writes and reports.
     """
@@ -57,6 +52,7 @@ class FitResult:
     best_epoch: int
     figures: Mapping[str, float]
     refitted: bool
+    teacher_mean: Tensor
     seconds: Mapping[str, float] = field(default_factory=dict)
     is_main_process: bool = True
 
@@ -64,6 +60,10 @@ class FitResult:
 @dataclass(frozen=True)
 class Fitter:
     """All that stays the same while one head is fitted.
+
+    Of several processes each solves the closed form on all pairs, on its own device: when the first one solves,
+    Lightning has not started the others yet. Training shares the pairs among them. To solve over processes of your
+    own, give each its pairs and see `heads.moments.Moments.all_reduce`.
 
     Attributes:
         make_head: called with `student_dim=` and `teacher_dim=`.
@@ -91,12 +91,12 @@ class Fitter:
         Raises:
             ConfigError: if settings do not go together.
         """
+        self.recipe.check()
         _check_negatives(self.loss, splits)
-        if self.recipe.select_by not in VALIDATION_FIGURES:
-            raise ConfigError(f"select_by={self.recipe.select_by}: expected one of {', '.join(VALIDATION_FIGURES)}")
-        head = self._new_head(splits)
-        AlignmentModule(head, self.loss, torch.zeros(head.teacher_dim), len(splits.validation), recipe=self.recipe)
-        replace(self, run_folder=None)._trainer(KeepBest(self.recipe.select_by))
+        _check_select_by(self.recipe.select_by, len(splits.validation))
+        self._new_head(splits)
+        _try_loss(self.loss, splits.train)
+        build_trainer(self.recipe, self.device, KeepBest(self.recipe.select_by), None, self.trainer_settings)
 
     def fit(self, splits: PairSplits, *, refit: bool | None = None, resume: bool = False) -> FitResult:
         """Fit on the train split, choose on the validation split; the test split is not looked at.
@@ -115,19 +115,20 @@ class Fitter:
         chosen = self._solve(head, [splits.train], validation=splits.validation)
         clock.lap("closed_form")
         best = KeepBest(self.recipe.select_by, self.recipe.early_stop_patience)
-        trainer = self._train(head, splits, best, resume=resume)
+        mean = teacher_mean(splits.train)
+        trainer = self._train(head, splits, best, mean, resume=resume)
         best.restore(head)
         kept = head
         clock.lap("training")
         trained = best.best_epoch >= 0
         refit = (self.init == "closed_form" and not trained) if refit is None else refit
         if refit:
-            together = replace(splits, train=_joined(splits)) if trained else splits
+            together = replace(splits, train=join_pairs(splits.train, splits.validation)) if trained else splits
             head = self._new_head(splits)
             self._solve(head, [splits.train, splits.validation], chosen=chosen)
             if trained:
                 again = replace(self, run_folder=None)
-                again._train(head, together, _StopAfter(best.best_epoch + 1))
+                again._train(head, together, StopAfter(best.best_epoch + 1), mean)
             clock.lap("refit")
         return FitResult(
             head=head.cpu().eval().requires_grad_(False),
@@ -136,6 +137,7 @@ class Fitter:
             best_epoch=best.best_epoch + 1,
             figures=best.best_figures,
             refitted=refit,
+            teacher_mean=mean,
             seconds=clock.seconds,
             is_main_process=trainer.is_global_zero,
         )
@@ -157,69 +159,20 @@ class Fitter:
         held_out = SolverBatches(validation, device=device) if validation else None
         return head.solve(SolverBatches(*parts, device=device), held_out, chosen)  # type: ignore[operator]
 
-    def _train(self, head: Head, splits: PairSplits, keep: Callback, *, resume: bool = False) -> Trainer:
+    def _train(self, head: Head, splits: PairSplits, keep: Callback, mean: Tensor, *, resume: bool = False) -> Trainer:
         loss = copy.deepcopy(self.loss)  # a memory bank must not carry over into a second fit
-        module = AlignmentModule(
-            head, loss, teacher_mean(splits.train), len(splits.validation), recipe=self.recipe, seed=self.seed
-        )
+        module = AlignmentModule(head, loss, mean, len(splits.validation), recipe=self.recipe, seed=self.seed)
         uses_negatives = bool(getattr(loss, "uses_negatives", False))
         data = PairDataModule(splits, self.recipe.batch_size, self.seed, with_negatives=uses_negatives)
-        trainer = self._trainer(keep)
-        checkpoint = _newest_checkpoint(self.run_folder) if resume else None
+        trainer = build_trainer(self.recipe, self.device, keep, self.run_folder, self.trainer_settings)
+        checkpoint = newest_checkpoint(self.run_folder) if resume else None
         trainable = any(parameter.requires_grad for parameter in head.parameters())
-        with _lightning_manners(trainer):
+        with lightning_manners(trainer):
             if checkpoint is None:  # the starting point is a candidate too
                 trainer.validate(module, data, verbose=False)
             if trainable and self.recipe.max_epochs > 0:
                 trainer.fit(module, data, ckpt_path=checkpoint, weights_only=True)
         return trainer
-
-    def _trainer(self, keep: Callback) -> Trainer:
-        callbacks: list[Callback] = [keep, EpochProgress(self.recipe.select_by)]
-        logger: TensorBoardLogger | bool = False
-        if self.run_folder is not None:
-            # two, so that a crash while one is written leaves the other
-            folder = self.run_folder / CHECKPOINTS
-            callbacks.append(
-                ModelCheckpoint(folder, "{epoch:04d}", monitor="epoch", mode="max", save_top_k=2,
-                                save_on_train_epoch_end=True, auto_insert_metric_name=False)
-            )  # fmt: skip
-            logger = TensorBoardLogger(self.run_folder, name="", version="", default_hp_metric=False)
-        settings = {
-            "devices": 1,
-            "num_sanity_val_steps": 0,
-            "log_every_n_steps": 10,
-            "enable_model_summary": False,
-            "enable_progress_bar": False,
-            **self.trainer_settings,
-        }
-        logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)  # what it has to say, alignkit says itself
-        try:
-            return Trainer(
-                accelerator=self.device.accelerator,
-                precision=self.device.precision,  # type: ignore[arg-type]
-                max_epochs=self.recipe.max_epochs,
-                gradient_clip_val=self.recipe.gradient_clip_val,
-                logger=logger,
-                callbacks=callbacks,
-                use_distributed_sampler=False,
-                enable_checkpointing=self.run_folder is not None,
-                **settings,
-            )
-        except (TypeError, ValueError, MisconfigurationException) as error:
-            message = str(error).splitlines()[0].replace("Trainer.__init__() got an ", "")
-            raise ConfigError(f"trainer: {message}; python -m alignkit.train --help lists common settings") from None
-
-
-class _StopAfter(Callback):
-    """End after so many epochs of a longer schedule: what validation found best, on more pairs."""
-
-    def __init__(self, epochs: int) -> None:
-        self.epochs = epochs
-
-    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        if trainer.current_epoch + 1 >= self.epochs:
-            trainer.should_stop = True
 
 
 class _Clock:
@@ -234,57 +187,32 @@ class _Clock:
         self.seconds[name], self._last = now - self._last, now
 
 
-class _lightning_manners:  # noqa: N801 - reads as a function
-    """Turn Lightning's way of leaving into ours: Ctrl-C is a KeyboardInterrupt, a full disk is one line."""
-
-    def __init__(self, trainer: Trainer) -> None:
-        self.trainer = trainer
-        self._warnings = warnings.catch_warnings()
-
-    def __enter__(self) -> None:
-        self._on_interrupt = signal.getsignal(signal.SIGINT)
-        self._warnings.__enter__()
-        # batches come from an iterable of ours, which has no workers to speak of
-        warnings.filterwarnings("ignore", message=".*does not have many workers.*")
-        warnings.filterwarnings("ignore", message=".*smaller than the logging interval.*")
-        warnings.filterwarnings("ignore", message=".*Checkpoint directory .* exists and is not empty.*")
-
-    def __exit__(self, kind: type | None, error: BaseException | None, trace: Any) -> None:
-        self._warnings.__exit__(kind, error, trace)
-        if isinstance(error, SystemExit) and self.trainer.state.status == TrainerStatus.INTERRUPTED:
-            signal.signal(signal.SIGINT, self._on_interrupt)  # Lightning left it ignored
-            raise KeyboardInterrupt from None
-        if isinstance(error, OSError) or "PytorchStreamWriter" in str(error):
-            raise AlignkitError(
-                f"the run could not be saved ({str(error).splitlines()[0]}); free some space, then resume it"
-            ) from None
-
-
 def _check_negatives(loss: nn.Module, splits: PairSplits) -> None:
     if getattr(loss, "needs_negatives", False) and splits.train.negatives is None:
         raise ConfigError("this loss needs hard negatives and the data has none; take data=built or another loss")
 
 
-def _newest_checkpoint(run_folder: Path | None) -> str | None:
-    paths = sorted((run_folder / CHECKPOINTS).glob("*.ckpt")) if run_folder else []
-    for path in reversed(paths):
-        try:  # the newest may have been cut off while it was written
-            torch.load(path, map_location="cpu", weights_only=True)
-        except Exception:  # noqa: BLE001 - whatever torch raises for a torn file
-            continue
-        return str(path)
-    return None
+def _check_select_by(select_by: str, count: int) -> None:
+    if select_by not in VALIDATION_FIGURES:
+        raise ConfigError(f"select_by={select_by}: expected one of {', '.join(VALIDATION_FIGURES)}")
+    if not count:
+        raise ConfigError(
+            "there are no validation pairs, on which λ and the kept state are chosen; expected at least one: give "
+            "data.validation=0.1, or another share above 0"
+        )
+    if count < FEWEST_PAIRS.get(select_by, 1):
+        raise ConfigError(
+            f"select_by={select_by} is undefined on {count} validation pair(s); expected at least "
+            f"{FEWEST_PAIRS[select_by]}: take select_by=val/loss, or more validation pairs"
+        )
 
 
-def _joined(splits: PairSplits) -> Pairs:
-    train, held_out = splits.train, splits.validation
+def _try_loss(loss: nn.Module, pairs: Pairs) -> None:
+    """One call on made-up vectors of the right width: what does not go with it raises here."""
+    generator = torch.Generator().manual_seed(0)
+    aligned, teacher = torch.randn(2, 2, pairs.teacher_dim, generator=generator)
     negatives = None
-    if train.negatives is not None and held_out.negatives is not None:
-        shifted = np.where(held_out.negatives >= 0, held_out.negatives + len(train), -1)
-        negatives = np.concatenate([train.negatives, shifted])
-    return Pairs(
-        ids=[*train.ids, *held_out.ids],
-        student=np.concatenate([train.student, held_out.student]),
-        teacher=np.concatenate([train.teacher, held_out.teacher]),
-        negatives=negatives,
-    )
+    if pairs.negatives is not None and getattr(loss, "uses_negatives", False):
+        negatives = torch.randn(2, pairs.negatives.shape[1], pairs.teacher_dim, generator=generator)
+    with torch.no_grad():
+        copy.deepcopy(loss).eval()(aligned, teacher, negatives)

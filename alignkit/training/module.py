@@ -8,13 +8,11 @@ import torch
 from lightning.pytorch import LightningModule
 from torch import Tensor, nn
 
-from alignkit.errors import ConfigError
 from alignkit.heads.base import Head
 from alignkit.metrics.alignment import FIGURES, AlignmentMetric
 from alignkit.training.batches import PairBatch
 from alignkit.training.recipe import Recipe
 
-SCHEDULES = ("constant", "one_cycle")
 VALIDATION_FIGURES = ("val/loss", *(f"val/{name}" for name in FIGURES))
 
 
@@ -43,16 +41,7 @@ class AlignmentModule(LightningModule):
         seed: int = 0,
     ) -> None:
         super().__init__()
-        if not recipe.lr > 0 or not recipe.weight_decay >= 0:
-            raise ConfigError(
-                f"lr={recipe.lr}, weight_decay={recipe.weight_decay}: expected a number above 0, and one of at least 0"
-            )
-        if recipe.batch_size < 1 or recipe.max_epochs < 0:
-            raise ConfigError(
-                f"batch_size={recipe.batch_size}, max_epochs={recipe.max_epochs}: expected at least 1, and at least 0"
-            )
-        if recipe.schedule not in SCHEDULES:
-            raise ConfigError(f"schedule={recipe.schedule}: expected one of {', '.join(SCHEDULES)}")
+        recipe.check()
         self.head = head
         self.loss = loss
         self.metric = AlignmentMetric(teacher_mean, validation_count, seed=seed)
@@ -76,9 +65,9 @@ class AlignmentModule(LightningModule):
         self.log("val/loss", loss, batch_size=len(batch.rows), on_epoch=True, sync_dist=True)
 
     def on_validation_epoch_end(self) -> None:
-        """Figures over all validation pairs."""
-        figures = {f"val/{name}": value for name, value in self.metric.compute().items() if value is not None}
-        self.log_dict({name: torch.tensor(value) for name, value in figures.items()})
+        """Figures over all validation pairs; NaN where one is undefined, or an earlier validation's would stand."""
+        figures = {f"val/{name}": value for name, value in self.metric.compute().items()}
+        self.log_dict({name: torch.tensor(torch.nan if value is None else value) for name, value in figures.items()})
         self.metric.reset()
 
     def configure_optimizers(self) -> Any:
@@ -92,8 +81,11 @@ class AlignmentModule(LightningModule):
         if recipe.schedule == "constant":
             return optimizer
         steps = max(2, int(self.trainer.estimated_stepping_batches))
+        warmup = recipe.warmup_fraction
+        if abs(warmup * steps - 1) < 1e-6:  # a warm-up of exactly one step: torch would divide by its length, zero
+            warmup += 1e-3 / steps
         scheduler = torch.optim.lr_scheduler.OneCycleLR(
-            optimizer, max_lr=recipe.lr, total_steps=steps, pct_start=recipe.warmup_fraction
+            optimizer, max_lr=recipe.lr, total_steps=steps, pct_start=warmup
         )
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
 

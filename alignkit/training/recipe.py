@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields, replace
 from typing import Any
 
 from alignkit.errors import ConfigError
+
+SCHEDULES = ("constant", "one_cycle")
+# in a YAML's recipe: what holds only where the head starts from its closed form
+FROM_CLOSED_FORM = "from_closed_form"
 
 
 @dataclass(frozen=True)
@@ -19,10 +23,10 @@ class Recipe:
         lr: AdamW's learning rate, the peak one under `one_cycle`.
         weight_decay: AdamW's, at least 0.
         schedule: `constant` or `one_cycle`.
-        warmup_fraction: share of the steps before the peak of `one_cycle`.
+        warmup_fraction: share of the steps before the peak of `one_cycle`, in [0, 1).
         gradient_clip_val: largest gradient norm; `None` does not clip.
         select_by: the validation figure by which the kept state is chosen.
-        early_stop_patience: stop after this many epochs without a new best; `None` never stops.
+        early_stop_patience: stop after this many epochs without a new best, at least 1; `None` never stops.
         precision: `auto` (the device's choice), `bf16` (where the chip has it), or one of Lightning's names.
     """
 
@@ -37,14 +41,48 @@ class Recipe:
     early_stop_patience: int | None = None
     precision: str = "auto"
 
-    def overlay(self, settings: Mapping[str, Any] | None) -> Recipe:
+    def overlay(self, settings: Mapping[str, Any] | None, init: str = "random") -> Recipe:
         """A recipe with `settings` in place of its own; `None` values leave it as it is.
+
+        Args:
+            settings: by name; those under `from_closed_form` come on top where `init` is `closed_form`: steps that
+                are right for fine-tuning would leave a random start where it is.
+            init: how the head starts.
 
         Raises:
             ConfigError: for a name that is no setting.
         """
+        given = dict(settings or {})
+        fine_tuning = given.pop(FROM_CLOSED_FORM, None) or {}
+        if init == "closed_form":
+            given |= fine_tuning
         known = {field.name for field in fields(self)}
-        given = {name: value for name, value in (settings or {}).items() if value is not None}
-        if unknown := sorted(given.keys() - known):
+        if unknown := sorted((given.keys() | fine_tuning.keys()) - known):
             raise ConfigError(f"unknown recipe setting '{unknown[0]}'; expected one of {', '.join(sorted(known))}")
-        return replace(self, **given)
+        return replace(self, **{name: value for name, value in given.items() if value is not None})
+
+    def check(self) -> None:
+        """Refuse what cannot be trained with.
+
+        Raises:
+            ConfigError: which names the setting, and what was expected.
+        """
+        for name, kind, fits, expected in _RULES:
+            value = getattr(self, name)
+            if value is None and name in _OPTIONAL:
+                continue
+            if isinstance(value, bool) or not isinstance(value, kind) or not fits(value):
+                raise ConfigError(f"{name}={value}: expected {expected}")
+
+
+_OPTIONAL = ("gradient_clip_val", "early_stop_patience")
+_RULES: tuple[tuple[str, Any, Callable[[Any], bool], str], ...] = (
+    ("batch_size", int, lambda value: value >= 1, "a whole number of at least 1"),
+    ("max_epochs", int, lambda value: value >= 0, "a whole number of at least 0"),
+    ("lr", int | float, lambda value: 0 < value < float("inf"), "a number above 0"),
+    ("weight_decay", int | float, lambda value: 0 <= value < float("inf"), "a number of at least 0"),
+    ("schedule", str, lambda value: value in SCHEDULES, f"one of {', '.join(SCHEDULES)}"),
+    ("warmup_fraction", int | float, lambda value: 0 <= value < 1, "a number of at least 0 and below 1"),
+    ("gradient_clip_val", int | float, lambda value: value > 0, "a number above 0, or null, which does not clip"),
+    ("early_stop_patience", int, lambda value: value >= 1, "a whole number of at least 1, or null, which never stops"),
+)

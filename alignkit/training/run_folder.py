@@ -2,18 +2,12 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 from alignkit.errors import ConfigError
 from alignkit.files import write_whole
 
 CONFIG, METRICS = "config.yaml", "metrics.json"
-
-
-def is_main_process() -> bool:
-    """Whether this is the first of the processes that train together, before they have met."""
-    return all(int(os.environ.get(name) or 0) == 0 for name in ("RANK", "LOCAL_RANK", "SLURM_PROCID"))
 
 
 def claim_run_folder(folder: Path, config_yaml: str) -> None:

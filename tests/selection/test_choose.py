@@ -11,6 +11,7 @@ from alignkit.heads.mlp import MlpHead
 from alignkit.heads.orthogonal import OrthogonalHead
 from alignkit.heads.random_features import RandomFeaturesHead
 from alignkit.losses.cosine import CosineLoss
+from alignkit.losses.info_nce import InfoNceLoss
 from alignkit.pairs.base import Pairs, PairSplits
 from alignkit.selection import choose
 from alignkit.selection.choose import select_head
@@ -72,7 +73,7 @@ def test_ties_go_to_ridge_and_it_says_so(candidates):
 
 
 def test_a_budget_for_ridge_alone(candidates, monkeypatch):
-    monkeypatch.setattr(choose, "_flops_per_s", lambda: 1e4)  # a very slow machine
+    monkeypatch.setattr(choose, "_flops_per_s", lambda device: 1e4)  # a very slow machine
     selection = select_head(candidates, splits(curvature=1.0), budget_s=1)
     assert selection.name == "linear"
     assert "ridge regression alone" in selection.reason
@@ -116,6 +117,71 @@ def test_a_head_without_closed_form_is_trained():
     mlp = next(one for one in selection.tries if one.name == "mlp")
     torch.manual_seed(0)
     assert mlp.quality.value > 0.5
+
+
+def test_settings_that_cannot_work_are_found_before_the_search(candidates, monkeypatch):
+    def never(*given, **settings):
+        raise AssertionError("searched")
+
+    monkeypatch.setattr(Fitter, "fit", never)
+    needs_negatives = InfoNceLoss(in_batch=False)
+    candidates["orthogonal"] = dataclasses.replace(candidates["orthogonal"], loss=needs_negatives)
+    with pytest.raises(ConfigError, match="needs hard negatives"):
+        select_head(candidates, splits(curvature=0.0))
+
+
+def test_a_loss_on_hard_negatives_finds_them_in_the_part_that_is_tried_on():
+    parts = splits(curvature=1.0)
+    count = len(parts.train)
+    negatives = np.stack([(np.arange(count) + 1) % count, np.full(count, -1)], axis=1)
+    parts = dataclasses.replace(parts, train=dataclasses.replace(parts.train, negatives=negatives))
+    seen = []
+
+    class Watched(InfoNceLoss):
+        def forward(self, aligned, teacher, negatives=None):
+            seen.append((aligned.requires_grad, teacher, negatives))
+            return super().forward(aligned, teacher, negatives)
+
+    mlp = fitter(lambda **widths: MlpHead(**widths, hidden=8), init="random", max_epochs=1, batch_size=64)
+    candidates = {"linear": fitter(LinearHead), "mlp": dataclasses.replace(mlp, loss=Watched(in_batch=False))}
+    select_head(candidates, parts)
+    teacher_of = {parts.train.teacher[row].tobytes(): row for row in range(count)}
+    trained = [(teacher, negatives) for training, teacher, negatives in seen if training]
+    checked = 0
+    for teacher, against in trained:
+        for one, other in zip(teacher, against[:, 0], strict=True):
+            if other.any():  # some stayed in the held-out tenth
+                row, negative = (min(teacher_of.items(), key=distance_to(vector))[1] for vector in (one, other))
+                assert negative == (row + 1) % count
+                checked += 1
+        if checked > 100:
+            break
+    assert checked > 100
+
+
+def distance_to(vector):
+    return lambda item: float(np.abs(np.frombuffer(item[0], dtype=np.float32) - vector.numpy()).sum())
+
+
+def test_tries_stay_in_this_process_whatever_the_trainer_is_told(candidates, monkeypatch):
+    seen, original = [], Fitter.fit
+    monkeypatch.setattr(
+        Fitter, "fit", lambda self, data, **how: seen.append(self.trainer_settings) or original(self, data, **how)
+    )
+    settings = {"devices": 2, "strategy": "ddp", "num_nodes": 1, "log_every_n_steps": 5}
+    candidates = {name: dataclasses.replace(one, trainer_settings=settings) for name, one in candidates.items()}
+    select_head(candidates, splits(curvature=0.0))
+    assert seen == [{"log_every_n_steps": 5}] * 3
+
+
+def test_where_nothing_can_be_judged_it_says_so(candidates):
+    parts = splits(curvature=1.0)
+    alone = [str(row) for row in range(300)]  # no other sentence to recall
+    parts = dataclasses.replace(parts, validation=dataclasses.replace(parts.validation, labels=alone))
+    selection = select_head(candidates, parts, target="recall@10")
+    assert (selection.name, selection.queries) == ("linear", 0)
+    assert "no head could be judged: recall@10 is undefined" in selection_markdown(selection).lower()
+    assert "beyond noise" not in selection.reason
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,10 @@ from alignkit.errors import ConfigError
 from alignkit.heads.linear import LinearHead
 from alignkit.heads.mlp import MlpHead
 from alignkit.losses.cos_mse import CosMseLoss
+from alignkit.losses.info_nce import InfoNceLoss
+from alignkit.losses.matryoshka import MatryoshkaLoss
 from alignkit.pairs.base import PairSplits
+from alignkit.pairs.views import take_pairs
 from alignkit.training.device import Device
 from alignkit.training.fit import Fitter
 from alignkit.training.recipe import Recipe
@@ -18,9 +21,9 @@ from alignkit.training.recipe import Recipe
 CPU = Device("cpu", "32-true", "for the tests")
 
 
-def fitter(make_head=LinearHead, *, init="closed_form", **settings):
+def fitter(make_head=LinearHead, *, init="closed_form", loss=None, **settings):
     recipe = Recipe(**{"max_epochs": 3, "batch_size": 32, **settings.pop("recipe", {})})
-    return Fitter(make_head, CosMseLoss(), recipe, CPU, init=init, **settings)
+    return Fitter(make_head, loss or CosMseLoss(), recipe, CPU, init=init, **settings)
 
 
 def cosine_to_teacher(head, pairs):
@@ -148,6 +151,28 @@ def test_the_loss_works_in_float32_also_where_the_head_does_not(splits):
     assert seen == {torch.float32}
 
 
+def test_a_resumed_run_remembers_the_bank_of_a_loss(splits, tmp_path):
+    settings = {"init": "random", "recipe": {"max_epochs": 3, "lr": 1e-2}}
+    make_head = partial(MlpHead, hidden=16)
+    loss = InfoNceLoss(bank_size=100)
+    whole = replace(fitter(make_head, **settings), loss=loss).fit(splits)
+
+    class PullThePlug(InfoNceLoss):
+        steps = 0
+
+        def forward(self, aligned, teacher, negatives=None):
+            PullThePlug.steps += aligned.requires_grad
+            if PullThePlug.steps > 14:  # in the second epoch
+                raise KeyboardInterrupt
+            return super().forward(aligned, teacher, negatives)
+
+    job = replace(fitter(make_head, run_folder=tmp_path, **settings), loss=loss)
+    with pytest.raises(KeyboardInterrupt):
+        replace(job, loss=PullThePlug(bank_size=100)).fit(splits)
+    resumed = job.fit(splits, resume=True)
+    assert same_weights(whole.head, resumed.head) and resumed.figures == whole.figures
+
+
 def test_a_torn_checkpoint_falls_back_to_the_one_before(splits, tmp_path):
     settings = {"init": "random", "recipe": {"max_epochs": 3}, "run_folder": tmp_path}
     whole = fitter(**settings).fit(splits)
@@ -156,9 +181,18 @@ def test_a_torn_checkpoint_falls_back_to_the_one_before(splits, tmp_path):
     assert same_weights(fitter(**settings).fit(splits, resume=True).head, whole.head)
 
 
-def test_early_stopping(splits):
-    result = fitter(recipe={"lr": 3.0, "max_epochs": 50, "early_stop_patience": 2}).fit(splits)
+def test_early_stopping_ends_the_run_so_many_epochs_after_the_best(splits):
+    steps = []
+
+    class Counted(CosMseLoss):
+        def forward(self, aligned, teacher, negatives=None):
+            steps.append(aligned.requires_grad)
+            return super().forward(aligned, teacher, negatives)
+
+    job = fitter(recipe={"lr": 3.0, "max_epochs": 50, "early_stop_patience": 2})
+    result = replace(job, loss=Counted()).fit(splits, refit=False)
     assert result.best_epoch == 0
+    assert sum(steps) == 2 * 10  # two epochs of 300 pairs in batches of 32
 
 
 @pytest.mark.parametrize(
@@ -170,6 +204,15 @@ def test_early_stopping(splits):
         ({"recipe": {"lr": 0}}, "lr=0"),
         ({"recipe": {"batch_size": 0}}, "batch_size=0"),
         ({"recipe": {"schedule": "zigzag"}}, "expected one of constant, one_cycle"),
+        ({"recipe": {"lr": "fast"}}, "lr=fast: expected a number above 0"),
+        ({"recipe": {"max_epochs": 1.5}}, "max_epochs=1.5: expected a whole number"),
+        ({"recipe": {"warmup_fraction": 2}}, "warmup_fraction=2: expected a number of at least 0 and below 1"),
+        ({"recipe": {"warmup_fraction": 1.0}}, "warmup_fraction=1.0"),
+        ({"recipe": {"warmup_fraction": -1}}, "warmup_fraction=-1"),
+        ({"recipe": {"early_stop_patience": 0}}, "early_stop_patience=0: expected a whole number of at least 1"),
+        ({"recipe": {"early_stop_patience": -3}}, "early_stop_patience=-3"),
+        ({"recipe": {"gradient_clip_val": -1}}, "gradient_clip_val=-1: expected a number above 0, or null"),
+        ({"loss": MatryoshkaLoss(CosMseLoss(), [512])}, "the teacher has only 20 dimensions"),
         ({"trainer_settings": {"nonesuch": 1}}, "nonesuch"),
         ({"trainer_settings": {"limit_train_batches": -1}}, "trainer: "),
     ],
@@ -178,6 +221,49 @@ def test_what_cannot_work_is_found_before_anything_is_written(splits, tmp_path, 
     with pytest.raises(ConfigError, match=says):
         fitter(run_folder=tmp_path, **settings).check(splits)
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("count", "select_by", "says"),
+    [
+        (0, "val/loss", "no validation pairs.*data.validation=0.1"),
+        (1, "val/overlap@10", "undefined on 1 validation pair.*at least 2"),
+        (2, "val/spearman", "undefined on 2 validation pair.*at least 3"),
+    ],
+)
+def test_too_few_validation_pairs_to_choose_by_are_refused(splits, count, select_by, says):
+    few = replace(splits, validation=take_pairs(splits.validation, np.arange(count)))
+    with pytest.raises(ConfigError, match=says):
+        fitter(recipe={"select_by": select_by}).check(few)
+
+
+@pytest.mark.parametrize(("count", "select_by"), [(1, "val/loss"), (2, "val/overlap@10"), (3, "val/spearman")])
+def test_few_validation_pairs_are_enough_where_the_figure_is_defined(splits, count, select_by):
+    few = replace(splits, validation=take_pairs(splits.validation, np.arange(count)))
+    job = fitter(recipe={"select_by": select_by})
+    job.check(few)
+    assert job.fit(few).best_epoch >= 0
+
+
+def test_a_figure_that_is_undefined_at_the_start_is_chosen_by_once_there_is_one(splits):
+    class Silent(LinearHead):  # the same vector for all sentences: their similarities have no order
+        def __init__(self, student_dim, teacher_dim):
+            super().__init__(student_dim, teacher_dim)
+            torch.nn.init.zeros_(self.projection.weight)
+
+    recipe = {"select_by": "val/spearman", "lr": 1e-2}
+    result = fitter(Silent, init="random", recipe=recipe).fit(splits)
+    assert result.best_epoch > 0 and result.figures["val/spearman"] > 0.5
+    start = fitter(Silent, init="random", recipe={**recipe, "max_epochs": 0}).fit(splits)
+    assert start.best_epoch == 0 and "val/spearman" not in start.figures
+
+
+@pytest.mark.parametrize("warmup", [0.0, 0.1, 0.05, 0.99])
+def test_any_warm_up_fits_any_number_of_steps(splits, warmup):
+    """0.1 of ten steps is one: torch itself divides by the zero steps between first and last."""
+    recipe = {"schedule": "one_cycle", "warmup_fraction": warmup}
+    for epochs in (1, 2):
+        fitter(init="random", recipe={**recipe, "max_epochs": epochs}).fit(splits)
 
 
 def test_a_loss_that_needs_negatives_is_refused_where_there_are_none(splits):
@@ -192,3 +278,11 @@ def test_recipes_overlay_and_refuse_what_they_do_not_know():
     assert (recipe.lr, recipe.max_epochs, recipe.batch_size) == (0.1, 5, 8)
     with pytest.raises(ConfigError, match="unknown recipe setting 'learning_rate'"):
         Recipe().overlay({"learning_rate": 1})
+    with pytest.raises(ConfigError, match="unknown recipe setting 'learning_rate'"):
+        Recipe().overlay({"from_closed_form": {"learning_rate": 1}})
+
+
+def test_settings_of_fine_tuning_are_for_heads_that_start_from_their_closed_form():
+    settings = {"lr": 0.1, "from_closed_form": {"lr": 1e-5, "max_epochs": 2}}
+    assert Recipe().overlay(settings, "closed_form") == Recipe(lr=1e-5, max_epochs=2)
+    assert Recipe().overlay(settings, "random") == Recipe(lr=0.1)

@@ -1,0 +1,126 @@
+"""Lightning's `Trainer` as a fit wants it, and the manners that it lacks."""
+
+from __future__ import annotations
+
+import logging
+import signal
+import warnings
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch.callbacks import ModelCheckpoint
+from lightning.pytorch.loggers import TensorBoardLogger
+from lightning.pytorch.trainer.states import TrainerStatus
+from lightning.pytorch.utilities.exceptions import MisconfigurationException
+
+from alignkit.errors import AlignkitError, ConfigError
+from alignkit.training.device import Device
+from alignkit.training.progress import EpochProgress
+from alignkit.training.recipe import Recipe
+
+CHECKPOINTS = "checkpoints"
+
+
+def build_trainer(
+    recipe: Recipe, device: Device, keep: Callback, run_folder: Path | None, settings: Mapping[str, Any]
+) -> Trainer:
+    """A trainer of one fit.
+
+    Args:
+        recipe: of the optimisation.
+        device: where.
+        keep: decides which state is kept.
+        run_folder: for checkpoints and TensorBoard events; `None` writes nothing.
+        settings: further arguments of `Trainer`.
+
+    Raises:
+        ConfigError: for arguments that it refuses.
+    """
+    callbacks: list[Callback] = [keep, EpochProgress(recipe.select_by)]
+    logger: TensorBoardLogger | bool = False
+    if run_folder is not None:
+        # two, so that a crash while one is written leaves the other
+        callbacks.append(
+            ModelCheckpoint(run_folder / CHECKPOINTS, "{epoch:04d}", monitor="epoch", mode="max", save_top_k=2,
+                            save_on_train_epoch_end=True, auto_insert_metric_name=False)
+        )  # fmt: skip
+        logger = TensorBoardLogger(run_folder, name="", version="", default_hp_metric=False)
+    settings = {
+        "devices": 1,
+        "num_sanity_val_steps": 0,
+        "log_every_n_steps": 10,
+        "enable_model_summary": False,
+        "enable_progress_bar": False,
+        **settings,
+    }
+    logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)  # what it has to say, alignkit says itself
+    try:
+        return Trainer(
+            accelerator=device.accelerator,
+            precision=device.precision,  # type: ignore[arg-type]
+            max_epochs=recipe.max_epochs,
+            gradient_clip_val=recipe.gradient_clip_val,
+            logger=logger,
+            callbacks=callbacks,
+            use_distributed_sampler=False,
+            enable_checkpointing=run_folder is not None,
+            **settings,
+        )
+    except (TypeError, ValueError, MisconfigurationException) as error:
+        message = str(error).splitlines()[0].replace("Trainer.__init__() got an ", "")
+        raise ConfigError(f"trainer: {message}; python -m alignkit.train --help lists common settings") from None
+
+
+def newest_checkpoint(run_folder: Path | None) -> str | None:
+    """Path of the newest checkpoint that can be read, if there is any."""
+    paths = sorted((run_folder / CHECKPOINTS).glob("*.ckpt")) if run_folder else []
+    for path in reversed(paths):
+        try:  # the newest may have been cut off while it was written
+            torch.load(path, map_location="cpu", weights_only=True)
+        except Exception:  # noqa: BLE001 - whatever torch raises for a torn file
+            continue
+        return str(path)
+    return None
+
+
+class StopAfter(Callback):
+    """End after so many epochs of a longer schedule: what validation found best, on more pairs."""
+
+    def __init__(self, epochs: int) -> None:
+        self.epochs = epochs
+
+    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Stop if it is time."""
+        if trainer.current_epoch + 1 >= self.epochs:
+            trainer.should_stop = True
+
+
+class lightning_manners:  # noqa: N801 - reads as a function
+    """Turn Lightning's way of leaving into ours: Ctrl-C is a KeyboardInterrupt, a full disk is one line."""
+
+    def __init__(self, trainer: Trainer) -> None:
+        self.trainer = trainer
+        self._warnings = warnings.catch_warnings()
+
+    def __enter__(self) -> None:
+        """Silence what is no news."""
+        self._on_interrupt = signal.getsignal(signal.SIGINT)
+        self._warnings.__enter__()
+        # batches come from an iterable of ours, which has no workers to speak of
+        warnings.filterwarnings("ignore", message=".*does not have many workers.*")
+        warnings.filterwarnings("ignore", message=".*smaller than the logging interval.*")
+        warnings.filterwarnings("ignore", message=".*Checkpoint directory .* exists and is not empty.*")
+
+    def __exit__(self, kind: type | None, error: BaseException | None, trace: Any) -> None:
+        """Raise what a caller expects."""
+        self._warnings.__exit__(kind, error, trace)
+        if isinstance(error, SystemExit) and self.trainer.state.status == TrainerStatus.INTERRUPTED:
+            signal.signal(signal.SIGINT, self._on_interrupt)  # Lightning left it ignored
+            raise KeyboardInterrupt from None
+        if isinstance(error, OSError) or "PytorchStreamWriter" in str(error):
+            raise AlignkitError(
+                f"the run could not be saved ({str(error).splitlines()[0]}); free some space, then resume it"
+            ) from None

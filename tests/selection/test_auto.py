@@ -1,0 +1,33 @@
+"""`model=auto` as the command runs it: what it is told to choose by steers the training that follows."""
+
+import json
+
+import pytest
+
+
+@pytest.mark.parametrize(
+    ("settings", "expected"),
+    [
+        (("model.target=cosine",), "val/cosine_mean"),
+        (("model.target=overlap@10", "loss=cosine"), "val/overlap@10"),
+        (("model.target=cosine", "select_by=val/spearman"), "val/spearman"),
+    ],
+)
+def test_the_target_steers_the_training(run_command, tmp_path, settings, expected):
+    code, _, err = run_command("train", "model=auto", "model.candidates=[linear]", "student=static", "html=false",
+                               "trainer.max_epochs=0", *settings, "hydra.run.dir=run")  # fmt: skip
+    assert code == 0, err
+    meta = json.loads((tmp_path / "run" / "metrics.json").read_text(encoding="utf-8"))["meta"]
+    assert meta["recipe"]["select_by"] == expected
+
+
+def test_what_cannot_work_is_said_before_the_search(run_command, tmp_path):
+    code, _, err = run_command("train", "model=auto", "loss=info_nce", "loss.in_batch=false", "hydra.run.dir=run")
+    assert code == 1 and err.count("\n") == 1 and "needs hard negatives" in err
+    assert not (tmp_path / "run").exists()
+
+
+def test_no_validation_pairs_are_one_line_and_leave_nothing(run_command, tmp_path):
+    code, _, err = run_command("train", "data.validation=0", "hydra.run.dir=run")
+    assert code == 1 and err.count("\n") == 1 and "no validation pairs" in err
+    assert not (tmp_path / "run").exists()
