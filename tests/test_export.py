@@ -108,3 +108,12 @@ def test_wrong_arguments_are_one_line_and_leave_nothing(arguments, words, run_co
     assert words in err
     assert err.count("\n") == 1
     assert not list(tmp_path.iterdir())
+
+
+def test_out_below_a_file_is_one_line(run_command, run_folder, tmp_path):
+    (tmp_path / "file").write_text("", encoding="utf-8")
+    code, out, err = run_command("export", f"head={run_folder}", "format=numpy", "out=file/made")
+    assert (code, out) == (1, "")
+    assert "made: could not be written" in err
+    assert err.count("\n") == 1
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]

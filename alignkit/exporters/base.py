@@ -20,6 +20,7 @@ from typing import Any, Protocol
 
 import numpy as np
 import torch
+from safetensors import SafetensorError
 
 from alignkit import __version__
 from alignkit.agreement import Tolerance, compare, kept_overlap
@@ -126,7 +127,7 @@ def export_head(name: str, job: Job, out: str | Path, tolerance: float | None = 
 
     Raises:
         ConfigError: if the format or one of its settings is unknown, or `out` exists.
-        ArtifactError: if what was written does not agree with the head; nothing is left of it.
+        ArtifactError: if what was written does not agree with the head, or the disk refuses; nothing is left of it.
     """
     form = format_named(name, job.options)
     out = Path(out).expanduser()
@@ -136,8 +137,8 @@ def export_head(name: str, job: Job, out: str | Path, tolerance: float | None = 
     if tolerance is not None:
         allowed = Tolerance(tolerance, allowed.cosine)
     unfinished = out.with_name(f"{out.name}.part-{os.getpid()}")
-    unfinished.mkdir(parents=True)
     try:
+        unfinished.mkdir(parents=True)
         about = form.write(job, unfinished)
         expected, got = job.reference(), form.read_back(job, unfinished)
         verification, loss = compare(expected, got, allowed), 1.0 - kept_overlap(expected, got)
@@ -163,7 +164,7 @@ def export_head(name: str, job: Job, out: str | Path, tolerance: float | None = 
             # Windows renames no folder of which a file is still mapped by a model that was just checked
             gc.collect()
             unfinished.rename(out)
-    except OSError as error:
+    except (OSError, SafetensorError) as error:  # safetensors wraps what the disk says
         raise ArtifactError(f"{out}: could not be written ({error}); nothing was left there") from None
     finally:
         shutil.rmtree(unfinished, ignore_errors=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 from pathlib import Path
 from typing import Any
@@ -26,7 +27,10 @@ def tolerance(job: Job) -> Tolerance:
 
 def write(job: Job, folder: Path) -> dict[str, Any]:
     """Both files."""
-    torch.save(job.head.state_dict(), folder / WEIGHTS)
+    # by way of memory: torch's own writer calls a full disk an internal error
+    weights = io.BytesIO()
+    torch.save(job.head.state_dict(), weights)
+    (folder / WEIGHTS).write_bytes(weights.getbuffer())
     config = {
         "model": job.head.kind(),
         **job.head.arguments(),

@@ -15,7 +15,8 @@ from small_heads import head_kinds
 
 from alignkit.agreement import Tolerance, compare, kept_overlap
 from alignkit.artifact import load_artifact
-from alignkit.errors import ArtifactError, ConfigError
+from alignkit.embedders.base import embed_all
+from alignkit.errors import AlignkitError, ArtifactError, ConfigError
 from alignkit.exporters import base
 from alignkit.exporters.base import export_head, formats
 from alignkit.heads.base import Head
@@ -192,6 +193,31 @@ def test_an_export_that_does_not_agree_fails_and_leaves_nothing(train_head, make
     assert list(tmp_path.iterdir()) == []
     export_head("wrong", make_job(train_head("linear")), tmp_path / "export", tolerance=1e-4)
     assert (tmp_path / "export" / "manifest.json").exists()
+
+
+@pytest.mark.parametrize("name", formats())
+def test_a_full_disk_is_one_line_and_leaves_nothing(name, train_head, make_job, demo, tmp_path):
+    resource = pytest.importorskip("resource")  # Windows has none
+    about = {}
+    if name == "sentence_transformers":
+        pytest.importorskip("sentence_transformers")
+        pytest.importorskip("wordllama")
+        from alignkit.embedders.static import StaticEmbedder
+
+        texts = list(demo.test.texts[:5])
+        about = {"texts": texts, "student": StaticEmbedder(), "vectors": embed_all(StaticEmbedder(), texts)}
+    if name == "onnx":
+        pytest.importorskip("onnxscript")
+    job = make_job(train_head("linear"), **about)
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, limits[1]))
+    try:
+        with pytest.raises(AlignkitError, match="could not be written") as error:
+            export_head(name, job, out_of(tmp_path, name))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert "\n" not in str(error.value)
+    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize(
