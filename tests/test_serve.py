@@ -3,6 +3,7 @@
 import os
 import re
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -131,6 +132,40 @@ def test_sigterm_under_load_loses_no_accepted_request(start):
     assert "cancel an order" not in log
 
 
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no SIGTERM that a process can handle")
+def test_sigterm_loses_nobody_who_was_connected(start):
+    """Clients with a connection for each request: some of them wait where the system keeps them, not yet accepted."""
+    server = start()
+    port = int(server.url.rpartition(":")[2])
+    body = b'{"input": "how do i cancel an order"}'
+    asked = b"POST /v1/embeddings HTTP/1.1\r\nhost: a\r\ncontent-length: %d\r\n\r\n" % len(body) + body
+    answered, lost = [], []
+
+    def work():
+        while True:
+            try:
+                connection = socket.create_connection(("127.0.0.1", port), timeout=20)
+            except ConnectionError:
+                return
+            with connection:
+                try:
+                    connection.sendall(asked)
+                    start = connection.recv(15)
+                except ConnectionError as error:
+                    start = repr(error).encode()
+            (answered if start == b"HTTP/1.1 200 OK" else lost).append(start)
+
+    threads = [threading.Thread(target=work) for _ in range(16)]
+    for thread in threads:
+        thread.start()
+    time.sleep(1.0)
+    server.stop()
+    for thread in threads:
+        thread.join(timeout=20)
+    assert len(answered) > 16
+    assert not lost
+
+
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
@@ -141,6 +176,11 @@ def test_sigterm_under_load_loses_no_accepted_request(start):
         (["student=minilm"], "the student gives 384-d vectors, this head expects 256-d"),
         (["student.query_prompt=query: ", "student.document_prompt=passage: "], "prompt: expected '', got"),
         (["max_batch_texts=0"], "max_batch_texts=0"),
+        (["max_body_bytes=8MB"], "max_body_bytes=8MB: expected a whole number"),
+        (["answer_timeout_s=0"], "answer_timeout_s=0: expected seconds"),
+        (["grace_s=-1"], "grace_s=-1: expected seconds"),
+        (["max_connections=0"], "max_connections=0: expected a whole number"),
+        (["fallback_timeout_s=soon"], "fallback_timeout_s=soon: expected seconds"),
         (["port=70000"], "port=70000: expected 0 to 65535"),
     ],
 )

@@ -1,5 +1,6 @@
 import pytest
 
+from alignkit.embedders import texts
 from alignkit.embedders.texts import admit, fault_of
 
 
@@ -16,6 +17,7 @@ from alignkit.embedders.texts import admit, fault_of
         "x" * 100_000,
         "nul \0 inside",
         "\u200bword",
+        " " * 1000 + "late",
     ],
 )
 def test_texts_that_have_a_vector(text):
@@ -32,6 +34,7 @@ def test_texts_that_have_a_vector(text):
         ("\u200b\u200d", "blank"),
         ("\0\x01", "blank"),
         ("\ufffd", "blank"),
+        ("\u200b " * 1000, "blank"),
         ("\udc80", r"U\+DC80 at character 0"),
         ("pair in the wrong order \ude00\ud83d", r"U\+DE00 at character 24"),
         (None, "NoneType"),
@@ -43,6 +46,13 @@ def test_texts_that_have_none(text, words):
     import re
 
     assert re.search(words, fault_of(text))
+
+
+def test_a_long_blank_text_is_not_looked_at_character_by_character(monkeypatch):
+    looked = []
+    monkeypatch.setattr(texts, "_is_visible", looked.append)
+    assert fault_of("\u200b " * 100_000) == "the text is empty or blank"
+    assert len(looked) < 1000
 
 
 def test_positions_are_kept():
