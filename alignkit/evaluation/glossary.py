@@ -11,13 +11,13 @@ ROWS = {
     "aligned_both": (
         "student query through the head",
         "student corpus through the head",
-        "nothing of the teacher: not even the index needs it",
+        "without the teacher: not even the index needs it",
     ),
     "student": ("student query", "student corpus", "the honest rival: the cheap model with an index of its own"),
     "cascade": (
         "student query through the head, then one teacher query",
         "teacher corpus",
-        "the head finds N candidates, the teacher puts them in order",
+        "the head finds as many candidates as the name says, the teacher puts them in order",
     ),
     "ridge": ("student query through a linear map in closed form", "teacher corpus", "what any head must beat"),
     "raw": (

@@ -5,8 +5,10 @@ from __future__ import annotations
 import dataclasses
 
 import pytest
+from fake_server import FakeServer
 from small_embedder import SmallEmbedder
 
+from alignkit.embedders.ollama import OllamaEmbedder
 from alignkit.errors import EmbedderError
 from alignkit.evaluation.embedding_time import EMBED_RUNS, embedding_times
 
@@ -33,6 +35,21 @@ def test_a_server_that_lists_its_model_and_cannot_embed_ends_nothing(test_set):
     times = embedding_times(test_set, {"student": SmallEmbedder("student"), "teacher": broken}, {})
     assert times["student"].ms > 0 and times["student"].said == "this machine, CPU"
     assert times["teacher"].ms is None and times["teacher"].said == "not timed: the server answered 501"
+
+
+def test_ollama_that_refuses_a_chat_model_is_timed_by_nobody(test_set):
+    def refuse(handler, texts):
+        handler.send_json(501, {"error": "this model does not support embeddings"})
+
+    with FakeServer(dim=24) as server:
+        ollama = OllamaEmbedder("tiny", server.url, retries=0)
+        meta = {**test_set.meta, "teacher_identity": ollama.identity("query")}
+        made = dataclasses.replace(test_set, meta=meta)
+        assert embedding_times(made, {"teacher": ollama}, {})["teacher"].said == f"the server at {server.url}"
+        server.always = refuse
+        times = embedding_times(made, {"teacher": ollama}, {})
+        ollama.close()
+    assert times["teacher"].ms is None and "Ollama gives no vectors from a chat model" in times["teacher"].said
 
 
 def test_what_shall_not_be_timed_is_not_called(test_set):
