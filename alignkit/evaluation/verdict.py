@@ -159,9 +159,12 @@ def _doubt(evidence: Evidence, thresholds: Thresholds) -> str | None:
             "settings)"
         )
     if evidence.groups < MIN_QUERIES:
-        together = f" and belong to {evidence.groups} groups" if evidence.groups < evidence.queries else ""
-        each = ", each in a group of its own" if together else ""
-        return f"{evidence.queries:,} queries can be judged{together}; at least {MIN_QUERIES}{each} are needed"
+        if evidence.groups == evidence.queries:
+            return f"{evidence.queries:,} queries can be judged; at least {MIN_QUERIES} are needed"
+        return (
+            f"{evidence.queries:,} queries can be judged, of {evidence.groups} labels only, and queries of one label fare "
+            f"alike; at least {MIN_QUERIES} labels are needed: hold out more of them (test= of build, data.test=)"
+        )
     if evidence.corpus < MIN_CORPUS:
         return f"the corpus holds {evidence.corpus} texts; at least {MIN_CORPUS} are needed"
     if evidence.share is None:
