@@ -162,8 +162,8 @@ def _doubt(evidence: Evidence, thresholds: Thresholds) -> str | None:
         if evidence.groups == evidence.queries:
             return f"{evidence.queries:,} queries can be judged; at least {MIN_QUERIES} are needed"
         return (
-            f"{evidence.queries:,} queries can be judged, of {evidence.groups} labels only, and queries of one label fare "
-            f"alike; at least {MIN_QUERIES} labels are needed: hold out more of them (test= of build, data.test=)"
+            f"{evidence.queries:,} queries can be judged, of {evidence.groups} labels only, and queries of one label "
+            f"fare alike; at least {MIN_QUERIES} labels are needed: hold out more of them (test= of build, data.test=)"
         )
     if evidence.corpus < MIN_CORPUS:
         return f"the corpus holds {evidence.corpus} texts; at least {MIN_CORPUS} are needed"
