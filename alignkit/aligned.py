@@ -130,10 +130,29 @@ def check_student(artifact: Artifact, student: Embedder, allow_mismatch: bool) -
     Raises:
         ArtifactError: if it is another student and that is not allowed, or its vectors have another width.
     """
+    bare = artifact.student_identity is None
+    identities = {} if bare else {role: student.identity(role) for role in ROLES}
+    return check_identities(artifact, student.dim, identities, allow_mismatch)
+
+
+def check_identities(
+    artifact: Artifact, dim: int, identities: Mapping[Role, Mapping[str, Any]], allow_mismatch: bool
+) -> Role:
+    """The same of a student that is known by name alone, while nothing can be asked of it.
+
+    Args:
+        artifact: the head.
+        dim: width of the student's vectors.
+        identities: of the student, for one role or both; not looked at where the head was trained on bare vectors.
+        allow_mismatch: go on, with a warning, where it is another student.
+
+    Raises:
+        ArtifactError: as `check_student`.
+    """
     expected_dim = artifact.head.student_dim
-    if student.dim != expected_dim:
+    if dim != expected_dim:
         raise ArtifactError(
-            f"the student gives {student.dim}-d vectors, this head expects {expected_dim}-d; "
+            f"the student gives {dim}-d vectors, this head expects {expected_dim}-d; "
             "use the student that it was trained with, or train another head"
         )
     recorded = artifact.student_identity
@@ -143,7 +162,6 @@ def check_student(artifact: Artifact, student: Embedder, allow_mismatch: bool) -
             "going on with the student that was given"
         )
         return "query"
-    identities = {role: student.identity(role) for role in ROLES}
     for role, identity in identities.items():
         if identity == recorded:
             return role

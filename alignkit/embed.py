@@ -15,13 +15,15 @@ from typing import Any
 import hydra
 from omegaconf import DictConfig
 
-from alignkit.aligned import check_student
+from alignkit.aligned import check_identities, check_student
 from alignkit.artifact import Artifact, load_artifact
-from alignkit.cache import FillReport, RememberedIdentity, VectorCache
+from alignkit.cache import FillReport, VectorCache
+from alignkit.cache.keys import identity_digest
 from alignkit.cache.saving import save_vectors
+from alignkit.cache.wording import described, megabytes, summary
 from alignkit.commandline import command, plain
 from alignkit.embedders.base import Embedder, Role
-from alignkit.errors import AlignkitError, CacheError, ConfigError
+from alignkit.errors import AlignkitError, CacheError, ConfigError, EmbedderError
 from alignkit.migration.moving import migrate
 from alignkit.sentences.files import read_sentences
 from alignkit.sentences.records import Sentence
@@ -30,7 +32,6 @@ logger = logging.getLogger("alignkit.embed")
 
 SIDES = ("teacher", "student")
 ROLES: tuple[Role, ...] = ("document", "query")
-QUARANTINED_SHOWN = 10
 EXAMPLES = (
     "python -m alignkit.embed which=both sentences=sentences.txt student=static teacher=minilm",
     "python -m alignkit.embed which=teacher sentences=faq.csv text_column=question teacher.model=qwen2.5:7b",
@@ -98,7 +99,7 @@ def embed_sentences(settings: dict[str, Any], config: DictConfig) -> None:
         for side in chosen:
             with opened_embedder(config, side) as embedder:
                 if artifact is not None:
-                    settings["role"] = check_student(artifact, embedder, settings["allow_student_mismatch"])
+                    settings["role"] = role_of_student(cache, embedder, artifact, settings["allow_student_mismatch"])
                 report = fill_with_progress(cache, embedder, texts, settings, side)
                 for line in summary(f"{side} {embedder.settings(settings['role']).get('model', '')}".rstrip(), report):
                     say(line)
@@ -118,6 +119,19 @@ def head_to_apply(settings: dict[str, Any]) -> Artifact | None:
     if settings["head"] is None or settings["save_to"] is None:
         raise ConfigError("which=aligned needs head=RUN_OR_HEAD and save_to=FOLDER")
     return load_artifact(settings["head"])
+
+
+def role_of_student(cache: VectorCache, student: Embedder, artifact: Artifact, allow_mismatch: bool) -> Role:
+    """Whose prompt the head knows, of this very student; while its server is off, as far as the cache remembers it."""
+    try:
+        return check_student(artifact, student, allow_mismatch)
+    except EmbedderError:
+        found = {role: cache.remembered(student.settings(role)) for role in ROLES}
+        known = {role: identity for role, identity in found.items() if identity is not None}
+        if not known:
+            raise
+        dim = cache.store.headers(identity_digest(next(iter(known.values()))))[-1].dim
+        return check_identities(artifact, dim, known, allow_mismatch)
 
 
 def align_saved(folder: Path, artifact: Artifact, role: Role) -> str:
@@ -171,42 +185,6 @@ def fill_with_progress(
             raise
 
 
-def summary(name: str, report: FillReport) -> list[str]:
-    """What a fill did, in lines for stdout."""
-    if not report.tried:
-        lines = [f"{name}: nothing to do, all {report.cached:,} texts are cached"]
-        if report.quarantined:
-            lines[0] = f"{name}: nothing to do, {report.cached:,} texts are cached, "
-            lines[0] += f"{len(report.quarantined):,} quarantined"
-        return lines + quarantine_lines(report)
-    rate = report.new / report.seconds if report.seconds else 0.0
-    line = f"{name}: {report.new:,} new, {report.cached:,} cached, {len(report.quarantined):,} quarantined"
-    line += f"; {report.seconds:.1f} s, {rate:,.0f} texts/s"
-    if report.first_batch_s is not None:
-        line += f", first batch (loading included) after {report.first_batch_s:.1f} s"
-    return [line, *quarantine_lines(report)]
-
-
-def quarantine_lines(report: FillReport) -> list[str]:
-    """Which texts have no vector, and why."""
-    if not report.quarantined:
-        return []
-    shown = list(report.quarantined.items())[:QUARANTINED_SHOWN]
-    lines = [f"  quarantined: {shortened(text)!r}: {reason}" for text, reason in shown]
-    if len(report.quarantined) > len(shown):
-        lines.append(f"  and {len(report.quarantined) - len(shown):,} more")
-    return [*lines, "  quarantined texts have no vector and are left out; retry_quarantined=true asks for them again"]
-
-
-def shortened(text: str, longest: int = 60) -> str:
-    """A text that fits on a line.
-
-    >>> shortened("word " * 4, longest=10)
-    'word word ...'
-    """
-    return text if len(text) <= longest else f"{text[:longest]}..."
-
-
 def list_models(settings: dict[str, Any], config: DictConfig) -> None:
     """Say what is in the cache."""
     with VectorCache(settings["cache_dir"], create=False) as cache:
@@ -218,27 +196,6 @@ def list_models(settings: dict[str, Any], config: DictConfig) -> None:
         say(
             f"{cache.folder}: {len(models)} models, {sum(model.rows for model in models):,} vectors, {megabytes(total)}"
         )
-
-
-def described(model: RememberedIdentity) -> list[str]:
-    """A model in the cache, in lines for stdout."""
-    details = {**model.identity, **{name: value for name, value in model.provenance.items() if value is not None}}
-    details.pop("model", None)
-    return [
-        f"{model.identity.get('model', '?')}: {model.rows:,} vectors of {model.dim} dimensions, "
-        f"{megabytes(model.bytes)} in {model.shards} shards, {model.quarantined} quarantined, "
-        f"written {model.first_written[:16]} to {model.last_written[:16]}",
-        "  " + ", ".join(f"{name}={value}" for name, value in details.items()),
-    ]
-
-
-def megabytes(size: int) -> str:
-    """A size on disk.
-
-    >>> megabytes(2_500_000)
-    '2.5 MB'
-    """
-    return f"{size / 1e6:,.1f} MB"
 
 
 def verify(settings: dict[str, Any], config: DictConfig) -> None:

@@ -1,13 +1,16 @@
 """The migrate command, and embedding straight into the teacher's space."""
 
 import json
+from contextlib import closing
 
 import numpy as np
 import pytest
 import torch
+from fake_server import FakeServer
 
 from alignkit.aligned import AlignedEmbedder
 from alignkit.artifact import load_artifact, save_head
+from alignkit.embedders.ollama import OllamaEmbedder
 from alignkit.heads.linear import LinearHead
 from alignkit.pairs.demo import load_demo
 
@@ -65,6 +68,40 @@ def test_sentences_straight_into_the_teachers_space(run_command, head_folder, tm
     made = np.load(tmp_path / "made" / "aligned.npy")[list(index["rows"].values())]
     expected = AlignedEmbedder(load_artifact(head_folder), StaticEmbedder()).embed(texts)
     np.testing.assert_allclose(made, expected, atol=1e-5)
+
+
+@pytest.mark.parametrize("bare", [False, True])
+def test_once_all_is_cached_the_students_server_may_be_off(bare, run_command, tmp_path):
+    (tmp_path / "sentences.txt").write_text("reset my password\nbook a table\n", encoding="utf-8")
+    torch.manual_seed(0)
+    with FakeServer(dim=8) as server:
+        with closing(OllamaEmbedder("tiny", server.url, query_prompt="query: ")) as embedder:
+            identity = embedder.identity("document")
+        student = ("student=ollama", "student.model=tiny", f"student.base_url={server.url}", "student.retries=0")
+        arguments = ("which=aligned", *student, "student.query_prompt=query: ", "sentences=sentences.txt")
+        heads = {"head": (8, identity), "other": (8, {**identity, "digest": "another"}), "wide": (9, identity)}
+        for name, (width, known) in heads.items():
+            save_head(LinearHead(width, 12).eval(), tmp_path / name, student_identity=None if bare else known)
+        assert run_command("embed", *arguments, "head=head", "save_to=made")[0] == 0
+    before = np.load(tmp_path / "made" / "aligned.npy")
+    code, out, err = run_command("embed", *arguments, "head=head", "save_to=made")
+    assert code == 0, err
+    assert "nothing to do, all 2 texts are cached" in out
+    np.testing.assert_array_equal(np.load(tmp_path / "made" / "aligned.npy"), before)
+    code, _, err = run_command("embed", *arguments, "head=wide", "save_to=made")
+    assert code == 1 and "the student gives 8-d vectors, this head expects 9-d" in err
+    if not bare:
+        code, _, err = run_command("embed", *arguments, "head=other", "save_to=made")
+        assert code == 1 and "digest: expected 'another'" in err
+
+
+def test_a_server_that_is_off_and_not_remembered_is_one_line(run_command, head_folder, tmp_path):
+    (tmp_path / "sentences.txt").write_text("reset my password\n", encoding="utf-8")
+    student = ("student=ollama", "student.model=tiny", "student.base_url=http://127.0.0.1:9", "student.retries=0")
+    arguments = ("which=aligned", *student, "sentences=sentences.txt", "save_to=made", f"head={head_folder}")
+    code, out, err = run_command("embed", *arguments)
+    assert (code, out) == (1, "")
+    assert "127.0.0.1:9" in err
 
 
 @pytest.mark.parametrize(
