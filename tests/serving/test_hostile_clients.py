@@ -6,7 +6,7 @@ import time
 import httpx
 import pytest
 from odd_students import OddStudent, odd_artifact
-from test_connections import connect, read_all, request_bytes
+from test_connections import RESET, connect, read_all, request_bytes
 
 from alignkit.aligned import AlignedEmbedder
 from alignkit.serving.answers import Answerer
@@ -193,3 +193,17 @@ def test_clients_past_the_limit_get_503(serve):
         assert httpx.post(f"{url}/v1/embeddings", json={"input": "a"}).status_code == 200
         for connection in idle:
             connection.close()
+
+
+def test_requests_one_after_the_other_whose_client_has_gone_leave_no_trace(serve, caplog):
+    student = OddStudent(delay_s=0.2)
+    service = Service(Answerer(AlignedEmbedder(odd_artifact(), student)))
+    with serve(service) as url:
+        connection = connect(url)
+        connection.sendall(request_bytes(b'{"input": "a"}') * 3)
+        time.sleep(0.1)
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET)
+        connection.close()
+        time.sleep(0.5)
+        assert httpx.get(f"{url}/health").status_code == 200
+    assert "Exception" not in caplog.text

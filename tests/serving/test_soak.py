@@ -1,14 +1,20 @@
-"""Mixed load with bad requests among good ones: nothing breaks, nothing leaks, nobody waits for ever.
+"""Mixed load with bad requests among good ones, and with slow, vanishing and careless clients: nothing breaks, nothing
+leaks, nobody waits for ever.
 
 Only where ALIGNKIT_SOAK_S says for how many seconds: 20 for a quick one, 600 for the long run.
 """
 
+import contextlib
+import json
 import os
 import random
+import socket
+import struct
 import subprocess
 import sys
 import threading
 import time
+from collections import deque
 from pathlib import Path
 
 import httpx
@@ -28,15 +34,28 @@ from alignkit.aligned import AlignedEmbedder
 from alignkit.artifact import load_artifact
 from alignkit.embedders.static import StaticEmbedder
 from alignkit.serving.answers import Answerer
+from alignkit.serving.limits import Limits
 from alignkit.serving.server import build_server, listen
 from alignkit.serving.service import Service
-service = Service(Answerer(AlignedEmbedder.load(sys.argv[2], StaticEmbedder())))
+limits = Limits(body_timeout_s=2)
+service = Service(Answerer(AlignedEmbedder.load(sys.argv[2], StaticEmbedder())), limits=limits)
 listener = listen("127.0.0.1", 0)
 print(listener.getsockname()[1], flush=True)
 build_server(service).run(sockets=[listener])
 """
 
 WORDS = "reset cancel order password invoice flight table weather balance transfer meeting room café 预订 билет".split()
+
+
+LETTERS = "abcdefghijklmnopqrstuvwxyzäéйц"
+
+
+def text(randomness, words):
+    """Half of the words are known, half were never seen before."""
+    drawn = randomness.choices(WORDS, k=words)
+    for place in range(0, words, 2):
+        drawn[place] = "".join(randomness.choices(LETTERS, k=randomness.randint(3, 12)))
+    return " ".join(drawn)
 
 
 def resident_mib(pid):
@@ -47,10 +66,7 @@ def resident_mib(pid):
 
 
 def good(randomness):
-    texts = [
-        " ".join(randomness.choices(WORDS, k=randomness.randint(1, 12)))
-        for _ in range(randomness.choice([1, 1, 1, 8, 64]))
-    ]
+    texts = [text(randomness, randomness.randint(1, 12)) for _ in range(randomness.choice([1, 1, 1, 8, 64]))]
     path = randomness.choice(["/v1/embeddings", "/api/embed"])
     more = {"encoding_format": "base64"} if path.startswith("/v1") and randomness.random() < 0.5 else {}
     return path, {"json": {"model": "alignkit", "input": texts, **more}}
@@ -79,6 +95,7 @@ def test_soak(artifact, tmp_path):
     server = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, encoding="utf-8")
     try:
         url = f"http://127.0.0.1:{int(server.stdout.readline())}"
+        fill_memory(url)
         statuses, latencies, memory = load(url, server.pid)
     finally:
         server.terminate()
@@ -89,6 +106,30 @@ def test_soak(artifact, tmp_path):
     warm = memory[len(memory) // 3]
     assert max(memory[len(memory) // 3 :]) <= 1.05 * warm, memory
     assert "Traceback" not in log
+
+
+def careless(url, randomness):
+    """One connection that does not do what it should, and that may be left open."""
+    body = json.dumps({"input": ["a text"] * 500}).encode()
+    head = b"POST /v1/embeddings HTTP/1.1\r\nhost: a\r\ncontent-length: %d\r\n\r\n" % len(body)
+    connection = socket.socket()
+    connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+    with contextlib.suppress(OSError):
+        connection.connect(("127.0.0.1", int(url.rpartition(":")[2])))
+        connection.sendall(randomness.choice([b"", head[:20], head, head + body[:50], head + body, (head + body) * 3]))
+    if randomness.random() < 0.5:
+        # no seconds of linger: reset instead of an orderly end
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        connection.close()
+    return connection  # if it is open, it neither sends nor reads any more
+
+
+def fill_memory(url):
+    """Until the student remembers as many words as it ever will."""
+    randomness = random.Random(-1)
+    for _ in range(60):
+        texts = [text(randomness, 30) for _ in range(256)]
+        assert httpx.post(f"{url}/v1/embeddings", json={"input": texts}, timeout=30).status_code == 200
 
 
 def load(url, pid):
@@ -106,7 +147,18 @@ def load(url, pid):
                 latencies.append(time.perf_counter() - started)
                 statuses[kind][status] = statuses[kind].get(status, 0) + 1
 
+    def careless_client():
+        randomness, left_open = random.Random(-2), deque()
+        while time.monotonic() < deadline:
+            left_open.append(careless(url, randomness))
+            if len(left_open) > 50:
+                left_open.popleft().close()
+            time.sleep(0.02)
+        for connection in left_open:
+            connection.close()
+
     threads = [threading.Thread(target=client, args=(seed,)) for seed in range(CLIENTS)]
+    threads.append(threading.Thread(target=careless_client))
     for thread in threads:
         thread.start()
     while time.monotonic() < deadline:
