@@ -46,6 +46,26 @@ def run_command(monkeypatch, tmp_path, capsys):
     return run
 
 
+@pytest.fixture(scope="session")
+def static_run(tmp_path_factory):
+    """A run folder with a linear head of the static student, solved on 500 real pairs; not to be written to."""
+    from alignkit.artifact import save_head
+    from alignkit.heads.base import tensor_batches
+    from alignkit.heads.linear import LinearHead
+    from alignkit.pairs.demo import load_demo
+
+    demo = load_demo("static")
+    student, teacher = (
+        torch.from_numpy(np.array(part[:500], dtype=np.float32)) for part in (demo.train.student, demo.train.teacher)
+    )
+    head = LinearHead(student.shape[1], teacher.shape[1])
+    head.solve(tensor_batches(student, teacher))
+    folder = tmp_path_factory.mktemp("static") / "run"
+    identities = {name: demo.meta[name] for name in ("student_identity", "teacher_identity")}
+    save_head(head, folder / "head", **identities)
+    return folder
+
+
 def linear_pairs(count, student_dim=12, teacher_dim=20, seed=0, noise=0.05, offset=0.0, rotation_seed=100):
     """Pairs whose teacher vectors are a noisy linear map of the student's, the same map for every seed."""
     rotation = np.random.default_rng(rotation_seed).standard_normal((student_dim, teacher_dim))

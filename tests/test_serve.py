@@ -10,14 +10,7 @@ import threading
 import time
 
 import httpx
-import numpy as np
 import pytest
-import torch
-
-from alignkit.artifact import save_head
-from alignkit.heads.base import tensor_batches
-from alignkit.heads.linear import LinearHead
-from alignkit.pairs.demo import load_demo
 
 pytest.importorskip("starlette")
 pytest.importorskip("uvicorn")
@@ -27,15 +20,8 @@ START_TIMEOUT_S = 60
 
 
 @pytest.fixture(scope="module")
-def head_folder(tmp_path_factory):
-    demo = load_demo("static")
-    student, teacher = (
-        torch.from_numpy(np.array(part[:500], dtype=np.float32)) for part in (demo.train.student, demo.train.teacher)
-    )
-    head = LinearHead(student.shape[1], teacher.shape[1])
-    head.solve(tensor_batches(student, teacher))
-    identities = {name: demo.meta[name] for name in ("student_identity", "teacher_identity")}
-    return save_head(head, tmp_path_factory.mktemp("run") / "head", **identities)
+def head_folder(static_run):
+    return static_run / "head"
 
 
 class Process:

@@ -11,13 +11,11 @@ import sys
 import time
 from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
 
 from alignkit.aligned import AlignedEmbedder
 from alignkit.artifact import load_artifact, save_head
-from alignkit.heads.base import tensor_batches
 from alignkit.heads.linear import LinearHead
 from alignkit.pairs.demo import load_demo
 
@@ -31,15 +29,8 @@ TEXT = "how do i reset my password please"
 
 
 @pytest.fixture(scope="module")
-def head_folder(tmp_path_factory):
-    demo = load_demo("static")
-    student, teacher = (
-        torch.from_numpy(np.array(part[:1000], dtype=np.float32)) for part in (demo.train.student, demo.train.teacher)
-    )
-    head = LinearHead(student.shape[1], teacher.shape[1])
-    head.solve(tensor_batches(student, teacher))
-    identities = {name: demo.meta[name] for name in ("student_identity", "teacher_identity")}
-    return save_head(head, tmp_path_factory.mktemp("served") / "head", **identities)
+def head_folder(static_run):
+    return static_run / "head"
 
 
 def start(script, folder, log):
