@@ -7,13 +7,15 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from alignkit.pairs.base import Pairs
-from alignkit.vectors import l2_normalize
 
 # contiguous rows of a memory map that are read at once, and how many such reads are shuffled together
 BLOCK_ROWS, BLOCKS_TOGETHER = 1024, 4
+# rows that are turned into float32 at once
+CHUNK_ROWS = 1024
 
 
 class PairBatch(NamedTuple):
@@ -103,14 +105,14 @@ class PairBatches:
         self.pairs, self.batch_size, self.device = pairs, batch_size, device
         self.order, self.epoch = order, epoch
         self.negatives = pairs.negatives if with_negatives else None
-        self._student = _to_device(pairs.student, device) if in_memory else None
-        self._teacher = l2_normalize(_to_device(pairs.teacher, device)) if in_memory else None
+        self._student = _whole(pairs.student, device) if in_memory else None
+        self._teacher = _whole(pairs.teacher, device, unit=True) if in_memory else None
 
     def __len__(self) -> int:
         return -(-len(self.order) // self.batch_size)
 
     def __iter__(self) -> Iterator[PairBatch]:
-        rest: PairBatch | None = None
+        waiting = np.empty(0, dtype=np.int64)
         for run in self.order.runs(self.epoch()):
             if self._student is not None:
                 order = torch.as_tensor(run).to(self.device)
@@ -118,13 +120,19 @@ class PairBatches:
                     yield self._gather(rows)
                 continue
             # a batch may reach over the end of a run of blocks
-            whole = _join(rest, self._read(run))
-            end = len(whole.rows) - len(whole.rows) % self.batch_size
-            for start in range(0, end, self.batch_size):
-                yield _cut(whole, start, start + self.batch_size)
-            rest = _cut(whole, end, len(whole.rows)) if end < len(whole.rows) else None
-        if rest is not None:
-            yield rest
+            waiting = np.concatenate([waiting, run])
+            end = len(waiting) - len(waiting) % self.batch_size
+            yield from self._streamed(waiting[:end])
+            waiting = waiting[end:]
+        yield from self._streamed(waiting)
+
+    def _streamed(self, rows: np.ndarray) -> Iterator[PairBatch]:
+        if not len(rows):
+            return
+        whole = self._read(rows)
+        for start in range(0, len(rows), self.batch_size):
+            # a copy: whoever holds the last batch would keep all of these rows while the next ones are read
+            yield _cut(whole, start, start + self.batch_size)
 
     def _gather(self, rows: Tensor) -> PairBatch:
         negatives = None
@@ -134,16 +142,14 @@ class PairBatches:
         return PairBatch(rows, self._student[rows], self._teacher[rows], negatives)  # type: ignore[index]
 
     def _read(self, rows: np.ndarray) -> PairBatch:
-        # ascending rows read the file forwards; the order asked for is restored in memory
-        ascending = np.argsort(rows, kind="stable")
-        back = np.argsort(ascending, kind="stable")
-        student = _to_device(self.pairs.student[rows[ascending]][back], self.device)
-        teacher = l2_normalize(_to_device(self.pairs.teacher[rows[ascending]][back], self.device))
+        student = _gathered(self.pairs.student, rows).to(self.device)
+        teacher = _unit_in_place(_gathered(self.pairs.teacher, rows).to(self.device))
         negatives = None
         if self.negatives is not None:
             at = self.negatives[rows]
-            vectors = self.pairs.teacher[np.maximum(at, 0)].astype(np.float32) * (at >= 0)[..., None]
-            negatives = l2_normalize(torch.from_numpy(vectors).to(self.device))
+            vectors = _gathered(self.pairs.teacher, np.maximum(at, 0).reshape(-1)).reshape(*at.shape, -1)
+            vectors[torch.from_numpy(at < 0)] = 0
+            negatives = _unit_in_place(vectors.to(self.device))
         return PairBatch(torch.as_tensor(rows).to(self.device), student, teacher, negatives)
 
 
@@ -163,7 +169,7 @@ class SolverBatches:
         for pairs in self.parts:
             for start in range(0, len(pairs), self.chunk_rows):
                 rows = slice(start, start + self.chunk_rows)
-                teacher = l2_normalize(_to_device(pairs.teacher[rows], self.device))
+                teacher = _unit_in_place(_to_device(pairs.teacher[rows], self.device))
                 yield _to_device(pairs.student[rows], self.device), teacher
 
 
@@ -175,21 +181,33 @@ def teacher_mean(pairs: Pairs) -> Tensor:
     return (total / len(pairs)).float()
 
 
+def _whole(vectors: np.ndarray, device: torch.device, unit: bool = False) -> Tensor:
+    """All rows on the device, filled in chunk by chunk: nowhere is there a second copy of all."""
+    filled = torch.empty(vectors.shape, device=device)
+    for start in range(0, len(vectors), CHUNK_ROWS):
+        chunk = _to_device(vectors[start : start + CHUNK_ROWS], device)
+        filled[start : start + CHUNK_ROWS] = _unit_in_place(chunk) if unit else chunk
+    return filled
+
+
+def _gathered(vectors: np.ndarray, rows: np.ndarray) -> Tensor:
+    """Rows of a map in the order asked for; the file is read forwards, a chunk at a time."""
+    filled = np.empty((len(rows), vectors.shape[1]), dtype=np.float32)
+    ascending = np.argsort(rows, kind="stable")
+    for places in np.split(ascending, range(CHUNK_ROWS, len(rows), CHUNK_ROWS)):
+        filled[places] = vectors[rows[places]]
+    return torch.from_numpy(filled)
+
+
+def _unit_in_place(vectors: Tensor) -> Tensor:
+    # as `l2_normalize`, without a second copy
+    return F.normalize(vectors, dim=-1, out=vectors)
+
+
 def _to_device(vectors: np.ndarray, device: torch.device) -> Tensor:
     # a copy also where it is float32 already: torch must not write to, or warn about, a read-only map
     return torch.from_numpy(np.array(vectors, dtype=np.float32)).to(device)
 
 
-def _join(first: PairBatch | None, second: PairBatch) -> PairBatch:
-    if first is None:
-        return second
-    negatives = None
-    if first.negatives is not None and second.negatives is not None:
-        negatives = torch.cat([first.negatives, second.negatives])
-    rows, student, teacher = (torch.cat(parts) for parts in zip(first[:3], second[:3], strict=True))
-    return PairBatch(rows, student, teacher, negatives)
-
-
 def _cut(batch: PairBatch, start: int, end: int) -> PairBatch:
-    negatives = None if batch.negatives is None else batch.negatives[start:end]
-    return PairBatch(batch.rows[start:end], batch.student[start:end], batch.teacher[start:end], negatives)
+    return PairBatch(*(None if part is None else part[start:end].clone() for part in batch))

@@ -12,6 +12,7 @@ from alignkit.heads.confidence import ConfidenceHead
 from alignkit.metrics.alignment import sample_rows
 from alignkit.metrics.retrieval import ranking_overlap
 from alignkit.pairs.base import PairSplits
+from alignkit.training.batches import CHUNK_ROWS
 from alignkit.vectors import top_k
 
 logger = logging.getLogger(__name__)
@@ -20,6 +21,8 @@ NEIGHBOURS = 10
 # below this a ranking of queries by the estimate is mostly chance
 FEWEST_QUERIES = 100
 MOST_QUERIES, MOST_CORPUS = 2_000, 20_000
+# so many numbers at most, so that wide vectors do not take the memory that streaming saved: 200 MB as float32
+MOST_ELEMENTS = 50_000_000
 
 
 @torch.inference_mode()
@@ -29,7 +32,8 @@ def fit_confidence(kept: Head, splits: PairSplits, seed: int = 0) -> ConfidenceH
     Args:
         kept: the head as it was before it was fitted once more, which has not seen the validation split; on the CPU.
         splits: train and validation pairs; the test split is not looked at.
-        seed: of the samples, where there are more than 2,000 validation or 20,000 training pairs.
+        seed: of the samples, where there are more than 2,000 validation or 20,000 training pairs (fewer of vectors
+            wider than 2,272).
 
     Returns:
         The part in evaluation mode; `None` (said in the log) where there are too few validation pairs.
@@ -41,9 +45,14 @@ def fit_confidence(kept: Head, splits: PairSplits, seed: int = 0) -> ConfidenceH
         )  # fmt: skip
         return None
     rows = sample_rows(len(splits.validation), MOST_QUERIES, seed).numpy()
-    others = sample_rows(len(splits.train), MOST_CORPUS, seed).numpy()
+    most = max(1, min(MOST_CORPUS, MOST_ELEMENTS // splits.train.teacher_dim - len(rows)))
+    others = sample_rows(len(splits.train), most, seed).numpy()
     student, teacher = _rows(splits.validation.student, rows), _rows(splits.validation.teacher, rows)
-    corpus = torch.cat([_rows(splits.train.teacher, others), teacher])
+    corpus = torch.empty(len(others) + len(teacher), splits.train.teacher_dim)
+    corpus[len(others) :] = teacher
+    for start in range(0, len(others), CHUNK_ROWS):
+        some = others[start : start + CHUNK_ROWS]
+        corpus[start : start + len(some)] = _rows(splits.train.teacher, some)
     itself = torch.arange(len(others), len(corpus))
     found, wanted = (top_k(query, corpus, NEIGHBOURS, exclude=itself)[1].numpy() for query in (kept(student), teacher))
     part = ConfidenceHead(splits.train.student_dim)

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from lightning.pytorch import LightningDataModule
 
 from alignkit.pairs.base import Pairs, PairSplits
 from alignkit.training.batches import BLOCK_ROWS, PairBatches, RowOrder
 
-# float32 pairs up to this size are held in main memory, larger ones are streamed from their files
+# train and validation pairs that together are up to this size as float32 are held in main memory, larger ones are
+# streamed from their files
 IN_MEMORY_BYTES = 768 * 1024 * 1024
 # of the memory of the smallest GPU, whatever else is on it at the moment: where rows are kept decides their order,
 # which must be the same in every process and after a resume
@@ -42,7 +45,7 @@ class PairDataModule(LightningDataModule):
 
     def _batches(self, pairs: Pairs, batch_size: int, shuffle: bool) -> PairBatches:
         device = self.trainer.strategy.root_device if self.trainer else torch.device("cpu")
-        in_memory = fits(pairs, device)
+        in_memory = fits((self.splits.train, self.splits.validation), device)
         order = RowOrder(
             len(pairs),
             shuffle=shuffle,
@@ -62,9 +65,9 @@ class PairDataModule(LightningDataModule):
         )
 
 
-def fits(pairs: Pairs, device: torch.device) -> bool:
-    """Whether all pairs can be kept on the device as float32."""
-    needed = 4 * len(pairs) * (pairs.student_dim + pairs.teacher_dim)
+def fits(parts: Sequence[Pairs], device: torch.device) -> bool:
+    """Whether all pairs of all parts can be kept on the device as float32."""
+    needed = sum(4 * len(pairs) * (pairs.student_dim + pairs.teacher_dim) for pairs in parts)
     if device.type == "cuda":
         gpus = range(torch.cuda.device_count())
         return needed <= GPU_FRACTION * min(torch.cuda.get_device_properties(gpu).total_memory for gpu in gpus)

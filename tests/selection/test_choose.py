@@ -163,6 +163,19 @@ def distance_to(vector):
     return lambda item: float(np.abs(np.frombuffer(item[0], dtype=np.float32) - vector.numpy()).sum())
 
 
+def test_the_held_out_pairs_are_no_copies():
+    parts = splits(curvature=1.0)
+    inner = choose._hold_out(parts, seed=0)
+    for part in (inner.train, inner.validation):
+        assert part.student.array is parts.train.student and part.teacher.array is parts.train.teacher
+
+
+def test_many_validation_sentences_are_judged_by_a_sample(candidates, monkeypatch):
+    monkeypatch.setattr(choose, "most_sentences", lambda teacher_dim: 100)
+    for target in ("overlap@10", "cosine", "recall@10"):
+        assert select_head(candidates, splits(curvature=1.0), target=target).queries == 100
+
+
 def test_tries_stay_in_this_process_whatever_the_trainer_is_told(candidates, monkeypatch):
     seen, original = [], Fitter.fit
     monkeypatch.setattr(

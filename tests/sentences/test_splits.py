@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 
 from alignkit.errors import ConfigError, DataError
+from alignkit.sentences import splits
 from alignkit.sentences.normalise import normalise_text, words
 from alignkit.sentences.splits import merge_equal_texts, merge_groups, split_groups
 
@@ -77,3 +78,16 @@ def test_another_text(one, other):
 
 def test_words_count_chinese_by_character():
     assert words("给Anna发20封信") == ["给", "anna", "发", "20", "封", "信"]
+
+
+@pytest.mark.parametrize("count", [3, 4, 5, 8, 57, 200])
+@pytest.mark.parametrize("shares", [(0, 0), (0.1, 0), (0, 0.1), (0.1, 0.1), (0.5, 0.4), (0.01, 0.98)])
+def test_groups_of_one_row_are_dealt_as_others_are(count, shares, monkeypatch):
+    """They take a way of their own, which keeps no name in memory."""
+    names, settings = [f"row-{row}" for row in range(count)], {"validation": shares[0], "test": shares[1]}
+    short = [split_groups(names, seed=seed, **settings) for seed in range(5)]
+    monkeypatch.setattr(splits, "_order_of_distinct", lambda groups, seed: None)
+    usual = [split_groups(names, seed=seed, **settings) for seed in range(5)]
+    for one, other in zip(short, usual, strict=True):
+        assert [rows.tolist() for rows in one] == [rows.tolist() for rows in other]
+        assert all(rows.dtype == np.int64 for rows in one)

@@ -3,6 +3,7 @@ import pytest
 import torch
 
 from alignkit.pairs.base import Pairs
+from alignkit.training import batches as batches_module
 from alignkit.training.batches import PairBatches, RowOrder, SolverBatches, teacher_mean
 
 CPU = torch.device("cpu")
@@ -64,6 +65,41 @@ def test_negatives_come_as_teacher_vectors_and_missing_ones_as_zeros(make_pairs,
         expected = pairs.teacher[negatives[batch.rows.numpy(), 0]]
         assert np.allclose(batch.negatives[:, 0].numpy(), expected, atol=1e-6)
         assert (batch.negatives[:, 1] == 0).all()
+
+
+def test_a_batch_that_somebody_holds_keeps_no_other_rows_alive(make_pairs):
+    batches = batches_of(make_pairs(50), RowOrder(50, shuffle=True, block=8), in_memory=False)
+    for batch in batches:
+        for part in (batch.rows, batch.student, batch.teacher):
+            assert part.untyped_storage().nbytes() == part.nbytes
+
+
+@pytest.mark.parametrize("in_memory", [True, False])
+def test_rows_are_turned_into_float32_a_chunk_at_a_time(make_pairs, in_memory, monkeypatch):
+    asked = []
+
+    class Watched(np.ndarray):
+        def __getitem__(self, at):
+            found = super().__getitem__(at)
+            asked.append(len(found))
+            return np.asarray(found)
+
+    monkeypatch.setattr(batches_module, "CHUNK_ROWS", 5)
+    pairs = make_pairs(50)
+    half = pairs.teacher.astype(np.float16)
+    watched = Pairs(ids=pairs.ids, student=pairs.student.view(Watched), teacher=half.view(Watched))
+    batches = batches_of(watched, RowOrder(50, shuffle=True, block=1 if in_memory else 8), in_memory=in_memory)
+    assert max(asked) == 5 and sum(asked) == 100
+    for batch in batches:
+        rows = batch.rows.numpy()
+        assert np.array_equal(batch.student.numpy(), pairs.student[rows])
+        assert torch.equal(batch.teacher, torch.nn.functional.normalize(torch.from_numpy(half[rows]).float(), dim=1))
+
+
+def test_a_batch_may_be_larger_than_what_is_shuffled_together(make_pairs):
+    batches = batches_of(make_pairs(200), RowOrder(200, shuffle=True, block=8), batch_size=90, in_memory=False)
+    assert [len(batch.rows) for batch in batches] == [90, 90, 20]
+    assert sorted(torch.cat([batch.rows for batch in batches]).tolist()) == list(range(200))
 
 
 def test_solver_batches_join_parts_and_repeat(make_pairs):

@@ -78,6 +78,20 @@ def test_samples_of_large_splits_are_bounded_and_seeded(demo, kept, monkeypatch)
     assert torch.equal(weights[0], weights[1]) and not torch.equal(weights[0], weights[2])
 
 
+def test_fewer_sentences_are_compared_where_vectors_are_wide(demo, kept, monkeypatch):
+    seen = {}
+    monkeypatch.setattr(confidence, "MOST_ELEMENTS", 1000 * demo.train.teacher_dim)
+    own = confidence.top_k
+    monkeypatch.setattr(
+        confidence,
+        "top_k",
+        lambda query, corpus, *given, **how: seen.update(corpus=corpus) or own(query, corpus, *given, **how),
+    )
+    fit_confidence(kept, demo)
+    assert len(seen["corpus"]) == 1000
+    assert torch.equal(seen["corpus"][-300:], as_float(demo.validation.teacher))
+
+
 def test_too_few_validation_pairs_are_said_and_nothing_is_learned(demo, kept, caplog):
     few = dataclasses.replace(demo, validation=some(demo.validation, 99))
     with caplog.at_level(logging.INFO, "alignkit"):

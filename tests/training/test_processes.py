@@ -71,13 +71,13 @@ def test_each_process_has_a_gpu_of_its_own(environment, monkeypatch):
 
 def test_where_pairs_are_kept_does_not_depend_on_what_else_is_on_the_gpu(monkeypatch, make_pairs):
     pairs, total = make_pairs(1000), []
-    needed = 4 * 1000 * (12 + 20)
+    needed = 2 * 4 * 1000 * (12 + 20)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
     monkeypatch.setattr(torch.cuda, "mem_get_info", lambda *device: (0, 0))
     monkeypatch.setattr(
         torch.cuda, "get_device_properties", lambda gpu: type("Properties", (), {"total_memory": total[gpu]})
     )
     total[:] = [3 * needed, 3 * needed]
-    assert fits(pairs, torch.device("cuda", 0))
+    assert fits((pairs, pairs), torch.device("cuda", 0))
     total[:] = [3 * needed, 2 * needed]  # the same answer on both
-    assert not fits(pairs, torch.device("cuda", 0))
+    assert not fits((pairs, pairs), torch.device("cuda", 0))
