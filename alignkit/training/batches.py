@@ -210,4 +210,6 @@ def _to_device(vectors: np.ndarray, device: torch.device) -> Tensor:
 
 
 def _cut(batch: PairBatch, start: int, end: int) -> PairBatch:
-    return PairBatch(*(None if part is None else part[start:end].clone() for part in batch))
+    rows, student, teacher = (part[start:end].clone() for part in batch[:3])
+    negatives = None if batch.negatives is None else batch.negatives[start:end].clone()
+    return PairBatch(rows, student, teacher, negatives)

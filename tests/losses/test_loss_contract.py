@@ -43,6 +43,15 @@ def test_is_a_loss_with_a_recipe_that_training_knows(name):
 
 
 @pytest.mark.parametrize("name", NAMES)
+def test_its_recipe_takes_a_random_start_somewhere(name):
+    """Steps that are right for fine-tuning a closed form would leave a perceptron where it began."""
+    with initialize_config_dir(str(conf_folder()), version_base="1.3"):
+        own = plain(compose("train", overrides=["model=mlp"]).model)["recipe"]
+    recipe = Recipe().overlay(own, "random").overlay(composed(name).get("recipe"), "random")
+    assert recipe.lr >= 1e-4 and recipe.max_epochs >= 20
+
+
+@pytest.mark.parametrize("name", NAMES)
 def test_is_a_finite_scalar_with_a_gradient(name):
     aligned, teacher, negatives = make_batch()
     for given in (None, negatives):
