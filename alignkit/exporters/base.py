@@ -136,7 +136,8 @@ def export_head(name: str, job: Job, out: str | Path, tolerance: float | None = 
     allowed: Tolerance = form.tolerance(job)
     if tolerance is not None:
         allowed = Tolerance(tolerance, allowed.cosine)
-    unfinished = out.with_name(f"{out.name}.part-{os.getpid()}")
+    # no dot: transformers makes a module's name of it, where the head's code lies in the folder
+    unfinished = out.with_name(f"{out.name}_part_{os.getpid()}")
     try:
         unfinished.mkdir(parents=True)
         about = form.write(job, unfinished)

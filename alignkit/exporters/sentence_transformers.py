@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import importlib.util
 import json
+import shutil
 import sys
 from pathlib import Path
 from types import ModuleType
@@ -82,6 +83,7 @@ def read_back(job: Job, folder: Path) -> np.ndarray:
     own_code = (folder / f"{MODULE_NAME}.py").exists()
     with quiet_loading():
         model = SentenceTransformer(str(folder), device="cpu", trust_remote_code=own_code, local_files_only=True)
+    _drop_cached_code(model)
     texts = job.texts or []
     if any(part["type"].endswith("Router") for part in settings):
         teacher = _teacher(job)
@@ -179,6 +181,16 @@ def _module(job: Job, folder: Path) -> Any:
     path = folder / f"{MODULE_NAME}.py"
     path.write_text(module_source(graph, job.head), encoding="utf-8")
     return getattr(_import(path), CLASS_NAME)(graph.arrays)
+
+
+def _drop_cached_code(model: torch.nn.Module) -> None:
+    """Of code out of a folder transformers keeps a copy in its cache; nobody will load that folder again."""
+    for module in model.modules():
+        place = type(module).__module__.split(".")
+        if place[0] == "transformers_modules":
+            file = Path(str(sys.modules[type(module).__module__].__file__))
+            root = next(folder for folder in file.parents if folder.name == place[0])
+            shutil.rmtree(root / file.relative_to(root).parts[0], ignore_errors=True)
 
 
 def _import(path: Path) -> ModuleType:

@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -96,6 +97,21 @@ def test_without_trust_the_code_in_the_folder_is_not_run(make_job, static, demo,
     export_head("sentence_transformers", job, tmp_path / "model")
     with pytest.raises(ValueError, match="trust_remote_code"):
         SentenceTransformer(str(tmp_path / "model"), local_files_only=True)
+
+
+def test_checking_code_in_a_folder_leaves_none_in_the_users_cache(make_job, static, demo, tmp_path, capfd):
+    from transformers.dynamic_module_utils import HF_MODULES_CACHE
+
+    def cached():
+        folder = Path(HF_MODULES_CACHE) / "transformers_modules"
+        return {path.name for path in folder.iterdir()} if folder.is_dir() else set()
+
+    before = cached()
+    texts = list(demo.test.texts[:5])
+    job = make_job(Waves(256, 384).eval(), vectors=embed_all(static, texts), texts=texts, student=static)
+    export_head("sentence_transformers", job, tmp_path / "waves")
+    assert {name for name in cached() - before if name.startswith("waves")} == set()
+    assert "not a valid Python identifier" not in capfd.readouterr().err
 
 
 def test_prompts_travel_with_the_model(demo, tmp_path, make_job):
