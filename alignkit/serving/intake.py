@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import orjson
-from starlette.requests import ClientDisconnect, Request
+from starlette.requests import Request
 
 from alignkit.embedders.texts import fault_of
 from alignkit.serving.faults import RequestFault
@@ -44,17 +44,20 @@ async def _read_body(request: Request, limits: Limits) -> bytes:
     size = 0
     try:
         async with asyncio.timeout(limits.body_timeout_s):
-            async for chunk in request.stream():
-                size += len(chunk)
+            more = True
+            while more:
+                message = await request.receive()
+                if message["type"] == "http.disconnect":
+                    raise RequestFault(400, "the client went away", code="client_gone")
+                chunks.append(message.get("body", b""))
+                size += len(chunks[-1])
                 if size > limits.max_body_bytes:
                     raise _too_large(limits)
-                chunks.append(chunk)
+                more = message.get("more_body", False)
     except TimeoutError:
         raise RequestFault(
             408, f"the body did not arrive within {limits.body_timeout_s:g} s", code="timeout", headers=_CLOSE
         ) from None
-    except ClientDisconnect:
-        raise RequestFault(400, "the client went away", code="client_gone") from None
     return b"".join(chunks)
 
 

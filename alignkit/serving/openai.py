@@ -55,7 +55,7 @@ async def models(service: Service, request: Request) -> Response:
 
 async def model(service: Service, request: Request) -> Response:
     """`GET /v1/models/{name}`."""
-    model_of(request.path_params["name"], [service.model])
+    model_of(request.scope["path"].removeprefix("/v1/models/"), [service.model])
     return json_response(_model_card(service))
 
 

@@ -25,15 +25,18 @@ def as_numbers(vectors: np.ndarray) -> list[bytes]:
     >>> as_numbers(np.array([[0.5, -0.25], [1.0, 0.0]], dtype=np.float32))
     [b'[ 0.50000000,-0.25000000]', b'[ 0.99999999, 0.00000000]']
     """
+    count, width = vectors.shape
+    # in float64: in float32 the product would be rounded once more
+    whole = (np.abs(vectors) * np.float64(_SCALE) + 0.5).astype(np.int32)
     # no digit before the point: 1 is written as the largest number below, which is 1 again in float32
-    scaled = np.multiply(np.abs(vectors), _SCALE, dtype=np.float64)  # in float32 the product would be rounded too
-    whole = np.minimum(np.rint(scaled), _SCALE - 1).astype(np.int32)
+    np.minimum(whole, _SCALE - 1, out=whole)
     high = whole // 10_000
-    written = np.empty((*vectors.shape, 3), dtype=np.uint32)
-    written[..., 0] = _SIGNS[(vectors < 0).view(np.uint8)]
-    written[..., 1] = _DIGITS[high]
-    written[..., 2] = _DIGITS[whole - high * 10_000]
-    rows = written.view(np.uint8).reshape(len(vectors), 12 * vectors.shape[1])
+    whole -= high * 10_000
+    written = np.empty((count, width, 3), dtype=np.uint32)
+    written[..., 0] = _SIGNS.take(vectors < 0)
+    written[..., 1] = _DIGITS.take(high)
+    written[..., 2] = _DIGITS.take(whole)
+    rows = written.view(np.uint8).reshape(count, 12 * width)
     rows[:, 0] = ord("[")
     return [row.tobytes() + b"]" for row in rows]
 
