@@ -29,7 +29,6 @@ from alignkit.heads.base import Head
 from alignkit.heads.linear import LinearHead
 from alignkit.pairs.base import PairSplits
 from alignkit.selection.choose import SELECT_BY, select_head
-from alignkit.selection.table import selection_json
 from alignkit.sentences.leaks import find_leaks
 from alignkit.training.batches import SolverBatches
 from alignkit.training.confidence import fit_confidence
@@ -126,7 +125,7 @@ def _select_model(settings: Mapping[str, Any], splits: PairSplits) -> dict[str, 
     logger.info("auto: %s", selection.reason)
     hand_down(selection.name)
     chosen_settings = {"model": models[selection.name], "select_by": steered["select_by"]}
-    return {**chosen_settings, "selection": selection_json(selection)}
+    return {**chosen_settings, "selection": selection.to_json()}
 
 
 def _finish(

@@ -109,15 +109,20 @@ def _selection_words(selection: Mapping[str, Any] | None) -> list[str]:
         return []
     lines = [f"chosen by model=auto on {selection['queries']:,} validation sentences: {selection['reason']}"]
     for one in selection["tries"]:
-        if one["quality"] is None:
+        if one["seconds"] is None:
             lines.append(f"not tried: {one['name']}, about {one['expected_s']:.0f} s were expected")
             continue
-        quality = one["quality"]
-        lines.append(
-            f"tried: {one['name']}, {selection['target']} {quality['value']:.3f} (95% interval {quality['low']:.3f} to "
-            f"{quality['high']:.3f}), {one['parameters']:,} parameters, {one['seconds']:.1f} s"
-        )
+        quality, gain = one["quality"], one["gain"]
+        worth = _interval(selection["target"], quality, ".3f") + _interval("gain over ridge", gain, "+.3f")
+        lines.append(f"tried: {one['name']}, {worth}{one['parameters']:,} parameters, {one['seconds']:.1f} s")
     return lines
+
+
+def _interval(name: str, interval: Mapping[str, float] | None, digits: str) -> str:
+    if interval is None:
+        return ""
+    value, low, high = (f"{interval[key]:{digits}}" for key in ("value", "low", "high"))
+    return f"{name} {value} (95% interval {low} to {high}), "
 
 
 def _short(value: Any) -> Any:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import numpy as np
 import torch
@@ -15,10 +15,11 @@ from alignkit.errors import ConfigError
 from alignkit.evaluation.alignment import align, most_sentences
 from alignkit.heads.base import Head
 from alignkit.metrics.alignment import overlap_at_k, sample_rows
-from alignkit.metrics.intervals import Interval, PairedBootstrap
+from alignkit.metrics.intervals import PairedBootstrap
 from alignkit.metrics.retrieval import judge_by_label, recall_at_k
 from alignkit.pairs.base import Pairs, PairSplits
 from alignkit.pairs.views import take_pairs
+from alignkit.selection.record import Selection, Try
 from alignkit.training.fit import Fitter
 from alignkit.vectors import cosine, top_k
 
@@ -30,48 +31,6 @@ HELD_OUT_SHARE = 0.1
 SELECT_BY = {"overlap@10": "val/overlap@10", "cosine": "val/cosine_mean", "recall@10": "val/overlap@10"}
 # arguments of Lightning's Trainer that start more processes than this one
 SEVERAL_PROCESSES = ("devices", "strategy", "num_nodes")
-
-
-@dataclass(frozen=True)
-class Try:
-    """One head that was tried, or was not for lack of time.
-
-    Attributes:
-        name: of its YAML.
-        expected_s: seconds that its arithmetic was expected to take.
-        seconds: that it took; `None` where it was not tried.
-        parameters: numbers that it stores.
-        flops_per_query: of one forward pass.
-        quality: mean of the target over the choice's queries, with its interval.
-        gain: over ridge regression, paired by query.
-    """
-
-    name: str
-    expected_s: float
-    parameters: int
-    flops_per_query: int
-    seconds: float | None = None
-    quality: Interval | None = None
-    gain: Interval | None = None
-
-
-@dataclass(frozen=True)
-class Selection:
-    """What was chosen and why.
-
-    Attributes:
-        name: of the chosen head's YAML.
-        target: that it was chosen by.
-        tries: all candidates, in the order of their cost.
-        reason: one or two sentences.
-        queries: how many the choice rests on.
-    """
-
-    name: str
-    target: str
-    tries: tuple[Try, ...]
-    reason: str
-    queries: int
 
 
 def select_head(

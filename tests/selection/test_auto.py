@@ -1,6 +1,7 @@
 """`model=auto` as the command runs it: what it is told to choose by steers the training that follows."""
 
 import json
+import re
 
 import pytest
 
@@ -31,3 +32,14 @@ def test_no_validation_pairs_are_one_line_and_leave_nothing(run_command, tmp_pat
     code, _, err = run_command("train", "data.validation=0", "hydra.run.dir=run")
     assert code == 1 and err.count("\n") == 1 and "no validation pairs" in err
     assert not (tmp_path / "run").exists()
+
+
+def test_the_report_says_what_each_try_gained(run_command, tmp_path):
+    code, _, err = run_command("train", "model=auto", "model.candidates=[linear,low_rank]", "student=static",
+                               "trainer.max_epochs=0", "html=false", "hydra.run.dir=run")  # fmt: skip
+    assert code == 0, err
+    report = (tmp_path / "run" / "alignment_report.md").read_text(encoding="utf-8")
+    assert re.search(r"tried: linear, overlap@10 0\.\d+ \(95% interval 0\.\d+ to 0\.\d+\), [\d,]+ parameters", report)
+    assert re.search(
+        r"tried: low_rank, .*, gain over ridge [+-]0\.\d+ \(95% interval [+-]0\.\d+ to [+-]0\.\d+\)", report
+    )

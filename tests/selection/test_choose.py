@@ -15,7 +15,6 @@ from alignkit.losses.info_nce import InfoNceLoss
 from alignkit.pairs.base import Pairs, PairSplits
 from alignkit.selection import choose
 from alignkit.selection.choose import select_head
-from alignkit.selection.table import selection_json, selection_markdown
 from alignkit.training.device import choose_device
 from alignkit.training.fit import Fitter
 from alignkit.training.recipe import Recipe
@@ -78,7 +77,6 @@ def test_a_budget_for_ridge_alone(candidates, monkeypatch):
     assert selection.name == "linear"
     assert "ridge regression alone" in selection.reason
     assert [one.seconds is None for one in selection.tries] == [False, True, True]
-    assert "not tried: about" in selection_markdown(selection)
 
 
 def test_the_same_seed_chooses_the_same(candidates):
@@ -193,7 +191,7 @@ def test_where_nothing_can_be_judged_it_says_so(candidates):
     parts = dataclasses.replace(parts, validation=dataclasses.replace(parts.validation, labels=alone))
     selection = select_head(candidates, parts, target="recall@10")
     assert (selection.name, selection.queries) == ("linear", 0)
-    assert "no head could be judged: recall@10 is undefined" in selection_markdown(selection).lower()
+    assert "no head could be judged: recall@10 is undefined" in selection.reason
     assert "beyond noise" not in selection.reason
 
 
@@ -212,8 +210,8 @@ def test_refuses_to_choose_without_ridge(candidates):
         select_head(candidates, splits(curvature=0.0))
 
 
-def test_table_has_a_line_for_each_try(candidates):
-    selection = select_head(candidates, splits(curvature=1.0))
-    table = selection_markdown(selection)
-    assert table.count("\n| ") == 3 and "| **random_features** |" in table and "300 validation sentences" in table
-    assert json.loads(json.dumps(selection_json(selection)))["name"] == "random_features"
+def test_the_record_is_plain_json(candidates):
+    record = json.loads(json.dumps(select_head(candidates, splits(curvature=1.0)).to_json()))
+    assert record["name"] == "random_features" and record["queries"] == 300
+    gains = {one["name"]: one["gain"] for one in record["tries"]}
+    assert gains["linear"] is None and gains["random_features"]["low"] > 0 and len(gains) == 3

@@ -1,0 +1,74 @@
+"""What was tried and what was chosen."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from alignkit.metrics.intervals import Interval
+
+
+@dataclass(frozen=True)
+class Try:
+    """One head that was tried, or was not for lack of time.
+
+    Attributes:
+        name: of its YAML.
+        expected_s: seconds that its arithmetic was expected to take.
+        seconds: that it took; `None` where it was not tried.
+        parameters: numbers that it stores.
+        flops_per_query: of one forward pass.
+        quality: mean of the target over the choice's queries, with its interval.
+        gain: over ridge regression, paired by query.
+    """
+
+    name: str
+    expected_s: float
+    parameters: int
+    flops_per_query: int
+    seconds: float | None = None
+    quality: Interval | None = None
+    gain: Interval | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain JSON values."""
+        intervals = {
+            name: one.to_json() if one else None for name, one in (("quality", self.quality), ("gain", self.gain))
+        }
+        return {
+            "name": self.name,
+            "seconds": self.seconds,
+            "expected_s": self.expected_s,
+            "parameters": self.parameters,
+            "flops_per_query": self.flops_per_query,
+            **intervals,
+        }
+
+
+@dataclass(frozen=True)
+class Selection:
+    """What was chosen and why.
+
+    Attributes:
+        name: of the chosen head's YAML.
+        target: that it was chosen by.
+        tries: all candidates, in the order of their cost.
+        reason: one or two sentences.
+        queries: how many the choice rests on.
+    """
+
+    name: str
+    target: str
+    tries: tuple[Try, ...]
+    reason: str
+    queries: int
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain JSON values, for `metrics.json`, the artifact and the report."""
+        return {
+            "name": self.name,
+            "target": self.target,
+            "reason": self.reason,
+            "queries": self.queries,
+            "tries": [one.to_json() for one in self.tries],
+        }
