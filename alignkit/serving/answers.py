@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -11,6 +12,7 @@ import torch
 from alignkit.aligned import AlignedEmbedder
 from alignkit.embedders.base import Embedder
 from alignkit.errors import ConfigError, EmbedderError
+from alignkit.serving.writing import as_numbers
 from alignkit.vectors import l2_normalize
 
 
@@ -23,19 +25,28 @@ class Answer:
         failures: position of a text without a vector → the reason.
         confidence: `(N,)` in [0, 1], None where the head has no such estimate.
         by_teacher: `(N,)` bool, which rows the teacher itself embedded; None where it was not asked.
+        batch: the answer of which this is a part, from row `start`; its rows are written as JSON once for all parts.
+        start: see `batch`.
     """
 
     vectors: np.ndarray
     failures: Mapping[int, str]
     confidence: np.ndarray | None
     by_teacher: np.ndarray | None = None
+    batch: Answer | None = None
+    start: int = 0
+
+    @functools.cached_property
+    def numbers(self) -> list[bytes]:
+        """Each row as JSON, which asks for an answer without failures."""
+        return as_numbers(self.vectors)
 
     def part(self, start: int, stop: int) -> Answer:
         """The answer to texts `start` up to `stop`."""
         failures = {row - start: reason for row, reason in self.failures.items() if start <= row < stop}
         confidence = None if self.confidence is None else self.confidence[start:stop]
         by_teacher = None if self.by_teacher is None else self.by_teacher[start:stop]
-        return Answer(self.vectors[start:stop], failures, confidence, by_teacher)
+        return Answer(self.vectors[start:stop], failures, confidence, by_teacher, self, start)
 
     @property
     def teacher_texts(self) -> int:

@@ -61,7 +61,7 @@ class Fallback:
         vectors, by_teacher = answer.vectors.copy(), np.zeros(len(texts), dtype=bool)
         vectors[rows[found_rows]] = found.vectors[found_rows]
         by_teacher[rows[found_rows]] = True
-        return replace(answer, vectors=vectors, by_teacher=by_teacher)
+        return replace(answer, vectors=vectors, by_teacher=by_teacher, batch=None)
 
     async def close(self) -> None:
         """Let the thread end."""

@@ -14,9 +14,8 @@ from alignkit import __version__
 from alignkit.serving.answers import Answer
 from alignkit.serving.faults import RequestFault
 from alignkit.serving.intake import dimensions_of, json_type, model_of, read_object, texts_of
-from alignkit.serving.service import Service, estimated_tokens, json_answer, json_response
-from alignkit.serving.shortening import shorten
-from alignkit.serving.writing import as_numbers, write_rows
+from alignkit.serving.service import Service, estimated_tokens, json_answer, json_response, numbers_of
+from alignkit.serving.writing import as_numbers
 
 _STARTED = datetime.datetime.now(datetime.UTC).isoformat()
 
@@ -31,7 +30,7 @@ async def embed(service: Service, request: Request) -> Response:
     dimensions = dimensions_of(asked.get("dimensions") or None, service.dim)
     answer = await service.embed(texts) if texts else _nothing(service)
 
-    rows = await write_rows(shorten(answer.vectors, dimensions), as_numbers)
+    rows = await numbers_of(answer, dimensions)
     about = {
         "model": model,
         "total_duration": time.perf_counter_ns() - started,

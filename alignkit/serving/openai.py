@@ -11,9 +11,9 @@ from starlette.responses import Response
 
 from alignkit.serving.faults import RequestFault
 from alignkit.serving.intake import dimensions_of, model_of, read_object, texts_of
-from alignkit.serving.service import Service, estimated_tokens, json_answer, json_response
+from alignkit.serving.service import Service, estimated_tokens, json_answer, json_response, numbers_of
 from alignkit.serving.shortening import shorten
-from alignkit.serving.writing import as_base64, as_numbers, write_rows
+from alignkit.serving.writing import as_base64, write_rows
 
 FORMATS = ("float", "base64")
 _STARTED = int(time.time())
@@ -34,8 +34,10 @@ async def embeddings(service: Service, request: Request) -> Response:
         raise RequestFault(400, f"encoding_format must be float or base64, got {got}", param="encoding_format")
     dimensions = dimensions_of(asked.get("dimensions"), service.dim)
     answer = await service.embed(texts)
-    vectors = shorten(answer.vectors, dimensions)
-    rows = await write_rows(vectors, as_base64 if encoding == "base64" else as_numbers)
+    if encoding == "base64":
+        rows = await write_rows(shorten(answer.vectors, dimensions), as_base64)
+    else:
+        rows = await numbers_of(answer, dimensions)
     entries = b",".join(
         b'{"object":"embedding","index":%d,"embedding":%b}' % (index, row) for index, row in enumerate(rows)
     )

@@ -18,6 +18,8 @@ from alignkit.serving.faults import RequestFault, brief_of
 from alignkit.serving.limits import Batching, Limits, check_seconds
 from alignkit.serving.metrics import ServerMetrics
 from alignkit.serving.readiness import Readiness
+from alignkit.serving.shortening import shorten
+from alignkit.serving.writing import PIECE_NUMBERS, as_numbers, write_rows
 
 logger = logging.getLogger(__name__)
 
@@ -119,6 +121,14 @@ class Service:
             answer = await self._batcher.submit(["ready"], alone=True)
         if answer.failures:
             raise EmbedderError(answer.failures[0])
+
+
+async def numbers_of(answer: Answer, dimensions: int | None) -> list[bytes]:
+    """Each row as a JSON list; a batch of many small requests is written at once, at a sixth of the time a row."""
+    batch = answer.batch
+    if dimensions is None and batch is not None and not batch.failures and batch.vectors.size <= PIECE_NUMBERS:
+        return batch.numbers[answer.start : answer.start + len(answer.vectors)]
+    return await write_rows(shorten(answer.vectors, dimensions), as_numbers)
 
 
 def json_answer(body: bytes, answer: Answer) -> Response:

@@ -1,15 +1,18 @@
 """OpenAI's API, in this process."""
 
+import asyncio
 import base64
 import json
 import re
 
+import httpx
 import numpy as np
 import pytest
 from odd_students import OddStudent, odd_artifact
 
 from alignkit.aligned import AlignedEmbedder
 from alignkit.serving.answers import Answerer
+from alignkit.serving.app import create_app
 from alignkit.serving.limits import Limits
 from alignkit.serving.service import Service
 
@@ -44,6 +47,24 @@ def test_dimensions_shorten_and_renormalise(service, ask, aligned):
     np.testing.assert_allclose(
         vectors_of(response), expected / np.linalg.norm(expected, axis=1, keepdims=True), atol=1e-6
     )
+
+
+def test_requests_of_one_batch_get_their_own_rows(aligned):
+    service = Service(Answerer(aligned))
+    asked = [{"input": TEXTS[:2]}, {"input": TEXTS[2]}, {"input": TEXTS[0], "dimensions": 9}, {"input": TEXTS[1:]}]
+
+    async def together():
+        transport = httpx.ASGITransport(create_app(service))
+        async with httpx.AsyncClient(transport=transport, base_url="http://test") as client:
+            return await asyncio.gather(*(client.post("/v1/embeddings", json=one) for one in asked))
+
+    pairs, third, short, last = map(vectors_of, asyncio.run(together()))
+    assert b"alignkit_batch_texts_count 1.0" in service.metrics.exposition()[0]
+    expected = aligned.embed(TEXTS)
+    np.testing.assert_allclose(pairs, expected[:2], atol=1e-6)
+    np.testing.assert_allclose(third, expected[2:], atol=1e-6)
+    np.testing.assert_allclose(last, expected[1:], atol=1e-6)
+    np.testing.assert_allclose(short[0], expected[0, :9] / np.linalg.norm(expected[0, :9]), atol=1e-6)
 
 
 @pytest.mark.parametrize(
