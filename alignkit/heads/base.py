@@ -151,8 +151,8 @@ def sample_pairs(batches: Batches, count: int, most: int) -> tuple[Tensor, Tenso
     students, teachers = [], []
     for student, teacher in batches:
         rows = slice(-seen % stride, None, stride)
-        students.append(student[rows])
-        teachers.append(teacher[rows])
+        students.append(student[rows].clone())  # a view would keep the whole batch
+        teachers.append(teacher[rows].clone())
         seen += len(student)
     return torch.cat(students), torch.cat(teachers)
 

@@ -73,6 +73,11 @@ class FeatureSpace:
         return torch.cat([stretched, waves.cos_().mul_(self.height)], dim=1)
 
     @property
+    def width(self) -> int:
+        """Numbers that a student vector becomes."""
+        return len(self.mean) + len(self.phases)
+
+    @property
     def height(self) -> float:
         """`√(2/m)`: the features' inner products are then the kernel."""
         return math.sqrt(2 / len(self.phases))

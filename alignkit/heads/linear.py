@@ -8,8 +8,8 @@ import torch
 from torch import Tensor, nn
 
 from alignkit.heads.base import Batches, Head
-from alignkit.heads.moments import Moments
-from alignkit.heads.ridge import check_lambda, choose_lambda, ridge_moments, solve_ridge
+from alignkit.heads.held_out import HeldOut
+from alignkit.heads.ridge import best_ridge, check_lambda, choose_lambda, ridge_moments, solve_ridge
 
 
 class LinearHead(Head):
@@ -41,8 +41,11 @@ class LinearHead(Head):
         """Centred ridge regression; see `ClosedForm.solve`."""
         moments = ridge_moments(train)
         ridge_lambda = (chosen or {}).get("ridge_lambda", self.ridge_lambda)
-        if ridge_lambda is None:
-            ridge_lambda = choose_lambda(moments, Moments.of(validation).centered() if validation else None)
+        if ridge_lambda is None and validation is not None:
+            held_out = HeldOut.of(validation, train)
+            ridge_lambda = best_ridge(moments, held_out.student, held_out).ridge_lambda
+        elif ridge_lambda is None:
+            ridge_lambda = choose_lambda(moments)
         weight, bias = solve_ridge(moments, ridge_lambda)
         self.projection.weight.copy_(weight)
         self.projection.bias.copy_(bias)

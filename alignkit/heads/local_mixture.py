@@ -10,7 +10,14 @@ from torch import Tensor, nn
 
 from alignkit.errors import ConfigError
 from alignkit.heads.base import Batches, Head, count_pairs, sample_pairs, split_batches, unit_students
-from alignkit.heads.ridge import check_lambda, choose_lambda, mean_eigenvalue, ridge_moments, solve_ridge
+from alignkit.heads.ridge import (
+    check_lambda,
+    choose_lambda,
+    mean_eigenvalue,
+    ridge_moments,
+    solve_positive,
+    solve_ridge,
+)
 from alignkit.vectors import cosine, l2_normalize
 
 # of the corrections, relative to the mean eigenvalue over all pairs; a weak one in a small region would overfit
@@ -128,7 +135,7 @@ class LocalMixtureHead(Head):
     def _solve_corrections(self, gram: Tensor, cross: Tensor, penalty: float) -> None:
         regularised = gram.clone()
         regularised.diagonal(dim1=1, dim2=2).add_(penalty)
-        solution = torch.cholesky_solve(cross, torch.linalg.cholesky(regularised)).transpose(1, 2)
+        solution = solve_positive(regularised, cross).mT
         self.corrections.weight.copy_(solution[..., :-1].reshape(-1, self.student_dim))
         self.corrections.bias.copy_(solution[..., -1].flatten())
 

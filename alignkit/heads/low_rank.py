@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from alignkit.errors import ConfigError
 from alignkit.heads.base import Batches, Head
 from alignkit.heads.moments import CenteredMoments, Moments
-from alignkit.heads.ridge import check_lambda, choose_lambda, mean_eigenvalue, ridge_moments
+from alignkit.heads.ridge import check_lambda, choose_lambda, mean_eigenvalue, ridge_moments, rounding_floor
 
 
 class LowRankHead(Head):
@@ -92,10 +92,9 @@ def solve_reduced_rank(
     Source: Mukherjee and Zhu, Reduced rank ridge regression, Statistical Analysis and Data Mining 4 (2011), section 2.
     """
     check_lambda(ridge_lambda)
-    regularised = moments.gram.clone()
-    regularised.diagonal().add_(ridge_lambda * mean_eigenvalue(moments.gram))
-    values, vectors = torch.linalg.eigh(regularised)
-    roots = values.clamp_min(ridge_lambda * mean_eigenvalue(moments.gram)).sqrt()
+    values, vectors = torch.linalg.eigh(moments.gram)
+    penalty = ridge_lambda * mean_eigenvalue(moments.gram)
+    roots = (values.clamp_min(0) + penalty).clamp_min(rounding_floor(values)).sqrt()
     directions, strengths, rotation = torch.linalg.svd(
         (vectors.T @ moments.cross) / roots[:, None], full_matrices=False
     )

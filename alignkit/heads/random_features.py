@@ -13,18 +13,21 @@ from alignkit.errors import ConfigError
 from alignkit.heads.base import Batches, Head, count_pairs, sample_pairs, split_batches
 from alignkit.heads.climb import climb
 from alignkit.heads.feature_space import FeatureSpace
+from alignkit.heads.held_out import HeldOut
 from alignkit.heads.moments import Moments
-from alignkit.heads.ridge import RidgeFit, check_lambda, fit_ridge, solve_ridge
+from alignkit.heads.ridge import RidgeFit, best_ridge, check_lambda, fit_ridge, solve_ridge
 from alignkit.vectors import l2_normalize
 
 # of the median distance between training sentences
-BANDWIDTHS = (1.0, 1.4, 2.0, 2.8, 4.0)
-LAMBDAS = (1.0, 0.3, 0.1, 0.03, 0.01, 0.003, 0.001, 0.0003, 0.0001)
-# where the search for it begins: good for a few thousand pairs or more
-USUAL_LAMBDA = 0.001
+BANDWIDTHS = (0.5, 0.7, 1.0, 1.4, 2.0, 2.8, 4.0)
+LAMBDAS = (0.0001, 0.0003, 0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1.0)
+# where the searches begin: good for some thousands of pairs
+USUAL_BANDWIDTH, USUAL_LAMBDA = 1.0, 0.003
 USUAL_TRIES = 4
-# the bandwidth is chosen on so many pairs and features; λ on all
+# the bandwidth is chosen on so many pairs and features
 SAMPLE_PAIRS, SAMPLE_FEATURES = 4096, 1024
+# λ is chosen on all pairs and, where those are many, on so many features
+LAMBDA_FEATURES = 2048
 
 
 class RandomFeaturesHead(Head):
@@ -92,10 +95,14 @@ class RandomFeaturesHead(Head):
             fit, validation = split_batches(train)
             return self.solve(train, chosen=self.solve(fit, validation, settled))
         space = FeatureSpace.of(train, self.features, self.seed)
-        bandwidth = settled["bandwidth"] or _choose_bandwidth(space, train, validation, settled["ridge_lambda"])
-        best = _fit(replace(space, bandwidth=bandwidth), train, validation, settled["ridge_lambda"])
-        self._take(replace(space, bandwidth=bandwidth), best.weight, best.bias)
-        return {"bandwidth": bandwidth, "ridge_lambda": best.ridge_lambda}
+        held_out = HeldOut.of(validation, train)
+        ridge_lambda, start = settled["ridge_lambda"], settled["ridge_lambda"] or USUAL_LAMBDA
+        if settled["bandwidth"] is None:
+            settled["bandwidth"], start = _choose_bandwidth(space, train, held_out, ridge_lambda)
+        space = replace(space, bandwidth=settled["bandwidth"])
+        best = _fit(space, train, held_out, ridge_lambda, start)
+        self._take(space, best.weight, best.bias)
+        return settled | {"ridge_lambda": best.ridge_lambda}
 
     def solve_flops(self, pairs: int) -> float:
         """The features' Gram matrix and a Cholesky factor for each λ; the search for the bandwidth beside them."""
@@ -116,32 +123,41 @@ class RandomFeaturesHead(Head):
             parameters[name].copy_(value)
 
 
-def _choose_bandwidth(space: FeatureSpace, train: Batches, validation: Batches, ridge_lambda: float | None) -> float:
-    """By quality on validation, from fewer pairs and features: what is best hardly depends on how many there are."""
+def _choose_bandwidth(
+    space: FeatureSpace, train: Batches, held_out: HeldOut, ridge_lambda: float | None
+) -> tuple[float, float]:
+    """By quality, from fewer pairs and features: what is best hardly depends on how many there are. And its λ."""
     space = space.narrow(SAMPLE_FEATURES)
-    fit, held_out = ([sample_pairs(pairs, count_pairs(pairs), SAMPLE_PAIRS)] for pairs in (train, validation))
+    sample = [sample_pairs(train, count_pairs(train), SAMPLE_PAIRS)]
+    tried = {USUAL_BANDWIDTH: ridge_lambda or USUAL_LAMBDA}
 
-    def quality(bandwidth: float) -> float:
-        return _fit(replace(space, bandwidth=bandwidth), fit, held_out, ridge_lambda).quality
+    def attempt(bandwidth: float) -> tuple[float, RidgeFit]:
+        nearest = min(tried, key=lambda other: abs(math.log(other / bandwidth)))
+        fit = _search(replace(space, bandwidth=bandwidth), sample, held_out, ridge_lambda, tried[nearest])
+        tried[bandwidth] = fit.ridge_lambda
+        return bandwidth, fit
 
-    return max(BANDWIDTHS, key=quality)
+    bandwidth, fit = climb(BANDWIDTHS, USUAL_BANDWIDTH, attempt, lambda outcome: outcome[1].quality)
+    return bandwidth, fit.ridge_lambda
 
 
-def _fit(space: FeatureSpace, train: Batches, validation: Batches, ridge_lambda: float | None) -> RidgeFit:
-    """Ridge regression on the features with a λ given or, a few solves long, chosen on validation."""
+def _fit(space: FeatureSpace, train: Batches, held_out: HeldOut, ridge_lambda: float | None, start: float) -> RidgeFit:
+    """Ridge regression on all features, with a λ given or chosen."""
+    narrow = space.narrow(LAMBDA_FEATURES)
+    many = count_pairs(train) > space.width > narrow.width
+    if ridge_lambda is None and many:
+        # more features leave the kernel, and so the best penalty, as they are; λ is relative to the mean eigenvalue,
+        # which falls as the width grows. With few pairs the features themselves are what is regularised
+        ridge_lambda = _search(narrow, train, held_out, None, start).ridge_lambda * space.width / narrow.width
+    return _search(space, train, held_out, ridge_lambda, start)
+
+
+def _search(
+    space: FeatureSpace, train: Batches, held_out: HeldOut, ridge_lambda: float | None, start: float
+) -> RidgeFit:
+    """Ridge regression on the features with a λ given or, a few solves long, chosen on held-out pairs."""
     moments = Moments.of(space.batches(train)).centered()
-    held_out = list(space.batches(validation))
+    features = space(held_out.student)
     if ridge_lambda is not None:
-        return fit_ridge(moments, held_out, ridge_lambda)
-    best = climb(
-        LAMBDAS, USUAL_LAMBDA, lambda strength: fit_ridge(moments, held_out, strength), lambda fit: fit.quality
-    )
-    # among what is as good within one standard error, the weakest: few held-out sentences are told apart too easily,
-    # which flatters strong regularisation
-    enough = best.quality - best.standard_error
-    for strength in LAMBDAS[LAMBDAS.index(best.ridge_lambda) + 1 :]:
-        weaker = fit_ridge(moments, held_out, strength)
-        if weaker.quality < enough:
-            break
-        best = weaker
-    return best
+        return fit_ridge(moments, features, held_out, ridge_lambda)
+    return best_ridge(moments, features, held_out, start, LAMBDAS)

@@ -11,15 +11,16 @@ from torch import Tensor
 
 from alignkit.errors import ConfigError
 from alignkit.heads.base import Batches
+from alignkit.heads.climb import climb
+from alignkit.heads.held_out import HeldOut
 from alignkit.heads.moments import CenteredMoments, Moments
-from alignkit.vectors import cosine, l2_normalize
 
 logger = logging.getLogger(__name__)
 
 # relative to the mean eigenvalue of the Gram matrix, so that the same grid suits any scale and any N
 LAMBDAS = tuple(10.0 ** (exponent / 2) for exponent in range(-12, 5))
-
-NEIGHBOURS, NEIGHBOUR_SENTENCES = 10, 2000
+# where the search for it begins: good for some thousands of pairs
+USUAL_LAMBDA = 1e-3
 
 
 def check_lambda(ridge_lambda: float | None) -> None:
@@ -58,7 +59,7 @@ def solve_ridge(moments: CenteredMoments, ridge_lambda: float) -> tuple[Tensor, 
     check_lambda(ridge_lambda)
     regularised = moments.gram.clone()
     regularised.diagonal().add_(ridge_lambda * mean_eigenvalue(moments.gram))
-    weight = _solve_positive(regularised, moments.cross).T
+    weight = solve_positive(regularised, moments.cross).T
     return weight, moments.teacher_mean - weight @ moments.student_mean
 
 
@@ -86,55 +87,86 @@ def choose_lambda(
 
 @dataclass(frozen=True)
 class RidgeFit:
-    """One solution and its quality on held-out pairs.
+    """One solution and what it is worth on held-out pairs.
 
     Attributes:
         ridge_lambda: λ.
         weight: `(teacher_dim, student_dim)` float64.
         bias: `(teacher_dim,)` float64.
-        quality: mean cosine plus share of near neighbours found, in [-1, 2]. The cosine alone would shrink too much:
-            vectors pulled towards the mean lie nearer to the teacher's and are harder to tell apart.
-        standard_error: of the mean cosine over the held-out pairs.
+        qualities: `(Q,)`, see `HeldOut.quality`.
     """
 
     ridge_lambda: float
     weight: Tensor
     bias: Tensor
-    quality: float
-    standard_error: float
+    qualities: Tensor
+
+    @property
+    def quality(self) -> float:
+        """Mean of `qualities`."""
+        return float(self.qualities.mean())
+
+    def is_matched_by(self, other: RidgeFit) -> bool:
+        """Whether another solution is no worse beyond the standard error of the paired difference."""
+        lost = self.qualities - other.qualities
+        return float(lost.mean()) <= float(lost.std(correction=0)) / len(lost) ** 0.5
 
 
-def fit_ridge(train: CenteredMoments, held_out: Sequence[tuple[Tensor, Tensor]], ridge_lambda: float) -> RidgeFit:
-    """Ridge regression with its quality on held-out pairs."""
+def fit_ridge(train: CenteredMoments, student: Tensor, held_out: HeldOut, ridge_lambda: float) -> RidgeFit:
+    """Ridge regression with its quality on held-out pairs.
+
+    Args:
+        train: moments of what is solved on.
+        student: `(Q, student_dim)`, the held-out students as `train` saw its own: features, where those are regressed.
+        held_out: the same Q sentences.
+        ridge_lambda: λ > 0.
+    """
     weight, bias = solve_ridge(train, ridge_lambda)
-    aligned = torch.cat([torch.addmm(bias.to(part), part, weight.T.to(part)) for part, _ in held_out])
-    teacher = torch.cat([part for _, part in held_out]).to(aligned)
-    cosines = cosine(aligned, teacher)
-    quality = float(cosines.mean()) + _neighbours_found(aligned, teacher)
-    return RidgeFit(ridge_lambda, weight, bias, quality, float(cosines.std(correction=0)) / len(cosines) ** 0.5)
+    student = student.float()
+    aligned = torch.addmm(bias.to(student), student, weight.T.to(student))
+    return RidgeFit(ridge_lambda, weight, bias, held_out.quality(aligned))
 
 
-def _neighbours_found(aligned: Tensor, teacher: Tensor) -> float:
-    """Share of each sentence's nearest ones, by the teacher, that its aligned vector finds too; in [0, 1]."""
-    aligned, teacher = aligned[:NEIGHBOUR_SENTENCES], l2_normalize(teacher[:NEIGHBOUR_SENTENCES])
-    count = min(NEIGHBOURS, len(teacher) - 1)
-    if count < 1:
-        return 0.0
-    itself = torch.eye(len(teacher), dtype=torch.bool, device=teacher.device)
-    found, wanted = (
-        (side @ teacher.T).masked_fill(itself, -torch.inf).topk(count).indices for side in (aligned, teacher)
-    )
-    return float((found.unsqueeze(2) == wanted.unsqueeze(1)).sum()) / found.numel()
+def best_ridge(
+    train: CenteredMoments,
+    student: Tensor,
+    held_out: HeldOut,
+    start: float = USUAL_LAMBDA,
+    grid: Sequence[float] = LAMBDAS,
+) -> RidgeFit:
+    """The λ of an ascending grid that does best on held-out pairs, found by a few solves from `start`.
+
+    Among what is as good within the noise, it is the weakest: held-out sentences lie further apart than those of an
+    index, so they are told apart too easily, which flatters strong regularisation. See `fit_ridge` for the arguments.
+    """
+    tried: dict[float, RidgeFit] = {}
+
+    def attempt(strength: float) -> RidgeFit:
+        if strength not in tried:
+            tried[strength] = fit_ridge(train, student, held_out, strength)
+        return tried[strength]
+
+    best = kept = climb(grid, start, attempt, lambda fit: fit.quality)
+    for strength in reversed(grid[: grid.index(best.ridge_lambda)]):
+        if not best.is_matched_by(attempt(strength)):
+            break
+        kept = attempt(strength)
+    return kept
 
 
-def _solve_positive(matrix: Tensor, right: Tensor) -> Tensor:
+def solve_positive(matrix: Tensor, right: Tensor) -> Tensor:
+    """`matrix⁻¹·right` of a positive semidefinite `(..., D, D)`, also where its regularisation is lost in rounding."""
     factor, failed = torch.linalg.cholesky_ex(matrix)
-    if not failed:
+    if not failed.any():
         return torch.cholesky_solve(right, factor)
-    # rounding of the float32 products outweighed a very small λ
     values, vectors = torch.linalg.eigh(matrix)
-    floor = torch.finfo(torch.float32).eps * values[-1].clamp_min(torch.finfo(torch.float64).tiny)
-    return vectors @ ((vectors.T @ right) / values.clamp_min(floor).unsqueeze(1))
+    return vectors @ ((vectors.mT @ right) / values.clamp_min(rounding_floor(values)).unsqueeze(-1))
+
+
+def rounding_floor(values: Tensor) -> Tensor:
+    """What eigenvalues `(..., D)`, ascending, of float32 products cannot be told from: `(..., 1)`."""
+    largest = values[..., -1:].clamp_min(torch.finfo(torch.float64).tiny)
+    return torch.finfo(torch.float32).eps * largest
 
 
 def mean_eigenvalue(gram: Tensor) -> float:

@@ -1,5 +1,7 @@
 """Closed forms against scikit-learn and scipy, and against what they claim to be the best of."""
 
+from functools import partial
+
 import numpy as np
 import pytest
 import scipy.linalg
@@ -11,6 +13,7 @@ from alignkit.heads import ridge as ridge_module
 from alignkit.heads.base import tensor_batches
 from alignkit.heads.climb import climb
 from alignkit.heads.feature_space import FeatureSpace, orthogonal_directions
+from alignkit.heads.held_out import CORPUS, QUERIES, HeldOut
 from alignkit.heads.linear import LinearHead
 from alignkit.heads.local_mixture import LocalMixtureHead, nearest_means
 from alignkit.heads.low_rank import LowRankHead, solve_reduced_rank
@@ -18,7 +21,7 @@ from alignkit.heads.moments import Moments
 from alignkit.heads.orthogonal import OrthogonalHead, solve_procrustes
 from alignkit.heads.random_features import RandomFeaturesHead
 from alignkit.heads.residual import ResidualHead
-from alignkit.heads.ridge import LAMBDAS, choose_lambda, fit_ridge, mean_eigenvalue, solve_ridge
+from alignkit.heads.ridge import LAMBDAS, best_ridge, choose_lambda, fit_ridge, mean_eigenvalue, solve_ridge
 from alignkit.metrics.alignment import overlap_at_k
 from alignkit.vectors import cosine, l2_normalize
 
@@ -116,15 +119,59 @@ def test_held_out_choice_by_solving_each():
     assert 0 < int(np.argmin(errors)) < len(LAMBDAS) - 1
 
 
-def test_held_out_quality_is_cosine_plus_neighbours_of_all_pairs():
+@pytest.mark.parametrize("count", [1024, 2000])
+def test_held_out_quality_is_cosine_plus_neighbours(count):
     student, teacher = make_pairs(40, noise=3.0)
-    held_out = make_pairs(200, seed=1, noise=3.0)
+    held_out = make_pairs(count, seed=1, noise=3.0)
     train = moments_of(student, teacher)
     weight, bias = solve_ridge(train, 0.1)
     aligned = held_out[0].double() @ weight.T + bias
-    expected = float(cosine(aligned, held_out[1].double()).mean())
-    expected += float(overlap_at_k(aligned, held_out[1].double(), k=10).mean())
-    assert fit_ridge(train, tensor_batches(*held_out, 64), 0.1).quality == pytest.approx(expected, abs=1e-4)
+    unit = l2_normalize(held_out[1].double())
+    rows = torch.arange(0, count, -(-count // 1024))
+    expected = float(cosine(aligned[rows], unit[rows]).mean())
+    expected += float(overlap_at_k(aligned, unit, k=10, most=count)[rows].mean())
+    judge = HeldOut.of(tensor_batches(*held_out, 64), tensor_batches(student, teacher))
+    assert fit_ridge(train, judge.student, judge, 0.1).quality == pytest.approx(expected, abs=1e-4)
+
+
+def test_few_held_out_sentences_are_looked_for_among_training_sentences_too():
+    train, held_out = tensor_batches(*make_pairs(400)), tensor_batches(*make_pairs(30, seed=1))
+    judge = HeldOut.of(held_out, train)
+    assert len(judge.corpus) == 430
+    assert (judge.itself == torch.arange(30)).all()
+    assert (judge.wanted != judge.itself[:, None]).all()
+    assert judge.quality(judge.teacher).numpy() == pytest.approx(2.0)
+    one = tensor_batches(*make_pairs(1))
+    assert HeldOut.of(one, one).quality(torch.ones(1, 22)).shape == (1,)
+
+
+def test_held_out_sentences_are_bounded():
+    judge = HeldOut.of(tensor_batches(*make_pairs(20_000)), tensor_batches(*make_pairs(10)))
+    assert len(judge.corpus) <= CORPUS
+    assert len(judge.student) <= QUERIES
+
+
+def test_the_best_lambda_is_the_weakest_of_those_that_noise_cannot_tell_apart():
+    student, teacher = make_pairs(60, noise=3.0)
+    train = moments_of(student, teacher)
+    judge = HeldOut.of(tensor_batches(*make_pairs(300, seed=1, noise=3.0)), tensor_batches(student, teacher))
+    fits = {value: fit_ridge(train, judge.student, judge, value) for value in LAMBDAS}
+    best = max(fits.values(), key=lambda fit: fit.quality)
+    found = best_ridge(train, judge.student, judge)
+    assert found.ridge_lambda <= best.ridge_lambda
+    weaker = [value for value in LAMBDAS if value < found.ridge_lambda]
+    assert best.is_matched_by(found)
+    assert not weaker or not best.is_matched_by(fits[weaker[-1]])
+    assert fits[LAMBDAS[0]].quality < found.quality  # a case that can fail
+
+
+@pytest.mark.parametrize("strength", [1e-10, 1e-20, 1e-300])
+@pytest.mark.parametrize("kind", [partial(LowRankHead, energy=1.0), LocalMixtureHead])
+def test_hardly_any_regularisation_with_fewer_pairs_than_dimensions(kind, strength):
+    student, teacher = make_pairs(12, student_dim=40)
+    head = kind(40, 22, ridge_lambda=strength)
+    head.solve(tensor_batches(student, teacher), tensor_batches(student, teacher))
+    assert float((head(student).detach() - teacher).abs().max()) < 0.1
 
 
 @pytest.mark.parametrize("start", [0, 3, 6])
@@ -313,7 +360,7 @@ def test_strong_shrinkage_leaves_the_common_solution():
 
 def test_breaking_ridge_breaks_every_head_that_leans_on_it(monkeypatch):
     """The contract's comparisons would notice a solver that returns nothing of use."""
-    monkeypatch.setattr(ridge_module, "_solve_positive", lambda matrix, right: torch.zeros_like(right))
+    monkeypatch.setattr(ridge_module, "solve_positive", lambda matrix, right: torch.zeros_like(right))
     student, teacher = make_pairs()
     head = LinearHead(15, 22)
     head.solve(tensor_batches(student, teacher))
