@@ -6,39 +6,20 @@ import asyncio
 from collections.abc import Callable
 
 import numpy as np
+import orjson
 import pybase64
 
 # a piece of so many numbers is written in some milliseconds
 PIECE_NUMBERS = 100_000
-_SCALE = 10**8
-# the four digits of 0 to 9999 as the four bytes of one number
-_DIGITS = np.frombuffer(b"".join(b"%04d" % number for number in range(10_000)), dtype=np.uint32)
-_SIGNS = np.frombuffer(b", 0.,-0.", dtype=np.uint32)
 
 
 def as_numbers(vectors: np.ndarray) -> list[bytes]:
-    """Each row of `(N, D)` with values from -1 to 1 as a JSON list with eight decimals.
+    """Each row of `(N, D)` as a JSON list, every number in its shortest exact form.
 
-    That is 5e-9 off at most, less than float32 can tell apart at the vectors' length of 1; base64 has all bits. A
-    general writer, which looks for each number's shortest form, takes four times as long.
-
-    >>> as_numbers(np.array([[0.5, -0.25], [1.0, 0.0]], dtype=np.float32))
-    [b'[ 0.50000000,-0.25000000]', b'[ 0.99999999, 0.00000000]']
+    >>> as_numbers(np.array([[0.5, -0.25]], dtype=np.float32))
+    [b'[0.5,-0.25]']
     """
-    count, width = vectors.shape
-    # in float64: in float32 the product would be rounded once more
-    whole = (np.abs(vectors) * np.float64(_SCALE) + 0.5).astype(np.int32)
-    # no digit before the point: 1 is written as the largest number below, which is 1 again in float32
-    np.minimum(whole, _SCALE - 1, out=whole)
-    high = whole // 10_000
-    whole -= high * 10_000
-    written = np.empty((count, width, 3), dtype=np.uint32)
-    written[..., 0] = _SIGNS.take(vectors < 0)
-    written[..., 1] = _DIGITS.take(high)
-    written[..., 2] = _DIGITS.take(whole)
-    rows = written.view(np.uint8).reshape(count, 12 * width)
-    rows[:, 0] = ord("[")
-    return [row.tobytes() + b"]" for row in rows]
+    return [orjson.dumps(row, option=orjson.OPT_SERIALIZE_NUMPY) for row in np.ascontiguousarray(vectors)]
 
 
 def as_base64(vectors: np.ndarray) -> list[bytes]:
