@@ -19,8 +19,9 @@ from alignkit.pairs.base import Pairs, PairSplits
 from alignkit.pairs.views import join_pairs
 from alignkit.training.batches import SolverBatches, teacher_mean
 from alignkit.training.best import KeepBest
-from alignkit.training.datamodule import PairDataModule
+from alignkit.training.datamodule import PairDataModule, fits
 from alignkit.training.device import Device
+from alignkit.training.memory import return_large_blocks
 from alignkit.training.module import VALIDATION_FIGURES, AlignmentModule
 from alignkit.training.recipe import Recipe
 from alignkit.training.trainer import StopAfter, build_trainer, lightning_manners, newest_checkpoint
@@ -111,6 +112,8 @@ class Fitter:
             KeyboardInterrupt: on Ctrl-C; the checkpoint is there.
         """
         clock = _Clock()
+        if not fits((splits.train, splits.validation), torch.device("cpu")):
+            return_large_blocks()  # arrays come and go as they are read
         head = self._new_head(splits)
         chosen = self._solve(head, [splits.train], validation=splits.validation)
         clock.lap("closed_form")

@@ -1,7 +1,10 @@
+import weakref
+
 import numpy as np
 import pytest
 import torch
 
+from alignkit.heads.base import sample_pairs
 from alignkit.pairs.base import Pairs
 from alignkit.training import batches as batches_module
 from alignkit.training.batches import PairBatches, RowOrder, SolverBatches, teacher_mean
@@ -100,6 +103,23 @@ def test_a_batch_may_be_larger_than_what_is_shuffled_together(make_pairs):
     batches = batches_of(make_pairs(200), RowOrder(200, shuffle=True, block=8), batch_size=90, in_memory=False)
     assert [len(batch.rows) for batch in batches] == [90, 90, 20]
     assert sorted(torch.cat([batch.rows for batch in batches]).tolist()) == list(range(200))
+
+
+def test_a_sample_of_a_stream_keeps_no_whole_chunk():
+    alive = []
+
+    class Stream:
+        def __iter__(self):
+            for _ in range(6):
+                assert (
+                    sum(chunk() is not None for chunk in alive) <= 4
+                )  # the chunk before, both sides, and what is at hand
+                students, teachers = np.ones((10, 2), dtype=np.float32), np.ones((10, 3), dtype=np.float32)
+                alive.extend([weakref.ref(students), weakref.ref(teachers)])
+                yield torch.from_numpy(students), torch.from_numpy(teachers)
+
+    student, teacher = sample_pairs(Stream(), 60, 20)
+    assert student.shape == (20, 2) and teacher.shape == (20, 3)
 
 
 def test_solver_batches_join_parts_and_repeat(make_pairs):

@@ -14,8 +14,10 @@ from alignkit.losses.info_nce import InfoNceLoss
 from alignkit.losses.matryoshka import MatryoshkaLoss
 from alignkit.pairs.base import PairSplits
 from alignkit.pairs.views import take_pairs
+from alignkit.training import datamodule, fit
 from alignkit.training.device import Device
 from alignkit.training.fit import Fitter
+from alignkit.training.memory import return_large_blocks
 from alignkit.training.recipe import Recipe
 
 CPU = Device("cpu", "32-true", "for the tests")
@@ -60,6 +62,16 @@ def test_training_improves_a_random_start_and_the_best_epoch_is_kept(splits):
     assert result.figures["val/cosine_mean"] == pytest.approx(
         cosine_to_teacher(result.head, splits.validation), abs=1e-5
     )
+
+
+@pytest.mark.parametrize("streamed", [True, False])
+def test_memory_is_returned_where_pairs_are_streamed(splits, monkeypatch, streamed):
+    asked = []
+    monkeypatch.setattr(fit, "return_large_blocks", lambda: asked.append(True))
+    monkeypatch.setattr(datamodule, "IN_MEMORY_BYTES", 0 if streamed else 10**9)
+    result = fitter().fit(splits)
+    assert asked == [True] * streamed and cosine_to_teacher(result.head, splits.test) > 0.98
+    return_large_blocks()  # does no harm, whatever the platform
 
 
 def test_swapped_pairs_are_not_learnt(splits):
