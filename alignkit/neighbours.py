@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import functools
 import time
+import warnings
 
 import numpy as np
 import torch
@@ -86,7 +87,8 @@ def settle(
 
     Hits further apart than twice the slack are in order already; those nearer, and all after a coarse
     rough pass, are scored in float64. Where even the
-    last candidate could still be among the first k (a corpus of near copies), the query is searched in float64.
+    last candidate could still be among the first k (a corpus of near copies), the query is searched in float32, and
+    where that is what was done already, in float64.
 
     Args:
         unit: `(Q, D)` normalised.
@@ -106,8 +108,8 @@ def settle(
         crowded = (scores[:, -1] >= last) & (scores[:, -1] > _NOTHING)
     scores = scores.masked_fill((scores < last.unsqueeze(1)) | crowded.unsqueeze(1), -torch.inf)
     close = scores[:, :-1] - scores[:, 1:] <= 2 * slack.unsqueeze(1)  # inf - inf is NaN and not close
-    coarse = (slack > FINE).unsqueeze(1) & ~torch.isneginf(scores)
-    flagged = F.pad(close, (1, 0)) | F.pad(close, (0, 1)) | coarse
+    coarse = (slack > FINE).unsqueeze(1)
+    flagged = F.pad(close, (1, 0)) | F.pad(close, (0, 1)) | (coarse & ~torch.isneginf(scores))
     of_query, at = flagged.nonzero(as_tuple=True)
     scores[of_query, at] = pair_cosines(unit, corpus, of_query, rows[of_query, at])
     rows = rows.masked_fill(torch.isneginf(scores), -1)
@@ -118,7 +120,8 @@ def settle(
         missing = (0, k - scores.shape[1])
         scores, rows = F.pad(scores, missing, value=-torch.inf), F.pad(rows, missing, value=-1)
     if crowded.any():
-        scores[crowded], rows[crowded] = _top_k_float64(unit[crowded], corpus, k, excluded[crowded])
+        search = functools.partial(top_k, dtype=torch.float32) if coarse.any() else _top_k_float64
+        scores[crowded], rows[crowded] = search(unit[crowded], corpus, k, exclude=excluded[crowded])
     return scores, rows
 
 
@@ -153,8 +156,21 @@ def unit_block(corpus: Tensor | np.ndarray, start: int, count: int, device: torc
 
 
 def _sampled_product(first: Tensor, second: Tensor, first_rows: Tensor, second_rows: Tensor) -> Tensor:
-    """Entries `(M,)` of `first @ second.T`, a bounded number of them at a time."""
-    # not torch.sparse.sampled_addmm: on a CPU it needs MKL, which Arm machines do not have
+    """Entries `(M,)` of `first @ second.T`, `first_rows` ascending."""
+    if first.device.type != "cpu" or not torch.backends.mkl.is_available():
+        return _gathered_product(first, second, first_rows, second_rows)
+    # torch has this kernel on a CPU where it has MKL; nothing is gathered, which makes it twenty times as fast
+    ends = F.pad(torch.bincount(first_rows, minlength=len(first)).cumsum(0), (1, 0))
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="Sparse CSR tensor support", category=UserWarning)
+        wanted = torch.sparse_csr_tensor(
+            ends, second_rows, first.new_zeros(len(first_rows)), (len(first), len(second)), check_invariants=False
+        )
+        return torch.sparse.sampled_addmm(wanted, first, second.T, beta=0.0).values()
+
+
+def _gathered_product(first: Tensor, second: Tensor, first_rows: Tensor, second_rows: Tensor) -> Tensor:
+    """As `_sampled_product`, a bounded number of them at a time."""
     products = first.new_empty(len(first_rows))
     at_once = max(1, SAMPLED_ELEMENTS // first.shape[1])
     for start in range(0, len(first_rows), at_once):
@@ -221,7 +237,7 @@ def _positions(chosen: Tensor) -> tuple[Tensor, Tensor]:
     return flat // chosen.shape[1], flat % chosen.shape[1]
 
 
-def _top_k_float64(unit: Tensor, corpus: Tensor | np.ndarray, k: int, excluded: Tensor) -> tuple[Tensor, Tensor]:
+def _top_k_float64(unit: Tensor, corpus: Tensor | np.ndarray, k: int, *, exclude: Tensor) -> tuple[Tensor, Tensor]:
     """As `top_k`, all of it in float64: for queries to which too much of the corpus is equally near."""
     best = torch.full((len(unit), k), -torch.inf, device=unit.device)
     best_rows = torch.full((len(unit), k), -1, device=unit.device)
@@ -231,7 +247,7 @@ def _top_k_float64(unit: Tensor, corpus: Tensor | np.ndarray, k: int, excluded: 
         for first in range(0, len(unit), at_once):
             here = slice(first, first + at_once)
             scores = (unit[here].double() @ part.T).float()
-            at = excluded[here] - start
+            at = exclude[here] - start
             inside = ((at >= 0) & (at < len(part))).nonzero().squeeze(1)
             scores[inside, at[inside]] = -torch.inf
             # columns are in order of the row within equal scores already, so a stable sort is all

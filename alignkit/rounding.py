@@ -34,14 +34,15 @@ class RoughVectors:
     @classmethod
     def of(cls, unit: Tensor, shift: Tensor, dtype: torch.dtype) -> RoughVectors:
         """Centre and round `(N, D)` normalised vectors."""
-        # float64, because this term is large where the vectors share a mean
-        along_shift = (unit * shift).sum(dim=1, dtype=torch.float64).float()
         centered = unit - shift
+        # v.m = (v - m).m + m.m: the first term is small, so that float32 will do, the second is one number
+        shift_square = float(shift.double().square().sum())
+        along_shift = (centered @ shift).add_(shift_square)
         length = torch.linalg.vector_norm(centered, dim=1)
         vectors, lost = centered.to(dtype), torch.zeros_like(length)
         if dtype != torch.float32:
             lost = torch.linalg.vector_norm(centered.sub_(vectors), dim=1)
-        return cls(vectors, along_shift, length, lost, float(shift.double().square().sum()))
+        return cls(vectors, along_shift, length, lost, shift_square)
 
     def __getitem__(self, rows: slice) -> RoughVectors:
         return RoughVectors(
@@ -50,8 +51,6 @@ class RoughVectors:
 
     def scores(self, corpus: RoughVectors) -> Tensor:
         """Rough scores `(Q, B)` float32."""
-        if self.vectors.dtype == torch.float32:
-            return torch.addmm(corpus.along_shift, self.vectors, corpus.vectors.T)
         return (self.vectors @ corpus.vectors.T).float().add_(corpus.along_shift)
 
     def offset(self) -> Tensor:
@@ -62,14 +61,15 @@ class RoughVectors:
         """`(Q,)`: no rough score plus offset is further than this from the exact cosine.
 
         In this order: what rounding took off the vectors, |(q - q~).c| + |q~.(c - c~)|; one rounding of the product to
-        the format; the float32 sum of D terms, 8 sqrt(D) roundings, which one sum in 10^13 exceeds (Higham and Mary,
-        A New Approach to Probabilistic Rounding Error Analysis, 2019, theorem 2.4); 2^-21 for what is rounded to
-        float32 once (the shift taken off, the terms with it, the exact score). The factor pays for the lengths being
-        rounded themselves.
+        the format; the float32 sums of D terms, of the product and of both sides with the shift, 8 sqrt(D) roundings
+        each, which one sum in 10^13 exceeds (Higham and Mary, A New Approach to Probabilistic Rounding Error Analysis,
+        2019, theorem 2.4); 2^-21 for what is rounded to float32 once (the shift taken off, the terms with it, the
+        exact score). The factor pays for the lengths being rounded themselves.
         """
         length, lost = float(corpus.length.max()), float(corpus.lost.max())
         reach = self.length + self.lost
         vectors = self.lost * length + reach * lost
         stored = _UNIT_ROUNDOFF[self.vectors.dtype] * reach * (length + lost)
-        summed = 8 * self.vectors.shape[1] ** 0.5 * _UNIT_ROUNDOFF[torch.float32] * reach * (length + lost)
+        sums = reach * (length + lost) + (self.length + length) * self.shift_square**0.5
+        summed = 8 * self.vectors.shape[1] ** 0.5 * _UNIT_ROUNDOFF[torch.float32] * sums
         return (vectors + stored + summed + 2.0**-21) * 1.001

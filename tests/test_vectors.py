@@ -69,16 +69,15 @@ def test_no_rough_score_is_further_off_than_its_slack(dtype):
         assert float((slack / error).median()) < 8
 
 
-def test_centring_is_what_keeps_the_search_off_float64(monkeypatch):
+def test_centring_is_what_keeps_the_search_off_a_second_pass(monkeypatch):
     queries, corpus = generative_like(100, 256, 1), generative_like(3000, 256, 2)
     crowded = []
-    in_float64 = neighbours._top_k_float64
 
-    def counting(unit, *rest):
+    def counting(unit, *rest, **options):
         crowded.append(len(unit))
-        return in_float64(unit, *rest)
+        return top_k(unit, *rest, **options)
 
-    monkeypatch.setattr(neighbours, "_top_k_float64", counting)
+    monkeypatch.setattr(neighbours, "top_k", counting)
     centred = top_k(queries, corpus, 10, dtype=torch.bfloat16)
     assert sum(crowded) == 0
     original = neighbours.RoughVectors.of
@@ -88,6 +87,15 @@ def test_centring_is_what_keeps_the_search_off_float64(monkeypatch):
     as_it_is = top_k(queries, corpus, 10, dtype=torch.bfloat16)
     assert sum(crowded) > 50
     assert torch.equal(centred[1], as_it_is[1])
+
+
+def test_products_are_the_same_where_torch_has_no_kernel_for_them(monkeypatch):
+    queries, corpus = generative_like(100, 64, 1), generative_like(3000, 64, 2)
+    with_kernel = top_k(queries, corpus, 10, dtype=torch.bfloat16)
+    monkeypatch.setattr(torch.backends.mkl, "is_available", lambda: False)
+    without = top_k(queries, corpus, 10, dtype=torch.bfloat16)
+    for one, other in zip(with_kernel, without, strict=True):
+        torch.testing.assert_close(one, other, rtol=0, atol=1e-7)
 
 
 def test_hits_well_apart_are_not_scored_again(monkeypatch):

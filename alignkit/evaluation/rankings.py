@@ -19,6 +19,8 @@ from alignkit.vectors import l2_normalize, top_k
 
 DEPTH = 100
 CASCADE_SHARE = 0.05
+# aligned corpora up to this size are held in memory
+HELD_BYTES = 320 * 1024 * 1024
 # what finds the neighbours; both are exact and find the same
 SEARCHES: dict[str, Callable[..., tuple[Tensor, Tensor]]] = {"exact": top_k, "faiss": faiss_top_k}
 
@@ -32,7 +34,7 @@ class Ranking:
 
 
 class AlignedRows:
-    """A corpus that goes through a head a block at a time, so that its aligned vectors are never held whole."""
+    """A corpus that goes through a head a block at a time, so that its aligned vectors need not be held whole."""
 
     def __init__(self, head: Head, student: np.ndarray) -> None:
         self._head, self._student = head, student
@@ -89,7 +91,9 @@ def rank_all(
             _for_each(hits, test.itself) if name in constant else Ranking(hits.rows[:, :-1], hits.scores[:, :-1])
         )
         start = part.stop
-    aligned_corpus = AlignedRows(document_head, test.corpus.student)
+    aligned_corpus: AlignedRows | Tensor = AlignedRows(document_head, test.corpus.student)
+    if 4 * len(test.corpus) * vectors["aligned"].shape[1] <= HELD_BYTES:
+        aligned_corpus = aligned_corpus[:]  # a search looks at it more than once
     found["aligned_both"] = _ranking(find(vectors["aligned"], aligned_corpus, depth, exclude=test.itself))
     found["student"] = _ranking(find(test.queries.student, test.corpus.student, depth, exclude=test.itself))
     return found

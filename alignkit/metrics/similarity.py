@@ -40,9 +40,9 @@ def linear_cka(first: Tensor, second: Tensor) -> float | None:
 
 
 def _hollow_gram(vectors: Tensor) -> Tensor:
-    centered = vectors.double() - vectors.double().mean(dim=0)
-    gram = centered @ centered.T
-    return gram.fill_diagonal_(0)
+    centered = vectors.double()
+    centered = centered - centered.mean(dim=0)
+    return (centered @ centered.T).fill_diagonal_(0)
 
 
 def _unbiased_hsic(one: Tensor, two: Tensor) -> float:
