@@ -8,7 +8,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from alignkit.evaluation.sets import EvaluationSet
-from alignkit.evaluation.verdict import MIN_QUERIES, Evidence
+from alignkit.evaluation.verdict import MIN_GROUPS, MIN_QUERIES, Evidence
 from alignkit.metrics.intervals import PairedBootstrap
 
 OVERLAP, RELEVANCE = "overlap@10", "ndcg@10"
@@ -22,7 +22,11 @@ def query_groups(test: EvaluationSet) -> np.ndarray | None:
 def deciding_measure(bootstraps: Mapping[str, PairedBootstrap]) -> str:
     """Relevance where it is known of enough queries, else agreement with the teacher, which needs no judgements."""
     judged, asked = bootstraps.get(RELEVANCE), bootstraps[OVERLAP]
-    if judged is None or judged.groups < MIN_QUERIES <= asked.groups:
+    if judged is None:
+        return OVERLAP
+    too_few = judged.count < MIN_QUERIES or judged.groups < MIN_GROUPS
+    enough = asked.count >= MIN_QUERIES and asked.groups >= MIN_GROUPS
+    if too_few and enough:
         return OVERLAP
     return RELEVANCE
 

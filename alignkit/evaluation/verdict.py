@@ -9,7 +9,8 @@ from alignkit.errors import ConfigError
 from alignkit.evaluation.glossary import COLUMNS
 from alignkit.metrics.intervals import Interval
 
-MIN_QUERIES, MIN_CORPUS = 30, 50
+# with fewer groups than this, an interval that draws whole groups is too narrow itself
+MIN_QUERIES, MIN_GROUPS, MIN_CORPUS = 30, 10, 50
 # a head that keeps less than this of the teacher has not learnt the task, whatever else may be better
 BROKEN_SHARE = 0.5
 # more queries than this that the head was trained on, and its figures say nothing of new ones
@@ -158,12 +159,12 @@ def _doubt(evidence: Evidence, thresholds: Thresholds) -> str | None:
             "evaluate on texts that it has not seen, such as the test split of its own run (config.yaml there has the "
             "settings)"
         )
-    if evidence.groups < MIN_QUERIES:
-        if evidence.groups == evidence.queries:
-            return f"{evidence.queries:,} queries can be judged; at least {MIN_QUERIES} are needed"
+    if evidence.queries < MIN_QUERIES:
+        return f"{evidence.queries:,} queries can be judged; at least {MIN_QUERIES} are needed"
+    if evidence.groups < MIN_GROUPS:
         return (
             f"{evidence.queries:,} queries can be judged, of {evidence.groups} labels only, and queries of one label "
-            f"fare alike; at least {MIN_QUERIES} labels are needed: hold out more of them (test= of build, data.test=)"
+            f"fare alike; at least {MIN_GROUPS} labels are needed: hold out more of them (test= of build, data.test=)"
         )
     if evidence.corpus < MIN_CORPUS:
         return f"the corpus holds {evidence.corpus} texts; at least {MIN_CORPUS} are needed"

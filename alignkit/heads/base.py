@@ -8,13 +8,13 @@ from __future__ import annotations
 import importlib
 import inspect
 import re
-from collections.abc import Iterable, Iterator
-from typing import Any, Protocol, runtime_checkable
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import Any, Protocol, get_args, get_type_hints, runtime_checkable
 
 import torch
 from torch import Tensor, nn
 
-from alignkit.errors import ArtifactError
+from alignkit.errors import ArtifactError, ConfigError
 from alignkit.vectors import l2_normalize
 
 
@@ -109,6 +109,28 @@ def head_class(kind: str) -> type[Head]:
     raise ArtifactError(
         f"unknown head '{kind}'; this version of alignkit has no alignkit.heads.{kind}; upgrade alignkit"
     )
+
+
+def check_argument_types(make_head: Callable[..., Head], arguments: Mapping[str, Any]) -> None:
+    """Refuse a text or a fraction where a head's constructor asks for a number or a whole one.
+
+    Args:
+        make_head: the head's class.
+        arguments: of its constructor, by name.
+
+    Raises:
+        ConfigError: naming the first that does not fit its annotation.
+    """
+    for name, wanted in get_type_hints(make_head.__init__).items():
+        value = arguments.get(name)
+        kinds = get_args(wanted) or (wanted,)
+        fits = isinstance(value, kinds) or (float in kinds and isinstance(value, int))
+        if name in arguments and not (fits and (bool in kinds or not isinstance(value, bool))):
+            expected = " or ".join("null" if kind is type(None) else _KINDS.get(kind, kind.__name__) for kind in kinds)
+            raise ConfigError(f"model.{name}={value}: expected {expected}")
+
+
+_KINDS = {int: "a whole number", float: "a number", str: "a text", bool: "true or false"}
 
 
 def split_batches(batches: Batches, every: int = 10) -> tuple[Batches, Batches]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import functools
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
@@ -14,7 +15,7 @@ from lightning.pytorch import Callback, Trainer
 from torch import Tensor, nn
 
 from alignkit.errors import ConfigError
-from alignkit.heads.base import ClosedForm, Head
+from alignkit.heads.base import ClosedForm, Head, check_argument_types
 from alignkit.pairs.base import Pairs, PairSplits
 from alignkit.pairs.views import join_pairs
 from alignkit.training.batches import SolverBatches, teacher_mean
@@ -148,6 +149,8 @@ class Fitter:
     def _new_head(self, splits: PairSplits) -> Head:
         if self.init not in INITS:
             raise ConfigError(f"model.init={self.init}: expected one of {', '.join(INITS)}")
+        if isinstance(self.make_head, functools.partial):
+            check_argument_types(self.make_head.func, self.make_head.keywords)
         torch.manual_seed(self.seed)
         head = self.make_head(student_dim=splits.train.student_dim, teacher_dim=splits.train.teacher_dim)
         if self.init == "closed_form" and not isinstance(head, ClosedForm):

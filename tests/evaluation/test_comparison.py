@@ -260,9 +260,9 @@ def test_intervals_are_over_groups_of_one_label(demo, make_pairs):
 
 
 def test_many_queries_in_few_groups_are_too_little_data(make_pairs):
-    pairs = labelled(make_pairs(200, seed=3), [str(row % 12) for row in range(200)])
+    pairs = labelled(make_pairs(200, seed=3), [str(row % 9) for row in range(200)])
     comparison = compare(set_of_pairs(pairs, {}), fitted(set_of_pairs(make_pairs(300), {})), resamples=50)
-    assert comparison.verdict.name == "too_little_data" and "of 12 labels only" in comparison.verdict.reasons[0]
+    assert comparison.verdict.name == "too_little_data" and "of 9 labels only" in comparison.verdict.reasons[0]
 
 
 def test_overlap_decides_where_few_labels_repeat(make_pairs):

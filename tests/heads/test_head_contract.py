@@ -11,7 +11,15 @@ from hydra.utils import instantiate
 from alignkit.artifact import load_head, save_head
 from alignkit.commandline import conf_folder, group_choices, plain
 from alignkit.errors import ConfigError
-from alignkit.heads.base import ClosedForm, count_pairs, head_class, sample_pairs, split_batches, tensor_batches
+from alignkit.heads.base import (
+    ClosedForm,
+    check_argument_types,
+    count_pairs,
+    head_class,
+    sample_pairs,
+    split_batches,
+    tensor_batches,
+)
 from alignkit.training.recipe import Recipe
 from alignkit.vectors import cosine, l2_normalize
 
@@ -227,3 +235,18 @@ def test_split_is_disjoint_and_whole():
     parts = [torch.cat([student for student, _ in part]).flatten().tolist() for part in (fit, held_out)]
     assert sorted(parts[0] + parts[1]) == list(range(95))
     assert len(parts[1]) == 9
+
+
+@pytest.mark.parametrize(
+    ("kind", "arguments", "message"),
+    [
+        ("random_features", {"features": 2.5}, "model.features=2.5: expected a whole number"),
+        ("random_features", {"bandwidth": "wide"}, "model.bandwidth=wide: expected a number or null"),
+        ("low_rank", {"rank": True}, "model.rank=True: expected a whole number or null"),
+        ("linear", {"ridge_lambda": "auto"}, "model.ridge_lambda=auto: expected a number or null"),
+    ],
+)
+def test_arguments_of_another_type_are_refused_in_one_line(kind, arguments, message):
+    with pytest.raises(ConfigError, match=message):
+        check_argument_types(head_class(kind), arguments)
+    check_argument_types(head_class("random_features"), {"features": 8, "bandwidth": 1, "ridge_lambda": None})
