@@ -11,8 +11,9 @@ from alignkit.metrics.intervals import Interval
 
 # with fewer groups than this, an interval that draws whole groups is too narrow itself
 MIN_QUERIES, MIN_GROUPS, MIN_CORPUS = 30, 10, 50
-# a head that keeps less than this of the teacher has not learnt the task, whatever else may be better
-BROKEN_SHARE = 0.5
+# a head that keeps less than this of the teacher has not learnt the task, whatever else may be better; sound heads on
+# texts unlike those that they were trained on keep a third or more
+BROKEN_SHARE = 0.25
 # more queries than this that the head was trained on, and its figures say nothing of new ones
 MOST_SEEN = 0.05
 
@@ -106,11 +107,11 @@ SEEN = "This test set cannot tell: the head was trained on part of it."
 def decide(evidence: Evidence, thresholds: Thresholds | None = None) -> Verdict:
     """Apply the rules, strictest doubt first.
 
-    1. `too_little_data`: the head was trained on more than 5% of the queries, there are fewer than 30 groups of queries
-       or 50 texts, the teacher itself finds nothing, or a head without knowledge would pass.
+    1. `too_little_data`: the head was trained on more than 5% of the queries, there are fewer than 30 queries,
+       10 groups of them or 50 texts, the teacher itself finds nothing, or a head without knowledge would pass.
     2. `use`: the lower bound of the share reaches `worth_using`, and the student's own index is not better beyond its
        interval or the share itself reaches `as_good_as_teacher`.
-    3. `do_not`, if the upper bound of the share is below one half (`BROKEN_SHARE`): the head is broken, and what broke
+    3. `do_not`, if the upper bound of the share is below a quarter (`BROKEN_SHARE`): the head is broken, and what broke
        it (pairs out of order, another student) is worth finding before anything else is built.
     4. `own_index`: the student's own index is better beyond its interval.
     5. `use_with_cascade`: the cascade's lower bound reaches `worth_using`, and a head without knowledge would not.
