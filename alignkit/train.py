@@ -118,14 +118,22 @@ def _select_model(settings: Mapping[str, Any], splits: PairSplits) -> dict[str, 
     # what the head is chosen by, its training is steered by too, unless the command line says otherwise
     steered = {**settings, "select_by": settings["select_by"] or SELECT_BY.get(auto["target"])}
     if (chosen := head_of_first_process()) is not None:
-        return {"model": models[chosen], "select_by": steered["select_by"], "selection": None}
+        return {**_as_tried(steered, models[chosen]), "selection": None}
     fitters = {name: _fitter(steered, model, None) for name, model in models.items()}
     budget = {name: auto[name] for name in ("budget_s", "target")}
     selection = select_head(fitters, splits, **budget, seed=settings["seed"])
     logger.info("auto: %s", selection.reason)
     hand_down(selection.name)
-    chosen_settings = {"model": models[selection.name], "select_by": steered["select_by"]}
-    return {**chosen_settings, "selection": selection.to_json()}
+    return {**_as_tried(steered, models[selection.name]), "selection": selection.to_json()}
+
+
+def _as_tried(settings: Mapping[str, Any], model: Mapping[str, Any]) -> dict[str, Any]:
+    """Settings of the chosen head: a closed form, which was tried untrained, is trained only by a loss asked for."""
+    asked = any(text.startswith(("loss=", "loss.")) for text in HydraConfig.get().overrides.task)
+    trainer = dict(settings["trainer"])
+    if model["init"] == "closed_form" and not asked and trainer["max_epochs"] is None:
+        trainer["max_epochs"] = 0
+    return {"model": dict(model), "select_by": settings["select_by"], "trainer": trainer}
 
 
 def _finish(

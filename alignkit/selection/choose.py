@@ -14,9 +14,9 @@ from torch import Tensor
 from alignkit.errors import ConfigError
 from alignkit.evaluation.alignment import align, most_sentences
 from alignkit.heads.base import Head
-from alignkit.metrics.alignment import overlap_at_k, sample_rows
+from alignkit.metrics.alignment import sample_rows
 from alignkit.metrics.intervals import PairedBootstrap
-from alignkit.metrics.retrieval import judge_by_label, recall_at_k
+from alignkit.metrics.retrieval import judge_by_label, ranking_overlap, recall_at_k
 from alignkit.pairs.base import Pairs, PairSplits
 from alignkit.pairs.views import take_pairs
 from alignkit.selection.record import Selection, Try
@@ -76,12 +76,12 @@ def select_head(
     for plan in plans:
         left_s = budget_s - (time.perf_counter() - start)
         if plan.name != BASELINE and plan.expected_s > left_s:
-            logger.info("auto: %s left out, about %.0f s of %.0f s left", plan.name, plan.expected_s, left_s)
+            logger.info("auto: %s left out, needs about %.0f s of %.0f s left", plan.name, plan.expected_s, max(0.0, left_s))
             tries.append(plan)
             continue
         began = time.perf_counter()
         head = _alone(candidates[plan.name]).fit(inner, refit=False).head
-        figures[plan.name] = _figures(head, splits.validation, target, seed)
+        figures[plan.name] = _figures(head, splits, target, seed)
         seconds = time.perf_counter() - began
         cost = head.cost()  # a rank is settled only now
         tries.append(
@@ -141,11 +141,17 @@ def _hold_out(splits: PairSplits, seed: int) -> PairSplits:
 
 
 @torch.inference_mode()
-def _figures(head: Head, pairs: Pairs, target: str, seed: int) -> np.ndarray:
-    """`(Q,)` float64, one figure a query, of at most 5,000."""
-    pairs = take_pairs(pairs, sample_rows(len(pairs), most_sentences(pairs.teacher_dim), seed).numpy())
-    teacher = torch.from_numpy(np.array(pairs.teacher, dtype=np.float32))
-    return TARGETS[target](align(head, pairs.student), teacher, pairs).astype(np.float64)
+def _figures(head: Head, splits: PairSplits, target: str, seed: int) -> np.ndarray:
+    """`(Q,)` float64, one figure a validation query, of at most 5,000."""
+    most = most_sentences(splits.train.teacher_dim)
+    pairs, others = (
+        take_pairs(part, sample_rows(len(part), count, seed).numpy())
+        for part, count in ((splits.validation, most), (splits.train, max(0, most - len(splits.validation))))
+    )
+    # training sentences can be found too, by the teacher's vectors: a few sentences lie far apart, and any head finds
+    # the nearest among them
+    corpus = torch.from_numpy(np.concatenate([np.asarray(part.teacher, dtype=np.float32) for part in (pairs, others)]))
+    return TARGETS[target](align(head, pairs.student), corpus, pairs).astype(np.float64)
 
 
 def _mean(figures: np.ndarray) -> float:
@@ -153,21 +159,27 @@ def _mean(figures: np.ndarray) -> float:
     return float(known.mean()) if len(known) else float("nan")
 
 
-def _overlap(aligned: Tensor, teacher: Tensor, pairs: Pairs) -> np.ndarray:
-    return overlap_at_k(aligned, teacher, k=10).numpy()
+def _overlap(aligned: Tensor, corpus: Tensor, pairs: Pairs) -> np.ndarray:
+    itself = torch.arange(len(aligned))
+    wanted, found = (
+        top_k(queries, corpus, min(10, len(corpus) - 1), exclude=itself)[1].numpy()
+        for queries in (corpus[: len(aligned)], aligned)
+    )
+    return ranking_overlap(found, wanted, 10)
 
 
-def _cosine(aligned: Tensor, teacher: Tensor, pairs: Pairs) -> np.ndarray:
-    return cosine(aligned, teacher).numpy()
+def _cosine(aligned: Tensor, corpus: Tensor, pairs: Pairs) -> np.ndarray:
+    return cosine(aligned, corpus[: len(aligned)]).numpy()
 
 
-def _recall(aligned: Tensor, teacher: Tensor, pairs: Pairs) -> np.ndarray:
+def _recall(aligned: Tensor, corpus: Tensor, pairs: Pairs) -> np.ndarray:
     assert pairs.labels is not None
-    itself = torch.arange(len(teacher))
-    found = top_k(aligned, teacher, 10, exclude=itself)[1].numpy()
+    itself = torch.arange(len(aligned))
+    found = top_k(aligned, corpus[: len(aligned)], 10, exclude=itself)[1].numpy()
     return recall_at_k(judge_by_label(found, pairs.labels, pairs.labels, exclude=itself.numpy()), 10)
 
 
+# aligned queries `(Q, D)`, a corpus whose first Q rows are theirs, the pairs → `(Q,)`
 TARGETS: dict[str, Callable[[Tensor, Tensor, Pairs], np.ndarray]] = {
     "overlap@10": _overlap,
     "cosine": _cosine,
