@@ -85,6 +85,8 @@ def training_words(splits: PairSplits, history: Mapping[str, Any], versions: Map
     """How the head came about, in lines for the report."""
     epoch = history["best_epoch"]
     kept = "the starting point: no epoch improved on it" if epoch == 0 else f"epoch {epoch}"
+    if history["recipe"]["max_epochs"] == 0:
+        kept = "the starting point, untrained"
     again = ", then fitted once more on train + validation" if history["refitted"] else ""
     chosen = ", ".join(f"{name} = {_short(value)}" for name, value in history["chosen"].items()) or "nothing"
     recipe = ", ".join(f"{name} {value}" for name, value in history["recipe"].items() if value is not None)

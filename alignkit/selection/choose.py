@@ -74,9 +74,9 @@ def select_head(
     # closed forms first: a head that has to be trained would use up their time
     plans = sorted(_plans(candidates, splits), key=lambda plan: (candidates[plan.name].init == "random", _cost(plan)))
     for plan in plans:
-        left_s = budget_s - (time.perf_counter() - start)
+        left_s = max(0.0, budget_s - (time.perf_counter() - start))
         if plan.name != BASELINE and plan.expected_s > left_s:
-            logger.info("auto: %s left out, needs about %.0f s of %.0f s left", plan.name, plan.expected_s, max(0.0, left_s))
+            logger.info("auto: %s left out, needs about %.0f s of %.0f s left", plan.name, plan.expected_s, left_s)
             tries.append(plan)
             continue
         began = time.perf_counter()
