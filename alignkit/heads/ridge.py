@@ -106,9 +106,9 @@ class RidgeFit:
         """Mean of `qualities`."""
         return float(self.qualities.mean())
 
-    def is_matched_by(self, other: RidgeFit) -> bool:
-        """Whether another solution is no worse beyond the standard error of the paired difference."""
-        lost = self.qualities - other.qualities
+    def is_matched_by(self, others: Tensor) -> bool:
+        """Whether a solution with these qualities is no worse beyond the standard error of the paired difference."""
+        lost = self.qualities - others
         return float(lost.mean()) <= float(lost.std(correction=0)) / len(lost) ** 0.5
 
 
@@ -139,19 +139,23 @@ def best_ridge(
     Among what is as good within the noise, it is the weakest: held-out sentences lie further apart than those of an
     index, so they are told apart too easily, which flatters strong regularisation. See `fit_ridge` for the arguments.
     """
-    tried: dict[float, RidgeFit] = {}
+    # solutions of wide teachers are large: only what each was worth is kept of those that were tried
+    qualities: dict[float, Tensor] = {}
 
     def attempt(strength: float) -> RidgeFit:
-        if strength not in tried:
-            tried[strength] = fit_ridge(train, student, held_out, strength)
-        return tried[strength]
+        fit = fit_ridge(train, student, held_out, strength)
+        qualities[strength] = fit.qualities
+        return fit
 
-    best = kept = climb(grid, start, attempt, lambda fit: fit.quality)
-    for strength in reversed(grid[: grid.index(best.ridge_lambda)]):
-        if not best.is_matched_by(attempt(strength)):
+    best = climb(grid, start, attempt, lambda fit: fit.quality)
+    kept = best.ridge_lambda
+    for strength in reversed(grid[: grid.index(kept)]):
+        if strength not in qualities:
+            attempt(strength)
+        if not best.is_matched_by(qualities[strength]):
             break
-        kept = attempt(strength)
-    return kept
+        kept = strength
+    return best if kept == best.ridge_lambda else fit_ridge(train, student, held_out, kept)
 
 
 def solve_positive(matrix: Tensor, right: Tensor) -> Tensor:
