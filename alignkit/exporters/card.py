@@ -69,7 +69,10 @@ def _usage(router: bool, stock: bool, trained_in: str) -> str:
         lines.append('queries = model.encode(["how do I reset my password"])')
     text = "\n".join([*lines, "```", "", f"Needs sentence-transformers {OLDEST} or newer."])
     if router:
-        text += "\n\nPlain `encode` takes the document route, which is the teacher."
+        text += (
+            "\n\nPlain `encode` takes the document route, which is the teacher. For half precision call `.half()` or "
+            "`.bfloat16()` once it is loaded: `model_kwargs` do not reach every module of a router."
+        )
     if not stock:
         text += (
             "\n\nThis head is no chain of dense layers, so its code lies in `aligned_head.py` in this folder (torch "

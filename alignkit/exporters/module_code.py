@@ -12,12 +12,13 @@ _TEMPLATE = '''"""A head of kind "{kind}", written out by alignkit {version}; ne
 
 import math
 import operator
+import shutil
 from pathlib import Path
 
 import torch
 from safetensors.torch import load_file, save_file
 
-WEIGHTS = "aligned_head.safetensors"
+WEIGHTS = "{module_name}.safetensors"
 
 
 class {class_name}(torch.nn.Module):
@@ -29,7 +30,9 @@ class {class_name}(torch.nn.Module):
             self.register_buffer(name, array.contiguous())
 
     def forward(self, features):
-        features["sentence_embedding"] = self.align(features["sentence_embedding"].float())
+        # in float32 whatever the model's type is: phases and small differences do not survive half precision
+        given = features["sentence_embedding"]
+        features["sentence_embedding"] = self.align(given.float()).to(given.dtype)
         return features
 
     def align(self, student):
@@ -43,6 +46,13 @@ class {class_name}(torch.nn.Module):
 
     def save(self, output_path, *args, **kwargs):
         save_file(self.state_dict(), str(Path(output_path) / WEIGHTS))
+        # loading looks for this file beside modules.json, one folder up
+        code = Path(output_path).resolve().parent / "{module_name}.py"
+        if not (code.exists() and code.samefile(__file__)):
+            shutil.copyfile(__file__, code)
+
+    def __reduce__(self):
+        return _rebuild, (self.state_dict(),)
 
     @classmethod
     def load(cls, model_name_or_path, subfolder="", **kwargs):
@@ -53,6 +63,14 @@ class {class_name}(torch.nn.Module):
             wanted = ("token", "cache_dir", "revision", "local_files_only")
             folder = Path(snapshot_download(model_name_or_path, **{{k: kwargs[k] for k in wanted if k in kwargs}}))
         return cls(load_file(str(folder / subfolder / WEIGHTS)))
+
+
+def _rebuild(arrays):
+    return {class_name}(arrays).eval()
+
+
+# what modules.json and a router's configuration name, wherever this file was loaded from
+{class_name}.__module__ = "{module_name}"
 '''
 
 
@@ -63,11 +81,16 @@ def module_source(graph: Graph, head: Head) -> str:
         graph: of the head.
         head: for its name and widths.
     """
-    lines = torch_lines(graph, lambda name: f"self.{name}")
+
+    def read(name: str) -> str:
+        return f"self.{name}.float()" if graph.arrays[name].is_floating_point() else f"self.{name}"
+
+    lines = torch_lines(graph, read)
     return _TEMPLATE.format(
         kind=head.kind(),
         version=__version__,
         class_name=CLASS_NAME,
+        module_name=MODULE_NAME,
         student_dim=head.student_dim,
         teacher_dim=head.teacher_dim,
         lines="\n".join(f"        {line}" for line in lines),

@@ -186,9 +186,10 @@ def _module(job: Job, folder: Path) -> Any:
 def _drop_cached_code(model: torch.nn.Module) -> None:
     """Of code out of a folder transformers keeps a copy in its cache; nobody will load that folder again."""
     for module in model.modules():
-        place = type(module).__module__.split(".")
+        loaded_from = type(module).forward.__module__  # the class itself goes by the name that a folder gives it
+        place = loaded_from.split(".")
         if place[0] == "transformers_modules":
-            file = Path(str(sys.modules[type(module).__module__].__file__))
+            file = Path(str(sys.modules[loaded_from].__file__))
             root = next(folder for folder in file.parents if folder.name == place[0])
             shutil.rmtree(root / file.relative_to(root).parts[0], ignore_errors=True)
 

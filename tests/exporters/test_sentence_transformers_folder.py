@@ -1,6 +1,7 @@
 """Folders of sentence-transformers: equal vectors, loaded by a process that cannot import alignkit."""
 
 import json
+import pickle
 import subprocess
 import sys
 from pathlib import Path
@@ -87,6 +88,72 @@ def test_every_head_loads_without_alignkit(train_head, make_job, static, teacher
     subprocess.run([sys.executable, str(tmp_path / "load.py"), str(tmp_path / "cases.json")], check=True)
     for case, job in zip(cases, jobs, strict=True):
         np.testing.assert_allclose(np.load(case["made"]), job.reference(), atol=1e-5)
+
+
+RECAST = """
+import json, sys
+sys.modules["alignkit"] = None
+import numpy as np, torch
+from sentence_transformers import SentenceTransformer
+
+def load(folder, case, **about):
+    return SentenceTransformer(
+        folder, device="cpu", trust_remote_code=case["own_code"], local_files_only=True, **about
+    )
+
+def embed(model, case, cast=None):
+    if cast and case["router"] and not case["own_code"]:
+        model = getattr(model, cast)()  # as the card says: model_kwargs do not reach every module of a router
+    encode = model.encode_query if case["router"] else model.encode
+    vectors = encode(case["texts"], show_progress_bar=False, convert_to_tensor=True)
+    return vectors.float().numpy()
+
+for case in json.load(open(sys.argv[1], encoding="utf-8")):
+    made = {}
+    for name in ("half", "bfloat16", "double"):
+        model = getattr(load(case["folder"], case), name)()
+        made[name] = embed(model, case)
+        model.save_pretrained(f"{case['folder']}-{name}")
+        made[f"{name}, saved and loaded"] = embed(load(f"{case['folder']}-{name}", case), case, name)
+        kwargs = {"dtype": getattr(torch, {"half": "float16", "double": "float64"}.get(name, name))}
+        made[f"loaded as {name}"] = embed(load(case["folder"], case, model_kwargs=kwargs), case, name)
+    load(f"{case['folder']}-double", case).save_pretrained(f"{case['folder']}-again")
+    made["saved twice"] = embed(load(f"{case['folder']}-again", case), case, "double")
+    np.savez(case["made"], **made)
+"""
+# a transformer's own loss, of which the head must add little
+LOSS = {"half": 5e-3, "float16": 5e-3, "bfloat16": 3e-2, "double": 1e-5, "saved": 1e-5}
+
+
+def test_every_head_is_cast_saved_and_loaded_again(train_head, make_job, static, teacher, demo, tmp_path):
+    texts = list(demo.test.texts[:20])
+    torch.manual_seed(0)
+    heads = [*map(train_head, head_kinds()), Waves(256, 384).eval()]
+    cases, jobs = [], []
+    for number, head in enumerate(heads):
+        router = number in (0, len(heads) - 1)
+        about = {"teacher": teacher, "options": {"router": True}} if router else {}
+        job = make_job(head, vectors=embed_all(static, texts), texts=texts, student=static, **about)
+        manifest = export_head("sentence_transformers", job, tmp_path / f"model-{number}")
+        cases.append(
+            {
+                "folder": str(tmp_path / f"model-{number}"),
+                "own_code": manifest["needs_trust_remote_code"],
+                "router": router,
+                "texts": texts,
+                "made": str(tmp_path / f"{number}.npz"),
+            }
+        )
+        jobs.append(job)
+    (tmp_path / "cases.json").write_text(json.dumps(cases), encoding="utf-8")
+    (tmp_path / "recast.py").write_text(RECAST, encoding="utf-8")
+    subprocess.run([sys.executable, str(tmp_path / "recast.py"), str(tmp_path / "cases.json")], check=True)
+    for case, job in zip(cases, jobs, strict=True):
+        made = np.load(case["made"])
+        assert len(made.files) == 10
+        for name in made.files:
+            loss = next(value for key, value in LOSS.items() if key in name)
+            np.testing.assert_allclose(made[name], job.reference(), atol=loss, err_msg=f"{case['folder']}: {name}")
 
 
 def test_without_trust_the_code_in_the_folder_is_not_run(make_job, static, demo, tmp_path):
@@ -180,6 +247,26 @@ def test_a_student_in_half_precision_is_written_in_float32(dtype, router, make_j
     # the weights of this model lose little when they are rounded; the head's would have lost as much again
     assert np.abs(encode(texts, show_progress_bar=False) - wanted).max() < 2e-3
     assert student._load()[0].model.dtype == getattr(torch, dtype)
+
+
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16", "float64"])
+def test_a_transformer_with_a_head_of_its_own_code_loads_in_any_type(dtype, make_job, teacher, demo, tmp_path):
+    from sentence_transformers import SentenceTransformer
+
+    texts = list(demo.test.texts[:10])
+    torch.manual_seed(0)
+    head = Waves(384, 384).eval().requires_grad_(False)
+    artifact = Artifact({"query_head": head}, teacher.identity(), demo.meta["teacher_identity"])
+    job = make_job(head, artifact=artifact, vectors=embed_all(teacher, texts), texts=texts, student=teacher)
+    export_head("sentence_transformers", job, tmp_path / "model")
+    about = {"device": "cpu", "trust_remote_code": True, "local_files_only": True}
+    model = SentenceTransformer(str(tmp_path / "model"), model_kwargs={"dtype": getattr(torch, dtype)}, **about)
+    vectors = model.encode(texts, show_progress_bar=False, convert_to_tensor=True)
+    assert vectors.dtype == getattr(torch, dtype)
+    loss = {"float16": 5e-3, "bfloat16": 3e-2, "float64": 1e-5}[dtype]
+    np.testing.assert_allclose(vectors.float().numpy(), job.reference(), atol=loss)
+    again = pickle.loads(pickle.dumps(model))  # what a pool of processes does
+    assert torch.equal(again.encode(texts, show_progress_bar=False, convert_to_tensor=True), vectors)
 
 
 def test_a_student_behind_a_server_is_refused():
