@@ -9,21 +9,19 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 
 from alignkit.artifact import find_head, load_artifact
 from alignkit.errors import AlignkitError, ArtifactError
 from alignkit.heads.base import Head
 from alignkit.pairs.base import PairSplits
 from alignkit.pairs.demo import PACK, STUDENTS
+from alignkit.pairs.fingerprints import vector_fingerprints
 from alignkit.sentences.normalise import normalise_text
 
 BASELINES = ("ridge", "mean")
 FINGERPRINTS, VECTOR_FINGERPRINTS = "training_texts.npy", "training_vectors.npy"
 # of more vectors none are kept: they would be read once more, and fill 80 MB
 MOST_VECTORS = 10_000_000
-_BLOCK_ELEMENTS = 1024 * 1024
-_MINUS_ZERO = 0x8000
 
 
 def newest_run(folder: str | Path = "outputs/train") -> Path:
@@ -76,40 +74,6 @@ def text_fingerprints(texts: Sequence[str]) -> np.ndarray:
         hashlib.blake2b(normalise_text(text).encode("utf-8", "replace"), digest_size=8).digest() for text in texts
     ]
     return np.frombuffer(b"".join(digests), dtype="<u8").astype(np.uint64)
-
-
-def vector_fingerprints(vectors: np.ndarray) -> np.ndarray:
-    """8 bytes a vector, the same whether it is stored as float16, float32 or float64.
-
-    Rows are read in blocks. Their float16 bits are summed up with random weights modulo 2^64, so that two different
-    rows have one fingerprint with a chance of 2^-48 at the most.
-
-    Args:
-        vectors: `(N, D)`, an array or a memory map.
-
-    Returns:
-        `(N,)` uint64.
-
-    Source: Dietzfelbinger, Universal hashing and k-wise independent random variables, STACS 1996 (multilinear hashing).
-
-    >>> one = np.array([[0.1, -0.2], [0.3, 0.4]], dtype=np.float32)
-    >>> bool((vector_fingerprints(one) == vector_fingerprints(one.astype(np.float16))).all())
-    True
-    """
-    count, width = vectors.shape
-    weights = np.frombuffer(hashlib.shake_128(b"alignkit").digest(8 * width), dtype="<u8").astype(np.uint64) | 1
-    found = np.empty(count, dtype=np.uint64)
-    step = max(1, _BLOCK_ELEMENTS // width)
-    for start in range(0, count, step):
-        rows = np.asarray(vectors[start : start + step], dtype=np.float32)
-        peak = np.abs(rows).max(axis=1)
-        # float16 holds what models give; a file in another scale is brought there by a power of two, which is exact
-        exponents = np.where((peak > 2.0**-8) & (peak < 2.0**15), 0, np.frexp(peak)[1])
-        scaled = rows * np.ldexp(np.float32(1), -exponents)[:, None]
-        bits = torch.from_numpy(scaled).half().numpy().view(np.uint16)  # several times as fast as numpy's own
-        bits[bits == _MINUS_ZERO] = 0
-        found[start : start + step] = bits.astype(np.uint64) @ weights
-    return found
 
 
 def save_fingerprints(run: Path, splits: PairSplits) -> None:

@@ -9,10 +9,14 @@ import numpy as np
 
 from alignkit.errors import ConfigError, DataError
 from alignkit.pairs.base import MIN_PAIRS, Pairs, PairSplits
+from alignkit.pairs.fingerprints import first_equal_rows, join_equal_rows
 from alignkit.pairs.views import RowIds, take_pairs
 from alignkit.sentences.files import read_sentences
 from alignkit.sentences.splits import merge_equal_texts, split_groups
 from alignkit.vector_files import check_vectors, open_vectors
+
+# one for each split
+FEWEST_SENTENCES = 3
 
 
 def load_vectors(
@@ -34,8 +38,8 @@ def load_vectors(
         teacher: the same for `(N, teacher_dim)`.
         test_student: `(M, student_dim)`; without test files a seeded share of the rows is held out.
         test_teacher: `(M, teacher_dim)`.
-        sentences: file of the N sentences in the order of the rows: equal texts then stay in one split, and the
-            report can name them.
+        sentences: file of the N sentences in the order of the rows: equal texts then stay in one split, as equal
+            vectors do, and the report can name them.
         student_key: which array of an `.npz` or `.safetensors` with several.
         teacher_key: likewise.
         validation: share of the rows.
@@ -50,9 +54,13 @@ def load_vectors(
         raise ConfigError("data.test_student and data.test_teacher go together; give both or neither")
     student_vectors, teacher_vectors = _open_both(student, student_key, teacher, teacher_key)
     texts, ids = _read_sentences(sentences, student, len(student_vectors))
-    groups = merge_equal_texts(texts) if texts else ids
     own_test = test_student is not None and test_teacher is not None
-    kept, held_out, test_rows = split_groups(groups, seed=seed, validation=validation, test=0.0 if own_test else test)
+    kept, held_out, test_rows = split_groups(
+        _groups(student_vectors, teacher_vectors, texts, student),
+        seed=seed,
+        validation=validation,
+        test=0.0 if own_test else test,
+    )
 
     whole = Pairs(ids=ids, student=student_vectors, teacher=teacher_vectors, texts=texts)
     if test_student is not None and test_teacher is not None:
@@ -68,7 +76,7 @@ def load_vectors(
         split = "the test files given; validation is a seeded share of the other rows"
     else:
         test_pairs = take_pairs(whole, test_rows)
-        split = "seeded shares of the rows" + (", equal texts together" if texts else "")
+        split = f"seeded shares of the rows, equal {'texts and ' if texts else ''}vectors together"
     meta = {
         "source": f"vector files: {Path(student).name} and {Path(teacher).name}",
         "real": None,
@@ -94,6 +102,20 @@ def _open_both(
     check_vectors(students, student)
     check_vectors(teachers, teacher)
     return students, teachers
+
+
+def _groups(student: np.ndarray, teacher: np.ndarray, texts: Sequence[str] | None, path: str) -> RowIds:
+    """A name a row; what is the same sentence by its vectors, or by its text, has one name."""
+    first = first_equal_rows(student, teacher)
+    distinct = len(np.unique(first))
+    if distinct < FEWEST_SENTENCES:
+        raise DataError(
+            f"{path}: {len(first)} rows are vectors of {distinct} different sentence(s), expected at least "
+            f"{FEWEST_SENTENCES} to split; embed different sentences"
+        )
+    if texts is None:
+        return RowIds(first)
+    return RowIds(join_equal_rows(first, np.array(merge_equal_texts(texts), dtype=np.int64)), prefix="")
 
 
 def _read_sentences(path: str | None, student: str, count: int) -> tuple[list[str] | None, Sequence[str]]:

@@ -115,7 +115,7 @@ def test_vectors_of_any_scale_are_told_apart(scale):
 def test_reading_in_blocks_changes_nothing(monkeypatch):
     vectors = np.random.default_rng(0).normal(size=(100, 8)).astype(np.float32)
     whole = vector_fingerprints(vectors)
-    monkeypatch.setattr("alignkit.evaluation.runs._BLOCK_ELEMENTS", 50)
+    monkeypatch.setattr("alignkit.pairs.fingerprints._BLOCK_ELEMENTS", 50)
     np.testing.assert_array_equal(vector_fingerprints(vectors), whole)
 
 

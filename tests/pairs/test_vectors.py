@@ -6,6 +6,7 @@ from safetensors.numpy import save_file
 
 from alignkit.errors import ConfigError, DataError
 from alignkit.pairs.vectors import load_vectors
+from alignkit.sentences.splits import split_groups
 
 
 @pytest.fixture
@@ -39,6 +40,83 @@ def test_equal_sentences_stay_in_one_split(folder):
     splits = load(folder, sentences=str(folder / "x.txt"))
     seen = [{text.rstrip("!") for text in part.texts} for part in (splits.train, splits.validation, splits.test)]
     assert not seen[0] & seen[1] and not seen[0] & seen[2] and not seen[1] & seen[2]
+
+
+def spread(splits):
+    """Which splits each sentence stands in, by its original row."""
+    parts = {"train": splits.train, "validation": splits.validation, "test": splits.test}
+    rows = {name: {int(one.rpartition("-")[2]) % 50 for one in part.ids} for name, part in parts.items()}
+    return [{name for name in rows if row in rows[name]} for row in range(50)]
+
+
+def twice(vectors, jitter):
+    again = vectors[:50] + jitter * np.random.default_rng(1).standard_normal((50, vectors.shape[1]))
+    return np.concatenate([vectors[:50], again]).astype(np.float32)
+
+
+@pytest.mark.parametrize(
+    ("student_jitter", "teacher_jitter"),
+    [(0, 0), (0, 1e-3), (1e-3, 0)],
+    ids=["the pair", "the student's vector", "the teacher's vector"],
+)
+@pytest.mark.parametrize("with_texts", [True, False])
+def test_what_stands_twice_stays_in_one_split(folder, student_jitter, teacher_jitter, with_texts):
+    for name, jitter in (("s", student_jitter), ("t", teacher_jitter)):
+        np.save(folder / f"{name}.npy", twice(np.load(folder / f"{name}.npy"), jitter))
+    settings = {}
+    if with_texts:  # different words: only the vectors tell
+        (folder / "x.txt").write_text("\n".join(f"sentence of row-{row}" for row in range(100)), encoding="utf-8")
+        settings["sentences"] = str(folder / "x.txt")
+    splits = load(folder, **settings)
+    parts = (splits.train, splits.validation, splits.test)
+    assert sum(map(len, parts)) == 100 and min(map(len, parts)) >= 10
+    if with_texts:
+        said = [{int(text.rpartition("-")[2]) % 50 for text in part.texts} for part in parts]
+        assert not said[0] & said[1] and not said[0] & said[2] and not said[1] & said[2]
+    else:
+        assert all(len(where) == 1 for where in spread(splits))
+    assert "vectors together" in splits.meta["split"]
+
+
+def test_equal_vectors_are_found_whatever_their_float_type_and_across_texts_and_vectors(folder):
+    whole = np.load(folder / "s.npy")
+    whole[10] = whole[20].astype(np.float16)
+    np.save(folder / "s.npy", whole)
+    texts = [f"sentence {row}" for row in range(100)]
+    texts[30] = texts[20].upper()  # 10 is 20 by its vector, 20 is 30 by its text
+    (folder / "x.txt").write_text("\n".join(texts), encoding="utf-8")
+    for seed in range(8):
+        splits = load(folder, sentences=str(folder / "x.txt"), seed=seed)
+        wanted = {"sentence 10", "sentence 20", "SENTENCE 20"}
+        assert {len(wanted & set(part.texts)) for part in (splits.train, splits.validation, splits.test)} == {0, 3}
+
+
+@pytest.mark.parametrize("side", ["s", "t"])
+def test_a_side_with_one_vector_a_class_is_split_by_the_other(folder, side):
+    np.save(folder / f"{side}.npy", np.eye(5, dtype=np.float32)[np.arange(100) % 5])
+    assert [len(part) for part in (load(folder).train, load(folder).test)] == [80, 10]
+
+
+def test_few_sentences_many_times_are_told_apart(folder):
+    for name in ("s", "t"):
+        np.save(folder / f"{name}.npy", np.tile(np.load(folder / f"{name}.npy")[:5], (20, 1)))
+    splits = load(folder)
+    found = [{row.tobytes() for row in part.student[:]} for part in (splits.train, splits.validation, splits.test)]
+    assert list(map(len, found)) == [3, 1, 1] and len(set.union(*found)) == 5
+
+
+def test_one_sentence_a_hundred_times_is_refused(folder):
+    for name in ("s", "t"):
+        np.save(folder / f"{name}.npy", np.tile(np.load(folder / f"{name}.npy")[:1], (100, 1)))
+    with pytest.raises(DataError, match="s.npy: 100 rows are vectors of 1 different sentence.*at least 3"):
+        load(folder)
+
+
+def test_rows_that_differ_are_split_as_ever(folder):
+    expected = split_groups([f"row-{row}" for row in range(100)], seed=0)
+    splits = load(folder)
+    for rows, part in zip(expected, (splits.train, splits.validation, splits.test), strict=True):
+        assert part.ids == [f"row-{row}" for row in rows]
 
 
 def test_test_files_are_the_test_split(folder, make_pairs):

@@ -1,0 +1,91 @@
+"""Which rows of vectors are equal, told without their sentences and without a copy of the vectors."""
+
+from __future__ import annotations
+
+import hashlib
+
+import numpy as np
+import torch
+
+_BLOCK_ELEMENTS = 1024 * 1024
+_MINUS_ZERO = 0x8000
+# a side with fewer distinct vectors than this share of the rows tells classes apart rather than sentences
+FEWEST_DISTINCT = 0.1
+
+
+def vector_fingerprints(vectors: np.ndarray) -> np.ndarray:
+    """8 bytes a vector, the same whether it is stored as float16, float32 or float64.
+
+    Rows are read in blocks. Their float16 bits are summed up with random weights modulo 2^64, so that two different
+    rows have one fingerprint with a chance of 2^-48 at the most.
+
+    Args:
+        vectors: `(N, D)`, an array or a memory map.
+
+    Returns:
+        `(N,)` uint64.
+
+    Source: Dietzfelbinger, Universal hashing and k-wise independent random variables, STACS 1996 (multilinear hashing).
+
+    >>> one = np.array([[0.1, -0.2], [0.3, 0.4]], dtype=np.float32)
+    >>> bool((vector_fingerprints(one) == vector_fingerprints(one.astype(np.float16))).all())
+    True
+    """
+    count, width = vectors.shape
+    weights = np.frombuffer(hashlib.shake_128(b"alignkit").digest(8 * width), dtype="<u8").astype(np.uint64) | 1
+    found = np.empty(count, dtype=np.uint64)
+    step = max(1, _BLOCK_ELEMENTS // width)
+    for start in range(0, count, step):
+        rows = np.asarray(vectors[start : start + step], dtype=np.float32)
+        peak = np.abs(rows).max(axis=1)
+        # float16 holds what models give; a file in another scale is brought there by a power of two, which is exact
+        exponents = np.where((peak > 2.0**-8) & (peak < 2.0**15), 0, np.frexp(peak)[1])
+        scaled = rows * np.ldexp(np.float32(1), -exponents)[:, None]
+        bits = torch.from_numpy(scaled).half().numpy().view(np.uint16)  # several times as fast as numpy's own
+        bits[bits == _MINUS_ZERO] = 0
+        found[start : start + step] = bits.astype(np.uint64) @ weights
+    return found
+
+
+def first_equal_rows(student: np.ndarray, teacher: np.ndarray) -> np.ndarray:
+    """Find the rows that are one sentence: those whose student or whose teacher vectors are equal.
+
+    Equal teacher vectors count too: a teacher that ignores case gives "Hello" and "hello" one vector. A side with
+    hardly any distinct vectors (one a class) tells no sentences apart and is not asked; where both are such, rows are
+    one sentence if both vectors are equal.
+
+    Args:
+        student: `(N, student_dim)`, an array or a memory map.
+        teacher: `(N, teacher_dim)`, likewise.
+
+    Returns:
+        `(N,)` int64, the first row of the same sentence; its own number for a row without an equal one.
+
+    >>> first_equal_rows(np.array([[1.0], [2.0], [1.0], [3.0]]), np.array([[1.0], [2.0], [4.0], [4.0]])).tolist()
+    [0, 1, 0, 0]
+    """
+    by_side = [_first_rows(vector_fingerprints(side)) for side in (student, teacher)]
+    rows = np.arange(len(student))
+    telling = [first for first in by_side if (first == rows).sum() >= FEWEST_DISTINCT * len(rows)]
+    if len(telling) == 2:
+        return join_equal_rows(*telling)
+    return telling[0] if telling else _first_rows(by_side[0] * len(rows) + by_side[1])
+
+
+def join_equal_rows(first: np.ndarray, other: np.ndarray) -> np.ndarray:
+    """Rows that are equal by one or by the other account, each `(N,)` as `first_equal_rows` returns it."""
+    from scipy.sparse import coo_array
+    from scipy.sparse.csgraph import connected_components
+
+    rows = np.arange(len(first))
+    if np.array_equal(other, rows):
+        return first
+    edges = np.concatenate([rows, rows]), np.concatenate([first, other])
+    graph = coo_array((np.ones(len(edges[0]), dtype=np.int8), edges), shape=(len(rows), len(rows)))
+    return _first_rows(connected_components(graph, directed=False)[1])
+
+
+def _first_rows(names: np.ndarray) -> np.ndarray:
+    """For each row the first one of the same name."""
+    _, first, group = np.unique(names, return_index=True, return_inverse=True)
+    return first[group]
