@@ -1,0 +1,51 @@
+"""A server's own words. They are data: one line, bounded, nothing in them that a terminal would obey."""
+
+from __future__ import annotations
+
+import json
+import unicodedata
+from typing import Any
+
+LONGEST = 300
+# where Ollama, OpenAI, FastAPI, text-embeddings-inference and ASP.NET keep their words, the likeliest first
+_KEYS = ("error", "message", "detail", "msg", "title", "error_message")
+
+
+def one_line(text: object, longest: int = LONGEST) -> str:
+    r"""A text of somebody else's, fit for a message: on one line, without control characters, cut.
+
+    >>> one_line("model\n\x1b[31mnot\u202e  found\x00")
+    'model [31mnot found'
+    """
+    # four times the length is enough to find `longest` visible characters, whatever a server sends
+    shown = "".join(" " if unicodedata.category(mark)[0] in "CZ" else mark for mark in str(text)[: 4 * longest])
+    line = " ".join(shown.split())
+    return line if len(line) <= longest else f"{line[: longest - 1]}…"
+
+
+def words_of(body: bytes) -> str:
+    """What a server says in the body of an answer; "" where it says nothing.
+
+    >>> words_of(b'{"error": {"message": "too large", "code": 500}}')
+    'too large'
+    >>> words_of(b"404 page not found")
+    '404 page not found'
+    """
+    try:
+        return words_in(json.loads(body))
+    except (ValueError, RecursionError):
+        return one_line(body[: 8 * LONGEST].decode("utf-8", errors="replace"))
+
+
+def words_in(found: Any) -> str:
+    """The same for an answer that is parsed already.
+
+    >>> words_in({"detail": [{"loc": ["body", "input"], "msg": "field required"}]})
+    'field required'
+    """
+    while isinstance(found, dict | list):
+        if isinstance(found, list):
+            found = found[0] if found else ""
+        else:
+            found = next((found[key] for key in _KEYS if found.get(key)), "")
+    return one_line(found)
