@@ -78,10 +78,21 @@ class AlignedEmbedder:
             yield batch
 
     def align(self, student: np.ndarray, role: Role = "query") -> np.ndarray:
-        """Student vectors `(N, student_dim)` → teacher space `(N, dim)` float32, L2-normalised."""
+        """Student vectors `(N, student_dim)` → teacher space `(N, dim)` float32, L2-normalised.
+
+        Raises:
+            EmbedderError: if numbers overflow in the head.
+        """
         with torch.inference_mode():
             aligned = head_for(self.artifact, role)(torch.from_numpy(np.ascontiguousarray(student, dtype=np.float32)))
-            return l2_normalize(aligned.float()).numpy()
+            vectors = l2_normalize(aligned.float()).numpy()
+        if not np.isfinite(vectors).all():
+            broken = int((~np.isfinite(vectors).all(axis=1)).sum())
+            raise EmbedderError(
+                f"the head gave NaN for {broken} of {len(vectors)} vectors; the student's vectors are too large for "
+                "it, or not finite: embed with the student that it was trained with"
+            )
+        return vectors
 
     @property
     def estimates_confidence(self) -> bool:

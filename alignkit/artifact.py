@@ -85,8 +85,12 @@ def save_artifact(artifact: Artifact, folder: str | Path) -> Path:
 
     Returns:
         The folder.
+
+    Raises:
+        ArtifactError: if a part holds NaN or infinite numbers; nothing is written then.
     """
     folder = Path(folder)
+    _check_finite(artifact.parts, f"{folder}: not saved")
     folder.mkdir(parents=True, exist_ok=True)
     weights = artifact.weights()
     head = artifact.head
@@ -112,7 +116,8 @@ def load_artifact(path: str | Path) -> Artifact:
     """Read an artifact: a folder of the two files, a run folder that has one in `head/`, or a bundle (`.zip`).
 
     Raises:
-        ArtifactError: if a file is missing or damaged, was changed since it was saved, or needs a newer alignkit.
+        ArtifactError: if a file is missing or damaged, was changed since it was saved, holds numbers that are not
+            finite, or needs a newer alignkit.
     """
     path = Path(path).expanduser()
     if path.suffix.lower() == BUNDLE_SUFFIX and path.is_file():
@@ -151,6 +156,7 @@ def build_artifact(description: Mapping[str, Any], weights: bytes, name: str) ->
         parts = {part: _build(part, entry, tensors) for part, entry in description["parts"].items()}
         if QUERY_HEAD not in parts:
             raise ArtifactError(f"{name}: {JSON_NAME} names no {QUERY_HEAD}")
+        _check_finite(parts, name)
         return Artifact(
             parts=parts,
             student_identity=description["student_identity"],
@@ -176,8 +182,22 @@ def find_head(path: str | Path) -> Path:
     raise ArtifactError(f"{path}: no {JSON_NAME} there nor in {path / 'head'}; expected a run folder or its head/")
 
 
+def _check_finite(parts: Mapping[str, Head], name: str) -> None:
+    for part, module in parts.items():
+        for key, tensor in module.state_dict().items():
+            if tensor.is_floating_point() and not bool(tensor.isfinite().all()):
+                raise ArtifactError(
+                    f"{name}: {part}'s {key} holds NaN or infinite numbers, with which every vector would be NaN; "
+                    "train the head again, with a smaller lr or in float32"
+                )
+
+
 def save_head(head: Head, folder: str | Path, **about: Any) -> Path:
-    """Save one head; `about` are the other fields of `Artifact`."""
+    """Save one head; `about` are the other fields of `Artifact`.
+
+    Raises:
+        ArtifactError: as `save_artifact`.
+    """
     return save_artifact(Artifact(parts={QUERY_HEAD: head}, **about), folder)
 
 
@@ -228,7 +248,7 @@ def _escapes(name: str) -> bool:
 
 def _parse_description(text: bytes, path: Path) -> dict[str, Any]:
     try:
-        description = json.loads(text)
+        description = json.loads(text, parse_constant=_no_number)
         version = description["format_version"]
     except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise ArtifactError(f"{path}: not readable as a head's description ({type(error).__name__})") from None
@@ -238,6 +258,10 @@ def _parse_description(text: bytes, path: Path) -> dict[str, Any]:
             f"upgrade alignkit (the head was saved by {description.get('alignkit_version', 'another version')})"
         )
     return description
+
+
+def _no_number(constant: str) -> None:
+    raise ValueError(f"{constant} is no number")  # json reads NaN and Infinity, which no argument of a head may be
 
 
 def _build(name: str, entry: Mapping[str, Any], tensors: Mapping[str, torch.Tensor]) -> Head:

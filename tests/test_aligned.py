@@ -148,3 +148,13 @@ def test_without_confidence_there_is_none(artifact):
     aligned = AlignedEmbedder(artifact, Letters())
     assert not aligned.estimates_confidence
     assert aligned.confidence(np.ones((2, DIM), np.float32)) is None
+
+
+def test_numbers_that_overflow_in_the_head_are_no_vectors(artifact):
+    with torch.no_grad():
+        artifact.head.projection.weight.fill_(3e38)
+    embedder = AlignedEmbedder(artifact, Letters())
+    with pytest.raises(EmbedderError, match="the head gave NaN for 2 of 2 vectors.*the student that it was trained"):
+        embedder.align(np.full((2, DIM), 7, dtype=np.float32))
+    with pytest.raises(EmbedderError, match="the head gave NaN"):
+        embedder.embed(["abc"])

@@ -1,10 +1,13 @@
 import json
+import zipfile
 
 import pytest
 import torch
 
+from alignkit import artifact as artifact_module
 from alignkit.artifact import Artifact, load_artifact, load_head, save_artifact, save_head
 from alignkit.errors import ArtifactError
+from alignkit.heads.confidence import ConfidenceHead
 from alignkit.heads.linear import LinearHead
 from alignkit.heads.mlp import MlpHead
 
@@ -87,3 +90,62 @@ def test_missing_files_are_named(saved, tmp_path):
         load_head(saved[1])
     with pytest.raises(ArtifactError, match="expected a run folder or its head/"):
         load_head(tmp_path / "nowhere")
+
+
+PARTS = {
+    "query_head": lambda: LinearHead(4, 6),
+    "document_head": lambda: MlpHead(4, 6, hidden=3),
+    "confidence": lambda: ConfidenceHead(4, anchors=5),
+    "calibration": lambda: LinearHead(1, 1),
+}
+
+
+def last_number(part, value, dtype=torch.float32):
+    with torch.no_grad():
+        part.to(dtype)
+        list(part.state_dict().values())[-1].view(-1)[-1] = value
+    return part
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), float("-inf")])
+@pytest.mark.parametrize("name", PARTS)
+def test_no_part_that_is_not_finite_is_saved(tmp_path, name, value):
+    parts = {"query_head": PARTS["query_head"](), name: last_number(PARTS[name](), value)}
+    with pytest.raises(ArtifactError, match=f"not saved: {name}'s .* holds NaN or infinite numbers.*train the head"):
+        save_artifact(Artifact(parts), tmp_path / "head")
+    assert not (tmp_path / "head").exists()
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_what_overflows_in_half_precision_is_not_saved(tmp_path, dtype):
+    head = last_number(LinearHead(4, 6), 3.4e38).to(dtype)
+    assert not head.projection.bias.isfinite().all()
+    with pytest.raises(ArtifactError, match="query_head's projection.bias holds NaN or infinite"):
+        save_head(head, tmp_path)
+    save_head(LinearHead(4, 6).to(dtype), tmp_path)  # the type itself is no fault
+    assert load_head(tmp_path).projection.weight.dtype == dtype
+
+
+@pytest.mark.parametrize("name", PARTS)
+@pytest.mark.parametrize("bundled", [True, False])
+def test_no_part_that_is_not_finite_is_loaded(tmp_path, monkeypatch, name, bundled):
+    parts = {"query_head": PARTS["query_head"](), name: last_number(PARTS[name](), float("nan"))}
+    monkeypatch.setattr(artifact_module, "_check_finite", lambda parts, name: None)  # as an older version saved it
+    path = save_artifact(Artifact(parts), tmp_path / "head")
+    monkeypatch.undo()
+    if bundled:
+        path = tmp_path / "head.zip"
+        with zipfile.ZipFile(path, "w", zipfile.ZIP_STORED) as bundle:
+            for file in (tmp_path / "head").iterdir():
+                bundle.write(file, f"head/{file.name}")
+    with pytest.raises(ArtifactError, match=f"{name}'s .* holds NaN or infinite numbers") as refused:
+        load_artifact(path)
+    assert "\n" not in str(refused.value)
+
+
+@pytest.mark.parametrize("constant", ["NaN", "Infinity", "-Infinity"])
+def test_a_description_with_numbers_that_are_none_is_refused(saved, constant):
+    path = saved[1] / "head.json"
+    path.write_text(path.read_text(encoding="utf-8").replace("0.5", constant), encoding="utf-8")
+    with pytest.raises(ArtifactError, match="not readable as a head's description"):
+        load_head(saved[1])
