@@ -84,14 +84,68 @@ def join_batches(batches: Iterable[EmbeddedBatch], count: int, dim: int) -> np.n
     Raises:
         EmbedderError: if any text has no vector; the message counts them and gives the first reason.
     """
-    vectors = np.empty((count, dim), dtype=np.float32)
-    failures: dict[int, str] = {}
+    rows = RowsInOrder(count, dim)
     for batch in batches:
-        vectors[batch.indices] = batch.vectors
-        failures.update(batch.failures)
+        rows.put(batch)
+    vectors, failures = rows.all()
     if failures:
         first = min(failures)
         raise EmbedderError(
             f"{len(failures)} of {count} texts have no vector; the first is text {first}: {failures[first]}"
         )
     return vectors
+
+
+class RowsInOrder:
+    """Collects batches in any order; a row that nobody filled, which is whatever memory held, is never handed out.
+
+    Args:
+        count: texts.
+        dim: width of the vectors.
+    """
+
+    def __init__(self, count: int, dim: int) -> None:
+        self._vectors = np.empty((count, dim), dtype=np.float32)
+        self._filled = np.zeros(count, dtype=bool)
+        self._failures: dict[int, str] = {}
+
+    def put(self, batch: EmbeddedBatch, vectors: np.ndarray | None = None) -> None:
+        """Take in a batch.
+
+        Args:
+            batch: which texts, and the failures.
+            vectors: `(n, dim)` in place of the batch's own, made from them.
+
+        Raises:
+            EmbedderError: if these are no vectors of the texts that were given.
+        """
+        vectors = batch.vectors if vectors is None else vectors
+        count, dim = self._vectors.shape
+        indices = np.asarray(batch.indices, dtype=np.int64)
+        if len(indices) and vectors.shape != (len(indices), dim):
+            raise EmbedderError(
+                f"the model gave vectors of shape {vectors.shape} for {len(indices)} texts; "
+                f"expected {(len(indices), dim)}"
+            )
+        strange = [row for row in (*indices.tolist(), *batch.failures) if not 0 <= row < count]
+        if strange:
+            raise EmbedderError(f"the model answered for text {strange[0]}, and there are only {count}")
+        if len(indices):
+            self._vectors[indices] = vectors
+            self._filled[indices] = True
+        self._failures.update(batch.failures)
+
+    def all(self) -> tuple[np.ndarray, dict[int, str]]:
+        """Vectors `(count, dim)`, and the failures: the rows of those are undefined.
+
+        Raises:
+            EmbedderError: if a text has neither a vector nor a failure.
+        """
+        self._filled[list(self._failures)] = True
+        lacking = np.flatnonzero(~self._filled)
+        if len(lacking):
+            raise EmbedderError(
+                f"the model gave no answer for {len(lacking)} of {len(self._filled)} texts, the first is text "
+                f"{lacking[0]}; ask again, and if it happens again, the embedder is at fault"
+            )
+        return self._vectors, self._failures

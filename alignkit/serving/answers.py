@@ -10,7 +10,7 @@ import numpy as np
 import torch
 
 from alignkit.aligned import AlignedEmbedder
-from alignkit.embedders.base import Embedder
+from alignkit.embedders.base import Embedder, RowsInOrder
 from alignkit.errors import ConfigError, EmbedderError
 from alignkit.serving.writing import as_numbers
 from alignkit.vectors import l2_normalize
@@ -97,35 +97,32 @@ class Answerer:
         """Vectors of all texts.
 
         Raises:
-            EmbedderError: if the student gives nothing at all, or vectors of a wrong width.
+            EmbedderError: if the student leaves a text without an answer, or gives vectors of a wrong width.
         """
-        count = len(texts)
-        vectors = np.empty((count, self.dim), dtype=np.float32)
-        confidence = np.zeros(count, dtype=np.float32)
-        failures: dict[int, str] = {}
+        rows = RowsInOrder(len(texts), self.dim)
+        confidence = np.zeros(len(texts), dtype=np.float32)
         estimated = False
         for batch in self.aligned.embed_student(texts):
-            failures.update(batch.failures)
-            vectors[batch.indices] = self.aligned.align(batch.vectors)
+            rows.put(batch, self.aligned.align(batch.vectors))
             sure = self.aligned.confidence(batch.vectors)
             if sure is not None:
                 confidence[batch.indices] = sure
                 estimated = True
+        vectors, failures = rows.all()
         return Answer(vectors, failures, confidence if estimated else None)
 
     def ask_teacher(self, texts: Sequence[str]) -> Answer:
         """The teacher's own vectors of all texts.
 
         Raises:
-            EmbedderError: if the teacher gives nothing at all, or vectors of a wrong width.
+            EmbedderError: if the teacher leaves a text without an answer, or gives vectors of a wrong width.
         """
-        vectors = np.empty((len(texts), self.dim), dtype=np.float32)
-        failures: dict[int, str] = {}
+        rows = RowsInOrder(len(texts), self.dim)
         for batch in self.teacher.embed(texts, "query") if self.teacher is not None else ():
             if batch.vectors.shape[1] != self.dim:
                 raise EmbedderError(f"the teacher gave width {batch.vectors.shape[1]}, expected {self.dim}")
-            failures.update(batch.failures)
-            vectors[batch.indices] = l2_normalize(torch.from_numpy(batch.vectors)).numpy()
+            rows.put(batch, l2_normalize(torch.from_numpy(batch.vectors)).numpy())
+        vectors, failures = rows.all()
         return Answer(vectors, failures, None)
 
 
