@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Any
-
 from starlette.types import Receive, Scope, Send
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 
@@ -38,7 +36,7 @@ class BoundedProtocol(HttpToolsProtocol):
         self._body_bytes = 0
         self._begun = self._in_head = False
         self._unsent = 0
-        self._answering: RequestResponseCycle | None = None
+        self._unanswered: list[RequestResponseCycle] = []
         self._head_timer: asyncio.TimerHandle | None = None
         self._drain_timer: asyncio.TimerHandle | None = None
         self._head_timeout_s = self.timeout_s
@@ -54,14 +52,10 @@ class BoundedProtocol(HttpToolsProtocol):
         self._drained()
         # uvicorn tells only the request that was read last, and those before it would write to a closed connection
         self.pipeline.clear()
-        if self._answering is not None:
-            self._answering.disconnected = True
-            self._answering.message_event.set()
+        for cycle in self._unanswered:
+            cycle.disconnected = True
+            cycle.message_event.set()
         super().connection_lost(exc)
-
-    def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
-        self._answering = cycle
-        super()._start_asgi_task(cycle, app)
 
     def data_received(self, data: bytes) -> None:
         """Count what is no body."""
@@ -86,6 +80,8 @@ class BoundedProtocol(HttpToolsProtocol):
         self._in_head = False
         self._head_arrived()
         super().on_headers_complete()
+        self._unanswered = [cycle for cycle in self._unanswered if not cycle.response_complete]
+        self._unanswered.append(self.cycle)
 
     def on_body(self, body: bytes) -> None:
         """Called by the parser."""
