@@ -29,7 +29,10 @@ class EmbeddedBatch:
 
 
 class Embedder(Protocol):
-    """Text → vectors. One file a backend; nothing here knows of the cache."""
+    """Text → vectors. One file a backend; nothing here knows of the cache.
+
+    One that several threads may call at once says so with an attribute `thread_safe = True`.
+    """
 
     @property
     def dim(self) -> int:

@@ -44,6 +44,8 @@ class OllamaEmbedder:
         transport: instead of the network, for tests.
     """
 
+    thread_safe = True
+
     def __init__(
         self,
         model: str,

@@ -43,6 +43,8 @@ class OpenAIEmbedder:
         transport: instead of the network, for tests.
     """
 
+    thread_safe = True
+
     def __init__(
         self,
         model: str,

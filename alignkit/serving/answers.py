@@ -15,6 +15,9 @@ from alignkit.errors import ConfigError, EmbedderError
 from alignkit.serving.writing import as_numbers
 from alignkit.vectors import l2_normalize
 
+# calls of a model behind a server that may hang at once, each in a thread of its own
+MOST_HUNG = 4
+
 
 @dataclass(frozen=True)
 class Answer:
@@ -124,6 +127,11 @@ class Answerer:
             rows.put(batch, l2_normalize(torch.from_numpy(batch.vectors)).numpy())
         vectors, failures = rows.all()
         return Answer(vectors, failures, None)
+
+
+def most_hung(embedder: Embedder | None) -> int:
+    """How many calls of a model may hang before it is left alone: a model in this process takes one call at a time."""
+    return MOST_HUNG if getattr(embedder, "thread_safe", False) else 1
 
 
 def _check_fallback(aligned: AlignedEmbedder, teacher: Embedder, fallback_below: float) -> None:

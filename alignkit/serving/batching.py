@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import functools
 import math
 import time
@@ -12,12 +13,10 @@ from dataclasses import dataclass, field
 
 from alignkit.errors import AlignkitError, EmbedderError
 from alignkit.serving.answers import Answer, join_answers
-from alignkit.serving.faults import QueueFullFault, SharedCallError
+from alignkit.serving.faults import QueueFullFault, SharedCallError, StuckFault
 from alignkit.serving.worker import Worker
 
 Work = Callable[[list[str]], Answer]
-# calls that hang, each in a thread of its own; with more, nothing is taken until one of them returns
-MOST_GIVEN_UP = 4
 
 
 @dataclass(slots=True, eq=False)
@@ -48,9 +47,12 @@ class MicroBatcher:
     Args:
         work: texts → answer; runs in the worker thread.
         max_batch_texts: most texts a call.
-        max_queue_texts: most texts waiting; beyond it a request is turned away.
+        max_queue_texts: most texts waiting, the rest of a request that goes in parts included; beyond it a request is
+            turned away. One that is larger by itself is taken when nothing waits.
         wait_s: longest wait of the oldest request for company, 0 for none.
-        call_timeout_s: a call that takes longer is given up; the next one has a new thread.
+        call_timeout_s: a call that takes longer is given up, which does not end it: its thread goes on.
+        most_hung: with so many calls given up and still running, requests are turned away until one returns. 1 for
+            models that two threads must not call at once; with more, the next call has a new thread meanwhile.
         on_batch: told the number of texts of each batch.
     """
 
@@ -61,6 +63,7 @@ class MicroBatcher:
         max_queue_texts: int = 8192,
         wait_s: float = 0.0,
         call_timeout_s: float = 120.0,
+        most_hung: int = 1,
         on_batch: Callable[[int], None] = lambda texts: None,
     ) -> None:
         self._work = work
@@ -68,11 +71,12 @@ class MicroBatcher:
         self._max_queue_texts = max_queue_texts
         self._wait_s = wait_s
         self._call_timeout_s = call_timeout_s
+        self._most_hung = most_hung
         self._on_batch = on_batch
         self._queue: deque[_Waiting] = deque()
         self._queued_texts = 0
         self._running: _Call | None = None
-        self._given_up = 0
+        self._hung = 0
         self._alarm: asyncio.Handle | None = None
         self._texts_per_s = 0.0
         self._worker: Worker[list[str], Answer] | None = None
@@ -91,10 +95,13 @@ class MicroBatcher:
 
         Raises:
             QueueFullFault: if too many texts wait already.
+            StuckFault: if the models have not come back from earlier calls.
             AlignkitError: if the models failed, whatever the texts.
         """
+        if self._hung >= self._most_hung:
+            raise StuckFault()
         # a request larger than the queue is taken when nothing waits, or it never would be
-        if self._queue and self._queued_texts + len(texts) > self._max_queue_texts:
+        if self._queued_texts and self._queued_texts + len(texts) > self._max_queue_texts:
             raise QueueFullFault(self._retry_after_s())
         self._queued_texts += len(texts)
         if len(texts) <= self._max_batch_texts:
@@ -123,15 +130,22 @@ class MicroBatcher:
         taken = self._running.batch if self._running is not None else []
         return not all(waiting.answer.done() for waiting in (*taken, *self._queue))
 
-    def _submit_part(self, texts: list[str], alone: bool) -> asyncio.Future[Answer]:
+    async def _submit_part(self, texts: list[str], alone: bool) -> Answer:
         waiting = _Waiting(texts, asyncio.get_running_loop().create_future(), alone)
         self._queue.append(waiting)
         self._arrange()
-        return waiting.answer
+        try:
+            return await waiting.answer
+        except asyncio.CancelledError:
+            # what nobody waits for any more takes no place from others
+            with contextlib.suppress(ValueError):
+                self._queue.remove(waiting)
+                self._queued_texts -= len(texts)
+            raise
 
     def _arrange(self) -> None:
         """Have the next batch start as soon as it should."""
-        if self._running is not None or not self._queue or self._given_up >= MOST_GIVEN_UP:
+        if self._running is not None or not self._queue or self._hung >= self._most_hung:
             return
         loop = asyncio.get_running_loop()
         full = self._queued_texts >= self._max_batch_texts
@@ -176,7 +190,7 @@ class MicroBatcher:
 
     def _finish(self, call: _Call, answer: Answer | None, error: BaseException | None) -> None:
         if call.given_up:
-            self._given_up -= 1
+            self._hung -= 1
             self._arrange()
             return
         if call.alarm is not None:
@@ -192,7 +206,7 @@ class MicroBatcher:
 
     def _give_up(self, call: _Call) -> None:
         call.given_up = True
-        self._given_up += 1
+        self._hung += 1
         self._running = None
         if self._worker is not None:
             self._worker.end()

@@ -9,7 +9,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from alignkit.serving.answers import Answer, Answerer
+from alignkit.serving.answers import Answer, Answerer, most_hung
 from alignkit.serving.batching import MicroBatcher
 from alignkit.serving.faults import brief_of
 
@@ -34,7 +34,13 @@ class Fallback:
     def __init__(self, answerer: Answerer, timeout_s: float, max_batch_texts: int, max_queue_texts: int) -> None:
         self._below = answerer.fallback_below
         self._timeout_s = timeout_s
-        self._batcher = MicroBatcher(answerer.ask_teacher, max_batch_texts, max_queue_texts, call_timeout_s=timeout_s)
+        self._batcher = MicroBatcher(
+            answerer.ask_teacher,
+            max_batch_texts,
+            max_queue_texts,
+            call_timeout_s=timeout_s,
+            most_hung=most_hung(answerer.teacher),
+        )
         self._paused_until = 0.0
 
     async def improve(self, texts: list[str], answer: Answer) -> Answer:

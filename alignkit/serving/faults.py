@@ -6,6 +6,9 @@ from collections.abc import Mapping
 
 from alignkit.errors import EmbedderError
 
+# for who comes while the models hang: how long that lasts is not known
+STUCK_RETRY_S = 10
+
 
 class RequestFault(Exception):
     """Answered in the envelope of the API that was asked.
@@ -35,16 +38,31 @@ class RequestFault(Exception):
         self.headers = dict(headers or {})
 
 
-class QueueFullFault(RequestFault):
-    """More texts wait than may; the client should come back in `retry_after_s` seconds."""
+class OverloadedFault(RequestFault):
+    """The server cannot take the request now; the client should come back in `retry_after_s` seconds."""
 
-    def __init__(self, retry_after_s: int) -> None:
+    def __init__(self, reason: str, retry_after_s: int) -> None:
+        self.brief = reason
         super().__init__(
             503,
-            f"the server has more texts waiting than it takes; try again in {retry_after_s} s",
+            f"{reason}; try again in {retry_after_s} s",
             code="overloaded",
             headers={"retry-after": str(retry_after_s)},
         )
+
+
+class QueueFullFault(OverloadedFault):
+    """More texts wait than may."""
+
+    def __init__(self, retry_after_s: int) -> None:
+        super().__init__("the server has more texts waiting than it takes", retry_after_s)
+
+
+class StuckFault(OverloadedFault):
+    """The models are still busy with calls that were given up."""
+
+    def __init__(self) -> None:
+        super().__init__("the model is still busy with an earlier request that took too long", STUCK_RETRY_S)
 
 
 class SharedCallError(EmbedderError):

@@ -11,7 +11,7 @@ import orjson
 from starlette.responses import Response
 
 from alignkit.errors import AlignkitError, EmbedderError
-from alignkit.serving.answers import Answer, Answerer
+from alignkit.serving.answers import Answer, Answerer, most_hung
 from alignkit.serving.batching import MicroBatcher
 from alignkit.serving.fallback import Fallback
 from alignkit.serving.faults import RequestFault, brief_of
@@ -65,6 +65,7 @@ class Service:
             *sizes,
             wait_s=batching.wait_ms / 1000,
             call_timeout_s=limits.answer_timeout_s,
+            most_hung=most_hung(answerer.aligned.student),
             on_batch=self.metrics.batch,
         )
         self._fallback = Fallback(answerer, fallback_timeout_s, *sizes) if answerer.teacher is not None else None

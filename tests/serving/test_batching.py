@@ -9,8 +9,8 @@ import pytest
 
 from alignkit.errors import EmbedderError
 from alignkit.serving.answers import Answer
-from alignkit.serving.batching import MOST_GIVEN_UP, MicroBatcher
-from alignkit.serving.faults import QueueFullFault, SharedCallError
+from alignkit.serving.batching import MicroBatcher
+from alignkit.serving.faults import QueueFullFault, SharedCallError, StuckFault
 
 
 class Lengths:
@@ -117,6 +117,50 @@ def test_a_full_queue_turns_away_and_says_when_to_come_back():
     asyncio.run(scenario())
 
 
+def test_requests_in_parts_fill_the_queue_like_any_other():
+    work = Lengths(threading.Event())
+
+    async def scenario():
+        batcher = MicroBatcher(work, max_batch_texts=2, max_queue_texts=8)
+        requests = []
+        # each goes in parts, so that none of its texts stands in the queue while one of its parts runs
+        for _ in range(6):
+            requests.append(asyncio.create_task(batcher.submit(list("abcdef"))))
+            await asyncio.sleep(0.02)
+            assert batcher.queued_texts <= 8
+        work.gate.set()
+        answers = await asyncio.gather(*requests, return_exceptions=True)
+        await batcher.close()
+        assert batcher.queued_texts == 0
+        return answers
+
+    answers = asyncio.run(scenario())
+    assert [type(answer) for answer in answers] == [Answer] + [QueueFullFault] * 5
+
+
+def test_who_has_gone_takes_no_place_in_the_queue():
+    work = Lengths(threading.Event())
+
+    async def scenario():
+        batcher = MicroBatcher(work, max_queue_texts=2)
+        running = asyncio.create_task(batcher.submit(["running"]))
+        while not work.batches:
+            await asyncio.sleep(0.001)
+        gone = asyncio.create_task(batcher.submit(["a", "b"]))
+        await asyncio.sleep(0)
+        gone.cancel()
+        await asyncio.sleep(0)
+        assert batcher.queued_texts == 0
+        stays = asyncio.create_task(batcher.submit(["c", "d"]))
+        await asyncio.sleep(0)
+        work.gate.set()
+        await asyncio.gather(running, stays)
+        await batcher.close()
+
+    asyncio.run(scenario())
+    assert work.batches == [["running"], ["c", "d"]]
+
+
 def test_failures_reach_their_own_request():
     first, second = run(Lengths(), ["a", "bad"], ["bad", "b"])
     assert dict(first.failures) == {1: "bad"}
@@ -189,32 +233,73 @@ def test_a_request_given_up_between_its_parts_leaves_the_queue():
     assert work.batches == [["a", "b"], ["z"]]
 
 
-def test_a_call_that_hangs_is_given_up_and_the_next_goes_on():
-    gate, calls = threading.Event(), []
+class Hanging:
+    """Does not come back from texts that start with `hang`, as long as the gate is closed; counts calls at once."""
 
-    def work(texts):
-        calls.append(texts)
-        if "hang" in texts:
-            assert gate.wait(10)
-        return Lengths()(texts)
+    def __init__(self):
+        self.gate, self.calls, self.running, self.most_running = threading.Event(), [], 0, 0
+
+    def __call__(self, texts):
+        self.calls.append(list(texts))
+        self.running += 1
+        self.most_running = max(self.most_running, self.running)
+        try:
+            if texts[0].startswith("hang"):
+                assert self.gate.wait(10)
+            return Lengths()(texts)
+        finally:
+            self.running -= 1
+
+
+async def until(condition):
+    deadline = time.monotonic() + 10
+    while not condition():
+        assert time.monotonic() < deadline
+        await asyncio.sleep(0.002)
+
+
+def test_models_that_hang_are_not_called_a_second_time():
+    work = Hanging()
 
     async def scenario():
         batcher = MicroBatcher(work, call_timeout_s=0.05)
-        for _ in range(MOST_GIVEN_UP):
-            with pytest.raises(EmbedderError, match=r"no answer within 0\.05 s"):
-                await batcher.submit(["hang"])
-            if batcher._given_up < MOST_GIVEN_UP:
-                assert (await batcher.submit(["fine"])).vectors.tolist() == [[4]]
-        # no more threads than that: what comes now waits until one of them is back
-        count = len(calls)
-        waits = asyncio.create_task(batcher.submit(["later"]))
-        await asyncio.sleep(0.1)
-        assert len(calls) == count
-        gate.set()
-        assert (await waits).vectors.tolist() == [[5]]
+        hangs = asyncio.create_task(batcher.submit(["hang"]))
+        await until(lambda: work.calls)
+        queued = asyncio.create_task(batcher.submit(["queued"]))
+        with pytest.raises(EmbedderError, match=r"no answer within 0\.05 s"):
+            await hangs
+        # who comes now is told at once instead of after a timeout of its own
+        with pytest.raises(StuckFault) as stuck:
+            await batcher.submit(["later"])
+        assert (stuck.value.status, stuck.value.headers["retry-after"]) == (503, "10")
+        assert work.calls == [["hang"]]
+        work.gate.set()
+        assert (await queued).vectors.tolist() == [[6]]
+        assert (await batcher.submit(["after"])).vectors.tolist() == [[5]]
         await batcher.close()
 
     asyncio.run(scenario())
+    assert work.most_running == 1
+
+
+def test_models_for_several_threads_go_on_beside_a_few_calls_that_hang():
+    work = Hanging()
+
+    async def scenario():
+        batcher = MicroBatcher(work, call_timeout_s=0.05, most_hung=3)
+        for hung in range(3):
+            assert (await batcher.submit(["fine"])).vectors.tolist() == [[4]]
+            with pytest.raises(EmbedderError, match="no answer within"):
+                await batcher.submit([f"hang {hung}"])
+        with pytest.raises(StuckFault):
+            await batcher.submit(["fine"])
+        work.gate.set()
+        await until(lambda: work.running == 0 and batcher._hung == 0)
+        assert (await batcher.submit(["fine"])).vectors.tolist() == [[4]]
+        await batcher.close()
+
+    asyncio.run(scenario())
+    assert work.most_running == 3
 
 
 def test_closing_waits_no_longer_than_it_is_told():

@@ -80,14 +80,35 @@ def test_what_an_upstream_repeats_reaches_neither_the_log_nor_other_clients(code
     assert str(code) in ours or "EmbedderError" in ours
 
 
-def test_a_call_that_hangs_costs_only_those_in_it(serve):
+def test_a_call_behind_a_server_that_hangs_costs_only_those_in_it(serve):
     student = HangingStudent()
+    student.thread_safe = True
     service = service_of(student, answer_timeout_s=0.3)
     with serve(service) as url:
         for _ in range(2):
             assert post(url, "hang").status_code == 504
             assert post(url, "fine").status_code == 200
         student.released.set()
+
+
+def test_a_model_of_this_process_that_hangs_is_called_again_when_it_is_back(serve, monkeypatch):
+    monkeypatch.setattr(readiness, "FIRST_WAIT_S", 0.05)
+    student = HangingStudent()
+    service = service_of(student, answer_timeout_s=0.3)
+    with serve(service) as url:
+        calls = len(student.calls)
+        assert post(url, "hang").status_code == 504
+        started = time.monotonic()
+        until(lambda: service._batcher._hung)
+        refused = post(url, "fine")
+        assert (refused.status_code, refused.headers["retry-after"]) == (503, "10")
+        assert "busy with an earlier request that took too long" in refused.json()["error"]["message"]
+        assert time.monotonic() - started < 0.3
+        assert httpx.get(f"{url}/ready").status_code == 503
+        assert len(student.calls) == calls
+        student.released.set()
+        until(lambda: httpx.get(f"{url}/ready").status_code == 200)
+        assert post(url, "fine").status_code == 200
 
 
 def test_while_the_models_load_the_server_answers_and_can_be_stopped(serve):
