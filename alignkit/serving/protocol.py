@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+
 from starlette.types import Receive, Scope, Send
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 
