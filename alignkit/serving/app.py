@@ -40,7 +40,9 @@ class Entry:
 
 
 async def health(service: Service, request: Request) -> Response:
-    """`GET /health`: the process runs."""
+    """`GET /health`: the process runs, and new clients can reach it."""
+    if not service.draining and any(listener.fileno() < 0 for listener in service.listeners):
+        return json_response({"status": "the server no longer listens for new clients; start it again"}, 503)
     return json_response({"status": "ok"})
 
 

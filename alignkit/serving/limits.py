@@ -6,6 +6,11 @@ from dataclasses import dataclass
 
 from alignkit.errors import ConfigError
 
+# with those who are refused, below the 512 sockets that `select` of Python on Windows can wait for
+MOST_CONNECTIONS = 448
+# past the limit so many clients at once are told so; who comes beyond that is cut off
+REFUSED_CONNECTIONS = 32
+
 
 @dataclass(frozen=True)
 class Limits:

@@ -8,6 +8,7 @@ from starlette.types import Receive, Scope, Send
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 
 from alignkit.serving.faults import RequestFault
+from alignkit.serving.limits import MOST_CONNECTIONS, REFUSED_CONNECTIONS
 from alignkit.serving.openai import envelope
 
 # of a request, its body excepted: headers, and the framing of a body in chunks
@@ -24,11 +25,11 @@ class BoundedProtocol(HttpToolsProtocol):
 
     Attributes:
         timeout_s: for headers to arrive; a client that takes nothing of its answer in thrice that is cut off.
-        max_connections: at once; a request on any further one gets 503.
+        max_connections: at once; a request on any further one gets 503, and some more than that are cut off.
     """
 
     timeout_s = 20.0
-    max_connections = 512
+    max_connections = MOST_CONNECTIONS
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Start the clock for the first headers."""
@@ -42,7 +43,9 @@ class BoundedProtocol(HttpToolsProtocol):
         self._drain_timer: asyncio.TimerHandle | None = None
         self._head_timeout_s = self.timeout_s
         self._drain_timeout_s = DRAIN_TIMES * self.timeout_s
-        if len(self.connections) > self.max_connections:
+        if len(self.connections) > self.max_connections + REFUSED_CONNECTIONS:
+            transport.abort()
+        elif len(self.connections) > self.max_connections:
             self.app = _too_many_connections
             self._head_timeout_s = min(self.timeout_s, REFUSED_TIMEOUT_S)
         self._await_head()

@@ -12,7 +12,7 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 from alignkit.errors import ConfigError, MissingExtraError
-from alignkit.serving.limits import check_counts, check_seconds
+from alignkit.serving.limits import MOST_CONNECTIONS, REFUSED_CONNECTIONS, check_counts, check_seconds
 from alignkit.serving.service import Service
 
 if TYPE_CHECKING:
@@ -23,8 +23,8 @@ logger = logging.getLogger(__name__)
 # after the signal, busy clients learn with their next answer that the connection ends; then it is closed
 DRAIN_S = 0.5
 SWITCH_INTERVAL_S = 0.0005
-# a process may have 1024 open files on many systems
-MOST_CONNECTIONS = 512
+# what a process opens beside its clients' connections: listener, model files, an upstream's sockets
+OTHER_FILES = 128
 
 
 def token_from_environment(variable: str | None) -> str | None:
@@ -82,6 +82,7 @@ def run(
     """
     check_seconds(grace_s=grace_s)
     check_counts(max_connections=max_connections)
+    make_room_for(max_connections)
     server = build_server(service, grace_s, max_connections)
     listener = listen(host, port)
     shown = f"[{host}]" if ":" in host else host
@@ -90,6 +91,42 @@ def run(
     # for the other longer than the work takes
     sys.setswitchinterval(SWITCH_INTERVAL_S)
     server.run(sockets=[listener])
+
+
+def make_room_for(max_connections: int, platform: str = sys.platform) -> None:
+    """Let this process open as many sockets as its clients may.
+
+    Raises:
+        ConfigError: if the system does not allow so many.
+    """
+    if platform == "win32":
+        if max_connections > MOST_CONNECTIONS:
+            raise ConfigError(
+                f"max_connections={max_connections}: expected at most {MOST_CONNECTIONS} on Windows, "
+                "where Python waits for no more than 512 sockets at once"
+            )
+        return
+    import resource
+
+    needed = max_connections + REFUSED_CONNECTIONS + OTHER_FILES
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft == resource.RLIM_INFINITY or soft >= needed:
+        return
+    if hard != resource.RLIM_INFINITY and hard < needed:
+        raise ConfigError(
+            f"max_connections={max_connections} needs {needed} open files, this process may have {hard}; "
+            "raise the limit with ulimit -n, or take fewer connections"
+        )
+    resource.setrlimit(resource.RLIMIT_NOFILE, (needed, hard))
+
+
+def event_loop(platform: str = sys.platform) -> str:
+    """Which event loop uvicorn shall run.
+
+    On Windows asyncio's own choice closes the listener at any error of `accept`, such as a client that reset its
+    connection (https://github.com/python/cpython/issues/93821): the process would live on and hear nobody.
+    """
+    return "asyncio:SelectorEventLoop" if platform == "win32" else "auto"
 
 
 def build_server(service: Service, grace_s: float = 30.0, max_connections: int = MOST_CONNECTIONS) -> uvicorn.Server:
@@ -107,6 +144,11 @@ def build_server(service: Service, grace_s: float = 30.0, max_connections: int =
     from alignkit.serving.app import create_app
 
     class GracefulServer(uvicorn.Server):
+        async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+            asyncio.get_running_loop().set_exception_handler(_report)
+            service.listeners = sockets or []
+            await super().startup(sockets)
+
         async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
             service.draining = True
             await self._take_who_is_connected(sockets or [])
@@ -117,7 +159,7 @@ def build_server(service: Service, grace_s: float = 30.0, max_connections: int =
         async def _take_who_is_connected(self, sockets: list[socket.socket]) -> None:
             # the system accepts connections by itself and keeps them until they are asked for: closing the listener
             # would reset those, so a second handle of it is emptied after the loop has let go of the first
-            waiting_rooms = [listener.dup() for listener in sockets]
+            waiting_rooms = [listener.dup() for listener in sockets if listener.fileno() >= 0]
             for listener in self.servers:
                 listener.close()
             for room in waiting_rooms:
@@ -136,6 +178,7 @@ def build_server(service: Service, grace_s: float = 30.0, max_connections: int =
     return GracefulServer(
         uvicorn.Config(
             create_app(service),
+            loop=event_loop(),
             log_config=None,
             log_level="warning",
             access_log=False,
@@ -147,6 +190,13 @@ def build_server(service: Service, grace_s: float = 30.0, max_connections: int =
             http=bounded_protocol(service.limits.body_timeout_s, max_connections),
         )
     )
+
+
+def _report(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+    # one line: asyncio would print a traceback for each client that resets its connection at a bad moment
+    error = context.get("exception")
+    what = str(context.get("message", "")).partition("(")[0].strip()
+    logger.error("%s (%s); the server goes on", what, type(error).__name__ if error else "no exception")
 
 
 def listen(host: str, port: int) -> socket.socket:

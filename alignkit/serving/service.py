@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import logging
+import socket
+from collections.abc import Sequence
 from typing import Any
 
 import orjson
@@ -58,6 +60,7 @@ class Service:
         self.head_bytes = len(weights)
         self.head_digest = hashlib.sha256(weights).hexdigest()
         self.draining = False
+        self.listeners: Sequence[socket.socket] = ()
         self.metrics = ServerMetrics(lambda: self._batcher.queued_texts)
         sizes = batching.max_batch_texts, batching.max_queue_texts
         self._batcher = MicroBatcher(
