@@ -18,7 +18,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from alignkit.rounding import RoughVectors
+from alignkit.rounding import RoughVectors, cpu_multiplies_bfloat16
 
 # numbers in one block of the corpus, and in one block of rough scores (float32: 64 MiB each)
 BLOCK_ELEMENTS = 16 * 1024 * 1024
@@ -261,7 +261,7 @@ def _top_k_float64(unit: Tensor, corpus: Tensor | np.ndarray, k: int, *, exclude
 @functools.cache
 def fastest_dtype(device_type: str) -> torch.dtype:
     """float32, or bfloat16 where a product of the usual shape runs at least twice as fast in it on this device."""
-    if device_type == "cpu" and not torch.ops.mkldnn._is_mkldnn_bf16_supported():
+    if device_type == "cpu" and not cpu_multiplies_bfloat16():
         return torch.float32
     times = {torch.float32: float("inf"), torch.bfloat16: float("inf")}
     factors = {dtype: torch.ones(2048, 1024, device=device_type).to(dtype) for dtype in times}

@@ -10,6 +10,17 @@ from torch import Tensor
 _UNIT_ROUNDOFF = {torch.float32: 2.0**-24, torch.bfloat16: 2.0**-8}
 
 
+def cpu_multiplies_bfloat16() -> bool:
+    """Whether this CPU multiplies bfloat16 itself and this torch can say so; elsewhere it is slower than float32."""
+    try:
+        capabilities = torch.cpu.get_capabilities()
+    except (AttributeError, RuntimeError):  # an older torch, or a build that cannot look at the chip
+        return False
+    return torch.backends.mkldnn.is_available() and any(
+        capabilities.get(name, False) for name in ("avx512_bf16", "amx_bf16", "bf16")
+    )
+
+
 @dataclass(frozen=True)
 class RoughVectors:
     """Centred vectors in the format of the rough pass, with what was lost.

@@ -83,3 +83,24 @@ def test_loading_a_head_needs_neither_hydra_nor_lightning():
         "print(sorted({'hydra', 'lightning', 'omegaconf', 'sentence_transformers'} & set(sys.modules)))"
     )
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout.strip() == "[]"
+
+
+def nodes():
+    for path in MODULES:
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            yield path.relative_to(PACKAGE).as_posix(), node
+
+
+def test_no_assert_guards_a_users_input():
+    """`python -O` drops them, and nobody gets words from one."""
+    assert not [f"{path}:{node.lineno}" for path, node in nodes() if isinstance(node, ast.Assert)]
+
+
+def test_no_private_operator_of_torch_is_called():
+    """A build without the library behind one (oneDNN, MKL) does not have it."""
+    private = {
+        path
+        for path, node in nodes()
+        if isinstance(node, ast.Attribute) and node.attr.startswith("_") and "torch.ops" in ast.unparse(node.value)
+    }
+    assert private <= {"exporters/numpy_lines.py"}  # an operator's schema, which every build has

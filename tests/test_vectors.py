@@ -179,3 +179,26 @@ def test_cosine_is_clamped_and_0_for_zero_rows():
     assert float(cosine(vectors, vectors).max()) <= 1.0
     assert cosine(vectors, torch.zeros_like(vectors)).abs().max() == 0
     torch.testing.assert_close(l2_normalize(vectors).norm(dim=1), torch.ones(500))
+
+
+def no_capabilities():
+    raise RuntimeError("cpuinfo is not available in this build")
+
+
+@pytest.mark.parametrize("build", ["without oneDNN", "that cannot look at the chip", "older"])
+def test_a_build_of_torch_that_lacks_parts_searches_all_the_same(monkeypatch, build):
+    if build == "without oneDNN":
+        monkeypatch.setattr(torch.backends.mkldnn, "is_available", lambda: False)
+    elif build == "older":
+        monkeypatch.delattr(torch.cpu, "get_capabilities")
+    else:
+        monkeypatch.setattr(torch.cpu, "get_capabilities", no_capabilities)
+    monkeypatch.setattr(neighbours, "SMALL_PRODUCT", 1)
+    monkeypatch.setattr(torch.backends.mkl, "is_available", lambda: False)
+    neighbours.fastest_dtype.cache_clear()
+    try:
+        assert neighbours.fastest_dtype("cpu") == torch.float32
+        queries, corpus = torch.randn(2, 40, 16, generator=torch.Generator().manual_seed(0))
+        assert np.array_equal(top_k(queries, corpus, 5)[1], reference(queries, corpus, 5)[1])
+    finally:
+        neighbours.fastest_dtype.cache_clear()

@@ -85,16 +85,13 @@ class LocalMixtureHead(Head):
         self._solve_common(train)
         self._place_regions(train)
         gram, cross = self._correction_moments(train)
-        strengths = LAMBDAS if ridge_lambda is None else (ridge_lambda,)
         unit = mean_eigenvalue(gram.sum(dim=0))
-        best = (-math.inf, strengths[0])
-        for strength in strengths:
-            self._solve_corrections(gram, cross, strength * unit)
-            if len(strengths) > 1:
-                assert validation is not None
+        best = (-math.inf, LAMBDAS[0] if ridge_lambda is None else ridge_lambda)
+        if ridge_lambda is None and validation is not None:
+            for strength in LAMBDAS:
+                self._solve_corrections(gram, cross, strength * unit)
                 best = max(best, (self._mean_cosine(validation), strength))
-        if len(strengths) > 1:
-            self._solve_corrections(gram, cross, best[1] * unit)
+        self._solve_corrections(gram, cross, best[1] * unit)
         return {"ridge_lambda": best[1]}
 
     def solve_flops(self, pairs: int) -> float:

@@ -57,8 +57,6 @@ class ResidualHead(Head):
         self, train: Batches, validation: Batches | None = None, chosen: dict[str, Any] | None = None
     ) -> dict[str, Any]:
         """The linear head's closed form for the skip; see `ClosedForm.solve`."""
-        last = self.correction.layers[-1]
-        assert isinstance(last, nn.Linear)
-        nn.init.zeros_(last.weight)
-        nn.init.zeros_(last.bias)
+        for parameter in self.correction.layers[-1].parameters():
+            nn.init.zeros_(parameter)
         return self.skip.solve(train, validation, chosen)

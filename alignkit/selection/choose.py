@@ -29,6 +29,7 @@ BASELINE = "linear"
 HELD_OUT_SHARE = 0.1
 # what training goes by once a head was chosen by the target; of recall there is no figure while training
 SELECT_BY = {"overlap@10": "val/overlap@10", "cosine": "val/cosine_mean", "recall@10": "val/overlap@10"}
+NO_LABELS = "target=recall@10 needs sentences with labels and these have none; take target=overlap@10"
 # arguments of Lightning's Trainer that start more processes than this one
 SEVERAL_PROCESSES = ("devices", "strategy", "num_nodes")
 
@@ -65,7 +66,7 @@ def select_head(
     if BASELINE not in candidates:
         raise ConfigError(f"candidates={list(candidates)}: expected '{BASELINE}' among them, to compare with")
     if target == "recall@10" and splits.validation.labels is None:
-        raise ConfigError("target=recall@10 needs sentences with labels and these have none; take target=overlap@10")
+        raise ConfigError(NO_LABELS)
     for fitter in candidates.values():  # not after a search of a minute
         fitter.check(splits)
     start = time.perf_counter()
@@ -173,7 +174,8 @@ def _cosine(aligned: Tensor, corpus: Tensor, pairs: Pairs) -> np.ndarray:
 
 
 def _recall(aligned: Tensor, corpus: Tensor, pairs: Pairs) -> np.ndarray:
-    assert pairs.labels is not None
+    if pairs.labels is None:
+        raise ConfigError(NO_LABELS)
     itself = torch.arange(len(aligned))
     found = top_k(aligned, corpus[: len(aligned)], 10, exclude=itself)[1].numpy()
     return recall_at_k(judge_by_label(found, pairs.labels, pairs.labels, exclude=itself.numpy()), 10)
@@ -201,7 +203,19 @@ def _decide(tries: list[Try], figures: Mapping[str, np.ndarray], target: str, bu
         if one.name != best and over_best is not None and over_best.low > 0:
             best = one.name
     reason = _reason(best, judged, target, budget_s) if bootstrap.count else _nothing_judged(target)
-    return Selection(best, target, tuple(judged), reason, bootstrap.count)
+    return Selection(best, target, tuple(judged), reason + _clock_words(judged, budget_s), bootstrap.count)
+
+
+def _clock_words(tries: list[Try], budget_s: float) -> str:
+    """What the clock decided: the same seed need not choose the same head then."""
+    late = [one for one in tries if one.seconds is None]
+    if not late:
+        return ""
+    names = ", ".join(f"{one.name} (about {one.expected_s:.0f} s)" for one in late)
+    return (
+        f"; not tried for lack of time: {names}. The clock had a part in this choice: another run with this seed may "
+        f"choose another head, unless budget_s is raised from {budget_s:g} until all are tried"
+    )
 
 
 def _nothing_judged(target: str) -> str:
@@ -214,10 +228,9 @@ def _reason(best: str, tries: list[Try], target: str, budget_s: float) -> str:
     tried = [one for one in tries if one.seconds is not None]
     if len(tried) == 1 and len(tries) > 1:
         return f"the budget of {budget_s:g} s is enough for ridge regression alone; give budget_s= more for other heads"
-    if best == BASELINE:
+    chosen = next((one for one in tried if one.name == best), None)
+    if chosen is None or chosen.gain is None:  # ridge regression has no gain over itself
         return f"no head's gain in {target} over ridge regression is beyond noise; ridge regression is the cheapest"
-    chosen = next(one for one in tried if one.name == best)
-    assert chosen.gain is not None
     text = (
         f"{best} gains {chosen.gain.value:+.3f} {target} over ridge regression "
         f"(95% interval {chosen.gain.low:+.3f} to {chosen.gain.high:+.3f})"

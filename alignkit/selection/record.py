@@ -53,7 +53,7 @@ class Selection:
         name: of the chosen head's YAML.
         target: that it was chosen by.
         tries: all candidates, in the order of their cost.
-        reason: one or two sentences.
+        reason: one or two sentences; they say so where the clock had a part in the choice.
         queries: how many the choice rests on.
     """
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import torch
 
 from alignkit.errors import ConfigError
+from alignkit.rounding import cpu_multiplies_bfloat16
 from alignkit.training.processes import local_device
 
 logger = logging.getLogger(__name__)
@@ -78,5 +79,4 @@ def _resolve(precision: str, accelerator: str) -> tuple[str, str]:
 def _has_bfloat16(accelerator: str) -> bool:
     if accelerator == "cuda":
         return torch.cuda.is_bf16_supported(including_emulation=False)
-    capabilities: dict[str, bool] = getattr(torch.cpu, "get_capabilities", dict)()
-    return any(capabilities.get(name, False) for name in ("avx512_bf16", "amx_bf16", "bf16"))
+    return cpu_multiplies_bfloat16()

@@ -5,6 +5,8 @@ import re
 
 import pytest
 
+from alignkit.selection import choose
+
 
 @pytest.mark.parametrize(
     ("settings", "expected"),
@@ -32,6 +34,17 @@ def test_no_validation_pairs_are_one_line_and_leave_nothing(run_command, tmp_pat
     code, _, err = run_command("train", "data.validation=0", "hydra.run.dir=run")
     assert code == 1 and err.count("\n") == 1 and "no validation pairs" in err
     assert not (tmp_path / "run").exists()
+
+
+def test_the_report_says_where_the_clock_had_a_part(run_command, tmp_path, monkeypatch):
+    monkeypatch.setattr(choose, "_flops_per_s", lambda device: 1e6)  # a very slow machine
+    code, _, err = run_command("train", "model=auto", "model.candidates=[linear,low_rank]", "student=static",
+                               "trainer.max_epochs=0", "html=false", "hydra.run.dir=run")  # fmt: skip
+    assert code == 0, err
+    report = (tmp_path / "run" / "alignment_report.md").read_text(encoding="utf-8")
+    words = "another run with this seed may choose another head"
+    assert words in report and words in " ".join(err.split())
+    assert re.search(r"not tried: low_rank, about [\d,]+ s were expected", report)
 
 
 def test_the_report_says_what_each_try_gained(run_command, tmp_path):

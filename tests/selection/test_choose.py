@@ -14,7 +14,7 @@ from alignkit.losses.cosine import CosineLoss
 from alignkit.losses.info_nce import InfoNceLoss
 from alignkit.pairs.base import Pairs, PairSplits
 from alignkit.selection import choose
-from alignkit.selection.choose import select_head
+from alignkit.selection.choose import TARGETS, select_head
 from alignkit.training.device import choose_device
 from alignkit.training.fit import Fitter
 from alignkit.training.recipe import Recipe
@@ -77,6 +77,21 @@ def test_a_budget_for_ridge_alone(candidates, monkeypatch):
     assert selection.name == "linear"
     assert "ridge regression alone" in selection.reason
     assert [one.seconds is None for one in selection.tries] == [False, True, True]
+
+
+def test_where_the_clock_passed_a_head_over_it_says_so(candidates, monkeypatch):
+    everything = select_head(candidates, splits(curvature=1.0))
+    assert "clock" not in everything.reason and everything.name == "random_features"
+    plans = choose._plans
+
+    def slow(*given):
+        return [dataclasses.replace(one, expected_s=9000.0 * (one.name == "orthogonal")) for one in plans(*given)]
+
+    monkeypatch.setattr(choose, "_plans", slow)
+    selection = select_head(candidates, splits(curvature=1.0))
+    assert selection.name == "random_features" and "gains +0." in selection.reason
+    assert "not tried for lack of time: orthogonal (about 9000 s). The clock had a part" in selection.reason
+    assert "another run with this seed may choose another head" in selection.reason
 
 
 def test_the_same_seed_chooses_the_same(candidates):
@@ -215,3 +230,9 @@ def test_the_record_is_plain_json(candidates):
     assert record["name"] == "random_features" and record["queries"] == 300
     gains = {one["name"]: one["gain"] for one in record["tries"]}
     assert gains["linear"] is None and gains["random_features"]["low"] > 0 and len(gains) == 3
+
+
+def test_recall_of_pairs_without_labels_is_refused_in_words(splits):
+    aligned = torch.zeros(len(splits.validation), 20)
+    with pytest.raises(ConfigError, match="needs sentences with labels and these have none"):
+        TARGETS["recall@10"](aligned, aligned, splits.validation)
