@@ -11,7 +11,8 @@ import numpy as np
 import torch
 
 from alignkit.artifact import CONFIDENCE, QUERY_HEAD, Artifact, load_artifact
-from alignkit.embedders.base import EmbeddedBatch, Embedder, Role, join_batches
+from alignkit.embedders.base import EmbeddedBatch, Embedder, Role, current_identity, join_batches
+from alignkit.embedders.sameness import differences
 from alignkit.errors import ArtifactError, EmbedderError
 from alignkit.heads.base import Head
 from alignkit.vectors import l2_normalize
@@ -118,6 +119,17 @@ class AlignedEmbedder:
             "normalize": True,
         }
 
+    def changes_of_student(self) -> list[str]:
+        """What the student is now that it was not when the head was put in front of it, in words; empty for nothing.
+
+        A server is asked once, briefly.
+
+        Raises:
+            EmbedderError: if it does not answer now, or has no such model any more.
+        """
+        role = self._student_role
+        return differences(self.student.identity(role), current_identity(self.student, role))
+
     def provenance(self) -> dict[str, Any]:
         """What is worth recording beside the identity."""
         return {"student": self.student.provenance(), "metrics": self.artifact.metrics}
@@ -174,7 +186,7 @@ def check_identities(
         )
         return "query"
     for role, identity in identities.items():
-        if identity == recorded:
+        if not differences(recorded, identity):
             return role
     role, identity = min(identities.items(), key=lambda item: len(differences(recorded, item[1])))
     message = f"the head was trained with another student ({'; '.join(differences(recorded, identity))})"
@@ -185,24 +197,6 @@ def check_identities(
         )
     logger.warning("%s; going on, as allow_student_mismatch=true says", message)
     return role
-
-
-def differences(expected: Mapping[str, Any], got: Mapping[str, Any]) -> list[str]:
-    """What differs between two identities, in words.
-
-    >>> differences({"model": "a", "prompt": ""}, {"model": "b", "prompt": ""})
-    ["model: expected 'a', got 'b'"]
-    """
-    return [
-        f"{key}: expected {_short(expected.get(key))}, got {_short(got.get(key))}"
-        for key in dict.fromkeys([*expected, *got])
-        if expected.get(key) != got.get(key)
-    ]
-
-
-def _short(value: Any, longest: int = 60) -> str:
-    text = repr(value)
-    return text if len(text) <= longest else f"{text[: longest - 3]}..."
 
 
 def _check_width(vectors: np.ndarray, expected: int) -> None:

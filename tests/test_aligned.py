@@ -5,7 +5,7 @@ import pytest
 import torch
 
 import alignkit
-from alignkit.aligned import AlignedEmbedder, differences
+from alignkit.aligned import AlignedEmbedder
 from alignkit.artifact import Artifact, save_artifact
 from alignkit.embedders.base import EmbeddedBatch
 from alignkit.errors import ArtifactError, EmbedderError
@@ -137,13 +137,6 @@ def test_a_head_in_half_precision_gives_float32(artifact):
     np.testing.assert_allclose(got, AlignedEmbedder(artifact, Letters()).embed(["abc"]), atol=2e-2)
 
 
-def test_differences_names_missing_keys_and_shortens_values():
-    assert differences({"digest": "a" * 90}, {"digest": "b", "layers": 2}) == [
-        f"digest: expected '{'a' * 56}..., got 'b'",
-        "layers: expected None, got 2",
-    ]
-
-
 def test_without_confidence_there_is_none(artifact):
     aligned = AlignedEmbedder(artifact, Letters())
     assert not aligned.estimates_confidence
@@ -158,3 +151,35 @@ def test_numbers_that_overflow_in_the_head_are_no_vectors(artifact):
         embedder.align(np.full((2, DIM), 7, dtype=np.float32))
     with pytest.raises(EmbedderError, match="the head gave NaN"):
         embedder.embed(["abc"])
+
+
+class Behind(Letters):
+    """The same behind an Ollama, which may have another model under the name by now."""
+
+    def __init__(self, weights="1" * 64, digest="a" * 64, model="letters"):
+        super().__init__(model)
+        self.first = self.now = {"digest": digest, "weights": weights, "parameters": {}}
+
+    def identity(self, role="document"):
+        return {**super().identity(role), "backend": "ollama", **self.first}
+
+    def current_identity(self, role="document"):
+        return {**super().identity(role), "backend": "ollama", **self.now}
+
+
+def test_a_head_knows_its_student_whatever_it_is_called_and_by_the_manifest_of_older_versions():
+    older = {"backend": "ollama", "model": "library/Letters:latest", "prompt": "", "digest": "a" * 64}
+    AlignedEmbedder(Artifact({"query_head": head()}, older), Behind())
+    AlignedEmbedder(Artifact({"query_head": head()}, Behind().identity()), Behind(digest="b" * 64))
+    with pytest.raises(ArtifactError, match=r"weights: expected '111111111111', got '222222222222'"):
+        AlignedEmbedder(Artifact({"query_head": head()}, Behind().identity()), Behind(weights="2" * 64))
+
+
+def test_a_student_that_was_replaced_behind_its_head_is_noticed():
+    student = Behind()
+    aligned = AlignedEmbedder(Artifact({"query_head": head()}, student.identity()), student)
+    assert aligned.changes_of_student() == []
+    student.now = {"digest": "b" * 64, "weights": "1" * 64, "parameters": {}}  # another PARAMETER
+    assert aligned.changes_of_student() == []
+    student.now = {"digest": "c" * 64, "weights": "2" * 64, "parameters": {}}
+    assert aligned.changes_of_student() == ["weights: expected '111111111111', got '222222222222'"]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol
 
@@ -41,7 +41,8 @@ class Embedder(Protocol):
 
     def identity(self, role: Role = "document") -> dict[str, Any]:
         """All that by intent changes a vector, as plain JSON values: backend, model and its digest, the prompt of
-        `role`, normalisation, dimensions, truncation. Equal identities mean interchangeable vectors.
+        `role`, normalisation, dimensions, truncation. `sameness.same_vectors` says which identities mean
+        interchangeable vectors. What a server told is remembered; `current_identity` asks it again.
         """  # noqa: D205
         ...
 
@@ -62,6 +63,16 @@ class Embedder(Protocol):
     def close(self) -> None:
         """Free sockets, threads and models; harmless twice."""
         ...
+
+
+def current_identity(embedder: Embedder, role: Role = "document") -> dict[str, Any]:
+    """The identity as it is now, asked once and briefly: behind a server, a name can come to mean another model.
+
+    Raises:
+        EmbedderError: if it cannot be told now.
+    """
+    ask: Callable[[Role], dict[str, Any]] = getattr(embedder, "current_identity", embedder.identity)
+    return ask(role)
 
 
 def embed_all(embedder: Embedder, texts: Sequence[str], role: Role = "document") -> np.ndarray:

@@ -10,10 +10,11 @@ from typing import Any
 import httpx
 
 from alignkit.embedders.base import EmbeddedBatch, Role
+from alignkit.embedders.ollama_models import OllamaModel, OllamaModels
 from alignkit.embedders.remote.engine import HttpEngine
 from alignkit.embedders.remote.faults import Backoff, TextFault
 from alignkit.embedders.remote.passing import embed_through
-from alignkit.errors import EmbedderError
+from alignkit.embedders.sameness import normal_name
 
 logger = logging.getLogger(__name__)
 
@@ -63,14 +64,16 @@ class OllamaEmbedder:
         truncate: bool = True,
         transport: httpx.AsyncBaseTransport | None = None,
     ) -> None:
-        self.model = model
+        self.model = normal_name(model)
+        self._typed = model
         self._prompts: dict[Role, str] = {"query": query_prompt, "document": document_prompt}
         self._wire = _OllamaWire(model, dimensions, truncate)
         backoff = Backoff(attempts=retries + 1, first_s=retry_wait_s)
         self._engine = HttpEngine(
             self._wire, base_url, batch_size, concurrency, timeout_s, first_timeout_s, backoff, api_key_env, transport
         )
-        self._digest: str | None = None
+        self._models = OllamaModels(self._engine)
+        self._model: OllamaModel | None = None
 
     @property
     def dim(self) -> int:
@@ -89,14 +92,25 @@ class OllamaEmbedder:
         }
 
     def identity(self, role: Role = "document") -> dict[str, Any]:
-        """What decides a vector; the digest is the server's.
+        """What decides a vector; the digests are the server's, as it told them the first time.
 
         Raises:
             EmbedderError: if the server does not answer or has no such model.
         """
-        if self._digest is None:
-            self._digest = self._find_digest()
-        return {**self.settings(role), "digest": self._digest}
+        if self._model is None:
+            self._model = self._models.find(self._typed)
+        return self._identity(role, self._model)
+
+    def current_identity(self, role: Role = "document") -> dict[str, Any]:
+        """The same as the server tells it now, asked once and briefly: a name can come to mean another model.
+
+        Raises:
+            EmbedderError: if the server does not answer now or has no such model any more.
+        """
+        return self._identity(role, self._models.find(self._typed, patient=False))
+
+    def _identity(self, role: Role, model: OllamaModel) -> dict[str, Any]:
+        return {**self.settings(role), "digest": model.digest, **model.files}
 
     def provenance(self) -> dict[str, Any]:
         """Server and version, and how long it took to load the model, where that was seen."""
@@ -115,17 +129,6 @@ class OllamaEmbedder:
     def close(self) -> None:
         """Free sockets and the thread; harmless twice."""
         self._engine.close()
-
-    def _find_digest(self) -> str:
-        models = self._engine.ask("GET", "api/tags").get("models") or []
-        names = {str(entry.get("name") or entry.get("model")): entry for entry in models}
-        wanted = self.model if ":" in self.model.rpartition("/")[2] else f"{self.model}:latest"
-        if wanted not in names:
-            there = ", ".join(sorted(names)) or "none"
-            raise EmbedderError(
-                f"{self._engine.where} has no model '{self.model}' (it has: {there}); run: ollama pull {self.model}"
-            )
-        return str(names[wanted].get("digest"))
 
 
 class _OllamaWire:

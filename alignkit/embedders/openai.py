@@ -10,11 +10,13 @@ from typing import Any
 import httpx
 
 from alignkit.embedders.base import EmbeddedBatch, Role
+from alignkit.embedders.ollama_models import OllamaModels
 from alignkit.embedders.remote.answers import order_by_index
 from alignkit.embedders.remote.engine import HttpEngine
 from alignkit.embedders.remote.faults import Backoff
 from alignkit.embedders.remote.passing import embed_through
 from alignkit.embedders.rows import unit_rows
+from alignkit.embedders.sameness import normal_name
 from alignkit.errors import EmbedderError
 
 # what llama-server tells of the file it has loaded; another quantisation has another size
@@ -70,7 +72,9 @@ class OpenAIEmbedder:
         self._engine = HttpEngine(
             self._wire, base_url, batch_size, concurrency, timeout_s, first_timeout_s, backoff, api_key_env, transport
         )
-        self._digest: str | None = None
+        self._models = OllamaModels(self._engine, root="../")
+        self._speaks_ollama: bool | None = None
+        self._files: dict[str, Any] | None = None
 
     @property
     def dim(self) -> int:
@@ -99,9 +103,20 @@ class OpenAIEmbedder:
         Raises:
             EmbedderError: if the server does not answer or has no such model.
         """
-        if self._digest is None:
-            self._digest = self._find_digest()
-        return {**self.settings(role), "digest": self._digest}
+        if self._files is None:
+            self._files = self._find_files(patient=True)
+        return {**self.settings(role), **self._files}
+
+    def current_identity(self, role: Role = "document") -> dict[str, Any]:
+        """The same as the server tells it now, asked once and briefly; a server that tells nothing is not asked again.
+
+        Raises:
+            EmbedderError: if the server does not answer now or has no such model any more.
+        """
+        before = self.identity(role)
+        if before["digest"].startswith("server:") and "weights" not in before:
+            return before
+        return {**self.settings(role), **self._find_files(patient=False)}
 
     def provenance(self) -> dict[str, Any]:
         """Server and version, as far as it tells."""
@@ -126,24 +141,39 @@ class OpenAIEmbedder:
         """Free sockets and the thread; harmless twice."""
         self._engine.close()
 
-    def _ask_root(self, name: str) -> dict[str, Any]:
-        # these lie beside `/v1`, not in it; a hosted API's root is not asked
-        return self._engine.ask_if_there(f"../{name}") if self._engine.where.endswith("/v1") else {}
+    @property
+    def _has_root(self) -> bool:
+        # what servers tell of themselves lies beside `/v1`, not in it
+        return self._engine.where.endswith("/v1")
 
-    def _find_digest(self) -> str:
-        entries = self._engine.ask_if_there("models").get("data") or []
+    def _ask_root(self, name: str, patient: bool = True) -> dict[str, Any]:
+        return self._engine.ask_if_there(f"../{name}", patient) if self._has_root else {}
+
+    def _find_files(self, patient: bool) -> dict[str, Any]:
+        entries = self._engine.ask_if_there("models", patient).get("data") or []
         names = {name: entry for entry in entries for name in (entry.get("id"), *(entry.get("aliases") or ()))}
+        facts = names.get(self.model, {}).get("meta") or {}
+        if "n_params" in facts:
+            return {"digest": "gguf:" + ",".join(f"{fact}={facts[fact]}" for fact in _FILE_FACTS if fact in facts)}
+        if any(normal_name(str(name)) == normal_name(self.model) for name in names) and self._is_ollama():
+            model = self._models.find(self.model, patient)
+            return {"digest": f"server:{self._engine.where}", **model.files}
         if len(entries) == 1 and self.model not in names:
             # such a server gives its one model's vectors under any name
             raise EmbedderError(
                 f"{self._engine.where} serves '{entries[0].get('id')}', not '{self.model}'; set model to what it serves"
             )
-        facts = names.get(self.model, {}).get("meta") or {}
-        if "n_params" in facts:
-            return "gguf:" + ",".join(f"{fact}={facts[fact]}" for fact in _FILE_FACTS if fact in facts)
-        if revision := self._ask_root("info").get("model_sha"):
-            return f"revision:{revision}"
-        return f"server:{self._engine.where}"
+        if revision := self._ask_root("info", patient).get("model_sha"):
+            return {"digest": f"revision:{revision}"}
+        return {"digest": f"server:{self._engine.where}"}
+
+    def _is_ollama(self) -> bool:
+        if self._speaks_ollama is None:
+            try:
+                self._speaks_ollama = self._has_root and bool(self._engine.ask("GET", "../api/tags", patient=False))
+            except EmbedderError:  # most have no such page
+                return False
+        return self._speaks_ollama
 
 
 class _OpenAIWire:

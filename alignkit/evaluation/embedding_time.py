@@ -10,7 +10,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from alignkit.aligned import ROLES
 from alignkit.embedders.base import Embedder, embed_all
+from alignkit.embedders.sameness import same_vectors
 from alignkit.errors import AlignkitError
 from alignkit.evaluation.sets import EvaluationSet
 from alignkit.evaluation.timing import median_ms
@@ -90,7 +92,7 @@ def _mismatch(name: str, embedder: Embedder | None, test: EvaluationSet) -> str 
     made_by = test.meta.get(f"{name}_identity")
     if made_by is None:
         return f"which model made the {name} vectors is not known"
-    if made_by not in (embedder.identity("query"), embedder.identity()):
+    if not any(same_vectors(made_by, embedder.identity(role)) for role in ROLES):
         return f"{name}= is not the model that made these vectors"
     return None
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from alignkit.aligned import differences
 from alignkit.artifact import Artifact
 from alignkit.embedders.base import Embedder
+from alignkit.embedders.sameness import differences
 from alignkit.errors import ArtifactError, EmbedderError
 from alignkit.evaluation.sets import EvaluationSet
 

@@ -10,6 +10,7 @@ import numpy as np
 
 from alignkit.artifact import Artifact
 from alignkit.embedders.base import Embedder, Role, embed_all
+from alignkit.embedders.sameness import same_vectors
 from alignkit.errors import ConfigError, DataError
 from alignkit.pairs.demo import STUDENTS, load_demo
 from alignkit.sentences.files import read_sentences
@@ -79,7 +80,7 @@ def find_material(
 def _packaged(artifact: Artifact) -> np.ndarray | None:
     for name in STUDENTS:
         splits = load_demo(name)
-        if splits.meta["student_identity"] == artifact.student_identity:
+        if same_vectors(splits.meta["student_identity"], artifact.student_identity):
             return np.asarray(splits.test.student[:MOST_ROWS], dtype=np.float32)
     return None
 
@@ -92,7 +93,7 @@ def _texts(sentences: str | Path | None) -> list[str]:
 
 
 def _role(student: Embedder, artifact: Artifact) -> Role:
-    return "document" if student.identity("document") == artifact.student_identity else "query"
+    return "document" if same_vectors(student.identity("document"), artifact.student_identity) else "query"
 
 
 def _check_width(found: np.ndarray, width: int, origin: str) -> None:

@@ -16,6 +16,7 @@ import torch
 
 from alignkit.agreement import Tolerance, compare
 from alignkit.embedders.base import Embedder, Role, embed_all
+from alignkit.embedders.sameness import same_vectors
 from alignkit.embedders.sentence_transformer import quiet_loading
 from alignkit.errors import ConfigError, MissingExtraError
 from alignkit.exporters.base import Job
@@ -116,7 +117,7 @@ def _teacher(job: Job) -> Embedder:
 
 def _role(job: Job, student: Embedder) -> Role:
     """The role whose prompt made the vectors that the head was trained on."""
-    return "document" if student.identity("document") == job.artifact.student_identity else "query"
+    return "document" if same_vectors(student.identity("document"), job.artifact.student_identity) else "query"
 
 
 def _prompt(embedder: Embedder, role: Role) -> str:

@@ -9,8 +9,9 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from alignkit.aligned import AlignedEmbedder
+from alignkit.aligned import ROLES, AlignedEmbedder
 from alignkit.embedders.base import Embedder, RowsInOrder
+from alignkit.embedders.sameness import same_vectors
 from alignkit.errors import ConfigError, EmbedderError
 from alignkit.serving.writing import as_numbers
 from alignkit.vectors import l2_normalize
@@ -147,5 +148,5 @@ def _check_fallback(aligned: AlignedEmbedder, teacher: Embedder, fallback_below:
             f"the teacher gives {teacher.dim}-d vectors, the head maps to {aligned.dim}-d; use the head's own teacher"
         )
     recorded = aligned.artifact.teacher_identity
-    if recorded is not None and recorded not in (teacher.identity("query"), teacher.identity("document")):
+    if recorded is not None and not any(same_vectors(recorded, teacher.identity(role)) for role in ROLES):
         raise ConfigError("the teacher is not the one that the head was trained with; use that one for fallback")

@@ -40,6 +40,9 @@ class FakeServer(ThreadingHTTPServer):
         super().__init__(("127.0.0.1", 0), Handler)
         self.dim = dim
         self.models = models
+        self.digests: dict[str, str] = {}  # by name, where it is another than DIGEST
+        self.cards: dict[str, dict] = {}  # what `/api/show` tells of a name
+        self.shown: list[str] = []
         self.version = "0.24.0"
         self.base64_mode = "yes"  # yes, ignored, refused
         self.most_texts: int | None = None
@@ -93,8 +96,10 @@ class Handler(BaseHTTPRequestHandler):
         server = self.server
         if self.path == "/api/version":
             self.send_json(200, {"version": server.version})
-        elif self.path == "/api/tags":
-            self.send_json(200, {"models": [{"name": name, "model": name, "digest": DIGEST} for name in server.models]})
+        elif self.path == "/api/tags" and server.models:
+            names, digests = server.models, server.digests
+            listed = [{"name": name, "model": name, "digest": digests.get(name, DIGEST)} for name in names]
+            self.send_json(200, {"models": listed})
         elif self.path == "/v1/models" and server.v1_models is not None:
             self.send_json(200, server.v1_models)
         elif self.path in server.extra:
@@ -108,6 +113,12 @@ class Handler(BaseHTTPRequestHandler):
         if server.most_bytes is not None and len(raw) > server.most_bytes:
             return self.send_text(413, "length limit exceeded")
         body = json.loads(raw)
+        if self.path == "/api/show":
+            with server.lock:
+                server.shown.append(body["model"])
+            card = server.cards.get(body["model"])
+            missing = {"error": f"model '{body['model']}' not found"}
+            return self.send_json(404 if card is None else 200, missing if card is None else card)
         texts = [body["input"]] if isinstance(body["input"], str) else body["input"]
         with server.lock:
             server.requests.append(texts)
@@ -138,8 +149,9 @@ class Handler(BaseHTTPRequestHandler):
 
     def ollama(self, body: dict, texts: list[str]) -> None:
         server = self.server
-        name = body["model"] if ":" in body["model"] else f"{body['model']}:latest"
-        if name not in server.models:
+        name = body["model"].lower().removeprefix("registry.ollama.ai/").removeprefix("library/")
+        name = name if ":" in name else f"{name}:latest"
+        if name not in server.models and body["model"] not in server.models:
             return self.send_json(404, {"error": f"model '{body['model']}' not found"})
         if any("<nan>" in text for text in texts):
             return self.send_json(400, {"error": "embedding contains NaN or Inf values"})

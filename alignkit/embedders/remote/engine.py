@@ -15,7 +15,7 @@ import numpy as np
 from alignkit.embedders.base import EmbeddedBatch
 from alignkit.embedders.remote.connection import Connection, Wire
 from alignkit.embedders.remote.event_loop import POLL_S, BackgroundLoop
-from alignkit.embedders.remote.faults import Backoff, StatusError, TextFault, TooLargeFault
+from alignkit.embedders.remote.faults import Backoff, StatusError, TextFault, TooLargeFault, TransientFault
 from alignkit.embedders.remote.requester import Requester
 from alignkit.errors import ConfigError, EmbedderError
 
@@ -79,21 +79,27 @@ class HttpEngine:
             raise EmbedderError(f"{self.where} tells no width of its vectors")
         return self._requester.dim
 
-    def ask(self, method: str, path: str, body: dict[str, Any] | None = None) -> dict[str, Any]:
+    def ask(self, method: str, path: str, body: dict[str, Any] | None = None, patient: bool = True) -> dict[str, Any]:
         """One request about the server or its model.
+
+        Args:
+            method: of HTTP.
+            path: under the server's URL.
+            body: of a POST.
+            patient: try again where the server is busy or does not answer.
 
         Raises:
             EmbedderError: whatever went wrong.
         """
         try:
-            return self._background().run(self._requester.ask(method, path, body))
-        except (TextFault, TooLargeFault) as fault:
+            return self._background().run(self._requester.ask(method, path, body, patient))
+        except (TextFault, TooLargeFault, TransientFault) as fault:
             raise EmbedderError(f"{self.where} answered {method} {path} with {fault}") from None
 
-    def ask_if_there(self, path: str) -> dict[str, Any]:
+    def ask_if_there(self, path: str, patient: bool = True) -> dict[str, Any]:
         """A GET request that not every server of the kind understands; empty where this one does not."""
         try:
-            return self.ask("GET", path)
+            return self.ask("GET", path, patient=patient)
         except StatusError as error:
             if error.status in (404, 405, 501):
                 return {}

@@ -17,6 +17,8 @@ from alignkit.errors import EmbedderError
 logger = logging.getLogger(__name__)
 
 PROBE_TEXT = "alignment"
+# for what a server tells of itself, when it is asked in passing
+BRIEF_TIMEOUT_S = 10.0
 
 Result = TypeVar("Result")
 # places of the good texts, their vectors, place -> reason for the others
@@ -53,8 +55,16 @@ class Requester:
         self._first_timeout_s = max(first_timeout_s, timeout_s)
         self._backoff = backoff
 
-    async def ask(self, method: str, path: str, body: dict[str, Any] | None = None) -> dict[str, Any]:
-        """One request about the server or its model."""
+    async def ask(
+        self, method: str, path: str, body: dict[str, Any] | None = None, patient: bool = True
+    ) -> dict[str, Any]:
+        """One request about the server or its model.
+
+        Raises:
+            TransientFault: the server does not answer now, and shall not be asked again.
+        """
+        if not patient:
+            return await self._connection.ask(method, path, min(self._timeout_s, BRIEF_TIMEOUT_S), body)
         return await self._with_retries(lambda: self._connection.ask(method, path, self._timeout_s, body))
 
     async def vectors_of(self, texts: list[str]) -> Rows:

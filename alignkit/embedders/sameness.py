@@ -1,0 +1,84 @@
+"""Do two identities mean interchangeable vectors? Equal ones do, and so do some that are written differently.
+
+What was stored is compared with what a server tells today: heads and caches of older versions name a model as it was
+typed, and only by its manifest, which any parameter changes.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+# what Ollama tells of a model's files; compared apart from the rest
+_FILES = ("digest", "weights", "parameters")
+_HEXADECIMAL = re.compile(r"(?:sha256:)?([0-9a-f]{64})")
+
+
+def normal_name(name: str) -> str:
+    """One name for all that mean one model to Ollama: case, `latest`, `library/` and its own registry say nothing.
+
+    >>> normal_name("MiniLM:latest"), normal_name("registry.ollama.ai/library/qwen2.5:7B"), normal_name("me/minilm")
+    ('minilm', 'qwen2.5:7b', 'me/minilm')
+    """
+    *folders, last = name.strip().lower().rpartition("://")[2].split("/")
+    if len(folders) == 2 and folders[0] == "registry.ollama.ai":
+        folders = folders[1:]
+    if folders == ["library"]:
+        folders = []
+    return "/".join([*folders, last.removesuffix(":latest")])
+
+
+def same_vectors(first: Mapping[str, Any] | None, second: Mapping[str, Any] | None) -> bool:
+    """Whether vectors of one identity stand for those of the other; two unknown ones count as the same.
+
+    >>> same_vectors({"backend": "ollama", "model": "tiny:latest"}, {"backend": "ollama", "model": "Tiny"})
+    True
+    """
+    if first is None or second is None:
+        return first is second
+    return not differences(first, second)
+
+
+def differences(expected: Mapping[str, Any], got: Mapping[str, Any]) -> list[str]:
+    """What differs between two identities, in words.
+
+    Where both name the weights of the model, the manifest they came in does not matter.
+
+    >>> differences({"model": "a", "prompt": ""}, {"model": "b", "prompt": ""})
+    ["model: expected 'a', got 'b'"]
+    """
+    return [
+        f"{key}: expected {_short(expected.get(key))}, got {_short(got.get(key))}" for key in _differing(expected, got)
+    ]
+
+
+def agrees(identity: Mapping[str, Any], settings: Mapping[str, Any]) -> bool:
+    """Whether an identity can be that of an embedder with these settings, whatever its model's files are."""
+    return all(_equal(key, identity, settings) for key in settings)
+
+
+def _differing(expected: Mapping[str, Any], got: Mapping[str, Any]) -> Iterator[str]:
+    for key in dict.fromkeys([*expected, *got]):
+        if key not in _FILES and not _equal(key, expected, got):
+            yield key
+    files = ("weights", "parameters") if "weights" in expected and "weights" in got else ("digest",)
+    yield from (key for key in files if expected.get(key) != got.get(key))
+
+
+def _equal(key: str, first: Mapping[str, Any], second: Mapping[str, Any]) -> bool:
+    mine, other = first.get(key), second.get(key)
+    if key == "model" and (_names_like_ollama(first) or _names_like_ollama(second)):
+        return normal_name(str(mine)) == normal_name(str(other))
+    return bool(mine == other)
+
+
+def _names_like_ollama(identity: Mapping[str, Any]) -> bool:
+    return identity.get("backend") == "ollama" or "weights" in identity
+
+
+def _short(value: Any, longest: int = 60) -> str:
+    if isinstance(value, str) and (found := _HEXADECIMAL.fullmatch(value)):
+        return repr(found[1][:12])
+    text = repr(value)
+    return text if len(text) <= longest else f"{text[: longest - 3]}..."
