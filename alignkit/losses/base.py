@@ -16,10 +16,13 @@ class Loss(nn.Module):
     Attributes:
         needs_negatives: it makes no sense without hard negatives; training refuses pairs that have none.
         uses_negatives: hard negatives are handed to `forward` where the pairs have them.
+        compares_batch: sentences of a batch are compared with each other, so that it matters which ones are together;
+            several processes that train together gather their batches first.
     """
 
     needs_negatives: bool = False
     uses_negatives: bool = False
+    compares_batch: bool = False
 
     def forward(self, aligned: Tensor, teacher: Tensor, negatives: Tensor | None = None) -> Tensor:
         """Compare a batch.

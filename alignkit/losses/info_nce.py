@@ -15,8 +15,9 @@ class InfoNceLoss(Loss):
     """`−mean log( exp(cos(aᵢ,tᵢ)/τ) / Σⱼ exp(cos(aᵢ,tⱼ)/τ) )`.
 
     j runs over the batch, the hard negatives of i where there are any, and the memory bank: teacher vectors of recent
-    batches. Sentences of the batch with the very same teacher vector as i are no negatives of it. The bank is of
-    training alone: in evaluation every state of the head, the starting point too, is measured against the same.
+    batches. What has the very same teacher vector as i is no negative of it. The bank is of training alone: in
+    evaluation every state of the head, the starting point too, is measured against the same, and where there is
+    nothing else to measure it against, the batch stands in.
 
     Args:
         temperature: τ above 0.
@@ -29,6 +30,7 @@ class InfoNceLoss(Loss):
     """
 
     uses_negatives = True
+    compares_batch = True
     bank: Tensor
 
     def __init__(self, temperature: float = 0.05, bank_size: int = 0, in_batch: bool = True) -> None:
@@ -52,20 +54,30 @@ class InfoNceLoss(Loss):
         self.bank = state
 
     def forward(self, aligned: Tensor, teacher: Tensor, negatives: Tensor | None = None) -> Tensor:
-        """`aligned (B, D)`, `teacher (B, D)`, `negatives (B, K, D)` or `None` → scalar."""
+        """`aligned (B, D)`, `teacher (B, D)`, `negatives (B, K, D)` or `None` → scalar.
+
+        Raises:
+            ConfigError: if in training there is nothing that the right vector could be told from.
+        """
+        if self.training and self.needs_negatives and negatives is None:
+            raise ConfigError(
+                "info_nce: no hard negatives came, and in_batch=false leaves nothing else to tell the right vector "
+                "from; take data that has some, in_batch=true or bank_size above 0"
+            )
+        stands_in = not self.training and (self.bank_size > 0 or negatives is None or not bool(negatives.any()))
         aligned, teacher = l2_normalize(aligned), l2_normalize(teacher)
         bank = self.bank.to(teacher) if self.training and self.bank.numel() else teacher[:0]
         candidates = torch.cat([teacher, bank])
         scores = aligned @ candidates.T
         itself = torch.arange(len(teacher), device=teacher.device)
         left_out = teacher @ candidates.T > 1 - 1e-6
-        # without the bank the batch stands in for it in evaluation, where there would be nothing else
-        left_out[:, : len(teacher)] |= not (self.in_batch or (self.bank_size and not self.training))
+        left_out[:, : len(teacher)] |= not (self.in_batch or stands_in)
         left_out[itself, itself] = False
         scores = scores.masked_fill(left_out, -torch.inf)
         if negatives is not None:
-            padded = negatives.abs().sum(dim=-1) == 0
-            hard = torch.einsum("bd,bkd->bk", aligned, l2_normalize(negatives))
+            negatives = l2_normalize(negatives)
+            padded = ~negatives.any(dim=-1) | (torch.einsum("bd,bkd->bk", teacher, negatives) > 1 - 1e-6)
+            hard = torch.einsum("bd,bkd->bk", aligned, negatives)
             scores = torch.cat([scores, hard.masked_fill(padded, -torch.inf)], dim=1)
         if self.training and self.bank_size:
             self.bank = candidates[: self.bank_size].detach()

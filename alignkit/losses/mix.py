@@ -32,6 +32,7 @@ class MixLoss(Loss):
         self.weights = {name: weights[name] for name in self.losses}
         self.needs_negatives = any(getattr(loss, "needs_negatives", False) for loss in self.losses.values())
         self.uses_negatives = any(getattr(loss, "uses_negatives", False) for loss in self.losses.values())
+        self.compares_batch = any(getattr(loss, "compares_batch", False) for loss in self.losses.values())
 
     def forward(self, aligned: Tensor, teacher: Tensor, negatives: Tensor | None = None) -> Tensor:
         """`aligned (B, D)`, `teacher (B, D)`, `negatives (B, K, D)` or `None` → scalar."""

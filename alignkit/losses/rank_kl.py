@@ -25,6 +25,8 @@ class RankKlLoss(Loss):
     Fang et al., SEED, ICLR 2021, eq. 4.
     """
 
+    compares_batch = True
+
     def __init__(self, temperature: float = 0.05, cosine_weight: float = 3.0) -> None:
         super().__init__()
         check_positive(temperature=temperature)

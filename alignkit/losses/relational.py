@@ -19,6 +19,8 @@ class RelationalLoss(Loss):
     Stella, arXiv:2412.19048, eq. 2.
     """
 
+    compares_batch = True
+
     def forward(self, aligned: Tensor, teacher: Tensor, negatives: Tensor | None = None) -> Tensor:
         """`aligned (B, D)`, `teacher (B, D)` → scalar; `negatives` are not used."""
         aligned, teacher = l2_normalize(aligned), l2_normalize(teacher)

@@ -91,21 +91,24 @@ def take_pairs(pairs: Pairs, rows: np.ndarray) -> Pairs:
 
 def join_pairs(first: Pairs, second: Pairs) -> Pairs:
     """All of the first, then all of the second: vectors and hard negatives, which is what training looks at."""
-    negatives = None
-    if first.negatives is not None and second.negatives is not None:
-        shifted = np.where(second.negatives >= 0, second.negatives + len(first), -1)
-        width = max(first.negatives.shape[1], shifted.shape[1])
-        padded = [
-            np.pad(part, ((0, 0), (0, width - part.shape[1])), constant_values=-1)
-            for part in (first.negatives, shifted)
-        ]
-        negatives = np.concatenate(padded)
     return Pairs(
         ids=RowIds(np.arange(len(first) + len(second))),
         student=cast(np.ndarray, JoinedRows(first.student, second.student)),
         teacher=cast(np.ndarray, JoinedRows(first.teacher, second.teacher)),
-        negatives=negatives,
+        negatives=_joined_negatives(first, second),
     )
+
+
+def _joined_negatives(first: Pairs, second: Pairs) -> np.ndarray | None:
+    """Of both, the second's rows counted on; where one side has none at all, its rows are padding."""
+    known = [(start, pairs.negatives) for start, pairs in ((0, first), (len(first), second))]
+    parts = [(start, rows) for start, rows in known if rows is not None]
+    if not parts:
+        return None
+    joined = np.full((len(first) + len(second), max(rows.shape[1] for _, rows in parts)), -1, dtype=np.int64)
+    for start, rows in parts:
+        joined[start : start + len(rows), : rows.shape[1]] = np.where(rows >= 0, rows + start, -1)
+    return joined
 
 
 def _view(vectors: np.ndarray, rows: np.ndarray) -> np.ndarray:

@@ -81,6 +81,15 @@ def test_order_of_the_batch_does_not_matter(name):
 
 
 @pytest.mark.parametrize("name", NAMES)
+def test_it_says_whether_sentences_of_a_batch_are_compared(name):
+    """Several processes take the mean of their losses where they are not; it must then be that of the whole batch."""
+    aligned, teacher, negatives = make_batch()
+    halves = [make(name)(aligned[rows], teacher[rows], negatives[rows]) for rows in (slice(6), slice(6, 12))]
+    apart = (sum(halves) / 2).isclose(make(name)(aligned, teacher, negatives), rtol=1e-5)
+    assert make(name).compares_batch is not bool(apart)
+
+
+@pytest.mark.parametrize("name", NAMES)
 def test_length_of_the_teacher_does_not_matter(name):
     aligned, teacher, negatives = make_batch()
     expected = make(name)(aligned, teacher, negatives)

@@ -118,6 +118,25 @@ def test_info_nce_measures_every_state_alike_in_evaluation(in_batch):
     np.testing.assert_allclose(loss.bank, unit(first[1]), atol=1e-6)  # validation leaves it alone
 
 
+def test_info_nce_without_anything_to_tell_from_is_refused():
+    loss, (aligned, teacher) = InfoNceLoss(in_batch=False), make_batch()
+    with pytest.raises(ConfigError, match="in_batch=false leaves nothing else"):
+        loss(aligned, teacher)
+    # a validation split without hard negatives must still tell good heads from bad ones
+    padding = torch.zeros(6, 2, 8)
+    for nothing in (None, padding):
+        assert loss.eval()(aligned, teacher, nothing) == InfoNceLoss()(aligned, teacher)
+    assert loss(teacher, teacher) < loss(aligned, teacher)
+
+
+def test_info_nce_does_not_push_away_a_hard_negative_that_is_the_sentence_itself():
+    aligned, teacher = make_batch()
+    other = torch.randn(6, 1, 8, generator=torch.Generator().manual_seed(1))
+    loss = InfoNceLoss(in_batch=False)
+    with_itself = loss(aligned, teacher, torch.cat([3 * teacher.unsqueeze(1), other], dim=1))
+    assert with_itself == pytest.approx(float(loss(aligned, teacher, other)), rel=1e-6)
+
+
 def test_rank_kl_is_scipys_divergence_without_the_sentence_itself():
     aligned, teacher = make_batch()
     found, wanted = unit(aligned) @ unit(teacher).T / 0.1, unit(teacher) @ unit(teacher).T / 0.1
@@ -164,7 +183,35 @@ def test_matryoshka_cuts_negatives_too_and_keeps_a_bank_for_each_prefix():
     assert [part.bank.shape for part in loss.losses] == [(4, 8), (4, 4)]
 
 
-@pytest.mark.parametrize("prefixes", [[], [0], [-1], [1.5]])
+@pytest.mark.parametrize(
+    ("prefixes", "widths"),
+    [
+        ([1, 0.5], [100, 50]),
+        ([1, 0.5, 0.25], [100, 50, 25]),
+        ([1.0, 0.5], [100, 50]),
+        ([1.0], [100]),
+        ([100, 50], [100, 50]),
+        ([2], [2]),
+        ([64, 0.5, 1.0], [64, 50, 100]),
+        (0.5, [50]),
+    ],
+)
+def test_matryoshka_reads_fractions_as_shares_and_whole_numbers_as_widths(prefixes, widths):
+    seen = []
+
+    class Watched(CosineLoss):
+        def forward(self, aligned, teacher, negatives=None):
+            seen.append(aligned.shape[1])
+            return super().forward(aligned, teacher, negatives)
+
+    MatryoshkaLoss(Watched(), prefixes)(*make_batch(dim=100))
+    assert seen == widths
+
+
+@pytest.mark.parametrize(
+    "prefixes",
+    [[], [0], [-1], [1.5], [2.0], [1], [1, 50], [1, 50, 0.5], [True, 0.5], ["half"], "half", [math.nan], [0.0], [None]],
+)
 def test_matryoshka_refuses_odd_prefixes(prefixes):
     with pytest.raises(ConfigError, match="prefixes"):
         MatryoshkaLoss(CosineLoss(), prefixes)
@@ -173,6 +220,11 @@ def test_matryoshka_refuses_odd_prefixes(prefixes):
 def test_matryoshka_refuses_more_dimensions_than_there_are():
     with pytest.raises(ConfigError, match="only 8 dimensions"):
         MatryoshkaLoss(CosineLoss(), [9])(*make_batch())
+
+
+def test_matryoshka_refuses_a_share_that_leaves_no_direction():
+    with pytest.raises(ConfigError, match=r"0.1 of 8 dimensions is 1; expected at least 2"):
+        MatryoshkaLoss(CosineLoss(), [1.0, 0.1])(*make_batch())
 
 
 def test_mix_is_the_weighted_sum():

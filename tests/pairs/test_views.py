@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -44,7 +46,18 @@ def test_joined_pairs_shift_hard_negatives_and_pad_them():
     assert joined.negatives.tolist() == [[1, -1], [-1, -1], [3, -1], [4, 2], [-1, -1]]
     assert np.asarray(joined.student)[:, 0].tolist() == [0, 1, 2, 3, 4]
     assert len(set(joined.ids)) == 5
-    assert join_pairs(numbered(2), numbered(3, np.zeros((3, 1), dtype=int), start=2)).negatives is None
+    assert join_pairs(numbered(2), numbered(3, start=2)).negatives is None
+
+
+@pytest.mark.parametrize("has_some", ["first", "second"])
+def test_joined_pairs_keep_hard_negatives_that_one_side_alone_has(has_some):
+    negatives = {"first": np.array([[1, -1], [0, 1]]), "second": np.array([[2], [-1], [0]])}
+    parts = {"first": numbered(2), "second": numbered(3, start=2)}
+    given = {
+        name: part if name != has_some else replace(part, negatives=negatives[name]) for name, part in parts.items()
+    }
+    expected = {"first": [[1, -1], [0, 1], [-1, -1], [-1, -1], [-1, -1]], "second": [[-1], [-1], [4], [-1], [2]]}
+    assert join_pairs(given["first"], given["second"]).negatives.tolist() == expected[has_some]
 
 
 @pytest.mark.parametrize("times", [1, 2])
