@@ -5,6 +5,8 @@ from __future__ import annotations
 import unicodedata
 from collections.abc import Sequence
 
+BLANK = "the text is empty or blank"
+
 
 def fault_of(text: object) -> str | None:
     r"""Why a text cannot be embedded, in words; None for one that can.
@@ -29,7 +31,7 @@ def fault_of(text: object) -> str | None:
             return f"the text holds half a surrogate pair ({where}), which is no valid Unicode"
     # character by character, two million of them would take a quarter of a second
     if not text[:1].isalnum() and not any(map(_is_visible, text[:100])) and not any(map(_is_visible, set(text[100:]))):
-        return "the text is empty or blank"
+        return BLANK
     return None
 
 

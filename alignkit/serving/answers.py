@@ -52,6 +52,19 @@ class Answer:
         by_teacher = None if self.by_teacher is None else self.by_teacher[start:stop]
         return Answer(self.vectors[start:stop], failures, confidence, by_teacher, self, start)
 
+    def spread(self, rows: Sequence[int], count: int, other: np.ndarray) -> Answer:
+        """These vectors at some rows of `count`, and another `(teacher_dim,)` with no confidence in all others."""
+        vectors = np.tile(other, (count, 1))
+        vectors[rows] = self.vectors
+        confidence, by_teacher = self.confidence, self.by_teacher
+        if confidence is not None:
+            confidence = np.zeros(count, dtype=np.float32)
+            confidence[rows] = self.confidence
+        if by_teacher is not None:
+            by_teacher = np.zeros(count, dtype=bool)
+            by_teacher[rows] = self.by_teacher
+        return Answer(vectors, {rows[row]: reason for row, reason in self.failures.items()}, confidence, by_teacher)
+
     @property
     def teacher_texts(self) -> int:
         """How many rows the teacher itself embedded."""
@@ -96,6 +109,13 @@ class Answerer:
     def dim(self) -> int:
         """Width of the vectors."""
         return self.aligned.dim
+
+    @functools.cached_property
+    def blank_vector(self) -> np.ndarray:
+        """What stands for a text without content, `(teacher_dim,)`: the head's answer to no student vector at all."""
+        vector = self.aligned.align(np.zeros((1, self.aligned.artifact.head.student_dim), dtype=np.float32))[0]
+        # a head without an offset answers nothing, which has no direction
+        return vector if vector.any() else np.full_like(vector, self.dim**-0.5)
 
     def answer(self, texts: Sequence[str]) -> Answer:
         """Vectors of all texts.

@@ -14,7 +14,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from alignkit.serving import ollama, openai
+from alignkit.serving import ollama, ollama_listing, openai
 from alignkit.serving.faults import RequestFault
 from alignkit.serving.service import Service, json_response
 
@@ -68,8 +68,13 @@ ENTRIES = (
     Entry("GET", ONE_MODEL, openai.model, openai.envelope),
     Entry("POST", "/api/embed", ollama.embed, ollama.envelope),
     Entry("POST", "/api/embeddings", ollama.embeddings, ollama.envelope),
-    Entry("GET", "/api/tags", ollama.tags, ollama.envelope),
-    Entry("GET", "/api/version", ollama.version, ollama.envelope),
+    Entry("GET", "/api/tags", ollama_listing.tags, ollama.envelope),
+    Entry("GET", "/api/ps", ollama_listing.processes, ollama.envelope),
+    Entry("POST", "/api/show", ollama_listing.show, ollama.envelope),
+    Entry("GET", "/api/version", ollama_listing.version, ollama.envelope),
+    Entry("POST", "/api/chat", ollama_listing.chat, ollama.envelope),
+    Entry("POST", "/api/generate", ollama_listing.chat, ollama.envelope),
+    Entry("GET", "/", ollama_listing.running, ollama.envelope, open=True),
     Entry("GET", "/health", health, openai.envelope, open=True),
     Entry("GET", "/ready", ready, openai.envelope, open=True),
     Entry("GET", "/metrics", metrics, openai.envelope),

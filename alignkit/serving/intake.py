@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
 from typing import Any
 
 import orjson
 from starlette.requests import Request
 
-from alignkit.embedders.texts import fault_of
+from alignkit.embedders.texts import BLANK, fault_of
 from alignkit.serving.faults import RequestFault
 from alignkit.serving.limits import Limits
 
@@ -74,8 +73,14 @@ def _too_large(limits: Limits) -> RequestFault:
     )
 
 
-def texts_of(value: Any, param: str, limits: Limits) -> list[str]:
+def texts_of(value: Any, param: str, limits: Limits, blank: bool = False) -> list[str]:
     """A text or a list of texts, checked.
+
+    Args:
+        value: of the field.
+        param: the field's name.
+        limits: of one request.
+        blank: let blank texts through.
 
     Raises:
         RequestFault: naming the field and the first wrong text by its position.
@@ -102,7 +107,7 @@ def texts_of(value: Any, param: str, limits: Limits) -> list[str]:
             code="too_long",
         )
     for position, text in enumerate(texts):
-        if (fault := fault_of(text)) is not None:
+        if (fault := fault_of(text)) is not None and not (blank and fault == BLANK):
             raise RequestFault(400, f"{param}[{position}]: {fault}", param=param, code="invalid_text")
     return texts
 
@@ -134,19 +139,14 @@ def dimensions_of(value: Any, dim: int) -> int | None:
     return value
 
 
-def model_of(value: Any, names: Sequence[str]) -> str:
-    """The requested model's name, checked.
+def model_name_of(value: Any) -> str:
+    """The requested model's name.
 
     Raises:
-        RequestFault: if it is no text, or another model's.
+        RequestFault: if it is no text.
     """
-    if not isinstance(value, str) or not value:
+    if not isinstance(value, str):
         raise RequestFault(400, f"model must be a name, got {json_type(value)}", param="model")
-    if value not in names:
-        shown = value if len(value) <= 64 and value.isprintable() else "that name"
-        raise RequestFault(
-            404, f"model '{shown}' not found; this server has '{names[0]}'", param="model", code="model_not_found"
-        )
     return value
 
 

@@ -10,7 +10,8 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from alignkit.serving.faults import RequestFault
-from alignkit.serving.intake import dimensions_of, model_of, read_object, texts_of
+from alignkit.serving.intake import dimensions_of, model_name_of, read_object, texts_of
+from alignkit.serving.names import unknown_to_openai
 from alignkit.serving.service import Service, estimated_tokens, json_answer, json_response, numbers_of
 from alignkit.serving.shortening import shorten
 from alignkit.serving.writing import as_base64, write_rows
@@ -22,7 +23,7 @@ _STARTED = int(time.time())
 async def embeddings(service: Service, request: Request) -> Response:
     """`POST /v1/embeddings`."""
     asked = await read_object(request, service.limits)
-    model = model_of(asked.get("model", service.model), [service.model])
+    model = _known(service, model_name_of(asked.get("model", service.model)))
     if "input" not in asked:
         raise RequestFault(400, "input is missing; expected a text or a list of texts", param="input")
     texts = texts_of(asked["input"], "input", service.limits)
@@ -57,7 +58,7 @@ async def models(service: Service, request: Request) -> Response:
 
 async def model(service: Service, request: Request) -> Response:
     """`GET /v1/models/{name}`."""
-    model_of(request.scope["path"].removeprefix("/v1/models/"), [service.model])
+    _known(service, request.scope["path"].removeprefix("/v1/models/"))
     return json_response(_model_card(service))
 
 
@@ -66,6 +67,12 @@ def envelope(fault: RequestFault) -> Response:
     kind = "invalid_request_error" if fault.status < 500 else "server_error"
     error = {"message": fault.message, "type": kind, "param": fault.param, "code": fault.code}
     return json_response({"error": error}, fault.status, fault.headers)
+
+
+def _known(service: Service, name: str) -> str:
+    if not service.is_called(name):
+        raise unknown_to_openai(name, service.model)
+    return name
 
 
 def _model_card(service: Service) -> dict[str, Any]:

@@ -19,6 +19,7 @@ from alignkit.serving.fallback import Fallback
 from alignkit.serving.faults import RequestFault, brief_of
 from alignkit.serving.limits import Batching, Limits, check_seconds
 from alignkit.serving.metrics import ServerMetrics
+from alignkit.serving.names import is_name_of
 from alignkit.serving.readiness import Readiness
 from alignkit.serving.shortening import shorten
 from alignkit.serving.writing import PIECE_NUMBERS, as_numbers, write_rows
@@ -78,6 +79,10 @@ class Service:
     def dim(self) -> int:
         """Width of the vectors."""
         return self.answerer.dim
+
+    def is_called(self, name: str) -> bool:
+        """Whether a client that asks for this name means the model that is served."""
+        return is_name_of(name, self.model)
 
     async def embed(self, texts: list[str]) -> Answer:
         """Vectors of checked texts.

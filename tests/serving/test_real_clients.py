@@ -23,6 +23,8 @@ def test_openai(url, aligned):
             np.testing.assert_allclose(got, aligned.embed(TEXTS), atol=1e-6)
         assert len(client.embeddings.create(model="alignkit", input="a", dimensions=32).data[0].embedding) == 32
         assert [model.id for model in client.models.list()] == ["alignkit"]
+        assert client.models.retrieve("alignkit:latest").id == "alignkit"
+        assert client.embeddings.create(model="alignkit:latest", input="a").model == "alignkit:latest"
         with pytest.raises(openai.NotFoundError) as missing:
             client.embeddings.create(model="gpt", input="a")
         assert missing.value.code == "model_not_found"
@@ -38,6 +40,14 @@ def test_ollama(url, aligned):
     np.testing.assert_allclose(got, aligned.embed(TEXTS), atol=1e-6)
     assert len(client.embeddings(model="alignkit", prompt="a").embedding) == 384
     assert [model.model for model in client.list().models] == ["alignkit:latest"]
+    assert [model.model for model in client.ps().models] == ["alignkit:latest"]
+    card = client.show("alignkit")
+    assert card.capabilities == ["embedding"]
+    assert card.modelinfo["alignkit.embedding_length"] == 384
+    blank = np.array(client.embed(model="alignkit:latest", input=[TEXTS[0], "", TEXTS[1]]).embeddings, dtype=np.float32)
+    np.testing.assert_allclose(blank[[0, 2]], aligned.embed(TEXTS[:2]), atol=1e-6)
+    with pytest.raises(ollama.ResponseError, match="does not support chat"):
+        client.chat(model="alignkit", messages=[{"role": "user", "content": "hello"}])
     with pytest.raises(ollama.ResponseError, match="not found") as missing:
         client.embed(model="other", input="a")
     assert missing.value.status_code == 404

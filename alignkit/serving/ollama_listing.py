@@ -1,0 +1,125 @@
+"""What Ollama's clients ask of a server beside vectors: is it there, which models has it, what are they like."""
+
+from __future__ import annotations
+
+import datetime
+from typing import Any
+
+from starlette.requests import Request
+from starlette.responses import PlainTextResponse, Response
+
+from alignkit import __version__
+from alignkit.serving.faults import RequestFault
+from alignkit.serving.intake import json_type, read_object
+from alignkit.serving.names import shown_name, tagged_name, unknown_to_ollama
+from alignkit.serving.service import Service, json_response
+
+_STARTED = datetime.datetime.now(datetime.UTC)
+# the model stays as long as the server does; Ollama's command line calls what is so far off "Forever"
+_EXPIRES = _STARTED.replace(year=_STARTED.year + 100, day=1)
+ARCHITECTURE = "alignkit"
+
+
+async def running(service: Service, request: Request) -> Response:
+    """`GET /` and `HEAD /`: Ollama's command line looks here first."""
+    return PlainTextResponse("alignkit is running")
+
+
+async def version(service: Service, request: Request) -> Response:
+    """`GET /api/version`."""
+    return json_response({"version": __version__})
+
+
+async def tags(service: Service, request: Request) -> Response:
+    """`GET /api/tags`."""
+    return json_response({"models": [{**_card(service), "modified_at": _STARTED.isoformat()}]})
+
+
+async def processes(service: Service, request: Request) -> Response:
+    """`GET /api/ps`."""
+    loaded = {"expires_at": _EXPIRES.isoformat(), "size_vram": 0, "context_length": 0}
+    return json_response({"models": [{**_card(service), **loaded}]})
+
+
+async def show(service: Service, request: Request) -> Response:
+    """`POST /api/show`."""
+    asked = await read_object(request, service.limits)
+    name = asked.get("model") or asked.get("name")
+    if not name:
+        raise RequestFault(400, "model is required")
+    if not isinstance(name, str):
+        raise RequestFault(400, f"model must be a name, got {json_type(name)}")
+    if not service.is_called(name):
+        raise RequestFault(404, f"model '{shown_name(tagged_name(name))}' not found", code="model_not_found")
+    artifact = service.answerer.aligned.artifact
+    info = {
+        "general.architecture": ARCHITECTURE,
+        "general.parameter_count": _parameters(service),
+        f"{ARCHITECTURE}.embedding_length": service.dim,
+        f"{ARCHITECTURE}.head": artifact.head.kind(),
+        f"{ARCHITECTURE}.student": _name_in(artifact.student_identity),
+        f"{ARCHITECTURE}.teacher": _name_in(artifact.teacher_identity),
+    }
+    return json_response(
+        {
+            "modelfile": f"# a head of alignkit\nFROM {tagged_name(service.model)}\n",
+            "parameters": "",
+            "template": "",
+            "details": _details(service),
+            "model_info": {key: value for key, value in info.items() if value is not None},
+            "capabilities": ["embedding"],
+            "modified_at": _STARTED.isoformat(),
+        }
+    )
+
+
+async def chat(service: Service, request: Request) -> Response:
+    """`POST /api/chat` and `/api/generate`: what Ollama says of a model that only embeds."""
+    name = (await read_object(request, service.limits)).get("model", service.model)
+    if not isinstance(name, str) or not service.is_called(name):
+        raise unknown_to_ollama(name)
+    what = request.scope["path"].rpartition("/")[2]
+    raise RequestFault(400, f'"{shown_name(name)}" does not support {what}')
+
+
+def _card(service: Service) -> dict[str, Any]:
+    name = tagged_name(service.model)
+    return {
+        "name": name,
+        "model": name,
+        "size": service.head_bytes,
+        "digest": service.head_digest,
+        "details": _details(service),
+    }
+
+
+def _details(service: Service) -> dict[str, Any]:
+    kind = service.answerer.aligned.artifact.head.kind()
+    return {
+        "parent_model": "",
+        "format": "safetensors",
+        "family": kind,
+        "families": [kind],
+        "parameter_size": _short_count(_parameters(service)),
+        "quantization_level": "F32",
+    }
+
+
+def _parameters(service: Service) -> int:
+    return sum(part.numel() for part in service.answerer.aligned.artifact.head.parameters())
+
+
+def _name_in(identity: dict[str, Any] | None) -> str | None:
+    return None if identity is None else str(identity.get("model") or identity.get("backend") or "") or None
+
+
+def _short_count(count: int) -> str:
+    """A number as Ollama shows that of parameters.
+
+    >>> [_short_count(count) for count in (7, 98_688, 22_700_000, 1_500_000_000)]
+    ['7', '98.7K', '22.7M', '1.5B']
+    """
+    for unit, size in (("B", 10**9), ("M", 10**6), ("K", 10**3)):
+        if count >= size:
+            return f"{count / size:.3g}{unit}"
+    return str(count)
