@@ -1,4 +1,4 @@
-"""The one definition of "the same text": case, width, punctuation and spacing do not count."""
+"""The one definition of "the same text": case, width, spacing and punctuation do not count, signs with a meaning do."""
 
 from __future__ import annotations
 
@@ -10,39 +10,77 @@ import unicodedata
 CJK = "\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0003ffff"
 _SPACE_BESIDE_CJK = re.compile(rf"(?<=[{CJK}]) | (?=[{CJK}])")
 _IS_CJK = re.compile(rf"[{CJK}]")
-_APOSTROPHES = "'\u2019\u02bc\u2032`\u00b4"
+
+# Punctuation that always means something: C#, 10%, @home, R&D, A*, snake_case.
+_SIGNS = "#%@&*_\\\u00a7\u066a\u2030\u2031\u2020\u2021"
+# What stands for one and the same mark; an en dash only before a digit, where it is a minus or a range.
+_DASHES = re.compile(r"[\u2010-\u2012\u2212]|\u2013(?=\d)|\u301c(?=\d)")
+_APOSTROPHES = re.compile("[\u2019\u02bc`\u00b4]|(?<![\\d\u2032])\u2032")
+# Powers and fractions that NFKC would run together with the number before them: 10\u00b2 is not 102.
+_POWERS = re.compile(r"(?<=\d)(?=[\u00b2\u00b3\u00b9\u2070\u2074-\u2079])")
+_FRACTIONS = re.compile(r"(?<=\d)(?=[\u00bc-\u00be\u2150-\u215e])")
+_WORD = rf"[^\W{CJK}]"
+# Marks that mean something only where they stand. Each branch starts with the mark itself, so that the search is fast.
+_MEANT = re.compile(
+    "|".join(
+        (
+            rf"-(?<!(?:{_WORD}|-)-)-?(?={_WORD})",  # -5 degrees, --verbose; not well-known, not a - b
+            rf"-(?<={_WORD}-)(?!{_WORD}|-)",  # grade A-
+            r"[-.,:/](?<=\d.)(?=\d)",  # 3.5, 1,5, 10:30, 1/2, 5-7
+            r"-(?<=\d\s-)(?=\s\d)",  # 9 - 2
+            rf"\.(?<!(?:{_WORD}|\.)\.)(?={_WORD})",  # .net
+            rf"/(?<!{_WORD}/)(?={_WORD})",  # /etc
+            r"!(?<![\w!?]!)(?=[\w=])",  # !important, !=
+            r"'(?<=\w')(?=\w)",  # we're is not were
+            "\u2032(?<=[\\d\u2032]\u2032)",  # feet, minutes
+            r"[:;](?<!\w.)-?[()](?!\w)",  # :) is not :(
+        )
+    )
+)
+# Unicode's noncharacters stand in for them while the other punctuation goes.
+_KEPT = dict(zip("-.,:;/!'\u2032()", range(0xFDD0, 0xFDF0), strict=False))
+_PROTECT = {ord(mark): code for mark, code in _KEPT.items()}
 
 
 @functools.cache
 def _table() -> dict[int, str]:
-    """Punctuation becomes a space, apostrophes and invisible characters vanish; symbols (currency, emoji) stay."""
-    table = {}
+    """Punctuation becomes a space, invisible characters vanish; symbols (currency, emoji) and signs stay."""
+    table = {ord("'"): "", 0x2032: ""}
     for code in range(0x20000):
         category = unicodedata.category(chr(code))
         if category == "Cf":
             table[code] = ""
-        elif category[0] == "P":
+        elif category[0] == "P" and code not in table and chr(code) not in _SIGNS:
             table[code] = " "
-    return table | {ord(mark): "" for mark in _APOSTROPHES}
+    return table | {code: mark for mark, code in _KEPT.items()}
 
 
 def normalise_text(text: str) -> str:
     """What two texts have in common when a reader would call them the same sentence.
 
     NFKC (so full width equals half width), case folding, no punctuation, single spaces, none beside Chinese or
-    Japanese characters. A text of punctuation alone keeps it, so that `?` and `!` stay two texts.
+    Japanese characters. Signs that carry meaning stay: those of C#, -5, 10%, @home, A*, .net, R&D, 3.5, 10:30, we're.
+    A text of punctuation alone keeps it, so that `?` and `!` stay two texts.
 
     >>> normalise_text("  Don\u2019t  CANCEL it\uff01 ")
-    'dont cancel it'
+    "don't cancel it"
     >>> normalise_text("\u7528 \uff25xcel \u505a\u62a5\u8868\u3002") == normalise_text("\u7528excel\u505a\u62a5\u8868")
     True
+    >>> [normalise_text(text) for text in ("It is \u22125\u00b0, well-known.", "It is 5\u00b0: well known!")]
+    ['it is -5\u00b0 well known', 'it is 5\u00b0 well known']
     """
-    if text.isascii():  # the same, three times as fast
-        folded = text.lower()
-        return " ".join(folded.translate(_table()).split()) or " ".join(folded.split())
-    folded = unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", text).casefold())
-    bare = " ".join(folded.translate(_table()).split())
+    if text.isascii():  # the same, several times as fast
+        folded = text.lower().replace("`", "'")
+        return " ".join(_bare(folded).split()) or " ".join(folded.split())
+    folded = _FRACTIONS.sub(" ", _POWERS.sub("^", text))
+    folded = unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", folded).casefold())
+    folded = _APOSTROPHES.sub("'", _DASHES.sub("-", folded))
+    bare = " ".join(_bare(folded).split())
     return _SPACE_BESIDE_CJK.sub("", bare) or " ".join(folded.split())
+
+
+def _bare(folded: str) -> str:
+    return _MEANT.sub(lambda found: found[0].translate(_PROTECT), folded).translate(_table())
 
 
 def is_cjk(text: str) -> bool:

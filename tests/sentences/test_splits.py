@@ -3,7 +3,6 @@ import pytest
 
 from alignkit.errors import ConfigError, DataError
 from alignkit.sentences import splits
-from alignkit.sentences.normalise import normalise_text, words
 from alignkit.sentences.splits import merge_equal_texts, merge_groups, split_groups
 
 
@@ -52,32 +51,6 @@ def test_too_few_groups_and_impossible_fractions_are_refused():
 def test_equal_texts_join_their_groups_transitively():
     assert merge_equal_texts(["A b", "a  B!", "c", "C", "d"], ["g", "h", "h", "i", "j"]) == ["g", "g", "g", "g", "j"]
     assert merge_groups(["a", "b", "c"], []) == ["a", "b", "c"]
-
-
-@pytest.mark.parametrize(
-    ("one", "other"),
-    [
-        ("Cancel it, please!", "cancel it please"),
-        ("Ｃａｎｃｅｌ　it", "cancel it"),
-        ("don't", "don’t"),
-        ("我要 退款。", "我要退款"),
-        ("用 Excel 表", "用Excel表"),
-        ("straße", "STRASSE"),
-        ("e\u0301tat", "\u00e9tat"),
-        ("zero\u200bwidth", "zerowidth"),
-    ],
-)
-def test_the_same_text(one, other):
-    assert normalise_text(one) == normalise_text(other)
-
-
-@pytest.mark.parametrize(("one", "other"), [("5 €", "5 $"), ("?", "!"), ("1.5", "15"), ("👍", "👎"), ("a b", "ab")])
-def test_another_text(one, other):
-    assert normalise_text(one) != normalise_text(other)
-
-
-def test_words_count_chinese_by_character():
-    assert words("给Anna发20封信") == ["给", "anna", "发", "20", "封", "信"]
 
 
 @pytest.mark.parametrize("count", [3, 4, 5, 8, 57, 200])
