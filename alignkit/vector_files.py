@@ -4,14 +4,22 @@ from __future__ import annotations
 
 import json
 import zipfile
+import zlib
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from alignkit.errors import DataError
+from alignkit.file_kinds import is_text, real_format
 
-EXTENSIONS = (".npy", ".npz", ".safetensors")
+# what `real_format` says of a file that is what its name says
+_KINDS = {
+    ".npy": "a NumPy array (.npy)",
+    ".npz": "a NumPy archive (.npz)",
+    ".safetensors": "a safetensors file (.safetensors)",
+}
+EXTENSIONS = tuple(_KINDS)
 DTYPES = ("float16", "float32", "float64")
 _CHECK_ELEMENTS = 16 * 1024 * 1024
 
@@ -36,10 +44,11 @@ def open_vectors(path: str | Path, key: str | None = None) -> np.ndarray:
         raise DataError(f"{path}: no such file")
     if path.stat().st_size == 0:
         raise DataError(f"{path}: the file is empty")
+    _check_kind(path)
     opener = {".npy": _open_npy, ".npz": _open_npz, ".safetensors": _open_safetensors}[path.suffix.lower()]
     vectors = opener(path, key)
-    if vectors.dtype.name not in DTYPES:
-        raise DataError(f"{path}: expected {', '.join(DTYPES)}, got {vectors.dtype}; save it as float32")
+    if vectors.dtype.name not in DTYPES or not vectors.dtype.isnative:
+        raise DataError(f"{path}: expected {', '.join(DTYPES)}, got {_described(vectors.dtype)}; save it as float32")
     if vectors.ndim != 2:
         raise DataError(f"{path}: expected a 2-D array (rows, dimensions), got shape {vectors.shape}")
     if 0 in vectors.shape:
@@ -54,17 +63,18 @@ def chosen_array(path: str | Path, key: str | None = None) -> str | None:
         DataError: as `open_vectors`.
     """
     path = Path(path).expanduser()
+    _check_kind(path)
     if path.suffix.lower() == ".npz":
         try:
             with zipfile.ZipFile(path) as archive:
                 return _choose(path, [name.removesuffix(".npy") for name in archive.namelist()], key)
         except (OSError, zipfile.BadZipFile) as error:
-            raise DataError(f"{path}: no readable .npz archive ({_first_line(error)}); {_HOW_TO_SAVE}") from None
+            raise DataError(f"{path}: no readable .npz archive ({_why(error)}); {_HOW_TO_SAVE}") from None
     if path.suffix.lower() == ".safetensors":
         try:
             return _choose(path, list(_safetensors_header(path)[0]), key)
         except (ValueError, TypeError, AttributeError, OSError) as error:
-            raise DataError(f"{path}: no readable .safetensors file ({_first_line(error)}); {_HOW_TO_SAVE}") from None
+            raise DataError(f"{path}: no readable .safetensors file ({_why(error)}); {_HOW_TO_SAVE}") from None
     return None
 
 
@@ -120,19 +130,42 @@ def check_vectors(vectors: np.ndarray, name: str | Path) -> None:
         )
 
 
+def _check_kind(path: Path) -> None:
+    """Refuse a file that is not what its ending says, by the name of what it is."""
+    expected = _KINDS.get(path.suffix.lower())
+    try:
+        found = real_format(path) or ("text" if is_text(path) else None)
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read ({error.strerror})") from None
+    if expected is None or found in (None, expected):
+        return
+    ending = next((ending for ending, kind in _KINDS.items() if kind == found), None)
+    fix = f"; rename it to {path.with_suffix(ending).name}" if ending else ""
+    raise DataError(f"{path}: expected {expected}, but it is {found}{fix}")
+
+
+def _described(dtype: np.dtype) -> str:
+    if dtype.kind == "V" and dtype.names is None:
+        return f"raw bytes of {dtype.itemsize} ({'bfloat16' if dtype.itemsize == 2 else 'float8'}?)"
+    return dtype.name if dtype.isnative else f"{dtype.name} of the other byte order"
+
+
 def _open_npy(path: Path, key: str | None) -> np.ndarray:
     try:
         return np.load(path, mmap_mode="r", allow_pickle=False)
     except (ValueError, OSError, EOFError) as error:
-        raise DataError(f"{path}: no readable .npy array ({_first_line(error)}); {_HOW_TO_SAVE}") from None
+        raise DataError(f"{path}: no readable .npy array ({_why(error)}); {_HOW_TO_SAVE}") from None
 
 
 def _open_npz(path: Path, key: str | None) -> np.ndarray:
     try:
         with np.load(path, allow_pickle=False) as archive:
             return archive[_choose(path, list(archive.files), key)]
-    except (ValueError, OSError, EOFError, zipfile.BadZipFile) as error:
-        raise DataError(f"{path}: no readable .npz archive ({_first_line(error)}); {_HOW_TO_SAVE}") from None
+    # the last two: a method of compression that Python lacks, a password
+    except (
+        ValueError, OSError, EOFError, zipfile.BadZipFile, zlib.error, NotImplementedError, RuntimeError,
+    ) as error:  # fmt: skip
+        raise DataError(f"{path}: no readable .npz archive ({_why(error)}); {_HOW_TO_SAVE}") from None
 
 
 def _open_safetensors(path: Path, key: str | None) -> np.ndarray:
@@ -146,7 +179,7 @@ def _open_safetensors(path: Path, key: str | None) -> np.ndarray:
         offset = start + entry["data_offsets"][0]
         return np.memmap(path, dtype=dtype, mode="r", offset=offset, shape=tuple(entry["shape"]))
     except (ValueError, KeyError, TypeError, AttributeError, OSError) as error:
-        raise DataError(f"{path}: no readable .safetensors file ({_first_line(error)}); {_HOW_TO_SAVE}") from None
+        raise DataError(f"{path}: no readable .safetensors file ({_why(error)}); {_HOW_TO_SAVE}") from None
 
 
 def _safetensors_header(path: Path) -> tuple[dict[str, Any], int]:
@@ -164,6 +197,8 @@ _HOW_TO_SAVE = "write it with numpy.save(path, vectors)"
 
 
 def _choose(path: Path, keys: list[str], key: str | None) -> str:
+    if not keys:
+        raise DataError(f"{path}: holds no array")
     if key is None and len(keys) == 1:
         return keys[0]
     if key not in keys:
@@ -172,5 +207,9 @@ def _choose(path: Path, keys: list[str], key: str | None) -> str:
     return key
 
 
-def _first_line(error: Exception) -> str:
-    return (str(error).splitlines() or [type(error).__name__])[0]
+def _why(error: Exception) -> str:
+    """A library's message in one line; the two that say least to a reader in other words."""
+    words = (str(error).splitlines() or [type(error).__name__])[0]
+    if "bject" in words and ("allow_pickle" in words or "memory-mapped" in words):
+        return "it holds Python objects, which are never unpickled, since that could run code"
+    return "it is cut short" if "mmap length" in words else words

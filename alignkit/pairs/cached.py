@@ -73,7 +73,8 @@ def load_cached(
         student.close()
         teacher.close()
     splits = split_groups(merge_equal_texts(texts), seed=seed, validation=validation, test=test)
-    train, held_out, test_pairs = (_take(kept, rows, *vectors) for rows in splits)
+    labelled = any(sentence.label is not None for sentence in kept)
+    train, held_out, test_pairs = (_take(kept, rows, vectors, labelled) for rows in splits)
     meta = {
         "source": f"{Path(path).name}: {len(kept):,} sentences, vectors from the cache",
         "real": None,
@@ -87,12 +88,15 @@ def load_cached(
     return PairSplits(train=train, validation=held_out, test=test_pairs, meta=meta)
 
 
-def _take(sentences: Sequence[Sentence], rows: np.ndarray, student: StoredVectors, teacher: StoredVectors) -> Pairs:
-    labels = [sentences[row].label for row in rows]
+def _take(sentences: Sequence[Sentence], rows: np.ndarray, vectors: Sequence[StoredVectors], labelled: bool) -> Pairs:
+    taken = [sentences[row] for row in rows]
+    student, teacher = (as_array(side.take(rows)) for side in vectors)
     return Pairs(
-        ids=[sentences[row].id for row in rows],
-        student=as_array(student.take(rows)),
-        teacher=as_array(teacher.take(rows)),
-        texts=[sentences[row].text for row in rows],
-        labels=labels if labels and None not in labels else None,
+        ids=[one.id for one in taken],
+        student=student,
+        teacher=teacher,
+        texts=[one.text for one in taken],
+        # a sentence without a label is relevant to none, so that its label is its own
+        labels=[f"(none) {one.id}" if one.label is None else one.label for one in taken] if labelled else None,
+        groups=[one.label or "(none)" for one in taken] if labelled else None,
     )

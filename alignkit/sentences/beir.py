@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from alignkit.errors import ConfigError, DataError
 from alignkit.sentences.files import read_rows, text_of
+from alignkit.sentences.labels import is_missing
 
 DOCUMENTS = ("title+text", "title", "text")
 
@@ -100,10 +102,12 @@ def _read_texts(path: Path) -> dict[str, tuple[str, str]]:
     """Title and text of each id."""
     texts: dict[str, tuple[str, str]] = {}
     for line, row in read_rows(path, ("_id", "text")):
+        if is_missing(row["_id"]):
+            raise DataError(f"{path}, line {line}: _id is empty; each needs one of its own")
         one = str(row["_id"])
         if one in texts:
             raise DataError(f"{path}, line {line}: _id {one!r} stands twice")
-        title = text_of(row, "title", path, line) if row.get("title") else ""
+        title = "" if is_missing(row.get("title")) else text_of(row, "title", path, line)
         texts[one] = title, text_of(row, "text", path, line)
     return texts
 
@@ -122,7 +126,9 @@ def _qrels_files(folder: Path, split: str | None) -> list[Path]:
 def _read_qrels(path: Path) -> Iterator[tuple[str, str, int]]:
     for line, row in read_rows(path, ("query-id", "corpus-id", "score")):
         try:
-            grade = int(row["score"])
+            grade = float(row["score"])  # pandas writes 1.0
         except ValueError:
-            raise DataError(f"{path}, line {line}: score must be an integer, got {row['score']!r}") from None
-        yield row["query-id"], row["corpus-id"], grade
+            grade = math.nan
+        if not grade.is_integer():
+            raise DataError(f"{path}, line {line}: score must be an integer, got {row['score']!r}")
+        yield row["query-id"], row["corpus-id"], int(grade)

@@ -1,19 +1,20 @@
-"""Read rows and sentences from text, JSON Lines, CSV, TSV and Parquet; a broken line is named by file and number."""
+"""Read rows and sentences from text, JSON, CSV, TSV and Parquet; a broken line is named by file and number."""
 
 from __future__ import annotations
 
-import csv
-import io
-import json
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from alignkit.errors import DataError, MissingExtraError
+from alignkit.errors import DataError
+from alignkit.sentences.decoding import read_lines
+from alignkit.sentences.delimited import csv_rows, tsv_rows
+from alignkit.sentences.json_rows import json_rows
+from alignkit.sentences.labels import is_missing, label_of
+from alignkit.sentences.parquet_rows import parquet_columns, parquet_rows
 from alignkit.sentences.records import Sentence
 
-SUFFIXES = (".txt", ".jsonl", ".csv", ".tsv", ".parquet")
-_UTF16_MARKS = (b"\xff\xfe", b"\xfe\xff")
+SUFFIXES = (".txt", ".jsonl", ".json", ".csv", ".tsv", ".parquet")
 
 Row = dict[str, Any]
 
@@ -22,10 +23,10 @@ def read_sentences(path: str | Path, text_column: str = "text") -> list[Sentence
     """All sentences of a file in order, blanks and repetitions included.
 
     Args:
-        path: `.txt` (a sentence a line), `.jsonl`, `.csv`, `.tsv` (with a header) or `.parquet`; UTF-8, with or
-            without a byte-order mark, any line ending.
-        text_column: where the text stands. An `id` or `_id` column names the sentences, `label` labels them; without
-            an id the sentence is called `<file>-<row>`.
+        path: `.txt` (a sentence a line; so is a file without an ending), `.jsonl`, `.json` (an array), `.csv`, `.tsv`
+            (with a header) or `.parquet`; UTF-8, or UTF-16 with a byte-order mark, any line ending.
+        text_column: where the text stands. An `id` or `_id` column names the sentences, `label` labels them; where
+            there is no id the sentence is called `<file>-<row>`, where there is no label (see `label_of`) it has none.
 
     Raises:
         DataError: for a missing file, an unknown suffix, a wrong encoding, a broken line (file and number), a missing
@@ -35,41 +36,54 @@ def read_sentences(path: str | Path, text_column: str = "text") -> list[Sentence
     path = Path(path)
     sentences: list[Sentence] = []
     line_of: dict[str, int] = {}
-    for line, row in read_rows(path, (text_column,)):
-        given = row.get("id", row.get("_id"))
-        sentence_id = f"{path.stem}-{len(sentences)}" if given is None else str(given)
+    for line, row in read_rows(path, (text_column,), also=("id", "_id", "label")):
+        given = row.get("_id") if is_missing(row.get("id")) else row["id"]
+        sentence_id = f"{path.stem}-{len(sentences)}" if is_missing(given) else str(given)
         if sentence_id in line_of:
             raise DataError(f"{path}, line {line}: id {sentence_id!r} already stands in line {line_of[sentence_id]}")
         line_of[sentence_id] = line
-        label = row.get("label")
-        text = text_of(row, text_column, path, line)
-        sentences.append(Sentence(sentence_id, text, None if label is None else str(label)))
+        sentences.append(Sentence(sentence_id, text_of(row, text_column, path, line), label_of(row.get("label"))))
     return sentences
 
 
-def read_rows(path: str | Path, columns: Sequence[str] = ()) -> Iterator[tuple[int, Row]]:
+def read_rows(
+    path: str | Path, columns: Sequence[str] = (), also: Sequence[str] | None = None
+) -> Iterator[tuple[int, Row]]:
     """Yield `(line number, row)` one by one; every row has `columns`.
 
-    Line numbers count from 1 as an editor shows them; for Parquet it is the row.
+    Line numbers count from 1 as an editor shows them; for Parquet and a JSON array it is the row.
+
+    Args:
+        path: see `read_sentences`.
+        columns: a row without one of them is an error.
+        also: what else of a row is of use; None for all. Parquet is read in these columns alone.
 
     Raises:
         DataError: see `read_sentences`.
         MissingExtraError: for Parquet without pyarrow.
     """
     path = Path(path)
-    if not path.is_file():
-        raise DataError(f"there is no file {path}")
-    readers = {".txt": _txt, ".jsonl": _jsonl, ".csv": _csv, ".tsv": _tsv, ".parquet": _parquet}
-    reader = readers.get(path.suffix.lower())
-    if reader is None:
-        raise DataError(
-            f"cannot read {path}: expected one of {', '.join(SUFFIXES)}, got {path.suffix or 'no suffix'!r}"
-        )
-    for line, row in reader(path):
-        missing = [name for name in columns if name not in row]
-        if missing:
-            raise DataError(f"{path}, line {line}: no column {missing[0]!r}; found: {', '.join(row) or 'none'}")
+    if _suffix(path) == ".parquet":
+        _require(columns, parquet_columns(path), path, 1)
+        yield from parquet_rows(path, None if also is None else {*columns, *also})
+        return
+    readers = {".txt": _txt, "": _txt, ".jsonl": json_rows, ".json": json_rows, ".csv": csv_rows, ".tsv": tsv_rows}
+    for line, row in readers[_suffix(path)](path):
+        _require(columns, row, path, line)
         yield line, row
+
+
+def column_names(path: str | Path) -> list[str]:
+    """Names of the columns of a file, of JSON those of the first row; empty where there is no row.
+
+    Raises:
+        DataError: see `read_sentences`.
+        MissingExtraError: for Parquet without pyarrow.
+    """
+    path = Path(path)
+    if _suffix(path) == ".parquet":
+        return parquet_columns(path)
+    return list(next(read_rows(path), (0, {}))[1])
 
 
 def text_of(row: Row, column: str, path: Path, line: int) -> str:
@@ -88,102 +102,21 @@ def text_of(row: Row, column: str, path: Path, line: int) -> str:
     return text
 
 
-def _lines(path: Path) -> Iterator[tuple[int, str]]:
-    """Lines without their ending. Read as bytes, so that a wrong byte has a line number."""
-    with path.open("rb") as file:
-        for line, raw in enumerate(file, start=1):
-            if line == 1:
-                if raw.startswith(_UTF16_MARKS):
-                    raise DataError(f"{path} is UTF-16; save it as UTF-8")
-                raw = raw.removeprefix(b"\xef\xbb\xbf")
-            try:
-                text = raw.decode("utf-8")
-            except UnicodeDecodeError as error:
-                raise DataError(
-                    f"{path}, line {line}: byte {error.start + 1} is not UTF-8; save the file as UTF-8"
-                ) from None
-            yield line, text.removesuffix("\n").removesuffix("\r")
+def _suffix(path: Path) -> str:
+    if not path.is_file():
+        raise DataError(f"there is no file {path}")
+    suffix = path.suffix.lower()
+    if suffix and suffix not in SUFFIXES:
+        raise DataError(f"cannot read {path}: expected one of {', '.join(SUFFIXES)}, got {suffix!r}")
+    return suffix
+
+
+def _require(columns: Sequence[str], found: Sequence[str] | Row, path: Path, line: int) -> None:
+    missing = [name for name in columns if name not in found]
+    if missing:
+        raise DataError(f"{path}, line {line}: no column {missing[0]!r}; found: {', '.join(found) or 'none'}")
 
 
 def _txt(path: Path) -> Iterator[tuple[int, Row]]:
-    for line, text in _lines(path):
+    for line, text in read_lines(path):
         yield line, {"text": text}
-
-
-def _jsonl(path: Path) -> Iterator[tuple[int, Row]]:
-    for line, text in _lines(path):
-        if not text.strip():
-            continue
-        try:
-            row = json.loads(text)
-        except ValueError as error:
-            raise DataError(f"{path}, line {line}: not JSON: {error}") from None
-        if not isinstance(row, dict):
-            raise DataError(f"{path}, line {line}: expected a JSON object, got {type(row).__name__}")
-        yield line, row
-
-
-def _csv(path: Path) -> Iterator[tuple[int, Row]]:
-    reader = csv.reader((text + "\n" for _, text in _lines(path)), strict=True)
-    header: list[str] | None = None
-    line = 1
-    while True:
-        try:
-            fields = next(reader, None)
-        except csv.Error as error:
-            raise DataError(f"{path}, line {line}: not CSV: {error}") from None
-        if fields is None:
-            return
-        if header is None:
-            header = _header(fields, path)
-        elif fields:
-            yield line, _row(header, fields, path, line)
-        line = reader.line_num + 1
-
-
-def _tsv(path: Path) -> Iterator[tuple[int, Row]]:
-    header: list[str] | None = None
-    for line, text in _lines(path):
-        fields = [_unquote(part) for part in text.split("\t")]
-        if header is None:
-            header = _header(fields, path)
-        elif text:
-            yield line, _row(header, fields, path, line)
-
-
-def _unquote(field: str) -> str:
-    """Undo what spreadsheets do to a field with quotes in it; other quotes are part of the text."""
-    inner = field[1:-1]
-    if len(field) < 2 or field[0] != '"' or field[-1] != '"' or '"' in inner.replace('""', ""):
-        return field
-    return inner.replace('""', '"')
-
-
-def _header(fields: list[str], path: Path) -> list[str]:
-    twice = [name for index, name in enumerate(fields) if name in fields[:index]]
-    if twice:
-        raise DataError(f"{path}, line 1: column {twice[0]!r} stands twice")
-    return fields
-
-
-def _row(header: list[str], fields: list[str], path: Path, line: int) -> Row:
-    if len(fields) != len(header):
-        raise DataError(f"{path}, line {line}: expected {len(header)} columns ({', '.join(header)}), got {len(fields)}")
-    return dict(zip(header, fields, strict=True))
-
-
-def _parquet(path: Path) -> Iterator[tuple[int, Row]]:
-    try:
-        import pyarrow as pa
-        import pyarrow.parquet as pq
-    except ImportError:
-        raise MissingExtraError("pyarrow", "parquet") from None
-    try:
-        table = pq.ParquetFile(io.BytesIO(path.read_bytes()))
-        line = 0
-        for batch in table.iter_batches():
-            for row in batch.to_pylist():
-                line += 1
-                yield line, row
-    except (pa.ArrowInvalid, OSError) as error:
-        raise DataError(f"{path} is no Parquet file: {error}") from None

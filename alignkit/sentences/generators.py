@@ -11,6 +11,7 @@ from alignkit.errors import ConfigError
 from alignkit.sentences.chat import ChatModel
 from alignkit.sentences.grammar import generate, seed_samples
 from alignkit.sentences.importing import import_samples
+from alignkit.sentences.pooling import ImportCounts
 from alignkit.sentences.records import Sample
 from alignkit.sentences.rewriting import RewriteCounts, rewrite
 from alignkit.sentences.seeds import FOLDER, Seeds, languages, read_seeds
@@ -143,11 +144,12 @@ def from_file(
         path: of the file.
         settings: of `import_samples`.
     """
+    counts = ImportCounts()
     return Generated(
-        samples=import_samples(path, **settings),
+        samples=import_samples(path, **settings, counts=counts),
         seeds=(),
         total=None,
-        about=lambda: f"imported from {Path(path).name}",
+        about=lambda: f"imported from {Path(path).name}; {counts.line()}",
     )
 
 

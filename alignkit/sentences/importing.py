@@ -9,9 +9,10 @@ from pathlib import Path
 
 from alignkit.errors import ConfigError, DataError
 from alignkit.sentences.beir import is_beir, read_beir
-from alignkit.sentences.files import read_rows, read_sentences
-from alignkit.sentences.normalise import is_cjk, normalise_text
+from alignkit.sentences.files import column_names, read_sentences
+from alignkit.sentences.normalise import is_cjk
 from alignkit.sentences.pair_files import TextPair, read_pairs, read_sts, text_columns
+from alignkit.sentences.pooling import ImportCounts, Pool
 from alignkit.sentences.records import HardNegative, Sample
 from alignkit.sentences.seeds import HARD_NEGATIVES, PARAPHRASES
 from alignkit.sentences.splits import merge_groups
@@ -32,6 +33,7 @@ def import_samples(
     score_column: str = "score",
     no_intent: Sequence[str] = ("oos",),
     limit: int | None = None,
+    counts: ImportCounts | None = None,
 ) -> Iterator[Sample]:
     """Samples of a file or folder; texts that are blank or were there before (when normalised) are left out.
 
@@ -46,6 +48,7 @@ def import_samples(
         score_column: of STS.
         no_intent: labels that name no intent, so that its sentences are no paraphrases of each other.
         limit: most samples; None for all.
+        counts: kept up to date while samples are taken.
 
     Raises:
         ConfigError: for an unknown kind or a limit below 1.
@@ -56,16 +59,17 @@ def import_samples(
     if limit is not None and (isinstance(limit, bool) or not isinstance(limit, int) or limit < 1):
         raise ConfigError(f"limit={limit}: expected a whole number of at least 1")
     path = Path(path).expanduser()
+    counts = ImportCounts() if counts is None else counts
     columns = (first_column, second_column)
     kind = _guess(path, first_column, score_column) if kind == "auto" else kind
     if kind == "beir":
-        samples = _from_beir(path)
+        samples = _from_beir(path, counts)
     elif kind == "sts":
-        samples = _from_pairs(path, _scored(path, columns, score_column))
+        samples = _from_pairs(path, _scored(path, columns, score_column), counts)
     elif kind == "pairs":
-        samples = _from_pairs(path, read_pairs(path, *columns, label_column))
+        samples = _from_pairs(path, read_pairs(path, *columns, label_column), counts)
     else:
-        samples = _from_sentences(path, text_column, kind == "intents", frozenset(no_intent))
+        samples = _from_sentences(path, text_column, kind == "intents", frozenset(map(str, no_intent)), counts)
     numbered = (replace(one, id=f"{path.stem}-{number:07d}") for number, one in enumerate(samples))
     first = next(numbered, None)
     if first is None:
@@ -78,42 +82,30 @@ def _guess(path: Path, first_column: str | None, score_column: str) -> str:
         if is_beir(path):
             return "beir"
         raise DataError(f"{path} is a folder without corpus.jsonl and queries.jsonl; give a file or a BEIR folder")
-    _, row = next(read_rows(path), (0, {}))
-    if first_column or text_columns(row):
-        return "sts" if score_column in row else "pairs"
-    return "intents" if "label" in row else "sentences"
+    names = column_names(path)
+    if first_column or text_columns(names):
+        return "sts" if score_column in names else "pairs"
+    return "intents" if "label" in names else "sentences"
 
 
-class _Pool:
-    """Distinct texts of one import, each with a number; spaces and line breaks run together."""
-
-    def __init__(self) -> None:
-        self.texts: list[str] = []
-        self._numbers: dict[str, int] = {}
-
-    def add(self, text: str) -> int | None:
-        """The text's number; None for a blank one."""
-        text = " ".join(text.split())
-        if not text:
-            return None
-        known = self._numbers.setdefault(normalise_text(text), len(self.texts))
-        if known == len(self.texts):
-            self.texts.append(text)
-        return known
-
-
-def _from_sentences(path: Path, text_column: str, by_label: bool, no_intent: frozenset[str]) -> Iterator[Sample]:
-    pool = _Pool()
-    members: dict[str, list[int]] = {}
+def _from_sentences(
+    path: Path, text_column: str, by_label: bool, no_intent: frozenset[str], counts: ImportCounts
+) -> Iterator[Sample]:
+    pool = Pool(counts)
+    members: dict[tuple[str, int], list[int]] = {}
     for sentence in read_sentences(path, text_column):
         known_texts = len(pool.texts)
         number = pool.add(sentence.text)
         if number is None or number < known_texts:
             continue
-        known = by_label and sentence.label is not None and sentence.label not in no_intent
-        members.setdefault(str(sentence.label) if known else f"#{number}", []).append(number)
-    for label, numbers in members.items():
-        yield from _chunks(path, pool, numbers, label, "" if label.startswith("#") else label, {})
+        label = sentence.label if by_label else None
+        counts.unlabelled += by_label and label is None
+        alone = label is None or label in no_intent
+        members.setdefault(("", number) if alone else (str(label), -1), []).append(number)
+    for (label, number), numbers in members.items():
+        # "#5" may be a label, too
+        group = "#" + label if label.startswith("#") else label
+        yield from _chunks(path, pool, numbers, group or f"#{number}", label, {})
 
 
 def _scored(path: Path, columns: tuple[str | None, str | None], score_column: str) -> list[TextPair]:
@@ -126,12 +118,14 @@ def _scored(path: Path, columns: tuple[str | None, str | None], score_column: st
     return pairs
 
 
-def _from_pairs(path: Path, pairs: Sequence[TextPair]) -> Iterator[Sample]:
-    pool = _Pool()
+def _from_pairs(path: Path, pairs: Sequence[TextPair], counts: ImportCounts) -> Iterator[Sample]:
+    pool = Pool(counts, repeatable=True)
     linked: list[tuple[int, int, bool | None]] = []
     for pair in pairs:
         first, second = pool.add(pair.first), pool.add(pair.second)
-        if first is not None and second is not None and first != second:
+        if first is not None and first == second:
+            counts.equal_pairs += 1
+        elif first is not None and second is not None:
             linked.append((first, second, pair.same))
     names = [str(number) for number in range(len(pool.texts))]
     groups = merge_groups(names, [(names[one], names[other]) for one, other, _ in linked])
@@ -150,9 +144,9 @@ def _from_pairs(path: Path, pairs: Sequence[TextPair]) -> Iterator[Sample]:
         yield from _chunks(path, pool, numbers, groups[numbers[0]], meaning, unlike)
 
 
-def _from_beir(folder: Path) -> Iterator[Sample]:
+def _from_beir(folder: Path, counts: ImportCounts) -> Iterator[Sample]:
     found = read_beir(folder, split=None)
-    pool = _Pool()
+    pool = Pool(counts)
     numbers = {one: pool.add(text) for one, text in zip(found.corpus_ids, found.corpus_texts, strict=True)}
     asked = {one: pool.add(text) for one, text in zip(found.query_ids, found.query_texts, strict=True)}
     names = [str(number) for number in range(len(pool.texts))]
@@ -176,7 +170,7 @@ def _from_beir(folder: Path) -> Iterator[Sample]:
 
 
 def _chunks(
-    path: Path, pool: _Pool, numbers: Sequence[int], group: str, intent: str, unlike: Mapping[int, Sequence[int]]
+    path: Path, pool: Pool, numbers: Sequence[int], group: str, intent: str, unlike: Mapping[int, Sequence[int]]
 ) -> Iterator[Sample]:
     """Texts of one meaning as samples: an anchor and up to four paraphrases, each text once."""
     for start in range(0, len(numbers), 1 + PARAPHRASES):

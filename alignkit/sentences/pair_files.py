@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,10 @@ from typing import Any
 import numpy as np
 
 from alignkit.errors import DataError
-from alignkit.sentences.files import read_rows, text_of
+from alignkit.sentences.files import column_names, read_rows, text_of
+from alignkit.sentences.labels import is_missing, label_of
+
+logger = logging.getLogger(__name__)
 
 # Names under which public sets keep their two texts, tried in this order.
 TEXT_COLUMNS = (
@@ -52,7 +56,7 @@ class TextPair:
 
 
 def read_sts(path: str | Path, first: str | None = None, second: str | None = None, score: str = "score") -> StsSet:
-    """All scored pairs of a file.
+    """All scored pairs of a file; those without a score are left out, and counted in the log.
 
     Args:
         path: `.jsonl`, `.csv`, `.tsv` or `.parquet`.
@@ -65,17 +69,26 @@ def read_sts(path: str | Path, first: str | None = None, second: str | None = No
     """
     path = Path(path).expanduser()
     firsts, seconds, scores = [], [], []
-    for line, row, one, other in _rows(path, first, second):
+    unscored = 0
+    for line, row, one, other in _rows(path, first, second, (score,)):
+        found = _score(row, score, path, line)
+        if found is None:
+            unscored += 1
+            continue
         firsts.append(one)
         seconds.append(other)
-        scores.append(_score(row, score, path, line))
+        scores.append(found)
+    if not scores:
+        raise DataError(f"{path}: none of its {unscored:,} pairs has a {score}")
+    if unscored:
+        logger.warning("%s: %d of %d pairs have no %s and are left out", path, unscored, unscored + len(scores), score)
     return StsSet(firsts, seconds, np.array(scores, dtype=np.float64))
 
 
 def read_pairs(
     path: str | Path, first: str | None = None, second: str | None = None, label: str | None = None
 ) -> list[TextPair]:
-    """Pairs of a file; without a label column every pair means the same.
+    """Pairs of a file; without a label column every pair means the same, without a label it is not known.
 
     Args:
         path: see `read_sts`.
@@ -88,52 +101,60 @@ def read_pairs(
     """
     path = Path(path)
     pairs = []
-    for line, row, one, other in _rows(path, first, second):
+    for line, row, one, other in _rows(path, first, second, (label,) if label else LABEL_COLUMNS):
         name = label or next((known for known in LABEL_COLUMNS if known in row), None)
         pairs.append(TextPair(one, other, True if name is None else _label(row, name, path, line)))
+    if unknown := sum(pair.same is None for pair in pairs):
+        logger.warning("%s: %d of %d pairs have no label; they count as neither", path, unknown, len(pairs))
     return pairs
 
 
-def text_columns(row: dict[str, Any]) -> tuple[str, str] | None:
-    """The usual pair of columns that a row has, if any.
+def text_columns(names: Collection[str]) -> tuple[str, str] | None:
+    """The usual pair of columns among some names, if any.
 
-    >>> text_columns({"id": 1, "question1": "a", "question2": "b"})
+    >>> text_columns(["id", "question1", "question2"])
     ('question1', 'question2')
     """
-    return next(((one, other) for one, other in TEXT_COLUMNS if one in row and other in row), None)
+    return next(((one, other) for one, other in TEXT_COLUMNS if one in names and other in names), None)
 
 
-def _rows(path: Path, first: str | None, second: str | None) -> Iterator[tuple[int, dict[str, Any], str, str]]:
-    columns: Sequence[str] | None = (first, second) if first and second else None
+def _rows(
+    path: Path, first: str | None, second: str | None, also: Sequence[str]
+) -> Iterator[tuple[int, dict[str, Any], str, str]]:
+    names = column_names(path)
+    columns = (first, second) if first and second else text_columns(names)
+    if not names:
+        raise DataError(f"{path} holds no pair")
+    if columns is None:
+        known = ", ".join("/".join(pair) for pair in TEXT_COLUMNS)
+        raise DataError(f"{path}: no two columns of text; found: {', '.join(names)}; name them, or call them {known}")
     empty = True
-    for line, row in read_rows(path, columns or ()):
-        columns = columns or text_columns(row)
-        if columns is None:
-            known = ", ".join("/".join(pair) for pair in TEXT_COLUMNS)
-            raise DataError(f"{path}: no two columns of text; found: {', '.join(row)}; name them, or call them {known}")
-        for name in columns:
-            if name not in row:
-                raise DataError(f"{path}, line {line}: no column {name!r}; found: {', '.join(row)}")
+    for line, row in read_rows(path, columns, also):
         empty = False
         yield line, row, text_of(row, columns[0], path, line), text_of(row, columns[1], path, line)
     if empty:
         raise DataError(f"{path} holds no pair")
 
 
-def _score(row: dict[str, Any], column: str, path: Path, line: int) -> float:
+def _score(row: dict[str, Any], column: str, path: Path, line: int) -> float | None:
     if column not in row:
         raise DataError(f"{path}, line {line}: no column {column!r}; found: {', '.join(row)}")
+    value = row[column]
+    if is_missing(value) or (isinstance(value, str) and label_of(value) is None):
+        return None
     try:
-        score = float(row[column])
+        score = float(value)
     except (TypeError, ValueError):
         score = math.nan
     if not math.isfinite(score):
-        raise DataError(f"{path}, line {line}: {column} must be a number, got {row[column]!r}")
+        raise DataError(f"{path}, line {line}: {column} must be a number, got {value!r}")
     return score
 
 
-def _label(row: dict[str, Any], column: str, path: Path, line: int) -> bool:
-    value = str(row.get(column)).strip().lower()
-    if value not in ("0", "1", "0.0", "1.0", "true", "false"):
+def _label(row: dict[str, Any], column: str, path: Path, line: int) -> bool | None:
+    value = label_of(row.get(column))
+    if value is None:
+        return None
+    if value.lower() not in ("0", "1", "0.0", "1.0", "true", "false"):
         raise DataError(f"{path}, line {line}: {column} must be 0 or 1, got {row.get(column)!r}")
-    return value in ("1", "1.0", "true")
+    return value.lower() in ("1", "1.0", "true")

@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from alignkit.sentences.labels import label_of
+
 
 @dataclass(frozen=True)
 class Sentence:
@@ -44,6 +46,7 @@ class Sample:
         group: all samples that came of one origin (a situation, a pair, a topic); a group is never split.
         slots: slot name -> the value that stands in `text` and in every paraphrase.
         language: `en`, `zh` or another tag.
+        intent: what it asks for; "" for none.
         source: what made it: `grammar`, `llm`, or the name of an imported file.
     """
 
@@ -88,7 +91,7 @@ class Sample:
             id=row["id"],
             text=row["text"],
             domain=row["domain"],
-            intent=row["intent"],
+            intent=label_of(row["intent"]) or "",
             group=row["group"],
             language=row["language"],
             source=row["source"],

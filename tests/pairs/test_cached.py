@@ -183,6 +183,20 @@ def test_labels_come_along(where, path, tmp_path, student, teacher):
     assert splits.train.labels == [f"label {number_of(text) % 3}" for text in splits.train.texts]
 
 
+@pytest.mark.parametrize("missing", ["", "nan", "NULL", "None"])
+def test_sentences_without_a_label_are_relevant_to_none(where, path, tmp_path, student, teacher, missing):
+    fill(where, teacher)
+    table = tmp_path / "labelled.tsv"
+    texts = path.read_text(encoding="utf-8").splitlines()
+    rows = "".join(f"{text}\t{'pay' if number_of(text) % 3 else missing}\n" for text in texts)
+    table.write_text("text\tlabel\n" + rows, encoding="utf-8")
+    train = load_cached(str(table), student, teacher, where["cache_dir"]).train
+    without = [label for label, group in zip(train.labels, train.groups, strict=True) if group == "(none)"]
+    assert len(set(without)) == len(without) > 3 and set(train.groups) == {"pay", "(none)"}
+    table.write_text("text\tlabel\n" + "".join(f"{text}\t{missing}\n" for text in texts), encoding="utf-8")
+    assert load_cached(str(table), student, teacher, where["cache_dir"]).train.labels is None
+
+
 def test_large_splits_stay_on_disk(where, student, teacher, monkeypatch):
     monkeypatch.setattr(cached_sides, "IN_MEMORY_BYTES", 0)
     fill(where, teacher)

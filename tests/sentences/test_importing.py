@@ -8,6 +8,7 @@ from alignkit.sentences.beir import read_beir
 from alignkit.sentences.importing import import_samples
 from alignkit.sentences.normalise import normalise_text
 from alignkit.sentences.pair_files import read_pairs, read_sts
+from alignkit.sentences.pooling import ImportCounts
 
 
 def write(path, *rows):
@@ -62,12 +63,50 @@ def test_sts_finds_its_columns_or_takes_those_named(tmp_path):
         read_sts(path, "nothing", "c")
 
 
-@pytest.mark.parametrize("score", ["much", None, "nan", float("inf")])
+@pytest.mark.parametrize("score", ["much", [], "inf", float("inf")])
 def test_a_score_that_is_no_number_is_named_by_line(tmp_path, score):
     good = {"text1": "a", "text2": "b", "score": 1}
     path = write(tmp_path / "a.jsonl", good, good | {"score": score})
     with pytest.raises(DataError, match="line 2: score must be a number, got"):
         read_sts(path)
+
+
+@pytest.mark.parametrize("missing", [None, "", "nan", float("nan"), "NULL", "N/A"])
+def test_pairs_without_a_score_are_left_out_and_counted(tmp_path, missing, caplog):
+    good = {"text1": "a", "text2": "b", "score": 0}
+    path = write(tmp_path / "a.jsonl", good, good | {"score": missing}, good | {"score": 2})
+    assert read_sts(path).scores.tolist() == [0, 2]
+    assert "1 of 3 pairs have no score and are left out" in caplog.text
+    with pytest.raises(DataError, match="none of its 2 pairs has a score"):
+        read_sts(write(tmp_path / "b.jsonl", good | {"score": missing}, good | {"score": missing}))
+
+
+@pytest.mark.parametrize("missing", [None, "", "nan", float("nan"), "None"])
+def test_a_pair_without_a_label_means_neither_the_same_nor_another(tmp_path, missing, caplog):
+    rows = [("a", "b", 1), ("c", "d", missing), ("e", "f", "0.0")]
+    path = write(tmp_path / "a.jsonl", *({"text1": one, "text2": two, "same": same} for one, two, same in rows))
+    assert [pair.same for pair in read_pairs(path)] == [True, None, False]
+    assert "1 of 3 pairs have no label" in caplog.text
+    found = {one.text: one for one in import_samples(path)}
+    assert found["a"].paraphrases and not found["c"].paraphrases and not found["c"].hard_negatives
+
+
+@pytest.mark.parametrize("missing", [None, "", " ", float("nan")])
+def test_a_beir_row_without_an_id_is_named_and_one_without_a_title_has_none(beir, missing):
+    write(beir / "corpus.jsonl", {"_id": "d1", "title": missing, "text": "one"}, {"_id": "d2", "text": "two"})
+    assert read_beir(beir).corpus_texts == [f"{missing if missing == ' ' else ''} one".strip(), "two"]
+    write(beir / "queries.jsonl", {"_id": "q1", "text": "a"}, {"_id": missing, "text": "b"})
+    with pytest.raises(DataError, match=r"queries.jsonl, line 2: _id is empty"):
+        read_beir(beir)
+
+
+def test_grades_with_a_point_are_whole_numbers_but_a_missing_one_is_named(beir):
+    write(beir / "qrels" / "test.tsv", "query-id\tcorpus-id\tscore", "q1\td1\t1.0")
+    assert read_beir(beir).qrels == {"q1": {"d1": 1}}
+    for grade in ("nan", "", "0.5", "inf"):
+        write(beir / "qrels" / "test.tsv", "query-id\tcorpus-id\tscore", f"q1\td1\t{grade}")
+        with pytest.raises(DataError, match="line 2: score must be an integer"):
+            read_beir(beir)
 
 
 def test_a_file_without_scored_pairs_is_named(tmp_path):
@@ -105,6 +144,46 @@ def test_intents_make_paraphrases_of_one_label_and_oos_none(tmp_path):
         ("", 0),
     ]
     assert samples[0].group == samples[1].group != samples[2].group != samples[3].group
+
+
+@pytest.mark.parametrize("missing", ["", " ", "nan", "NaN", "None", "NULL", "null", "N/A", "#N/A", "<NA>", "NA", "-"])
+def test_sentences_without_a_label_are_no_paraphrases_of_each_other(tmp_path, missing):
+    rows = [f"sentence {row},{'pay' if row < 3 else missing}" for row in range(9)]
+    counts = ImportCounts()
+    samples = list(import_samples(write(tmp_path / "i.csv", "text,label", *rows), counts=counts))
+    assert [(one.intent, len(one.paraphrases)) for one in samples] == [("pay", 2)] + [("", 0)] * 6
+    assert len({one.group for one in samples}) == 7
+    assert counts.line() == "9 texts read; 6 without a label, each by itself"
+
+
+def test_labels_that_json_writes_as_nothing_and_numbers_that_are_one_label(tmp_path):
+    labels = [None, float("nan"), 3, 3.0, "3", "#3", "#3", " pay ", "pay"]
+    rows = [{"text": f"sentence {row}", "label": label} for row, label in enumerate(labels)]
+    found = list(import_samples(write(tmp_path / "i.jsonl", *rows), no_intent=[7]))
+    assert [(one.intent, len(one.paraphrases)) for one in found] == [
+        ("", 0), ("", 0), ("3", 2), ("#3", 1), ("pay", 1),
+    ]  # fmt: skip
+    assert len({one.group for one in found}) == 5
+    assert [one.intent for one in import_samples(tmp_path / "i.jsonl", no_intent=[3])][2:5] == ["", "", ""]
+
+
+def test_signs_that_matter_make_other_sentences_and_what_is_left_out_is_counted(tmp_path):
+    texts = ["C", "C#", "C++", "5 degrees", "-5 degrees", "10", "10%", "home", "@home", "A*", "A", ".net", "net"]
+    counts = ImportCounts()
+    path = write(tmp_path / "a.txt", *texts, "Home!", "home", " ")
+    assert [one.text for one in import_samples(path, counts=counts)] == texts
+    assert counts.line() == (
+        "16 texts read; left out: 1 blank, 1 repeated, 1 like another but for case, width, spacing or punctuation "
+        "('home' and 'Home!')"
+    )
+
+
+def test_pairs_that_differ_in_a_sign_stay_pairs(tmp_path):
+    rows = [{"text1": "5 degrees", "text2": "-5 degrees", "same": 0}, {"text1": "Hi", "text2": "hi!", "same": 1}]
+    counts = ImportCounts()
+    found = list(import_samples(write(tmp_path / "p.jsonl", *rows), counts=counts))
+    assert found[0].hard_negatives[0].text == "-5 degrees" and counts.equal_pairs == 1
+    assert "1 pair of equal texts" in counts.line()
 
 
 def test_pairs_become_groups_and_other_meanings_hard_negatives(tmp_path):

@@ -1,10 +1,14 @@
 import builtins
+import csv
+import io
 import json
 
 import pytest
 
 from alignkit.errors import DataError, MissingExtraError
 from alignkit.sentences.files import read_rows, read_sentences
+from alignkit.sentences.importing import import_samples
+from alignkit.sentences.pair_files import read_sts
 
 
 def write(path, content, encoding="utf-8"):
@@ -71,8 +75,7 @@ def test_another_column_can_hold_the_text(tmp_path):
         ("a.jsonl", '{"id": 1, "text": "a"}\n{"id": 1, "text": "b"}\n', "line 2: id '1' already stands in line 1"),
         ("a.txt", "gut\nmüde\n".encode("latin-1"), "line 2: byte 2 is not UTF-8"),
         ("a.csv", "text\nmüde\n".encode("latin-1"), "line 2: byte 2 is not UTF-8"),
-        ("a.txt", "one\n".encode("utf-16"), "is UTF-16; save it as UTF-8"),
-        ("a.doc", "one\n", "expected one of .txt, .jsonl, .csv, .tsv, .parquet"),
+        ("a.doc", "one\n", "expected one of .txt, .jsonl, .json, .csv, .tsv, .parquet, got '.doc'"),
     ],
 )
 def test_what_cannot_be_read_is_named_by_file_and_line(tmp_path, name, content, said):
@@ -109,3 +112,133 @@ def test_parquet(tmp_path):
         read_sentences(tmp_path / "a.parquet", text_column="body")
     with pytest.raises(DataError, match="is no Parquet file"):
         read_sentences(write(tmp_path / "b.parquet", b"not parquet at all"))
+
+
+@pytest.mark.parametrize("ending", ["\r", "\n", "\r\n"])
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-32"])
+def test_every_line_ending_in_every_encoding_with_a_mark(tmp_path, ending, encoding):
+    rows = [f"第{number} sentence" for number in range(60)]
+    assert texts(write(tmp_path / "a.txt", ending.join(rows), encoding)) == rows
+    table = ending.join(["id,text", *(f'{number},"{text}"' for number, text in enumerate(rows))])
+    assert texts(write(tmp_path / "a.csv", table, encoding)) == rows
+    lines = ending.join(json.dumps({"text": text}) + ending for text in rows)
+    assert texts(write(tmp_path / "a.jsonl", lines, encoding)) == rows
+    assert texts(write(tmp_path / "a.tsv", ending.join(["text\tx", *(f"{text}\t" for text in rows)]), encoding)) == rows
+
+
+@pytest.mark.parametrize(
+    ("encoding", "said"),
+    [
+        ("utf-16-le", r"UTF-16 \(little endian\) without a byte-order mark; save the file as UTF-8"),
+        ("utf-16-be", r"UTF-16 \(big endian\) without"),
+        ("utf-32-le", "UTF-32 without"),
+        ("utf-32-be", "UTF-32 without"),
+    ],
+)
+@pytest.mark.parametrize("name", ["a.txt", "a.csv", "a.tsv", "a.jsonl"])
+def test_wide_characters_without_a_mark_are_refused(tmp_path, encoding, said, name):
+    with pytest.raises(DataError, match=f"{name}, line 1: holds NUL characters, as in {said}"):
+        read_sentences(write(tmp_path / name, "one sentence\nanother\n" * 30, encoding))
+
+
+def test_other_encodings_are_named_by_their_likely_name(tmp_path):
+    with pytest.raises(DataError, match=r"line 2: byte 1 is not UTF-8 \(it may be GBK\)"):
+        read_sentences(write(tmp_path / "a.txt", "one\n请取消我的订单\n", "gbk"))
+    with pytest.raises(DataError, match=r"line 1: byte 5 is not UTF-8 \(it may be Windows-1252\)"):
+        read_sentences(write(tmp_path / "a.txt", "the \u20ac5 caf\u00e9\n", "cp1252"))
+    with pytest.raises(DataError, match="begins as UTF-16 and is not"):
+        read_sentences(write(tmp_path / "a.txt", "odd".encode("utf-16") + b"x"))
+
+
+def test_a_mark_in_the_middle_of_files_put_together_is_no_part_of_a_text(tmp_path):
+    assert texts(write(tmp_path / "a.txt", "\ufeffone\n\ufefftwo\n")) == ["one", "two"]
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (b"PK\x03\x04 cut", "a ZIP archive that is damaged"),
+        (b"\x1f\x8b\x08\x00", "a gzip archive; unpack it"),
+        (b"version https://git-lfs.github.com/spec/v1\noid sha256:0\n", "git lfs pull"),
+        (b"\n<!DOCTYPE html>\n<html>", "a web page"),
+        (b"%PDF-1.7\n", "a PDF"),
+    ],
+)
+@pytest.mark.parametrize("name", ["a.txt", "a.csv", "a.jsonl"])
+def test_what_only_has_the_name_of_a_text_is_said(tmp_path, content, said, name):
+    with pytest.raises(DataError, match=f"{name}: expected text in UTF-8, but it is .*{said}") as caught:
+        read_sentences(write(tmp_path / name, content))
+    assert "\n" not in str(caught.value)
+
+
+def test_a_field_of_any_length(tmp_path):
+    long = "very long document " * 8000
+    for name, content in (("a.csv", f"id,text\n1,short\n2,{long}\n"), ("b.csv", f'text;id\n"{long}";1\n')):
+        assert long in texts(write(tmp_path / name, content))
+
+
+@pytest.mark.parametrize("separator", [";", "\t"])
+def test_a_csv_as_spreadsheets_write_it_elsewhere(tmp_path, separator):
+    rows = [["id", "text", "label"], ["1", "a, b; c", "x"], ["2", 'say "hi"\nthere', ""]]
+    buffer = io.StringIO()
+    csv.writer(buffer, delimiter=separator).writerows(rows)
+    for start in ("", f"sep={separator}\r\n"):
+        found = read_sentences(write(tmp_path / "a.csv", start + buffer.getvalue()))
+        assert [(one.id, one.text, one.label) for one in found] == [
+            ("1", "a, b; c", "x"),
+            ("2", 'say "hi"\nthere', None),
+        ]
+
+
+def test_cells_that_a_spreadsheet_adds_and_spaces_after_a_comma(tmp_path):
+    assert texts(write(tmp_path / "a.csv", ",text,label,,\n0,one,x,,\n1,two,y,,\n")) == ["one", "two"]
+    assert texts(write(tmp_path / "a.csv", "text,label\none,x,,\n")) == ["one"]
+    found = read_sentences(write(tmp_path / "a.csv", 'id, text, label\n1, "a, b", x\n'))
+    assert [(one.text, one.label) for one in found] == [("a, b", "x")]
+
+
+def test_json_arrays_and_blank_lines(tmp_path):
+    rows = [{"text": "a", "label": float("nan")}, {"text": "b", "id": None}]
+    for name in ("a.json", "a.jsonl"):
+        for content in (json.dumps(rows, indent=2), "\n\n" + "\n\n".join(map(json.dumps, rows)) + "\n\n"):
+            found = read_sentences(write(tmp_path / name, content))
+            assert [(one.id, one.text, one.label) for one in found] == [("a-0", "a", None), ("a-1", "b", None)]
+    with pytest.raises(DataError, match=r"a.json, line 2: expected a JSON object, got str"):
+        read_sentences(write(tmp_path / "a.json", '[{"text": "a"}, "b"]'))
+    with pytest.raises(DataError, match=r"a.json: not JSON: .* expected an array of objects"):
+        read_sentences(write(tmp_path / "a.json", '[{"text": "a"}'))
+
+
+@pytest.mark.parametrize("missing", ["", None, float("nan")])
+def test_a_missing_id_is_made_up_and_a_missing_label_is_none(tmp_path, missing):
+    rows = [{"id": missing, "text": "a", "label": missing}, {"id": missing, "_id": "k", "text": "b"}]
+    found = read_sentences(write(tmp_path / "a.jsonl", *["\n".join(map(json.dumps, rows))]))
+    assert [(one.id, one.label) for one in found] == [("a-0", None), ("k", None)]
+
+
+def test_a_file_without_an_ending_is_read_as_text(tmp_path):
+    assert texts(write(tmp_path / "2024_05", "one\ntwo\n")) == ["one", "two"]
+
+
+def test_of_parquet_only_the_columns_that_count_are_read(tmp_path, monkeypatch):
+    pa = pytest.importorskip("pyarrow")
+    import pyarrow.parquet as pq
+
+    asked = []
+    original = pq.ParquetFile.iter_batches
+
+    def noting(self, *arguments, **settings):
+        asked.append(settings["columns"])
+        return original(self, *arguments, **settings)
+
+    monkeypatch.setattr(pq.ParquetFile, "iter_batches", noting)
+    vectors = pa.FixedSizeListArray.from_arrays(pa.array([0.5] * 64), 32)
+    table = pa.table({"text": ["a", "b"], "embedding": vectors, "label": [float("nan"), 3.0], "id": [7, 8]})
+    pq.write_table(table, tmp_path / "a.parquet")
+    found = read_sentences(tmp_path / "a.parquet")
+    assert [(one.id, one.text, one.label) for one in found] == [("7", "a", None), ("8", "b", "3")]
+    assert [one.text for one in import_samples(tmp_path / "a.parquet")] == ["a", "b"]
+    assert asked == [["text", "label", "id"]] * 2
+    pairs = pa.table({"sentence1": ["a"], "sentence2": ["b"], "vector": [[1.0]], "score": [1.0]})
+    pq.write_table(pairs, tmp_path / "p.parquet")
+    assert read_sts(tmp_path / "p.parquet").first == ["a"] and asked[-1] == ["sentence1", "sentence2", "score"]

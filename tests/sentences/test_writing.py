@@ -166,3 +166,12 @@ def test_judged_figures_by_hand():
     assert (figures.judge, figures.recall_at_1, figures.by) == (0.5, 0.5, "student")
     assert judge_samples(samples) is None
     assert judge_samples(samples[2:], vectors[-1:]).judge is None
+
+
+@pytest.mark.parametrize("missing", [None, "", "nan", float("nan"), "NULL"])
+def test_a_sample_without_an_intent_has_none(tmp_path, samples, missing):
+    out = tmp_path / "set"
+    build(out, samples)
+    rows = [json.loads(line) | {"intent": missing} for line in (out / "dataset.jsonl").read_text("utf-8").splitlines()]
+    (out / "dataset.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    assert {one.intent for one in read_dataset(out)[0]} == {""}

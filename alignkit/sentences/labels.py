@@ -1,0 +1,33 @@
+"""Which cells hold no value: files write "nothing" in many ways, and none of them is a label."""
+
+from __future__ import annotations
+
+# What pandas, R, SQL, spreadsheets and people write where there is none. A label that is really called so costs its
+# sentences their paraphrases; a missing one taken for a label makes all unlabelled sentences paraphrases of each other.
+_NOTHING = frozenset(("", "nan", "-nan", "nat", "null", "none", "nil", "na", "n/a", "#n/a", "#na", "<na>", "-", "--"))
+
+
+def is_missing(value: object) -> bool:
+    """Whether a cell is empty: None, NaN or blank.
+
+    >>> is_missing(None), is_missing(float("nan")), is_missing("  "), is_missing(0)
+    (True, True, True, False)
+    """
+    return value is None or value != value or (isinstance(value, str) and not value.strip())
+
+
+def label_of(value: object) -> str | None:
+    """A label as text; None where there is none.
+
+    Args:
+        value: a cell: text, a number, None. A whole number is the same label as `3` and as `3.0`.
+
+    >>> label_of(" refund "), label_of(3.0), label_of("N/A"), label_of(float("nan")), label_of(False)
+    ('refund', '3', None, None, 'False')
+    """
+    if is_missing(value):
+        return None
+    if isinstance(value, float) and value.is_integer():
+        return str(int(value))
+    label = str(value).strip()
+    return None if label.casefold() in _NOTHING else label
