@@ -25,6 +25,7 @@ from alignkit.evaluation.embedding_time import SIDES, embedding_times
 from alignkit.evaluation.fitting import check_models, doubts_of
 from alignkit.evaluation.leaks import check_leaks
 from alignkit.evaluation.learning_curve import FEWEST_PAIRS, learning_curve
+from alignkit.evaluation.likeness import TrainingSample
 from alignkit.evaluation.outcome import Evaluation
 from alignkit.evaluation.report import write_report
 from alignkit.evaluation.requirements import failed_requirements
@@ -66,6 +67,7 @@ def main(config: DictConfig) -> None:
         leaks = check_leaks(test.queries, run, data if isinstance(data, PairSplits) else None)
         comparison = compare(
             test, artifact, baselines, thresholds=thresholds, seen=leaks.seen,
+            unlike=sample.unlike(test.queries.student) if (sample := TrainingSample.load(run)) else None,
             **{name: settings[name] for name in ("seed", "resamples", "search")},
         )  # fmt: skip
         heads = {"aligned": artifact.head, **{name: part for name, part in baselines.items() if name == "ridge"}}

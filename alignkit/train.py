@@ -21,6 +21,7 @@ from alignkit.commandline import command, conf_folder, group_choices, known_targ
 from alignkit.errors import AlignkitError, ConfigError
 from alignkit.evaluation.alignment import mean_head
 from alignkit.evaluation.console import console_words
+from alignkit.evaluation.leaks import leaks_of_splits
 from alignkit.evaluation.settings import check_seed
 from alignkit.evaluation.tables import console_table, markdown_table
 from alignkit.evaluation.tensorboard import log_evaluation
@@ -29,7 +30,6 @@ from alignkit.heads.base import Head
 from alignkit.heads.linear import LinearHead
 from alignkit.pairs.base import PairSplits
 from alignkit.selection.choose import SELECT_BY, select_head
-from alignkit.sentences.leaks import find_leaks
 from alignkit.training.batches import SolverBatches
 from alignkit.training.confidence import fit_confidence
 from alignkit.training.device import choose_device
@@ -67,7 +67,7 @@ def main(config: DictConfig) -> float | None:
             f"data={data} is a test set without training pairs, for evaluate; train with data=demo, vectors, cached or "
             "built"
         )
-    leaks = _leak_check(splits)
+    leaks = leaks_of_splits(splits)
     seconds = {"loading": time.perf_counter() - start}
     if "candidates" in settings["model"]:
         settings |= _select_model(settings, splits)
@@ -192,13 +192,6 @@ def _ridge(settings: Mapping[str, Any], fitter: Fitter, splits: PairSplits, resu
     train, held_out, together = (SolverBatches(*pairs, device=fitter.device.torch_device) for pairs in parts)
     ridge.solve(together, chosen=ridge.solve(train, held_out))
     return ridge.cpu().eval().requires_grad_(False)
-
-
-def _leak_check(splits: PairSplits) -> str:
-    """What the report says of it; an error where a test sentence stands in training."""
-    if splits.train.texts is None or splits.test.texts is None:
-        return "not possible, the sentences behind the vectors are not known"
-    return find_leaks([*splits.train.texts, *(splits.validation.texts or [])], splits.test.texts).line()
 
 
 def _config_of_run(folder: Path) -> DictConfig:

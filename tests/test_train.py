@@ -15,8 +15,8 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from alignkit import load_artifact, load_head
 from alignkit.commandline import conf_folder
 from alignkit.errors import DataError
+from alignkit.evaluation.leaks import leaks_of_splits
 from alignkit.pairs.base import Pairs, PairSplits
-from alignkit.train import _leak_check
 
 ROWS = ["raw", "mean", "ridge", "aligned", "teacher", "student"]
 
@@ -174,7 +174,7 @@ def test_test_sentences_among_the_training_sentences_stop_the_run():
 
     splits = PairSplits(part(["Call me back.", "b"]), part(["c"]), part(["call me  BACK", "d"]))
     with pytest.raises(DataError, match="1 of 2 test texts stand in the training split"):
-        _leak_check(splits)
+        leaks_of_splits(splits)
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="sends SIGINT to one process")

@@ -18,17 +18,16 @@ from alignkit.evaluation.confidence import confidence_figures
 from alignkit.evaluation.evidence import deciding_measure, gather, notes_on, query_groups
 from alignkit.evaluation.fitting import check_fit
 from alignkit.evaluation.rankings import Ranking, cascade_size, rank_all, rerank
+from alignkit.evaluation.row_figures import figures_of_rows
 from alignkit.evaluation.sets import EvaluationSet
 from alignkit.evaluation.verdict import BROKEN_SHARE, Thresholds, Verdict, decide
 from alignkit.heads.base import Head
-from alignkit.metrics.alignment import Row, alignment_figures, pairwise_spearman, sample_rows, spearman
+from alignkit.metrics.alignment import Row
 from alignkit.metrics.intervals import RESAMPLES, Interval, PairedBootstrap
 from alignkit.metrics.retrieval import ndcg_at_k, ranking_overlap, recall_at_k, reciprocal_rank
-from alignkit.metrics.similarity import linear_cka
 from alignkit.vectors import cosine, l2_normalize
 
 DOCUMENT_HEAD = "document_head"
-CKA_SENTENCES = 1_000
 # the order in which people read them: the product between its ceiling and its rivals, the floor last
 ORDER = ("teacher", "aligned", "aligned_both", "student", "cascade", "ridge", "raw", "mean")
 RIVALS = ("student", "ridge", "teacher")
@@ -75,6 +74,7 @@ def compare(
     resamples: int = RESAMPLES,
     search: str = "exact",
     seen: int | None = None,
+    unlike: str | None = None,
 ) -> Comparison:
     """Measure a head on a set.
 
@@ -88,6 +88,7 @@ def compare(
         resamples: of the bootstrap.
         search: what finds the neighbours, `exact` or `faiss`; the results are the same.
         seen: how many of the queries the head was trained on; `None` where that is not known.
+        unlike: in words, how far the queries are from the training sentences, if they are (`TrainingSample.unlike`).
 
     Raises:
         ConfigError: for another search.
@@ -120,9 +121,11 @@ def compare(
     measure = deciding_measure(bootstraps)
     blind = _figures(test, {"teacher": rankings["teacher"], **reranked})[measure]
     blind.pop("teacher")
-    evidence = gather(test, measure, figures[measure], blind, bootstraps[measure], cascade, seen=seen or 0)
+    evidence = gather(
+        test, measure, figures[measure], blind, bootstraps[measure], cascade, seen=seen or 0, unlike=unlike
+    )
     verdict = decide(evidence, thresholds)
-    rows = _rows(test, vectors, figures, bootstraps, _training_mean(baselines), seed)
+    rows = figures_of_rows(test, vectors, figures, bootstraps, _training_mean(baselines), seed)
     meta = {
         **test.meta,
         "notes": [*test.meta.get("notes", []), *notes_on(evidence, bootstraps)],
@@ -151,6 +154,8 @@ def compare(
         "floor_cascade_share": evidence.floor_cascade_share,
     }  # fmt: skip
     meta["alarms"] = alarms(vectors, rankings, len(test.corpus), seen or 0)
+    if unlike is not None and not any(unlike in reason for reason in verdict.reasons):
+        meta["alarms"]["raised"].append(f"{unlike}; expect less of the head here, and train on texts like these")
     if CONFIDENCE in artifact.parts:
         told = align(artifact.parts[CONFIDENCE], test.queries.student).numpy()
         meta["confidence"] = confidence_figures(told, figures["overlap@10"]["aligned"])
@@ -180,52 +185,6 @@ def _figures(test: EvaluationSet, rankings: Mapping[str, Ranking]) -> dict[str, 
     return figures
 
 
-def _rows(
-    test: EvaluationSet, vectors: Mapping[str, Tensor], figures: Mapping[str, Mapping[str, np.ndarray]],
-    bootstraps: Mapping[str, PairedBootstrap], training_mean: Tensor | None, seed: int,
-) -> dict[str, Row]:  # fmt: skip
-    teacher = vectors["teacher"]
-    student = torch.from_numpy(np.array(test.queries.student, dtype=np.float32))
-    sample = sample_rows(len(teacher), CKA_SENTENCES, seed)
-    mean = training_mean if training_mean is not None else torch.zeros(teacher.shape[1])
-    rows: dict[str, Row] = {}
-    of_pairs: dict[str, Row] = {}
-    for name in figures["overlap@10"]:
-        row: Row = {}
-        if name in vectors:
-            row |= alignment_figures(vectors[name], teacher, mean, seed=seed)
-            if training_mean is None:
-                row["cosine_centered_mean"] = None
-        elif name == "student":
-            row["spearman"] = pairwise_spearman(student, teacher, seed=seed)
-        if name in vectors or name == "student":
-            own = student if name == "student" else vectors[name]
-            row["cka"] = linear_cka(own[sample], teacher[sample])
-        if name == "aligned_both":
-            # its queries are those of `aligned`
-            row |= of_pairs["aligned"]
-        of_pairs[name] = dict(row)
-        for measure, bootstrap in bootstraps.items():
-            row[measure] = _value(bootstrap.mean(name))
-            if measure not in ("overlap@10",):
-                row[f"{measure}_share"] = _value(bootstrap.ratio(name, "teacher"))
-        if test.human is not None:
-            row["human_spearman"] = _human_spearman(test, name, vectors, student)
-        rows[name] = row
-    return rows
-
-
-def _human_spearman(test: EvaluationSet, name: str, vectors: Mapping[str, Tensor], student: Tensor) -> float | None:
-    """Rank correlation of cosines with people's scores; the second text is what the row would find: in its index."""
-    human = test.human
-    if human is None or name.startswith("cascade"):
-        return None
-    sides = {"student": (student, student), "aligned_both": (vectors["aligned"], vectors["aligned"])}
-    first, second = sides.get(name, (vectors.get(name, student), vectors["teacher"]))
-    cosines = cosine(first[torch.from_numpy(human.first)], second[torch.from_numpy(human.second)])
-    return spearman(cosines.numpy(), human.scores)
-
-
 def _training_mean(baselines: Mapping[str, Head] | None) -> Tensor | None:
     if not baselines or "mean" not in baselines:
         return None
@@ -241,10 +200,6 @@ def _check_finite(aligned: Tensor) -> None:
             f"the head gives NaN or Inf for {len(broken)} of {len(aligned)} queries, the first is query "
             f"{int(broken[0])}; train it again with a smaller lr"
         )
-
-
-def _value(interval: Interval | None) -> float | None:
-    return interval.value if interval else None
 
 
 def _json(interval: Interval | None) -> dict[str, float] | None:

@@ -4,14 +4,60 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Mapping
+from dataclasses import dataclass
 
 import numpy as np
 
 from alignkit.evaluation.sets import EvaluationSet
-from alignkit.evaluation.verdict import MIN_GROUPS, MIN_QUERIES, Evidence
-from alignkit.metrics.intervals import PairedBootstrap
+from alignkit.metrics.intervals import Interval, PairedBootstrap
 
 OVERLAP, RELEVANCE = "overlap@10", "ndcg@10"
+# with fewer groups than this, an interval that draws whole groups is too narrow itself
+MIN_QUERIES, MIN_GROUPS = 30, 10
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """What the verdict looks at. Every share is of the teacher's mean figure, every interval over groups of queries.
+
+    Attributes:
+        measure: `ndcg@10` or `overlap@10`.
+        queries: how many have a figure.
+        groups: in how many groups these are that can differ by chance; as many where each stands for itself.
+        corpus: rows that can be found.
+        share: of `aligned`; `None` where the teacher itself finds nothing.
+        student_share: of the student's own index.
+        gain: aligned less student, in the measure itself.
+        lead: student less teacher, in the measure itself; `None` where the measure is agreement with the teacher,
+            which the teacher leads by construction.
+        teacher_mean, student_mean: the measure itself.
+        cascade_share: of `cascade@N`; `None` where it is that of `aligned` by construction.
+        cascade: its name.
+        floor_share: the best that a head without knowledge reaches here (random projection, mean predictor).
+        floor_cascade_share: the same with reranking.
+        asked: all queries, judged or not.
+        seen: how many of those the head was trained on, as far as that is known.
+        unlike: in words, how far the queries are from the training sentences; `None` where they are not, or where
+            that is not known.
+    """
+
+    measure: str
+    queries: int
+    groups: int
+    corpus: int
+    share: Interval | None
+    student_share: Interval | None
+    gain: Interval | None
+    lead: Interval | None
+    teacher_mean: float
+    student_mean: float
+    cascade_share: Interval | None
+    cascade: str
+    floor_share: float
+    floor_cascade_share: float
+    asked: int
+    seen: int = 0
+    unlike: str | None = None
 
 
 def query_groups(test: EvaluationSet) -> np.ndarray | None:
@@ -33,7 +79,7 @@ def deciding_measure(bootstraps: Mapping[str, PairedBootstrap]) -> str:
 
 def gather(
     test: EvaluationSet, measure: str, figures: Mapping[str, np.ndarray], reranked_floors: Mapping[str, np.ndarray],
-    bootstrap: PairedBootstrap, cascade: str, *, seen: int,
+    bootstrap: PairedBootstrap, cascade: str, *, seen: int, unlike: str | None,
 ) -> Evidence:  # fmt: skip
     """Put together what `decide` looks at.
 
@@ -45,6 +91,7 @@ def gather(
         bootstrap: of `figures`.
         cascade: row name, `cascade@N`.
         seen: queries that the head was trained on.
+        unlike: in words, how far the queries are from the training sentences, if they are.
     """
     ceiling = _mean(figures["teacher"])
     return Evidence(
@@ -55,12 +102,16 @@ def gather(
         share=bootstrap.ratio("aligned", "teacher"),
         student_share=bootstrap.ratio("student", "teacher"),
         gain=bootstrap.difference("aligned", "student"),
+        lead=bootstrap.difference("student", "teacher") if measure == RELEVANCE else None,
+        teacher_mean=ceiling,
+        student_mean=_mean(figures["student"]),
         cascade_share=None if _only_reordered(measure, cascade) else bootstrap.ratio(cascade, "teacher"),
         cascade=cascade,
         floor_share=max(_mean(figures[name]) for name in reranked_floors) / ceiling if ceiling else 1.0,
         floor_cascade_share=max(map(_mean, reranked_floors.values())) / ceiling if ceiling else 1.0,
         asked=len(test.queries),
         seen=seen,
+        unlike=unlike,
     )
 
 

@@ -24,7 +24,8 @@ class JudgedTexts:
         corpus: id -> text.
         queries: id -> text.
         judgements: `(query id, corpus id, grade)`.
-        itself: query id -> corpus id, for queries that are a text of the corpus.
+        itself: query id -> corpus id, for queries that are a text of the corpus and must not find it; one that is
+            judged relevant to itself may.
         notes: what was left out, in words.
     """
 
@@ -70,9 +71,14 @@ def judged_texts(folder: str | Path, split: str = "test", document: str = "title
         notes.append(f"{left_out:,} of {found.queries:,} queries have no relevant text in {split}.tsv and are left out")
     for note in notes:
         logger.warning("%s", note)
-    itself = _in_the_corpus(found, queries)
+    twins = _in_the_corpus(found, queries)
+    itself = {query: text for query, text in twins.items() if found.qrels[query].get(text, 0) <= 0}
     if itself:
         notes.append(f"{len(itself):,} queries are texts of the corpus; each is left out of its own hits")
+    if judged := len(twins) - len(itself):
+        notes.append(
+            f"{judged:,} queries are texts of the corpus and judged relevant to themselves; each may find itself"
+        )
     return JudgedTexts(
         corpus=dict(zip(found.corpus_ids, found.corpus_texts, strict=True)),
         queries=queries,

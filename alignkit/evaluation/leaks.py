@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import torch
 
 from alignkit.errors import DataError
 from alignkit.evaluation.runs import (
@@ -15,14 +16,19 @@ from alignkit.evaluation.runs import (
     seen_in_training,
     text_fingerprints,
     training_fingerprints,
-    vector_fingerprints,
 )
 from alignkit.evaluation.sets import Side
-from alignkit.pairs.base import PairSplits
+from alignkit.metrics.alignment import sample_rows
+from alignkit.pairs.base import Pairs, PairSplits
+from alignkit.pairs.fingerprints import vector_fingerprints
 from alignkit.sentences.leaks import find_leaks
+from alignkit.vectors import top_k
 
 logger = logging.getLogger(__name__)
 
+# one text embedded in two batches, or stored in half precision, differs by less
+NEARLY_EQUAL = 0.9999
+MOST_CHECKED, MOST_AGAINST = 1_000, 20_000
 UNKNOWN = "what this head was trained on is not known"
 
 
@@ -57,8 +63,7 @@ def check_leaks(queries: Side, run: Path | None, splits: PairSplits | None = Non
         said = f"{seen:,} of {len(queries):,} queries are among the {what} that this head was trained on"
         if seen:
             logger.warning("%s: the figures flatter the head", said)
-    train, test = (splits.train.texts, splits.test.texts) if splits is not None else (None, None)
-    near = _near(train, test, run) if train is not None and test is not None else None
+    near = _near(splits, run) if splits is not None else None
     return Leaks("; ".join(part for part in (said, near) if part), seen)
 
 
@@ -71,14 +76,75 @@ def _seen(queries: Side, run: Path | None) -> tuple[int | None, str]:
     return None, ""
 
 
-def _near(train: Sequence[str], test: Sequence[str], run: Path | None) -> str:
+def leaks_of_splits(splits: PairSplits) -> str:
+    """Compare the test split with what a head is about to be trained on, by texts or, without them, by vectors.
+
+    Returns:
+        One line for the report.
+
+    Raises:
+        DataError: if a test sentence, or a pair of vectors of the test split, stands in training too.
+    """
+    train, test = [splits.train, splits.validation], splits.test
+    if splits.train.texts is not None and test.texts is not None:
+        return find_leaks([text for part in train for text in part.texts or ()], test.texts).line()
+    return find_vector_leaks(train, test)
+
+
+def find_vector_leaks(train: Sequence[Pairs], test: Pairs) -> str:
+    """The check where nobody knows the texts: all pairs for equality, a bounded sample for near-equality.
+
+    Equal are pairs whose student vectors and teacher vectors both have equal fingerprints: a student that ignores the
+    order of words gives different texts one vector.
+
+    Args:
+        train: parts of what the head is trained on.
+        test: what it is judged on.
+
+    Returns:
+        One line for the report.
+
+    Raises:
+        DataError: if a pair of the test split stands in training too.
+    """
+    prints = [vector_fingerprints(part.student) for part in train]
+    of_test = vector_fingerprints(test.student)
+    shared = np.flatnonzero(np.isin(of_test, np.concatenate(prints)))
+    if len(shared):
+        teachers = [
+            vector_fingerprints(np.asarray(part.teacher[np.flatnonzero(np.isin(own, of_test[shared]))]))
+            for part, own in zip(train, prints, strict=True)
+        ]
+        equal = shared[np.isin(vector_fingerprints(np.asarray(test.teacher[shared])), np.concatenate(teachers))]
+        if len(equal):
+            raise DataError(
+                f"{len(equal):,} of {len(test):,} test pairs stand in the training split too, the first is test row "
+                f"{equal[0]}; take other test files, or leave them out and a share of the rows is held out"
+            )
+    whole = max(train, key=len)
+    rows, known = sample_rows(len(test), MOST_CHECKED, 0).numpy(), sample_rows(len(whole), MOST_AGAINST, 0).numpy()
+    near = np.ones(len(rows), dtype=bool)
+    for side in ("student", "teacher"):
+        parts = (getattr(test, side)[rows], getattr(whole, side)[known])
+        asked, corpus = (torch.from_numpy(np.asarray(part, dtype=np.float32)) for part in parts)
+        near &= (top_k(asked, corpus, 1)[0][:, 0] >= NEARLY_EQUAL).numpy()
+    return (
+        f"no pair of test vectors stands in training; {near.sum():,} of {len(rows):,} test pairs compared have a "
+        f"nearly equal one among {len(known):,} training pairs (cosine >= {NEARLY_EQUAL:g} on both sides)"
+    )
+
+
+def _near(splits: PairSplits, run: Path | None) -> str:
     """What is nearly equal, and whether that training split is the one the head was trained on."""
-    known = training_fingerprints(run)
+    train, test = splits.train.texts, splits.test.texts
     try:
+        if train is None or test is None:
+            return f"in this data {find_vector_leaks([splits.train], splits.test)}"
         found = find_leaks(train, test)
     except DataError as error:
         logger.warning("%s", error)
         return f"in this data {error}"
+    known = training_fingerprints(run)
     own = known is not None and bool(np.isin(text_fingerprints(train), known).all())
     whose = "" if own else " of this data, which need not be what the head was trained on"
     return (

@@ -16,6 +16,7 @@ from alignkit.evaluation.alignment import alignment_rows, raw_head
 from alignkit.evaluation.comparison import compare
 from alignkit.evaluation.embedding_time import SIDES
 from alignkit.evaluation.fitting import model_name
+from alignkit.evaluation.likeness import TrainingSample
 from alignkit.evaluation.outcome import Evaluation
 from alignkit.evaluation.report import write_report
 from alignkit.evaluation.runs import save_fingerprints
@@ -51,7 +52,8 @@ def evaluate_training(
         thresholds: of the verdict.
     """
     test = set_of_pairs(splits.test, splits.meta, seed=seed)
-    comparison = compare(test, artifact, baselines, thresholds=thresholds, seed=seed)
+    unlike = TrainingSample.of(splits, seed).unlike(test.queries.student)
+    comparison = compare(test, artifact, baselines, thresholds=thresholds, seed=seed, unlike=unlike)
     raw = raw_head(artifact.head.student_dim, artifact.head.teacher_dim, seed)
     heads = {"aligned": artifact.head, "ridge": baselines["ridge"], "raw": raw}
     times = query_times(test, heads, comparison.meta["cascade"])
@@ -72,12 +74,13 @@ def save_run(
     folder: Path, artifact: Artifact, baselines: Mapping[str, Head], splits: PairSplits, evaluation: Evaluation,
     *, html: bool = True,
 ) -> None:  # fmt: skip
-    """Write `head/`, `baselines/`, fingerprints of the training pairs, and the report; `metrics.json` last of all."""
+    """Write `head/`, `baselines/`, what tells of the training pairs, and the report; `metrics.json` last of all."""
     save_artifact(artifact, folder / "head")
     for name, head in baselines.items():
         identities = {"student_identity": artifact.student_identity, "teacher_identity": artifact.teacher_identity}
         save_head(head, folder / "baselines" / name, **identities)
     save_fingerprints(folder, splits)
+    TrainingSample.of(splits).save(folder)
     write_report(evaluation, folder, html=html)
 
 

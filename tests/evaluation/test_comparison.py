@@ -335,3 +335,25 @@ def test_groups_for_the_table_are_not_what_is_relevant(make_pairs):
     assert set_of_pairs(one, {}).groups is None
     with pytest.raises(DataError):
         labelled(make_pairs(80), None, groups=domains[:5])
+
+
+def test_a_teacher_that_its_student_beats_is_not_worth_keeping(make_retrieval):
+    test = make_retrieval(queries=200)
+    generator = np.random.default_rng(3)
+
+    def noisy(side):
+        noise = 12 * generator.normal(size=side.teacher.shape).astype(np.float32)
+        return dataclasses.replace(side, teacher=side.teacher + noise)
+
+    poor = dataclasses.replace(test, queries=noisy(test.queries), corpus=noisy(test.corpus))
+    comparison = compare(poor, fitted(poor), resamples=200)
+    rows = comparison.rows
+    assert rows["teacher"]["ndcg@10"] < rows["student"]["ndcg@10"] - 0.2
+    assert comparison.verdict.name == "teacher_is_worse"
+    assert f"{rows['student']['ndcg@10']:.3f}" in comparison.verdict.reasons[0]
+    assert f"{rows['teacher']['ndcg@10']:.3f}" in comparison.verdict.reasons[0]
+
+
+def test_texts_unlike_training_are_said_once(demo_set, demo_artifact, demo_baselines):
+    told = compare(demo_set, demo_artifact, demo_baselines, resamples=200, unlike="these texts are unlike training")
+    assert told.meta["alarms"]["raised"][-1].startswith("these texts are unlike training; expect less")

@@ -93,3 +93,11 @@ def test_reads_the_classical_sets(shared_data, name, counts):
     texts = judged_texts(shared_data / name)
     assert (len(texts.corpus), len(texts.queries)) == counts
     assert texts.itself == {}  # queries and texts are both counted from 1 in some of them
+
+
+def test_a_query_that_is_judged_relevant_to_itself_may_find_itself(folder):
+    corpus = [{"_id": "q1", "text": "how to reset"}, {"_id": "q2", "text": "phone number"}, *CORPUS]
+    texts = judged_texts(folder(corpus, QUERIES, [("q1", "q1", 1), ("q1", "d1", 1), ("q2", "d2", 1), ("q2", "q2", 0)]))
+    assert texts.itself == {"q2": "q2"}  # judged, and not relevant: it would only push the others down
+    assert "1 queries are texts of the corpus; each is left out of its own hits" in texts.notes
+    assert "1 queries are texts of the corpus and judged relevant to themselves; each may find itself" in texts.notes

@@ -7,8 +7,8 @@ import dataclasses
 import numpy as np
 import pytest
 
-from alignkit.errors import AlignkitError
-from alignkit.evaluation.leaks import check_leaks
+from alignkit.errors import AlignkitError, DataError
+from alignkit.evaluation.leaks import check_leaks, leaks_of_splits
 from alignkit.evaluation.runs import (
     FINGERPRINTS,
     VECTOR_FINGERPRINTS,
@@ -85,8 +85,45 @@ def test_rows_of_bare_vectors_dealt_anew_are_noticed(make_pairs, tmp_path):
     assert not (tmp_path / FINGERPRINTS).exists()
     own = check_leaks(side_of(first.test), tmp_path, first)
     assert own.seen == 0
-    assert own.line == "0 of 40 queries are among the student vectors that this head was trained on"
+    assert own.line.startswith("0 of 40 queries are among the student vectors that this head was trained on; ")
+    assert "0 of 40 test pairs compared have a nearly equal one among 320 training pairs" in own.line
     assert check_leaks(side_of(other.test), tmp_path, other).seen > 30
+
+
+def bare(splits, **changes):
+    parts = {name: dataclasses.replace(getattr(splits, name), texts=None) for name in ("train", "validation", "test")}
+    return PairSplits(**parts | changes, meta=splits.meta)
+
+
+def test_pairs_of_vectors_that_stand_in_training_are_refused_as_texts_are(demo_splits):
+    clean = bare(demo_splits)
+    assert leaks_of_splits(clean).startswith("no pair of test vectors stands in training; ")
+    seen = dataclasses.replace(
+        clean.test,
+        student=np.concatenate([clean.test.student[:-19], clean.validation.student[:19]]),
+        teacher=np.concatenate([clean.test.teacher[:-19], clean.validation.teacher[:19]]),
+    )
+    with pytest.raises(DataError, match="19 of 600 test pairs stand in the training split too, .*test row 581"):
+        leaks_of_splits(bare(demo_splits, test=seen))
+    # another sentence with the same student vector, as a student that ignores the order of words gives it
+    anagram = dataclasses.replace(seen, teacher=clean.test.teacher)
+    assert "no pair of test vectors" in leaks_of_splits(bare(demo_splits, test=anagram))
+
+
+def test_vectors_of_one_text_from_two_batches_are_nearly_equal(demo_splits):
+    noise = np.random.default_rng(0)
+    clean = bare(demo_splits)
+
+    def again(vectors):
+        rows = np.asarray(vectors[:7], dtype=np.float32)
+        return rows + 1e-4 * np.abs(rows).mean() * noise.normal(size=rows.shape).astype(np.float32)
+
+    near = dataclasses.replace(
+        clean.test,
+        student=np.concatenate([clean.test.student[7:], again(clean.train.student)]),
+        teacher=np.concatenate([clean.test.teacher[7:], again(clean.train.teacher)]),
+    )
+    assert "7 of 600 test pairs compared have a nearly equal one" in leaks_of_splits(bare(demo_splits, test=near))
 
 
 def test_sentences_on_one_side_only_are_compared_by_vector(demo_splits, tmp_path):

@@ -24,6 +24,9 @@ GOOD = Evidence(
     share=interval(0.94),
     student_share=interval(0.80),
     gain=interval(0.10),
+    lead=interval(-0.15),
+    teacher_mean=0.75,
+    student_mean=0.60,
     cascade_share=interval(0.99, 0.005),
     cascade="cascade@50",
     floor_share=0.02,
@@ -59,6 +62,43 @@ def test_as_good_as_the_teacher_is_used_even_where_the_student_is_better():
     assert verdict.name == "use"
     assert "lower bound reaches 90% and the share 97%" in verdict.reasons[0]
     assert "the student's own index is better" in verdict.reasons[1]
+
+
+def test_a_share_of_the_teacher_does_not_excuse_a_student_that_is_much_better():
+    much_better = {"share": interval(1.04, 0.02), "gain": interval(-0.05, 0.01)}
+    assert verdict_of(**much_better).name == "own_index"
+    # 3% of the teacher's 0.75
+    assert verdict_of(**much_better | {"gain": interval(-0.022, 0.005)}).name == "use"
+    assert verdict_of(**much_better | {"gain": interval(-0.023, 0.005)}).name == "own_index"
+
+
+def test_a_teacher_that_finds_less_than_its_student_is_the_first_thing_to_say():
+    worse = {
+        "lead": interval(0.296, 0.03), "teacher_mean": 0.421, "student_mean": 0.717,
+        "share": interval(1.04, 0.05), "gain": interval(-0.279, 0.03),
+    }  # fmt: skip
+    verdict = verdict_of(**worse)
+    assert verdict.name == "teacher_is_worse"
+    assert verdict.headline.startswith("Do not keep this teacher")
+    assert verdict.reasons[0] == (
+        "the student's own index reaches nDCG@10 0.717, the teacher's 0.421: +0.296 (95% interval +0.266 to +0.326)"
+    )
+    assert "a model made for embeddings" in verdict.reasons[1] and "pooling" in verdict.reasons[1]
+    # what the head saw, and what a share of such a teacher is, changes nothing
+    assert verdict_of(**worse, seen=400).name == "teacher_is_worse"
+    assert verdict_of(**worse | {"share": None}).name == "teacher_is_worse"
+    # within chance it is no finding, and of few queries nothing is
+    assert verdict_of(**worse | {"lead": interval(0.02, 0.03)}).name == "own_index"
+    assert verdict_of(**worse, queries=29, groups=29).name == "too_little_data"
+
+
+def test_texts_unlike_the_training_sentences_are_the_likelier_cause():
+    broken = {"share": interval(0.05, 0.01), "gain": interval(-0.7)}
+    assert "are all pairs of the same sentence?" in verdict_of(**broken).reasons[0]
+    verdict = verdict_of(**broken, unlike="these texts are unlike the training sentences: far away")
+    assert verdict.name == "do_not"
+    assert "probably because these texts are unlike" in verdict.reasons[0]
+    assert "are all pairs" not in verdict.reasons[0]
 
 
 def test_a_high_share_is_not_enough_without_its_lower_bound():
@@ -121,5 +161,6 @@ def test_a_cascade_never_sees_so_much_that_chance_would_do():
 
 
 def test_every_verdict_has_a_sentence_and_json():
-    assert set(HEADLINES) == {"use", "use_with_cascade", "own_index", "do_not", "too_little_data"}
+    names = {"use", "use_with_cascade", "own_index", "teacher_is_worse", "do_not", "too_little_data"}
+    assert set(HEADLINES) == names
     assert verdict_of().to_json()["name"] == "use"

@@ -1,0 +1,99 @@
+"""Whether the texts that a head is judged on are like those that it was trained on, seen by the student."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from safetensors import SafetensorError
+from safetensors.numpy import load_file, save
+from torch import Tensor
+
+from alignkit.files import write_whole
+from alignkit.metrics.alignment import sample_rows
+from alignkit.pairs.base import Pairs, PairSplits
+from alignkit.vectors import l2_normalize
+
+TRAINING_SAMPLE = "training_sample.safetensors"
+SENTENCES, QUERIES = 2_000, 1_000
+# half of the queries are farther from training than all but this share of the sentences held out from it
+FARTHEST = 0.05
+
+
+@dataclass(frozen=True)
+class TrainingSample:
+    """A sample of training sentences, and how near to them held-out sentences of the same kind come.
+
+    Attributes:
+        student: `(S, student_dim)` float32, a sample of the training split.
+        held_out: `(V,)` cosine of each sampled validation sentence with its nearest in `student`, both centred on the
+            sample's mean.
+    """
+
+    student: np.ndarray
+    held_out: np.ndarray
+
+    @classmethod
+    def of(cls, splits: PairSplits, seed: int = 0) -> TrainingSample:
+        """Draw both samples from the splits that a head is trained on."""
+        student = _sample(splits.train, SENTENCES, seed)
+        return cls(student, _nearest(_sample(splits.validation, QUERIES, seed), student))
+
+    def save(self, run: Path) -> None:
+        """Keep it in a run folder, vectors as float16.
+
+        Raises:
+            AlignkitError: if it cannot be written.
+        """
+        scale = np.float32(np.abs(self.student).max() or 1.0)  # float16 has a narrow range
+        arrays = {
+            "student": (self.student / scale).astype(np.float16),
+            "scale": np.array([scale]),
+            "held_out": self.held_out.astype(np.float32),
+        }
+        write_whole(run / TRAINING_SAMPLE, save(arrays))
+
+    @classmethod
+    def load(cls, run: Path | None) -> TrainingSample | None:
+        """The sample that a run kept; `None` for a bare head and for a run that kept none or a damaged one."""
+        if run is None or not (run / TRAINING_SAMPLE).is_file():
+            return None
+        try:
+            arrays = load_file(run / TRAINING_SAMPLE)
+            return cls(arrays["student"].astype(np.float32) * arrays["scale"], arrays["held_out"])
+        except (SafetensorError, KeyError, OSError):
+            return None
+
+    def unlike(self, queries: np.ndarray, seed: int = 0) -> str | None:
+        """In words, how far the queries `(Q, student_dim)` are from training; `None` where they are like it.
+
+        Texts count as unlike where the median query is farther from its nearest training sentence than 95% of the
+        sentences that were held out from the same source.
+        """
+        if not len(self.held_out) or queries.shape[1] != self.student.shape[1]:
+            return None
+        rows = sample_rows(len(queries), QUERIES, seed).numpy()
+        nearest = float(np.median(_nearest(np.asarray(queries[rows], dtype=np.float32), self.student)))
+        if nearest >= np.quantile(self.held_out, FARTHEST):
+            return None
+        return (
+            f"these texts are unlike the training sentences: the median cosine with the nearest of them is "
+            f"{nearest:.2f} in the student's space, and {np.median(self.held_out):.2f} for sentences held out from "
+            "training"
+        )
+
+
+def _sample(pairs: Pairs, most: int, seed: int) -> np.ndarray:
+    rows = sample_rows(len(pairs), most, seed).numpy()
+    return np.asarray(pairs.student[rows], dtype=np.float32)
+
+
+def _nearest(vectors: np.ndarray, sample: np.ndarray) -> np.ndarray:
+    mean = torch.from_numpy(sample).mean(dim=0)
+
+    def centred(rows: np.ndarray) -> Tensor:
+        return l2_normalize(torch.from_numpy(rows) - mean)
+
+    return (centred(vectors) @ centred(sample).T).amax(dim=1).numpy()
