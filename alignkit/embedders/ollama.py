@@ -11,10 +11,12 @@ import httpx
 
 from alignkit.embedders.base import EmbeddedBatch, Role
 from alignkit.embedders.ollama_models import OllamaModel, OllamaModels
+from alignkit.embedders.remote.answers import embeddings_in
 from alignkit.embedders.remote.engine import HttpEngine
-from alignkit.embedders.remote.faults import Backoff, TextFault
+from alignkit.embedders.remote.faults import Backoff
 from alignkit.embedders.remote.passing import embed_through
 from alignkit.embedders.sameness import normal_name
+from alignkit.servers.addresses import ollama_address
 
 logger = logging.getLogger(__name__)
 
@@ -30,7 +32,8 @@ class OllamaEmbedder:
 
     Args:
         model: as in `ollama list`, with or without `:latest`.
-        base_url: of the server.
+        base_url: of the server, as Ollama's own client would take it, or of one of its requests; null takes the
+            environment variable `OLLAMA_HOST`, else this machine.
         batch_size: most texts a request.
         concurrency: requests at once; Ollama itself works on `OLLAMA_NUM_PARALLEL` (1) of them.
         timeout_s: for an answer.
@@ -50,7 +53,7 @@ class OllamaEmbedder:
     def __init__(
         self,
         model: str,
-        base_url: str = "http://127.0.0.1:11434",
+        base_url: str | None = None,
         batch_size: int = 32,
         concurrency: int = 2,
         timeout_s: float = 120.0,
@@ -70,7 +73,15 @@ class OllamaEmbedder:
         self._wire = _OllamaWire(model, dimensions, truncate)
         backoff = Backoff(attempts=retries + 1, first_s=retry_wait_s)
         self._engine = HttpEngine(
-            self._wire, base_url, batch_size, concurrency, timeout_s, first_timeout_s, backoff, api_key_env, transport
+            self._wire,
+            ollama_address(base_url),
+            batch_size,
+            concurrency,
+            timeout_s,
+            first_timeout_s,
+            backoff,
+            api_key_env,
+            transport,
         )
         self._models = OllamaModels(self._engine)
         self._model: OllamaModel | None = None
@@ -137,6 +148,7 @@ class _OllamaWire:
     path = "api/embed"
     form = "json"
     start_fix = "is Ollama running there? Start it with `ollama serve`, or set base_url"
+    restart = "start it (`ollama serve`)"
 
     def __init__(self, model: str, dimensions: int | None, truncate: bool) -> None:
         self.model = model
@@ -146,7 +158,7 @@ class _OllamaWire:
         self.fixes: Mapping[int, str] = {
             401: "name the environment variable that holds the key in api_key_env",
             403: "the server refuses this client; see OLLAMA_ORIGINS",
-            404: f"run: ollama pull {model} (or is base_url wrong? Ollama's own has no /v1)",
+            404: f"run: ollama pull {model}",
             501: NO_EMBEDDINGS,
         }
 
@@ -155,11 +167,16 @@ class _OllamaWire:
         body: dict[str, Any] = {"model": self.model, "input": texts, "truncate": self.truncate}
         return body if self.dimensions is None else {**body, "dimensions": self.dimensions}
 
+    def address_fix(self, where: str) -> str:
+        """Something else answers there."""
+        return (
+            f"does Ollama answer at {where}? Set base_url to its root, such as http://127.0.0.1:11434 "
+            "(for OpenAI's API: the embedder openai)"
+        )
+
     def embeddings(self, answer: dict[str, Any]) -> list[object]:
         """In the order of the texts; how long the model took to load is noted."""
-        found = answer.get("embeddings")
-        if not isinstance(found, list):
-            raise TextFault(f"the answer has no embeddings; its fields are {', '.join(sorted(answer)) or 'none'}")
+        found = embeddings_in(answer, "embeddings")
         loaded_s = answer.get("load_duration", 0) / 1e9
         if loaded_s > 1 or self.load_s is None:
             self.load_s = round(loaded_s, 3)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
@@ -11,13 +12,14 @@ import httpx
 
 from alignkit.embedders.base import EmbeddedBatch, Role
 from alignkit.embedders.ollama_models import OllamaModels
-from alignkit.embedders.remote.answers import order_by_index
+from alignkit.embedders.remote.answers import embeddings_in, order_by_index
 from alignkit.embedders.remote.engine import HttpEngine
 from alignkit.embedders.remote.faults import Backoff
 from alignkit.embedders.remote.passing import embed_through
 from alignkit.embedders.rows import unit_rows
 from alignkit.embedders.sameness import normal_name
 from alignkit.errors import EmbedderError
+from alignkit.servers.addresses import openai_address
 
 # what llama-server tells of the file it has loaded; another quantisation has another size
 _FILE_FACTS = ("n_params", "size", "n_embd", "n_vocab")
@@ -30,7 +32,7 @@ class OpenAIEmbedder:
 
     Args:
         model: as the server names it.
-        base_url: with its `/v1`.
+        base_url: with its `/v1`; the address of one of its requests will do, and no scheme means http.
         batch_size: most texts a request.
         concurrency: requests at once.
         timeout_s: for an answer.
@@ -70,7 +72,15 @@ class OpenAIEmbedder:
         self._wire = _OpenAIWire(model, dimensions, api_key_env)
         backoff = Backoff(attempts=retries + 1, first_s=retry_wait_s)
         self._engine = HttpEngine(
-            self._wire, base_url, batch_size, concurrency, timeout_s, first_timeout_s, backoff, api_key_env, transport
+            self._wire,
+            openai_address(base_url, sends_key=bool(api_key_env)),
+            batch_size,
+            concurrency,
+            timeout_s,
+            first_timeout_s,
+            backoff,
+            api_key_env,
+            transport,
         )
         self._models = OllamaModels(self._engine, root="../")
         self._speaks_ollama: bool | None = None
@@ -180,7 +190,8 @@ class _OpenAIWire:
     """`/v1/embeddings` as OpenAI documents it and the others understand it."""
 
     path = "embeddings"
-    start_fix = "is the server running there, and is base_url right (it ends in /v1)?"
+    start_fix = "is the server running there, and is base_url right?"
+    restart = "start it again"
 
     def __init__(self, model: str, dimensions: int | None, api_key_env: str | None) -> None:
         self.model = model
@@ -195,7 +206,7 @@ class _OpenAIWire:
         self.fixes: Mapping[int, str] = {
             401: key_fix,
             403: key_fix,
-            404: f"does base_url end in /v1, and does the server have the model '{model}'?",
+            404: f"set model to one that the server has, instead of '{model}'",
             501: "start llama-server with --embeddings and a --pooling (last for a chat model)",
         }
 
@@ -206,9 +217,15 @@ class _OpenAIWire:
             body["encoding_format"] = "base64"
         return body if self.dimensions is None else {**body, "dimensions": self.dimensions}
 
+    def address_fix(self, where: str) -> str:
+        """Nearly always the `/v1` is missing."""
+        if not re.search(r"/v\d+", where):
+            return f"such an API's address mostly ends in /v1: set base_url={where}/v1"
+        return f"does a model that embeds answer at {where}/{self.path}? (For Ollama's own API: the embedder ollama)"
+
     def embeddings(self, answer: dict[str, Any]) -> list[object]:
         """By their `index`, which need not be the order they come in."""
-        found = order_by_index(answer.get("data"))
+        found = order_by_index(embeddings_in(answer, "data"))
         self._base64_works = self._base64_works or any(isinstance(embedding, str) for embedding in found)
         return found
 

@@ -9,6 +9,7 @@ import numpy as np
 from alignkit.embedders.base import EmbeddedBatch
 
 UNIT_WITHIN = 1e-6  # float32 cannot do better
+ALIKE_WITHIN = 1e-6
 UNSOUND = "the model gave a vector that is zero, NaN or Inf"
 
 
@@ -25,6 +26,16 @@ def sound_rows(vectors: np.ndarray) -> np.ndarray:
     """
     squares = squared_lengths(vectors)
     return np.isfinite(squares) & (squares > 0)
+
+
+def all_alike(vectors: np.ndarray) -> bool:
+    """Whether the sound rows of `(N, D)` are one vector, but for its last bits.
+
+    >>> all_alike(np.array([[1.0, 2.0], [1.0, 2.0]])), all_alike(np.array([[1.0, 2.0], [1.1, 2.0]]))
+    (True, False)
+    """
+    within = ALIKE_WITHIN * float(np.abs(vectors[0]).max())
+    return bool(np.abs(vectors - vectors[0]).max() <= within)
 
 
 def unit_rows(vectors: np.ndarray) -> np.ndarray:

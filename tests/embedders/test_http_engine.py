@@ -9,69 +9,13 @@ import time
 import fake_server as fake
 import numpy as np
 import pytest
-from fake_server import FakeServer, vector_of
+from collecting import assert_right, collect
+from fake_server import vector_of
 
 from alignkit.embedders.base import embed_all
-from alignkit.embedders.ollama import OllamaEmbedder
-from alignkit.embedders.openai import OpenAIEmbedder
 from alignkit.errors import ConfigError, EmbedderError
 
 TEXTS = [f"sentence number {number}" for number in range(23)]
-
-
-@pytest.fixture
-def server():
-    with FakeServer() as running:
-        yield running
-
-
-@pytest.fixture
-def ollama(server):
-    embedders = []
-
-    def make(**settings):
-        defaults = {"model": "tiny", "base_url": server.url, "batch_size": 4, "retry_wait_s": 0.01, "timeout_s": 5}
-        embedders.append(OllamaEmbedder(**{**defaults, **settings}))
-        return embedders[-1]
-
-    yield make
-    for embedder in embedders:
-        embedder.close()
-
-
-@pytest.fixture
-def openai(server):
-    embedders = []
-
-    def make(**settings):
-        defaults = {"model": "tiny", "base_url": f"{server.url}/v1", "batch_size": 4, "retry_wait_s": 0.01}
-        embedders.append(OpenAIEmbedder(**{**defaults, **settings}))
-        return embedders[-1]
-
-    yield make
-    for embedder in embedders:
-        embedder.close()
-
-
-def collect(embedder, texts, role="document"):
-    """Vectors by position and failures, with a check that each position came once."""
-    vectors, failures = {}, {}
-    for batch in embedder.embed(texts, role):
-        assert batch.vectors.dtype == np.float32
-        assert batch.vectors.shape == (len(batch.indices), batch.vectors.shape[1])
-        for position, vector in zip(batch.indices.tolist(), batch.vectors, strict=True):
-            assert position not in vectors
-            vectors[position] = vector
-        assert not failures.keys() & batch.failures.keys()
-        failures.update(batch.failures)
-    assert vectors.keys() | failures.keys() == set(range(len(texts)))
-    assert not vectors.keys() & failures.keys()
-    return vectors, failures
-
-
-def assert_right(vectors, texts, dim=8):
-    for position, vector in vectors.items():
-        np.testing.assert_allclose(vector, vector_of(texts[position], dim), atol=1e-6)
 
 
 def test_vectors_belong_to_their_texts(ollama):
@@ -106,10 +50,12 @@ def test_a_fault_that_passes_costs_nothing(server, ollama, fault):
     assert len(server.requests) == 6 + 2
 
 
-@pytest.mark.parametrize("code", [429, 502, 503, 504])
-def test_a_server_that_stays_busy_is_an_error_that_says_so(server, ollama, code):
+@pytest.mark.parametrize(
+    ("code", "mend"), [(429, "batch_size"), (502, "behind this address"), (503, "batch_size"), (504, "timeout_s")]
+)
+def test_a_server_that_stays_busy_is_an_error_that_says_so(server, ollama, code, mend):
     server.always = fake.status(code, "overloaded")
-    with pytest.raises(EmbedderError, match=rf"failed 3 times in a row: HTTP {code}: overloaded.*batch_size"):
+    with pytest.raises(EmbedderError, match=rf"failed 3 times in a row: HTTP {code}: overloaded.*{mend}"):
         collect(ollama(retries=2), TEXTS)
 
 
@@ -178,13 +124,15 @@ def test_a_bad_text_alone(ollama):
 def test_an_older_servers_500_for_nan_is_not_retried(server, openai):
     _, failures = collect(openai(batch_size=2), ["fine", "<nan>"])
     assert "unsupported value: NaN" in failures[1]
-    # the batch twice (base64, then plain), the proof that the server works, its two halves
-    assert len(server.requests) == 5
+    # the batch twice (base64, then plain), its two halves, and before and after the proof that the server works
+    assert len(server.requests) == 6
 
 
 def test_a_server_that_refuses_every_text_is_an_error_not_a_quarantine(server, ollama):
     server.always = fake.status(400, '"tiny" does not support embeddings')
-    with pytest.raises(EmbedderError, match=r"gives no vector for any text: HTTP 400.*does not support embeddings"):
+    with pytest.raises(
+        EmbedderError, match=r"gives no usable vector for any text: HTTP 400.*does not support embeddings"
+    ):
         collect(ollama(), TEXTS)
     assert len(server.requests) <= 8  # those on their way, and a harmless text for each
 
@@ -198,7 +146,7 @@ def test_a_server_that_refuses_every_text_is_an_error_not_a_quarantine(server, o
     ],
 )
 def test_statuses_that_no_retry_helps(server, ollama, status, message):
-    server.always = fake.status(status, "This server does not support embeddings. Start it with --embeddings")
+    server.always = fake.status(status, "this model does not support embeddings, or is not there")
     with pytest.raises(EmbedderError, match=message):
         collect(ollama(concurrency=1), TEXTS)
     assert len(server.requests) == 1
@@ -219,7 +167,9 @@ def test_too_few_vectors_are_never_matched_by_guess(server, ollama):
 
 def test_always_too_few_is_an_error(server, ollama):
     server.always = fake.too_few
-    with pytest.raises(EmbedderError, match="gave 0 vectors for 1 texts"):
+    with pytest.raises(
+        EmbedderError, match=r"gives no usable vector for any text: the server gave 0 vectors for 1 texts"
+    ):
         collect(ollama(), TEXTS)
 
 
@@ -242,11 +192,18 @@ def test_shuffled_indices_are_put_in_order(server, openai):
     ],
 )
 def test_an_unusable_row_is_that_texts_failure_alone(server, ollama, row, reason):
-    embedder = ollama(concurrency=1)
-    server.faults = [fake.with_first(row)]
-    vectors, failures = collect(embedder, TEXTS)
+    bad = fake.with_first(row)
+    server.always = lambda handler, texts: bad(handler, texts) if texts[0] == TEXTS[0] else texts
+    vectors, failures = collect(ollama(concurrency=1), TEXTS)
     assert list(failures) == [0]
     assert reason in failures[0]
+    assert_right(vectors, TEXTS)
+
+
+def test_a_row_that_is_unusable_once_costs_no_text(server, ollama):
+    server.faults = [fake.with_first("[NaN,1,1,1,1,1,1,1]")]
+    vectors, failures = collect(ollama(concurrency=1), TEXTS)
+    assert not failures
     assert_right(vectors, TEXTS)
 
 
@@ -433,7 +390,7 @@ def test_a_server_that_recovers_costs_no_text(server, ollama):
 
 
 @pytest.mark.parametrize(
-    "settings", [{"batch_size": 0}, {"concurrency": 0}, {"timeout_s": 0}, {"base_url": "localhost"}]
+    "settings", [{"batch_size": 0}, {"concurrency": 0}, {"timeout_s": 0}, {"base_url": "ftp://localhost"}]
 )
 def test_settings_that_cannot_be(ollama, settings):
     with pytest.raises(ConfigError, match=next(iter(settings))):

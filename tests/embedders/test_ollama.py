@@ -86,10 +86,3 @@ def test_the_settings_need_no_server():
     assert embedder.settings().items() <= {**embedder.settings(), "digest": "x"}.items()
     assert "digest" not in embedder.settings()
     embedder.close()
-
-
-def test_a_base_url_that_is_not_ollamas(server):
-    embedder = OllamaEmbedder("tiny", f"{server.url}/v1")
-    with pytest.raises(EmbedderError, match=r"HTTP 404.*no /v1"):
-        embed_all(embedder, ["a"])
-    embedder.close()

@@ -88,8 +88,3 @@ def test_dimensions_are_left_out_unless_asked_for(server, make):
 def test_a_server_that_ignores_dimensions_is_found_out(server, make):
     with pytest.raises(EmbedderError, match="8-d vectors, expected dimensions=4"):
         list(make(dimensions=4).embed(["a"]))
-
-
-def test_base_url_without_v1_is_named(server, make):
-    with pytest.raises(EmbedderError, match=r"HTTP 404.*does base_url end in /v1"):
-        embed_all(make(base_url=server.url), ["a"])

@@ -13,10 +13,19 @@ import numpy as np
 import orjson
 import pybase64
 
-from alignkit.embedders.remote.faults import SUSPECT_ATTEMPTS, TextFault, TransientFault
+from alignkit.embedders.remote.faults import (
+    SUSPECT_ATTEMPTS,
+    MisfitFault,
+    ServerError,
+    ShapeFault,
+    TextFault,
+    TransientFault,
+)
 from alignkit.embedders.rows import UNSOUND, sound_rows
+from alignkit.servers.words import one_line, words_in
 
 NO_NUMBERS = "the server gave no numbers for it"
+USELESS = "its model is broken or does not fit its precision: see its log and load the model again"
 LITTLE_ENDIAN_FLOAT32 = np.dtype("<f4")
 
 
@@ -24,14 +33,15 @@ def parse_json(body: bytes, content_type: str) -> dict[str, Any]:
     """The JSON object of an answer.
 
     Raises:
-        TransientFault: for anything else, such as a proxy's HTML page or a torn body.
+        TransientFault: for what is no JSON, such as a proxy's HTML page or a torn body.
+        ShapeFault: for JSON of another kind.
     """
     try:
         found = orjson.loads(body)
     except orjson.JSONDecodeError:
         found = _parse_lenient(body, content_type)
     if not isinstance(found, dict):
-        raise TransientFault(f"expected a JSON object, got {type(found).__name__}")
+        raise ShapeFault(f"expected an answer that is a JSON object, got a {type(found).__name__}")
     return found
 
 
@@ -40,9 +50,9 @@ def _parse_lenient(body: bytes, content_type: str) -> Any:
     try:
         return json.loads(body)
     except ValueError:
-        start = " ".join(body[:60].decode("utf-8", errors="replace").split())
-        words = f"it is {content_type or 'of no named type'} and starts {start!r}"
-        raise TransientFault("the answer is no JSON", words, attempts=SUSPECT_ATTEMPTS) from None
+        start = one_line(body[:60].decode("utf-8", errors="replace"))
+        words = f"it is {one_line(content_type, 60) or 'of no named type'} and starts {start!r}"
+        raise TransientFault("the answer is no JSON", words, attempts=SUSPECT_ATTEMPTS, after=ShapeFault) from None
 
 
 @functools.lru_cache(maxsize=16)
@@ -73,22 +83,41 @@ def row_of(embedding: object) -> np.ndarray | None:
     return None
 
 
-def order_by_index(entries: object) -> list[object]:
+def embeddings_in(answer: dict[str, Any], name: str) -> list[Any]:
+    """The list that an answer holds under a name.
+
+    Raises:
+        ShapeFault: if it holds none; the message says what it holds instead.
+    """
+    found = answer.get(name)
+    if isinstance(found, list):
+        return found
+    words = words_in({key: answer[key] for key in ("error", "message", "detail") if key in answer})
+    instead = f"it says: {words}" if words else f"its fields are {one_line(', '.join(sorted(answer)), 100) or 'none'}"
+    raise ShapeFault(f"the answer has no list '{name}'; {instead}")
+
+
+def order_by_index(entries: Sequence[object]) -> list[object]:
     """OpenAI's `data`: entries that name their index, in any order → embeddings in order.
 
     Raises:
-        TextFault: if an index is missing, twice there or out of range.
+        ShapeFault: if these are no entries.
+        ServerError: if an index is missing, twice there or out of range: nobody knows then which text has which.
     """
-    if not isinstance(entries, list) or not all(isinstance(entry, dict) for entry in entries):
-        raise TextFault("the answer holds no list of embeddings")
+    if not all(isinstance(entry, dict) for entry in entries):
+        raise ShapeFault("the answer holds no entries with an embedding each")
     ordered: list[object] = [None] * len(entries)
     seen = set()
     for place, entry in enumerate(entries):
-        index = entry.get("index", place)
+        index = entry.get("index", place)  # type: ignore[attr-defined]
         if not isinstance(index, int) or not 0 <= index < len(entries) or index in seen:
-            raise TextFault(f"the answer's indices do not number its {len(entries)} embeddings (index {index!r})")
+            raise ServerError(
+                f"its {len(entries)} embeddings are not numbered from 0 (index {one_line(repr(index), 20)} is "
+                "twice there or out of range), so that nobody knows which text has which; set batch_size=1",
+                "wrong indices",
+            )
         seen.add(index)
-        ordered[index] = entry.get("embedding")
+        ordered[index] = entry.get("embedding")  # type: ignore[attr-defined]
     return ordered
 
 
@@ -103,19 +132,25 @@ def check_rows(embeddings: Sequence[object], count: int) -> tuple[np.ndarray, np
         Places `(n,)` int64 of the good ones, their vectors `(n, dim)` float32, and place → reason for the others.
 
     Raises:
-        TextFault: if the number of embeddings is another than that of the texts, or their widths differ.
+        MisfitFault: if the number of embeddings is another than that of the texts, or their widths differ.
+        TextFault: if at least half of them cannot be used: that is hardly the texts' fault.
     """
     if len(embeddings) != count:
-        raise TextFault(f"the server gave {len(embeddings)} vectors for {count} texts")
+        raise MisfitFault(f"the server gave {len(embeddings)} vectors for {count} texts")
     rows = [row_of(embedding) for embedding in embeddings]
     failures = dict.fromkeys((place for place, row in enumerate(rows) if row is None or not len(row)), NO_NUMBERS)
     kept = [(place, row) for place, row in enumerate(rows) if row is not None and len(row)]
     if len({len(row) for _, row in kept}) > 1:
-        raise TextFault(f"the server gave vectors of widths {sorted({len(row) for _, row in kept})} in one answer")
+        raise MisfitFault(f"the server gave vectors of widths {sorted({len(row) for _, row in kept})} in one answer")
     places = np.array([place for place, _ in kept], dtype=np.int64)
     vectors = (
         np.stack([row for _, row in kept]).astype(np.float32, copy=False) if kept else np.empty((0, 0), np.float32)
     )
     good = sound_rows(vectors)
     failures.update(dict.fromkeys(places[~good].tolist(), UNSOUND))
+    if count and 2 * len(failures) >= count:
+        reason = failures[min(failures)]
+        raise TextFault(
+            reason if count == 1 else f"{len(failures)} of {count} vectors in one answer: {reason}", USELESS
+        )
     return (places, vectors, failures) if good.all() else (places[good], vectors[good], failures)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import ipaddress
 import os
+import time
 from collections.abc import Generator, Mapping
 from typing import Any, Protocol
 
@@ -11,10 +11,15 @@ import httpx
 import orjson
 
 from alignkit.embedders.remote.answers import parse_json
-from alignkit.embedders.remote.faults import GivenUpError, StatusError, TransientFault, fault_of_status, message_of
+from alignkit.embedders.remote.faults import StatusError
+from alignkit.embedders.remote.statuses import fault_in_answer, fault_of_status
+from alignkit.embedders.remote.unreachable import fault_of_error
 from alignkit.errors import ConfigError, EmbedderError
+from alignkit.servers.addresses import is_loopback
+from alignkit.servers.words import words_of
 
 CONNECT_TIMEOUT_S = 10.0
+MOST_REDIRECTS = 3
 
 
 class Wire(Protocol):
@@ -23,7 +28,12 @@ class Wire(Protocol):
     path: str
     fixes: Mapping[int, str]
     start_fix: str
+    restart: str  # how to start a server that has gone
     form: str  # of the request: what `fall_back` changes
+
+    def address_fix(self, where: str) -> str:
+        """What the user can do if what answers at `where` does not speak this API."""
+        ...
 
     def request(self, texts: list[str]) -> dict[str, Any]:
         """The JSON body that asks for the texts' vectors."""
@@ -67,7 +77,7 @@ class Connection:
     """Requests to one server, as coroutines of one event loop.
 
     Args:
-        base_url: `http://127.0.0.1:11434`.
+        address: a URL, from `alignkit.servers.addresses`.
         wire: gives what the user can do about a status.
         connections: most at once.
         api_key_env: environment variable that holds the key, if the server wants one.
@@ -76,27 +86,34 @@ class Connection:
 
     def __init__(
         self,
-        base_url: str,
+        address: str,
         wire: Wire,
         connections: int,
         api_key_env: str | None = None,
         transport: httpx.AsyncBaseTransport | None = None,
     ) -> None:
-        given = _checked_url(base_url)
+        try:
+            given = httpx.URL(address)
+        except httpx.InvalidURL as error:
+            raise ConfigError(f"base_url: no URL ({error}); expected e.g. http://127.0.0.1:11434") from None
         # without the credentials, which else would stand in httpx' own log lines
-        url = given.copy_with(username=None, password=None)
-        self.where = str(url.copy_with(query=None)).rstrip("/")
-        self.answered = False
+        url = given.copy_with(username=None, password=None, query=None)
+        self.where = str(url).rstrip("/")
+        self.host = url.netloc.decode("ascii")
+        self.answered_at: float | None = None
         self._wire = wire
         self._auth = KeyFromEnvironment(api_key_env) if api_key_env else None
         self._secrets = [given.password] if given.password else []
         in_url = httpx.BasicAuth(given.username, given.password) if given.username else None
         self._client = httpx.AsyncClient(
             base_url=url,
+            params=given.params,
             auth=self._auth or in_url,
             limits=httpx.Limits(max_connections=connections, max_keepalive_connections=connections),
             # a proxy from the environment or the registry would take loopback traffic away
-            trust_env=not _is_loopback(url.host),
+            trust_env=not is_loopback(url.host),
+            # SSL_CERT_FILE is heeded on loopback too
+            verify=httpx.create_ssl_context() if url.scheme == "https" else True,
             transport=transport,
         )
 
@@ -112,54 +129,62 @@ class Connection:
         content = None if body is None else orjson.dumps(body)
         headers = {} if body is None else {"Content-Type": "application/json"}
         timeout = httpx.Timeout(timeout_s, connect=min(timeout_s, CONNECT_TIMEOUT_S))
+        request = self._client.build_request(method, path, content=content, headers=headers, timeout=timeout)
         try:
-            response = await self._client.request(method, path, content=content, headers=headers, timeout=timeout)
-        except httpx.TimeoutException as error:
-            raise TransientFault(f"no answer within {timeout_s:g} s ({type(error).__name__})") from None
-        except httpx.ConnectError as error:
-            if self.answered:
-                raise TransientFault(f"cannot connect: {error}") from None
-            message = f"cannot connect to {self.where} ({error}); {self._wire.start_fix}"
-            raise GivenUpError(message, "cannot connect") from None
+            response = await self._send(request)
         except httpx.RequestError as error:
-            broke = f"the connection broke ({type(error).__name__})"
-            raise TransientFault(broke, self._redacted(str(error))) from None
+            answered = self.answered_at is not None
+            raise fault_of_error(error, self.where, timeout_s, answered, self._wire.start_fix) from None
+        address_fix = self._wire.address_fix(self.where)
+        if response.has_redirect_location:
+            raise self._redirected(response)
+        kind = response.headers.get("content-type", "")
         if response.status_code != 200:
-            message = self._redacted(message_of(response.content))
-            fault = fault_of_status(response.status_code, message, response.headers, self._wire.fixes)
-            if isinstance(fault, StatusError):
-                fault = StatusError(fault.status, f"{self.where} answered {fault}")
-            raise fault
-        answer = parse_json(response.content, response.headers.get("content-type", ""))
-        self.answered = True
+            words = words_of(self._redacted(response.content))
+            raise self._placed(
+                fault_of_status(response.status_code, words, response.headers, self._wire.fixes, address_fix)
+            )
+        answer = parse_json(response.content, kind)
+        if answer.get("error"):
+            refusal = fault_in_answer(parse_json(self._redacted(response.content), kind), self._wire.fixes, address_fix)
+            raise self._placed(refusal)
+        self.answered_at = time.monotonic()
         return answer
 
     async def close(self) -> None:
         """Close the sockets."""
         await self._client.aclose()
 
-    def _redacted(self, message: str) -> str:
-        # servers like to repeat the key that they refuse
+    async def _send(self, request: httpx.Request) -> httpx.Response:
+        """Send, and follow where the same server moves the same request (a slash at the end, mostly)."""
+        for _ in range(MOST_REDIRECTS):
+            response = await self._client.send(request)
+            moved = response.next_request if response.status_code in (307, 308) else None
+            if moved is None or (moved.url.scheme, moved.url.netloc) != (request.url.scheme, request.url.netloc):
+                return response
+            request = moved
+        return await self._client.send(request)
+
+    def _redirected(self, response: httpx.Response) -> StatusError:
+        status, target = response.status_code, response.next_request
+        if target is None:
+            return StatusError(status, f"{self.where} answered HTTP {status}, a redirect to no address")
+        # a query may hold what is nobody's business
+        to = str(target.url.copy_with(query=None, fragment=None, username=None, password=None))
+        base = to.rstrip("/").removesuffix(f"/{self._wire.path}")
+        fix = (
+            f"set base_url={base}" if base != to.rstrip("/") and base != self.where else "set base_url to what answers"
+        )
+        return StatusError(status, f"{self.where} answered HTTP {status} and sends requests on to {to}; {fix}")
+
+    def _placed(self, fault: Exception) -> Exception:
+        if isinstance(fault, StatusError):
+            return StatusError(fault.status, f"{self.where} answered {fault}")
+        return fault
+
+    def _redacted(self, body: bytes) -> bytes:
+        # servers like to repeat the key that they refuse; before anything is cut, or half of it would stay
         secrets = [*self._secrets, os.environ.get(self._auth.variable, "").strip() if self._auth else ""]
         for secret in filter(None, secrets):
-            message = message.replace(secret, "***")
-        return message
-
-
-def _checked_url(base_url: str) -> httpx.URL:
-    try:
-        url = httpx.URL(base_url.strip().rstrip("/") + "/")
-    except httpx.InvalidURL as error:
-        raise ConfigError(f"base_url={base_url}: no URL ({error}); expected e.g. http://127.0.0.1:11434") from None
-    if url.scheme not in ("http", "https") or not url.host:
-        raise ConfigError(
-            f"base_url={base_url}: expected http://HOST:PORT or https://HOST, e.g. http://127.0.0.1:11434"
-        )
-    return url
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
+            body = body.replace(secret.encode("utf-8", errors="replace"), b"***")
+        return body

@@ -15,7 +15,15 @@ import numpy as np
 from alignkit.embedders.base import EmbeddedBatch
 from alignkit.embedders.remote.connection import Connection, Wire
 from alignkit.embedders.remote.event_loop import POLL_S, BackgroundLoop
-from alignkit.embedders.remote.faults import Backoff, StatusError, TextFault, TooLargeFault, TransientFault
+from alignkit.embedders.remote.faults import (
+    Backoff,
+    MisfitFault,
+    ServerError,
+    StatusError,
+    TextFault,
+    TooLargeFault,
+    TransientFault,
+)
 from alignkit.embedders.remote.requester import Requester
 from alignkit.errors import ConfigError, EmbedderError
 
@@ -34,7 +42,7 @@ class HttpEngine:
 
     Args:
         wire: how the API is spoken.
-        base_url: of the server.
+        address: of the server, a URL.
         batch_size: most texts a request, ≥ 1.
         concurrency: requests at once, ≥ 1.
         timeout_s: for an answer.
@@ -47,7 +55,7 @@ class HttpEngine:
     def __init__(
         self,
         wire: Wire,
-        base_url: str,
+        address: str,
         batch_size: int,
         concurrency: int,
         timeout_s: float,
@@ -57,13 +65,14 @@ class HttpEngine:
         transport: httpx.AsyncBaseTransport | None = None,
     ) -> None:
         _check_positive(batch_size=batch_size, concurrency=concurrency, timeout_s=timeout_s)
-        connection = Connection(base_url, wire, concurrency, api_key_env, transport)
+        connection = Connection(address, wire, concurrency, api_key_env, transport)
         self._requester = Requester(connection, wire, concurrency, timeout_s, first_timeout_s, backoff)
         self._batch_size = batch_size
         self._concurrency = concurrency
         self._loop: BackgroundLoop | None = None
         self._starting = threading.Lock()
         self._closed = False
+        self._misfits = 0  # in a row
 
     @property
     def where(self) -> str:
@@ -97,13 +106,21 @@ class HttpEngine:
             raise EmbedderError(f"{self.where} answered {method} {path} with {fault}") from None
 
     def ask_if_there(self, path: str, patient: bool = True) -> dict[str, Any]:
-        """A GET request that not every server of the kind understands; empty where this one does not."""
+        """A GET request that not every server of the kind understands; empty where this one does not.
+
+        Raises:
+            EmbedderError: if the server does not answer at all, or wants a key.
+        """
         try:
-            return self.ask("GET", path, patient=patient)
+            return self._background().run(self._requester.ask("GET", path, None, patient, suspects=False))
+        except (TextFault, TooLargeFault):
+            return {}
+        except TransientFault as fault:
+            raise EmbedderError(f"{self.where} answered GET {path} with {fault}") from None
         except StatusError as error:
-            if error.status in (404, 405, 501):
-                return {}
-            raise
+            if error.status in (401, 403, 407):
+                raise
+            return {}
 
     def embed(self, texts: Sequence[str], positions: Sequence[int]) -> Iterator[EmbeddedBatch]:
         """Vectors of the texts, in batches as they finish.
@@ -192,11 +209,14 @@ class HttpEngine:
             places, vectors, failures = await self._requester.vectors_of(texts)
         except TextFault as fault:
             if not proven:
-                await self._requester.prove(fault)
+                await self._requester.prove()
+            if isinstance(fault, MisfitFault) and len(texts) > 1:
+                self._note_misfit(fault)
             if len(texts) > 1:
                 return await self._embed_halves(texts, positions, proven=True)
             if not proven:  # the server may just have recovered
                 return await self._embed_batch(texts, positions, proven=True)
+            await self._requester.prove()  # nor may it have failed since
             return self._no_vectors({int(positions[0]): str(fault)})
         except TooLargeFault as fault:
             if len(texts) == 1:
@@ -205,9 +225,23 @@ class HttpEngine:
                 logger.info("%s takes at most %d texts a request", self.where, fault.most_texts)
                 self._batch_size = fault.most_texts
             return await self._embed_halves(texts, positions, proven)
-        return EmbeddedBatch(
-            positions[places], vectors, {int(positions[place]): why for place, why in failures.items()}
-        )
+        if len(texts) > 1:
+            self._misfits = 0
+        # the sound rows show that the server works; a text is blamed once it has failed alone as well
+        alone = [
+            await self._embed_batch([texts[place]], positions[place : place + 1], proven=True) for place in failures
+        ]
+        return _joined([EmbeddedBatch(positions[places], vectors), *alone])
+
+    def _note_misfit(self, fault: MisfitFault) -> None:
+        """Halving finds the texts that spoil their batches in so many steps; more are the server's own habit."""
+        self._misfits += 1
+        if self._misfits > self._concurrency * self._batch_size.bit_length():
+            raise ServerError(
+                f"{self.where} answers single texts only: {fault}, and so it went {self._misfits} times in a row; "
+                "set batch_size=1",
+                "misfit answers",
+            )
 
     async def _embed_halves(self, texts: list[str], positions: np.ndarray, proven: bool) -> EmbeddedBatch:
         middle = len(texts) // 2
@@ -215,15 +249,19 @@ class HttpEngine:
             await self._embed_batch(texts[part], positions[part], proven)
             for part in (slice(middle), slice(middle, None))
         ]
-        filled = [half for half in halves if len(half.indices)] or halves[:1]
-        return EmbeddedBatch(
-            np.concatenate([half.indices for half in filled]),
-            np.concatenate([half.vectors for half in filled]),
-            {**halves[0].failures, **halves[1].failures},
-        )
+        return _joined(halves)
 
     def _no_vectors(self, failures: dict[int, str]) -> EmbeddedBatch:
         return EmbeddedBatch(np.empty(0, np.int64), np.empty((0, self._requester.dim or 0), np.float32), failures)
+
+
+def _joined(batches: list[EmbeddedBatch]) -> EmbeddedBatch:
+    filled = [batch for batch in batches if len(batch.indices)] or batches[:1]
+    return EmbeddedBatch(
+        np.concatenate([batch.indices for batch in filled]),
+        np.concatenate([batch.vectors for batch in filled]),
+        {position: why for batch in batches for position, why in batch.failures.items()},
+    )
 
 
 def _take(results: queue.SimpleQueue[Any]) -> Any:

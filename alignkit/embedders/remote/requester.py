@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections.abc import Awaitable, Callable
 from typing import Any, TypeVar
 
@@ -11,14 +12,30 @@ import numpy as np
 
 from alignkit.embedders.remote.answers import check_rows
 from alignkit.embedders.remote.connection import Connection, Wire
-from alignkit.embedders.remote.faults import Backoff, GivenUpError, TextFault, TooLargeFault, TransientFault
-from alignkit.errors import EmbedderError
+from alignkit.embedders.remote.faults import (
+    Backoff,
+    GoneFault,
+    ServerError,
+    ShapeFault,
+    TextFault,
+    TooLargeFault,
+    TransientFault,
+)
+from alignkit.embedders.rows import all_alike
+from alignkit.servers.words import one_line
 
 logger = logging.getLogger(__name__)
 
 PROBE_TEXT = "alignment"
 # for what a server tells of itself, when it is asked in passing
 BRIEF_TIMEOUT_S = 10.0
+# no model that embeds gives these two one vector
+UNLIKE_TEXTS = (PROBE_TEXT, "Seventeen parcels were left at the harbour on Friday.")
+# a server that was there and is not any more: started again within this time, it costs nothing
+GONE_AFTER_S = 10.0
+# what tells of a server and its model is there at once, also while the model computes
+ASK_TIMEOUT_S = 30.0
+ASK_ATTEMPTS = 2
 
 Result = TypeVar("Result")
 # places of the good texts, their vectors, place -> reason for the others
@@ -54,27 +71,70 @@ class Requester:
         self._timeout_s = timeout_s
         self._first_timeout_s = max(first_timeout_s, timeout_s)
         self._backoff = backoff
+        self._last: tuple[str, np.ndarray] | None = None  # the last text that was sent alone, and its vector
 
     async def ask(
-        self, method: str, path: str, body: dict[str, Any] | None = None, patient: bool = True
+        self,
+        method: str,
+        path: str,
+        body: dict[str, Any] | None = None,
+        patient: bool = True,
+        suspects: bool = True,
     ) -> dict[str, Any]:
         """One request about the server or its model.
 
+        Args:
+            method: GET or POST.
+            path: under the server's address.
+            body: of a POST.
+            patient: try again where the server is busy or does not answer.
+            suspects: try again also after what may lie in the request itself: many a server does not know it.
+
         Raises:
-            TransientFault: the server does not answer now, and shall not be asked again.
+            TransientFault: without `patient`: the server does not answer now.
         """
-        if not patient:
+        if patient:
+            timeout_s = min(self._timeout_s, ASK_TIMEOUT_S)
+            return await self._with_retries(
+                lambda: self._connection.ask(method, path, timeout_s, body), ASK_ATTEMPTS, suspects
+            )
+        try:
             return await self._connection.ask(method, path, min(self._timeout_s, BRIEF_TIMEOUT_S), body)
-        return await self._with_retries(lambda: self._connection.ask(method, path, self._timeout_s, body))
+        except GoneFault as fault:
+            raise self._given_up(fault, 1) from None
 
     async def vectors_of(self, texts: list[str]) -> Rows:
         """One batch's places, vectors and failures.
 
         Raises:
-            TextFault: the server refuses the batch because of a text in it, or its answer fits no text.
+            TextFault: the server refuses the batch because of a text in it, or its answer is of no use.
             TooLargeFault: it refuses the size of the batch.
             EmbedderError: it fails whatever is sent.
         """
+        rows = await self._in_either_form(texts)
+        if self._is_suspiciously_alike(texts, rows):
+            await self._tell_apart()
+        return rows
+
+    async def prove(self) -> None:
+        """See whether the server gives a vector of a harmless text; if not, what it refused was no text's fault.
+
+        Raises:
+            EmbedderError: if it does not.
+        """
+        try:
+            await self._in_either_form([PROBE_TEXT])
+        except (TextFault, TooLargeFault) as refusal:
+            mend = self._wire.address_fix(self.where) if isinstance(refusal, ShapeFault) else ""
+            mend = mend or getattr(refusal, "mend", "")
+            words = f"{self.where} gives no usable vector for any text: {refusal}{mend and '; '}{mend}"
+            raise ServerError(words, "no vector for any text") from None
+
+    async def close(self) -> None:
+        """Close the sockets."""
+        await self._connection.close()
+
+    async def _in_either_form(self, texts: list[str]) -> Rows:
         form = self._wire.form
         try:
             return await self._with_retries(lambda: self._embed(texts))
@@ -88,62 +148,92 @@ class Requester:
             self._wire.form = form  # it was not the form
             raise
 
-    async def prove(self, fault: TextFault | None = None) -> None:
-        """See whether the server takes a harmless text; if not, `fault` is no text's.
-
-        Raises:
-            EmbedderError: if it does not.
-        """
-        try:
-            _, _, failures = await self.vectors_of([PROBE_TEXT])
-        except (TextFault, TooLargeFault) as refusal:
-            raise EmbedderError(f"{self.where} gives no vector for any text: {refusal}") from None
-        if failures:
-            raise EmbedderError(f"{self.where} gives no usable vector for any text: {fault or failures[0]}")
-
-    async def close(self) -> None:
-        """Close the sockets."""
-        await self._connection.close()
-
     async def _embed(self, texts: list[str]) -> Rows:
         async with self._requests:
             # the model is loaded once the first vectors have come
             timeout_s = self._first_timeout_s if self.dim is None else self._timeout_s
             answer = await self._connection.ask("POST", self._wire.path, timeout_s, self._wire.request(texts))
-        rows = check_rows(self._wire.embeddings(answer), len(texts))
-        if len(rows[1]):
-            self._check_width(rows[1].shape[1])
+        try:
+            rows = check_rows(self._wire.embeddings(answer), len(texts))
+        except ServerError as error:
+            raise ServerError(f"{self.where}: {error}", error.brief) from None
+        self._check_width(rows[1].shape[1])
         return rows
 
     def _check_width(self, width: int) -> None:
         if self.dim is None:
             self.dim = width
         if width != self.dim:
-            raise EmbedderError(
+            raise ServerError(
                 f"{self.where} gave {width}-d vectors after {self.dim}-d ones; was the model replaced while it ran? "
-                f"Start again once it is settled"
+                f"Start again once it is settled",
+                "another width",
             )
 
-    async def _with_retries(self, request: Callable[[], Awaitable[Result]]) -> Result:
-        failed = 0
+    def _is_suspiciously_alike(self, texts: list[str], rows: Rows) -> bool:
+        """Whether different texts have one vector, within an answer or, where texts go one by one, across two."""
+        if len(texts) > 1:
+            return len(rows[1]) > 1 and len(set(texts)) > 1 and all_alike(rows[1])
+        before, self._last = self._last, (texts[0], rows[1][0])
+        return before is not None and before[0] != texts[0] and all_alike(np.stack([before[1], rows[1][0]]))
+
+    async def _tell_apart(self) -> None:
+        """See whether the server tells two very different texts apart: a few texts may well have one vector.
+
+        Raises:
+            EmbedderError: if it does not.
+        """
+        try:
+            vectors = [(await self._in_either_form([text]))[1] for text in UNLIKE_TEXTS]
+        except (TextFault, TooLargeFault) as refusal:
+            raise ServerError(f"{self.where} refuses a harmless text: {refusal}", "no vector for any text") from None
+        if all_alike(np.concatenate(vectors)):
+            raise ServerError(
+                f"{self.where} gives every text one and the same vector, so none of them is kept; is the model loaded "
+                "right, and is it one that embeds?",
+                "one vector for every text",
+            )
+
+    async def _with_retries(
+        self, request: Callable[[], Awaitable[Result]], most: int | None = None, suspects: bool = True
+    ) -> Result:
+        """The result of a request that is sent again after what may pass.
+
+        Args:
+            request: sends it.
+            most: attempts.
+            suspects: whether to send again after what may lie in the request itself.
+        """
+        failed, started, gone_at = 0, time.monotonic(), 0.0
         while True:
             try:
                 return await request()
             except TransientFault as fault:
                 failed += 1
                 attempts = min(self._backoff.attempts, fault.attempts or self._backoff.attempts)
-                if failed >= attempts:
-                    raise self._given_up(fault, failed) from None
+                if isinstance(fault, GoneFault):
+                    gone_at = gone_at or time.monotonic()
+                else:
+                    gone_at, attempts = 0.0, min(attempts, most or attempts)
                 wait_s = self._backoff.wait_s(failed, fault.wait_s)
-                # not the server's own words, which may repeat the texts
-                logger.info("%s: %s; again in %.1f s (%d of %d)", self.where, fault.brief, wait_s, failed + 1, attempts)
+                left_s = gone_at + GONE_AFTER_S - time.monotonic() if gone_at else wait_s
+                loading = fault.loading and time.monotonic() - started < self._first_timeout_s
+                if (failed >= attempts and not loading) or left_s <= 0 or (fault.attempts and not suspects):
+                    raise self._given_up(fault, failed) from None
+                wait_s = min(wait_s, left_s)
+                # not the server's own words, which may repeat the texts; short, so that it stays on one line
+                count = "while it loads" if loading else f"{failed + 1} of {attempts}"
+                host = one_line(self._connection.host, 24)
+                logger.info("%s: %s; again in %.1f s (%s)", host, fault.brief, wait_s, count)
                 await asyncio.sleep(wait_s)
 
     def _given_up(self, fault: TransientFault, attempts: int) -> Exception:
+        if isinstance(fault, GoneFault):
+            return ServerError(
+                f"the server at {self.where} is gone ({fault}); {self._wire.restart}; the same command goes on from "
+                "where it was",
+                "the server is gone",
+            )
         if fault.attempts is not None:  # one text may be the cause
-            return TextFault(str(fault))
-        return GivenUpError(
-            f"{self.where} failed {attempts} times in a row: {fault}; see the server's log, "
-            f"or give it longer with timeout_s and less at once with batch_size and concurrency",
-            fault.brief,
-        )
+            return fault.after(str(fault))
+        return ServerError(f"{self.where} failed {attempts} times in a row: {fault}; {fault.mend}", fault.brief)
