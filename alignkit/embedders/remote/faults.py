@@ -20,11 +20,13 @@ class TextFault(Exception):
     Args:
         reason: what was refused, or what is wrong with the answer.
         mend: what the user can do if it is no text's fault.
+        brief: the reason without the server's words.
     """
 
-    def __init__(self, reason: str, mend: str = "") -> None:
+    def __init__(self, reason: str, mend: str = "", brief: str = "no usable vector") -> None:
         super().__init__(reason)
         self.mend = mend
+        self.brief = brief
 
 
 class ShapeFault(TextFault):
@@ -77,6 +79,7 @@ class TooLargeFault(Exception):
     def __init__(self, reason: str, most_texts: int | None = None) -> None:
         super().__init__(reason)
         self.most_texts = most_texts
+        self.brief = "too large"
 
 
 class ServerError(EmbedderError):

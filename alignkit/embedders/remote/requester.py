@@ -128,7 +128,7 @@ class Requester:
             mend = self._wire.address_fix(self.where) if isinstance(refusal, ShapeFault) else ""
             mend = mend or getattr(refusal, "mend", "")
             words = f"{self.where} gives no usable vector for any text: {refusal}{mend and '; '}{mend}"
-            raise ServerError(words, "no vector for any text") from None
+            raise ServerError(words, f"{refusal.brief} for any text") from None
 
     async def close(self) -> None:
         """Close the sockets."""
@@ -186,7 +186,7 @@ class Requester:
         try:
             vectors = [(await self._in_either_form([text]))[1] for text in UNLIKE_TEXTS]
         except (TextFault, TooLargeFault) as refusal:
-            raise ServerError(f"{self.where} refuses a harmless text: {refusal}", "no vector for any text") from None
+            raise ServerError(f"{self.where} refuses a harmless text: {refusal}", refusal.brief) from None
         if all_alike(np.concatenate(vectors)):
             raise ServerError(
                 f"{self.where} gives every text one and the same vector, so none of them is kept; is the model loaded "
@@ -235,5 +235,5 @@ class Requester:
                 "the server is gone",
             )
         if fault.attempts is not None:  # one text may be the cause
-            return fault.after(str(fault))
+            return fault.after(str(fault), brief=fault.brief)
         return ServerError(f"{self.where} failed {attempts} times in a row: {fault}; {fault.mend}", fault.brief)

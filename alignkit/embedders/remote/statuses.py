@@ -68,14 +68,14 @@ def fault_of_status(
         return TransientFault(f"HTTP {status}", words, wait_s, mend=mend, loading=loading)
     if status in SUSPECT_STATUSES:
         if any(fault in lower for fault in TEXT_FAULTS):
-            return TextFault(reason)
+            return TextFault(reason, brief=f"HTTP {status}")
         return TransientFault(f"HTTP {status}", words, attempts=SUSPECT_ATTEMPTS)
     if status == 413 or (status == 422 and "batch size" in lower):
         return TooLargeFault(reason, most_texts=_last_number(words) if status == 422 else None)
     if status == 400 and "https" in lower and "http request" in lower:
         return StatusError(status, f"{reason}; set base_url to https://…, which it speaks")
     if status in (400, 422):
-        return TextFault(reason)
+        return TextFault(reason, brief=f"HTTP {status}")
     # a server that lacks a model says so; without a word of one, the address is another program's
     fix = address_fix if status in (404, 405) and "model" not in lower else fixes.get(status)
     return StatusError(status, "; ".join(filter(None, [reason, fix])))
