@@ -113,8 +113,11 @@ def test_a_chat_model_on_a_newer_ollama(run, server):
     server.always = status(501, "This server does not support embeddings. Start it with --embeddings")
     code, found, _ = run(*at(server))
     assert code == 1
-    for way_out in ("0.24", "llama-server --embeddings --pooling last", "qwen3-embedding:0.6b"):
-        assert way_out in found["student"]["message"]
+    ways_out = ("0.24", "llama-server --embeddings --pooling last", "qwen3-embedding:0.6b")
+    for side, model in (("student", "qwen2.5:0.5b"), ("teacher", "qwen2.5:7b")):
+        message = found[side]["message"]
+        command = f"python -m alignkit.enable_embeddings model={model} base_url={server.url} (it makes {model}-embed"
+        assert 0 < message.index(command) < min(message.index(way_out) for way_out in ways_out)
 
 
 def test_a_missing_extra_is_a_finding(run, server, monkeypatch):

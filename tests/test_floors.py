@@ -14,9 +14,9 @@ PACKAGE = Path(alignkit.__file__).parent
 FLOORS = [
     {"errors"},
     {"vectors", "files", "file_kinds", "neighbours", "rounding", "servers"},
-    {"heads", "losses", "metrics", "sentences", "embedders", "vector_files"},
+    {"heads", "losses", "metrics", "sentences", "embedders", "vector_files", "gguf_files"},
     {"cache", "artifact", "aligned", "agreement", "pairs", "resources"},
-    {"training", "evaluation", "selection", "exporters", "serving", "checking", "migration"},
+    {"training", "evaluation", "selection", "exporters", "serving", "checking", "migration", "enabling"},
     {*commands(), "commandline", "__main__"},
 ]
 FLOOR_OF = {room: floor for floor, rooms in enumerate(FLOORS) for room in rooms}

@@ -5,26 +5,23 @@ from __future__ import annotations
 import datetime
 import logging
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from typing import Any
 
 import httpx
 
 from alignkit.embedders.base import EmbeddedBatch, Role
+from alignkit.embedders.chat_models import NO_VECTORS, advice
 from alignkit.embedders.ollama_models import OllamaModel, OllamaModels
 from alignkit.embedders.remote.answers import embeddings_in
 from alignkit.embedders.remote.engine import HttpEngine
-from alignkit.embedders.remote.faults import Backoff
+from alignkit.embedders.remote.faults import Backoff, StatusError
 from alignkit.embedders.remote.passing import embed_through
 from alignkit.embedders.sameness import normal_name
+from alignkit.errors import EmbedderError
 from alignkit.servers.addresses import ollama_address
 
 logger = logging.getLogger(__name__)
-
-NO_EMBEDDINGS = (
-    "since 0.30 Ollama gives no vectors from a chat model, because its file names no pooling. Three ways out: stay on "
-    "Ollama 0.24 or older; serve the same GGUF with `llama-server --embeddings --pooling last` and use the embedder "
-    "openai; or use a model made for embeddings (`ollama pull qwen3-embedding:0.6b`)"
-)
 
 
 class OllamaEmbedder:
@@ -89,7 +86,8 @@ class OllamaEmbedder:
     @property
     def dim(self) -> int:
         """Width of the vectors; asks the server the first time."""
-        return self._engine.dim
+        with self._asking():
+            return self._engine.dim
 
     def settings(self, role: Role = "document") -> dict[str, Any]:
         """The identity without the model's digest."""
@@ -108,9 +106,7 @@ class OllamaEmbedder:
         Raises:
             EmbedderError: if the server does not answer or has no such model.
         """
-        if self._model is None:
-            self._model = self._models.find(self._typed)
-        return self._identity(role, self._model)
+        return self._identity(role, self._found())
 
     def current_identity(self, role: Role = "document") -> dict[str, Any]:
         """The same as the server tells it now, asked once and briefly: a name can come to mean another model.
@@ -118,7 +114,33 @@ class OllamaEmbedder:
         Raises:
             EmbedderError: if the server does not answer now or has no such model any more.
         """
-        return self._identity(role, self._models.find(self._typed, patient=False))
+        return self._identity(role, self._models.find(self._typed, patient=False, or_copy=True))
+
+    def _found(self, patient: bool = True) -> OllamaModel:
+        """The model that is asked for vectors: the named one, or its copy that `enable_embeddings` made."""
+        if self._model is None:
+            self._model = self._models.find(self._typed, patient, or_copy=True)
+            self._wire.model = self._model.name
+            if normal_name(self._model.name) != self.model:
+                logger.info("%s: its copy %s gives the vectors", self._typed, self._model.name)
+        return self._model
+
+    @contextmanager
+    def _asking(self) -> Iterator[None]:
+        """Ask the right model, and say what to do where a model made for chat gives no vectors."""
+        with suppress(EmbedderError):  # what is amiss shows when it is asked for vectors
+            self._found(patient=False)
+        try:
+            yield
+        except StatusError as error:
+            if error.status != NO_VECTORS:
+                raise
+            raise StatusError(error.status, f"{self._engine.where}: {self._advice(str(error))}") from None
+
+    def _advice(self, words: str) -> str:
+        version = str(self._engine.ask_if_there("api/version").get("version", ""))
+        architecture = self._model.architecture if self._model is not None else ""
+        return advice(self._typed, architecture, version, words, self._engine.where)
 
     def _identity(self, role: Role, model: OllamaModel) -> dict[str, Any]:
         return {**self.settings(role), "digest": model.digest, **model.files}
@@ -131,11 +153,13 @@ class OllamaEmbedder:
             "base_url": self._engine.where,
             "load_s": self._wire.load_s,
             "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+            **({"copy": self._wire.model} if normal_name(self._wire.model) != self.model else {}),
         }
 
     def embed(self, texts: Sequence[str], role: Role = "document") -> Iterator[EmbeddedBatch]:
         """Batches as they finish; see `Embedder`."""
-        return embed_through(self._engine, texts, self._prompts[role])
+        with self._asking():
+            yield from embed_through(self._engine, texts, self._prompts[role])
 
     def close(self) -> None:
         """Free sockets and the thread; harmless twice."""
@@ -159,7 +183,6 @@ class _OllamaWire:
             401: "name the environment variable that holds the key in api_key_env",
             403: "the server refuses this client; see OLLAMA_ORIGINS",
             404: f"run: ollama pull {model}",
-            501: NO_EMBEDDINGS,
         }
 
     def request(self, texts: list[str]) -> dict[str, Any]:

@@ -5,9 +5,10 @@ from __future__ import annotations
 import contextlib
 import json
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
+from alignkit.embedders.chat_models import MADE_FROM, copy_name
 from alignkit.embedders.remote.engine import HttpEngine
 from alignkit.embedders.sameness import normal_name
 from alignkit.errors import EmbedderError
@@ -32,12 +33,20 @@ class OllamaModel:
         weights: of the blobs that vectors come from; None where the server does not tell.
         parameters: those that may change a vector.
         own_context: most tokens of a text that the model itself can take; None where the server does not tell.
+        name: under which it is asked for.
+        architecture: `qwen2` for instance; empty where the server does not tell.
+        pooling: how its file says that a text's vector is made, a number of llama.cpp's; 0 where it does not say.
+        made_from: of which weights `enable_embeddings` made it.
     """
 
     digest: str
     weights: str | None = None
     parameters: dict[str, str] = field(default_factory=dict)
     own_context: int | None = None
+    name: str = ""
+    architecture: str = ""
+    pooling: int = 0
+    made_from: str | None = None
 
     @property
     def files(self) -> dict[str, Any]:
@@ -58,38 +67,54 @@ class OllamaModels:
         self._root = root
         self._known: dict[str, OllamaModel] = {}
 
-    def find(self, name: str, patient: bool = True) -> OllamaModel:
+    def find(self, name: str, patient: bool = True, or_copy: bool = False) -> OllamaModel:
         """The model that a name means now.
 
         Args:
             name: as typed.
             patient: ask again where the server does not answer at once.
+            or_copy: rather take the copy that `enable_embeddings` made of it, where there is one.
 
         Raises:
             EmbedderError: if the server does not answer or has no such model.
         """
         listed = self._engine.ask("GET", f"{self._root}api/tags", patient=patient).get("models") or []
-        names = {str(entry.get("name") or entry.get("model")): entry for entry in listed}
-        found = next((entry for there, entry in names.items() if normal_name(there) == normal_name(name)), None)
-        if found is None:
+        names = {str(entry.get("name") or entry.get("model")): str(entry.get("digest")) for entry in listed}
+        digests = {normal_name(there): digest for there, digest in names.items()}
+        if normal_name(name) not in digests:
             raise EmbedderError(
                 f"{self._engine.where} has no model '{name}' (it has: {', '.join(sorted(names)) or 'none'}); "
                 f"run: ollama pull {name}"
             )
-        digest = str(found.get("digest"))
+        model = self._known_or_new(name, digests[normal_name(name)])
+        copied = digests.get(normal_name(copy_name(name)))
+        if or_copy and copied is not None and not model.pooling:
+            copy = self._known_or_new(copy_name(name), copied)
+            if _is_copy(copy, model):
+                return copy
+        return model
+
+    def _known_or_new(self, name: str, digest: str) -> OllamaModel:
         if digest not in self._known:
             model = self._look_into(name, digest)
             if model.weights is None:  # it may tell the next time
                 return model
             self._known[digest] = model
-        return self._known[digest]
+        return replace(self._known[digest], name=name)
 
     def _look_into(self, name: str, digest: str) -> OllamaModel:
         try:
             card = self._engine.ask("POST", f"{self._root}api/show", {"model": name}, patient=False)
         except EmbedderError:  # it only speaks some of Ollama's API
-            return OllamaModel(digest)
-        return model_of(card, digest)
+            return OllamaModel(digest, name=name)
+        return replace(model_of(card, digest), name=name)
+
+
+def _is_copy(copy: OllamaModel, model: OllamaModel) -> bool:
+    """Whether a copy is of this very model: an unrelated one may have such a name by chance, or be of older weights."""
+    made_from = f"sha256:{(model.weights or '').partition('+')[0]}"
+    same = copy.architecture == model.architecture and copy.made_from in (None, made_from)
+    return same and bool(copy.architecture) and copy.pooling > 0
 
 
 def model_of(card: dict[str, Any], digest: str) -> OllamaModel:
@@ -102,9 +127,17 @@ def model_of(card: dict[str, Any], digest: str) -> OllamaModel:
     # the order of adapters does not matter to their sum, that of the model's own parts is the server's
     weights = "+".join([blob for kind, blob in blobs if kind == "FROM"] + sorted(b for k, b in blobs if k == "ADAPTER"))
     info = card.get("model_info") or {}
-    own = info.get(f"{info.get('general.architecture')}.context_length")
-    parameters = _parameters(str(card.get("parameters") or ""))
-    return OllamaModel(digest, weights or None, parameters, own if isinstance(own, int) and own > 0 else None)
+    architecture = str(info.get("general.architecture") or "")
+    own, pooling = (info.get(f"{architecture}.{name}") for name in ("context_length", "pooling_type"))
+    return OllamaModel(
+        digest,
+        weights or None,
+        _parameters(str(card.get("parameters") or "")),
+        own if isinstance(own, int) and own > 0 else None,
+        architecture=architecture,
+        pooling=pooling if isinstance(pooling, int) else 0,
+        made_from=info.get(MADE_FROM),
+    )
 
 
 def _parameters(told: str) -> dict[str, str]:

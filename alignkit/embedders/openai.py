@@ -5,16 +5,18 @@ from __future__ import annotations
 import datetime
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
 
 import httpx
 
 from alignkit.embedders.base import EmbeddedBatch, Role
+from alignkit.embedders.chat_models import NO_VECTORS, advice
 from alignkit.embedders.ollama_models import OllamaModels
 from alignkit.embedders.remote.answers import embeddings_in, order_by_index
 from alignkit.embedders.remote.engine import HttpEngine
-from alignkit.embedders.remote.faults import Backoff
+from alignkit.embedders.remote.faults import Backoff, StatusError
 from alignkit.embedders.remote.passing import embed_through
 from alignkit.embedders.rows import unit_rows
 from alignkit.embedders.sameness import normal_name
@@ -89,7 +91,8 @@ class OpenAIEmbedder:
     @property
     def dim(self) -> int:
         """Width of the vectors; asks the server the first time."""
-        width = self._engine.dim
+        with self._explaining():
+            width = self._engine.dim
         if self._wire.dimensions not in (None, width):
             raise EmbedderError(
                 f"{self._engine.where} gives {width}-d vectors, expected dimensions={self._wire.dimensions}; "
@@ -144,12 +147,26 @@ class OpenAIEmbedder:
         """Batches as they finish; see `Embedder`."""
         if self._wire.dimensions is not None:
             _ = self.dim  # a server that ignores `dimensions` shall not fill anything with wide vectors
-        for batch in embed_through(self._engine, texts, self._prompts[role]):
-            yield replace(batch, vectors=unit_rows(batch.vectors)) if self._normalize else batch
+        with self._explaining():
+            for batch in embed_through(self._engine, texts, self._prompts[role]):
+                yield replace(batch, vectors=unit_rows(batch.vectors)) if self._normalize else batch
 
     def close(self) -> None:
         """Free sockets and the thread; harmless twice."""
         self._engine.close()
+
+    @contextmanager
+    def _explaining(self) -> Iterator[None]:
+        """Say what to do where a model made for chat gives no vectors, of which Ollama speaks like llama-server."""
+        try:
+            yield
+        except StatusError as error:
+            if error.status != NO_VECTORS or not self._is_ollama():
+                raise
+            server = self._engine.where.removesuffix("/v1")
+            version = str(self._engine.ask_if_there("../api/version").get("version", ""))
+            said = advice(self.model, "", version, str(error), server, by_itself=False)
+            raise StatusError(error.status, f"{server}: {said}") from None
 
     @property
     def _has_root(self) -> bool:

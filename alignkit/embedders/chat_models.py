@@ -1,0 +1,83 @@
+"""Models made for chat behind Ollama: why they may give no vectors, and what their user can do about it."""
+
+from __future__ import annotations
+
+import re
+
+# HTTP status of a server that does not embed with a model, whatever is sent
+NO_VECTORS = 501
+# llama-server's own words, which Ollama passes on since it runs it (0.30)
+NAMES_NO_POOLING = "--embeddings"
+SINCE = (0, 30)
+# what Ollama 0.24 and older embed as they are; others of its engine they refuse, gemma3 and qwen3 among them
+EMBEDDED_BEFORE = frozenset({"llama", "qwen2"})
+# what a copy's own file says of where it comes from
+MADE_FROM = "alignkit.made_from"
+MADE_FOR_EMBEDDINGS = "qwen3-embedding:0.6b"
+
+
+def copy_name(model: str) -> str:
+    """The name under which `enable_embeddings` puts a model's copy that gives vectors, unless told otherwise.
+
+    >>> copy_name("qwen2.5:7b"), copy_name("smol"), copy_name("smol:latest"), copy_name("localhost:5000/me/m")
+    ('qwen2.5:7b-embed', 'smol-embed', 'smol-embed', 'localhost:5000/me/m-embed')
+    """
+    return f"{re.sub(':latest$', '', model, flags=re.IGNORECASE)}-embed"
+
+
+def enabling_command(model: str, base_url: str | None = None) -> str:
+    """The command line that makes the copy; the address is left out where it is Ollama's usual one."""
+    usual = base_url is None or re.fullmatch(r"http://(127\.0\.0\.1|localhost):11434/?", base_url)
+    return f"python -m alignkit.enable_embeddings model={model}" + ("" if usual else f" base_url={base_url}")
+
+
+def copy_helps(version: str, words: str) -> bool:
+    """Whether a copy with a pooling type would give vectors on this server.
+
+    Args:
+        version: of the server, as it tells it; a build of one's own says 0.0.0.
+        words: with which it refused to embed.
+
+    >>> copy_helps("0.32.15", "…"), copy_helps("0.24.0", "this model does not support embeddings")
+    (True, False)
+    """
+    return NAMES_NO_POOLING in words or _numbers(version) >= SINCE
+
+
+def advice(
+    model: str, architecture: str, version: str, words: str, base_url: str | None = None, by_itself: bool = True
+) -> str:
+    """What to do where the server refuses to embed with a model, true of this version and this architecture.
+
+    Args:
+        model: its name.
+        architecture: `qwen2` for instance; empty where it is not known.
+        version: of the server.
+        words: with which it refused.
+        base_url: of the server.
+        by_itself: whether the copy is found where the model is named; else its name has to be given.
+    """
+    command = enabling_command(model, base_url)
+    others = [
+        "serve its file with `llama-server --embeddings --pooling last` and use the embedder openai",
+        f"use a model made for embeddings (`ollama pull {MADE_FOR_EMBEDDINGS}`)",
+    ]
+    if not copy_helps(version, words):
+        named = f" of the architecture {architecture}" if architecture else ""
+        return (
+            f"Ollama {version} gives no vectors of chat models{named}. Update Ollama to 0.30 or newer, then run: "
+            f"{command}. Or {'; or '.join(others)}"
+        )
+    if not architecture or architecture in EMBEDDED_BEFORE:
+        named = architecture or " and ".join(sorted(EMBEDDED_BEFORE))
+        others.append(f"stay on Ollama 0.24 or older, which embeds {named} models as they are")
+    after = ", which is then found by itself" if by_itself else f"; then give model={copy_name(model)}"
+    return (
+        f"{model} is a chat model: its file names no pooling type, without which Ollama gives no vectors since 0.30. "
+        f"Run: {command} (it makes {copy_name(model)}, the same weights with a pooling type{after}). "
+        f"Or {'; or '.join(others)}"
+    )
+
+
+def _numbers(version: str) -> tuple[int, ...]:
+    return tuple(int(part) for part in re.findall(r"\d+", version)[:2])

@@ -1,0 +1,212 @@
+"""The whole way from a chat model that gives no vectors to a copy that does, or to the reason why not."""
+
+from __future__ import annotations
+
+import logging
+import re
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from rich.filesize import decimal
+
+from alignkit.embedders.chat_models import MADE_FROM, advice, copy_helps, copy_name, enabling_command
+from alignkit.embedders.sameness import normal_name
+from alignkit.enabling.cards import adapters_of, architecture_of, digest_in, files_of, kept
+from alignkit.enabling.server import OllamaServer, RefusedError
+from alignkit.enabling.weights import check_space, file_of_model
+from alignkit.errors import AlignkitError, ConfigError, DataError, EmbedderError
+from alignkit.gguf_files.pooling import POOLINGS, PooledCopy
+
+logger = logging.getLogger(__name__)
+
+# Ollama's own rules for a name: parts of letters, digits, dots, dashes and underscores
+NAME = re.compile(r"([\w.-]+(:\d+)?/)?([\w.-]{1,80}/)?\w[\w.-]{0,79}(:\w[\w.-]{0,79})?", re.ASCII)
+PROBES = ["alignment", "the parcel arrived two days late"]
+
+# called with what is being done, how many bytes of how many
+Progress = Callable[[str, int, int], None]
+
+
+@dataclass(frozen=True)
+class Wish:
+    """What the user asked for.
+
+    Attributes:
+        model: a model's name on the server.
+        copy: the name of its copy; None makes one of the model's.
+        pooling: how the copy makes a text's vector of those of its tokens: `last` or `mean`.
+        gguf: the model's file, where it cannot be found through the server.
+    """
+
+    model: str
+    copy: str | None = None
+    pooling: str = "last"
+    gguf: Path | None = None
+
+    @property
+    def name(self) -> str:
+        """Of the copy."""
+        return self.copy or copy_name(self.model)
+
+    def check(self) -> None:
+        """Refuse what cannot be meant.
+
+        Raises:
+            ConfigError: for a name that is none, or the model's own, and for an unknown pooling.
+        """
+        if self.pooling not in POOLINGS:
+            raise ConfigError(f"pooling={self.pooling}: expected {' or '.join(sorted(POOLINGS))}")
+        for setting, name in (("model", self.model), ("as", self.name)):
+            if not NAME.fullmatch(name):
+                raise ConfigError(f"{setting}={name}: no name that Ollama takes; expected one like qwen2.5:7b")
+        if normal_name(self.model) == normal_name(self.name):
+            raise ConfigError(f"as={self.name} is the model itself, which is never changed; choose another name")
+
+
+def enable(server: OllamaServer, wish: Wish, say: Callable[[str], None], progress: Progress) -> bool:
+    """Make the copy, unless it is there or the model needs none.
+
+    Nothing is written on this machine: the copy is made while it is sent. The model itself is only read.
+
+    Args:
+        server: that has the model.
+        wish: what to make of what.
+        say: called with each line for the user.
+        progress: called while bytes are read and sent.
+
+    Returns:
+        Whether there is a copy of the name now; False where the model gives vectors by itself.
+
+    Raises:
+        AlignkitError: if it cannot be done; nothing of an attempt is left on the server under the copy's name.
+    """
+    wish.check()
+    version, card = server.version(), server.card(wish.model)
+    if card is None:
+        raise EmbedderError(f"{server.where} has no model '{wish.model}'; run: ollama pull {wish.model}")
+    existing = server.card(wish.name)
+    if existing is not None:
+        _check_existing(wish, card, existing)
+        say(f"{wish.name} is there already, a copy of {wish.model} with pooling={wish.pooling}")
+        _prove(server, wish, say, remove=False)
+        return True
+    if (dim := _own_vectors(server, wish, card, version)) is not None:
+        say(f"{wish.model} needs nothing: Ollama {version} gives its vectors as it is, {dim} dimensions; no copy made")
+        return False
+    copy, digest = _read(server, wish, card, say, progress)
+    _send(server, copy, digest, progress)
+    body = {"model": wish.name, "files": {"model.gguf": f"sha256:{digest}"}, **kept(card)}
+    if adapters := adapters_of(card):
+        body["adapters"] = {f"adapter{place}.gguf": f"sha256:{found}" for place, found in enumerate(adapters)}
+    try:
+        server.create(body)
+    except RefusedError as refusal:
+        raise EmbedderError(
+            f"{server.where} refuses to make {wish.name}: {refusal.words}; what was sent is dropped when Ollama starts "
+            "again"
+        ) from None
+    say(f"made {wish.name}: the weights, template, licence and parameters of {wish.model}, pooling={wish.pooling}")
+    _prove(server, wish, say, remove=True)
+    return True
+
+
+def _own_vectors(server: OllamaServer, wish: Wish, card: dict[str, Any], version: str) -> int | None:
+    """How wide the vectors are that the model gives by itself; None where it gives none and a copy would."""
+    if card.get("remote_host") or card.get("remote_model"):
+        raise ConfigError(f"{wish.model} runs in the cloud: its weights are not on {server.where}")
+    try:
+        return int(server.embed(wish.model, PROBES[:1]).shape[1])
+    except RefusedError as refusal:
+        if refusal.status not in (400, 500, 501) or "support embeddings" not in refusal.words:
+            raise
+        if not copy_helps(version, refusal.words):
+            raise ConfigError(advice(wish.model, architecture_of(card), version, refusal.words, server.where)) from None
+    return None
+
+
+def _check_existing(wish: Wish, card: dict[str, Any], existing: dict[str, Any]) -> None:
+    info, architecture = existing.get("model_info") or {}, architecture_of(existing)
+    pooling = info.get(f"{architecture}.pooling_type") or 0
+    names = {number: name for name, number in POOLINGS.items()}
+    mend = f"choose another name with as=NAME, or remove it with `ollama rm {wish.name}` and run this again"
+    if architecture != architecture_of(card) or not pooling:
+        raise ConfigError(f"as={wish.name}: there is another model of this name; {mend}")
+    if pooling != POOLINGS[wish.pooling]:
+        named = names.get(pooling, f"type {pooling}")
+        raise ConfigError(f"{wish.name} is there with pooling={named}, asked for was pooling={wish.pooling}; {mend}")
+    made_from, now = info.get(MADE_FROM), _made_from(card)
+    if made_from and now and made_from != now:
+        raise ConfigError(f"{wish.name} was made of other weights than {wish.model} has now; {mend}")
+
+
+def _made_from(card: dict[str, Any]) -> str | None:
+    digests = [digest for path in files_of(card) if (digest := digest_in(path))]
+    return f"sha256:{digests[0]}" if digests else None
+
+
+def _read(
+    server: OllamaServer, wish: Wish, card: dict[str, Any], say: Callable[[str], None], progress: Progress
+) -> tuple[PooledCopy, str]:
+    """The copy and its digest, after the file was found to be the model's and to have room on the server's disk."""
+    paths = files_of(card)
+    command = enabling_command(wish.model, server.where)
+    file = wish.gguf or file_of_model(wish.model, paths, server, command)
+    made_from = _made_from(card) or f"ollama:{normal_name(wish.model)}"
+    try:
+        copy = PooledCopy(file, wish.pooling, {MADE_FROM: made_from})
+    except OSError as error:
+        raise ConfigError(f"gguf={file}: cannot be read ({error.strerror}); give the model's GGUF file") from None
+    architecture = architecture_of(card)
+    if not copy.header.is_language_model or architecture not in ("", copy.header.architecture):
+        raise DataError(
+            f"{file} holds a model of the architecture {copy.header.architecture}, {wish.model} is {architecture}; "
+            "give the file of this very model"
+        )
+    if server.is_local:
+        check_space(Path(paths[0]).parent if paths else file.parent, copy.size)
+    say(f"{wish.model}: {file}, {decimal(copy.size)}")
+    original, digest = copy.digests(lambda done: progress("reading", done, copy.size))
+    named = digest_in(file.name)
+    if named not in (None, original):
+        raise DataError(f"{file} is damaged: its SHA-256 is {original[:12]}…; run: ollama pull {wish.model}")
+    if wish.gguf is not None and f"sha256:{original}" != made_from:
+        logger.warning(
+            "%s is not the very file behind %s: the copy has its weights, not the server's", file, wish.model
+        )
+    return copy, digest
+
+
+def _send(server: OllamaServer, copy: PooledCopy, digest: str, progress: Progress) -> None:
+    if server.has_blob(digest):  # of a model that shares its weights, or of an attempt that broke off later
+        return
+    server.send_blob(digest, copy.chunks(lambda done: progress("sending", done, copy.size)), copy.size)
+
+
+def _prove(server: OllamaServer, wish: Wish, say: Callable[[str], None], remove: bool) -> None:
+    """Embed, which loads the copy; where that fails, a copy that was just made goes again."""
+    started = time.perf_counter()
+    try:
+        vectors = server.embed(wish.name, PROBES)
+        if np.allclose(vectors[0], vectors[1]):
+            raise EmbedderError("it gives different texts the same vector")
+    except AlignkitError as error:
+        reason = error.words if isinstance(error, RefusedError) else str(error)
+        if not remove:
+            raise EmbedderError(
+                f"{wish.name} gives no vectors: {reason}; run `ollama rm {wish.name}`, then this command again"
+            ) from None
+        try:
+            server.delete(wish.name)
+            left = "the copy was removed again"
+        except AlignkitError:
+            left = f"remove the copy with `ollama rm {wish.name}`"
+        raise EmbedderError(
+            f"{server.where} gives no vectors of {wish.model} with pooling={wish.pooling} either: {reason}; {left}. "
+            "Update Ollama; or serve the file with `llama-server --embeddings --pooling last` and use the "
+            "embedder openai"
+        ) from None
+    say(f"it gives vectors: {vectors.shape[1]} dimensions, the first after {time.perf_counter() - started:.1f} s")
