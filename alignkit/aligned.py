@@ -23,6 +23,12 @@ DOCUMENT_HEAD = "document_head"
 ROLES: tuple[Role, ...] = ("query", "document")
 
 
+class WidthError(EmbedderError):
+    """The student gives vectors that the head cannot take."""
+
+    brief = "vectors of another width"  # for who shall not read the rest
+
+
 class AlignedEmbedder:
     """Embeds with the cheap student, answers in the teacher's space.
 
@@ -201,7 +207,7 @@ def check_identities(
 
 def _check_width(vectors: np.ndarray, expected: int) -> None:
     if vectors.ndim != 2 or vectors.shape[1] != expected:
-        raise EmbedderError(
+        raise WidthError(
             f"the student gave vectors of width {vectors.shape[-1]}, the head expects {expected}; "
             "was the model behind the student changed?"
         )

@@ -48,7 +48,15 @@ def main(config: DictConfig) -> None:
         teacher = hydra.utils.instantiate(impatient(plain(config.teacher), settings["fallback_timeout_s"]))
     answerer = Answerer(aligned, teacher, settings["fallback_below"])
     run(
-        Service(answerer, settings["model"], limits, batching, token, settings["fallback_timeout_s"]),
+        Service(
+            answerer,
+            settings["model"],
+            limits,
+            batching,
+            token,
+            settings["fallback_timeout_s"],
+            settings["allow_student_mismatch"],
+        ),
         settings["host"],
         settings["port"],
         settings["grace_s"],

@@ -31,7 +31,8 @@ class EmbeddedBatch:
 class Embedder(Protocol):
     """Text → vectors. One file a backend; nothing here knows of the cache.
 
-    One that several threads may call at once says so with an attribute `thread_safe = True`.
+    One that several threads may call at once says so with an attribute `thread_safe = True`; one behind a server
+    counts in `connections_made` how often it was connected to.
     """
 
     @property

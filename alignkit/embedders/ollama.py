@@ -89,6 +89,11 @@ class OllamaEmbedder:
         with self._asking():
             return self._engine.dim
 
+    @property
+    def connections_made(self) -> int:
+        """How many connections were opened to the server so far."""
+        return self._engine.connections_made
+
     def settings(self, role: Role = "document") -> dict[str, Any]:
         """The identity without the model's digest."""
         return {

@@ -47,10 +47,16 @@ async def health(service: Service, request: Request) -> Response:
 
 
 async def ready(service: Service, request: Request) -> Response:
-    """`GET /ready`: the student has answered and the server is not about to stop."""
-    if service.draining or not service.readiness.ready:
-        return json_response({"status": "stopping" if service.draining else "the student has not answered yet"}, 503)
-    return json_response({"status": "ready"})
+    """`GET /ready`: the student has answered, is the head's own, and the server is not about to stop."""
+    if service.draining:
+        reason = "stopping"
+    elif service.student_watch.replaced:
+        reason = "the student was replaced; the server's log says by what"
+    elif not service.readiness.ready:
+        reason = "the student has not answered yet"
+    else:
+        return json_response({"status": "ready"})
+    return json_response({"status": reason}, 503)
 
 
 async def metrics(service: Service, request: Request) -> Response:
@@ -106,7 +112,7 @@ def create_app(service: Service) -> ASGIApp:
 async def _live(service: Service, receive: Receive, send: Send) -> None:
     await receive()
     # beside the requests: /health answers and the server can be stopped while the models load
-    watching = asyncio.create_task(service.readiness.watch())
+    watching = asyncio.create_task(service.watch())
     await send({"type": "lifespan.startup.complete"})
     await receive()
     watching.cancel()

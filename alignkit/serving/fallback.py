@@ -9,9 +9,11 @@ from dataclasses import replace
 
 import numpy as np
 
+from alignkit.embedders.base import Embedder
 from alignkit.serving.answers import Answer, Answerer, most_hung
 from alignkit.serving.batching import MicroBatcher
 from alignkit.serving.faults import brief_of
+from alignkit.serving.watch import watch_teacher
 
 logger = logging.getLogger(__name__)
 
@@ -20,18 +22,21 @@ PAUSE_S = 10.0
 
 
 class Fallback:
-    """Puts the teacher's vectors into answers; where it fails, is slow or pauses, the head's own stand.
+    """Puts the teacher's vectors into answers; where it fails, is slow, pauses or was replaced, the head's own stand.
 
     The teacher has a queue and a thread of its own, so that a query of which the head is sure never waits for it.
 
     Args:
-        answerer: with a teacher.
+        answerer: of the head.
+        teacher: its teacher.
         timeout_s: for the teacher to answer.
         max_batch_texts: most texts a call.
         max_queue_texts: most texts waiting.
     """
 
-    def __init__(self, answerer: Answerer, timeout_s: float, max_batch_texts: int, max_queue_texts: int) -> None:
+    def __init__(
+        self, answerer: Answerer, teacher: Embedder, timeout_s: float, max_batch_texts: int, max_queue_texts: int
+    ) -> None:
         self._below = answerer.fallback_below
         self._timeout_s = timeout_s
         self._batcher = MicroBatcher(
@@ -39,13 +44,14 @@ class Fallback:
             max_batch_texts,
             max_queue_texts,
             call_timeout_s=timeout_s,
-            most_hung=most_hung(answerer.teacher),
+            most_hung=most_hung(teacher),
         )
+        self.watch = watch_teacher(teacher)
         self._paused_until = 0.0
 
     async def improve(self, texts: list[str], answer: Answer) -> Answer:
         """The same answer, with the teacher's vectors where the head is unsure."""
-        if answer.confidence is None or time.monotonic() < self._paused_until:
+        if answer.confidence is None or time.monotonic() < self._paused_until or self.watch.replaced:
             return answer
         rows = np.array([row for row in np.flatnonzero(answer.confidence < self._below) if row not in answer.failures])
         if not len(rows):
@@ -53,6 +59,7 @@ class Fallback:
         try:
             async with asyncio.timeout(self._timeout_s):
                 found = await self._batcher.submit([texts[row] for row in rows])
+                await self.watch.after_answer()
         except Exception as error:
             # an unsure vector is better than none, whatever is the matter with the teacher
             self._paused_until = time.monotonic() + PAUSE_S
@@ -63,6 +70,8 @@ class Fallback:
                 PAUSE_S,
             )
             return answer
+        if self.watch.replaced:
+            return answer
         found_rows = [place for place in range(len(rows)) if place not in found.failures]
         vectors, by_teacher = answer.vectors.copy(), np.zeros(len(texts), dtype=bool)
         vectors[rows[found_rows]] = found.vectors[found_rows]
@@ -71,4 +80,5 @@ class Fallback:
 
     async def close(self) -> None:
         """Let the thread end."""
+        self.watch.close()
         await self._batcher.close()

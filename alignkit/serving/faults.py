@@ -8,6 +8,7 @@ from alignkit.errors import EmbedderError
 
 # for who comes while the models hang: how long that lasts is not known
 STUCK_RETRY_S = 10
+REPLACED_RETRY_S = 30
 
 
 class RequestFault(Exception):
@@ -36,6 +37,30 @@ class RequestFault(Exception):
         self.param = param
         self.code = code
         self.headers = dict(headers or {})
+
+
+class UpstreamFault(RequestFault):
+    """The models failed. The client hears what it can do; what the operator can do stands in the server's log."""
+
+    def __init__(self, error: Exception) -> None:
+        brief = getattr(error, "brief", None)
+        why = f" ({brief})" if brief else ""
+        super().__init__(
+            502, f"the model behind this server gave no vectors{why}; try again later", code="upstream_error"
+        )
+
+
+class ReplacedFault(RequestFault):
+    """The student is another one than the head's: its vectors would be wrong without a sign of it."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            503,
+            "the model behind this server was replaced, so that vectors would not fit those of before; "
+            "its operator was told; try again later",
+            code="model_replaced",
+            headers={"retry-after": str(REPLACED_RETRY_S)},
+        )
 
 
 class OverloadedFault(RequestFault):

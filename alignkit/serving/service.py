@@ -16,12 +16,13 @@ from alignkit.errors import AlignkitError, EmbedderError
 from alignkit.serving.answers import Answer, Answerer, most_hung
 from alignkit.serving.batching import MicroBatcher
 from alignkit.serving.fallback import Fallback
-from alignkit.serving.faults import RequestFault, brief_of
+from alignkit.serving.faults import ReplacedFault, RequestFault, UpstreamFault, brief_of
 from alignkit.serving.limits import Batching, Limits, check_seconds
 from alignkit.serving.metrics import ServerMetrics
 from alignkit.serving.names import is_name_of
 from alignkit.serving.readiness import Readiness
 from alignkit.serving.shortening import shorten
+from alignkit.serving.watch import watch_student
 from alignkit.serving.writing import PIECE_NUMBERS, as_numbers, write_rows
 
 logger = logging.getLogger(__name__)
@@ -41,6 +42,7 @@ class Service:
         batching: across requests.
         token: that clients must send as a bearer; None for an open server.
         fallback_timeout_s: for the teacher to answer; later the head's own vector stands.
+        allow_student_mismatch: go on, with a line in the log, where the student is replaced while it is served.
     """
 
     def __init__(
@@ -51,6 +53,7 @@ class Service:
         batching: Batching = Batching(),  # noqa: B008
         token: str | None = None,
         fallback_timeout_s: float = 5.0,
+        allow_student_mismatch: bool = False,
     ) -> None:
         check_seconds(fallback_timeout_s=fallback_timeout_s)
         self.answerer = answerer
@@ -72,8 +75,10 @@ class Service:
             most_hung=most_hung(answerer.aligned.student),
             on_batch=self.metrics.batch,
         )
-        self._fallback = Fallback(answerer, fallback_timeout_s, *sizes) if answerer.teacher is not None else None
+        teacher = answerer.teacher
+        self._fallback = None if teacher is None else Fallback(answerer, teacher, fallback_timeout_s, *sizes)
         self.readiness = Readiness(self._probe)
+        self.student_watch = watch_student(answerer.aligned, allow_student_mismatch)
 
     @property
     def dim(self) -> int:
@@ -88,28 +93,16 @@ class Service:
         """Vectors of checked texts.
 
         Raises:
-            RequestFault: 422 if the student refuses a text, 502 if it fails, 503 if the queue is full, 504 if the
-                answer takes too long.
+            RequestFault: 422 if the student refuses a text, 502 if it fails, 503 if the queue is full or the student
+                was replaced, 504 if the answer takes too long. Its words are for the client; the operator's are logged.
         """
-        try:
-            async with asyncio.timeout(self.limits.answer_timeout_s):
-                answer = await self._batcher.submit(texts)
-        except TimeoutError:
-            self.readiness.failed()
-            raise RequestFault(
-                504, f"the student took longer than {self.limits.answer_timeout_s:g} s", code="upstream_timeout"
-            ) from None
-        except AlignkitError as error:
-            self.readiness.failed()
-            logger.warning("the student failed: %s", brief_of(error))
-            raise RequestFault(502, f"the student failed: {error}", code="upstream_error") from None
-        self.readiness.answered()
+        answer = await self._ask_student(texts)
         if answer.failures:
             # embedders name single texts only where others have vectors: sent again, the text would fail again
             position = min(answer.failures)
             raise RequestFault(
                 422,
-                f"the student takes {len(answer.failures)} of {len(texts)} texts not; "
+                f"the model refuses {len(answer.failures)} of {len(texts)} texts; "
                 f"the first is input[{position}]: {answer.failures[position]}",
                 param="input",
                 code="text_refused",
@@ -119,8 +112,43 @@ class Service:
         self.metrics.texts(len(texts), answer.teacher_texts)
         return answer
 
+    async def _ask_student(self, texts: list[str]) -> Answer:
+        if self.student_watch.replaced:
+            raise ReplacedFault()
+        try:
+            async with asyncio.timeout(self.limits.answer_timeout_s):
+                answer = await self._batcher.submit(texts)
+        except TimeoutError:
+            self._failed(f"no answer within {self.limits.answer_timeout_s:g} s")
+            raise RequestFault(
+                504, f"the model took longer than {self.limits.answer_timeout_s:g} s", code="upstream_timeout"
+            ) from None
+        except AlignkitError as error:
+            self._failed(brief_of(error))
+            raise UpstreamFault(error) from None
+        await self.student_watch.after_answer()
+        if self.student_watch.replaced:
+            raise ReplacedFault()
+        self.readiness.answered()
+        return answer
+
+    def _failed(self, brief: str) -> None:
+        # once, not for each request that meets the same fault; the probe that follows logs all the words
+        if self.readiness.ready:
+            logger.warning("the student failed: %s", brief)
+        self.readiness.failed()
+
+    async def watch(self) -> None:
+        """Look after the models until it is cancelled."""
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self.readiness.watch())
+            group.create_task(self.student_watch.run())
+            if self._fallback is not None:
+                group.create_task(self._fallback.watch.run())
+
     async def close(self) -> None:
         """Finish what was taken and free the threads."""
+        self.student_watch.close()
         await self._batcher.close()
         if self._fallback is not None:
             await self._fallback.close()
@@ -130,6 +158,8 @@ class Service:
             answer = await self._batcher.submit(["ready"], alone=True)
         if answer.failures:
             raise EmbedderError(answer.failures[0])
+        # a server that has come back may have come back with another model
+        await self.student_watch.look_briefly()
 
 
 async def numbers_of(answer: Answer, dimensions: int | None) -> list[bytes]:

@@ -116,6 +116,8 @@ class Connection:
             verify=httpx.create_ssl_context() if url.scheme == "https" else True,
             transport=transport,
         )
+        self.opened = 0  # connections to the server so far; a new one may lead to another server than the one before
+        self._client.event_hooks = {"request": [self._follow]}
 
     async def ask(self, method: str, path: str, timeout_s: float, body: dict[str, Any] | None = None) -> dict[str, Any]:
         """One request, one JSON object.
@@ -150,6 +152,12 @@ class Connection:
             raise self._placed(refusal)
         self.answered_at = time.monotonic()
         return answer
+
+    async def _follow(self, request: httpx.Request) -> None:
+        request.extensions["trace"] = self._note_opened
+
+    async def _note_opened(self, event: str, info: Mapping[str, Any]) -> None:
+        self.opened += event == "connection.connect_tcp.complete"
 
     async def close(self) -> None:
         """Close the sockets."""

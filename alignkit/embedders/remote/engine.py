@@ -66,6 +66,7 @@ class HttpEngine:
     ) -> None:
         _check_positive(batch_size=batch_size, concurrency=concurrency, timeout_s=timeout_s)
         connection = Connection(address, wire, concurrency, api_key_env, transport)
+        self._connection = connection
         self._requester = Requester(connection, wire, concurrency, timeout_s, first_timeout_s, backoff)
         self._batch_size = batch_size
         self._concurrency = concurrency
@@ -78,6 +79,11 @@ class HttpEngine:
     def where(self) -> str:
         """The server's URL, without credentials."""
         return self._requester.where
+
+    @property
+    def connections_made(self) -> int:
+        """How many connections were opened so far: after a new one, the server may be another than before."""
+        return self._connection.opened
 
     @property
     def dim(self) -> int:

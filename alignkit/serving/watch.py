@@ -1,0 +1,139 @@
+"""Whether a model is still the one that was meant: its server is asked now and then, beside the requests."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import Callable, Sequence
+
+from alignkit.aligned import AlignedEmbedder
+from alignkit.embedders.base import Embedder, current_identity
+from alignkit.embedders.sameness import differences
+from alignkit.errors import AlignkitError
+from alignkit.serving.worker import Worker
+
+logger = logging.getLogger(__name__)
+
+EVERY_S = 30.0
+# as long as it is another model: whoever mends it should not wait
+WRONG_EVERY_S = 5.0
+# for a request that found the server on a new connection; later the answer of the last time holds
+LONGEST_LOOK_S = 2.0
+
+
+class Watch:
+    """Asks in a thread of its own, one question at a time. While it cannot be told, what was told last holds.
+
+    Args:
+        model: how the operator's log calls it: the student, the teacher.
+        changes: asks what the model is now that it was not before, in words, empty for nothing. Raises
+            `AlignkitError` where that cannot be told now.
+        connections: how many were opened to the model's server so far; a new one may lead to another server.
+        advice: for the operator where it is another model.
+        refuses: whether another model is a reason to refuse; else it is only logged.
+    """
+
+    def __init__(
+        self,
+        model: str,
+        changes: Callable[[], Sequence[str]],
+        connections: Callable[[], int],
+        advice: str,
+        refuses: bool = True,
+    ) -> None:
+        self._model = model
+        self._connections = connections
+        self._advice = advice
+        self._refuses = refuses
+        self._changes = changes
+        self._worker: Worker[None, Sequence[str]] | None = None
+        self._looking: asyncio.Future[None] | None = None
+        self._seen = 0
+        self._found: tuple[str, ...] = ()
+        self._told = True
+
+    @property
+    def replaced(self) -> bool:
+        """Whether it is another model, so that its vectors must not be used."""
+        return self._refuses and bool(self._found)
+
+    async def run(self) -> None:
+        """Look again and again; runs until it is cancelled."""
+        while True:
+            await self._look()
+            await asyncio.sleep(WRONG_EVERY_S if self._found else EVERY_S)
+
+    async def after_answer(self) -> None:
+        """Look, for no longer than a moment, if the answer may have come from another server than the one before."""
+        # the first look may have begun before the connection was opened, and one may itself open a connection
+        for _ in range(2):
+            if self._connections() != self._seen:
+                await self.look_briefly()
+
+    async def look_briefly(self) -> None:
+        """Look, and go on with what was known before if that takes long."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(LONGEST_LOOK_S):
+                await self._look()
+
+    def close(self) -> None:
+        """Let the thread end."""
+        if self._worker is not None:
+            self._worker.end()
+            self._worker = None
+
+    async def _look(self) -> None:
+        if self._looking is None:
+            if self._worker is None:
+                self._worker = Worker(lambda _: self._changes())
+            loop = asyncio.get_running_loop()
+            self._looking = loop.create_future()
+            self._seen = self._connections()
+            self._worker.call(None, loop, self._take)
+        # several may wait for one look, and one of them may give up
+        await asyncio.shield(self._looking)
+
+    def _take(self, found: Sequence[str] | None, error: BaseException | None) -> None:
+        if error is None:
+            self._note(tuple(found or ()))
+        elif self._told:
+            words = str(error) if isinstance(error, AlignkitError) else type(error).__name__
+            logger.warning("whether %s is still the same cannot be told now: %s", self._model, words)
+        self._told = error is None
+        if self._looking is not None:
+            self._looking.set_result(None)
+            self._looking = None
+
+    def _note(self, found: tuple[str, ...]) -> None:
+        if found and found != self._found:
+            logger.error("%s was replaced (%s); %s", self._model, "; ".join(found), self._advice)
+        elif self._found and not found:
+            logger.warning("%s is the one of before again", self._model)
+        self._found = found
+
+
+def watch_student(aligned: AlignedEmbedder, allow_mismatch: bool) -> Watch:
+    """Of the student that the head was put in front of."""
+    advice = (
+        "going on, as allow_student_mismatch=true says"
+        if allow_mismatch
+        else "requests get 503 until it is the head's own again; put that model back, or start the server with "
+        "allow_student_mismatch=true to go on with this one"
+    )
+    connections = _connections_of(aligned.student)
+    return Watch("the student", aligned.changes_of_student, connections, advice, refuses=not allow_mismatch)
+
+
+def watch_teacher(teacher: Embedder) -> Watch:
+    """Of the teacher that is asked live."""
+
+    def changes() -> list[str]:
+        return differences(teacher.identity("query"), current_identity(teacher, "query"))
+
+    advice = "the head's own vectors stand in for it until it is the one of before again"
+    return Watch("the teacher", changes, _connections_of(teacher), advice)
+
+
+def _connections_of(embedder: Embedder) -> Callable[[], int]:
+    return lambda: getattr(embedder, "connections_made", 0)
