@@ -19,7 +19,7 @@ from alignkit.aligned import check_identities, check_student
 from alignkit.artifact import Artifact, load_artifact
 from alignkit.cache import FillReport, VectorCache
 from alignkit.cache.keys import identity_digest
-from alignkit.cache.saving import save_vectors
+from alignkit.cache.saving import save_vectors, saving_to
 from alignkit.cache.wording import described, megabytes, summary
 from alignkit.commandline import command, plain
 from alignkit.embedders.base import Embedder, Role
@@ -31,6 +31,7 @@ from alignkit.sentences.records import Sentence
 logger = logging.getLogger("alignkit.embed")
 
 SIDES = ("teacher", "student")
+ALIGNED = "aligned.npy"
 ROLES: tuple[Role, ...] = ("document", "query")
 EXAMPLES = (
     "python -m alignkit.embed which=both sentences=sentences.txt student=static teacher=minilm",
@@ -104,12 +105,14 @@ def embed_sentences(settings: dict[str, Any], config: DictConfig) -> None:
                 for line in summary(f"{side} {embedder.settings(settings['role']).get('model', '')}".rstrip(), report):
                     say(line)
                 if settings["save_to"] is not None:
-                    folder = Path(settings["save_to"]).expanduser()
                     identity = cache.identity_of(embedder, settings["role"])
-                    rows = save_vectors(cache, identity, [sentence.id for sentence in sentences], texts, folder, side)
+                    folder = Path(settings["save_to"]).expanduser()
+                    with saving_to(cache, folder) as unfinished:
+                        rows = save_vectors(cache, identity, sentences, unfinished, side)
+                        dim = align_saved(unfinished, artifact, heads_role) if artifact is not None else None
                     say(f"{folder / f'{side}.npy'}: {rows:,} rows; {side}_index.json says which is whose")
-                    if artifact is not None:
-                        say(align_saved(folder, artifact, heads_role))
+                    if dim is not None:
+                        say(f"{folder / ALIGNED}: the same rows in the teacher's space, {dim} dimensions")
 
 
 def head_to_apply(settings: dict[str, Any]) -> Artifact | None:
@@ -134,13 +137,9 @@ def role_of_student(cache: VectorCache, student: Embedder, artifact: Artifact, a
         return check_identities(artifact, dim, known, allow_mismatch)
 
 
-def align_saved(folder: Path, artifact: Artifact, role: Role) -> str:
-    """Put the student's vectors of a folder through the head, row by row; what was there is replaced, as they are."""
-    made = folder / "aligned.npy"
-    for old in (made, made.with_name(f"{made.name}.json")):
-        old.unlink(missing_ok=True)
-    manifest = migrate(folder / "student.npy", artifact, made, role=role)
-    return f"{made}: the same rows in the teacher's space, {manifest['dim']} dimensions"
+def align_saved(folder: Path, artifact: Artifact, role: Role) -> int:
+    """Put the student's vectors of a folder through the head, row by row; returns the width of what it gives."""
+    return int(migrate(folder / "student.npy", artifact, folder / ALIGNED, role=role)["dim"])
 
 
 def fill_with_progress(
@@ -227,6 +226,15 @@ def prune(settings: dict[str, Any], config: DictConfig) -> None:
             return
         removed = cache.prune(keep)
     say(f"{settings['cache_dir']}: {removed.rows:,} vectors and {megabytes(removed.bytes)} removed")
+    if removed.damaged:
+        say(f"{removed.damaged:,} damaged vectors were left out; the next embed of their texts makes them again")
+    for line in removed.in_use:
+        say(f"left as it is: {line}")
+    if removed.in_use:
+        raise CacheError(
+            f"{len(removed.in_use)} of the shards are in use and were not pruned; close what uses the cache and give "
+            "the same command again"
+        )
 
 
 def merge(settings: dict[str, Any], config: DictConfig) -> None:

@@ -1,15 +1,31 @@
-"""Files that appear whole or not at all."""
+"""Files that appear whole or not at all: one alone, or several together."""
 
 from __future__ import annotations
 
+import errno
 import os
+import secrets
+import shutil
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from alignkit.errors import AlignkitError
 
+# on Windows a virus scanner or a reader holds a file for a moment, and the file cannot be replaced meanwhile
+PATIENCE_S = 2.0 if os.name == "nt" else 0.0
+RETRY_S = 0.02
+# 13 characters, whatever the file is called: paths near Windows' limit of 260 get no longer
+UNFINISHED = ".part"
+OLD = "old"
+_NO_SPACE = {errno.ENOSPC, errno.EFBIG, getattr(errno, "EDQUOT", errno.ENOSPC)}
+
 
 def write_whole(path: Path, content: str | bytes, encoding: str = "utf-8") -> None:
     """Write beside the path, flush to the disk, then rename: no reader ever sees half a file.
+
+    Threads and processes may write one path at the same time: each has a temporary file of its own, the last one wins.
 
     Args:
         path: of the file; missing folders above it are made.
@@ -17,19 +33,136 @@ def write_whole(path: Path, content: str | bytes, encoding: str = "utf-8") -> No
         encoding: of text.
 
     Raises:
-        AlignkitError: if it cannot be written, on a full disk for instance.
+        AlignkitError: if it cannot be written, on a full disk for instance; what was there before is still there.
     """
-    temporary = path.with_name(path.name + ".part")
+    temporary = unfinished_name(path.parent)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with temporary.open("wb") as file:
             file.write(content.encode(encoding) if isinstance(content, str) else content)
             file.flush()
             os.fsync(file.fileno())
-        temporary.replace(path)
+        move(temporary, path)
+        _sync_folder(path.parent)
     except OSError as error:
-        try:
+        raise refused(path, error) from None
+    finally:
+        with suppress(OSError):
             temporary.unlink(missing_ok=True)
-        except OSError:
-            pass
-        raise AlignkitError(f"{path}: could not be written ({error.strerror}); free some space and try again") from None
+
+
+@contextmanager
+def appearing_together(folder: Path) -> Iterator[Path]:
+    """A folder to write files into; when the block ends well they take their places in `folder`, all or none of them.
+
+    Args:
+        folder: made if it is not there. Files of the same names are replaced, others stay.
+
+    Yields:
+        An empty folder inside it, on the same disk.
+
+    Raises:
+        AlignkitError: if a file cannot be replaced or the folder not be written; all is then as before.
+    """
+    staging = unfinished_name(folder)
+    try:
+        staging.mkdir(parents=True)
+    except OSError as error:
+        raise refused(folder, error) from None
+    try:
+        yield staging
+        _take_places(staging, folder)
+    except BaseException:
+        # a file that could not be put back must not go with the folder it waits in
+        if not any((staging / OLD).glob("*")):
+            shutil.rmtree(staging, ignore_errors=True)
+        raise
+    shutil.rmtree(staging, ignore_errors=True)
+
+
+def _take_places(staging: Path, folder: Path) -> None:
+    names = sorted(path.name for path in staging.iterdir())
+    done: list[tuple[Path, Path]] = []
+    path = folder
+    try:
+        (staging / OLD).mkdir()
+        for name in names:
+            with (staging / name).open("r+b") as file:
+                os.fsync(file.fileno())
+        # first all old files out of the way, so that a file in use refuses before anything has changed
+        for name in names:
+            path = folder / name
+            if path.is_dir():
+                raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
+            if path.exists():
+                done.append(_moved(path, staging / OLD / name))
+        for name in names:
+            path = folder / name
+            done.append(_moved(staging / name, path))
+        _sync_folder(folder)
+    except BaseException as error:
+        for source, target in reversed(done):
+            with suppress(OSError):
+                move(target, source)
+        if isinstance(error, OSError):
+            raise refused(path, error) from None
+        raise
+
+
+def _moved(source: Path, target: Path) -> tuple[Path, Path]:
+    move(source, target)
+    return source, target
+
+
+def move(source: Path, target: Path) -> None:
+    """Rename over what is there; on Windows patient with who holds either of them for a moment.
+
+    Raises:
+        OSError: if the system refuses for longer.
+    """
+    deadline = time.monotonic() + PATIENCE_S
+    while True:
+        try:
+            os.replace(source, target)
+            return
+        except PermissionError:
+            if time.monotonic() >= deadline:
+                raise
+            time.sleep(RETRY_S)
+
+
+def unfinished_name(folder: Path) -> Path:
+    """A name in a folder that no other writer takes."""
+    return folder / f"{secrets.token_hex(4)}{UNFINISHED}"
+
+
+def refused(path: Path, error: OSError) -> AlignkitError:
+    """What could not be written, why, and what to do about it."""
+    return AlignkitError(f"{path}: could not be written ({error.strerror or error}); {way_out(error)}")
+
+
+def way_out(error: OSError) -> str:
+    """What to do where the system refuses to write.
+
+    >>> way_out(OSError(28, "No space left on device"))
+    'free some space and try again'
+    """
+    if error.errno in _NO_SPACE:
+        return "free some space and try again"
+    if isinstance(error, PermissionError):
+        return "close what uses it, or choose another place, and try again"
+    if error.errno == errno.ENAMETOOLONG:
+        return "choose a shorter name or another place"
+    return "choose another place"
+
+
+def _sync_folder(folder: Path) -> None:
+    """Let names outlive a power cut too, where a folder can be asked for that."""
+    if os.name != "posix":
+        return
+    with suppress(OSError):
+        opened = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(opened)
+        finally:
+            os.close(opened)

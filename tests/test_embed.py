@@ -120,8 +120,9 @@ class TestSaveTo:
         vectors = np.load(folder / "student.npy", allow_pickle=False)
         index = json.loads((folder / "student_index.json").read_text(encoding="utf-8"))
         assert vectors.shape == (61, 256)
-        assert index["rows"] == {f"s-{number}": number for number in range(61)}
-        assert index["quarantined"] == {f"s-{number}": "the text is empty or blank" for number in (61, 62)}
+        assert index["rows"] == {text: row for row, text in enumerate(SENTENCES)}
+        assert "ids" not in index
+        assert index["quarantined"] == dict.fromkeys(["", "  "], "the text is empty or blank")
         assert (index["dim"], index["identity"]["model"]) == (256, "l2_supercat_256")
         (batch,) = StaticEmbedder().embed(SENTENCES)
         np.testing.assert_allclose(vectors[:60], batch.vectors, atol=2e-3)
@@ -132,14 +133,36 @@ class TestSaveTo:
         (home / "s.txt").write_text("\n".join(["first", "", "third"]), encoding="utf-8")
         run(*STUDENT, "save_to=.")
         index = json.loads((home / "student_index.json").read_text(encoding="utf-8"))
-        assert index["rows"] == {"s-0": 0, "s-2": 1}
+        assert index["rows"] == {"first": 0, "third": 1}
         assert np.load(home / "student.npy").shape == (2, 256)
+
+    def test_ids_stand_beside_the_sentences_where_the_file_has_any(self, run, home):
+        rows = [{"id": "a7", "text": "first"}, {"text": "second"}, {"_id": 9, "text": "first"}]
+        (home / "s.jsonl").write_text("\n".join(map(json.dumps, rows)), encoding="utf-8")
+        run("which=student", "student=static", "sentences=s.jsonl", "save_to=.")
+        index = json.loads((home / "student_index.json").read_text(encoding="utf-8"))
+        assert index["rows"] == {"first": 0, "second": 1}
+        assert index["ids"] == {"a7": 0, "9": 2}
+
+    def test_a_damaged_vector_is_not_written_into_somebodys_index(self, run, home):
+        run(*STUDENT)
+        (path,) = (home / "cache" / "shards").glob("*.vectors")
+        content = bytearray(path.read_bytes())
+        content[512 * 5] ^= 1
+        path.write_bytes(content)
+        code, _, errors = run(*STUDENT, "save_to=out")
+        assert code == 1
+        assert "1 of 61 vectors in cache are damaged, nothing was written" in errors
+        assert not list((home / "out").iterdir())
+        run("action=verify")  # the way that the message names
+        assert run(*STUDENT, "save_to=out")[0] == 0
 
     def test_where_nothing_can_be_written(self, run, home):
         (home / "out").write_text("", encoding="utf-8")
         code, _, errors = run(*STUDENT, "save_to=out")
         assert code == 1
-        assert "cannot write student.npy to out" in errors
+        assert "alignkit: out: could not be written (" in errors
+        assert "Traceback" not in errors
 
 
 class TestUpkeep:

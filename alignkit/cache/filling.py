@@ -143,7 +143,7 @@ def embed_missing(
                 yield EmbeddedBatch(here, stored, failed)
         finally:
             try:
-                writer.commit()
+                writer.pause()
             finally:
                 _note_quarantine(cache, digest, keys, failures)
 
@@ -179,7 +179,7 @@ def _writer(
             compare_canaries(cache, embedder, role, identity, provenance)
             writer = IdentityWriter(cache.store.shard_folder, cache.store.index, identity, provenance, cache.dtype)
             cache.writers[digest] = writer
-        writer.leave_pruned_shard()
+        writer.resume()
         return writer
 
 

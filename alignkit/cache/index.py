@@ -29,6 +29,13 @@ VERSION = 1
 ROW_BITS = 32
 BUSY_TIMEOUT_S = 120
 LOOKUP_ROWS = 20_000
+# keys are random, so each of a commit's keys changes a page of its own: small pages write a quarter of large ones
+PAGE_BYTES = 1024
+# beside the index; larger is faster, as a page that changes twice is then copied once
+LOG_BYTES = 16 * 1024 * 1024
+# a log that readers kept from being emptied: past this a writer waits for them
+MOST_LOG_BYTES = 4 * LOG_BYTES
+READER_WAIT_S = 5
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS shards (id INTEGER PRIMARY KEY AUTOINCREMENT, name TEXT UNIQUE NOT NULL,
@@ -62,6 +69,7 @@ class Index:
         self._path = folder / FILE_NAME
         if (folder / DAMAGED).is_file() and not read_only:
             raise IndexDamaged(f"{self._path} was found damaged")
+        self._longest_log = MOST_LOG_BYTES
         self._lock = threading.RLock()
         self._db = _copy_in_memory(self._path) if read_only else _open(self._path)
         try:
@@ -124,6 +132,24 @@ class Index:
             # one statement for all rows: it runs without Python's lock, beside the embedder
             db.execute("INSERT OR IGNORE INTO places SELECT value, CAST(key AS INTEGER) FROM json_each(?)", (array,))
             db.execute("UPDATE shards SET rows = max(rows, ?) WHERE id = ?", (taken_in, shard_id))
+        self._bound_log()
+
+    def _bound_log(self) -> None:
+        """Empty a log that has outgrown its limit: readers that follow one another closely can keep SQLite from it."""
+        try:
+            size = self._path.with_name(f"{FILE_NAME}-wal").stat().st_size
+        except OSError:
+            return
+        if size <= self._longest_log:
+            return
+        with self._guarded() as db:
+            db.execute(f"PRAGMA busy_timeout = {int(READER_WAIT_S * 1000)}")
+            try:
+                refused = db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0]
+            finally:
+                db.execute(f"PRAGMA busy_timeout = {BUSY_TIMEOUT_S * 1000}")
+        # a reader that hangs must not make every commit wait for it
+        self._longest_log = 2 * size if refused else MOST_LOG_BYTES
 
     def find(self, keys: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Candidates for keys `(N,)`: positions in `keys` and places, `(M,)` each; a key may have none or several."""
@@ -192,12 +218,16 @@ def _open(path: Path) -> sqlite3.Connection:
         # autocommit: transactions are begun by hand, and reads see what other processes committed
         db = sqlite3.connect(path, timeout=BUSY_TIMEOUT_S, isolation_level=None, check_same_thread=False)
         try:
+            # of a new index; an old one keeps its own
+            db.execute(f"PRAGMA page_size = {PAGE_BYTES}")
             # readers beside a writer; where the file system cannot do it, SQLite keeps its older journal
             db.execute("PRAGMA journal_mode = WAL")
             # a commit lost in a power cut is read back from the shard itself
             db.execute("PRAGMA synchronous = NORMAL")
             db.execute("PRAGMA cache_size = -65536")
-            db.execute("PRAGMA wal_autocheckpoint = 20000")
+            page_bytes = db.execute("PRAGMA page_size").fetchone()[0]
+            db.execute(f"PRAGMA wal_autocheckpoint = {LOG_BYTES // page_bytes}")
+            db.execute(f"PRAGMA journal_size_limit = {LOG_BYTES}")
         except BaseException:
             db.close()
             raise

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from alignkit.cache.headers import write_whole
+from alignkit.files import write_whole
 
 log = logging.getLogger(__name__)
 

@@ -10,24 +10,25 @@ leave a tail that shows itself.
 
 from __future__ import annotations
 
-import logging
 import os
-import secrets
 import zlib
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
-from alignkit.cache.headers import ShardHeader, write_whole
+from alignkit.cache.headers import ShardHeader
 from alignkit.cache.keys import KEY
 from alignkit.errors import CacheError
-
-log = logging.getLogger(__name__)
+from alignkit.files import move
 
 RECORD = np.dtype([*((name, KEY[name].str) for name in KEY.names or ()), ("checksum", "<u4")])
 SCAN_BYTES = 32 * 1024 * 1024
+# what may be in use first: where it is, nothing has been touched yet
+KINDS = ("vectors", "keys", "json")
+# of a file whose shard is deleted, until it is gone
+DELETED = ".deleted"
 
 
 @dataclass(frozen=True)
@@ -59,7 +60,7 @@ class Shard:
 
     def bytes_on_disk(self) -> int:
         """Of all three files."""
-        return sum(path.stat().st_size for kind in ("json", "vectors", "keys") if (path := self.path(kind)).is_file())
+        return sum(path.stat().st_size for kind in KINDS if (path := self.path(kind)).is_file())
 
     def records(self, rows: slice | np.ndarray) -> np.ndarray:
         """Records `(n,)` of dtype `RECORD`, copied."""
@@ -78,22 +79,32 @@ class Shard:
         mapped = np.asarray(np.memmap(self.path(kind), dtype=dtype, mode="r", shape=(count, *shape)))
         return mapped[rows].copy() if isinstance(rows, slice) else mapped[rows]
 
+    def checked(self, rows: slice | np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Read rows and compare them with their checksums.
+
+        Returns:
+            keys `(n,)` of dtype `KEY`, vectors `(n, dim)`, and a bool for each row: False for a damaged one and for a
+            forgotten one.
+        """
+        records, vectors = self.records(rows), self.vectors(rows)
+        keys = np.empty(len(records), dtype=KEY)
+        keys["high"], keys["low"] = records["high"], records["low"]
+        live = (keys["high"] != 0) | (keys["low"] != 0)
+        return keys, vectors, live & (records["checksum"] == checksums(keys, vectors))
+
     def intact_rows(self, start: int, stop: int) -> tuple[np.ndarray, np.ndarray]:
         """Check rows against their checksums.
 
         Returns:
-            keys `(stop - start,)` of dtype `KEY`, and a bool for each: False for a damaged row and for a forgotten one.
+            keys `(stop - start,)` of dtype `KEY`, and a bool for each: see `checked`.
         """
-        keys = np.empty(stop - start, dtype=KEY)
+        keys = np.zeros(stop - start, dtype=KEY)
         intact = np.zeros(stop - start, dtype=bool)
         step = max(1, SCAN_BYTES // self.row_bytes)
         for begin in range(start, stop, step):
-            part = slice(begin, min(begin + step, stop))
-            records = self.records(part)
-            here = slice(begin - start, begin - start + len(records))
-            keys["high"][here], keys["low"][here] = records["high"], records["low"]
-            live = (records["high"] != 0) | (records["low"] != 0)
-            intact[here] = live & (records["checksum"] == checksums(keys[here], self.vectors(part)))
+            part, _, sound = self.checked(slice(begin, min(begin + step, stop)))
+            here = slice(begin - start, begin - start + len(part))
+            keys[here], intact[here] = part, sound
         return keys, intact
 
     def erase(self, rows: np.ndarray) -> None:
@@ -113,18 +124,27 @@ class Shard:
             raise CacheError(f"cannot write to {self.path('vectors')}: {error.strerror or error}") from error
 
     def delete(self) -> None:
-        """Remove the three files, the header first: without it the rest is not a shard.
+        """Remove the files, all or none: Windows deletes no file that a process holds, and half a shard helps nobody.
 
         Raises:
-            CacheError: if another process holds one of them (Windows).
+            CacheError: if one of them is in use; the shard is then as before.
         """
-        for kind in ("json", "keys", "vectors"):
+        gone: list[tuple[Path, Path]] = []
+        for kind in KINDS:
+            path = self.path(kind)
             try:
-                self.path(kind).unlink(missing_ok=True)
+                # a file that can be renamed can be deleted, and a rename can be undone
+                move(path, deleted := path.with_name(path.name + DELETED))
+            except FileNotFoundError:
+                continue
             except OSError as error:
-                raise CacheError(
-                    f"cannot delete {self.path(kind)}: {error.strerror}; close what uses the cache and run it again"
-                ) from None
+                for before, after in gone:
+                    move(after, before)
+                raise CacheError(f"{path} is in use ({error.strerror or error})") from None
+            gone.append((path, deleted))
+        for _, deleted in gone:
+            with suppress(OSError):  # who looked for leftovers next removes it
+                deleted.unlink()
 
 
 def checksums(keys: np.ndarray, vectors: np.ndarray) -> np.ndarray:
@@ -140,80 +160,3 @@ def _row_bytes(rows: np.ndarray) -> list[memoryview]:
     width = rows.dtype.itemsize * int(np.prod(rows.shape[1:]))
     view = rows.view(np.uint8).reshape(-1).data
     return [view[start : start + width] for start in range(0, len(rows) * width, width)]
-
-
-class ShardWriter:
-    """Appends to a new shard of its own. Not for two threads at once."""
-
-    def __init__(self, folder: Path, header: ShardHeader) -> None:
-        self.shard = Shard(folder, self.new_name(header), header)
-        self.rows = 0
-        try:
-            write_whole(self.shard.path("json"), header.to_json())
-            # raw files: what append() wrote outlives a killed process
-            self._vectors = open(self.shard.path("vectors"), "xb", buffering=0)  # noqa: SIM115
-            self._keys = open(self.shard.path("keys"), "xb", buffering=0)  # noqa: SIM115
-        except OSError as error:
-            raise CacheError(f"cannot begin a shard in {folder}: {error.strerror or error}") from error
-
-    @staticmethod
-    def new_name(header: ShardHeader) -> str:
-        """A name that no other writer takes, on this machine or another."""
-        return f"{header.digest.hex()[:16]}-{secrets.token_hex(8)}"
-
-    def append(self, keys: np.ndarray, vectors: np.ndarray) -> None:
-        """Write rows; they survive a killed process at once, a power cut after `sync`.
-
-        Args:
-            keys: `(n,)` of dtype `KEY`.
-            vectors: `(n, dim)` in the shard's dtype.
-
-        Raises:
-            CacheError: if the disk refuses (full, gone); the shard then stands as before the call.
-        """
-        records = np.empty(len(keys), dtype=RECORD)
-        records["high"], records["low"] = keys["high"], keys["low"]
-        records["checksum"] = checksums(keys, vectors)
-        try:
-            _write_all(self._vectors, vectors)
-            _write_all(self._keys, records)
-        except BaseException as error:  # an interrupt too must not leave half a row, which would shift all that follow
-            self._cut_back()
-            if not isinstance(error, OSError):
-                raise
-            raise CacheError(
-                f"cannot write to {self.shard.folder}: {error.strerror or error}; what was stored before is safe, "
-                "make room and run the same command again"
-            ) from error
-        self.rows += len(keys)
-
-    def _cut_back(self) -> None:
-        for file, width in ((self._keys, RECORD.itemsize), (self._vectors, self.shard.row_bytes)):
-            try:
-                file.truncate(self.rows * width)
-                file.seek(self.rows * width)
-            except OSError:
-                log.warning("%s could not be cut back to its last whole row", self.shard.path("vectors"))
-
-    def sync(self) -> None:
-        """Return when all rows are on the disk itself.
-
-        Raises:
-            CacheError: if the disk refuses.
-        """
-        try:
-            for file in (self._vectors, self._keys):
-                os.fsync(file.fileno())
-        except OSError as error:
-            raise CacheError(f"cannot write to {self.shard.folder}: {error.strerror or error}") from error
-
-    def close(self) -> None:
-        """Free the files; harmless twice."""
-        self._vectors.close()
-        self._keys.close()
-
-
-def _write_all(file: Any, rows: np.ndarray) -> None:
-    view = np.ascontiguousarray(rows).view(np.uint8).reshape(-1).data
-    while view:
-        view = view[file.write(view) :]

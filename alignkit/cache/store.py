@@ -4,19 +4,22 @@ from __future__ import annotations
 
 import logging
 import tempfile
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Iterator, Set
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-from filelock import FileLock
+from filelock import FileLock, Timeout
 
-from alignkit.cache.headers import ShardHeader, write_whole
+from alignkit.cache import locks
+from alignkit.cache.headers import ShardHeader
 from alignkit.cache.index import ROW_BITS, Index, IndexDamaged, IndexedShard, remove_index
 from alignkit.cache.keys import same_keys
 from alignkit.cache.shards import Shard
 from alignkit.cache.stored import StoredVectors, by_shard
 from alignkit.errors import CacheError
+from alignkit.files import write_whole
 
 log = logging.getLogger(__name__)
 
@@ -43,7 +46,7 @@ class ShardStore:
         self.why_read_only = self._prepare(create)
         self._shards: dict[int, Shard] = {}
         # one process at a time looks what is new on disk; the others then find it done
-        with self._opening():
+        with self.lock_of("open"):
             self.index = self._open_index()
             try:
                 self._catch_up()
@@ -53,17 +56,41 @@ class ShardStore:
 
     def lock(self, name: str) -> FileLock:
         """A lock among processes; released when its holder dies."""
-        return FileLock(self.folder / "locks" / f"{name}.lock", thread_local=False)
+        return locks.lock(self.folder, name)
 
-    def _opening(self) -> AbstractContextManager[object]:
-        return nullcontext() if self.why_read_only else self.lock("open")
+    def lock_of(self, name: str) -> AbstractContextManager[object]:
+        """Hold a lock; nothing in a folder that cannot be written."""
+        return nullcontext() if self.why_read_only else self.lock(name)
+
+    def upkeep(self) -> AbstractContextManager[object]:
+        """Alone with the shards: no other process prunes, merges, forgets or verifies meanwhile; waits for one."""
+        return nullcontext() if self.why_read_only else locks.upkeep_lock(self.folder)
+
+    @contextmanager
+    def nobody_embeds(self, digests: Set[bytes], purpose: str) -> Iterator[None]:
+        """Keep others from embedding with these identities meanwhile.
+
+        Raises:
+            CacheError: if somebody does, before anything has been done.
+        """
+        with ExitStack() as held:
+            for digest in sorted(digests):
+                try:
+                    held.enter_context(self.lock(digest.hex()).acquire(timeout=0))
+                except Timeout:
+                    headers = self.headers(digest)
+                    model = headers[-1].identity.get("model", "a model") if headers else "a model"
+                    raise CacheError(
+                        f"another process is embedding with {model} into {self.folder}; {purpose} when it is done"
+                    ) from None
+            yield
 
     def _prepare(self, create: bool) -> str | None:
         if not create and not self.folder.is_dir():
             raise CacheError(f"there is no cache in {self.folder}; fill one with python -m alignkit.embed")
         try:
             self.shard_folder.mkdir(parents=True, exist_ok=True)
-            (self.folder / "locks").mkdir(exist_ok=True)
+            (self.folder / locks.FOLDER).mkdir(exist_ok=True)
             with tempfile.TemporaryFile(dir=self.shard_folder):
                 return None
         except OSError as error:
@@ -179,8 +206,19 @@ class ShardStore:
 
     def take_in(self) -> None:
         """Look what was added to the folder since it was opened."""
-        with nullcontext() if self.why_read_only else self.lock("open"):
+        with self.lock_of("open"):
             self._take_in()
+
+    def delete_shard(self, shard_id: int, shard: Shard) -> None:
+        """Remove a shard's files and its rows in the index; who opens the cache meanwhile sees both or neither.
+
+        Raises:
+            CacheError: if another process holds one of the files (Windows); the shard is then as before.
+        """
+        with self.lock_of("open"):
+            shard.delete()
+            self.index.drop_shard(shard_id)
+        self._shards.pop(shard_id, None)
 
     def rewrite_header(self, shard_id: int, canaries: tuple[str, ...]) -> None:
         """Give a shard other canaries."""

@@ -69,6 +69,17 @@ class StoredVectors:
     def __array__(self, dtype: np.dtype | None = None, copy: bool | None = None) -> np.ndarray:
         return self[:].astype(dtype or self.dtype, copy=False)
 
+    def damaged(self) -> int:
+        """How many of the rows no longer agree with their checksums; reads all of them."""
+        count = 0
+        for shard_id, rows, _ in by_shard(self._places):
+            shard = self._shards[shard_id]
+            step = max(1, READ_BYTES // shard.row_bytes)
+            for start in range(0, len(rows), step):
+                _, _, intact = shard.checked(rows[start : start + step])
+                count += int((~intact).sum())
+        return count
+
     def take(self, rows: np.ndarray) -> StoredVectors:
         """Some of the rows `(M,)`, still unread."""
         return StoredVectors(self._shards, self._places[rows])

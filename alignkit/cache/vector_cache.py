@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from alignkit.cache import filling, maintenance, quarantine, verifying
+from alignkit.cache import filling, forgetting, merging, pruning, quarantine, verifying
 from alignkit.cache.keys import identity_digest, text_keys
 from alignkit.cache.shards import Shard
 from alignkit.cache.store import ShardStore
@@ -171,19 +171,22 @@ class VectorCache:
 
     def verify(self) -> verifying.VerifyReport:
         """Check every byte; see `alignkit.cache.verifying.verify`."""
-        return verifying.verify(self)
+        self.finish_writers()
+        return verifying.verify(self.store)
 
-    def prune(self, keep: Iterable[Mapping[str, Any]]) -> maintenance.Removed:
-        """Drop what none of these identities made; see `alignkit.cache.maintenance.prune`."""
-        return maintenance.prune(self, keep)
+    def prune(self, keep: Iterable[Mapping[str, Any]]) -> pruning.Removed:
+        """Drop what none of these identities made; see `alignkit.cache.pruning.prune`."""
+        self.finish_writers()
+        return pruning.prune(self.store, keep)
 
     def merge(self, other_folder: str | Path) -> int:
-        """Take in another cache; see `alignkit.cache.maintenance.merge`."""
-        return maintenance.merge(self, other_folder)
+        """Take in another cache; see `alignkit.cache.merging.merge`."""
+        return merging.merge(self.store, other_folder)
 
     def forget(self, texts: Sequence[str]) -> int:
-        """Remove texts for good; see `alignkit.cache.maintenance.forget`."""
-        return maintenance.forget(self, texts)
+        """Remove texts for good; see `alignkit.cache.forgetting.forget`."""
+        self.finish_writers()
+        return forgetting.forget(self.store, texts)
 
     def finish_writers(self) -> None:
         """Commit, and let every writer begin a new shard."""

@@ -4,15 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 
-from alignkit.cache.headers import ShardHeader, write_whole
+from alignkit.cache.headers import ShardHeader
 from alignkit.cache.shards import Shard
-
-if TYPE_CHECKING:
-    from alignkit.cache.vector_cache import VectorCache
+from alignkit.cache.store import ShardStore
+from alignkit.files import write_whole
 
 BLOCK_ROWS = 50_000
 
@@ -30,20 +28,22 @@ class VerifyReport:
     problems: list[str] = field(default_factory=list)
 
 
-def verify(cache: VectorCache) -> VerifyReport:
+def verify(store: ShardStore) -> VerifyReport:
     """Read every header, record and vector, and compare the index with them.
 
     A damaged row is taken out of the index, so that it is never handed out and the next fill embeds its text again;
     a row that the index has lost is put back.
     """
-    cache.finish_writers()
-    cache.store.take_in()
-    report = VerifyReport(
-        problems=[f"index: {fault}; the next command rebuilds it" for fault in cache.store.index.check()]
-    )
-    known = {shard.name: shard for shard in cache.store.index.shards()}
-    shards = cache.store.shards()
-    folder = cache.store.shard_folder
+    with store.upkeep():
+        return _verify(store)
+
+
+def _verify(store: ShardStore) -> VerifyReport:
+    store.take_in()
+    report = VerifyReport(problems=[f"index: {fault}; the next command rebuilds it" for fault in store.index.check()])
+    known = {shard.name: shard for shard in store.index.shards()}
+    shards = store.shards()
+    folder = store.shard_folder
     # a shard without vectors was begun and never used
     found = {path.stem for path in folder.glob("*.vectors") if path.stat().st_size}
     for name in sorted(known.keys() | found | {path.stem for path in folder.glob("*.json")}):
@@ -51,10 +51,10 @@ def verify(cache: VectorCache) -> VerifyReport:
         if fault:
             report.problems.append(f"shard {name}: {fault}")
         if name in known:
-            if fault and not cache.store.why_read_only:
+            if fault and not store.why_read_only:
                 write_whole(folder / f"{name}.json", known[name].header)
                 report.problems[-1] += "; written anew from the index"
-            _verify_rows(cache, known[name].id, shards[known[name].id], known[name].rows, report)
+            _verify_rows(store, known[name].id, shards[known[name].id], known[name].rows, report)
     return report
 
 
@@ -68,8 +68,8 @@ def _header_fault(path: Path) -> str | None:
     return None
 
 
-def _verify_rows(cache: VectorCache, shard_id: int, shard: Shard, total: int, report: VerifyReport) -> None:
-    indexed = cache.store.index.rows_of(shard_id)
+def _verify_rows(store: ShardStore, shard_id: int, shard: Shard, total: int, report: VerifyReport) -> None:
+    indexed = store.index.rows_of(shard_id)
     in_index = np.zeros(total, dtype=bool)
     in_index[indexed[indexed < total]] = True
     name = f"shard {shard.name} ({shard.header.identity.get('model', '?')})"
@@ -85,10 +85,10 @@ def _verify_rows(cache: VectorCache, shard_id: int, shard: Shard, total: int, re
         if len(bad) > 5:
             report.problems.append(f"{name}: {len(bad) - 5} more rows are damaged")
         if len(bad):
-            cache.store.index.drop_rows(shard_id, rows=bad)
+            store.index.drop_rows(shard_id, rows=bad)
         lost = np.flatnonzero(intact)
-        lost = lost[cache.store.locate(keys[lost]) < 0]
+        lost = lost[store.locate(keys[lost]) < 0]
         if len(lost):
-            cache.store.index.drop_rows(shard_id, rows=lost + start)
+            store.index.drop_rows(shard_id, rows=lost + start)
             report.problems.append(f"{name}: the index had lost {len(lost)} rows; put back")
-            cache.store.index.add(shard_id, keys[lost], lost + start, stop)
+            store.index.add(shard_id, keys[lost], lost + start, stop)

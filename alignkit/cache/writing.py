@@ -12,9 +12,9 @@ from typing import Any
 
 import numpy as np
 
+from alignkit.cache.appending import ShardWriter
 from alignkit.cache.headers import ShardHeader
 from alignkit.cache.index import Index
-from alignkit.cache.shards import ShardWriter
 from alignkit.errors import CacheError
 
 log = logging.getLogger(__name__)
@@ -53,7 +53,7 @@ class IdentityWriter:
         self._pending_bytes = 0
         self._committed_at = time.monotonic()
         self._committer = ThreadPoolExecutor(max_workers=1, thread_name_prefix="cache-commit")
-        self._commit_under_way: Future[None] | None = None
+        self._commit_under_way: tuple[Future[None], list[tuple[int, np.ndarray]]] | None = None
 
     def append(self, keys: np.ndarray, vectors: np.ndarray, texts: Sequence[str]) -> np.ndarray:
         """Store rows; from here on a killed process does not lose them.
@@ -118,7 +118,8 @@ class IdentityWriter:
         pending = self._pending
         self._pending, self._pending_bytes = [], 0
         self._committed_at = time.monotonic()
-        self._commit_under_way = self._committer.submit(self._commit, self._shard, self._shard_id, pending)
+        commit = self._committer.submit(self._commit, self._shard, self._shard_id, pending)
+        self._commit_under_way = commit, pending
 
     def _commit(self, shard: ShardWriter, shard_id: int, pending: list[tuple[int, np.ndarray]]) -> None:
         shard.sync()
@@ -128,8 +129,15 @@ class IdentityWriter:
 
     def _wait(self) -> None:
         under_way, self._commit_under_way = self._commit_under_way, None
-        if under_way is not None:
-            under_way.result()
+        if under_way is None:
+            return
+        commit, rows = under_way
+        try:
+            commit.result()
+        except BaseException:
+            # with the next commit, or the index would pass over them for good
+            self._pending = [*rows, *self._pending]
+            raise
 
     def commit(self) -> None:
         """Return when every row is on disk and in the index.
@@ -148,15 +156,28 @@ class IdentityWriter:
             if self._shard is not None:
                 self._shard.close()
                 self._shard = None
+            # what could not be committed is in the shard: who opens the cache next takes it in
+            self._pending, self._pending_bytes = [], 0
 
     def _begin_anew(self) -> None:
         with suppress(CacheError):
             self.finish_shard()
 
-    def leave_pruned_shard(self) -> None:
-        """Begin another shard if someone deleted this one since the last fill."""
-        if self._shard is not None and not self._shard.shard.path("json").is_file():
-            self._shard.close()
+    def pause(self) -> None:
+        """Commit, and hold no file until the next row: others may delete the shard meanwhile.
+
+        Raises:
+            CacheError: if the disk refuses.
+        """
+        try:
+            self.commit()
+        finally:
+            if self._shard is not None:
+                self._shard.close()
+
+    def resume(self) -> None:
+        """Go on with the shard, or begin another if somebody deleted it since the last fill."""
+        if self._shard is not None and not self._shard.is_whole():
             self._shard = None
 
     def close(self) -> None:

@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 import logging
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, BinaryIO
 
 import numpy as np
 import torch
+from filelock import FileLock, Timeout
 
 from alignkit.agreement import Tolerance, compare
 from alignkit.artifact import Artifact
@@ -66,12 +68,34 @@ def migrate(
     """
     move = plan(open_source(vectors, key), artifact, Path(out).expanduser(), dtype, role)
     try:
-        return _finished_before(move) if move.out.exists() else _move(move, progress)
+        with _alone(move):
+            return _finished_before(move) if move.out.exists() else _move(move, progress)
     except OSError as error:
         raise AlignkitError(
             f"{move.source.path} could not be moved to {move.out} ({error.strerror or error}); mend that and give the "
             "same command again: it goes on from what is done"
         ) from None
+
+
+@contextmanager
+def _alone(move: Move) -> Iterator[None]:
+    """Keep a second process off the same part; the lock falls when its holder dies."""
+    move.out.parent.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(move.lock, thread_local=False)
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        raise ConfigError(
+            f"another process is moving an index to {move.out}; wait for it, or choose another out="
+        ) from None
+    try:
+        yield
+    finally:
+        # without a part there is nothing to keep others off
+        if not move.part.exists():
+            with suppress(OSError):
+                move.lock.unlink(missing_ok=True)
+        lock.release()
 
 
 def _move(move: Move, progress: Progress) -> dict[str, Any]:
@@ -111,7 +135,6 @@ def _fill_part(move: Move, progress: Progress) -> int:
     """Bring the part up to all rows; returns how many rows are zero."""
     done, zero_rows = _progress_so_far(move)
     check_room(move, done)
-    move.out.parent.mkdir(parents=True, exist_ok=True)
     header = array_header(move)
     rows = max(1, BLOCK_BYTES // (4 * max(move.source.dim, move.head.teacher_dim)))
     uncommitted = 0

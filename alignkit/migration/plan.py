@@ -50,6 +50,11 @@ class Move:
         return self.out.with_name(self.out.name + ".part.json")
 
     @property
+    def lock(self) -> Path:
+        """Held by the process that writes the part; goes when the finished file is there."""
+        return self.out.with_name(self.out.name + ".lock")
+
+    @property
     def manifest(self) -> Path:
         """What was done, beside the finished file."""
         return self.out.with_name(self.out.name + ".json")

@@ -42,7 +42,8 @@ def read_sentences(path: str | Path, text_column: str = "text") -> list[Sentence
         if sentence_id in line_of:
             raise DataError(f"{path}, line {line}: id {sentence_id!r} already stands in line {line_of[sentence_id]}")
         line_of[sentence_id] = line
-        sentences.append(Sentence(sentence_id, text_of(row, text_column, path, line), label_of(row.get("label"))))
+        text, label = text_of(row, text_column, path, line), label_of(row.get("label"))
+        sentences.append(Sentence(sentence_id, text, label, has_own_id=given is not None))
     return sentences
 
 

@@ -17,11 +17,13 @@ class Sentence:
         id: distinct within its file.
         text: unchanged but for the line ending; may be blank or a repetition (the caller decides).
         label: an intent, a topic, a paraphrase group: equal labels mean related.
+        has_own_id: whether its file names it so; else the id is made of the file's name and the row.
     """
 
     id: str
     text: str
     label: str | None = None
+    has_own_id: bool = True
 
 
 @dataclass(frozen=True)

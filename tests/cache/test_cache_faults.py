@@ -17,7 +17,7 @@ import pytest
 from embed_worker import BATCH_SIZE, texts_of
 from hash_embedder import HashEmbedder, hash_vector
 
-from alignkit.cache import VectorCache, shards
+from alignkit.cache import VectorCache, appending, shards, writing
 from alignkit.cache.index import FILE_NAME, Index
 from alignkit.errors import CacheError
 
@@ -143,7 +143,7 @@ class TestTornShard:
 
     def test_an_interrupt_between_a_vector_and_its_key_shifts_nothing(self, folder, monkeypatch):
         embedder = HashEmbedder(dim=16)
-        write, calls = shards._write_all, []
+        write, calls = appending._write_all, []
 
         def interrupted(file, rows):
             calls.append(file)
@@ -153,7 +153,7 @@ class TestTornShard:
 
         with VectorCache(folder) as cache:
             with monkeypatch.context() as patch:
-                patch.setattr(shards, "_write_all", interrupted)
+                patch.setattr(appending, "_write_all", interrupted)
                 with pytest.raises(KeyboardInterrupt):
                     cache.fill(embedder, TEXTS)
             cache.fill(embedder, TEXTS)
@@ -277,7 +277,7 @@ class TestFlippedByte:
 class TestFullDisk:
     def test_what_was_stored_stays_and_the_same_command_goes_on(self, folder, monkeypatch):
         embedder = HashEmbedder(dim=16)
-        write, calls = shards._write_all, []
+        write, calls = appending._write_all, []
 
         def full(file, rows):
             calls.append(file)
@@ -286,12 +286,35 @@ class TestFullDisk:
                 raise OSError(errno.ENOSPC, "No space left on device")
             write(file, rows)
 
-        monkeypatch.setattr(shards, "_write_all", full)
+        monkeypatch.setattr(appending, "_write_all", full)
         with VectorCache(folder) as cache:
             with pytest.raises(CacheError, match="No space left on device; what was stored before is safe"):
                 cache.fill(embedder, TEXTS)
             stored = len(TEXTS) - len(cache.missing(embedder.identity(), TEXTS))
             assert stored == 4 * 16
+            assert cache.fill(embedder, TEXTS).new == len(TEXTS) - stored
+            assert cache.verify().problems == []
+        assert_whole(folder, embedder)
+
+    @pytest.mark.parametrize("faults", [1, 2, 1000])
+    def test_rows_whose_commit_failed_are_not_embedded_again(self, folder, monkeypatch, faults):
+        embedder = HashEmbedder(dim=16)
+        add, calls = Index.add, []
+
+        def refused(*arguments):
+            calls.append(arguments)
+            if len(calls) <= faults:
+                raise CacheError("cannot use the index: disk I/O error")
+            add(*arguments)
+
+        monkeypatch.setattr(writing, "COMMIT_S", 0.0)  # a commit for each batch
+        with VectorCache(folder) as cache:
+            with monkeypatch.context() as patch:
+                patch.setattr(Index, "add", refused)
+                with pytest.raises(CacheError, match="disk I/O error"):
+                    cache.fill(embedder, TEXTS)
+            stored = len(embedder.asked)
+        with VectorCache(folder) as cache:
             assert cache.fill(embedder, TEXTS).new == len(TEXTS) - stored
             assert cache.verify().problems == []
         assert_whole(folder, embedder)

@@ -1,5 +1,9 @@
 from __future__ import annotations
 
+import shutil
+import threading
+from pathlib import Path
+
 import numpy as np
 import pytest
 from hash_embedder import HashEmbedder, hash_vector
@@ -77,6 +81,47 @@ class TestPrune:
         np.testing.assert_array_equal(cache.gather(embedder.identity(), TEXTS[50:]), expected(TEXTS[50:]))
         assert cache.verify().problems == []
 
+    def test_damage_is_never_given_a_checksum_that_holds(self, cache, embedder):
+        cache.fill(embedder, TEXTS)
+        cache.forget(TEXTS[:50])
+        (path,) = cache.store.shard_folder.glob("*.vectors")
+        content = bytearray(path.read_bytes())
+        content[16 * 53 + 2] ^= 1
+        path.write_bytes(content)
+        removed = cache.prune([embedder.identity()])
+        assert (removed.rows, removed.damaged) == (0, 1)
+        assert cache.verify().problems == []
+        assert cache.missing(embedder.identity(), TEXTS[50:]).tolist() == [3]
+        assert cache.fill(embedder, TEXTS[50:]).new == 1
+        np.testing.assert_array_equal(cache.gather(embedder.identity(), TEXTS[50:]), expected(TEXTS[50:]))
+
+    def test_where_one_model_is_in_use_nothing_of_any_is_deleted(self, cache, embedder):
+        others = [HashEmbedder(digest=f"d{number}") for number in range(2, 6)]
+        for one in (embedder, *others):
+            cache.fill(one, TEXTS)
+        last = list(cache.store.shards().values())[-1]
+        with (
+            cache.store.lock(last.header.digest.hex()),
+            pytest.raises(CacheError, match="another process is embedding"),
+        ):
+            cache.prune([embedder.identity()])
+        assert [model.rows for model in cache.identities()] == [60] * 5
+
+    def test_a_writer_holds_no_file_between_two_fills(self, cache, embedder):
+        def held():
+            links = (path.resolve() for path in Path("/proc/self/fd").iterdir() if path.exists())
+            return [path for path in links if path.is_relative_to(cache.store.shard_folder.resolve())]
+
+        seen = []
+        if not Path("/proc/self/fd").is_dir():
+            pytest.skip("needs /proc")
+        for part in (TEXTS[:20], TEXTS[20:40], TEXTS[40:]):
+            cache.fill(embedder, part, on_batch=lambda count: seen.append(len(held()) if count else 0))
+            assert held() == []
+        assert max(seen) == 2
+        assert cache.identities()[0].shards == 1
+        np.testing.assert_array_equal(cache.gather(embedder.identity(), TEXTS), expected(TEXTS))
+
     def test_left_over_files_are_swept(self, cache, embedder):
         cache.fill(embedder, TEXTS)
         orphan = cache.store.shard_folder / "0123-4567.vectors"
@@ -126,6 +171,40 @@ class TestMerge:
             (cache.store.shard_folder / path.name).write_bytes(path.read_bytes())
         cache.store.take_in()
         np.testing.assert_array_equal(cache.gather(embedder.identity(), TEXTS), expected(TEXTS))
+
+    def test_what_was_copied_survives_a_prune_by_another_process(self, folder, other, embedder, monkeypatch):
+        other.fill(embedder, TEXTS)
+        stranger = HashEmbedder(digest="d2")
+        with VectorCache(folder) as cache, VectorCache(folder) as pruner:
+            cache.fill(stranger, TEXTS)
+            prune = threading.Thread(target=pruner.prune, args=([stranger.identity(), embedder.identity()],))
+            copy = shutil.copyfile
+
+            def slow_copy(source, target):
+                copied = copy(source, target)
+                if not prune.is_alive():
+                    prune.start()
+                prune.join(0.3)
+                return copied
+
+            monkeypatch.setattr(shutil, "copyfile", slow_copy)
+            assert cache.merge(other.folder) == 60
+            prune.join(60)
+            assert cache.verify().problems == []
+            np.testing.assert_array_equal(cache.gather(embedder.identity(), TEXTS), expected(TEXTS))
+
+    def test_a_copy_that_fails_leaves_nothing(self, cache, other, embedder, monkeypatch):
+        other.fill(embedder, TEXTS)
+        before = sorted(cache.store.shard_folder.iterdir())
+
+        def full(source, target):
+            target.write_bytes(b"half")
+            raise OSError(28, "No space left on device")
+
+        monkeypatch.setattr(shutil, "copyfile", full)
+        with pytest.raises(CacheError, match="cannot copy .*No space left"):
+            cache.merge(other.folder)
+        assert sorted(cache.store.shard_folder.iterdir()) == before
 
     def test_another_width_under_the_same_identity_is_refused(self, cache, other, embedder):
         cache.fill(embedder, TEXTS)
@@ -177,3 +256,35 @@ class TestForget:
             cache.merge(other.folder)
         assert cache.forget(TEXTS[:1]) == 2
         assert cache.missing(embedder.identity(), TEXTS).tolist() == [0]
+
+    def test_while_another_process_embeds_it_says_so(self, folder, embedder):
+        with VectorCache(folder) as cache:
+            cache.fill(embedder, TEXTS)
+            digest = next(iter(cache.store.shards().values())).header.digest
+            with cache.store.lock(digest.hex()), pytest.raises(CacheError, match="forget when it is done"):
+                cache.forget(TEXTS[:1])
+            assert cache.forget(TEXTS[:1]) == 1
+
+    def test_a_row_without_an_index_entry_goes_too(self, folder, embedder, monkeypatch):
+        with VectorCache(folder) as cache:
+            with monkeypatch.context() as patch:
+                patch.setattr("alignkit.cache.index.Index.add", lambda *_: None)
+                cache.fill(embedder, TEXTS)  # as a killed process leaves it
+            assert cache.forget(TEXTS[:1]) == 1
+            assert cache.missing(embedder.identity(), TEXTS).tolist() == [0]
+
+
+@pytest.mark.parametrize("action", ["prune", "merge", "forget", "verify"])
+def test_who_changes_the_shards_waits_for_who_does(folder, embedder, tmp_path, caplog, action):
+    with VectorCache(folder) as cache, VectorCache(tmp_path / "other") as other:
+        cache.fill(embedder, TEXTS)
+        other.fill(embedder, [*TEXTS, "one more"])
+        arguments = {"prune": [[embedder.identity()]], "merge": [other.folder], "forget": [TEXTS[:1]], "verify": []}
+        thread = threading.Thread(target=getattr(cache, action), args=arguments[action])
+        with cache.store.upkeep():
+            thread.start()
+            thread.join(0.3)
+            assert thread.is_alive()
+            assert "another process is looking after the cache" in caplog.text
+        thread.join(60)
+        assert not thread.is_alive()

@@ -1,0 +1,48 @@
+"""Removing texts for good, under every model."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from alignkit.cache import quarantine
+from alignkit.cache.keys import contains, text_keys
+from alignkit.cache.store import ShardStore
+
+
+def forget(store: ShardStore, texts: Sequence[str]) -> int:
+    """Overwrite the vectors of texts, and erase their keys and canaries.
+
+    Returns:
+        How many vectors were overwritten.
+
+    Raises:
+        CacheError: if another process is embedding: it might be embedding one of the texts just now.
+    """
+    store.require_writable("forget texts")
+    overwritten = 0
+    wanted = set(texts)
+    with store.upkeep():
+        shards = store.shards()
+        quarantined = quarantine.quarantined_digests(store.folder)
+        with store.nobody_embeds({*quarantined, *(shard.header.digest for shard in shards.values())}, "forget"):
+            store.take_in()  # what a killed process had stored
+            for shard_id, shard in store.shards().items():
+                keys = text_keys(shard.header.digest, texts)
+                if wanted & set(shard.header.canaries):
+                    left = tuple(text for text in shard.header.canaries if text not in wanted)
+                    store.rewrite_header(shard_id, left)
+                records = shard.records(slice(None))
+                rows = np.flatnonzero(contains(records, keys))
+                if len(rows):
+                    shard.erase(rows)
+                    store.index.drop_rows(shard_id, rows=rows)
+                    overwritten += len(rows)
+            for digest in quarantined:
+                gone = set(quarantine.hex_keys(text_keys(digest, texts)))
+                entries = quarantine.read_quarantine(store.folder, digest)
+                left_over = {key: reason for key, reason in entries.items() if key not in gone}
+                if left_over != entries:
+                    quarantine.write_quarantine(store.folder, digest, left_over)
+    return overwritten

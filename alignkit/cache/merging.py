@@ -1,0 +1,96 @@
+"""Taking in another cache: whole shards are copied, then checked row by row."""
+
+from __future__ import annotations
+
+import logging
+import os
+import shutil
+from contextlib import AbstractContextManager, nullcontext
+from pathlib import Path
+
+import numpy as np
+
+from alignkit.cache import locks, quarantine
+from alignkit.cache.appending import ShardWriter
+from alignkit.cache.headers import ShardHeader
+from alignkit.cache.keys import KEY
+from alignkit.cache.shards import Shard
+from alignkit.cache.store import ShardStore
+from alignkit.errors import CacheError
+from alignkit.files import write_whole
+
+log = logging.getLogger(__name__)
+
+
+def merge(store: ShardStore, other_folder: str | Path) -> int:
+    """Take in what another cache has and this one lacks.
+
+    Returns:
+        How many vectors are new here.
+
+    Raises:
+        CacheError: if there is no cache in `other_folder`, or the disk refuses.
+    """
+    other = Path(other_folder).expanduser()
+    if not (other / "shards").is_dir():
+        raise CacheError(f"there is no cache in {other}: it has no folder 'shards'")
+    if other.resolve() == store.folder.resolve():
+        raise CacheError(f"{other} is this cache itself; name the other one")
+    store.require_writable("merge")
+    with store.upkeep(), _left_as_it_is(other):
+        before = sum(store.index.live_rows().values())
+        for path in sorted((other / "shards").glob("*.json")):
+            try:
+                header = ShardHeader.from_json(path.read_text(encoding="utf-8"))
+            except (OSError, ValueError, KeyError, TypeError) as error:
+                log.warning("%s cannot be used: %s; the shard is left out", path, error)
+                continue
+            _check_width(store, header)
+            _copy(store, Shard(path.parent, path.stem, header))
+        store.take_in()
+        for digest in quarantine.quarantined_digests(other):
+            theirs = quarantine.read_quarantine(other, digest)
+            with store.lock(digest.hex()):  # who embeds with this model keeps the same list
+                mine = quarantine.read_quarantine(store.folder, digest)
+                quarantine.write_quarantine(store.folder, digest, theirs | mine)
+        return sum(store.index.live_rows().values()) - before
+
+
+def _left_as_it_is(other: Path) -> AbstractContextManager[object]:
+    """Nobody prunes the other cache while it is copied; where it cannot be written, nobody can anyway."""
+    return locks.upkeep_lock(other) if os.access(other / locks.FOLDER, os.W_OK) else nullcontext()
+
+
+def _check_width(store: ShardStore, header: ShardHeader) -> None:
+    mine = store.headers(header.digest)
+    if mine and mine[0].dim != header.dim:
+        raise CacheError(
+            f"the other cache holds {header.dim}-d vectors of {header.identity.get('model', '?')}, this one "
+            f"{mine[0].dim}-d under the same identity; they cannot both be right"
+        )
+
+
+def _copy(store: ShardStore, shard: Shard) -> None:
+    records = shard.records(slice(None))
+    keys = np.empty(len(records), dtype=KEY)
+    keys["high"], keys["low"] = records["high"], records["low"]
+    if not len(keys) or (store.locate(keys) >= 0).all():
+        return
+    new = Shard(store.shard_folder, ShardWriter.new_name(shard.header), shard.header)
+    try:
+        # records first: should the other cache be growing, there are then vectors for all of them; the header last,
+        # for it makes the rest a shard
+        for kind in ("keys", "vectors"):
+            shutil.copyfile(shard.path(kind), new.path(kind))
+            _sync(new.path(kind))
+    except BaseException as error:
+        new.delete()
+        if not isinstance(error, OSError):
+            raise
+        raise CacheError(f"cannot copy {shard.path('vectors')}: {error.strerror or error}") from error
+    write_whole(new.path("json"), shard.header.to_json())
+
+
+def _sync(path: Path) -> None:
+    with path.open("r+b") as file:
+        os.fsync(file.fileno())
