@@ -14,7 +14,7 @@ from alignkit.artifact import load_artifact
 from alignkit.commandline import command, plain
 from alignkit.embedders.base import Embedder
 from alignkit.errors import ConfigError
-from alignkit.exporters.base import Job, export_head, format_named
+from alignkit.exporters.base import Job, export_head, format_named, place_of
 from alignkit.exporters.material import find_material
 
 EXAMPLES = (
@@ -37,7 +37,8 @@ def main(config: DictConfig) -> None:
     if settings["role"] not in ROLES:
         raise ConfigError(f"role={settings['role']}: expected one of {', '.join(ROLES)}")
     options = {name: settings[name] for name in OPTIONS if settings[name] is not None}
-    carries_models = format_named(settings["format"], options).CARRIES_MODELS
+    form = format_named(settings["format"], options)
+    out = place_of(form, settings["out"])
     artifact = load_artifact(settings["head"])
 
     def make_student() -> Embedder:
@@ -45,7 +46,7 @@ def main(config: DictConfig) -> None:
         check_student(artifact, student, settings["allow_student_mismatch"])
         return student
 
-    material = find_material(artifact, make_student, settings["vectors"], settings["sentences"], carries_models)
+    material = find_material(artifact, make_student, settings["vectors"], settings["sentences"], form.CARRIES_MODELS)
     job = Job(
         artifact=artifact,
         origin=Path(settings["head"]).expanduser(),
@@ -57,11 +58,11 @@ def main(config: DictConfig) -> None:
         role=settings["role"],
         options=options,
     )
-    for line in summary(settings["out"], export_head(settings["format"], job, settings["out"], settings["tolerance"])):
+    for line in summary(out, export_head(settings["format"], job, out, settings["tolerance"])):
         sys.stdout.write(f"{line}\n")
 
 
-def summary(out: str, manifest: dict[str, Any]) -> list[str]:
+def summary(out: Path, manifest: dict[str, Any]) -> list[str]:
     """What was written and how well it agrees, in lines for stdout."""
     checked = manifest["verification"]
     lines = [

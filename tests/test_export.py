@@ -72,6 +72,36 @@ def test_a_bundle_takes_the_report_along_and_exports_again(run_command, run_fold
     assert "torch, 2 files" in out
 
 
+def test_a_bundle_gets_its_ending(run_command, run_folder, tmp_path):
+    code, out, _ = run_command("export", f"head={run_folder}", "format=bundle", "out=my.head")
+    assert code == 0
+    assert out.startswith("my.head.zip: bundle, ")
+    assert [path.name for path in tmp_path.iterdir()] == ["my.head.zip"]
+    code, _, err = run_command("export", f"head={run_folder}", "format=bundle", "out=my.head")
+    assert (code, "my.head.zip exists already" in err) == (1, True)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["format=numpy", "out=."], "exists already"),
+        (["format=numpy", "out=v.npy/made"], "could not be written"),
+        (["format=onnx", "quantize=int4", "out=made"], "quantize=int4: expected int8, float16 or null"),
+        (["format=numpy", "out=made", "sentences=none.txt"], "none.txt"),
+    ],
+)
+def test_what_is_wrong_is_said_before_anything_is_embedded(
+    arguments, words, run_command, run_folder, tmp_path, monkeypatch
+):
+    monkeypatch.setattr("alignkit.embedders.two_layer.TwoLayerEmbedder.embed", lambda *_: pytest.fail("embedded"))
+    monkeypatch.setattr("alignkit.embedders.static.StaticEmbedder.embed", lambda *_: pytest.fail("embedded"))
+    (tmp_path / "v.npy").write_bytes(b"")
+    code, _, err = run_command("export", f"head={run_folder}", "student=static", *arguments)
+    assert code == 1
+    assert words in err
+    assert err.count("\n") == 1
+
+
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [

@@ -92,6 +92,9 @@ class Format(Protocol):
         """Apply what was written, from disk, as a user would: `(N, teacher_dim)`, L2-normalised."""
         ...
 
+    # where a format has them: SUFFIX, the ending of its one file, `pack(folder, out)`, which makes that file, and
+    # `check_options(options)`, which refuses values and missing packages before anything is computed
+
 
 def formats() -> list[str]:
     """The formats there are: the modules of this room that can write."""
@@ -110,7 +113,30 @@ def format_named(name: str, options: Mapping[str, Any]) -> Any:
     module = importlib.import_module(f"alignkit.exporters.{name}")
     if unknown := sorted(set(options) - module.OPTIONS):
         raise ConfigError(f"format={name} has no setting {', '.join(unknown)}; leave it out")
+    if hasattr(module, "check_options"):
+        module.check_options(options)
     return module
+
+
+def place_of(form: Any, out: str | Path) -> Path:
+    """Where an export goes, with the ending of its format, before anything is computed.
+
+    Args:
+        form: from `format_named`.
+        out: as it was typed.
+
+    Raises:
+        ConfigError: if it exists, or no folder can be there.
+    """
+    path, suffix = Path(out).expanduser(), getattr(form, "SUFFIX", "")
+    if path.suffix.lower() != suffix and suffix:
+        path = path.with_name(path.name + suffix)
+    if path.exists():
+        raise ConfigError(f"{path} exists already; choose another out= or move it away")
+    above = next(folder for folder in path.absolute().parents if folder.exists())
+    if not above.is_dir():
+        raise ConfigError(f"{path}: could not be written, {above} is no folder; choose another out=")
+    return path
 
 
 def export_head(name: str, job: Job, out: str | Path, tolerance: float | None = None) -> dict[str, Any]:

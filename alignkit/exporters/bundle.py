@@ -19,6 +19,7 @@ from alignkit.vectors import l2_normalize
 
 OPTIONS: frozenset[str] = frozenset()
 CARRIES_MODELS = False
+SUFFIX = BUNDLE_SUFFIX
 RUN_FILES = ("config.yaml", "metrics.json", "alignment_report.md", "alignment_metrics.csv")
 LONGEST_RUN_FILE_BYTES = 16 * 1024 * 1024
 

@@ -67,8 +67,8 @@ def find_material(
     elif sentences is None and not carries_models and (demo := _packaged(artifact)) is not None:
         found, origin = demo, "demo pack"
     else:
-        student = make_student()
         texts = _texts(sentences)
+        student = make_student()
         found = embed_all(student, texts, _role(student, artifact))
         origin = "demo pack, embedded now" if sentences is None else f"{Path(sentences).name}, embedded now"
         _check_width(found, width, origin)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -42,15 +42,25 @@ class _Normalised(nn.Module):
         return l2_normalize(self.head(student))
 
 
+def check_options(options: Mapping[str, Any]) -> None:
+    """Refuse an unknown rounding, and a package that is missing.
+
+    Raises:
+        AlignkitError: for either.
+    """
+    if options.get("quantize") not in _TOLERANCES:
+        raise ConfigError(f"quantize={options.get('quantize')}: expected int8, float16 or null")
+    _require("onnx", "onnxscript", "onnxruntime")
+
+
 def tolerance(job: Job) -> Tolerance:
     """Wider where the weights are rounded."""
-    return _TOLERANCES[_quantize(job)]
+    return _TOLERANCES[job.options.get("quantize")]
 
 
 def write(job: Job, folder: Path) -> dict[str, Any]:
     """`head.onnx`, and with `quantize` its rounded form alone."""
-    _require("onnx", "onnxscript", "onnxruntime")
-    quantize = _quantize(job)
+    quantize = job.options.get("quantize")
     path = folder / MODEL
     _export(_simplest(job.head), path, job.head.student_dim)
     if quantize is not None:
@@ -72,13 +82,6 @@ def read_back(job: Job, folder: Path) -> np.ndarray:
     session = onnxruntime.InferenceSession(folder / MODEL, providers=["CPUExecutionProvider"])
     parts = [part for part in (job.vectors[:1], job.vectors[1:ODD_ROWS], job.vectors[ODD_ROWS:]) if len(part)]
     return np.concatenate([session.run([ALIGNED], {STUDENT: part})[0] for part in parts])
-
-
-def _quantize(job: Job) -> str | None:
-    quantize = job.options.get("quantize")
-    if quantize not in _TOLERANCES:
-        raise ConfigError(f"quantize={quantize}: expected int8, float16 or null")
-    return quantize
 
 
 def _simplest(head: Head) -> nn.Module:
