@@ -53,7 +53,7 @@ async def ready(service: Service, request: Request) -> Response:
     elif service.student_watch.replaced:
         reason = "the student was replaced; the server's log says by what"
     elif not service.readiness.ready:
-        reason = "the student has not answered yet"
+        reason = "the student does not answer"
     else:
         return json_response({"status": "ready"})
     return json_response({"status": reason}, 503)

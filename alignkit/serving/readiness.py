@@ -23,6 +23,7 @@ class Readiness:
 
     def __init__(self, probe: Callable[[], Awaitable[object]]) -> None:
         self._probe = probe
+        self._words = ""
         self._unknown = asyncio.Event()
         self._unknown.set()
 
@@ -34,6 +35,9 @@ class Readiness:
     def answered(self) -> None:
         """A request had an answer."""
         self._unknown.clear()
+        if self._words:
+            logger.warning("the student answers again")
+            self._words = ""
 
     def failed(self) -> None:
         """A request had none, and it was not its own fault."""
@@ -56,9 +60,15 @@ class Readiness:
             await self._probe()
         except (AlignkitError, RequestFault, TimeoutError) as error:
             # of a text of ours that went alone, so the words hold nobody's texts
-            logger.warning("the student does not answer yet: %s", error or type(error).__name__)
+            self._log(str(error) or type(error).__name__)
             return False
         except Exception as error:
-            logger.error("%s while the student was asked whether it is ready", type(error).__name__)
+            self._log(type(error).__name__)
             return False
         return True
+
+    def _log(self, words: str) -> None:
+        # the same words once, however often they come
+        if words != self._words:
+            logger.warning("the student does not answer: %s", words)
+            self._words = words

@@ -70,7 +70,7 @@ def test_words_for_clients_and_words_for_the_operator(path, fault, code, words, 
             message = answer.json()["error"]["message"] if path.startswith("/v1") else answer.json()["error"]
             assert words in message
             assert not [word for word in FOR_OPERATORS if word in message]
-            until(lambda: "the student does not answer yet" in caplog.text)
+            until(lambda: "the student does not answer" in caplog.text)
             upstream.always = None
             upstream.released.set()
         student.close()
@@ -90,3 +90,4 @@ def test_one_line_in_the_log_for_many_requests_that_meet_the_same_fault(quick, s
             upstream.always = None
         student.close()
     assert caplog.text.count("the student failed") == 1
+    assert caplog.text.count("the student does not answer") == 1
