@@ -86,6 +86,11 @@ class MicroBatcher:
         """Texts that wait for the worker."""
         return self._queued_texts
 
+    @property
+    def busy(self) -> bool:
+        """Whether a call runs, given up or not."""
+        return self._running is not None or self._hung > 0
+
     async def submit(self, texts: list[str], alone: bool = False) -> Answer:
         """The answer to these texts.
 

@@ -49,6 +49,11 @@ class Fallback:
         self.watch = watch_teacher(teacher)
         self._paused_until = 0.0
 
+    @property
+    def busy(self) -> bool:
+        """Whether the teacher is at work."""
+        return self._batcher.busy
+
     async def improve(self, texts: list[str], answer: Answer) -> Answer:
         """The same answer, with the teacher's vectors where the head is unsure."""
         if answer.confidence is None or time.monotonic() < self._paused_until or self.watch.replaced:

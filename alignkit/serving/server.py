@@ -23,6 +23,8 @@ logger = logging.getLogger(__name__)
 # after the signal, busy clients learn with their next answer that the connection ends; then it is closed
 DRAIN_S = 0.5
 SWITCH_INTERVAL_S = 0.0005
+# as a shell has it after Ctrl-C
+INTERRUPTED_EXIT_CODE = 130
 # what a process opens beside its clients' connections: listener, model files, an upstream's sockets
 OTHER_FILES = 128
 
@@ -90,7 +92,15 @@ def run(
     # the thread that embeds and the loop that answers share one interpreter: at Python's own 5 ms each waits
     # for the other longer than the work takes
     sys.setswitchinterval(SWITCH_INTERVAL_S)
-    server.run(sockets=[listener])
+    try:
+        server.run(sockets=[listener])
+    except KeyboardInterrupt:
+        if not service.busy:
+            raise
+        # Python cannot end a thread that is inside a library: at its own end the process would be aborted
+        logger.warning("interrupted while a model was still at work; it is left behind")
+        logging.shutdown()
+        os._exit(INTERRUPTED_EXIT_CODE)
 
 
 def make_room_for(max_connections: int, platform: str = sys.platform) -> None:

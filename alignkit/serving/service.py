@@ -85,6 +85,11 @@ class Service:
         """Width of the vectors."""
         return self.answerer.dim
 
+    @property
+    def busy(self) -> bool:
+        """Whether a model is at work, for a request or for one that was given up."""
+        return self._batcher.busy or (self._fallback is not None and self._fallback.busy)
+
     def is_called(self, name: str) -> bool:
         """Whether a client that asks for this name means the model that is served."""
         return is_name_of(name, self.model)
