@@ -136,7 +136,9 @@ async def _answer(service: Service, entry: Entry, request: Request) -> Response:
         # neither the message nor the frames' values: both may hold a request's texts
         place = traceback.extract_tb(error.__traceback__)[-1]
         logger.error("%s in %s, line %s, on %s", type(error).__name__, place.filename, place.lineno, entry.path)
-        response = entry.envelope(RequestFault(500, "internal error; the server's log names the place"))
+        response = entry.envelope(RequestFault(500, "internal error; it was logged"))
+    finally:
+        service.bodies.release(request)
     service.metrics.request(entry.path, response.status_code, time.perf_counter() - started)
     return response
 

@@ -66,13 +66,13 @@ class ReplacedFault(RequestFault):
 class OverloadedFault(RequestFault):
     """The server cannot take the request now; the client should come back in `retry_after_s` seconds."""
 
-    def __init__(self, reason: str, retry_after_s: int) -> None:
+    def __init__(self, reason: str, retry_after_s: int, headers: Mapping[str, str] | None = None) -> None:
         self.brief = reason
         super().__init__(
             503,
             f"{reason}; try again in {retry_after_s} s",
             code="overloaded",
-            headers={"retry-after": str(retry_after_s)},
+            headers={"retry-after": str(retry_after_s), **(headers or {})},
         )
 
 

@@ -9,11 +9,45 @@ import orjson
 from starlette.requests import Request
 
 from alignkit.embedders.texts import BLANK, fault_of
-from alignkit.serving.faults import RequestFault
+from alignkit.serving.faults import OverloadedFault, RequestFault
 from alignkit.serving.limits import Limits
 
+# what is left of such a body is not read: the connection cannot be used again
+_CLOSE = {"connection": "close"}
+# of bodies of the largest size, all that are read or answered at one time together
+MOST_LARGE_BODIES = 64
 
-async def read_object(request: Request, limits: Limits) -> dict[str, Any]:
+
+class Bodies:
+    """Bytes of all bodies in memory: many clients, each within its own limit, are too much together.
+
+    Args:
+        most_bytes: of all of them; beyond it requests are turned away.
+    """
+
+    _KEY = "alignkit.body_bytes"
+
+    def __init__(self, most_bytes: int) -> None:
+        self._most_bytes = most_bytes
+        self.bytes = 0
+
+    def add(self, request: Request, count: int) -> None:
+        """Count some more bytes of a request's body.
+
+        Raises:
+            OverloadedFault: if they are too many.
+        """
+        if self.bytes + count > self._most_bytes:
+            raise OverloadedFault("the server holds as many texts as it can", 1, headers=_CLOSE)
+        self.bytes += count
+        request.scope[self._KEY] = request.scope.get(self._KEY, 0) + count
+
+    def release(self, request: Request) -> None:
+        """The request is answered; harmless twice."""
+        self.bytes -= request.scope.pop(self._KEY, 0)
+
+
+async def read_object(request: Request, limits: Limits, bodies: Bodies) -> dict[str, Any]:
     """The body as a JSON object.
 
     Raises:
@@ -22,7 +56,7 @@ async def read_object(request: Request, limits: Limits) -> dict[str, Any]:
     encoding = request.headers.get("content-encoding", "identity").strip().lower()
     if encoding not in ("", "identity"):
         raise RequestFault(415, "compressed bodies are refused; send the JSON as it is", code="unsupported_encoding")
-    body = await _read_body(request, limits)
+    body = await _read_body(request, limits, bodies)
     try:
         parsed = orjson.loads(body)
     except orjson.JSONDecodeError as error:
@@ -35,7 +69,7 @@ async def read_object(request: Request, limits: Limits) -> dict[str, Any]:
     return parsed
 
 
-async def _read_body(request: Request, limits: Limits) -> bytes:
+async def _read_body(request: Request, limits: Limits, bodies: Bodies) -> bytes:
     declared = request.headers.get("content-length", "")
     if declared.isascii() and declared.isdecimal() and len(declared) < 20 and int(declared) > limits.max_body_bytes:
         raise _too_large(limits)
@@ -52,16 +86,13 @@ async def _read_body(request: Request, limits: Limits) -> bytes:
                 size += len(chunks[-1])
                 if size > limits.max_body_bytes:
                     raise _too_large(limits)
+                bodies.add(request, len(chunks[-1]))
                 more = message.get("more_body", False)
     except TimeoutError:
         raise RequestFault(
             408, f"the body did not arrive within {limits.body_timeout_s:g} s", code="timeout", headers=_CLOSE
         ) from None
     return b"".join(chunks)
-
-
-# what is left of such a body is not read: the connection cannot be used again
-_CLOSE = {"connection": "close"}
 
 
 def _too_large(limits: Limits) -> RequestFault:

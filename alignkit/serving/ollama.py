@@ -22,7 +22,7 @@ from alignkit.serving.writing import as_numbers
 async def embed(service: Service, request: Request) -> Response:
     """`POST /api/embed`; without a text the list of vectors is empty, as Ollama has it."""
     started = time.perf_counter_ns()
-    asked = await read_object(request, service.limits)
+    asked = await read_object(request, service.limits, service.bodies)
     model = _model_of(service, asked)
     given = asked.get("input")
     texts = [] if given in (None, "") else texts_of(given, "input", service.limits, blank=True)
@@ -41,7 +41,7 @@ async def embed(service: Service, request: Request) -> Response:
 
 async def embeddings(service: Service, request: Request) -> Response:
     """`POST /api/embeddings`, the older form: one text."""
-    asked = await read_object(request, service.limits)
+    asked = await read_object(request, service.limits, service.bodies)
     _model_of(service, asked)
     prompt = asked.get("prompt", "")
     if not isinstance(prompt, str):

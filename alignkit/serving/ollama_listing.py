@@ -43,7 +43,7 @@ async def processes(service: Service, request: Request) -> Response:
 
 async def show(service: Service, request: Request) -> Response:
     """`POST /api/show`."""
-    asked = await read_object(request, service.limits)
+    asked = await read_object(request, service.limits, service.bodies)
     name = asked.get("model") or asked.get("name")
     if not name:
         raise RequestFault(400, "model is required")
@@ -75,7 +75,7 @@ async def show(service: Service, request: Request) -> Response:
 
 async def chat(service: Service, request: Request) -> Response:
     """`POST /api/chat` and `/api/generate`: what Ollama says of a model that only embeds."""
-    name = (await read_object(request, service.limits)).get("model", service.model)
+    name = (await read_object(request, service.limits, service.bodies)).get("model", service.model)
     if not isinstance(name, str) or not service.is_called(name):
         raise unknown_to_ollama(name)
     what = request.scope["path"].rpartition("/")[2]

@@ -22,7 +22,7 @@ _STARTED = int(time.time())
 
 async def embeddings(service: Service, request: Request) -> Response:
     """`POST /v1/embeddings`."""
-    asked = await read_object(request, service.limits)
+    asked = await read_object(request, service.limits, service.bodies)
     model = _known(service, model_name_of(asked.get("model", service.model)))
     if "input" not in asked:
         raise RequestFault(400, "input is missing; expected a text or a list of texts", param="input")

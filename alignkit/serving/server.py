@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import ipaddress
 import logging
 import os
 import socket
 import sys
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from alignkit.errors import ConfigError, MissingExtraError
@@ -173,12 +173,9 @@ def build_server(service: Service, grace_s: float = 30.0, max_connections: int =
             for listener in self.servers:
                 listener.close()
             for room in waiting_rooms:
-                room.setblocking(False)
-                with contextlib.suppress(OSError):  # BlockingIOError: it is empty
-                    while True:
-                        client, _ = room.accept()
-                        client.setblocking(False)
-                        await asyncio.get_running_loop().connect_accepted_socket(self._protocol, client)
+                for client in clients_in(room):
+                    client.setblocking(False)
+                    await asyncio.get_running_loop().connect_accepted_socket(self._protocol, client)
                 room.close()
 
         def _protocol(self) -> asyncio.Protocol:
@@ -200,6 +197,19 @@ def build_server(service: Service, grace_s: float = 30.0, max_connections: int =
             http=bounded_protocol(service.limits.body_timeout_s, max_connections),
         )
     )
+
+
+def clients_in(room: socket.socket) -> Iterator[socket.socket]:
+    """Who is connected to a listener and was not accepted yet; one who left meanwhile keeps nobody else waiting."""
+    room.setblocking(False)
+    while True:
+        try:
+            client, _ = room.accept()
+        except ConnectionError:
+            continue
+        except OSError:  # BlockingIOError: nobody is left
+            return
+        yield client
 
 
 def _report(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:

@@ -17,6 +17,7 @@ from alignkit.serving.answers import Answer, Answerer, most_hung
 from alignkit.serving.batching import MicroBatcher
 from alignkit.serving.fallback import Fallback
 from alignkit.serving.faults import ReplacedFault, RequestFault, UpstreamFault, brief_of
+from alignkit.serving.intake import MOST_LARGE_BODIES, Bodies
 from alignkit.serving.limits import Batching, Limits, check_seconds
 from alignkit.serving.metrics import ServerMetrics
 from alignkit.serving.names import is_name_of
@@ -63,6 +64,7 @@ class Service:
         weights = answerer.aligned.artifact.weights()
         self.head_bytes = len(weights)
         self.head_digest = hashlib.sha256(weights).hexdigest()
+        self.bodies = Bodies(MOST_LARGE_BODIES * limits.max_body_bytes)
         self.draining = False
         self.listeners: Sequence[socket.socket] = ()
         self.metrics = ServerMetrics(lambda: self._batcher.queued_texts)

@@ -9,6 +9,7 @@ from odd_students import OddStudent, odd_artifact
 from test_connections import RESET, connect, read_all, request_bytes
 
 from alignkit.aligned import AlignedEmbedder
+from alignkit.serving import service as service_module
 from alignkit.serving.answers import Answerer
 from alignkit.serving.limits import Limits
 from alignkit.serving.protocol import MOST_HEAD_BYTES
@@ -207,3 +208,33 @@ def test_requests_one_after_the_other_whose_client_has_gone_leave_no_trace(serve
         time.sleep(0.5)
         assert httpx.get(f"{url}/health").status_code == 200
     assert "Exception" not in caplog.text
+
+
+def test_many_large_bodies_at_once_are_bounded_together(serve, monkeypatch):
+    monkeypatch.setattr(service_module, "MOST_LARGE_BODIES", 3)
+    limits = Limits(max_body_bytes=10_000, body_timeout_s=5)
+    service = Service(Answerer(AlignedEmbedder(odd_artifact(), OddStudent())), limits=limits)
+    body = b'{"input": "' + b"a" * 8_000 + b'"}'
+    with serve(service) as url:
+        slow = [connect(url) for _ in range(4)]
+        for connection in slow:
+            connection.sendall(request_bytes(body[:-1], length=len(body)))
+            time.sleep(0.05)
+        # the first three are held, the fourth is told at once
+        answer = read_all(slow[3])
+        assert answer.startswith(b"HTTP/1.1 503")
+        assert b"retry-after: 1" in answer
+        assert b"holds as many texts as it can" in answer
+        for connection in slow[:3]:
+            connection.sendall(body[-1:])
+            assert read_all(connection).startswith(b"HTTP/1.1 200")
+            connection.close()
+        assert service.bodies.bytes == 0
+        # one that goes away with its body half sent is forgotten too
+        gone = connect(url)
+        gone.sendall(request_bytes(body[:-1], length=len(body)))
+        time.sleep(0.05)
+        gone.close()
+        slow[3].close()
+        assert httpx.post(f"{url}/v1/embeddings", content=body).status_code == 200
+    assert service.bodies.bytes == 0

@@ -59,6 +59,26 @@ def test_errors_of_accept_end_nothing(error, loop_of_windows, odd_service, serve
     assert not any(record.exc_info for record in caplog.records)
 
 
+def test_who_left_before_the_end_costs_nobody_else_the_answer(monkeypatch):
+    accept, calls = socket.socket.accept, []
+
+    def failing(listener):
+        calls.append(1)
+        connection = accept(listener)
+        if len(calls) == 2:
+            connection[0].close()
+            raise ConnectionResetError
+        return connection
+
+    with server.listen("127.0.0.1", 0) as room:
+        waiting = [socket.create_connection(room.getsockname()) for _ in range(4)]
+        monkeypatch.setattr(socket.socket, "accept", failing)
+        found = list(server.clients_in(room))
+        assert len(found) == 3
+        for connection in (*waiting, *found):
+            connection.close()
+
+
 @pytest.mark.parametrize("platform", ["win32", "linux"])
 def test_health_fails_where_nobody_listens_any_more(platform, odd_service, monkeypatch):
     choice = server.event_loop(platform)
