@@ -36,8 +36,8 @@ class FakeServer(ThreadingHTTPServer):
     daemon_threads = True
     request_queue_size = 64
 
-    def __init__(self, dim: int = 8, models: tuple[str, ...] = ("tiny:latest",)) -> None:
-        super().__init__(("127.0.0.1", 0), Handler)
+    def __init__(self, dim: int = 8, models: tuple[str, ...] = ("tiny:latest",), port: int = 0) -> None:
+        super().__init__(("127.0.0.1", port), Handler)
         self.dim = dim
         self.models = models
         self.digests: dict[str, str] = {}  # by name, where it is another than DIGEST

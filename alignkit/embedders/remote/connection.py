@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import time
 from collections.abc import Generator, Mapping
@@ -17,6 +18,8 @@ from alignkit.embedders.remote.unreachable import fault_of_error
 from alignkit.errors import ConfigError, EmbedderError
 from alignkit.servers.addresses import is_loopback
 from alignkit.servers.words import words_of
+
+logger = logging.getLogger(__name__)
 
 CONNECT_TIMEOUT_S = 10.0
 MOST_REDIRECTS = 3
@@ -101,6 +104,7 @@ class Connection:
         self.where = str(url).rstrip("/")
         self.host = url.netloc.decode("ascii")
         self.answered_at: float | None = None
+        self._moved = False
         self._wire = wire
         self._auth = KeyFromEnvironment(api_key_env) if api_key_env else None
         self._secrets = [given.password] if given.password else []
@@ -170,6 +174,9 @@ class Connection:
             moved = response.next_request if response.status_code in (307, 308) else None
             if moved is None or (moved.url.scheme, moved.url.netloc) != (request.url.scheme, request.url.netloc):
                 return response
+            if not self._moved:
+                self._moved = True
+                logger.info("%s sends requests on to %s; following", self.host, moved.url.path)
             request = moved
         return await self._client.send(request)
 

@@ -195,8 +195,10 @@ class HttpEngine:
             while start < len(texts):
                 await window.acquire()
                 stop = self._end_of_batch(texts, start)
-                group.create_task(embed_one(start, stop))
+                task = group.create_task(embed_one(start, stop))
                 start = stop
+                if self._requester.dim is None:
+                    await task  # whether the server gives vectors at all is asked once
 
     def _end_of_batch(self, texts: Sequence[str], start: int) -> int:
         """Where the batch that begins at `start` ends: by count, and by characters if that comes first."""

@@ -33,6 +33,7 @@ BRIEF_TIMEOUT_S = 10.0
 UNLIKE_TEXTS = (PROBE_TEXT, "Seventeen parcels were left at the harbour on Friday.")
 # a server that was there and is not any more: started again within this time, it costs nothing
 GONE_AFTER_S = 10.0
+LONGEST_LOADING_WAIT_S = 10.0
 # what tells of a server and its model is there at once, also while the model computes
 ASK_TIMEOUT_S = 30.0
 ASK_ATTEMPTS = 2
@@ -220,7 +221,7 @@ class Requester:
                 loading = fault.loading and time.monotonic() - started < self._first_timeout_s
                 if (failed >= attempts and not loading) or left_s <= 0 or (fault.attempts and not suspects):
                     raise self._given_up(fault, failed) from None
-                wait_s = min(wait_s, left_s)
+                wait_s = min(wait_s, left_s, LONGEST_LOADING_WAIT_S if loading else left_s)
                 # not the server's own words, which may repeat the texts; short, so that it stays on one line
                 count = "while it loads" if loading else f"{failed + 1} of {attempts}"
                 host = one_line(self._connection.host, 24)

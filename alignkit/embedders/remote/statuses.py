@@ -38,12 +38,18 @@ RUNNER_DEATHS = re.compile(r"do embedding request|runner (process )?(has|no long
 SPENT = ("quota", "billing", "credit")
 BUSY = ("busy", "overloaded", "try again", "rate limit", "timed out", "timeout", "loading")
 NO_SUCH_PLACE = ("unexpected endpoint", "unknown endpoint", "no such endpoint", "cannot post", "cannot get")
+ERROR_IN_200 = "HTTP 200 with an error"
 # what some servers write into `code` where others give a status
 _CODES = {"not_found": 404, "rate_limit": 429, "overloaded": 503, "api_key": 401, "unauthorized": 401, "quota": 402}
 
 
 def fault_of_status(
-    status: int, words: str, headers: Mapping[str, str], fixes: Mapping[int, str], address_fix: str = ""
+    status: int,
+    words: str,
+    headers: Mapping[str, str],
+    fixes: Mapping[int, str],
+    address_fix: str = "",
+    label: str = "",
 ) -> Exception:
     """What an answer other than 200 means.
 
@@ -53,11 +59,13 @@ def fault_of_status(
         headers: of the answer, lower-case names.
         fixes: status → what the user can do, for this kind of server.
         address_fix: what the user can do where the address is wrong.
+        label: instead of "HTTP" and the status.
 
     Returns:
         The fault to raise; a `StatusError` where nothing can be done here.
     """
-    reason, lower = (f"HTTP {status}: {words}" if words else f"HTTP {status}"), words.lower()
+    label = label or f"HTTP {status}"
+    reason, lower = f"{label}: {words}" if words else label, words.lower()
     if RUNNER_DEATHS.search(words) and status in (400, *SUSPECT_STATUSES):
         return TransientFault("the model's runner died", reason, attempts=SUSPECT_ATTEMPTS)
     if status == 429 and any(word in lower for word in SPENT):
@@ -65,17 +73,17 @@ def fault_of_status(
     if status in TRANSIENT_STATUSES:
         loading, wait_s = status == 503 and "loading" in lower, seconds_of(headers.get("retry-after"))
         mend = "it is still loading its model; the same command goes on" if loading else TRANSIENT_STATUSES[status]
-        return TransientFault(f"HTTP {status}", words, wait_s, mend=mend, loading=loading)
+        return TransientFault(label, words, wait_s, mend=mend, loading=loading)
     if status in SUSPECT_STATUSES:
         if any(fault in lower for fault in TEXT_FAULTS):
-            return TextFault(reason, brief=f"HTTP {status}")
-        return TransientFault(f"HTTP {status}", words, attempts=SUSPECT_ATTEMPTS)
+            return TextFault(reason, brief=label)
+        return TransientFault(label, words, attempts=SUSPECT_ATTEMPTS)
     if status == 413 or (status == 422 and "batch size" in lower):
         return TooLargeFault(reason, most_texts=_last_number(words) if status == 422 else None)
     if status == 400 and "https" in lower and "http request" in lower:
         return StatusError(status, f"{reason}; set base_url to https://…, which it speaks")
     if status in (400, 422):
-        return TextFault(reason, brief=f"HTTP {status}")
+        return TextFault(reason, brief=label)
     # a server that lacks a model says so; without a word of one, the address is another program's
     fix = address_fix if status in (404, 405) and "model" not in lower else fixes.get(status)
     return StatusError(status, "; ".join(filter(None, [reason, fix])))
@@ -90,10 +98,10 @@ def fault_in_answer(answer: dict[str, Any], fixes: Mapping[int, str], address_fi
     if status is None and any(place in lower for place in NO_SUCH_PLACE):
         status = 404
     if status is not None:
-        return fault_of_status(status, words, {}, fixes, address_fix)
+        return fault_of_status(status, words, {}, fixes, address_fix, ERROR_IN_200)
     if any(word in lower for word in BUSY):
         return TransientFault("an error as answer", words, mend=GIVE_LESS)
-    return TextFault(f"HTTP 200 with an error: {words}")
+    return TextFault(f"{ERROR_IN_200}: {words}", brief=ERROR_IN_200)
 
 
 def _status_in(error: Mapping[str, Any]) -> int | None:

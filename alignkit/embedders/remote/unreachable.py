@@ -101,7 +101,7 @@ def _without_tls(error: BaseException, where: str) -> str:
                 f"its certificate is not trusted here ({one_line(cause.verify_message)}); put the one that signed it "
                 "into a file and name that in the environment variable SSL_CERT_FILE"
             )
-        if isinstance(cause, ssl.SSLError):
+        if isinstance(cause, ssl.SSLError) and not isinstance(cause, ssl.SSLWantReadError):  # it waited in silence
             reason = str(cause.reason or cause).upper().replace(" ", "_")
             if any(known in reason for known in _NO_TLS):
                 return f"the server speaks plain http there; set base_url={where.replace('https://', 'http://', 1)}"

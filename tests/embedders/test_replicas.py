@@ -1,0 +1,152 @@
+"""Against replicas of real servers beside the checkout, fault by fault; skipped where they are not there."""
+
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import httpx
+import numpy as np
+import pytest
+from collecting import collect
+
+from alignkit.cache import VectorCache
+from alignkit.embedders.ollama import OllamaEmbedder
+from alignkit.embedders.openai import OpenAIEmbedder
+from alignkit.errors import EmbedderError
+
+CASES = Path(__file__).resolve().parents[3] / "shared" / "cases"
+TEXTS = [f"sentence number {number} about something" for number in range(60)]
+
+pytestmark = pytest.mark.skipif(not CASES.is_dir(), reason="needs the replicas of servers beside the checkout")
+
+
+@pytest.fixture
+def start():
+    running = []
+
+    def begin(script, *arguments):
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            port = free.getsockname()[1]
+        running.append(subprocess.Popen([sys.executable, str(CASES / script), str(port), *arguments]))
+        url = f"http://127.0.0.1:{port}"
+        for _ in range(200):
+            try:
+                httpx.get(url, timeout=1, trust_env=False)
+                return url
+            except httpx.TransportError:
+                time.sleep(0.05)
+        raise AssertionError("the replica did not start")
+
+    yield begin
+    for process in running:
+        process.kill()
+        process.wait()
+
+
+def quick(make, *arguments, **settings):
+    return make(*arguments, retry_wait_s=0.01, **settings)
+
+
+@pytest.mark.parametrize("mode", ["all_zero", "all_null", "all_nan"])
+def test_useless_answers_quarantine_nothing(start, tmp_path, mode):
+    bad = quick(OpenAIEmbedder, "m", f"{start('fake_server.py', mode)}/v1")
+    with VectorCache(tmp_path) as cache:
+        with pytest.raises(EmbedderError, match="no usable vector for any text"):
+            cache.fill(bad, TEXTS)
+        assert not any(model.rows or model.quarantined for model in cache.identities())
+    bad.close()
+
+
+@pytest.mark.parametrize(
+    ("mode", "end", "words"),
+    [
+        (
+            "only_v1",
+            "",
+            r"Unexpected endpoint or method. \(POST /embeddings\); .*set base_url=http://127.0.0.1:\d+/v1$",
+        ),
+        ("per_token", "", r"got a list; .*set base_url=http://127.0.0.1:\d+/v1$"),
+        ("error_200", "/v1", r"HTTP 200 with an error: No models loaded. Please load a model"),
+        ("index_0", "/v1", r"embeddings are not numbered .*set batch_size=1$"),
+    ],
+)
+def test_what_will_not_change_fails_at_once(start, mode, end, words):
+    embedder = OpenAIEmbedder("m", f"{start('fake_server.py', mode)}{end}")
+    started = time.monotonic()
+    with pytest.raises(EmbedderError, match=words):
+        collect(embedder, TEXTS)
+    assert time.monotonic() - started < 2
+    embedder.close()
+
+
+@pytest.mark.parametrize(
+    ("mode", "end"), [("only_v1", "/v1"), ("per_token", "/v1"), ("redirect", "/v1"), ("redirect", "")]
+)
+def test_what_is_right_works(start, mode, end):
+    embedder = OpenAIEmbedder("m", f"{start('fake_server.py', mode)}{end}")
+    vectors, failures = collect(embedder, TEXTS)
+    assert len(vectors) == len(TEXTS) and not failures
+    embedder.close()
+
+
+@pytest.mark.parametrize("version", ["0.24.0", "0.32.15"])
+class TestOllama:
+    def test_blank_texts_are_named_and_never_sent(self, start, version):
+        """Alone and between others; the real ones answer 200, 400 or 500 to them, by model and version."""
+        url = start("fake_ollama.py", version)
+        models = ["minilm"] if version == "0.32.15" else ["minilm", "smol"]
+        for model in models:
+            for make, end in ((OllamaEmbedder, ""), (OpenAIEmbedder, "/v1")):
+                embedder = quick(make, model, f"{url}{end}")
+                vectors, failures = collect(embedder, ["a", "", "b", " \n", "\u200b"])
+                assert vectors.keys() == {0, 2}
+                assert failures == dict.fromkeys((1, 3, 4), "the text is empty or blank")
+                embedder.close()
+
+    def test_a_runner_that_dies_again_and_again_costs_nothing(self, start, tmp_path, version):
+        embedder = quick(OllamaEmbedder, "minilm", start("fake_ollama.py", version, "die_every=3"), batch_size=4)
+        with VectorCache(tmp_path) as cache:
+            report = cache.fill(embedder, TEXTS)
+        assert (report.new, report.quarantined) == (len(TEXTS), {})
+        embedder.close()
+
+    @pytest.mark.parametrize("end", ["/v1", "/api", "/api/embed", "/api/embeddings", "/v1/embeddings", "/"])
+    def test_the_address_of_a_request_will_do(self, start, version, end):
+        url = start("fake_ollama.py", version)
+        for address in (f"{url}{end}", f"{url}{end}".removeprefix("http://")):
+            embedder = OllamaEmbedder("minilm", address)
+            assert embedder.provenance()["base_url"] == url
+            assert len(collect(embedder, TEXTS[:3])[0]) == 3
+            embedder.close()
+
+    def test_a_page_that_is_not_there_is_an_address(self, start, version):
+        embedder = OllamaEmbedder("minilm", f"{start('fake_ollama.py', version)}/elsewhere")
+        with pytest.raises(EmbedderError, match=r"404 page not found; does Ollama answer at") as error:
+            embedder.identity()
+        assert "pull" not in str(error.value)
+        embedder.close()
+
+    def test_a_model_that_is_not_there_is_no_address(self, start, version):
+        url = start("fake_ollama.py", version)
+        own, other = OllamaEmbedder("nope", url), OpenAIEmbedder("nope", url + "/v1")
+        with pytest.raises(EmbedderError, match="run: ollama pull nope"):
+            collect(own, ["a"])
+        with pytest.raises(EmbedderError, match="set model to one that the server has"):
+            collect(other, ["a"])
+        own.close()
+        other.close()
+
+    def test_both_apis_give_the_same_vectors(self, start, version):
+        url = start("fake_ollama.py", version)
+        own, other = OllamaEmbedder("minilm", url), OpenAIEmbedder("minilm", url)  # without /v1: named, not guessed
+        with pytest.raises(EmbedderError, match=rf"set base_url={url}/v1"):
+            collect(other, ["a"])
+        other.close()
+        other = OpenAIEmbedder("minilm", f"{url}/v1/embeddings")
+        first, second = (collect(embedder, TEXTS[:5])[0] for embedder in (own, other))
+        assert all(np.allclose(first[place], second[place], atol=1e-6) for place in range(5))
+        own.close()
+        other.close()

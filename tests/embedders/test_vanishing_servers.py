@@ -1,0 +1,191 @@
+"""A server that is killed, started again, or whose model dies under a request."""
+
+import logging
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import fake_server as fake
+import pytest
+from collecting import assert_right, collect
+
+from alignkit.cache import VectorCache
+from alignkit.embedders.ollama import OllamaEmbedder
+from alignkit.embedders.openai import OpenAIEmbedder
+from alignkit.embedders.remote import requester
+from alignkit.errors import EmbedderError
+
+TEXTS = [f"sentence number {number}" for number in range(200)]
+SERVE = """
+import sys
+sys.path.insert(0, sys.argv[1])
+from fake_server import FakeServer
+server = FakeServer(port=int(sys.argv[2]))
+server.latency_s = 0.02
+print(server.url, flush=True)
+server.serve_forever()
+"""
+EOF = 'do embedding request: Post "http://127.0.0.1:40371/embedding": EOF'
+
+
+class Process:
+    """The fake server in a process of its own, so that it can be killed."""
+
+    def __init__(self):
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            self.port = free.getsockname()[1]
+        self.url = f"http://127.0.0.1:{self.port}"
+        self.start()
+
+    def start(self):
+        here = str(Path(fake.__file__).parent)
+        self.running = subprocess.Popen(
+            [sys.executable, "-c", SERVE, here, str(self.port)], stdout=subprocess.PIPE, text=True
+        )
+        assert self.running.stdout.readline().strip() == self.url
+
+    def kill(self):
+        self.running.kill()
+        self.running.wait()
+        self.running.stdout.close()
+
+
+@pytest.fixture
+def process():
+    made = Process()
+    yield made
+    if made.running.poll() is None:
+        made.kill()
+
+
+MAKE = {
+    "ollama": (
+        lambda url, **settings: OllamaEmbedder("tiny", url, batch_size=4, **settings),
+        "start it (`ollama serve`)",
+    ),
+    "openai": (lambda url, **settings: OpenAIEmbedder("tiny", f"{url}/v1", batch_size=4, **settings), "start it again"),
+}
+
+
+@pytest.mark.parametrize("name", MAKE)
+def test_a_server_that_is_gone_is_named_as_such_and_the_same_command_goes_on(
+    process, tmp_path, monkeypatch, caplog, name
+):
+    monkeypatch.setattr(requester, "GONE_AFTER_S", 1.0)
+    make, start = MAKE[name]
+    embedder = make(process.url, retry_wait_s=0.2)
+    done = []
+
+    def on_batch(count):
+        done.append(count)
+        if sum(done) > 40 and process.running.poll() is None:
+            process.kill()
+
+    with VectorCache(tmp_path) as cache, caplog.at_level(logging.INFO, logger="alignkit"):
+        with pytest.raises(EmbedderError) as error:
+            cache.fill(embedder, TEXTS, on_batch=on_batch)
+        message = str(error.value)
+        assert " is gone (connection refused); " in message
+        assert f"{start}; the same command goes on" in message
+        assert "timeout_s" not in message and "batch_size" not in message
+        retries = [record.getMessage() for record in caplog.records if "again in" in record.getMessage()]
+        assert retries and max(map(len, retries)) <= 80
+        process.start()
+        report = cache.fill(embedder, TEXTS)
+    assert report.cached >= 40 and report.cached + report.new == len(TEXTS) and not report.quarantined
+    embedder.close()
+
+
+def test_it_takes_some_ten_seconds_to_be_sure(process, monkeypatch):
+    """Here a tenth of that, with the waits a tenth as long: long enough to start it again, too short to give up on."""
+    assert requester.GONE_AFTER_S == 10
+    monkeypatch.setattr(requester, "GONE_AFTER_S", 1.0)
+    embedder = OllamaEmbedder("tiny", process.url, batch_size=4, retry_wait_s=0.05)
+    batches = embedder.embed(TEXTS)
+    next(batches)
+    process.kill()
+    started = time.monotonic()
+    with pytest.raises(EmbedderError, match="is gone"):
+        list(batches)
+    assert 0.7 <= time.monotonic() - started <= 5
+    embedder.close()
+
+
+def test_a_server_that_comes_back_in_time_costs_nothing(process):
+    embedder = OllamaEmbedder("tiny", process.url, batch_size=4, retry_wait_s=0.4)
+    batches = embedder.embed(TEXTS)
+    first = next(batches)
+    process.kill()
+    process.start()
+    rest = list(batches)
+    assert not any(batch.failures for batch in rest)
+    assert sum(len(batch.indices) for batch in [first, *rest]) == len(TEXTS)
+    embedder.close()
+
+
+def test_who_has_no_time_is_told_at_once(process):
+    """`serve` gives its models one more attempt: its clients wait."""
+    embedder = OllamaEmbedder("tiny", process.url, retries=1, retry_wait_s=0.05)
+    assert embedder.dim == 8
+    process.kill()
+    started = time.monotonic()
+    with pytest.raises(EmbedderError, match="is gone") as error:
+        collect(embedder, TEXTS[:3])
+    assert time.monotonic() - started < 3
+    assert error.value.brief == "the server is gone"
+    embedder.close()
+
+
+@pytest.mark.parametrize("code", [400, 500])
+def test_a_runner_that_dies_costs_no_text(server, ollama, code, caplog):
+    calls = []
+
+    def dies(handler, texts):
+        calls.append(texts)
+        return handler.send_json(code, {"error": EOF}) if len(calls) % 3 == 2 else texts
+
+    server.always = dies
+    with caplog.at_level(logging.INFO, logger="alignkit"):
+        vectors, failures = collect(ollama(), TEXTS[:40])
+    assert not failures
+    assert_right(vectors, TEXTS)
+    assert "the model's runner died; again in" in caplog.text
+
+
+def test_a_text_that_kills_the_runner_every_time_is_found(server, ollama):
+    server.always = lambda handler, texts: handler.send_json(400, {"error": EOF}) if "killer" in texts else texts
+    vectors, failures = collect(ollama(), [*TEXTS[:10], "killer", *TEXTS[10:20]])
+    assert list(failures) == [10] and "runner died" in failures[10]
+
+
+def test_a_runner_that_never_lives_is_no_texts_fault(server, ollama):
+    server.always = fake.status(400, EOF)
+    with pytest.raises(EmbedderError, match=r"no usable vector for any text: the model's runner died: HTTP 400.*EOF"):
+        collect(ollama(), TEXTS)
+
+
+def test_while_the_model_loads_nobody_gives_up(server, openai, caplog):
+    """llama-server answers 503 for as long as it loads, which for a large model is longer than any retries."""
+    server.faults = [fake.status(503, "Loading model")] * 12
+    with caplog.at_level(logging.INFO, logger="alignkit"):
+        vectors, _ = collect(openai(retries=2, retry_wait_s=0.001), TEXTS[:4])
+    assert_right(vectors, TEXTS)
+    assert "HTTP 503; again in" in caplog.text and "(while it loads)" in caplog.text
+
+
+def test_a_model_that_loads_for_ever_is_named(server, openai):
+    server.always = fake.status(503, "Loading model")
+    with pytest.raises(EmbedderError, match="it is still loading its model; the same command goes on"):
+        collect(openai(retries=1, retry_wait_s=0.01, timeout_s=0.2, first_timeout_s=0.2), TEXTS[:4])
+
+
+def test_retries_are_one_short_line_each_and_one_at_a_time_before_the_first_answer(server, ollama, caplog):
+    server.faults = [fake.status(503, "busy " * 100)] * 3
+    with caplog.at_level(logging.INFO, logger="alignkit"):
+        collect(ollama(concurrency=4), TEXTS[:40])
+    lines = [record.getMessage() for record in caplog.records]
+    assert [line.partition("; again")[0] for line in lines] == [f"{server.url[7:]}: HTTP 503"] * 3
+    assert all(len(line) <= 80 and "\n" not in line for line in lines)
