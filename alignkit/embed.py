@@ -186,7 +186,7 @@ def fill_with_progress(
 
 def list_models(settings: dict[str, Any], config: DictConfig) -> None:
     """Say what is in the cache."""
-    with VectorCache(settings["cache_dir"], create=False) as cache:
+    with VectorCache(settings["cache_dir"], only_read=True) as cache:
         models = cache.identities()
         for model in models:
             for line in described(model):

@@ -291,3 +291,11 @@ def test_the_sample_itself_is_plain(server):
 def test_reading_takes_no_folder(run, server, tmp_path):
     run(*at(server))
     assert not Path(tmp_path / "cache").exists()
+
+
+def test_a_folder_that_is_no_cache_stays_as_it_is(run, server, tmp_path):
+    (tmp_path / "cache").mkdir()
+    (tmp_path / "cache" / "thesis.tex").write_text("mine", encoding="utf-8")
+    _, found, _ = run(*at(server))
+    assert found["cache"]["message"].startswith("none yet at ")
+    assert [path.name for path in (tmp_path / "cache").iterdir()] == ["thesis.tex"]

@@ -174,6 +174,16 @@ class TestUpkeep:
         assert "wordllama=" in out
         assert out.splitlines()[-1].startswith("cache: 1 models, 60 vectors, ")
 
+    @pytest.mark.parametrize("action", ["list", "verify", "prune", "forget"])
+    def test_a_folder_that_is_no_cache_stays_as_it_is(self, run, home, action):
+        (home / "mine").mkdir()
+        code, _, errors = run(
+            f"action={action}", "cache_dir=mine", "student=static", "teacher=static", "sentences=s.txt"
+        )
+        assert code == 1
+        assert "there is no cache in mine" in errors
+        assert not list((home / "mine").iterdir())
+
     def test_verify(self, run, home):
         run(*STUDENT)
         assert run("action=verify")[:2] == (0, "cache: all 60 vectors are sound\n")

@@ -7,7 +7,6 @@ neither a collision nor a damaged index can ever give a wrong vector.
 from __future__ import annotations
 
 import json
-import logging
 import sqlite3
 import threading
 from collections.abc import Iterator
@@ -17,24 +16,15 @@ from typing import NamedTuple
 
 import numpy as np
 
+from alignkit.cache.index_file import BUSY_TIMEOUT_S, DAMAGED, FILE_NAME, IndexDamaged, copy_in_memory, open_file
 from alignkit.errors import CacheError
 
-log = logging.getLogger(__name__)
-
-FILE_NAME = "index.sqlite"
-# left beside an index that turned out damaged while it was in use: the next who opens it makes it anew
-DAMAGED = "index.damaged"
 VERSION = 1
 # a place is one integer: shard id * 2**32 + row
 ROW_BITS = 32
-BUSY_TIMEOUT_S = 120
 LOOKUP_ROWS = 20_000
-# keys are random, so each of a commit's keys changes a page of its own: small pages write a quarter of large ones
-PAGE_BYTES = 1024
-# beside the index; larger is faster, as a page that changes twice is then copied once
-LOG_BYTES = 16 * 1024 * 1024
 # a log that readers kept from being emptied: past this a writer waits for them
-MOST_LOG_BYTES = 4 * LOG_BYTES
+MOST_LOG_BYTES = 64 * 1024 * 1024
 READER_WAIT_S = 5
 
 _SCHEMA = """
@@ -42,10 +32,6 @@ CREATE TABLE IF NOT EXISTS shards (id INTEGER PRIMARY KEY AUTOINCREMENT, name TE
                                    header TEXT NOT NULL, rows INTEGER NOT NULL);
 CREATE TABLE IF NOT EXISTS places (prefix INTEGER, place INTEGER, PRIMARY KEY (prefix, place)) WITHOUT ROWID;
 """
-
-
-class IndexDamaged(CacheError):
-    """SQLite cannot make sense of its file."""
 
 
 class IndexedShard(NamedTuple):
@@ -71,7 +57,7 @@ class Index:
             raise IndexDamaged(f"{self._path} was found damaged")
         self._longest_log = MOST_LOG_BYTES
         self._lock = threading.RLock()
-        self._db = _copy_in_memory(self._path) if read_only else _open(self._path)
+        self._db = copy_in_memory(self._path) if read_only else open_file(self._path)
         try:
             with self._guarded() as db:
                 version = db.execute("PRAGMA user_version").fetchone()[0]
@@ -211,59 +197,3 @@ class Index:
         """Let go of the file; harmless twice."""
         with self._lock:
             self._db.close()
-
-
-def _open(path: Path) -> sqlite3.Connection:
-    try:
-        # autocommit: transactions are begun by hand, and reads see what other processes committed
-        db = sqlite3.connect(path, timeout=BUSY_TIMEOUT_S, isolation_level=None, check_same_thread=False)
-        try:
-            # of a new index; an old one keeps its own
-            db.execute(f"PRAGMA page_size = {PAGE_BYTES}")
-            # readers beside a writer; where the file system cannot do it, SQLite keeps its older journal
-            db.execute("PRAGMA journal_mode = WAL")
-            # a commit lost in a power cut is read back from the shard itself
-            db.execute("PRAGMA synchronous = NORMAL")
-            db.execute("PRAGMA cache_size = -65536")
-            page_bytes = db.execute("PRAGMA page_size").fetchone()[0]
-            db.execute(f"PRAGMA wal_autocheckpoint = {LOG_BYTES // page_bytes}")
-            db.execute(f"PRAGMA journal_size_limit = {LOG_BYTES}")
-        except BaseException:
-            db.close()
-            raise
-    except sqlite3.OperationalError as error:
-        raise CacheError(f"cannot open {path}: {error}") from error
-    except sqlite3.DatabaseError as error:
-        raise IndexDamaged(f"{path} is damaged ({error})") from error
-    return db
-
-
-def _copy_in_memory(path: Path) -> sqlite3.Connection:
-    db = sqlite3.connect(":memory:", isolation_level=None, check_same_thread=False)
-    if path.is_file():
-        try:
-            source = sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro&immutable=1", uri=True)
-            try:
-                source.backup(db)
-            finally:
-                source.close()
-        except sqlite3.DatabaseError as error:
-            log.warning("the index of the cache cannot be read (%s); it is made anew in memory", error)
-            db.close()
-            return sqlite3.connect(":memory:", isolation_level=None, check_same_thread=False)
-    return db
-
-
-def remove_index(folder: Path) -> None:
-    """Delete the index and what SQLite keeps beside it.
-
-    Raises:
-        CacheError: if another process holds it (Windows).
-    """
-    for name in (*(FILE_NAME + suffix for suffix in ("", "-wal", "-shm", "-journal")), DAMAGED):
-        try:
-            (folder / name).unlink(missing_ok=True)
-        except OSError as error:
-            raise CacheError(
-                f"{folder / name} is damaged and in use: {error.strerror}; close what uses the cache and try again"
-            ) from None

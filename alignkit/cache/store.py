@@ -14,7 +14,8 @@ from filelock import FileLock, Timeout
 
 from alignkit.cache import locks
 from alignkit.cache.headers import ShardHeader
-from alignkit.cache.index import ROW_BITS, Index, IndexDamaged, IndexedShard, remove_index
+from alignkit.cache.index import ROW_BITS, Index, IndexedShard
+from alignkit.cache.index_file import IndexDamaged, remove_index
 from alignkit.cache.keys import same_keys
 from alignkit.cache.shards import Shard
 from alignkit.cache.stored import StoredVectors, by_shard
@@ -31,19 +32,20 @@ class ShardStore:
 
     Args:
         folder: of the cache.
-        create: False for who only wants to read.
+        create: False for who wants no cache where none is.
+        only_read: leave everything on the disk as it is.
 
     Attributes:
-        why_read_only: None, or why the folder cannot be written; the index is then a copy in memory.
+        why_read_only: None, or why nothing is written; the index is then a copy in memory.
 
     Raises:
         CacheError: if the folder cannot be opened.
     """
 
-    def __init__(self, folder: Path, create: bool) -> None:
+    def __init__(self, folder: Path, create: bool = True, only_read: bool = False) -> None:
         self.folder = folder
         self.shard_folder = folder / "shards"
-        self.why_read_only = self._prepare(create)
+        self.why_read_only = self._prepare(create, only_read)
         self._shards: dict[int, Shard] = {}
         # one process at a time looks what is new on disk; the others then find it done
         with self.lock_of("open"):
@@ -85,9 +87,11 @@ class ShardStore:
                     ) from None
             yield
 
-    def _prepare(self, create: bool) -> str | None:
-        if not create and not self.folder.is_dir():
+    def _prepare(self, create: bool, only_read: bool) -> str | None:
+        if not (create or self.shard_folder.is_dir()):
             raise CacheError(f"there is no cache in {self.folder}; fill one with python -m alignkit.embed")
+        if only_read:
+            return "it was opened to be read only"
         try:
             self.shard_folder.mkdir(parents=True, exist_ok=True)
             (self.folder / locks.FOLDER).mkdir(exist_ok=True)

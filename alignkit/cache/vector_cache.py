@@ -54,18 +54,21 @@ class VectorCache:
     Args:
         folder: made if it is not there, unless `create` is False. One that cannot be written can still be read.
         dtype: of new vectors, "float16" or "float32". Vectors that float16 cannot hold are stored as float32.
-        create: False for who only wants to read.
+        create: False for who wants no cache where none is.
+        only_read: leave everything on the disk as it is.
 
     Raises:
         CacheError: if the folder cannot be opened.
     """
 
-    def __init__(self, folder: str | Path, dtype: str = "float16", create: bool = True) -> None:
+    def __init__(
+        self, folder: str | Path, dtype: str = "float16", create: bool = True, only_read: bool = False
+    ) -> None:
         if dtype not in DTYPES:
             raise ConfigError(f"the cache stores {' or '.join(DTYPES)}, got dtype={dtype}")
         self.folder = Path(folder).expanduser()
         self.dtype = dtype
-        self.store = ShardStore(self.folder, create)
+        self.store = ShardStore(self.folder, create and not only_read, only_read)
         self.lock = threading.RLock()
         self.writers: dict[bytes, IdentityWriter] = {}
 

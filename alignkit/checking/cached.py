@@ -11,13 +11,13 @@ from alignkit.errors import AlignkitError
 
 def check_cache(folder: str | Path) -> Iterator[Finding]:
     """One line for each model that the cache knows; the cache is only read."""
-    if not Path(folder).expanduser().is_dir():
+    if not (Path(folder).expanduser() / "shards").is_dir():
         yield ok("cache", f"none yet at {folder}; python -m alignkit.embed makes it")
         return
     from alignkit.cache import VectorCache
 
     try:
-        with VectorCache(folder, create=False) as cache:
+        with VectorCache(folder, only_read=True) as cache:
             known = cache.identities()
     except AlignkitError as error:
         yield failure("cache", error)

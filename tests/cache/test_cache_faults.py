@@ -18,7 +18,8 @@ from embed_worker import BATCH_SIZE, texts_of
 from hash_embedder import HashEmbedder, hash_vector
 
 from alignkit.cache import VectorCache, appending, shards, writing
-from alignkit.cache.index import FILE_NAME, Index
+from alignkit.cache.index import Index
+from alignkit.cache.index_file import FILE_NAME
 from alignkit.errors import CacheError
 
 WORKER = Path(__file__).with_name("embed_worker.py")
@@ -392,6 +393,55 @@ class TestReadOnlyFolder:
         assert len(refusals) == 4
         assert refusals[0].startswith("cannot embed the 1 texts that have no vector yet: the cache in ")
         assert all("cannot be written (Permission denied)" in line for line in refusals)
+
+
+def contents(folder):
+    """What lies there, but for what SQLite shares between processes in memory."""
+    return {
+        path.relative_to(folder): (path.stat().st_mtime_ns, path.read_bytes())
+        for path in folder.rglob("*")
+        if path.is_file() and not path.name.endswith("-shm")
+    }
+
+
+class TestReadingOnly:
+    @pytest.mark.parametrize("index", ["there", "gone", "damaged", "of a killed process"])
+    def test_everything_is_found_and_nothing_is_touched(self, folder, tmp_path, index):
+        embedder = HashEmbedder(dim=16)
+        with VectorCache(folder) as cache:
+            cache.fill(embedder, TEXTS)
+            if index == "of a killed process":
+                shutil.copytree(folder, tmp_path / "copy")
+                folder = tmp_path / "copy"
+                assert (folder / f"{FILE_NAME}-wal").stat().st_size
+        if index == "gone":
+            (folder / FILE_NAME).unlink()
+        elif index == "damaged":
+            (folder / FILE_NAME).write_bytes(b"no database")
+        before = contents(folder)
+        with VectorCache(folder, only_read=True) as cache:
+            assert [model.rows for model in cache.identities()] == [len(TEXTS)]
+            np.testing.assert_array_equal(cache.gather(embedder.identity(), TEXTS), expected(TEXTS))
+            assert cache.fill(embedder, TEXTS).cached == len(TEXTS)
+            with pytest.raises(CacheError, match="it was opened to be read only"):
+                cache.fill(embedder, ["new"])
+        assert contents(folder) == before
+
+    def test_beside_a_process_that_writes(self, folder, embedder):
+        with VectorCache(folder) as writer:
+            writer.fill(embedder, TEXTS[:50])
+            before = contents(folder)
+            with VectorCache(folder, only_read=True) as cache:
+                assert len(cache.missing(embedder.identity(), TEXTS[:50])) == 0
+            assert contents(folder) == before
+            writer.fill(embedder, TEXTS)
+
+    @pytest.mark.parametrize("settings", [{"only_read": True}, {"create": False}])
+    def test_a_folder_of_something_else_stays_as_it_is(self, tmp_path, settings):
+        (tmp_path / "mine.txt").write_text("mine", encoding="utf-8")
+        with pytest.raises(CacheError, match="there is no cache in"):
+            VectorCache(tmp_path, **settings)
+        assert [path.name for path in tmp_path.iterdir()] == ["mine.txt"]
 
 
 class TestTwoProcesses:

@@ -7,8 +7,9 @@ import time
 import numpy as np
 import pytest
 
-from alignkit.cache import index
-from alignkit.cache.index import FILE_NAME, Index
+from alignkit.cache import index, index_file
+from alignkit.cache.index import Index
+from alignkit.cache.index_file import FILE_NAME
 from alignkit.cache.keys import KEY
 
 BATCH, COMMITS = 32, 400
@@ -17,7 +18,7 @@ LOG_BYTES = 256 * 1024
 
 @pytest.fixture(autouse=True)
 def small_log(monkeypatch):
-    monkeypatch.setattr(index, "LOG_BYTES", LOG_BYTES)
+    monkeypatch.setattr(index_file, "LOG_BYTES", LOG_BYTES)
     monkeypatch.setattr(index, "MOST_LOG_BYTES", 4 * LOG_BYTES)
     monkeypatch.setattr(index, "READER_WAIT_S", 0.2)
 
@@ -47,7 +48,8 @@ def test_small_commits_leave_a_short_log(tmp_path):
     assert not (tmp_path / f"{FILE_NAME}-wal").exists()
 
 
-def test_readers_that_never_pause_do_not_let_it_grow(tmp_path):
+def test_readers_that_never_pause_do_not_let_it_grow(tmp_path, monkeypatch):
+    monkeypatch.setattr(index, "READER_WAIT_S", 60)
     opened, done = Index(tmp_path), threading.Event()
     wanted = random_keys(2000)
 

@@ -1,0 +1,98 @@
+"""The file of the index: opened to work with, copied to look at, removed when it is damaged."""
+
+from __future__ import annotations
+
+import logging
+import sqlite3
+from pathlib import Path
+
+from alignkit.errors import CacheError
+
+log = logging.getLogger(__name__)
+
+FILE_NAME = "index.sqlite"
+# left beside an index that turned out damaged while it was in use: the next who opens it makes it anew
+DAMAGED = "index.damaged"
+BUSY_TIMEOUT_S = 120
+READ_TIMEOUT_S = 5
+# keys are random, so each of a commit's keys changes a page of its own: small pages write a quarter of large ones
+PAGE_BYTES = 1024
+# beside the index; larger is faster, as a page that changes twice is then copied once
+LOG_BYTES = 16 * 1024 * 1024
+
+
+class IndexDamaged(CacheError):
+    """SQLite cannot make sense of its file."""
+
+
+def open_file(path: Path) -> sqlite3.Connection:
+    """The index to read and write; made where there is none.
+
+    Raises:
+        CacheError: if it cannot be opened.
+        IndexDamaged: if it is no index.
+    """
+    try:
+        # autocommit: transactions are begun by hand, and reads see what other processes committed
+        db = sqlite3.connect(path, timeout=BUSY_TIMEOUT_S, isolation_level=None, check_same_thread=False)
+        try:
+            # of a new index; an old one keeps its own
+            db.execute(f"PRAGMA page_size = {PAGE_BYTES}")
+            # readers beside a writer; where the file system cannot do it, SQLite keeps its older journal
+            db.execute("PRAGMA journal_mode = WAL")
+            # a commit lost in a power cut is read back from the shard itself
+            db.execute("PRAGMA synchronous = NORMAL")
+            db.execute("PRAGMA cache_size = -65536")
+            page_bytes = db.execute("PRAGMA page_size").fetchone()[0]
+            db.execute(f"PRAGMA wal_autocheckpoint = {LOG_BYTES // page_bytes}")
+            db.execute(f"PRAGMA journal_size_limit = {LOG_BYTES}")
+        except BaseException:
+            db.close()
+            raise
+    except sqlite3.OperationalError as error:
+        raise CacheError(f"cannot open {path}: {error}") from error
+    except sqlite3.DatabaseError as error:
+        raise IndexDamaged(f"{path} is damaged ({error})") from error
+    return db
+
+
+def copy_in_memory(path: Path) -> sqlite3.Connection:
+    """A copy of the index to work on; the file and its folder stay as they are."""
+    db = _in_memory()
+    if not path.is_file():
+        return db
+    # with a log in use beside it, the index is whole only with the log; without one, nothing need be made to read it
+    live = all(path.with_name(path.name + suffix).exists() for suffix in ("-wal", "-shm"))
+    ways = ("mode=ro", "mode=ro&immutable=1") if live else ("mode=ro&immutable=1",)
+    for way in ways:
+        try:
+            source = sqlite3.connect(f"{path.absolute().as_uri()}?{way}", uri=True, timeout=READ_TIMEOUT_S)
+            try:
+                source.backup(db)
+            finally:
+                source.close()
+            return db
+        except sqlite3.DatabaseError as error:
+            fault = error
+    log.warning("the index of the cache cannot be read (%s); it is made anew in memory", fault)
+    db.close()
+    return _in_memory()
+
+
+def _in_memory() -> sqlite3.Connection:
+    return sqlite3.connect(":memory:", isolation_level=None, check_same_thread=False)
+
+
+def remove_index(folder: Path) -> None:
+    """Delete the index and what SQLite keeps beside it.
+
+    Raises:
+        CacheError: if another process holds it (Windows).
+    """
+    for name in (*(FILE_NAME + suffix for suffix in ("", "-wal", "-shm", "-journal")), DAMAGED):
+        try:
+            (folder / name).unlink(missing_ok=True)
+        except OSError as error:
+            raise CacheError(
+                f"{folder / name} is damaged and in use: {error.strerror}; close what uses the cache and try again"
+            ) from None
