@@ -13,12 +13,12 @@ import hydra
 import numpy as np
 from omegaconf import DictConfig
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from alignkit.commandline import command, plain
 from alignkit.embedders.base import Embedder, embed_all
 from alignkit.errors import ConfigError
 from alignkit.files import write_whole
+from alignkit.progress import progress
 from alignkit.sentences.card import data_card
 from alignkit.sentences.folder import README, SENTENCES, new_folder
 from alignkit.sentences.generators import Generated
@@ -70,10 +70,8 @@ def _check(settings: dict[str, Any]) -> None:
 
 
 def _write(folder: Path, generated: Generated, settings: dict[str, Any]) -> Written:
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    console = Console(stderr=True)
-    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
-        task = progress.add_task("samples", total=generated.total)
+    with progress("build", "samples") as counted:
+        counted.begin(generated.total)
         return write_dataset(
             folder,
             generated.samples,
@@ -82,7 +80,7 @@ def _write(folder: Path, generated: Generated, settings: dict[str, Any]) -> Writ
             validation=settings["validation"],
             test=settings["test"],
             threshold=settings["near_duplicate"],
-            on_sample=lambda: progress.advance(task),
+            on_sample=counted.advance,
         )
 
 

@@ -25,6 +25,7 @@ from alignkit.commandline import command, plain
 from alignkit.embedders.base import Embedder, Role
 from alignkit.errors import AlignkitError, CacheError, ConfigError, EmbedderError
 from alignkit.migration.moving import migrate
+from alignkit.progress import progress
 from alignkit.sentences.files import read_sentences
 from alignkit.sentences.records import Sentence
 
@@ -145,41 +146,23 @@ def align_saved(folder: Path, artifact: Artifact, role: Role) -> int:
 def fill_with_progress(
     cache: VectorCache, embedder: Embedder, texts: list[str], settings: dict[str, Any], side: str
 ) -> FillReport:
-    """Fill the cache behind a progress bar on stderr."""
-    from rich.console import Console
-    from rich.progress import (
-        BarColumn,
-        MofNCompleteColumn,
-        Progress,
-        TextColumn,
-        TimeElapsedColumn,
-        TimeRemainingColumn,
-    )
-
-    columns = (
-        TextColumn(side),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TextColumn("{task.fields[rate]}"),
-        TimeElapsedColumn(),
-        TimeRemainingColumn(),
-    )
-    done: list[int] = []
-    with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
-        task = progress.add_task(side, total=len(set(texts)), rate="")
+    """Fill the cache and show on stderr how far it is."""
+    total = len(set(texts))
+    stored = 0
+    with progress(side, "texts") as counted:
 
         def on_batch(count: int) -> None:
-            if not done:  # what was cached says nothing about the speed
-                progress.update(task, total=len(set(texts)) - count)
+            nonlocal stored
+            if counted.total is None:  # what was cached says nothing about the speed
+                counted.begin(total - count)
             else:
-                progress.update(task, advance=count)
-                progress.update(task, rate=f"{progress.tasks[task].speed or 0:,.0f} texts/s")
-            done.append(count)
+                counted.advance(count)
+                stored += count
 
         try:
             return cache.fill(embedder, texts, settings["role"], on_batch, settings["retry_quarantined"])
         except (KeyboardInterrupt, AlignkitError):
-            if stored := sum(done[1:]):
+            if stored:
                 logger.warning("%s: %d texts are done and kept; the same command goes on from there", side, stored)
             raise
 

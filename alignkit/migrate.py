@@ -6,17 +6,19 @@ width would be moved to nonsense. A move that was interrupted goes on where it w
 
 from __future__ import annotations
 
+import logging
 import sys
 
 from omegaconf import DictConfig
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from alignkit.aligned import ROLES
 from alignkit.artifact import load_artifact
 from alignkit.commandline import command, plain
 from alignkit.errors import ConfigError
 from alignkit.migration.moving import migrate
+from alignkit.progress import progress
+
+logger = logging.getLogger("alignkit.migrate")
 
 EXAMPLES = (
     "python -m alignkit.migrate vectors=old.npy head=outputs/train/RUN out=new.npy",
@@ -33,19 +35,27 @@ def main(config: DictConfig) -> None:
     artifact = load_artifact(settings["head"])
     student = artifact.student_identity
     known = f"{student.get('model', student.get('backend'))}" if student else "bare vectors of a model it does not know"
-    columns = (TextColumn("rows"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TimeRemainingColumn())
-    console = Console(stderr=True)
-    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
-        task = bar.add_task("rows", total=None)
-        manifest = migrate(
-            settings["vectors"],
-            artifact,
-            settings["out"],
-            settings["key"],
-            settings["dtype"],
-            settings["role"],
-            progress=lambda done, rows: bar.update(task, completed=done, total=rows),
-        )
+    with progress("migrate", "rows") as counted:
+
+        def on_rows(done: int, rows: int) -> None:
+            if counted.total is None:  # what an earlier attempt did says nothing about the speed
+                counted.begin(rows, done)
+            else:
+                counted.advance(done - counted.done)
+
+        try:
+            manifest = migrate(
+                settings["vectors"],
+                artifact,
+                settings["out"],
+                settings["key"],
+                settings["dtype"],
+                settings["role"],
+                progress=on_rows,
+            )
+        except KeyboardInterrupt:
+            logger.warning("%d rows are done; the same command goes on from about there", counted.done)
+            raise
     checked = manifest["verification"]
     lines = [
         f"{settings['out']}: {manifest['rows']:,} rows of {manifest['dim']} dimensions, {manifest['dtype']}",

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 
 import numpy as np
 
 from alignkit.checking.findings import Finding, failure, ok, warning
 from alignkit.embedders.base import Embedder, embed_all
 from alignkit.errors import AlignkitError
+from alignkit.progress import duration
 
 # short, long, several scripts; nothing that a model could refuse
 SAMPLE = (
@@ -101,7 +102,7 @@ def _speed(name: str, embedder: Embedder) -> Finding:
     rate = done / (time.perf_counter() - started)
     if isinstance(batches, Iterator) and hasattr(batches, "close"):
         batches.close()
-    return ok(f"{name} speed", f"{rate:,.0f} texts/s; a million take {_duration(1e6 / rate)}")
+    return ok(f"{name} speed", f"{rate:,.0f} texts/s; a million take {duration(1e6 / rate)}")
 
 
 def cosines(first: np.ndarray, second: np.ndarray) -> np.ndarray:
@@ -113,14 +114,3 @@ def cosines(first: np.ndarray, second: np.ndarray) -> np.ndarray:
     first, second = first.astype(np.float64), second.astype(np.float64)
     lengths = np.linalg.norm(first, axis=1) * np.linalg.norm(second, axis=1)
     return np.einsum("nd,nd->n", first, second) / np.maximum(lengths, np.finfo(np.float64).tiny)
-
-
-def _duration(seconds: float) -> str:
-    """A span of time in its natural unit.
-
-    >>> _duration(20), _duration(5400), _duration(300_000)
-    ('20 s', '1.5 h', '3.47 days')
-    """
-    units: Sequence[tuple[float, str]] = ((86_400, "days"), (3_600, "h"), (60, "min"))
-    size, unit = next(((size, unit) for size, unit in units if seconds >= 1.5 * size), (1.0, "s"))
-    return f"{seconds / size:.3g} {unit}"

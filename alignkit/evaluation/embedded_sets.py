@@ -16,6 +16,7 @@ from alignkit.errors import EmbedderError
 from alignkit.evaluation.judged_texts import SHOWN, judged_texts
 from alignkit.evaluation.sets import EvaluationSet, HumanScores, Side
 from alignkit.metrics.retrieval import Qrels
+from alignkit.progress import progress
 from alignkit.sentences.pair_files import read_sts
 
 logger = logging.getLogger(__name__)
@@ -171,9 +172,12 @@ def _embed(cache: VectorCache, models: Mapping[str, Embedder], texts: Mapping[st
         asked = np.array([row for row, key in enumerate(keys) if key not in failures], dtype=np.int64)
         logger.info("%s: %d texts as %s", name, len(asked), role)
         vectors[name] = np.zeros((len(keys), cached.dim), dtype=np.float32)
-        for batch in cached.embed([texts[keys[row]] for row in asked], role):
-            vectors[name][asked[batch.indices]] = batch.vectors
-            failures |= {keys[asked[place]]: reason for place, reason in batch.failures.items()}
+        with progress(name, "texts") as counted:
+            counted.begin(len(asked))
+            for batch in cached.embed([texts[keys[row]] for row in asked], role):
+                vectors[name][asked[batch.indices]] = batch.vectors
+                failures |= {keys[asked[place]]: reason for place, reason in batch.failures.items()}
+                counted.advance(len(batch.indices) + len(batch.failures))
         if len(failures) == len(keys):
             raise EmbedderError(f"no text has a vector by the {name}; the first: {failures[keys[0]]}")
     if failures:  # a copy of a large corpus is made only where it has to be

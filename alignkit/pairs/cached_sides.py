@@ -14,6 +14,7 @@ from alignkit.cache import VectorCache
 from alignkit.cache.stored import StoredVectors
 from alignkit.embedders.base import Embedder, Role
 from alignkit.errors import CacheError, ConfigError
+from alignkit.progress import progress
 from alignkit.sentences.records import Sentence
 
 logger = logging.getLogger(__name__)
@@ -80,7 +81,10 @@ class CachedSides:
         """
         kept, teacher_identity, no_teacher = self._stored("teacher", self.teacher, sentences)
         if self.live:
-            report = self.cache.fill(self.student, [sentence.text for sentence in kept], self.role)
+            texts = [sentence.text for sentence in kept]
+            with progress("student", "texts") as counted:
+                counted.begin(len(set(texts)))
+                report = self.cache.fill(self.student, texts, self.role, counted.advance)
             logger.info("student: %d sentences embedded, %d cached", report.new, report.cached)
         kept, student_identity, no_student = self._stored("student", self.student, kept)
         return BothSides(kept, student_identity, teacher_identity, {"teacher": no_teacher, "student": no_student})
