@@ -153,6 +153,8 @@ def _finish(
         "model": result.head.kind(),
         "chosen": dict(result.chosen),
         "best_epoch": result.best_epoch,
+        "epochs": result.epochs,
+        "ended": result.ended,
         "refitted": result.refitted,
         "recipe": vars(fitter.recipe),
         "cost": result.head.cost(),

@@ -86,10 +86,7 @@ def save_run(
 
 def training_words(splits: PairSplits, history: Mapping[str, Any], versions: Mapping[str, str]) -> list[str]:
     """How the head came about, in lines for the report."""
-    epoch = history["best_epoch"]
-    kept = "the starting point: no epoch improved on it" if epoch == 0 else f"epoch {epoch}"
-    if history["recipe"]["max_epochs"] == 0:
-        kept = "the starting point, untrained"
+    kept = _kept_words(history)
     again = ", then fitted once more on train + validation" if history["refitted"] else ""
     chosen = ", ".join(f"{name} = {_short(value)}" for name, value in history["chosen"].items()) or "nothing"
     recipe = ", ".join(f"{name} {value}" for name, value in history["recipe"].items() if value is not None)
@@ -106,6 +103,18 @@ def training_words(splits: PairSplits, history: Mapping[str, Any], versions: Map
         "seconds: " + ", ".join(f"{name} {value:.1f}" for name, value in history["seconds"].items()),
         f"seed {history['seed']}; " + ", ".join(f"{name} {version}" for name, version in versions.items()),
     ]
+
+
+def _kept_words(history: Mapping[str, Any]) -> str:
+    """Which state was kept, and why training ended where it ended early."""
+    best, trained, ended = (history[name] for name in ("best_epoch", "epochs", "ended"))
+    if not trained:
+        kept = "the starting point, untrained"
+    elif not best:
+        kept = "the starting point: training did not improve on it"
+    else:
+        kept = f"epoch {best}" if best == int(best) else f"the state after {best:.3g} epochs"
+    return f"{kept}; training ended after {trained:.3g} epochs: {ended}" if ended else kept
 
 
 def _selection_words(selection: Mapping[str, Any] | None) -> list[str]:

@@ -2,50 +2,95 @@
 
 from __future__ import annotations
 
+import logging
 from typing import Any
 
 import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 from torch import Tensor
 
+from alignkit.errors import AlignkitError
+
+logger = logging.getLogger(__name__)
+
+# of an epoch: passes are quotients
+ROUNDING = 1e-9
+
 
 class KeepBest(Callback):
     """Keeps the head's best state by one validation figure, and stops a run that no longer improves.
 
     It looks at every validation, also the one before training: what does not improve on the closed form never
-    replaces it. Its state is part of a checkpoint, so a resumed run remembers.
+    replaces it. Its state is part of a checkpoint, so a resumed run remembers. Passes count epochs, parts of one too.
 
     Args:
         select_by: name of a logged figure; of a loss the least is best, of anything else the greatest.
-        patience: stop after this many validations without a new best; `None` never stops.
+        patience: stop after this many epochs without a new best; `None` never stops.
+
+    Attributes:
+        batches: trained on so far.
+        validated: how many of them the last validation has seen.
+        passes: over the training pairs, so far.
+        best_passes: after which the best state was; 0 is the starting point.
+        ended: why training ended before its epochs were over, in words; `None` where it did not.
     """
 
     def __init__(self, select_by: str, patience: int | None = None) -> None:
         self.select_by = select_by
         self.patience = patience
+        self.batches = self.validated = 0
+        self.passes = self.best_passes = 0.0
         self.best_figures: dict[str, float] = {}
-        self.best_epoch = -1  # -1: before training
         self.best_state: dict[str, Tensor] = {}
+        self.ended: str | None = None
+
+    def on_train_batch_end(self, trainer: Trainer, pl_module: LightningModule, *given: Any, **named: Any) -> None:
+        """Count."""
+        self.batches += 1
+        self.passes = self.batches / trainer.num_training_batches
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Compare this validation's figure with the best so far."""
+        if trainer.sanity_checking:  # a few batches, before anything
+            return
+        self.validated = self.batches
         figures = {name: float(value) for name, value in trainer.callback_metrics.items() if name.startswith("val/")}
-        figures = {name: value for name, value in figures.items() if value == value}  # NaN: undefined, or gone astray
-        if self._is_better(figures.get(self.select_by)):
-            self.best_figures = figures
-            self.best_epoch = trainer.current_epoch if trainer.state.fn == "fit" else -1
+        figures = {name: value for name, value in figures.items() if abs(value) < float("inf")}  # NaN: undefined
+        if "val/loss" in self.best_figures and "val/loss" not in figures:
+            self._end_astray(trainer)
+        elif self._is_better(figures.get(self.select_by)):
+            self.best_figures, self.best_passes = figures, self.passes
             head: torch.nn.Module = pl_module.head  # type: ignore[assignment]
             self.best_state = {name: value.detach().cpu().clone() for name, value in head.state_dict().items()}
-        elif trainer.state.fn == "fit":
-            self._stop_if_patience_is_out(trainer, trainer.current_epoch)
+        else:
+            self._stop_if_patience_is_out(trainer)
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """A resumed run may have been stopped already."""
-        self._stop_if_patience_is_out(trainer, trainer.current_epoch - 1)
+        self._stop_if_patience_is_out(trainer)
 
-    def _stop_if_patience_is_out(self, trainer: Trainer, epoch: int) -> None:
-        if self.patience is not None and epoch - self.best_epoch >= self.patience:
+    def _stop_if_patience_is_out(self, trainer: Trainer) -> None:
+        if self.patience is not None and self.passes - self.best_passes >= self.patience - ROUNDING:
+            self.ended = f"no better {self.select_by} in {self.patience} epochs"
             trainer.should_stop = True
+
+    def _end_astray(self, trainer: Trainer) -> None:
+        self.ended = "the loss on validation was not finite any more"
+        trainer.should_stop = True
+        logger.warning(
+            "training went astray: after %.3g epochs the loss on validation is not finite; the best state before is "
+            "kept. Take a smaller lr, trainer.gradient_clip_val=1.0, or trainer.precision=32-true",
+            self.passes,
+        )
+
+    def note_end(self, trainer: Trainer) -> None:
+        """Put into words what ended the training, once it has."""
+        if self.ended is None and self.passes < (trainer.max_epochs or 0):
+            by_steps = 0 < trainer.max_steps <= trainer.global_step
+            self.ended = f"trainer.max_steps={trainer.max_steps}" if by_steps else "trainer.max_time was over"
+        if self.select_by not in self.best_figures:
+            self.ended = f"{self.select_by} was undefined at every validation, so nothing could be chosen by it"
+            logger.warning("%s; the starting point is kept: take another select_by", self.ended)
 
     def restore(self, head: torch.nn.Module) -> None:
         """Put the best state into the head."""
@@ -53,11 +98,17 @@ class KeepBest(Callback):
 
     def state_dict(self) -> dict[str, Any]:
         """For the checkpoint: numbers and tensors only."""
-        names = ("best_figures", "best_epoch", "best_state")
+        names = ("batches", "validated", "passes", "best_passes", "best_figures", "best_state")
         return {name: getattr(self, name) for name in names}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """From the checkpoint."""
+        """From the checkpoint.
+
+        Raises:
+            AlignkitError: if an older version wrote it.
+        """
+        if "batches" not in state_dict:
+            raise AlignkitError("the checkpoint was written by an older alignkit; start that run again")
         for name, value in state_dict.items():
             setattr(self, name, value)
 

@@ -13,6 +13,7 @@ from alignkit.training.batches import BLOCK_ROWS, PairBatches, RowOrder
 # train and validation pairs that together are up to this size as float32 are held in main memory, larger ones are
 # streamed from their files
 IN_MEMORY_BYTES = 768 * 1024 * 1024
+VALIDATION_BATCH = 256
 # of the memory of the smallest GPU, whatever else is on it at the moment: where rows are kept decides their order,
 # which must be the same in every process and after a resume
 GPU_FRACTION = 0.4
@@ -40,8 +41,20 @@ class PairDataModule(LightningDataModule):
         return self._batches(self.splits.train, self.batch_size, shuffle=True)
 
     def val_dataloader(self) -> PairBatches:
-        """In order, in batches at least as large: nothing is learnt from them."""
-        return self._batches(self.splits.validation, max(self.batch_size, 256), shuffle=False)
+        """In order, in batches at least as large as training's."""
+        processes = self.trainer.world_size if self.trainer else 1
+        return self._batches(self.splits.validation, self._validation_batch_size(processes), shuffle=False)
+
+    def count_batches(self, processes: int) -> tuple[int, int]:
+        """Batches that each of so many processes has: training's of one epoch, validation's."""
+        sizes = self.batch_size, self._validation_batch_size(processes)
+        counts = len(self.splits.train), len(self.splits.validation)
+        train, validation = (-(-count // (processes * size)) for count, size in zip(counts, sizes, strict=True))
+        return train, validation
+
+    def _validation_batch_size(self, processes: int) -> int:
+        # all processes together take what one alone would: a loss that compares a batch is then the same
+        return max(self.batch_size, -(-VALIDATION_BATCH // processes))
 
     def _batches(self, pairs: Pairs, batch_size: int, shuffle: bool) -> PairBatches:
         device = self.trainer.strategy.root_device if self.trainer else torch.device("cpu")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import functools
+import logging
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
@@ -11,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from lightning.pytorch import Callback, Trainer
+from lightning.pytorch import Trainer
 from torch import Tensor, nn
 
 from alignkit.errors import ConfigError
@@ -20,16 +21,22 @@ from alignkit.pairs.base import Pairs, PairSplits
 from alignkit.pairs.views import join_pairs
 from alignkit.training.batches import SolverBatches, teacher_mean
 from alignkit.training.best import KeepBest
+from alignkit.training.checks import check_loss, check_negatives, check_select_by
 from alignkit.training.datamodule import PairDataModule, fits
 from alignkit.training.device import Device
 from alignkit.training.memory import return_large_blocks
-from alignkit.training.module import VALIDATION_FIGURES, AlignmentModule
+from alignkit.training.module import AlignmentModule
+from alignkit.training.processes import is_main_process
 from alignkit.training.recipe import Recipe
+from alignkit.training.start_alike import StartAlike
 from alignkit.training.trainer import StopAfter, build_trainer, lightning_manners, newest_checkpoint
+from alignkit.training.trainer_settings import check_batches, check_trainer_settings
+
+logger = logging.getLogger(__name__)
 
 INITS = ("closed_form", "random")
-# what compares sentences with each other is undefined on fewer
-FEWEST_PAIRS = {"val/overlap@10": 2, "val/spearman": 3}
+# of the trainer, what bounds the first fit and not the second one, which takes as many epochs as the first kept
+ONCE = ("max_time", "min_epochs", "min_steps", "limit_val_batches", "val_check_interval", "check_val_every_n_epoch")
 
 
 @dataclass(frozen=True)
@@ -40,8 +47,10 @@ class FitResult:
         head: on the CPU, in evaluation mode.
         kept: the same before it was fitted once more: one that has not seen the validation split.
         chosen: what the closed form chose on validation; empty for a random start.
-        best_epoch: whose state was kept, counted from 1; 0 is the starting point.
+        best_epoch: after which the kept state was, counted from 1; 0 is the starting point, a fraction lies within one.
         figures: validation figures of the kept state, by name.
+        epochs: that were trained, a fraction where training ended within one.
+        ended: why training ended before its epochs were over; `None` where it did not.
         refitted: whether the head was fitted once more on train + validation.
         teacher_mean: `(teacher_dim,)` of the training split.
         seconds: by step.
@@ -51,8 +60,10 @@ class FitResult:
     head: Head
     kept: Head
     chosen: Mapping[str, Any]
-    best_epoch: int
+    best_epoch: float
     figures: Mapping[str, float]
+    epochs: float
+    ended: str | None
     refitted: bool
     teacher_mean: Tensor
     seconds: Mapping[str, float] = field(default_factory=dict)
@@ -63,9 +74,9 @@ class FitResult:
 class Fitter:
     """All that stays the same while one head is fitted.
 
-    Of several processes each solves the closed form on all pairs, on its own device: when the first one solves,
-    Lightning has not started the others yet. Training shares the pairs among them. To solve over processes of your
-    own, give each its pairs and see `heads.moments.Moments.all_reduce`.
+    Of several processes the first one alone solves the closed form, on all pairs, and hands it to the others. Training
+    shares the pairs among them, and is that of one process with all their batches together. To solve over processes of
+    your own, give each its pairs and see `heads.moments.Moments.all_reduce`.
 
     Attributes:
         make_head: called with `student_dim=` and `teacher_dim=`.
@@ -94,11 +105,15 @@ class Fitter:
             ConfigError: if settings do not go together.
         """
         self.recipe.check()
-        _check_negatives(self.loss, splits)
-        _check_select_by(self.recipe.select_by, len(splits.validation))
-        self._new_head(splits)
-        _try_loss(self.loss, splits.train)
-        build_trainer(self.recipe, self.device, KeepBest(self.recipe.select_by), None, self.trainer_settings)
+        check_trainer_settings(self.trainer_settings)
+        check_negatives(self.loss, splits)
+        check_select_by(self.recipe.select_by, len(splits.validation))
+        trainable = _is_trainable(self._new_head(splits))
+        processes = self._processes()
+        together = self.recipe.batch_size * processes
+        check_loss(self.loss, splits.train, together, learns=trainable and self.recipe.max_epochs > 0)
+        data = PairDataModule(splits, self.recipe.batch_size)
+        check_batches(self.trainer_settings, *data.count_batches(processes))
 
     def fit(self, splits: PairSplits, *, refit: bool | None = None, resume: bool = False) -> FitResult:
         """Fit on the train split, choose on the validation split; the test split is not looked at.
@@ -110,9 +125,11 @@ class Fitter:
             resume: go on from the newest checkpoint in the run folder, where there is one.
 
         Raises:
+            ConfigError: if a setting of the trainer cannot be used.
             KeyboardInterrupt: on Ctrl-C; the checkpoint is there.
         """
         clock = _Clock()
+        check_trainer_settings(self.trainer_settings)
         if not fits((splits.train, splits.validation), torch.device("cpu")):
             return_large_blocks()  # arrays come and go as they are read
         head = self._new_head(splits)
@@ -120,31 +137,46 @@ class Fitter:
         clock.lap("closed_form")
         best = KeepBest(self.recipe.select_by, self.recipe.early_stop_patience)
         mean = teacher_mean(splits.train)
-        trainer = self._train(head, splits, best, mean, resume=resume)
-        best.restore(head)
-        kept = head
+        trainer, kept = self._train(head, splits, best, mean, resume=resume)
+        best.restore(kept)
+        kept = head = _finished(kept)
         clock.lap("training")
-        trained = best.best_epoch >= 0
-        refit = (self.init == "closed_form" and not trained) if refit is None else refit
+        refit = (self.init == "closed_form" and not best.best_passes) if refit is None else refit
         if refit:
-            together = replace(splits, train=join_pairs(splits.train, splits.validation)) if trained else splits
-            head = self._new_head(splits)
-            self._solve(head, [splits.train, splits.validation], chosen=chosen)
-            if trained:
-                again = replace(self, run_folder=None)
-                again._train(head, together, StopAfter(best.best_epoch + 1), mean)
+            head = self._refit(splits, best.best_passes, chosen, mean)
             clock.lap("refit")
+            if not all(bool(tensor.isfinite().all()) for tensor in head.state_dict().values()):
+                logger.warning("the second fit, on train + validation, went astray; the head of the first is kept")
+                head, refit = kept, False
         return FitResult(
-            head=head.cpu().eval().requires_grad_(False),
-            kept=kept.cpu().eval().requires_grad_(False),
+            head=head,
+            kept=kept,
             chosen=chosen,
-            best_epoch=best.best_epoch + 1,
+            best_epoch=_counted(best.best_passes),
             figures=best.best_figures,
+            epochs=_counted(best.passes),
+            ended=best.ended,
             refitted=refit,
             teacher_mean=mean,
             seconds=clock.seconds,
             is_main_process=trainer.is_global_zero,
         )
+
+    def _refit(self, splits: PairSplits, passes: float, chosen: Any, mean: Tensor) -> Head:
+        """Once more on train + validation: the same closed form, then as many epochs as the first fit kept."""
+        head = self._new_head(splits)
+        self._solve(head, [splits.train, splits.validation], chosen=chosen)
+        if passes:
+            together = replace(splits, train=join_pairs(splits.train, splits.validation))
+            settings = {name: value for name, value in self.trainer_settings.items() if name not in ONCE}
+            settings["limit_val_batches"] = 0  # nothing is left to choose, nor pairs that it has not seen
+            again = replace(self, run_folder=None, trainer_settings=settings)
+            head = again._train(head, together, StopAfter(passes), mean)[1]
+        return _finished(head)
+
+    def _processes(self) -> int:
+        trainer = build_trainer(self.recipe, self.device, [], None, self.trainer_settings)
+        return trainer.num_devices * trainer.num_nodes
 
     def _new_head(self, splits: PairSplits) -> Head:
         if self.init not in INITS:
@@ -158,27 +190,47 @@ class Fitter:
         return head
 
     def _solve(self, head: Head, parts: list[Pairs], validation: Pairs | None = None, chosen: Any = None) -> dict:
-        if self.init != "closed_form":
+        if self.init != "closed_form" or (not is_main_process() and self._processes() > 1):
             return {}
         device = self.device.torch_device
         head.to(device)
         held_out = SolverBatches(validation, device=device) if validation else None
         return head.solve(SolverBatches(*parts, device=device), held_out, chosen)  # type: ignore[operator]
 
-    def _train(self, head: Head, splits: PairSplits, keep: Callback, mean: Tensor, *, resume: bool = False) -> Trainer:
+    def _train(
+        self, head: Head, splits: PairSplits, keep: KeepBest | StopAfter, mean: Tensor, *, resume: bool = False
+    ) -> tuple[Trainer, Head]:
+        """The trainer afterwards, and the head as it then is."""
         loss = copy.deepcopy(self.loss)  # a memory bank must not carry over into a second fit
         module = AlignmentModule(head, loss, mean, len(splits.validation), recipe=self.recipe, seed=self.seed)
         uses_negatives = bool(getattr(loss, "uses_negatives", False))
         data = PairDataModule(splits, self.recipe.batch_size, self.seed, with_negatives=uses_negatives)
-        trainer = build_trainer(self.recipe, self.device, keep, self.run_folder, self.trainer_settings)
+        callbacks = [StartAlike(), keep]
+        trainer = build_trainer(self.recipe, self.device, callbacks, self.run_folder, self.trainer_settings)
         checkpoint = newest_checkpoint(self.run_folder) if resume else None
-        trainable = any(parameter.requires_grad for parameter in head.parameters())
         with lightning_manners(trainer):
-            if checkpoint is None:  # the starting point is a candidate too
+            if isinstance(keep, KeepBest) and checkpoint is None:  # the starting point is a candidate too
                 trainer.validate(module, data, verbose=False)
-            if trainable and self.recipe.max_epochs > 0:
+            if _is_trainable(module.head) and self.recipe.max_epochs > 0:
                 trainer.fit(module, data, ckpt_path=checkpoint, weights_only=True)
-        return trainer
+                if isinstance(keep, KeepBest):
+                    if keep.validated < keep.batches:  # it ended between two validations
+                        trainer.validate(module, data, verbose=False)
+                    keep.note_end(trainer)
+        return trainer, module.head
+
+
+def _is_trainable(head: Head) -> bool:
+    return any(parameter.requires_grad for parameter in head.parameters())
+
+
+def _finished(head: Head) -> Head:
+    # whatever precision it was trained in, it is used in float32
+    return head.cpu().float().eval().requires_grad_(False)
+
+
+def _counted(passes: float) -> float:
+    return int(passes) if passes == int(passes) else passes
 
 
 class _Clock:
@@ -191,34 +243,3 @@ class _Clock:
     def lap(self, name: str) -> None:
         now = time.perf_counter()
         self.seconds[name], self._last = now - self._last, now
-
-
-def _check_negatives(loss: nn.Module, splits: PairSplits) -> None:
-    if getattr(loss, "needs_negatives", False) and splits.train.negatives is None:
-        raise ConfigError("this loss needs hard negatives and the data has none; take data=built or another loss")
-
-
-def _check_select_by(select_by: str, count: int) -> None:
-    if select_by not in VALIDATION_FIGURES:
-        raise ConfigError(f"select_by={select_by}: expected one of {', '.join(VALIDATION_FIGURES)}")
-    if not count:
-        raise ConfigError(
-            "there are no validation pairs, on which λ and the kept state are chosen; expected at least one: give "
-            "data.validation=0.1, or another share above 0"
-        )
-    if count < FEWEST_PAIRS.get(select_by, 1):
-        raise ConfigError(
-            f"select_by={select_by} is undefined on {count} validation pair(s); expected at least "
-            f"{FEWEST_PAIRS[select_by]}: take select_by=val/loss, or more validation pairs"
-        )
-
-
-def _try_loss(loss: nn.Module, pairs: Pairs) -> None:
-    """One call on made-up vectors of the right width: what does not go with it raises here."""
-    generator = torch.Generator().manual_seed(0)
-    aligned, teacher = torch.randn(2, 2, pairs.teacher_dim, generator=generator)
-    negatives = None
-    if pairs.negatives is not None and getattr(loss, "uses_negatives", False):
-        negatives = torch.randn(2, pairs.negatives.shape[1], pairs.teacher_dim, generator=generator)
-    with torch.no_grad():
-        copy.deepcopy(loss).eval()(aligned, teacher, negatives)

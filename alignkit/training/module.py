@@ -28,7 +28,7 @@ class AlignmentModule(LightningModule):
         teacher_mean: `(teacher_dim,)` of the training split.
         validation_count: pairs in the validation split.
         recipe: of the optimisation.
-        seed: an int; what is random in an epoch (dropout) depends on it and the epoch alone.
+        seed: an int; what is random in an epoch (dropout) depends on it, the epoch and the process alone.
     """
 
     def __init__(
@@ -51,10 +51,12 @@ class AlignmentModule(LightningModule):
     def training_step(self, batch: PairBatch, batch_index: int) -> Tensor:
         """Loss of one batch."""
         if batch_index == 0:  # an epoch's randomness is its own, so that a resumed run draws what a whole one does
-            torch.manual_seed(self.seed * 1_000_003 + self.current_epoch)
+            # each process drops other units: the same ones in all would be as if half the batch were a copy
+            torch.manual_seed(self.seed * 1_000_003 + self.current_epoch + self.global_rank * 1_000_003**2)
         loss = self._loss(batch)[0]
         # `log` costs as much as a small step
-        if batch_index % self.trainer.log_every_n_steps == 0:  # type: ignore[attr-defined]
+        every: int = self.trainer.log_every_n_steps  # type: ignore[attr-defined]
+        if every and batch_index % every == 0:
             self.log("train/loss", loss.detach(), batch_size=len(batch.rows))
         return loss
 
@@ -95,5 +97,11 @@ class AlignmentModule(LightningModule):
         aligned = self.head(batch.student).float()
         teacher = batch.teacher.float()
         negatives = None if batch.negatives is None else batch.negatives.float()
+        compared = aligned
+        if self.trainer.world_size > 1 and getattr(self.loss, "compares_batch", False):
+            # one batch of all processes, as if one had it: the gradient of each part comes back to its process
+            compared = self.all_gather(aligned, sync_grads=True).flatten(0, 1)  # type: ignore[union-attr]
+            teacher = self.all_gather(teacher).flatten(0, 1)  # type: ignore[union-attr]
+            negatives = None if negatives is None else self.all_gather(negatives).flatten(0, 1)  # type: ignore[union-attr]
         with torch.autocast(self.device.type, enabled=False):
-            return self.loss(aligned, teacher, negatives), aligned
+            return self.loss(compared, teacher, negatives), aligned

@@ -17,7 +17,8 @@ CHOSEN_HEAD = "ALIGNKIT_CHOSEN_HEAD"
 
 def is_main_process() -> bool:
     """Whether this is the first of the processes that train together, before they have met."""
-    return all(int(os.environ.get(name) or 0) == 0 for name in ("RANK", "LOCAL_RANK", "SLURM_PROCID"))
+    names = ("RANK", "LOCAL_RANK", "NODE_RANK", "SLURM_PROCID")
+    return all(int(os.environ.get(name) or 0) == 0 for name in names)
 
 
 def local_device(accelerator: str) -> torch.device:

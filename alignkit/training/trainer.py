@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import logging
 import signal
+import traceback
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -25,21 +26,21 @@ CHECKPOINTS = "checkpoints"
 
 
 def build_trainer(
-    recipe: Recipe, device: Device, keep: Callback, run_folder: Path | None, settings: Mapping[str, Any]
+    recipe: Recipe, device: Device, own: Sequence[Callback], run_folder: Path | None, settings: Mapping[str, Any]
 ) -> Trainer:
     """A trainer of one fit.
 
     Args:
         recipe: of the optimisation.
         device: where.
-        keep: decides which state is kept.
+        own: callbacks of the fit.
         run_folder: for checkpoints and TensorBoard events; `None` writes nothing.
         settings: further arguments of `Trainer`.
 
     Raises:
         ConfigError: for arguments that it refuses.
     """
-    callbacks: list[Callback] = [keep, EpochProgress(recipe.select_by)]
+    callbacks: list[Callback] = [*own, EpochProgress(recipe.select_by)]
     logger: TensorBoardLogger | bool = False
     if run_folder is not None:
         # two, so that a crash while one is written leaves the other
@@ -69,9 +70,13 @@ def build_trainer(
             enable_checkpointing=run_folder is not None,
             **settings,
         )
-    except (TypeError, ValueError, MisconfigurationException) as error:
-        message = str(error).splitlines()[0].replace("Trainer.__init__() got an ", "")
-        raise ConfigError(f"trainer: {message}; python -m alignkit.train --help lists common settings") from None
+    except (MisconfigurationException, TypeError, ValueError, AttributeError, ImportError, RuntimeError) as error:
+        raise ConfigError(_lightning_words(error)) from None
+
+
+def _lightning_words(error: BaseException) -> str:
+    message = " ".join(str(error).split()) or type(error).__name__
+    return f"trainer: {message.rstrip('.')}; python -m alignkit.train --help lists common settings"
 
 
 def newest_checkpoint(run_folder: Path | None) -> str | None:
@@ -87,19 +92,21 @@ def newest_checkpoint(run_folder: Path | None) -> str | None:
 
 
 class StopAfter(Callback):
-    """End after so many epochs of a longer schedule: what validation found best, on more pairs."""
+    """End after so many epochs, or parts of one, of a longer schedule: what validation found best, on more pairs."""
 
-    def __init__(self, epochs: int) -> None:
+    def __init__(self, epochs: float) -> None:
         self.epochs = epochs
+        self._batches = 0
 
-    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+    def on_train_batch_end(self, trainer: Trainer, pl_module: LightningModule, *given: Any, **named: Any) -> None:
         """Stop if it is time."""
-        if trainer.current_epoch + 1 >= self.epochs:
+        self._batches += 1
+        if self._batches >= self.epochs * trainer.num_training_batches:
             trainer.should_stop = True
 
 
 class lightning_manners:  # noqa: N801 - reads as a function
-    """Turn Lightning's way of leaving into ours: Ctrl-C is a KeyboardInterrupt, a full disk is one line."""
+    """Turn Lightning's way of leaving into ours: Ctrl-C is a KeyboardInterrupt, a full disk or a setting one line."""
 
     def __init__(self, trainer: Trainer) -> None:
         self.trainer = trainer
@@ -120,7 +127,17 @@ class lightning_manners:  # noqa: N801 - reads as a function
         if isinstance(error, SystemExit) and self.trainer.state.status == TrainerStatus.INTERRUPTED:
             signal.signal(signal.SIGINT, self._on_interrupt)  # Lightning left it ignored
             raise KeyboardInterrupt from None
+        if error is not None and _is_lightnings(error):
+            raise ConfigError(_lightning_words(error)) from None
         if isinstance(error, OSError) or "PytorchStreamWriter" in str(error):
             raise AlignkitError(
                 f"the run could not be saved ({str(error).splitlines()[0]}); free some space, then resume it"
             ) from None
+
+
+def _is_lightnings(error: BaseException) -> bool:
+    """Whether Lightning itself refused something, rather than a head, a loss or torch."""
+    if isinstance(error, MisconfigurationException) or not isinstance(error, TypeError | ValueError):
+        return isinstance(error, MisconfigurationException)
+    frames = list(traceback.walk_tb(error.__traceback__))
+    return str(frames[-1][0].f_globals.get("__name__", "")).startswith("lightning.")

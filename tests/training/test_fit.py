@@ -226,7 +226,7 @@ def test_early_stopping_ends_the_run_so_many_epochs_after_the_best(splits):
         ({"recipe": {"gradient_clip_val": -1}}, "gradient_clip_val=-1: expected a number above 0, or null"),
         ({"loss": MatryoshkaLoss(CosMseLoss(), [512])}, "the teacher has only 20 dimensions"),
         ({"trainer_settings": {"nonesuch": 1}}, "nonesuch"),
-        ({"trainer_settings": {"limit_train_batches": -1}}, "trainer: "),
+        ({"trainer_settings": {"limit_train_batches": -1}}, "trainer.limit_train_batches=-1: expected a share above 0"),
     ],
 )
 def test_what_cannot_work_is_found_before_anything_is_written(splits, tmp_path, settings, says):

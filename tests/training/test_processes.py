@@ -1,12 +1,28 @@
+from types import SimpleNamespace
+
 import pytest
 import torch
 
 from alignkit.errors import ConfigError
+from alignkit.heads.mlp import MlpHead
+from alignkit.losses.cosine import CosineLoss
 from alignkit.training import processes
+from alignkit.training.batches import PairBatches, RowOrder
 from alignkit.training.datamodule import fits
+from alignkit.training.module import AlignmentModule
 from alignkit.training.processes import hand_down, head_of_first_process, is_main_process, local_device
+from alignkit.training.recipe import Recipe
 
-NAMES = ("RANK", "LOCAL_RANK", "SLURM_PROCID", "SLURM_LOCALID", "SLURM_NTASKS", "WORLD_SIZE", "TORCHELASTIC_RUN_ID")
+NAMES = (
+    "RANK",
+    "LOCAL_RANK",
+    "NODE_RANK",
+    "SLURM_PROCID",
+    "SLURM_LOCALID",
+    "SLURM_NTASKS",
+    "WORLD_SIZE",
+    "TORCHELASTIC_RUN_ID",
+)
 
 
 @pytest.fixture
@@ -25,7 +41,13 @@ def environment(monkeypatch):
 
 @pytest.mark.parametrize(
     ("values", "main"),
-    [({}, True), ({"RANK": "1"}, False), ({"LOCAL_RANK": "2"}, False), ({"SLURM_PROCID": "0"}, True)],
+    [
+        ({}, True),
+        ({"RANK": "1"}, False),
+        ({"LOCAL_RANK": "2"}, False),
+        ({"SLURM_PROCID": "0"}, True),
+        ({"NODE_RANK": "1", "LOCAL_RANK": "0"}, False),
+    ],
 )
 def test_which_process_is_the_first(environment, values, main):
     environment(**values)
@@ -81,3 +103,16 @@ def test_where_pairs_are_kept_does_not_depend_on_what_else_is_on_the_gpu(monkeyp
     assert fits((pairs, pairs), torch.device("cuda", 0))
     total[:] = [3 * needed, 2 * needed]  # the same answer on both
     assert not fits((pairs, pairs), torch.device("cuda", 0))
+
+
+def test_each_process_drops_other_units_and_each_the_same_ones_again(make_pairs):
+    pairs = make_pairs(64)
+    batch = next(iter(PairBatches(pairs, 64, RowOrder(64, shuffle=False), epoch=int, device=torch.device("cpu"),
+                                  in_memory=True)))  # fmt: skip
+    torch.manual_seed(0)
+    module = AlignmentModule(MlpHead(12, 20, hidden=64, dropout=0.5), CosineLoss(), torch.zeros(20), 1, Recipe())
+    losses = []
+    for rank, epoch in ((0, 0), (1, 0), (0, 1), (1, 1), (0, 0), (1, 0)):
+        module._trainer = SimpleNamespace(global_rank=rank, current_epoch=epoch, world_size=1, log_every_n_steps=0)
+        losses.append(float(module.training_step(batch, 0).detach()))
+    assert len(set(losses[:4])) == 4 and losses[4:] == losses[:2]

@@ -22,8 +22,8 @@ def data(tmp_path, make_pairs):
     return "data=vectors", "data.student=student.npy", "data.teacher=teacher.npy"
 
 
-def train_by_two(folder, *settings):
-    command = [sys.executable, "-m", "alignkit.train", *settings, *TWO]
+def train_by_two(folder, *settings, program=("-m", "alignkit.train")):
+    command = [sys.executable, *program, *settings, *TWO]
     done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=240)
     assert done.returncode == 0, done.stderr
     assert done.stdout.count("head and report") == 1
@@ -43,6 +43,62 @@ def test_a_closed_form_is_what_one_process_solves(run_command, tmp_path, data):
     assert np.allclose(one, two, atol=1e-4)
     metas = [meta_of(tmp_path / run) for run in ("one", "two")]
     assert metas[0]["chosen"] == pytest.approx(metas[1]["chosen"])
+
+
+@pytest.mark.parametrize("loss", ["info_nce", "rank_kl"])
+def test_sentences_are_compared_with_those_of_the_other_process(run_command, tmp_path, data, loss):
+    """Two batches of 16 are one of 32: without the other half there would be other negatives, and other weights."""
+    settings = (*data, f"loss={loss}", "model.init=random", "lr=1e-2", "trainer.max_epochs=2", "confidence=false")
+    train_by_two(tmp_path, *settings, "batch_size=16", "hydra.run.dir=two")
+    for run, size in (("one", 32), ("half", 16)):
+        code, _, err = run_command("train", *settings, f"batch_size={size}", "device=cpu", "html=false",
+                                   f"hydra.run.dir={run}")  # fmt: skip
+        assert code == 0, err
+    two, one, half = (load_head(tmp_path / run).projection.weight for run in ("two", "one", "half"))
+    assert np.allclose(one, two, atol=1e-4) and not np.allclose(half, two, atol=1e-2)
+    metas = [meta_of(tmp_path / run) for run in ("one", "two")]
+    assert metas[0]["validation"] == pytest.approx(metas[1]["validation"], abs=1e-4)
+
+
+ODD_SECOND_RANK = """
+import os
+
+import torch
+
+from alignkit import train
+from alignkit.heads.low_rank import LowRankHead
+from alignkit.heads.linear import LinearHead
+
+if os.environ.get("LOCAL_RANK") == "1":
+    def solve(self, *given):
+        raise RuntimeError("a second process solves")
+
+    LowRankHead.solve = solve
+    seed = torch.manual_seed
+    torch.manual_seed = lambda number: seed(number + 1)
+
+if __name__ == "__main__":
+    train.main()
+"""
+
+
+@pytest.mark.parametrize(
+    "model",
+    ["model=low_rank model.energy=0.6 trainer.max_epochs=1", "model=linear model.init=random trainer.max_epochs=0"],
+)
+def test_all_start_from_the_head_of_the_first(run_command, tmp_path, data, model):
+    """A closed form may settle another rank elsewhere, and a random start be another: figures would be of two heads."""
+    (tmp_path / "odd.py").write_text(ODD_SECOND_RANK, encoding="utf-8")
+    settings = (*data, *model.split(), "confidence=false", "refit=false", "lr=1e-9")
+    train_by_two(tmp_path, *settings, "batch_size=16", "hydra.run.dir=two", program=[str(tmp_path / "odd.py")])
+    code, _, err = run_command("train", *settings, "batch_size=32", "device=cpu", "html=false", "hydra.run.dir=one")
+    assert code == 0, err
+    one, two = (meta_of(tmp_path / run) for run in ("one", "two"))
+    assert two["validation"] == pytest.approx(one["validation"], abs=1e-5)
+    heads = [load_head(tmp_path / run) for run in ("one", "two")]
+    assert heads[0].arguments() == heads[1].arguments()
+    for name, tensor in heads[0].state_dict().items():
+        assert np.allclose(tensor, heads[1].state_dict()[name], atol=1e-6)
 
 
 def test_auto_lets_the_first_process_choose(tmp_path, data):

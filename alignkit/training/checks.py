@@ -1,0 +1,106 @@
+"""What cannot work, found before anything is written: settings that do not go together or with the pairs."""
+
+from __future__ import annotations
+
+import copy
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from alignkit.errors import ConfigError
+from alignkit.pairs.base import Pairs, PairSplits
+from alignkit.training.module import VALIDATION_FIGURES
+from alignkit.vectors import l2_normalize
+
+# what compares sentences with each other is undefined on fewer
+FEWEST_PAIRS = {"val/overlap@10": 2, "val/spearman": 3}
+# a trial batch is no larger: what a loss lacks on so many pairs it lacks on more
+TRIAL_ROWS, TRIALS = 64, 3
+LEAST_GRADIENT = 1e-10
+# in which any loss finds something to compare
+FEW_PAIRS = 4
+
+
+def check_negatives(loss: nn.Module, splits: PairSplits) -> None:
+    """Refuse a loss that needs hard negatives where the pairs have none.
+
+    Raises:
+        ConfigError: in that case.
+    """
+    if getattr(loss, "needs_negatives", False) and splits.train.negatives is None:
+        raise ConfigError("this loss needs hard negatives and the data has none; take data=built or another loss")
+
+
+def check_select_by(select_by: str, count: int) -> None:
+    """Refuse a figure that there is none of on so many validation pairs.
+
+    Raises:
+        ConfigError: in that case.
+    """
+    if select_by not in VALIDATION_FIGURES:
+        raise ConfigError(f"select_by={select_by}: expected one of {', '.join(VALIDATION_FIGURES)}")
+    if not count:
+        raise ConfigError(
+            "there are no validation pairs, on which λ and the kept state are chosen; expected at least one: give "
+            "data.validation=0.1, or another share above 0"
+        )
+    if count < FEWEST_PAIRS.get(select_by, 1):
+        raise ConfigError(
+            f"select_by={select_by} is undefined on {count} validation pair(s); expected at least "
+            f"{FEWEST_PAIRS[select_by]}: take select_by=val/loss, or more validation pairs"
+        )
+
+
+def check_loss(loss: nn.Module, pairs: Pairs, batch_size: int, *, learns: bool) -> None:
+    """Try the loss on batches of the teacher's vectors and made-up aligned ones.
+
+    Args:
+        loss: left as it is.
+        pairs: of the training split.
+        batch_size: of all processes together.
+        learns: whether it is to be trained with: it must then have a gradient.
+
+    Raises:
+        ConfigError: if the loss refuses the pairs, or nothing could be learned from it.
+    """
+    loss = copy.deepcopy(loss).train(learns)
+    generator = torch.Generator().manual_seed(0)
+    rows = _trial_rows(loss, pairs, batch_size)
+    for _ in range(TRIALS):
+        batch = np.roll(rows, 1)[:batch_size]  # with a memory bank, the first batch only fills it
+        rows = np.roll(rows, 1)
+        aligned = torch.randn(len(batch), pairs.teacher_dim, generator=generator).requires_grad_()
+        value: Tensor = loss(aligned, *_teachers(loss, pairs, batch))
+        if not learns:
+            return
+        if value.requires_grad:
+            value.backward()
+        # by the length of what it is a gradient of, so that it has no unit; of rounding alone it is 1e-13 and less
+        if aligned.grad is not None and not float(aligned.grad.norm() * aligned.detach().norm()) < LEAST_GRADIENT:
+            return
+    name = type(loss).__module__.rpartition(".")[2]
+    hint = "batch_size=64" if batch_size < FEW_PAIRS else "another loss, or pairs that differ"
+    raise ConfigError(
+        f"loss={name}: it has no gradient on batches of {len(batch)} of these pairs, so nothing would be learned; take "
+        f"{hint}"
+    )
+
+
+def _trial_rows(loss: nn.Module, pairs: Pairs, batch_size: int) -> np.ndarray:
+    """Rows for the trial, those with hard negatives first, one more than a batch of one."""
+    rows = np.arange(len(pairs))
+    if pairs.negatives is not None and getattr(loss, "uses_negatives", False):
+        rows = np.argsort(~(pairs.negatives >= 0).any(axis=1), kind="stable")
+    return rows[: max(2, min(batch_size, TRIAL_ROWS))]
+
+
+def _teachers(loss: nn.Module, pairs: Pairs, rows: np.ndarray) -> tuple[Tensor, Tensor | None]:
+    def unit(at: np.ndarray) -> Tensor:
+        return l2_normalize(torch.from_numpy(np.array(pairs.teacher[at], dtype=np.float32)))
+
+    if pairs.negatives is None or not getattr(loss, "uses_negatives", False):
+        return unit(rows), None
+    at = pairs.negatives[rows]
+    negatives = unit(np.maximum(at, 0).reshape(-1)).reshape(*at.shape, pairs.teacher_dim)
+    return unit(rows), negatives * torch.from_numpy(at >= 0).unsqueeze(-1)
