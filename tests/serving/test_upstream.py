@@ -98,12 +98,11 @@ def test_a_model_of_this_process_that_hangs_is_called_again_when_it_is_back(serv
     with serve(service) as url:
         calls = len(student.calls)
         assert post(url, "hang").status_code == 504
-        started = time.monotonic()
         until(lambda: service._batcher._hung)
+        # told at once: after a wait of its own it would be 504
         refused = post(url, "fine")
         assert (refused.status_code, refused.headers["retry-after"]) == (503, "10")
         assert "busy with an earlier request that took too long" in refused.json()["error"]["message"]
-        assert time.monotonic() - started < 0.3
         assert httpx.get(f"{url}/ready").status_code == 503
         assert len(student.calls) == calls
         student.released.set()
