@@ -10,6 +10,8 @@ from alignkit.embedders.base import EmbeddedBatch
 
 UNIT_WITHIN = 1e-6  # float32 cannot do better
 ALIKE_WITHIN = 1e-6
+# no model that embeds gives these two one vector
+UNLIKE_TEXTS = ("alignment", "Seventeen parcels were left at the harbour on Friday.")
 UNSOUND = "the model gave a vector that is zero, NaN or Inf"
 
 
@@ -29,13 +31,30 @@ def sound_rows(vectors: np.ndarray) -> np.ndarray:
 
 
 def all_alike(vectors: np.ndarray) -> bool:
-    """Whether the sound rows of `(N, D)` are one vector, but for its last bits.
+    """Whether the rows of `(N, D)` are one vector, but for its last bits.
 
     >>> all_alike(np.array([[1.0, 2.0], [1.0, 2.0]])), all_alike(np.array([[1.0, 2.0], [1.1, 2.0]]))
     (True, False)
     """
     within = ALIKE_WITHIN * float(np.abs(vectors[0]).max())
     return bool(np.abs(vectors - vectors[0]).max() <= within)
+
+
+def useless(texts: Sequence[str], vectors: np.ndarray) -> str:
+    """Why a whole batch is of no use, in words; "" if it may be.
+
+    Harmless texts (`UNLIKE_TEXTS`) tell whether the texts or their model are at fault.
+
+    Args:
+        texts: N texts.
+        vectors: `(N, D)`.
+
+    >>> useless(["a", "b"], np.ones((2, 3))), useless(["a", "a"], np.ones((2, 3)))
+    ('one and the same vector', '')
+    """
+    if not sound_rows(vectors).any():
+        return UNSOUND
+    return "one and the same vector" if len(set(texts)) > 1 and all_alike(vectors) else ""
 
 
 def unit_rows(vectors: np.ndarray) -> np.ndarray:

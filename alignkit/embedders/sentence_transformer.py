@@ -6,23 +6,26 @@ import contextlib
 import importlib.metadata
 import importlib.util
 import json
+import math
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from alignkit.embedders import routes
+from alignkit.embedders.bare_transformer import POOLING_MODES, Pooling, repooled
 from alignkit.embedders.base import EmbeddedBatch, Role
 from alignkit.embedders.digests import folder_digest
-from alignkit.embedders.rows import batch_of
+from alignkit.embedders.model_folders import EXPECTED, local_folder, model_folder
+from alignkit.embedders.rows import UNLIKE_TEXTS, batch_of, useless
 from alignkit.embedders.texts import admit
-from alignkit.errors import ConfigError, EmbedderError, MissingExtraError
+from alignkit.errors import AlignkitError, ConfigError, EmbedderError, MissingExtraError
+from alignkit.servers.words import one_line
 
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
 
-Pooling = Literal["mean", "cls", "last"]
-_POOLING_MODES = {"mean": "mean", "cls": "cls", "last": "lasttoken"}
 # the names under which models keep their own prompts, in sentence-transformers' order
 _PROMPT_NAMES: dict[Role, tuple[str, ...]] = {"query": ("query",), "document": ("document", "passage", "corpus")}
 # how many batches are sorted by length and given together: far fewer paddings, and results still come in steps
@@ -31,6 +34,9 @@ _BATCHES_A_STEP = 32
 
 class SentenceTransformerEmbedder:
     """Any model that sentence-transformers loads, or a bare transformer with a pooling of one's choice.
+
+    Queries and documents go through the library's own `encode_query` and `encode_document`: some models have a route
+    for each.
 
     Args:
         model: a folder, or a name on the Hugging Face hub (which is downloaded the first time).
@@ -67,8 +73,8 @@ class SentenceTransformerEmbedder:
             raise MissingExtraError("sentence-transformers", "local")
         if batch_size < 1:
             raise ConfigError(f"batch_size={batch_size}: expected at least 1")
-        if pooling is not None and pooling not in _POOLING_MODES:
-            raise ConfigError(f"pooling={pooling}: expected one of {', '.join(_POOLING_MODES)}, or null")
+        if pooling is not None and pooling not in POOLING_MODES:
+            raise ConfigError(f"pooling={pooling}: expected one of {', '.join(POOLING_MODES)}, or null")
         self.model = model
         self._batch_size = batch_size
         self._prompts: dict[Role, str | None] = {"query": query_prompt, "document": document_prompt}
@@ -95,7 +101,7 @@ class SentenceTransformerEmbedder:
         return {
             "backend": "sentence_transformer",
             # where a folder lies does not matter, its digest says what it is
-            "model": Path(self.model).name if Path(self.model).is_dir() else self.model,
+            "model": _name_of(self.model),
             "pooling": self._pooling,
             "layers": self._layers,
             "dtype": self._dtype,
@@ -105,8 +111,14 @@ class SentenceTransformerEmbedder:
         }
 
     def identity(self, role: Role = "document") -> dict[str, Any]:
-        """What decides a vector; the digest covers weights, tokenizer and configuration."""
-        return {**self.settings(role), "prompt": self._prompt(role), "digest": folder_digest(self._folder())}
+        """What decides a vector; the digest covers weights, tokenizer and configuration, `route` is there for models
+        that treat roles differently.
+
+        Raises:
+            EmbedderError: if there is no such model.
+        """  # noqa: D205
+        files = {"prompt": self._prompt(role), "digest": folder_digest(self._folder())}
+        return {**self.settings(role), **files, **({"route": role} if self._is_routed() else {})}
 
     def provenance(self) -> dict[str, Any]:
         """Versions, and the device where the model is loaded."""
@@ -117,12 +129,13 @@ class SentenceTransformerEmbedder:
     def embed(self, texts: Sequence[str], role: Role = "document") -> Iterator[EmbeddedBatch]:
         """Batches of texts of like length, the longest first in each step; see `Embedder`."""
         model, prompt = self._load(), self._prompt(role)
+        reader = routes.modules_of(model, role, self.model)[0]
         step = self._batch_size * _BATCHES_A_STEP
         for start in range(0, len(texts), step):
             part = texts[start : start + step]
             positions, failures = admit(part)
             if not self._truncate:
-                failures |= self._too_long(model, [(place, prompt + part[place]) for place in positions])
+                failures |= self._too_long(reader, [(place, prompt + part[place]) for place in positions])
                 positions = [place for place in positions if place not in failures]
             # sorted here, so that each batch can be given as soon as it is done
             positions.sort(key=lambda place: -len(part[place]))
@@ -131,46 +144,73 @@ class SentenceTransformerEmbedder:
                 yield EmbeddedBatch(np.empty(0, np.int64), np.empty((0, self.dim), np.float32), failures)
             for first in range(0, len(positions), self._batch_size):
                 places = positions[first : first + self._batch_size]
-                vectors = self._vectors(model, [part[place] for place in places], prompt)
+                vectors = self._vectors(model, [part[place] for place in places], prompt, role)
+                self._check_use(model, [part[place] for place in places], vectors, role)
                 yield batch_of([start + place for place in places], vectors, failures if first == 0 else {})
 
-    def modules(self) -> list[Any]:
-        """The model as modules of sentence-transformers, in the type of its weights; the caller must not change them.
+    def modules(self, role: Role = "document") -> list[Any]:
+        """What a role's texts go through, as modules of sentence-transformers, in the type of the weights.
+
+        The caller must not change them.
 
         Raises:
             ConfigError: with `dimensions`: no module of sentence-transformers shortens vectors.
+            EmbedderError: if the model has no route for this role.
         """
         if self._dimensions is not None:
             raise ConfigError(f"dimensions={self._dimensions}: no module of sentence-transformers shortens vectors")
         from sentence_transformers.sentence_transformer.modules import Normalize
 
-        modules = list(self._load())
+        modules = routes.modules_of(self._load(), role, self.model)
         return [*modules, Normalize()] if self._normalize and not isinstance(modules[-1], Normalize) else modules
 
     def close(self) -> None:
         """Let the model go; harmless twice."""
         self._loaded = None
 
-    def _vectors(self, model: SentenceTransformer, texts: list[str], prompt: str) -> np.ndarray:
-        vectors = model.encode(
-            texts,
-            prompt=prompt,
-            batch_size=self._batch_size,
-            show_progress_bar=False,
-            convert_to_numpy=True,
-            normalize_embeddings=self._normalize,
-            truncate_dim=self._dimensions,
-        )
+    def _vectors(self, model: SentenceTransformer, texts: Sequence[str], prompt: str, role: Role) -> np.ndarray:
+        encode = model.encode_query if role == "query" else model.encode_document
+        try:
+            vectors = encode(
+                list(texts),
+                prompt=prompt,
+                batch_size=self._batch_size,
+                show_progress_bar=False,
+                convert_to_numpy=True,
+                normalize_embeddings=self._normalize,
+                truncate_dim=self._dimensions,
+            )
+        except (RuntimeError, ValueError, IndexError, TypeError) as error:  # memory, a device, a module's own code
+            failed = f"'{self.model}' failed on {len(texts)} texts: {one_line(error)}"
+            raise EmbedderError(f"{failed}; try a smaller batch_size, or another device") from None
         return np.asarray(vectors, dtype=np.float32)
 
-    def _too_long(self, model: SentenceTransformer, texts: list[tuple[int, str]]) -> dict[int, str]:
-        limit = model.max_seq_length
-        if limit is None or not texts:
+    def _check_use(self, model: SentenceTransformer, texts: list[str], vectors: np.ndarray, role: Role) -> None:
+        """A batch without one usable vector, or with one vector for all: is the model at fault?
+
+        Raises:
+            EmbedderError: if it does the same to harmless texts; then no text is to blame.
+        """
+        if useless(texts, vectors) and (fault := useless(UNLIKE_TEXTS, self._vectors(model, UNLIKE_TEXTS, "", role))):
+            raise EmbedderError(
+                f"'{self.model}' gives no usable vector for any text ({fault}); its files are damaged, or its numbers "
+                f"overflow in dtype={self._dtype}: try dtype=float32"
+            )
+
+    def _too_long(self, reader: Any, texts: list[tuple[int, str]]) -> dict[int, str]:
+        limit = getattr(reader, "max_seq_length", None)
+        if limit is None or math.isinf(limit) or not texts:
             return {}
         # `verbose` off: a tokenizer warns of every text past the limit, which is what is asked for here
-        tokens = model.tokenizer([text for _, text in texts], truncation=False, verbose=False)["input_ids"]
+        tokens = reader.tokenizer([text for _, text in texts], truncation=False, verbose=False)["input_ids"]
         lengths = [(place, len(ids)) for (place, _), ids in zip(texts, tokens, strict=True)]
         return {place: f"the text has {n} tokens, the model takes {limit}" for place, n in lengths if n > limit}
+
+    def _is_routed(self) -> bool:
+        if self._pooling is not None:
+            return False
+        told = routes.are_told(self._folder())
+        return routes.are_in(self._load()) if told is None else told
 
     def _prompt(self, role: Role) -> str:
         given = self._prompts[role]
@@ -182,45 +222,49 @@ class SentenceTransformerEmbedder:
 
     def _folder(self) -> Path:
         """The model's files; a model of the hub is downloaded the first time."""
-        folder = Path(self.model).expanduser()
-        if folder.is_dir():
-            return folder
-        from huggingface_hub import snapshot_download
-        from huggingface_hub.errors import LocalEntryNotFoundError
-
-        try:
-            return Path(snapshot_download(self.model, local_files_only=True))
-        except LocalEntryNotFoundError:
+        folder = model_folder(self.model)
+        if folder is None:
             self._load()  # downloads what it needs, not every format that the hub has
-            return Path(snapshot_download(self.model, local_files_only=True))
+            folder = model_folder(self.model)
+        if folder is None:
+            raise EmbedderError(f"'{self.model}' is not in the Hugging Face hub's cache on this machine; {EXPECTED}")
+        return folder
 
     def _load(self) -> SentenceTransformer:
         if self._loaded is None:
+            folder = local_folder(self.model)
             try:
                 with quiet_loading():
-                    self._loaded = self._build()
-            except (OSError, ValueError) as error:
-                reason = " ".join(str(error).split())[:300]
+                    self._loaded = self._build(folder)
+            except AlignkitError:
+                raise
+            except Exception as error:  # of torch, transformers, safetensors, httpx, or of code that comes with a model
+                hint = f"; {EXPECTED}" if isinstance(error, OSError | ValueError) else ""
                 raise EmbedderError(
-                    f"cannot load '{self.model}': {reason}; expected a model folder or a name on the Hugging Face hub"
+                    f"cannot load '{self.model}': {one_line(error) or type(error).__name__}{hint}"
                 ) from None
         return self._loaded
 
-    def _build(self) -> SentenceTransformer:
+    def _build(self, folder: Path | None) -> SentenceTransformer:
         from sentence_transformers import SentenceTransformer
 
-        folder = Path(self.model).expanduser()
-        source = str(folder) if folder.is_dir() else self.model
         model = SentenceTransformer(
-            source,
+            self.model if folder is None else str(folder),
             device=self._device,
             model_kwargs={"dtype": self._dtype},
             trust_remote_code=self._trust_remote_code,
-            local_files_only=folder.is_dir(),
+            local_files_only=folder is not None,
         )
-        if self._pooling is None:
-            return model
-        return _repooled(model, _POOLING_MODES[self._pooling], self._layers)
+        return model if self._pooling is None else repooled(model, self._pooling, self._layers)
+
+
+def _name_of(model: str) -> str:
+    """A folder's own name, whatever leads to it."""
+    with contextlib.suppress(OSError, ValueError, RuntimeError):
+        folder = Path(model).expanduser()
+        if folder.is_dir():
+            return folder.name or folder.resolve().name
+    return model
 
 
 @contextlib.contextmanager
@@ -235,29 +279,3 @@ def quiet_loading() -> Iterator[None]:
     finally:
         if shown:
             logging.enable_progress_bar()
-
-
-def _repooled(model: SentenceTransformer, mode: str, layers: int | None) -> SentenceTransformer:
-    """The model's transformer alone, with another pooling and perhaps fewer layers."""
-    from sentence_transformers import SentenceTransformer
-    from sentence_transformers.sentence_transformer.modules import Pooling as PoolingModule
-
-    transformer: Any = model[0]
-    if layers is not None:
-        _keep_layers(transformer.model, layers)
-    pooling: Any = PoolingModule(transformer.get_embedding_dimension(), mode)
-    return SentenceTransformer(modules=[transformer, pooling], device=str(model.device))
-
-
-def _keep_layers(transformer: Any, layers: int) -> None:
-    """Drop all but the first layers, wherever the architecture keeps them."""
-    for owner in (getattr(transformer, "encoder", None), getattr(transformer, "transformer", None), transformer):
-        for name in ("layer", "layers", "block"):
-            stack = getattr(owner, name, None)
-            if stack is not None and hasattr(stack, "__len__"):
-                if not 1 <= layers <= len(stack):
-                    raise ConfigError(f"layers={layers}: the model has {len(stack)}")
-                setattr(owner, name, stack[:layers])
-                transformer.config.num_hidden_layers = layers
-                return
-    raise ConfigError(f"layers={layers}: found no stack of layers in {type(transformer).__name__}")

@@ -76,7 +76,7 @@ class StaticEmbedder:
             failures = {start + position: reason for position, reason in failures.items()}
             yield self._embed_batch([prompt + texts[start + place] for place in positions], positions, start, failures)
 
-    def modules(self) -> list[Any]:
+    def modules(self, role: Role = "document") -> list[Any]:
         """The table as modules of sentence-transformers; the caller may do with them what it likes."""
         if importlib.util.find_spec("sentence_transformers") is None:
             raise MissingExtraError("sentence-transformers", "local")

@@ -33,7 +33,7 @@ ROUTE_TOLERANCE = Tolerance(1e-4, 0.9999)
 
 def tolerance(job: Job) -> Tolerance:
     """The student is run by another program, whose batches are padded otherwise."""
-    return ROUTE_TOLERANCE if job.student is None else _tolerance_of(_modules(job.student))
+    return ROUTE_TOLERANCE if job.student is None else _tolerance_of(_modules(job.student, _role(job, job.student)))
 
 
 def write(job: Job, folder: Path) -> dict[str, Any]:
@@ -51,14 +51,14 @@ def write(job: Job, folder: Path) -> dict[str, Any]:
     layers = dense_layers(job.head)
     stock = layers is not None
     head_modules = _dense(layers) if layers is not None else [_module(job, folder)]
-    student_modules = _modules(student)
+    student_modules = _modules(student, _role(job, student))
     precision = _precision(student_modules)
     query = [*_in_float32(student_modules), *head_modules, Normalize()]
     if router:
         from sentence_transformers.base.modules import Router
 
         teacher = _teacher(job)
-        document = _modules(teacher)
+        document = _modules(teacher, "document")
         if not isinstance(document[-1], Normalize):
             document.append(Normalize())
         modules: list[Any] = [Router.for_query_document(query_modules=query, document_modules=document)]
@@ -91,7 +91,7 @@ def read_back(job: Job, folder: Path) -> np.ndarray:
         expected = embed_all(teacher, texts, "document")
         expected = expected / np.linalg.norm(expected, axis=1, keepdims=True)
         documents = model.encode_document(texts, show_progress_bar=False)
-        compare(expected, np.asarray(documents, dtype=np.float32), _tolerance_of(_modules(teacher)))
+        compare(expected, np.asarray(documents, dtype=np.float32), _tolerance_of(_modules(teacher, "document")))
         return model.encode_query(texts, show_progress_bar=False)
     return model.encode(texts, show_progress_bar=False)
 
@@ -124,8 +124,8 @@ def _prompt(embedder: Embedder, role: Role) -> str:
     return str(embedder.identity(role).get("prompt") or "")
 
 
-def _modules(embedder: Embedder) -> list[Any]:
-    """An embedder of this process as modules of sentence-transformers."""
+def _modules(embedder: Embedder, role: Role) -> list[Any]:
+    """What a role's texts go through in an embedder of this process, as modules of sentence-transformers."""
     way_out = "use format=onnx or format=numpy and embed with it yourself"
     if not hasattr(embedder, "modules"):
         raise ConfigError(
@@ -133,7 +133,7 @@ def _modules(embedder: Embedder) -> list[Any]:
             f"server); {way_out}"
         )
     try:
-        modules: list[Any] = embedder.modules()
+        modules: list[Any] = embedder.modules(role)
     except ConfigError as error:
         raise ConfigError(f"{type(embedder).__name__} cannot be carried along: {error}; {way_out}") from None
     return modules

@@ -133,7 +133,7 @@ def test_the_weights_are_read_once(monkeypatch, minilm):
 
 
 def test_a_model_that_cannot_be_loaded(tmp_path):
-    with pytest.raises(EmbedderError, match=r"cannot load .*expected a model folder"):
+    with pytest.raises(EmbedderError, match=r"cannot load .*expected a model's folder"):
         SentenceTransformerEmbedder(str(tmp_path)).dim  # noqa: B018
 
 

@@ -21,7 +21,7 @@ from alignkit.embedders.remote.faults import (
     TooLargeFault,
     TransientFault,
 )
-from alignkit.embedders.rows import all_alike
+from alignkit.embedders.rows import UNLIKE_TEXTS, all_alike
 from alignkit.servers.words import one_line
 
 logger = logging.getLogger(__name__)
@@ -29,8 +29,6 @@ logger = logging.getLogger(__name__)
 PROBE_TEXT = "alignment"
 # for what a server tells of itself, when it is asked in passing
 BRIEF_TIMEOUT_S = 10.0
-# no model that embeds gives these two one vector
-UNLIKE_TEXTS = (PROBE_TEXT, "Seventeen parcels were left at the harbour on Friday.")
 # a server that was there and is not any more: started again within this time, it costs nothing
 GONE_AFTER_S = 10.0
 LONGEST_LOADING_WAIT_S = 10.0

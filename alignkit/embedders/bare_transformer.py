@@ -1,0 +1,47 @@
+"""A model's transformer alone, with a pooling of one's choice and perhaps fewer layers."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Literal
+
+from alignkit.errors import ConfigError
+
+if TYPE_CHECKING:
+    from sentence_transformers import SentenceTransformer
+
+Pooling = Literal["mean", "cls", "last"]
+POOLING_MODES = {"mean": "mean", "cls": "cls", "last": "lasttoken"}
+
+
+def repooled(model: SentenceTransformer, pooling: Pooling, layers: int | None) -> SentenceTransformer:
+    """The model's transformer alone, with another pooling and perhaps fewer layers.
+
+    Raises:
+        ConfigError: if the model does not begin with one transformer, or has fewer layers.
+    """
+    from sentence_transformers import SentenceTransformer
+    from sentence_transformers.sentence_transformer.modules import Pooling as PoolingModule
+
+    transformer: Any = model[0]
+    if not hasattr(transformer, "model"):
+        raise ConfigError(
+            f"pooling={pooling}: expected a model that begins with a transformer, got {type(transformer).__name__}"
+        )
+    if layers is not None:
+        _keep_layers(transformer.model, layers)
+    pooled: Any = PoolingModule(transformer.get_embedding_dimension(), POOLING_MODES[pooling])
+    return SentenceTransformer(modules=[transformer, pooled], device=str(model.device))
+
+
+def _keep_layers(transformer: Any, layers: int) -> None:
+    """Drop all but the first layers, wherever the architecture keeps them."""
+    for owner in (getattr(transformer, "encoder", None), getattr(transformer, "transformer", None), transformer):
+        for name in ("layer", "layers", "block"):
+            stack = getattr(owner, name, None)
+            if stack is not None and hasattr(stack, "__len__"):
+                if not 1 <= layers <= len(stack):
+                    raise ConfigError(f"layers={layers}: the model has {len(stack)}")
+                setattr(owner, name, stack[:layers])
+                transformer.config.num_hidden_layers = layers
+                return
+    raise ConfigError(f"layers={layers}: found no stack of layers in {type(transformer).__name__}")

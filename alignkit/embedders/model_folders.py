@@ -1,0 +1,62 @@
+"""Where a model's files are: a folder that was named, or a name on the Hugging Face hub."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from alignkit.errors import EmbedderError
+from alignkit.servers.words import one_line
+
+EXPECTED = "expected a model's folder, or a name on the Hugging Face hub such as sentence-transformers/all-MiniLM-L6-v2"
+
+
+def local_folder(model: str) -> Path | None:
+    """The folder that a name means; None for a name on the hub.
+
+    Raises:
+        EmbedderError: if it means a folder and there is none.
+    """
+    shown = f"model='{one_line(model, 100)}'"
+    if not model.strip():
+        raise EmbedderError(f"{shown} is empty; {EXPECTED}")
+    try:
+        folder = Path(model).expanduser()
+        if folder.is_dir():
+            return folder
+        is_file = folder.exists()
+    except (OSError, ValueError, RuntimeError) as error:  # too long, a NUL, the home of nobody
+        raise EmbedderError(f"{shown}: {one_line(error, 100)}; {EXPECTED}") from None
+    if is_file:
+        raise EmbedderError(f"{shown} is a file; {EXPECTED}")
+    if not _can_be_on_the_hub(model):
+        here = "" if folder.is_absolute() else f" (looked for it in {Path.cwd()})"
+        raise EmbedderError(f"there is no folder '{one_line(model, 100)}'{here}; {EXPECTED}")
+    return None
+
+
+def model_folder(model: str) -> Path | None:
+    """The folder of a model that is on this machine, in the hub's own cache too; None where it is not there yet.
+
+    Raises:
+        EmbedderError: if it means a folder and there is none.
+    """
+    folder = local_folder(model)
+    if folder is not None:
+        return folder
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import LocalEntryNotFoundError
+
+    try:
+        return Path(snapshot_download(model, local_files_only=True))
+    except LocalEntryNotFoundError:
+        return None
+
+
+def _can_be_on_the_hub(name: str) -> bool:
+    from huggingface_hub.utils import HFValidationError, validate_repo_id
+
+    try:
+        validate_repo_id(name)
+    except HFValidationError:
+        return False
+    return True
