@@ -1,4 +1,5 @@
 import json
+import re
 import threading
 
 import pytest
@@ -129,6 +130,12 @@ def test_a_chat_model_writes_what_it_can(run_command, tmp_path):
     assert code == 0 and "the model wrote 0 of 20 samples, the grammar 20" in printed
     assert "the model wrote 0 of 20" in (tmp_path / "o" / "README.md").read_text(encoding="utf-8")
     assert not (tmp_path / "o.journal.jsonl").exists()
+
+
+def test_a_log_file_shows_how_far_a_build_is(run_command, tmp_path, monkeypatch):
+    monkeypatch.setattr("alignkit.progress.EVERY_S", 0.0)
+    code, _, error = run_command("build", "target=20", "out=o")
+    assert code == 0 and re.search(r"10 of 20 samples, [\d,.]+/s, 0:00:\d\d left", error)
 
 
 def test_an_embedder_judges_the_set(run_command, tmp_path):

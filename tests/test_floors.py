@@ -28,6 +28,7 @@ NEIGHBOURS = {
     ("artifact", "agreement"),
     ("aligned", "artifact"),
     ("pairs", "cache"),
+    ("sentences", "embedders"),  # how a server is spoken to, and what its faults mean
     ("pairs", "resources"),
     ("selection", "training"),
     ("selection", "evaluation"),

@@ -1,19 +1,25 @@
-"""Ask a chat model for JSON of a given shape, over Ollama's or OpenAI's API."""
+"""Ask a chat model for JSON of a given shape, over Ollama's or OpenAI's API; faults are those of the embedders."""
 
 from __future__ import annotations
 
-import json
-import os
+import queue
+import threading
 import time
+from asyncio import CancelledError
+from collections.abc import Mapping
 from typing import Any
 
-import httpx
-
-from alignkit.errors import ConfigError, DataError
+from alignkit.embedders.remote.connection import Connection
+from alignkit.embedders.remote.event_loop import BackgroundLoop
+from alignkit.embedders.remote.faults import Backoff, TextFault, TooLargeFault, TransientFault
+from alignkit.errors import ConfigError, DataError, EmbedderError
+from alignkit.sentences.partial_json import object_in
+from alignkit.servers.addresses import ollama_address, openai_address
 
 APIS = ("ollama", "openai")
-RETRIED_STATUSES = frozenset({408, 429, 500, 502, 503, 504})
-_LONGEST_WAIT_S = 30.0
+# far from the seeds of other questions, which are small numbers
+_NEXT_SEED = 1_000_003
+_OTHER_LIMIT = "max_completion_tokens"
 
 
 class ChatError(DataError):
@@ -25,109 +31,184 @@ class ChatModel:
 
     Args:
         model: its name there.
-        base_url: `http://host:11434` for Ollama; with `/v1` for the OpenAI API.
+        base_url: of the server, for the OpenAI API with its `/v1`; None for Ollama as its own client finds it.
         api: `ollama` (`/api/chat`) or `openai` (`/chat/completions`).
         api_key_env: environment variable that holds a bearer token.
         temperature: 0 for the likeliest answer; above, answers vary.
         timeout_s: for one answer; the first one waits for the model to load.
         retries: further attempts after a busy, failing or silent server.
-        retry_wait_s: before the first of them; doubled each time.
+        retry_wait_s: about the first wait before one of them; it doubles each time.
+        concurrency: requests at once.
 
     Raises:
-        ConfigError: for an unknown API or a variable that is not set.
+        ConfigError: for an unknown API or what is no address.
     """
 
     def __init__(
         self,
         model: str,
-        base_url: str = "http://127.0.0.1:11434",
+        base_url: str | None = None,
         api: str = "ollama",
         api_key_env: str | None = None,
         temperature: float = 0.8,
         timeout_s: float = 300.0,
         retries: int = 3,
         retry_wait_s: float = 1.0,
+        concurrency: int = 2,
     ) -> None:
         if api not in APIS:
             raise ConfigError(f"api={api}: expected one of {', '.join(APIS)}")
-        headers = {}
-        if api_key_env:
-            key = os.environ.get(api_key_env)
-            if not key:
-                raise ConfigError(f"api_key_env={api_key_env}: this environment variable is not set")
-            headers["Authorization"] = f"Bearer {key}"
+        sends_key = api_key_env is not None
+        address = ollama_address(base_url) if api == "ollama" else openai_address(base_url, sends_key=sends_key)
         self.model = model
-        self._api = api
+        self._speech = _Speech(model, api, api_key_env)
+        self._connection = Connection(address, self._speech, concurrency, api_key_env)
+        self._loop: BackgroundLoop | None = BackgroundLoop()
+        self._closing = threading.Lock()
         self._temperature = temperature
-        self._retries = retries
-        self._retry_wait_s = retry_wait_s
-        self._url = base_url.rstrip("/") + ("/api/chat" if api == "ollama" else "/chat/completions")
-        self._client = httpx.Client(headers=headers, timeout=timeout_s)
+        self._timeout_s = timeout_s
+        self._backoff = Backoff(attempts=retries + 1, first_s=retry_wait_s)
 
-    def ask(self, system: str, question: str, schema: dict[str, Any], seed: int) -> dict[str, Any]:
-        """One answer as the JSON object that it holds.
+    @property
+    def where(self) -> str:
+        """The server's URL, without credentials."""
+        return self._connection.where
+
+    def ask(
+        self,
+        system: str,
+        question: str,
+        schema: dict[str, Any],
+        seed: int,
+        most_tokens: int,
+        left_s: float | None = None,
+    ) -> dict[str, Any]:
+        """One answer as the JSON object that it holds; of an answer that is cut, what is complete.
 
         Args:
             system: what the model is to be.
             question: what it is to answer.
             schema: JSON schema of the answer, which the server enforces where it can.
-            seed: of the sampling.
+            seed: of the sampling. A retry has another one: what looped once would loop again.
+            most_tokens: of the answer, since a small model may never come to an end.
+            left_s: seconds that are left for it, where fewer than the timeout.
 
         Raises:
             ChatError: if the server does not answer, or refuses.
-            ValueError: if the answer is no JSON object; worth asking again with another seed.
+            ValueError: if the answer holds no JSON object, or takes too long; worth asking again with another seed.
         """
         messages = [{"role": "system", "content": system}, {"role": "user", "content": question}]
-        body: dict[str, Any] = {"model": self.model, "messages": messages, "stream": False}
-        if self._api == "ollama":
-            body |= {"format": schema, "options": {"temperature": self._temperature, "seed": seed}}
-        else:
-            named = {"name": "answer", "schema": schema, "strict": True}
-            body |= {"response_format": {"type": "json_schema", "json_schema": named}}
-            body |= {"temperature": self._temperature, "seed": seed}
-        answer = self._post(body)
-        try:
-            message = answer["message"] if self._api == "ollama" else answer["choices"][0]["message"]
-            content = json.loads(message["content"])
-        except (KeyError, IndexError, TypeError) as error:
-            raise ValueError(f"no message in the answer ({error!r})") from None
-        if not isinstance(content, dict):
-            raise ValueError(f"expected a JSON object, got {type(content).__name__}")
-        return content
-
-    def _post(self, body: dict[str, Any]) -> dict[str, Any]:
-        wait_s = self._retry_wait_s
-        for attempt in range(self._retries + 1):
-            if attempt:
-                time.sleep(min(wait_s, _LONGEST_WAIT_S))
-                wait_s *= 2
+        begun = time.monotonic()
+        last: Exception
+        for attempt in range(self._backoff.attempts):
+            spent_s = time.monotonic() - begun
+            timeout_s = self._timeout_s if left_s is None else max(0.001, min(self._timeout_s, left_s - spent_s))
+            asked_at = time.monotonic()
+            body = self._speech.body(messages, schema, seed + attempt * _NEXT_SEED, most_tokens, self._temperature)
             try:
-                response = self._client.post(self._url, json=body)
-            except httpx.TransportError as error:
-                fault = f"{type(error).__name__}: {error}"
-                continue
-            if response.status_code not in RETRIED_STATUSES:
-                break
-            fault = f"status {response.status_code}: {response.text[:200]}"
-            wait_s = max(wait_s, _retry_after_s(response))
-        else:
-            raise ChatError(f"{self._url} gave no answer in {self._retries + 1} attempts; the last: {fault}")
-        if response.status_code != httpx.codes.OK:
-            hint = f"; try: ollama pull {self.model}" if self._api == "ollama" and response.status_code == 404 else ""
-            raise ChatError(f"{self._url} refused, status {response.status_code}: {response.text[:200]}{hint}")
-        try:
-            found = response.json()
-        except ValueError:
-            raise ValueError(f"the answer is no JSON: {response.text[:60]!r}") from None
-        return found if isinstance(found, dict) else {}
+                answer = self._post(body, timeout_s)
+                return object_in(self._speech.text_of(answer))
+            except TransientFault as fault:
+                if time.monotonic() - asked_at >= timeout_s:
+                    raise ValueError("no end in time") from None
+                last, wait_s = fault, self._backoff.wait_s(attempt + 1, fault.wait_s)
+            except TextFault as fault:
+                if not self._speech.fall_back(str(fault)):
+                    raise ChatError(f"{self.where} refused: {fault}") from None
+                wait_s = 0.0
+                last = fault
+            if attempt + 1 < self._backoff.attempts:
+                time.sleep(wait_s if left_s is None else min(wait_s, left_s))
+        raise ChatError(
+            f"{self.where} gave no answer in {self._backoff.attempts} attempts; the last: {last}; "
+            "see the server's log, or ask less at once with generator.concurrency=1"
+        )
 
     def close(self) -> None:
         """Free the connections; harmless twice."""
-        self._client.close()
+        with self._closing:
+            loop, self._loop = self._loop, None
+        if loop is not None:
+            loop.close(self._connection.close())
+
+    def _post(self, body: dict[str, Any], timeout_s: float) -> dict[str, Any]:
+        ended: queue.SimpleQueue[Any] = queue.SimpleQueue()
+
+        async def request() -> None:
+            ended.put(await self._connection.ask("POST", self._speech.path, timeout_s, body))
+
+        with self._closing:  # a request that starts while the loop ends would never end
+            if self._loop is None:
+                raise ChatError("the chat model is closed")
+            self._loop.start(request(), ended.put)
+        try:
+            found = ended.get()
+            if isinstance(found, BaseException):
+                raise found
+            return found
+        except CancelledError:
+            raise ChatError("closed before the answer came") from None
+        except TooLargeFault as fault:
+            raise ChatError(f"{self.where} refused: {fault}") from None
+        except EmbedderError as error:
+            raise ChatError(str(error)) from None
 
 
-def _retry_after_s(response: httpx.Response) -> float:
-    try:
-        return float(response.headers.get("Retry-After", 0))
-    except ValueError:  # a date
-        return 0.0
+class _Speech:
+    """How the two APIs are asked, and what a user can do where they refuse."""
+
+    def __init__(self, model: str, api: str, api_key_env: str | None) -> None:
+        self._model = model
+        self._ollama = api == "ollama"
+        self._limit = "max_tokens"
+        self.path = "api/chat" if self._ollama else "chat/completions"
+        self.start_fix = (
+            "is Ollama running there? Start it with `ollama serve`, or set generator.base_url"
+            if self._ollama
+            else "is the server running there, and is generator.base_url right?"
+        )
+        key_fix = (
+            f"is the key in the environment variable {api_key_env} right?"
+            if api_key_env
+            else "name the environment variable that holds the key in generator.api_key_env"
+        )
+        missing = f"run: ollama pull {model}" if self._ollama else "set generator.model to one that the server has"
+        self.fixes: Mapping[int, str] = {401: key_fix, 403: key_fix, 404: missing}
+
+    def address_fix(self, where: str) -> str:
+        """Something else answers there."""
+        if self._ollama:
+            return f"does Ollama answer at {where}? For OpenAI's API set generator.api=openai"
+        return f"does {where} speak OpenAI's API? Its address mostly ends in /v1; for Ollama's set generator.api=ollama"
+
+    def body(
+        self, messages: list[dict[str, str]], schema: dict[str, Any], seed: int, most_tokens: int, temperature: float
+    ) -> dict[str, Any]:
+        """The JSON of one request."""
+        body: dict[str, Any] = {"model": self._model, "messages": messages, "stream": False}
+        if self._ollama:
+            options = {"temperature": temperature, "seed": seed, "num_predict": most_tokens}
+            # a model that thinks first would come to the limit before it says anything
+            return body | {"format": schema, "think": False, "options": options}
+        named = {"name": "answer", "schema": schema, "strict": True}
+        body |= {"response_format": {"type": "json_schema", "json_schema": named}}
+        return body | {"temperature": temperature, "seed": seed, self._limit: most_tokens}
+
+    def text_of(self, answer: Mapping[str, Any]) -> str:
+        """What the model said.
+
+        Raises:
+            ValueError: if there is no message in the answer.
+        """
+        try:
+            message = answer["message"] if self._ollama else answer["choices"][0]["message"]
+            return str(message["content"] or "")
+        except (KeyError, IndexError, TypeError):
+            raise ValueError("no message in the answer") from None
+
+    def fall_back(self, refusal: str) -> bool:
+        """OpenAI's newer models know the limit by another name: take it, once."""
+        if self._ollama or self._limit == _OTHER_LIMIT or _OTHER_LIMIT not in refusal:
+            return False
+        self._limit = _OTHER_LIMIT
+        return True

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+import logging
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -11,10 +12,14 @@ from alignkit.errors import ConfigError
 from alignkit.sentences.chat import ChatModel
 from alignkit.sentences.grammar import generate, seed_samples
 from alignkit.sentences.importing import import_samples
+from alignkit.sentences.journal import Journal
+from alignkit.sentences.patience import Patience
 from alignkit.sentences.pooling import ImportCounts
 from alignkit.sentences.records import Sample
 from alignkit.sentences.rewriting import RewriteCounts, rewrite
 from alignkit.sentences.seeds import FOLDER, Seeds, languages, read_seeds
+
+logger = logging.getLogger(__name__)
 
 MOST_SAMPLES = 1_000_000
 
@@ -70,7 +75,7 @@ def from_chat_model(
     out: str | Path,
     *,
     model: str,
-    base_url: str = "http://127.0.0.1:11434",
+    base_url: str | None = None,
     api: str = "ollama",
     api_key_env: str | None = None,
     temperature: float = 0.8,
@@ -79,6 +84,7 @@ def from_chat_model(
     retry_wait_s: float = 1.0,
     attempts: int = 3,
     concurrency: int = 2,
+    budget_s: float | None = None,
     seeds_folder: str | Path | None = None,
 ) -> Generated:
     """The grammar's anchors with a chat model's paraphrases and hard negatives; see `ChatModel` and `rewrite`.
@@ -98,6 +104,7 @@ def from_chat_model(
         retry_wait_s: see `ChatModel`.
         attempts: see `rewrite`.
         concurrency: see `rewrite`.
+        budget_s: most seconds for all answers; what is not reached stays the grammar's. None for no end.
         seeds_folder: see `from_grammar`.
 
     Raises:
@@ -107,27 +114,33 @@ def from_chat_model(
     for name, value in (("attempts", attempts), ("concurrency", concurrency)):
         if isinstance(value, bool) or not isinstance(value, int) or value < 1:
             raise ConfigError(f"{name}={value}: expected a whole number of at least 1")
-    chat = ChatModel(model, base_url, api, api_key_env, temperature, timeout_s, retries, retry_wait_s)
+    if budget_s is not None and (isinstance(budget_s, bool) or not isinstance(budget_s, int | float) or budget_s <= 0):
+        raise ConfigError(f"budget_s={budget_s}: expected seconds, or null for no end")
     out = Path(out).expanduser()
-    journal = out.with_name(out.name + ".journal.jsonl")
     counts = RewriteCounts()
     settings: dict[str, Any] = {
         "target": target, "language": language, "seed": seed, "model": model, "temperature": temperature,
     }  # fmt: skip
+    journal = Journal(out.with_name(out.name + ".journal.jsonl"), settings)
+    chat = ChatModel(model, base_url, api, api_key_env, temperature, timeout_s, retries, retry_wait_s, concurrency)
+    asking = {"attempts": attempts, "concurrency": concurrency, "seed": seed}
 
-    def finish() -> None:
-        chat.close()
-        journal.unlink(missing_ok=True)
+    def samples() -> Iterator[Sample]:
+        within = "" if budget_s is None else f", for {budget_s:,g} s at the most"
+        logger.info("asking %s at %s%s", model, chat.where, within)
+        try:
+            yield from rewrite(
+                generate(known, target, seed), chat, journal, counts, patience=Patience(budget_s), **asking
+            )
+        finally:
+            chat.close()
 
-    anchors = generate(known, target, seed)
     return Generated(
-        samples=rewrite(
-            anchors, chat, journal, settings, counts, attempts=attempts, concurrency=concurrency, seed=seed
-        ),
+        samples=samples(),
         seeds=(sample for each in known for sample in seed_samples(each)),
         total=target,
         about=lambda: f"chat model {model}; {counts.line()}",
-        finish=finish,
+        finish=lambda: journal.path.unlink(missing_ok=True),
     )
 
 

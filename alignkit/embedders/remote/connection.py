@@ -25,18 +25,23 @@ CONNECT_TIMEOUT_S = 10.0
 MOST_REDIRECTS = 3
 
 
-class Wire(Protocol):
-    """How one API is spoken; the engine knows the rest."""
+class Speech(Protocol):
+    """What to say where a server of one API gives no answer."""
 
     path: str
     fixes: Mapping[int, str]
     start_fix: str
-    restart: str  # how to start a server that has gone
-    form: str  # of the request: what `fall_back` changes
 
     def address_fix(self, where: str) -> str:
         """What the user can do if what answers at `where` does not speak this API."""
         ...
+
+
+class Wire(Speech, Protocol):
+    """How one API is spoken; the engine knows the rest."""
+
+    restart: str  # how to start a server that has gone
+    form: str  # of the request: what `fall_back` changes
 
     def request(self, texts: list[str]) -> dict[str, Any]:
         """The JSON body that asks for the texts' vectors."""
@@ -90,7 +95,7 @@ class Connection:
     def __init__(
         self,
         address: str,
-        wire: Wire,
+        wire: Speech,
         connections: int,
         api_key_env: str | None = None,
         transport: httpx.AsyncBaseTransport | None = None,

@@ -1,0 +1,115 @@
+"""What can be used of a chat model's answers, sentence by sentence, so that one bad one spoils no other."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+from alignkit.sentences.normalise import is_cjk, normalise_text
+from alignkit.sentences.records import HardNegative, Sample
+from alignkit.sentences.seeds import HARD_NEGATIVES, PARAPHRASES
+
+KINDS = ("date", "person", "amount", "place", "item", "negation", "opposite", "neighbour")
+MOST_LENGTH_RATIO = 3.0
+# with so much from the model it is not asked again; the grammar fills what is missing
+ENOUGH_PARAPHRASES, ENOUGH_NEGATIVES = 2, 1
+
+
+class Draft:
+    """Sentences for one sample, gathered from as many answers as it takes.
+
+    Attributes:
+        paraphrases: at most four.
+        negatives: at most three.
+    """
+
+    def __init__(self, sample: Sample) -> None:
+        self.paraphrases: list[str] = []
+        self.negatives: list[HardNegative] = []
+        self._sample = sample
+        self._values = [normalise_text(value) for value in sample.slots.values()]
+        self._seen = {normalise_text(sample.text)}
+
+    @property
+    def is_enough(self) -> bool:
+        """Whether it is worth no further question."""
+        return len(self.paraphrases) >= ENOUGH_PARAPHRASES and len(self.negatives) >= ENOUGH_NEGATIVES
+
+    def take(self, answer: Mapping[str, Any]) -> str:
+        """Take what can be used of an answer.
+
+        Returns:
+            Why the first that cannot be used is not, in a few words that samples share; "" where all can.
+        """
+        paraphrases, negatives = answer.get("paraphrases", []), answer.get("hard_negatives", [])
+        if not isinstance(paraphrases, list) or not isinstance(negatives, list):
+            return "another shape than asked for"
+        if not paraphrases and not negatives:
+            return "no whole sentence in the answer"
+        reasons = []
+        for text in paraphrases:
+            reason = self._reason_against(text) or self._lost_value(text)
+            if not reason and len(self.paraphrases) < PARAPHRASES:
+                self.paraphrases.append(self._kept(text))
+            reasons.append(reason)
+        for one in negatives:
+            text, kind = (one.get("text"), one.get("kind")) if isinstance(one, dict) else (None, None)
+            reason = self._reason_against(text) or ("" if kind in KINDS else "a kind of difference nobody asked for")
+            if not reason and len(self.negatives) < HARD_NEGATIVES:
+                self.negatives.append(HardNegative(self._kept(text), str(kind)))
+            reasons.append(reason)
+        return next(filter(None, reasons), "")
+
+    def row(self, reason: str) -> dict[str, Any]:
+        """What to keep of it: the sentences, or the reason why there are none."""
+        if not self.paraphrases and not self.negatives:
+            return {"reason": reason}
+        return {
+            "paraphrases": self.paraphrases,
+            "hard_negatives": [{"text": one.text, "kind": one.kind} for one in self.negatives],
+        }
+
+    def _kept(self, text: Any) -> str:
+        self._seen.add(normalise_text(text))
+        return str(text).strip()
+
+    def _lost_value(self, text: str) -> str:
+        said = normalise_text(text)
+        return "a paraphrase lost a value" if any(value not in said for value in self._values) else ""
+
+    def _reason_against(self, text: Any) -> str:
+        if not isinstance(text, str):
+            return "another shape than asked for"
+        anchor = self._sample.text
+        if not text.strip() or len(text.splitlines()) > 1 or len(text) > MOST_LENGTH_RATIO * len(anchor):
+            return "blank, several lines or far too long"
+        if any("\ud800" <= character <= "\udfff" for character in text):
+            return "half of a surrogate pair"
+        if is_cjk(text) != is_cjk(anchor):
+            return "another language"
+        return "a copy of the sentence or of another one" if normalise_text(text) in self._seen else ""
+
+
+def completed(sample: Sample, row: Mapping[str, Any]) -> tuple[Sample, bool]:
+    """A sample with the sentences of a row, the grammar's filling what is missing; and whether none was missing."""
+    negatives = [HardNegative(one["text"], one["kind"]) for one in row["hard_negatives"]]
+    paraphrases = list(row["paraphrases"])
+    seen = {normalise_text(text) for text in [sample.text, *paraphrases, *(one.text for one in negatives)]}
+    whole = len(paraphrases) == PARAPHRASES and len(negatives) == HARD_NEGATIVES
+    paraphrases += [text for text in sample.paraphrases if _is_new(text, seen)]
+    negatives += [one for one in sample.hard_negatives if _is_new(one.text, seen)]
+    found = replace(
+        sample,
+        source="llm",
+        paraphrases=tuple(paraphrases[:PARAPHRASES]),
+        hard_negatives=tuple(negatives[:HARD_NEGATIVES]),
+    )
+    return found, whole
+
+
+def _is_new(text: str, seen: set[str]) -> bool:
+    normal = normalise_text(text)
+    new = normal not in seen
+    seen.add(normal)
+    return new

@@ -1,0 +1,64 @@
+"""How long a build goes on asking a chat model: until its time is up, or until the model has shown that it cannot."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+
+logger = logging.getLogger(__name__)
+
+# so many answers at the start without one sentence of use, and there will be none
+MOST_USELESS = 8
+
+
+class Patience:
+    """May be asked by several threads; the clock runs from the first question.
+
+    Args:
+        budget_s: seconds for all answers together; None for no end.
+    """
+
+    def __init__(self, budget_s: float | None = None) -> None:
+        self._budget_s = budget_s
+        self._begun: float | None = None
+        self._useless = 0
+        self._useful = False
+        self._said = False
+        self._lock = threading.Lock()
+
+    def left_s(self) -> float | None:
+        """Seconds until the time is up, at least 0; None for no end."""
+        with self._lock:
+            if self._begun is None:
+                self._begun = time.monotonic()
+            return None if self._budget_s is None else max(0.0, self._begun + self._budget_s - time.monotonic())
+
+    def note(self, useful: bool) -> None:
+        """An answer has come."""
+        with self._lock:
+            self._useful = self._useful or useful
+            self._useless += not useful
+
+    def end(self) -> str:
+        """Why there is no point in asking any more; "" while there is."""
+        if self.left_s() == 0:
+            return self._say(
+                "the time was up",
+                f"the {self._budget_s:,g} s for answers are up, the grammar writes the rest; more: generator.budget_s=",
+            )
+        with self._lock:
+            hopeless = not self._useful and self._useless >= MOST_USELESS
+        if hopeless:
+            return self._say(
+                "the model's answers were of no use",
+                f"none of {MOST_USELESS} answers held a sentence of use, the grammar writes the rest; a larger model?",
+            )
+        return ""
+
+    def _say(self, reason: str, words: str) -> str:
+        with self._lock:
+            said, self._said = self._said, True
+        if not said:
+            logger.warning(words)
+        return reason
