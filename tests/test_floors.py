@@ -29,6 +29,7 @@ NEIGHBOURS = {
     ("aligned", "artifact"),
     ("pairs", "cache"),
     ("sentences", "embedders"),  # how a server is spoken to, and what its faults mean
+    ("sentences", "embedders"),  # how a server is spoken to, and what its faults mean
     ("pairs", "resources"),
     ("selection", "training"),
     ("selection", "evaluation"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import queue
 import threading
 import time
@@ -81,7 +82,7 @@ class ChatModel:
         schema: dict[str, Any],
         seed: int,
         most_tokens: int,
-        left_s: float | None = None,
+        left_s: float = math.inf,
     ) -> dict[str, Any]:
         """One answer as the JSON object that it holds; of an answer that is cut, what is complete.
 
@@ -102,7 +103,7 @@ class ChatModel:
         last: Exception
         for attempt in range(self._backoff.attempts):
             spent_s = time.monotonic() - begun
-            timeout_s = self._timeout_s if left_s is None else max(0.001, min(self._timeout_s, left_s - spent_s))
+            timeout_s = max(0.001, min(self._timeout_s, left_s - spent_s))
             asked_at = time.monotonic()
             body = self._speech.body(messages, schema, seed + attempt * _NEXT_SEED, most_tokens, self._temperature)
             try:
@@ -114,11 +115,12 @@ class ChatModel:
                 last, wait_s = fault, self._backoff.wait_s(attempt + 1, fault.wait_s)
             except TextFault as fault:
                 if not self._speech.fall_back(str(fault)):
-                    raise ChatError(f"{self.where} refused: {fault}") from None
+                    chat = "; set generator.model to a chat model" if "support chat" in str(fault) else ""
+                    raise ChatError(f"{self.where} refused: {fault}{chat}") from None
                 wait_s = 0.0
                 last = fault
             if attempt + 1 < self._backoff.attempts:
-                time.sleep(wait_s if left_s is None else min(wait_s, left_s))
+                time.sleep(min(wait_s, left_s))
         raise ChatError(
             f"{self.where} gave no answer in {self._backoff.attempts} attempts; the last: {last}; "
             "see the server's log, or ask less at once with generator.concurrency=1"

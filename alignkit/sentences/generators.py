@@ -22,6 +22,8 @@ from alignkit.sentences.seeds import FOLDER, Seeds, languages, read_seeds
 logger = logging.getLogger(__name__)
 
 MOST_SAMPLES = 1_000_000
+# what a model answers in that is made for the machine at hand: some 250 tokens
+SECONDS_A_SAMPLE = 5.0
 
 
 @dataclass
@@ -104,7 +106,7 @@ def from_chat_model(
         retry_wait_s: see `ChatModel`.
         attempts: see `rewrite`.
         concurrency: see `rewrite`.
-        budget_s: most seconds for all answers; what is not reached stays the grammar's. None for no end.
+        budget_s: most seconds for all answers; what is not reached stays the grammar's. None takes 5 a sample.
         seeds_folder: see `from_grammar`.
 
     Raises:
@@ -114,8 +116,9 @@ def from_chat_model(
     for name, value in (("attempts", attempts), ("concurrency", concurrency)):
         if isinstance(value, bool) or not isinstance(value, int) or value < 1:
             raise ConfigError(f"{name}={value}: expected a whole number of at least 1")
-    if budget_s is not None and (isinstance(budget_s, bool) or not isinstance(budget_s, int | float) or budget_s <= 0):
-        raise ConfigError(f"budget_s={budget_s}: expected seconds, or null for no end")
+    budget_s = SECONDS_A_SAMPLE * target if budget_s is None else budget_s
+    if isinstance(budget_s, bool) or not isinstance(budget_s, int | float) or not budget_s > 0:
+        raise ConfigError(f"budget_s={budget_s}: expected seconds, or inf for no end")
     out = Path(out).expanduser()
     counts = RewriteCounts()
     settings: dict[str, Any] = {
@@ -126,8 +129,7 @@ def from_chat_model(
     asking = {"attempts": attempts, "concurrency": concurrency, "seed": seed}
 
     def samples() -> Iterator[Sample]:
-        within = "" if budget_s is None else f", for {budget_s:,g} s at the most"
-        logger.info("asking %s at %s%s", model, chat.where, within)
+        logger.info("asking %s at %s for %s s at the most", model, chat.where, f"{budget_s:,g}")
         try:
             yield from rewrite(
                 generate(known, target, seed), chat, journal, counts, patience=Patience(budget_s), **asking

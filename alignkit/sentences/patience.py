@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import threading
 import time
 
@@ -16,10 +17,10 @@ class Patience:
     """May be asked by several threads; the clock runs from the first question.
 
     Args:
-        budget_s: seconds for all answers together; None for no end.
+        budget_s: seconds for all answers together.
     """
 
-    def __init__(self, budget_s: float | None = None) -> None:
+    def __init__(self, budget_s: float = math.inf) -> None:
         self._budget_s = budget_s
         self._begun: float | None = None
         self._useless = 0
@@ -27,12 +28,12 @@ class Patience:
         self._said = False
         self._lock = threading.Lock()
 
-    def left_s(self) -> float | None:
-        """Seconds until the time is up, at least 0; None for no end."""
+    def left_s(self) -> float:
+        """Seconds until the time is up, at least 0."""
         with self._lock:
             if self._begun is None:
                 self._begun = time.monotonic()
-            return None if self._budget_s is None else max(0.0, self._begun + self._budget_s - time.monotonic())
+            return max(0.0, self._begun + self._budget_s - time.monotonic())
 
     def note(self, useful: bool) -> None:
         """An answer has come."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -57,7 +58,7 @@ class Asks(Protocol):
         schema: dict[str, Any],
         seed: int,
         most_tokens: int,
-        left_s: float | None = None,
+        left_s: float = math.inf,
     ) -> dict[str, Any]:
         """One answer."""
         ...
