@@ -5,7 +5,8 @@ from __future__ import annotations
 import logging
 import re
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,7 @@ from alignkit.enabling.server import OllamaServer, RefusedError
 from alignkit.enabling.weights import check_space, file_of_model
 from alignkit.errors import AlignkitError, ConfigError, DataError, EmbedderError
 from alignkit.gguf_files.pooling import POOLINGS, PooledCopy
+from alignkit.progress import progress
 
 logger = logging.getLogger(__name__)
 
@@ -27,8 +29,7 @@ logger = logging.getLogger(__name__)
 NAME = re.compile(r"([\w.-]+(:\d+)?/)?([\w.-]{1,80}/)?\w[\w.-]{0,79}(:\w[\w.-]{0,79})?", re.ASCII)
 PROBES = ["alignment", "the parcel arrived two days late"]
 
-# called with what is being done, how many bytes of how many
-Progress = Callable[[str, int, int], None]
+MEGABYTE = 1_000_000
 
 
 @dataclass(frozen=True)
@@ -67,7 +68,7 @@ class Wish:
             raise ConfigError(f"as={self.name} is the model itself, which is never changed; choose another name")
 
 
-def enable(server: OllamaServer, wish: Wish, say: Callable[[str], None], progress: Progress) -> bool:
+def enable(server: OllamaServer, wish: Wish, say: Callable[[str], None]) -> bool:
     """Make the copy, unless it is there or the model needs none.
 
     Nothing is written on this machine: the copy is made while it is sent. The model itself is only read.
@@ -76,7 +77,6 @@ def enable(server: OllamaServer, wish: Wish, say: Callable[[str], None], progres
         server: that has the model.
         wish: what to make of what.
         say: called with each line for the user.
-        progress: called while bytes are read and sent.
 
     Returns:
         Whether there is a copy of the name now; False where the model gives vectors by itself.
@@ -97,8 +97,8 @@ def enable(server: OllamaServer, wish: Wish, say: Callable[[str], None], progres
     if (dim := _own_vectors(server, wish, card, version)) is not None:
         say(f"{wish.model} needs nothing: Ollama {version} gives its vectors as it is, {dim} dimensions; no copy made")
         return False
-    copy, digest = _read(server, wish, card, say, progress)
-    _send(server, copy, digest, progress)
+    copy, digest = _read(server, wish, card, say)
+    _send(server, copy, digest)
     body = {"model": wish.name, "files": {"model.gguf": f"sha256:{digest}"}, **kept(card)}
     if adapters := adapters_of(card):
         body["adapters"] = {f"adapter{place}.gguf": f"sha256:{found}" for place, found in enumerate(adapters)}
@@ -148,9 +148,7 @@ def _made_from(card: dict[str, Any]) -> str | None:
     return f"sha256:{digests[0]}" if digests else None
 
 
-def _read(
-    server: OllamaServer, wish: Wish, card: dict[str, Any], say: Callable[[str], None], progress: Progress
-) -> tuple[PooledCopy, str]:
+def _read(server: OllamaServer, wish: Wish, card: dict[str, Any], say: Callable[[str], None]) -> tuple[PooledCopy, str]:
     """The copy and its digest, after the file was found to be the model's and to have room on the server's disk."""
     paths = files_of(card)
     command = enabling_command(wish.model, server.where)
@@ -169,7 +167,8 @@ def _read(
     if server.is_local:
         check_space(Path(paths[0]).parent if paths else file.parent, copy.size)
     say(f"{wish.model}: {file}, {decimal(copy.size)}")
-    original, digest = copy.digests(lambda done: progress("reading", done, copy.size))
+    with _counting("read", copy) as advance:
+        original, digest = copy.digests(advance)
     named = digest_in(file.name)
     if named not in (None, original):
         raise DataError(f"{file} is damaged: its SHA-256 is {original[:12]}…; run: ollama pull {wish.model}")
@@ -180,10 +179,26 @@ def _read(
     return copy, digest
 
 
-def _send(server: OllamaServer, copy: PooledCopy, digest: str, progress: Progress) -> None:
+def _send(server: OllamaServer, copy: PooledCopy, digest: str) -> None:
     if server.has_blob(digest):  # of a model that shares its weights, or of an attempt that broke off later
         return
-    server.send_blob(digest, copy.chunks(lambda done: progress("sending", done, copy.size)), copy.size)
+    with _counting("sent", copy) as advance:
+        server.send_blob(digest, copy.chunks(advance), copy.size)
+
+
+@contextmanager
+def _counting(what: str, copy: PooledCopy) -> Iterator[Callable[[int], None]]:
+    """Show how far a job on all the bytes of a copy is; yields what is to be called with those of each piece."""
+    done = 0
+    with progress(what, "MB") as counted:
+        counted.begin(copy.size // MEGABYTE)
+
+        def advance(length: int) -> None:
+            nonlocal done
+            done += length
+            counted.advance(done // MEGABYTE - counted.done)
+
+        yield advance
 
 
 def _prove(server: OllamaServer, wish: Wish, say: Callable[[str], None], remove: bool) -> None:

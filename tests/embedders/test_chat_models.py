@@ -42,7 +42,7 @@ def embedder_of(ollama):
 
 def make_copy(ollama, *wish, **more):
     with OllamaServer(ollama.url) as server:
-        enable(server, Wish(*wish, **more), lambda line: None, lambda *_: None)
+        enable(server, Wish(*wish, **more), lambda line: None)
 
 
 def asked_models(ollama):

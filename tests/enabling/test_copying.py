@@ -18,6 +18,7 @@ from alignkit.enabling.copying import Wish, enable  # noqa: E402
 from alignkit.enabling.server import OllamaServer  # noqa: E402
 from alignkit.errors import AlignkitError  # noqa: E402
 from alignkit.gguf_files.header import read_header  # noqa: E402
+from alignkit.gguf_files.pooling import PooledCopy  # noqa: E402
 
 
 @pytest.fixture
@@ -30,15 +31,9 @@ def ollama(tmp_path):
 @pytest.fixture
 def run(ollama):
     def call(*wish, **more):
-        lines, bytes_done = [], {}
+        lines = []
         with OllamaServer(more.pop("base_url", ollama.url)) as server:
-            call.there = enable(
-                server,
-                Wish(*wish, **more),
-                lines.append,
-                lambda what, done, total: bytes_done.update({what: (bytes_done.get(what, (0, 0))[0] + done, total)}),
-            )
-        call.progress = bytes_done
+            call.there = enable(server, Wish(*wish, **more), lines.append)
         return lines
 
     return call
@@ -57,7 +52,7 @@ def test_the_copy_gives_vectors_and_keeps_all_else(run, ollama):
         assert copy[field] == QWEN[field]
     assert (copy["renderer"], copy["parser"]) == ("qwen", "qwen")
     assert json.dumps(ollama.card("qwen2.5:7b", ollama.models["qwen2.5:7b"])) == before
-    assert run.progress == {what: (copy["blob"].stat().st_size,) * 2 for what in ("reading", "sending")}
+    assert ollama.uploads() == [copy["blob"].stat().st_size]
 
 
 def test_mean_pooling_under_a_name_of_ones_own(run, ollama):
@@ -195,13 +190,15 @@ class TestFaults:
         assert asked == [ollama.blobs]
         assert not ollama.uploads()
 
-    def test_stopped_while_it_is_sent(self, ollama):
-        def stop(what, done, total):
-            if what == "sending":
-                raise KeyboardInterrupt
+    def test_stopped_while_it_is_sent(self, run, ollama, monkeypatch):
+        def stopped(copy, advance=None):
+            yield b"GGUF"
+            raise KeyboardInterrupt
 
-        with OllamaServer(ollama.url) as server, pytest.raises(KeyboardInterrupt):
-            enable(server, Wish("qwen2.5:7b"), lambda line: None, stop)
+        monkeypatch.setattr(PooledCopy, "digests", lambda *_: (ollama.models["qwen2.5:7b"]["blob"].name[7:], "0" * 64))
+        monkeypatch.setattr(PooledCopy, "chunks", stopped)
+        with pytest.raises(KeyboardInterrupt):
+            run("qwen2.5:7b")
         for thread in threading.enumerate():  # the server's half-read request
             if "process_request_thread" in thread.name:
                 thread.join(10)
@@ -215,7 +212,7 @@ class TestFaults:
         ollama.version = ""
         transport = httpx.MockTransport(lambda request: httpx.Response(404, text="404 page not found"))
         with OllamaServer(ollama.url, transport=transport) as server, pytest.raises(AlignkitError, match="no Ollama"):
-            enable(server, Wish("a"), print, print)
+            enable(server, Wish("a"), print)
 
     def test_a_model_in_the_cloud(self, run, ollama, tmp_path):
         ollama.add("big:cloud", tmp_path / "qwen.gguf", remote_host="https://ollama.com:443")
