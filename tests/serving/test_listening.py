@@ -12,7 +12,7 @@ from test_connections import connect
 
 from alignkit.aligned import AlignedEmbedder
 from alignkit.errors import ConfigError
-from alignkit.serving import server
+from alignkit.serving import protocol, server
 from alignkit.serving.answers import Answerer
 from alignkit.serving.limits import MOST_CONNECTIONS, REFUSED_CONNECTIONS
 from alignkit.serving.service import Service
@@ -106,7 +106,8 @@ def test_health_fails_where_nobody_listens_any_more(platform, odd_service, monke
     assert "no longer listens" in answer.json()["status"]
 
 
-def test_far_too_many_clients_are_cut_off_and_the_others_stay(odd_service, serve):
+def test_far_too_many_clients_are_cut_off_and_the_others_stay(odd_service, serve, monkeypatch):
+    monkeypatch.setattr(protocol, "REFUSED_TIMEOUT_S", 60)
     with serve(odd_service, max_connections=4) as url, httpx.Client(base_url=url) as client:
         assert client.get("/health").status_code == 200
         crowd = [connect(url) for _ in range(4 + REFUSED_CONNECTIONS + 20)]
