@@ -31,6 +31,7 @@ from alignkit.heads.linear import LinearHead
 from alignkit.pairs.base import PairSplits
 from alignkit.selection.choose import SELECT_BY, select_head
 from alignkit.training.batches import SolverBatches
+from alignkit.training.checks import check_settings
 from alignkit.training.confidence import fit_confidence
 from alignkit.training.device import choose_device
 from alignkit.training.fit import FitResult, Fitter
@@ -59,6 +60,7 @@ def main(config: DictConfig) -> float | None:
         config = _config_of_run(folder)
     settings = plain(config)
     check_seed(settings["seed"])
+    check_settings(settings)
     start = time.perf_counter()
     splits = hydra.utils.instantiate(settings["data"])
     if not isinstance(splits, PairSplits):

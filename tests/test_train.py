@@ -268,3 +268,38 @@ def test_too_few_validation_pairs_give_a_head_without_confidence(run_command, tm
                                "hydra.run.dir=run")  # fmt: skip
     assert code == 0 and "confidence: not learned" in err
     assert set(load_artifact(tmp_path / "run").parts) == {"query_head"}
+
+
+@pytest.mark.parametrize(
+    ("setting", "says"),
+    [
+        ("confidence=no", "confidence=no: expected true or false"),
+        ("html=1", "html=1: expected true or false"),
+        ("refit=maybe", "refit=maybe: expected true or false"),
+        ("objective=val/cosine", "objective=val/cosine: expected one of val/loss, "),
+        ("trainer=5", "trainer=5: expected settings by name, such as trainer.max_epochs=5"),
+        ("trainer.logger=false", "trainer.logger=False: not taken"),
+        ("+trainer.max_step=5", "did you mean trainer.max_steps?"),
+        ("trainer.val_check_interval=1000", "an epoch has 43 batches"),
+        ("trainer.limit_train_batches=.0001", "no batch is left of 43"),
+        ("trainer.precision=7", "Precision 7 is invalid"),
+        ("loss.mse_weight=abc", "mse_weight=abc: expected a number of at least 0"),
+    ],
+)
+def test_a_setting_that_cannot_be_used_is_one_line_and_leaves_nothing(run_command, tmp_path, setting, says):
+    code, _, err = run_command("train", setting, "student=static", "hydra.run.dir=run")
+    assert code == 1 and err.count("\n") == 1 and says in err
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_run_of_a_few_steps_keeps_them_and_says_how_it_ended(run_command, tmp_path):
+    code, _, err = run_command("train", "student=static", "model.init=random", "lr=0.01", "trainer.max_steps=20",
+                               "trainer.log_every_n_steps=0", "html=false", "confidence=false",
+                               "hydra.run.dir=run")  # fmt: skip
+    assert code == 0, err
+    meta = json.loads((tmp_path / "run" / "metrics.json").read_text(encoding="utf-8"))["meta"]
+    assert meta["best_epoch"] == meta["epochs"] == pytest.approx(20 / 43)
+    report = (tmp_path / "run" / "alignment_report.md").read_text(encoding="utf-8")
+    assert "kept: the state after 0.465 epochs; training ended after 0.465 epochs: trainer.max_steps=20" in report
+    rows = json.loads((tmp_path / "run" / "metrics.json").read_text(encoding="utf-8"))["rows"]
+    assert rows["aligned"]["cosine_mean"] > 0.4

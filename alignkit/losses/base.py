@@ -38,8 +38,19 @@ class Loss(nn.Module):
         raise NotImplementedError
 
 
-def check_positive(**numbers: float) -> None:
-    """Raise a `ConfigError` that names the first number which is not above 0."""
+def check_positive(**numbers: object) -> None:
+    """Raise a `ConfigError` that names the first which is no number above 0."""
     for name, number in numbers.items():
-        if not 0 < number < float("inf"):
+        if not _is_number(number) or number == 0:
             raise ConfigError(f"{name}={number}: expected a number above 0")
+
+
+def check_not_negative(**numbers: object) -> None:
+    """Raise a `ConfigError` that names the first which is no number of at least 0."""
+    for name, number in numbers.items():
+        if not _is_number(number):
+            raise ConfigError(f"{name}={number}: expected a number of at least 0")
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value < float("inf")

@@ -5,8 +5,7 @@ from __future__ import annotations
 import torch.nn.functional as F
 from torch import Tensor
 
-from alignkit.errors import ConfigError
-from alignkit.losses.base import Loss
+from alignkit.losses.base import Loss, check_not_negative
 from alignkit.vectors import l2_normalize
 
 
@@ -25,8 +24,7 @@ class CosMseLoss(Loss):
 
     def __init__(self, mse_weight: float = 0.1) -> None:
         super().__init__()
-        if not mse_weight >= 0:
-            raise ConfigError(f"mse_weight={mse_weight}: expected a number of at least 0")
+        check_not_negative(mse_weight=mse_weight)
         self.mse_weight = mse_weight
 
     def forward(self, aligned: Tensor, teacher: Tensor, negatives: Tensor | None = None) -> Tensor:

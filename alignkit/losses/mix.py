@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from torch import Tensor, nn
 
 from alignkit.errors import ConfigError
-from alignkit.losses.base import Loss
+from alignkit.losses.base import Loss, check_not_negative
 
 
 class MixLoss(Loss):
@@ -26,8 +26,9 @@ class MixLoss(Loss):
         if set(losses) != set(weights):
             odd = sorted(set(losses) ^ set(weights))[0]
             raise ConfigError(f"mix: '{odd}' must be both among the losses and among the weights")
-        if not all(weight >= 0 for weight in weights.values()) or not sum(weights.values()) > 0:
-            raise ConfigError(f"mix: weights {dict(weights)}; expected numbers of at least 0, one of them above 0")
+        check_not_negative(**{f"mix: weights.{name}": weight for name, weight in weights.items()})
+        if not sum(weights.values()):
+            raise ConfigError(f"mix: weights {dict(weights)}; expected one of them above 0")
         self.losses = nn.ModuleDict({name: loss for name, loss in losses.items() if weights[name]})
         self.weights = {name: weights[name] for name in self.losses}
         self.needs_negatives = any(getattr(loss, "needs_negatives", False) for loss in self.losses.values())

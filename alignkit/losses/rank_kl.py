@@ -6,8 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from alignkit.errors import ConfigError
-from alignkit.losses.base import Loss, check_positive
+from alignkit.losses.base import Loss, check_not_negative, check_positive
 from alignkit.vectors import cosine, l2_normalize
 
 
@@ -30,8 +29,7 @@ class RankKlLoss(Loss):
     def __init__(self, temperature: float = 0.05, cosine_weight: float = 3.0) -> None:
         super().__init__()
         check_positive(temperature=temperature)
-        if not cosine_weight >= 0:
-            raise ConfigError(f"cosine_weight={cosine_weight}: expected a number of at least 0")
+        check_not_negative(cosine_weight=cosine_weight)
         self.temperature = temperature
         self.cosine_weight = cosine_weight
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 import torch
@@ -11,6 +13,8 @@ from torch import Tensor, nn
 from alignkit.errors import ConfigError
 from alignkit.pairs.base import Pairs, PairSplits
 from alignkit.training.module import VALIDATION_FIGURES
+from alignkit.training.recipe import Recipe
+from alignkit.training.trainer_settings import check_trainer_settings
 from alignkit.vectors import l2_normalize
 
 # what compares sentences with each other is undefined on fewer
@@ -20,6 +24,27 @@ TRIAL_ROWS, TRIALS = 64, 3
 LEAST_GRADIENT = 1e-10
 # in which any loss finds something to compare
 FEW_PAIRS = 4
+
+
+def check_settings(settings: Mapping[str, Any]) -> None:
+    """Refuse what can be told before any data is read: a "no" that would count as yes, a trainer that is none.
+
+    Args:
+        settings: of the command.
+
+    Raises:
+        ConfigError: for the first such setting.
+    """
+    for name, others in (("confidence", ()), ("html", ()), ("refit", (None,))):
+        value = settings.get(name, True)
+        if not isinstance(value, bool) and value not in others:
+            raise ConfigError(f"{name}={value}: expected true or false")
+    if settings["objective"] not in VALIDATION_FIGURES:
+        raise ConfigError(f"objective={settings['objective']}: expected one of {', '.join(VALIDATION_FIGURES)}")
+    trainer = settings["trainer"]
+    if not isinstance(trainer, Mapping):
+        raise ConfigError(f"trainer={trainer}: expected settings by name, such as trainer.max_epochs=5")
+    check_trainer_settings({name: value for name, value in trainer.items() if name not in Recipe.__dataclass_fields__})
 
 
 def check_negatives(loss: nn.Module, splits: PairSplits) -> None:

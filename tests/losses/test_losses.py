@@ -243,7 +243,9 @@ def test_mix_needs_what_its_parts_need():
     assert not MixLoss({"a": CosineLoss()}, {"a": 1}).uses_negatives
 
 
-@pytest.mark.parametrize("weights", [{"a": 1}, {"a": 0, "b": 0}, {"a": -1, "b": 2}, {"a": 1, "b": 1, "c": 1}])
+@pytest.mark.parametrize(
+    "weights", [{"a": 1}, {"a": 0, "b": 0}, {"a": -1, "b": 2}, {"a": 1, "b": 1, "c": 1}, {"a": 1, "b": "x"}]
+)
 def test_mix_refuses_odd_weights(weights):
     with pytest.raises(ConfigError, match="mix"):
         MixLoss({"a": CosineLoss(), "b": MseLoss()}, weights)
@@ -254,6 +256,14 @@ def test_mix_refuses_odd_weights(weights):
     [
         *itertools.product([InfoNceLoss, RankKlLoss], ["temperature"], [0, -1, math.inf]),
         (InfoNceLoss, "bank_size", -1),
+        (InfoNceLoss, "bank_size", 1.5),
+        (InfoNceLoss, "bank_size", "ten"),
+        (InfoNceLoss, "in_batch", "no"),
+        (InfoNceLoss, "temperature", "warm"),
+        (RankKlLoss, "temperature", True),
+        (RankKlLoss, "cosine_weight", math.nan),
+        (CosMseLoss, "mse_weight", math.inf),
+        (CosMseLoss, "mse_weight", "little"),
         (RankKlLoss, "cosine_weight", -1),
         (CosMseLoss, "mse_weight", -1),
     ],
