@@ -273,11 +273,11 @@ def test_a_student_behind_a_server_is_refused():
     from alignkit.embedders.openai import OpenAIEmbedder
 
     with pytest.raises(ConfigError, match="cannot be carried along.*format=onnx"):
-        _modules(OpenAIEmbedder("some-model", "http://127.0.0.1:9/v1"))
+        _modules(OpenAIEmbedder("some-model", "http://127.0.0.1:9/v1"), "document")
 
 
 def test_a_student_that_shortens_its_vectors_is_refused():
     from alignkit.embedders.sentence_transformer import SentenceTransformerEmbedder
 
     with pytest.raises(ConfigError, match="dimensions=64: no module of sentence-transformers shortens.*format=onnx"):
-        _modules(SentenceTransformerEmbedder("some-model", dimensions=64))
+        _modules(SentenceTransformerEmbedder("some-model", dimensions=64), "document")
