@@ -3,9 +3,20 @@
 from __future__ import annotations
 
 from alignkit.embedders.sameness import normal_name
+from alignkit.errors import ConfigError
 from alignkit.serving.faults import RequestFault
 
 LONGEST_SHOWN = 128
+
+
+def check_served_name(name: object) -> None:
+    """Refuse what no client could ask for.
+
+    Raises:
+        ConfigError: if it is no text, blank, or not of one line.
+    """
+    if not isinstance(name, str) or not normal_name(name) or not name.isprintable():
+        raise ConfigError(f"model_name={name!r}: expected the name that clients ask for, such as alignkit")
 
 
 def is_name_of(asked: str, model: str) -> bool:

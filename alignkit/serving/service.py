@@ -20,7 +20,7 @@ from alignkit.serving.faults import ReplacedFault, RequestFault, UpstreamFault, 
 from alignkit.serving.intake import MOST_LARGE_BODIES, Bodies
 from alignkit.serving.limits import Batching, Limits, check_seconds
 from alignkit.serving.metrics import ServerMetrics
-from alignkit.serving.names import is_name_of
+from alignkit.serving.names import check_served_name, is_name_of
 from alignkit.serving.readiness import Readiness
 from alignkit.serving.shortening import shorten
 from alignkit.serving.watch import watch_student
@@ -57,6 +57,7 @@ class Service:
         allow_student_mismatch: bool = False,
     ) -> None:
         check_seconds(fallback_timeout_s=fallback_timeout_s)
+        check_served_name(model)
         self.answerer = answerer
         self.model = model
         self.limits = limits

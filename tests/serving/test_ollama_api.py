@@ -8,6 +8,7 @@ from odd_students import OddStudent, odd_artifact
 
 from alignkit import __version__
 from alignkit.aligned import AlignedEmbedder
+from alignkit.errors import ConfigError
 from alignkit.serving.answers import Answerer
 from alignkit.serving.service import Service
 
@@ -95,6 +96,12 @@ def test_a_name_with_a_tag_is_another(aligned, ask):
         assert ask(service, "POST", "/api/embed", json={"model": name, "input": "a"}).status_code == 404
     (card,) = ask(service, "GET", "/api/tags").json()["models"]
     assert card["name"] == "me/emb:v2"
+
+
+@pytest.mark.parametrize("name", ["", "  ", ":latest", "a\nb", None, 3])
+def test_names_that_nobody_could_ask_for(name, aligned):
+    with pytest.raises(ConfigError, match="expected the name that clients ask for"):
+        Service(Answerer(aligned), model=name)
 
 
 @pytest.mark.parametrize("texts", [["a", "", "b"], ["", "a"], ["a", " \n"], ["a", "b"] * 5 + ["\u200b"]])
