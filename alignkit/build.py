@@ -9,12 +9,11 @@ import logging
 from pathlib import Path
 from typing import Any
 
-import hydra
 import numpy as np
 from omegaconf import DictConfig
 from rich.console import Console
 
-from alignkit.commandline import command, plain
+from alignkit.commandline import build, command, plain
 from alignkit.embedders.base import Embedder, embed_all
 from alignkit.errors import ConfigError
 from alignkit.files import write_whole
@@ -37,14 +36,14 @@ EXAMPLES = (
 )
 
 
-@command("build", EXAMPLES)
+@command("build", EXAMPLES, texts=("language", "out"))
 def main(config: DictConfig) -> None:
     """Generate, write, measure, print."""
     settings = plain(config)
     _check(settings)
     basics = {name: settings[name] for name in ("target", "language", "seed", "out")}
     with new_folder(basics["out"]) as folder:
-        generated: Generated = hydra.utils.instantiate(settings["generator"])(**basics)
+        generated: Generated = build(settings["generator"])(**basics)
         written = _write(folder, generated, settings)
         judged = written.first[:MOST_JUDGED]
         figures = judge_samples(judged, *(_embed(settings.get(side), judged) for side in ("teacher", "student")))
@@ -87,7 +86,7 @@ def _write(folder: Path, generated: Generated, settings: dict[str, Any]) -> Writ
 def _embed(settings: dict[str, Any] | None, samples: list[Sample]) -> np.ndarray | None:
     if not settings:
         return None
-    embedder: Embedder = hydra.utils.instantiate(settings)
+    embedder: Embedder = build(settings)
     try:
         return embed_all(embedder, [text for sample in samples for text in sample.texts()])
     finally:

@@ -11,8 +11,6 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-import hydra
-from hydra.errors import InstantiationException
 from omegaconf import DictConfig
 from rich.console import Console
 from rich.text import Text
@@ -22,8 +20,7 @@ from alignkit.checking.embedding import check_embedder
 from alignkit.checking.findings import Finding, failure
 from alignkit.checking.index import check_index
 from alignkit.checking.machine import check_machine
-from alignkit.commandline import command
-from alignkit.embedders.base import Embedder
+from alignkit.commandline import build, command
 from alignkit.errors import AlignkitError, ConfigError
 
 COLOURS = {"ok": "green", "warning": "yellow", "failure": "bold red"}
@@ -38,6 +35,7 @@ COLOURS = {"ok": "green", "warning": "yellow", "failure": "bold red"}
         "python -m alignkit.check index=vectors.npy sentences=sentences.txt",
         "python -m alignkit.check format=json",
     ),
+    texts=("index", "index_key", "sentences", "cache_dir", "format"),
 )
 def main(config: DictConfig) -> None:
     """Compose, look, print."""
@@ -58,9 +56,10 @@ def look(config: DictConfig) -> Iterator[Finding]:
     """Every finding, as soon as it is there."""
     yield from check_machine(Path(config.cache_dir))
     for name in ("student", "teacher"):
-        embedder = _instantiate(config[name])
-        if isinstance(embedder, AlignkitError):
-            yield failure(name, embedder)
+        try:
+            embedder = build(config[name])
+        except AlignkitError as error:
+            yield failure(name, error)
             continue
         try:
             yield from check_embedder(name, embedder)
@@ -69,16 +68,6 @@ def look(config: DictConfig) -> Iterator[Finding]:
         finally:
             embedder.close()
     yield from check_cache(config.cache_dir)
-
-
-def _instantiate(settings: DictConfig) -> Embedder | AlignkitError:
-    try:
-        embedder: Embedder = hydra.utils.instantiate(settings)
-    except InstantiationException as error:
-        if isinstance(error.__cause__, AlignkitError):
-            return error.__cause__
-        raise
-    return embedder
 
 
 def _print_line(finding: Finding) -> None:

@@ -7,7 +7,6 @@ import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-import hydra
 from omegaconf import DictConfig
 from rich.console import Console
 from rich.table import Table
@@ -15,7 +14,7 @@ from rich.text import Text
 
 from alignkit.aligned import check_student
 from alignkit.artifact import load_artifact
-from alignkit.commandline import command
+from alignkit.commandline import build, command
 from alignkit.embedders.base import Embedder, Role
 from alignkit.errors import EmbedderError
 from alignkit.evaluate import evaluation_set, settings_for
@@ -41,17 +40,17 @@ HEADINGS = {
 }
 
 
-@command("demo", EXAMPLES)
+@command("demo", EXAMPLES, texts=("head", "cache_dir"))
 def main(config: DictConfig) -> None:
     """Load head and data, search, print."""
-    head = Path(str(config.head)).expanduser() if config.head is not None else newest_run()
+    head = Path(config.head).expanduser() if config.head is not None else newest_run()
     artifact = load_artifact(head)
     settings = settings_for(config, artifact)
     for name in ("samples", "topk"):
         whole_number(name, settings[name], 1)
-    data = hydra.utils.instantiate(settings["data"])
+    data = build(settings["data"])
     names = ("student", "teacher") if isinstance(data, TextSet) else ("student",) if settings["interactive"] else ()
-    embedders: dict[str, Embedder] = {name: hydra.utils.instantiate(settings[name]) for name in names}
+    embedders: dict[str, Embedder] = {name: build(settings[name]) for name in names}
     console = Console(width=None if sys.stdout.isatty() else 100)
     console.print(f"head: {head}\n", highlight=False, soft_wrap=True)
     try:

@@ -12,7 +12,6 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import hydra
 from omegaconf import DictConfig
 
 from alignkit.aligned import check_identities, check_student
@@ -21,7 +20,7 @@ from alignkit.cache import FillReport, VectorCache
 from alignkit.cache.keys import identity_digest
 from alignkit.cache.saving import save_vectors, saving_to
 from alignkit.cache.wording import described, megabytes, summary
-from alignkit.commandline import command, plain
+from alignkit.commandline import build, command
 from alignkit.embedders.base import Embedder, Role
 from alignkit.errors import AlignkitError, CacheError, ConfigError, EmbedderError
 from alignkit.migration.moving import migrate
@@ -45,7 +44,11 @@ EXAMPLES = (
 )
 
 
-@command("embed", EXAMPLES)
+@command(
+    "embed",
+    EXAMPLES,
+    texts=("action", "which", "sentences", "text_column", "cache_dir", "role", "dtype", "save_to", "other", "head"),
+)
 def main(config: DictConfig) -> None:
     """Do one action on one cache."""
     actions: dict[str, Callable[[dict[str, Any], DictConfig], None]] = {
@@ -77,7 +80,7 @@ def sides(settings: dict[str, Any]) -> tuple[str, ...]:
 @contextmanager
 def opened_embedder(config: DictConfig, side: str) -> Iterator[Embedder]:
     """The embedder that the command line chose for a side."""
-    embedder: Embedder = hydra.utils.instantiate(plain(config[side]))
+    embedder: Embedder = build(config[side])
     try:
         yield embedder
     finally:

@@ -7,14 +7,13 @@ import sys
 from pathlib import Path
 from typing import Any
 
-import hydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 from rich.console import Console
 
 from alignkit.artifact import Artifact, load_artifact
-from alignkit.commandline import command, conf_folder, explain_error, plain, without_secrets
+from alignkit.commandline import build, command, conf_folder, explain_error, plain, without_secrets
 from alignkit.embedders.base import Embedder
 from alignkit.errors import AlignkitError, ConfigError
 from alignkit.evaluation.alignment import raw_head
@@ -49,15 +48,15 @@ EXAMPLES = (
 )
 
 
-@command("evaluate", EXAMPLES)
+@command("evaluate", EXAMPLES, texts=("head", "cache_dir", "search"), run_folder=True)
 def main(config: DictConfig) -> None:
     """Load head and data, compare, report."""
-    head = Path(str(config.head)).expanduser() if config.head is not None else newest_run()
+    head = Path(config.head).expanduser() if config.head is not None else newest_run()
     artifact, run = load_artifact(head), run_of(head)
     baselines = load_baselines(run)
     settings = settings_for(config, artifact)
     thresholds = check_settings(settings)
-    data = hydra.utils.instantiate(settings["data"])
+    data = build(settings["data"])
     if settings["learning_curve"] and not isinstance(data, PairSplits):
         raise ConfigError("learning_curve=true needs training pairs; take data=demo, vectors, cached or built")
     embedders, absent = _live_models(settings, data)
@@ -127,7 +126,7 @@ def _live_models(settings: dict[str, Any], data: PairSplits | TextSet) -> tuple[
     """The models that are called: both for texts, else those whose time is taken; and why the others take no time."""
     absent = dict.fromkeys(SIDES, "time_embedding=false") if settings["time_embedding"] is False else {}
     if isinstance(data, TextSet):
-        return {name: hydra.utils.instantiate(settings[name]) for name in SIDES}, absent
+        return {name: build(settings[name]) for name in SIDES}, absent
     chosen = HydraConfig.get().runtime.choices["data"]
     if settings["time_embedding"] == "auto" and chosen in NEVER_CALL_THE_TEACHER:
         absent["teacher"] = f"data={chosen} never calls the teacher; time_embedding=true does"
@@ -136,7 +135,7 @@ def _live_models(settings: dict[str, Any], data: PairSplits | TextSet) -> tuple[
         if name in absent:
             continue
         try:
-            found[name] = hydra.utils.instantiate(settings[name])
+            found[name] = build(settings[name])
         except (AlignkitError, HydraException) as error:  # with the vectors there, only its time needs the model
             absent[name] = explain_error(error, "evaluate")
     return found, absent

@@ -6,12 +6,11 @@ import sys
 from pathlib import Path
 from typing import Any
 
-import hydra
 from omegaconf import DictConfig, OmegaConf
 
 from alignkit.aligned import ROLES, check_student
 from alignkit.artifact import load_artifact
-from alignkit.commandline import command, plain
+from alignkit.commandline import build, command, plain
 from alignkit.embedders.base import Embedder
 from alignkit.errors import ConfigError
 from alignkit.exporters.base import Job, export_head, format_named, place_of
@@ -30,7 +29,7 @@ OPTIONS = ("router", "quantize")
 SIDES = ("student", "teacher")
 
 
-@command("export", EXAMPLES)
+@command("export", EXAMPLES, texts=("head", "format", "out", "role", "quantize", "vectors", "sentences"))
 def main(config: DictConfig) -> None:
     """Compose, export, say how well it agrees."""
     settings = plain(OmegaConf.masked_copy(config, [str(name) for name in config if name not in SIDES]))
@@ -42,7 +41,7 @@ def main(config: DictConfig) -> None:
     artifact = load_artifact(settings["head"])
 
     def make_student() -> Embedder:
-        student: Embedder = hydra.utils.instantiate(plain(config.student))
+        student: Embedder = build(config.student)
         check_student(artifact, student, settings["allow_student_mismatch"])
         return student
 
@@ -54,7 +53,7 @@ def main(config: DictConfig) -> None:
         vectors_from=material.origin,
         texts=material.texts,
         student=material.student,
-        teacher=hydra.utils.instantiate(plain(config.teacher)) if options.get("router") else None,
+        teacher=build(config.teacher) if options.get("router") else None,
         role=settings["role"],
         options=options,
     )

@@ -26,7 +26,7 @@ EXAMPLES = (
 )
 
 
-@command("migrate", EXAMPLES)
+@command("migrate", EXAMPLES, texts=("vectors", "head", "out", "key", "dtype", "role"))
 def main(config: DictConfig) -> None:
     """Compose, move behind a progress bar, say what was done."""
     settings = plain(config)

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-import hydra
 from omegaconf import DictConfig, OmegaConf
 
 from alignkit.aligned import AlignedEmbedder
-from alignkit.commandline import command, plain
+from alignkit.commandline import build, command, plain
 from alignkit.errors import ConfigError, MissingExtraError
 
 EXAMPLES = (
@@ -23,7 +22,12 @@ SIDES = ("student", "teacher")
 SERVED_RETRIES = 1
 
 
-@command("serve", EXAMPLES)
+@command(
+    "serve",
+    EXAMPLES,
+    texts=("head", "host", "model_name", "token_env", "fallback"),
+    other_names={"model": "model_name"},  # Hydra takes `model=` for the group of heads
+)
 def main(config: DictConfig) -> None:
     """Compose, check, serve until stopped."""
     settings = plain(OmegaConf.masked_copy(config, [str(name) for name in config if name not in SIDES]))
@@ -41,16 +45,16 @@ def main(config: DictConfig) -> None:
         raise ConfigError(f"fallback={settings['fallback']}: expected teacher or null")
     limits = Limits(**{name: settings[name] for name in Limits.__dataclass_fields__})
     batching = Batching(settings["max_batch_texts"], settings["max_queue_texts"], settings["batch_wait_ms"])
-    student = hydra.utils.instantiate(impatient(plain(config.student), limits.answer_timeout_s))
+    student = build(impatient(plain(config.student), limits.answer_timeout_s))
     aligned = AlignedEmbedder.load(settings["head"], student, settings["allow_student_mismatch"])
     teacher = None
     if settings["fallback"]:
-        teacher = hydra.utils.instantiate(impatient(plain(config.teacher), settings["fallback_timeout_s"]))
+        teacher = build(impatient(plain(config.teacher), settings["fallback_timeout_s"]))
     answerer = Answerer(aligned, teacher, settings["fallback_below"])
     run(
         Service(
             answerer,
-            settings["model"],
+            settings["model_name"],
             limits,
             batching,
             token,

@@ -10,14 +10,15 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import hydra
 import torch
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 from rich.console import Console
 
 from alignkit.artifact import CONFIDENCE, QUERY_HEAD, Artifact
-from alignkit.commandline import command, conf_folder, group_choices, known_targets, plain, without_secrets
+from alignkit.commandline import build, command, conf_folder, group_choices, plain, without_secrets
+from alignkit.commandline.resumed import config_yaml, resume_command, settings_of_run
+from alignkit.commandline.words import as_given
 from alignkit.errors import AlignkitError, ConfigError
 from alignkit.evaluation.alignment import mean_head
 from alignkit.evaluation.console import console_words
@@ -50,19 +51,26 @@ EXAMPLES = (
 )
 
 
-@command("train", EXAMPLES)
+@command(
+    "train",
+    EXAMPLES,
+    texts=("resume", "cache_dir", "objective", "schedule", "select_by"),
+    run_folder=True,
+)
 def main(config: DictConfig) -> float | None:
     """Compose the parts, fit, report; returns the figure that a sweeper optimises."""
     folder = Path(HydraConfig.get().runtime.output_dir)
     resume = config.resume is not None
     if resume:
-        folder = Path(str(config.resume)).expanduser()
-        config = _config_of_run(folder)
-    settings = plain(config)
+        folder = Path(config.resume).expanduser()
+        check_resumable(folder)
+        settings = settings_of_run(folder / CONFIG, config, as_given(HydraConfig.get().overrides.task))
+    else:
+        settings = plain(config)
     check_seed(settings["seed"])
     check_settings(settings)
     start = time.perf_counter()
-    splits = hydra.utils.instantiate(settings["data"])
+    splits = build(settings["data"])
     if not isinstance(splits, PairSplits):
         data = HydraConfig.get().runtime.choices["data"]
         raise ConfigError(
@@ -76,7 +84,7 @@ def main(config: DictConfig) -> float | None:
     fitter = _fitter(settings, settings["model"], folder)
     fitter.check(splits)
     if is_main_process() and not resume:
-        claim_run_folder(folder, OmegaConf.to_yaml(without_secrets(settings)))
+        claim_run_folder(folder, config_yaml(settings))
     logger.info("device: %s", fitter.device.reason)
     try:
         result = fitter.fit(splits, refit=settings["refit"], resume=resume)
@@ -84,7 +92,7 @@ def main(config: DictConfig) -> float | None:
             return None
         _finish(folder, settings, fitter, splits, result, leaks, {**seconds, **result.seconds})
     except KeyboardInterrupt:
-        raise AlignkitError(f"interrupted; go on with: python -m alignkit.train resume={folder}") from None
+        raise AlignkitError(f"interrupted; go on with: {resume_command(folder, settings)}") from None
     return result.figures.get(settings["objective"])
 
 
@@ -98,8 +106,8 @@ def _fitter(settings: Mapping[str, Any], model: Mapping[str, Any], folder: Path 
     recipe = recipe.overlay({name: trainer.pop(name) for name in own if name in trainer})
     return Fitter(
         init=init,
-        make_head=hydra.utils.instantiate(head),
-        loss=hydra.utils.instantiate(loss),
+        make_head=build(head),
+        loss=build(loss),
         recipe=recipe,
         device=choose_device(settings["device"]["name"], recipe.precision),
         seed=settings["seed"],
@@ -196,32 +204,6 @@ def _ridge(settings: Mapping[str, Any], fitter: Fitter, splits: PairSplits, resu
     train, held_out, together = (SolverBatches(*pairs, device=fitter.device.torch_device) for pairs in parts)
     ridge.solve(together, chosen=ridge.solve(train, held_out))
     return ridge.cpu().eval().requires_grad_(False)
-
-
-def _config_of_run(folder: Path) -> DictConfig:
-    """The settings an interrupted run was started with; they alone decide how it goes on."""
-    check_resumable(folder)
-    overrides = [text for text in HydraConfig.get().overrides.task if not text.startswith(("resume=", "threads="))]
-    if overrides:
-        raise ConfigError(f"resume takes every setting from {folder / CONFIG}; leave out {overrides[0]}")
-    try:
-        config = OmegaConf.load(folder / CONFIG)
-    except Exception as error:  # noqa: BLE001 - any of YAML's own errors
-        raise ConfigError(f"{folder / CONFIG}: no readable config ({str(error).splitlines()[0]})") from None
-    # a run folder may come from somebody else: only what alignkit's own YAMLs name is ever built from it
-    for target in _targets(OmegaConf.to_container(config)):
-        if target not in known_targets():
-            raise ConfigError(f"{folder / CONFIG}: names {target}, which is no part of alignkit; it is not run")
-    return config  # type: ignore[return-value]
-
-
-def _targets(node: Any) -> list[str]:
-    if isinstance(node, dict):
-        own = [str(node["_target_"])] if "_target_" in node else []
-        return own + [target for value in node.values() for target in _targets(value)]
-    if isinstance(node, list):
-        return [target for value in node for target in _targets(value)]
-    return []
 
 
 if __name__ == "__main__":

@@ -13,7 +13,7 @@ from alignkit.__main__ import commands
 PACKAGE = Path(alignkit.__file__).parent
 FLOORS = [
     {"errors"},
-    {"vectors", "files", "file_kinds", "neighbours", "rounding", "servers", "progress"},
+    {"vectors", "files", "file_kinds", "neighbours", "rounding", "servers", "progress", "credentials", "pasting"},
     {"heads", "losses", "metrics", "sentences", "embedders", "vector_files", "gguf_files"},
     {"cache", "artifact", "aligned", "agreement", "pairs", "resources"},
     {"training", "evaluation", "selection", "exporters", "serving", "checking", "migration", "enabling"},

@@ -156,7 +156,7 @@ def test_sigterm_loses_nobody_who_was_connected(start):
     ("arguments", "words"),
     [
         (["host=0.0.0.0"], "host=0.0.0.0 can be reached from other machines"),
-        (["token_env=NO_SUCH_VARIABLE"], "NO_SUCH_VARIABLE is empty"),
+        (["token_env=NO_SUCH_VARIABLE"], "token_env=NO_SUCH_VARIABLE: this environment variable is not set"),
         (["fallback=student"], "fallback=student: expected teacher or null"),
         (["fallback=teacher"], "this one has none"),
         (["student=minilm"], "the student gives 384-d vectors, this head expects 256-d"),

@@ -11,6 +11,7 @@ import sys
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
+from alignkit.credentials import from_environment
 from alignkit.errors import ConfigError, MissingExtraError
 from alignkit.serving.limits import MOST_CONNECTIONS, REFUSED_CONNECTIONS, check_counts, check_seconds
 from alignkit.serving.service import Service
@@ -35,12 +36,7 @@ def token_from_environment(variable: str | None) -> str | None:
     Raises:
         ConfigError: if the variable is not set or empty.
     """
-    if variable is None:
-        return None
-    token = os.environ.get(variable, "").strip()
-    if not token:
-        raise ConfigError(f"the environment variable {variable} is empty; set it to the token that clients must send")
-    return token
+    return None if variable is None else from_environment("token_env", variable)
 
 
 def check_exposure(host: str, token: str | None, insecure: bool) -> None:

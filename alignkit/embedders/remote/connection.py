@@ -11,6 +11,7 @@ from typing import Any, Protocol
 import httpx
 import orjson
 
+from alignkit.credentials import check_variable_name
 from alignkit.embedders.remote.answers import parse_json
 from alignkit.embedders.remote.faults import StatusError
 from alignkit.embedders.remote.statuses import fault_in_answer, fault_of_status
@@ -60,6 +61,7 @@ class KeyFromEnvironment(httpx.Auth):
     """Puts the key on each request, straight from the environment: no object here ever holds it."""
 
     def __init__(self, variable: str) -> None:
+        check_variable_name("api_key_env", variable)  # people give the key itself
         self.variable = variable
 
     def key(self) -> str:

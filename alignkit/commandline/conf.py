@@ -1,0 +1,107 @@
+"""The folder of YAMLs: where it is, its groups and their choices, the settings that each YAML has."""
+
+from __future__ import annotations
+
+import functools
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from omegaconf import OmegaConf
+
+# `student=NAME` on the command line is `embedder@student=NAME` to Hydra
+MOUNTED_GROUPS = {"student": "embedder@student", "teacher": "embedder@teacher"}
+_DEFAULTS = "defaults"
+
+
+@dataclass(frozen=True)
+class Mount:
+    """Where a command has a group.
+
+    Attributes:
+        place: of its settings: `student`.
+        group: the folder: `embedder`.
+        default: the choice that the command's YAML names, `None` for none.
+        optional: filled in by the YAML itself, no matter of the command line.
+    """
+
+    place: str
+    group: str
+    default: str | None
+    optional: bool = False
+
+
+def conf_folder() -> Path:
+    """The folder of YAMLs: inside the installed package, else beside the package in a checkout."""
+    package = Path(__file__).resolve().parent.parent
+    packaged = package / "conf"
+    return packaged if packaged.is_dir() else package.parent / "conf"
+
+
+def group_choices(group: str) -> list[str]:
+    """Names of the YAMLs of a group, sorted; empty where there is no such group."""
+    return sorted(path.stem for path in (conf_folder() / group).glob("*.yaml"))
+
+
+def yaml_of(*parts: str) -> dict[str, Any]:
+    """A YAML of ours as it stands, nothing interpolated: `yaml_of("embedder", "static")`."""
+    found = OmegaConf.to_container(OmegaConf.load(conf_folder().joinpath(*parts[:-1], f"{parts[-1]}.yaml")))
+    return found if isinstance(found, dict) else {}  # type: ignore[return-value]
+
+
+def own_settings(name: str) -> dict[str, Any]:
+    """What a command's own YAML sets, nested as it stands, without its list of groups."""
+    return {key: value for key, value in yaml_of(name).items() if key != _DEFAULTS}
+
+
+@functools.cache
+def mounts_of(name: str) -> tuple[Mount, ...]:
+    """The groups of a command, in the order of its YAML."""
+    found = []
+    for entry in yaml_of(name).get(_DEFAULTS, []):
+        if not isinstance(entry, Mapping):
+            continue
+        (key, default), *_ = entry.items()
+        words = str(key).split()
+        group, _, place = words[-1].partition("@")
+        found.append(Mount(place or group, group, default, "optional" in words))
+    return tuple(found)
+
+
+def mounted_groups(name: str) -> list[str]:
+    """The names under which a command mounts the group `embedder`."""
+    return [mount.place for mount in mounts_of(name) if mount.place in MOUNTED_GROUPS and not mount.optional]
+
+
+def leaves(node: Any, place: str = "") -> Iterator[tuple[str, Any]]:
+    """Every setting of a nested mapping by its dotted name; an empty mapping is one setting."""
+    if not isinstance(node, Mapping) or not node:
+        yield place, node
+        return
+    for key, value in node.items():
+        yield from leaves(value, f"{place}.{key}" if place else str(key))
+
+
+@functools.cache
+def settings_of(name: str) -> dict[str, tuple[str, ...]]:
+    """Every setting of a command by its dotted name, with the choices it belongs to; no choices: it is always there."""
+    found: dict[str, tuple[str, ...]] = {place: () for place, _ in leaves(own_settings(name))}
+    for mount in mounts_of(name):
+        if mount.optional:
+            continue
+        for choice in group_choices(mount.group):
+            for place, _ in leaves(yaml_of(mount.group, choice), mount.place):
+                if not place.rpartition(".")[2].startswith("_"):
+                    found[place] = (*found.get(place, ()), f"{mount.place}={choice}")
+    return found
+
+
+@functools.cache
+def targets_of(group: str | None = None) -> frozenset[str]:
+    """Every `_target_` that the YAMLs of a group name; of all groups without one."""
+    found: set[str] = set()
+    for path in (conf_folder() / (group or "")).rglob("*.yaml"):
+        found.update(re.findall(r"_target_:\s*([\w.]+)", path.read_text(encoding="utf-8")))
+    return frozenset(found)

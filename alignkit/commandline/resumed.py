@@ -1,0 +1,144 @@
+"""The settings of a run that goes on, read from its folder, which may be somebody else's.
+
+Of `config.yaml` values are read and nothing more: nothing is filled in, and nothing is built before it is known to be
+what our own YAMLs describe at that place. Whom to talk to and whose code to run are no matters for a file.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import yaml
+from omegaconf import DictConfig, OmegaConf
+
+from alignkit.commandline.conf import group_choices, yaml_of
+from alignkit.commandline.described import check_part, check_values
+from alignkit.commandline.texts import TARGET
+from alignkit.credentials import STARS, redacted, without_secrets
+from alignkit.errors import ConfigError
+from alignkit.pasting import command_line
+
+SIDES = ("student", "teacher")
+# place → the group whose YAMLs say what may stand there
+PARTS = {"data": "data", "model": "model", "loss": "loss", **dict.fromkeys(SIDES, "embedder")}
+# what a file may not decide about a model: whom its texts and keys go to, and whether code that lies with it is run
+REACHING = ("base_url", "api_key_env", "trust_remote_code", "model")
+# beside them, these are all that a resumed run takes
+_ALONGSIDE = ("resume", "threads", *SIDES)
+_NEEDED = {"data", "model", "loss", "trainer", "device", "seed", "refit", "html", "objective", "select_by"}
+
+
+def settings_of_run(path: Path, config: DictConfig, words: Sequence[str]) -> dict[str, Any]:
+    """What an interrupted run was started with.
+
+    Args:
+        path: of its config.
+        config: what the command line composes to.
+        words: the command line, as typed.
+
+    Raises:
+        ConfigError: if the file is not what `train` writes, or reaches further than the user said.
+    """
+    given = {word.partition("=")[0] for word in words}
+    allowed = {*_ALONGSIDE, *(f"{side}.{name}" for side in SIDES for name in REACHING)}
+    if unfit := [word for word in words if word.partition("=")[0] not in allowed]:
+        raise ConfigError(f"resume takes every setting from {path}; leave out {unfit[0]}")
+    settings = _read(path)
+    for name, value in settings.items():
+        if name in PARTS:
+            check_part(f"{path}: {name}", value, PARTS[name])
+        else:
+            check_values(f"{path}: {name}", value)
+    if lacking := sorted(_NEEDED - settings.keys()):
+        raise ConfigError(f"{path}: lacks {', '.join(lacking)}; expected what python -m alignkit.train writes")
+    for name in ("trainer", "device"):
+        if not isinstance(settings[name], dict):
+            raise ConfigError(f"{path}: {name}: expected settings, got {redacted(str(settings[name]))}")
+    for side in SIDES:
+        if any(node != settings.get(side) for node in _nodes(settings, side)):
+            raise ConfigError(f"{path}: data.{side} is not {side}, as train writes it; it is not run")
+    _take_reaching(path, settings, config, given)
+    return settings
+
+
+def config_yaml(settings: Mapping[str, Any]) -> str:
+    """The settings of a run as it keeps them, secrets taken out, every value as it is."""
+    return yaml.safe_dump(without_secrets(dict(settings)), sort_keys=False, allow_unicode=True, width=10_000)
+
+
+def resume_command(folder: Path, settings: Mapping[str, Any]) -> str:
+    """The command that goes on with a run, with all that its config must not say for itself."""
+    return _command(str(folder), dict(_reaching(settings)), settings)
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        text = path.read_text(encoding="utf-8")
+        # a few lines that name each other would unfold to more than any memory holds
+        if any(isinstance(event, yaml.AliasEvent) for event in yaml.parse(text)):
+            raise ValueError("it has aliases")
+        found = yaml.safe_load(text)
+    except (OSError, ValueError, RecursionError, yaml.YAMLError) as error:
+        raise ConfigError(f"{path}: no readable config ({' '.join(str(error).split())[:80]})") from None
+    if not isinstance(found, dict):
+        raise ConfigError(f"{path}: holds no settings; expected what python -m alignkit.train writes")
+    return found
+
+
+def _nodes(settings: Mapping[str, Any], side: str) -> list[dict[str, Any]]:
+    """The embedder of a side: of the run, and as the data holds it."""
+    data = settings["data"]
+    return [node for node in (settings.get(side), data.get(side)) if isinstance(node, dict)]
+
+
+def _reaching(settings: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
+    """Settings that reach further than a file may decide, where they are not what our own YAML says."""
+    for side in SIDES:
+        if (node := settings.get(side)) is None:
+            continue
+        ours = yaml_of("embedder", _choice(node))
+        for name in REACHING:
+            if name in node and node[name] != ours[name] and (name != "model" or _may_hold_code(node)):
+                yield f"{side}.{name}", node[name]
+
+
+def _take_reaching(path: Path, settings: Mapping[str, Any], config: DictConfig, given: set[str]) -> None:
+    """Take from the command line what a file may not decide; where that says nothing of it, ask."""
+    reaching = dict(_reaching(settings))
+    if missing := [name for name in reaching if name not in given]:
+        again = _command(config.resume, reaching, settings)
+        raise ConfigError(
+            f"{path} names {', '.join(missing)}; a run folder may be somebody else's, so whom to talk to and what to "
+            f"run are not taken from it; if they are right, give them again: {again}"
+        )
+    for name in reaching:
+        side, _, key = name.partition(".")
+        for node in _nodes(settings, side):
+            if node[TARGET] != config[side][TARGET]:
+                raise ConfigError(f"{path}: the run's {side} is {_choice(node)}; give {side}={_choice(node)}")
+            if key in node:
+                node[key] = OmegaConf.select(config, name)
+
+
+def _choice(node: Mapping[str, Any]) -> str:
+    return next(name for name in group_choices("embedder") if yaml_of("embedder", name)[TARGET] == node[TARGET])
+
+
+def _may_hold_code(node: Mapping[str, Any]) -> bool:
+    """A folder of sentence-transformers: versions before 5.5 run code in it, whatever trust_remote_code says."""
+    if "trust_remote_code" not in node:
+        return False
+    model = str(node["model"])
+    return Path(model).expanduser().exists() or model.startswith((".", "/", "~")) or "\\" in model or ":/" in model
+
+
+def _command(folder: str, reaching: Mapping[str, Any], settings: Mapping[str, Any]) -> str:
+    words = [f"resume={folder}"]
+    for side in SIDES:
+        own = {name: value for name, value in reaching.items() if name.startswith(f"{side}.")}
+        if own:
+            words.append(f"{side}={_choice(settings[side])}")
+        words += [f"{name}={'…' if STARS in redacted(str(value)) else value}" for name, value in own.items()]
+    return command_line("train", words)

@@ -1,0 +1,225 @@
+"""How every command starts: flags and words are read, Hydra composes the config, an error is one line."""
+
+from __future__ import annotations
+
+import functools
+import os
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import hydra
+from hydra.core.hydra_config import HydraConfig
+from hydra.errors import HydraException
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from alignkit import __version__
+from alignkit.commandline.conf import conf_folder
+from alignkit.commandline.flags import SHOWING, split_flags
+from alignkit.commandline.folders import CALLBACK, RunFolders, check_room, unusable
+from alignkit.commandline.helping import help_text
+from alignkit.commandline.mistakes import explain_error
+from alignkit.commandline.screen import readers_may_leave, set_up_logging, use_utf8
+from alignkit.commandline.texts import escaped
+from alignkit.commandline.words import Reader, as_given, forget_passwords
+from alignkit.credentials import redacted
+from alignkit.errors import AlignkitError, ConfigError
+
+INTERRUPTED_EXIT_CODE = 130
+# Hydra's own files and logs are off, so that a run folder holds what alignkit wrote and nothing else
+HYDRA_SETTINGS = (
+    "hydra.output_subdir=null",
+    "hydra/job_logging=none",
+    "hydra/hydra_logging=none",
+    "hydra.sweep.dir=outputs/{name}/${{now:%Y-%m-%d_%H-%M-%S}}",
+    "hydra.sweep.subdir=${{hydra.job.num}}",
+)
+RUN_FOLDER, NO_RUN_FOLDER = "hydra.run.dir=outputs/{name}/${{now:%Y-%m-%d_%H-%M-%S}}", "hydra.run.dir=."
+
+Task = Callable[[DictConfig], Any]
+
+
+@dataclass(frozen=True)
+class Command:
+    """A command as it is declared.
+
+    Attributes:
+        name: its own and that of its YAML in `conf/`.
+        examples: command lines for `--help`.
+        task: called with the composed config.
+        texts: those of its own settings that are texts, which are taken letter for letter.
+        other_names: name on the command line → name in the YAML.
+        run_folder: whether it writes into a folder of its own for each run.
+    """
+
+    name: str
+    examples: Sequence[str]
+    task: Task
+    texts: tuple[str, ...] = ()
+    other_names: Mapping[str, str] = field(default_factory=dict)
+    run_folder: bool = False
+
+    def __call__(self) -> int:
+        """Run it with `sys.argv`; returns the exit code."""
+        use_utf8()
+        arguments = sys.argv[1:]
+        with readers_may_leave():
+            if {"--help", "-h"} & set(arguments):
+                summary = sys.modules[self.task.__module__].__doc__ or ""
+                print(help_text(self.name, summary, self.examples))  # noqa: T201
+                return 0
+            if "--version" in arguments:
+                print(f"alignkit {__version__}")  # noqa: T201
+                return 0
+            return self._run(arguments)
+        return 0
+
+    def _run(self, arguments: list[str]) -> int:
+        secrets = _values_of_variables(arguments)
+        set_up_logging(secrets)
+
+        def fail(message: str, code: int = 1) -> int:
+            print(f"alignkit: {' '.join(redacted(message, secrets).split())}", file=sys.stderr)  # noqa: T201
+            return code
+
+        try:
+            flags, words = split_flags(arguments)
+            reader = Reader(self.name, self.texts, self.other_names)
+            overrides = reader.overrides(words, sweeping="--multirun" in flags)
+            return self._compose(flags, overrides)
+        except _Stop as stop:
+            return fail(explain_error(stop.error, self.name))
+        except (AlignkitError, HydraException, OmegaConfBaseException) as error:
+            return fail(explain_error(error, self.name))
+        except KeyboardInterrupt:
+            return fail("interrupted", INTERRUPTED_EXIT_CODE)
+        finally:
+            RunFolders.drop_empty()
+            forget_passwords()
+
+    def _compose(self, flags: list[str], overrides: list[str]) -> int:
+        """Let Hydra compose the config and call the task, in the terms that it knows: `sys.argv` and environment."""
+        original, started = sys.argv, False
+
+        @functools.wraps(self.task)
+        def guarded(config: DictConfig) -> Any:
+            nonlocal started
+            # a distributed run starts its further processes with these words
+            started, sys.argv = True, original
+            register_resolvers()
+            try:
+                _set_threads(config.get("threads"))
+                if self.run_folder:
+                    check_room(Path(HydraConfig.get().runtime.output_dir))
+                return self.task(config)
+            except (AlignkitError, HydraException, OmegaConfBaseException) as error:
+                raise _Stop(error) from None
+
+        register_resolvers()
+        sys.argv = [original[0], *flags, *overrides, *self._settings_not_in(overrides)]
+        main = hydra.main(version_base="1.3", config_path=str(conf_folder()), config_name=self.name)(guarded)
+        try:
+            with _hydras_errors_raised(), _shown_without_secrets(bool(SHOWING & set(flags))):
+                main()
+        except OSError as error:
+            # some of Hydra's own errors are OSErrors too
+            if started or isinstance(error, BrokenPipeError | HydraException):
+                raise
+            raise ConfigError(unusable(error.filename or "hydra.run.dir", error)) from None
+        finally:
+            sys.argv = original
+        return 0
+
+    def _settings_not_in(self, overrides: Sequence[str]) -> list[str]:
+        given = {override.partition("=")[0] for override in overrides}
+        settings = (RUN_FOLDER if self.run_folder else NO_RUN_FOLDER, CALLBACK, *HYDRA_SETTINGS)
+        return [setting.format(name=self.name) for setting in settings if setting.partition("=")[0] not in given]
+
+
+def command(
+    name: str,
+    examples: Sequence[str],
+    *,
+    texts: Sequence[str] = (),
+    other_names: Mapping[str, str] | None = None,
+    run_folder: bool = False,
+) -> Callable[[Task], Callable[[], None]]:
+    """Turn a function of one config into a command without arguments, fed by `sys.argv`; see `Command`."""
+
+    def decorate(task: Task) -> Callable[[], None]:
+        declared = Command(name, examples, task, tuple(texts), other_names or {}, run_folder)
+
+        @functools.wraps(task)
+        def main() -> None:
+            sys.exit(declared())
+
+        # wraps() would show Hydra and doctest the inner signature
+        del main.__wrapped__
+        main.declared = declared  # type: ignore[attr-defined]
+        return main
+
+    return decorate
+
+
+def register_resolvers() -> None:
+    """`${as_given:…}` in a YAML: overrides as a user would type them."""
+    OmegaConf.register_new_resolver(
+        "as_given",
+        lambda overrides: escaped(as_given(OmegaConf.to_container(overrides))),  # type: ignore[arg-type]
+        replace=True,
+    )
+
+
+class _Stop(BaseException):
+    """Carries an error past Hydra, which would print a report of its own for any `Exception`."""
+
+    def __init__(self, error: Exception) -> None:
+        super().__init__(error)
+        self.error = error
+
+
+@contextmanager
+def _hydras_errors_raised() -> Iterator[None]:
+    """Hydra hands exceptions on, instead of printing a report of its own and leaving."""
+    before = os.environ.get("HYDRA_FULL_ERROR")
+    os.environ["HYDRA_FULL_ERROR"] = "1"
+    try:
+        yield
+    finally:
+        del os.environ["HYDRA_FULL_ERROR"]
+        if before is not None:
+            os.environ["HYDRA_FULL_ERROR"] = before
+
+
+@contextmanager
+def _shown_without_secrets(showing: bool) -> Iterator[None]:
+    """`--cfg job --resolve` fills in passwords too; what it prints is kept back and starred out."""
+    if not showing:
+        yield
+        return
+    import contextlib
+    import io
+
+    with contextlib.redirect_stdout(io.StringIO()) as shown:
+        yield
+    print(redacted(shown.getvalue()), end="")  # noqa: T201
+
+
+def _values_of_variables(arguments: Sequence[str]) -> list[str]:
+    """Values of the environment variables that `…_env=` names: servers like to repeat a key that they refuse."""
+    named = [word.partition("=")[2] for word in arguments if word.partition("=")[0].endswith("_env")]
+    return [value for name in named if (value := os.environ.get(name, "").strip())]
+
+
+def _set_threads(threads: int | None) -> None:
+    if threads is None:
+        return
+    if not isinstance(threads, int) or threads < 1:
+        raise ConfigError(f"threads={threads}: expected a whole number of at least 1")
+    import torch
+
+    torch.set_num_threads(threads)
