@@ -27,7 +27,7 @@ def check_cache(folder: str | Path) -> Iterator[Finding]:
         model = entry.identity.get("model")
         message = f"{model}: {entry.rows:,} vectors, {entry.dim}-d, {entry.bytes / 1e6:,.1f} MB"
         if entry.quarantined:
-            fix = "python -m alignkit.embed action=list says which model refused them, and the files in it why"
+            fix = "python -m alignkit.embed with their sentences says why; retry_quarantined=true tries them again"
             yield warning("cache", f"{message}, {entry.quarantined:,} texts quarantined", fix)
         else:
             yield ok("cache", message)

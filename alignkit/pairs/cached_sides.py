@@ -98,24 +98,39 @@ class CachedSides:
         if identity is None:
             raise self._missing(side, len(texts), len(texts))
         lacking = set(self.cache.missing(identity, texts).tolist())
-        quarantined = lacking & self.cache.quarantined(identity, texts).keys()
+        reasons = self.cache.quarantined(identity, texts)
+        quarantined = lacking & reasons.keys()
         if lacking - quarantined:
             raise self._missing(side, len(lacking - quarantined), len(texts))
         if quarantined:
-            logger.warning("%d sentences are left out: the %s has no vector of them", len(quarantined), side)
+            reason, again = reasons[min(quarantined)], self._command(side, "retry_quarantined=true")
+            if len(quarantined) == len(texts):
+                raise CacheError(
+                    f"the {side} gave no vector for any of {len(texts)} sentences when it was asked ({reason}); once "
+                    f"that is mended, try them again with: {again}"
+                )
+            logger.warning(
+                "%d sentences are left out: the %s gave no vector for them (%s); %s tries them again",
+                len(quarantined), side, reason, again,
+            )  # fmt: skip
         kept = [sentence for position, sentence in enumerate(sentences) if position not in quarantined]
         return kept, identity, len(quarantined)
 
     def _missing(self, side: str, count: int, total: int) -> CacheError:
+        return CacheError(
+            f"{count} of {total} sentences have no {side} vector in {self.cache_dir}; "
+            f"get them with: {self._command(side)}"
+        )
+
+    def _command(self, side: str, *more: str) -> str:
+        """What embeds the sentences with a side's model."""
         words = ["python -m alignkit.embed", f"which={side}", f"sentences={self.path}", f"cache_dir={self.cache_dir}"]
         if side in self.chosen:
             words.append(f"{side}={self.chosen[side]}")
         words += [word for word in self.overrides if word.startswith(f"{side}.")]
         if self.role != "document":
             words.append(f"role={self.role}")
-        return CacheError(
-            f"{count} of {total} sentences have no {side} vector in {self.cache_dir}; get them with: {' '.join(words)}"
-        )
+        return " ".join([*words, *more])
 
 
 def check_role(role: str) -> None:

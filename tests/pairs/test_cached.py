@@ -156,6 +156,24 @@ def test_quarantined_texts_are_left_out_and_counted(where, path, student, teache
     assert not [text for pairs in all_pairs(splits) for text in pairs.texts if "not for" in text]
 
 
+def test_what_left_them_out_and_how_to_try_again_is_said(where, path, student, teacher, caplog):
+    path.write_text(path.read_text(encoding="utf-8") + "\nnot for teacher 7", encoding="utf-8")
+    fill(where, teacher)
+    load_cached(**where, student=student, teacher=teacher)
+    assert "1 sentences are left out: the teacher gave no vector for them (NaN); " in caplog.text
+    assert f"python -m alignkit.embed which=teacher sentences={path} " in caplog.text
+    assert "retry_quarantined=true tries them again" in caplog.text
+
+
+def test_where_every_sentence_is_quarantined_the_advice_is_to_try_again(where, path, student, teacher):
+    path.write_text("\n".join(f"not for teacher {number}" for number in range(40)), encoding="utf-8")
+    with VectorCache(where["cache_dir"]) as cache:  # as servers that were broken have left caches
+        cache.fill(teacher, ["Sentence 1"])
+        fill(where, teacher)
+    with pytest.raises(CacheError, match=r"no vector for any of 40 sentences .*NaN.* retry_quarantined=true$"):
+        load_cached(**where, student=student, teacher=teacher)
+
+
 def test_equal_texts_are_one_and_nearly_equal_ones_stay_together(where, path, student, teacher):
     texts = [f"Sentence number {number % 100}" for number in range(200)]
     texts += [f"sentence, number {number}" for number in range(100)]
