@@ -18,7 +18,7 @@ from safetensors.torch import save as save_tensors
 
 from alignkit import __version__
 from alignkit.errors import ArtifactError, ConfigError
-from alignkit.files import write_whole
+from alignkit.files import appearing_together, write_whole
 from alignkit.heads.base import Head
 from alignkit.heads.building import build_head
 
@@ -81,17 +81,17 @@ class Artifact:
 
 
 def save_artifact(artifact: Artifact, folder: str | Path) -> Path:
-    """Write the two files; each appears whole or not at all, `head.json` last.
+    """Write the two files; both appear, or where one of them is in use neither does.
 
     Returns:
         The folder.
 
     Raises:
         ArtifactError: if a part holds NaN or infinite numbers; nothing is written then.
+        AlignkitError: if the disk refuses; what was there before is as it was.
     """
     folder = Path(folder)
     _check_finite(artifact.parts, f"{folder}: not saved")
-    folder.mkdir(parents=True, exist_ok=True)
     weights = artifact.weights()
     head = artifact.head
     description = {
@@ -107,8 +107,9 @@ def save_artifact(artifact: Artifact, folder: str | Path) -> Path:
         "weights_sha256": hashlib.sha256(weights).hexdigest(),
     }
     text = json.dumps(description, indent=2, ensure_ascii=False, allow_nan=False)
-    write_whole(folder / WEIGHTS_NAME, weights)
-    write_whole(folder / JSON_NAME, text.encode())
+    with appearing_together(folder) as unfinished:
+        write_whole(unfinished / WEIGHTS_NAME, weights)
+        write_whole(unfinished / JSON_NAME, text.encode())
     return folder
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from alignkit.files import write_whole
+from alignkit.files import refused, write_whole
 
 log = logging.getLogger(__name__)
 
@@ -39,7 +39,10 @@ def write_quarantine(folder: Path, digest: bytes, entries: dict[str, str]) -> No
     """Replace the entries of an identity; the caller holds its lock."""
     path = _path(folder, digest)
     if not entries:
-        path.unlink(missing_ok=True)
+        try:
+            path.unlink(missing_ok=True)
+        except OSError as error:
+            raise refused(path, error) from None
         return
     path.parent.mkdir(exist_ok=True)
     write_whole(path, json.dumps(entries, indent=0))

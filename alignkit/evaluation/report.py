@@ -14,7 +14,7 @@ from alignkit.evaluation.glossary import COLUMNS, LIMITS, MEANINGS, SHARE_MEANIN
 from alignkit.evaluation.outcome import Evaluation
 from alignkit.evaluation.pictures import curve_words, draw
 from alignkit.evaluation.tables import csv_text, json_text, number
-from alignkit.files import write_whole
+from alignkit.files import appearing_together, write_whole
 
 TEMPLATES = Path(__file__).parent / "templates"
 DATA_KINDS = {"True": "real data", "False": "synthetic data"}
@@ -41,8 +41,11 @@ def write_report(evaluation: Evaluation, folder: Path, *, html: bool = True) -> 
         **page,
         "metrics.json": json_text(evaluation.rows, evaluation.meta),
     }
-    for name, text in documents.items():
-        write_whole(folder / name, text, "utf-8-sig" if name.endswith(".csv") else "utf-8")
+    last = documents.pop("metrics.json")
+    with appearing_together(folder) as unfinished:
+        for name, text in documents.items():
+            write_whole(unfinished / name, text, "utf-8-sig" if name.endswith(".csv") else "utf-8")
+    write_whole(folder / "metrics.json", last)
 
 
 def render(template: str, **values: Any) -> str:

@@ -28,6 +28,7 @@ from alignkit.aligned import head_for
 from alignkit.artifact import Artifact
 from alignkit.embedders.base import Embedder, Role
 from alignkit.errors import ArtifactError, ConfigError
+from alignkit.files import move, way_out
 from alignkit.heads.base import Head
 from alignkit.vectors import l2_normalize
 
@@ -190,9 +191,14 @@ def export_head(name: str, job: Job, out: str | Path, tolerance: float | None = 
         else:
             # Windows renames no folder of which a file is still mapped by a model that was just checked
             gc.collect()
-            unfinished.rename(out)
-    except (OSError, SafetensorError) as error:  # safetensors wraps what the disk says
-        raise ArtifactError(f"{out}: could not be written ({error}); nothing was left there") from None
+            move(unfinished, out)
+    except OSError as error:
+        reason = error.strerror or error
+        raise ArtifactError(
+            f"{out}: could not be written ({reason}), nothing was left there; {way_out(error)}"
+        ) from None
+    except SafetensorError as error:  # it wraps what the disk says
+        raise ArtifactError(f"{out}: could not be written ({error}), nothing was left there") from None
     finally:
         shutil.rmtree(unfinished, ignore_errors=True)
     return manifest

@@ -15,6 +15,7 @@ from alignkit.aligned import head_for
 from alignkit.artifact import BUNDLE_SUFFIX, load_artifact, save_artifact
 from alignkit.errors import ArtifactError, ConfigError
 from alignkit.exporters.base import Job
+from alignkit.files import move
 from alignkit.vectors import l2_normalize
 
 OPTIONS: frozenset[str] = frozenset()
@@ -88,5 +89,6 @@ def pack(folder: Path, out: Path) -> None:
     with zipfile.ZipFile(unfinished, "w", zipfile.ZIP_STORED) as bundle:
         for path in sorted(path for path in folder.rglob("*") if path.is_file() and path != unfinished):
             bundle.write(path, path.relative_to(folder).as_posix())
-    load_artifact(unfinished.rename(unfinished.with_suffix(BUNDLE_SUFFIX))).digest()
-    unfinished.with_suffix(BUNDLE_SUFFIX).rename(out)
+    move(unfinished, unfinished.with_suffix(BUNDLE_SUFFIX))
+    load_artifact(unfinished.with_suffix(BUNDLE_SUFFIX)).digest()
+    move(unfinished.with_suffix(BUNDLE_SUFFIX), out)

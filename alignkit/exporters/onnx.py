@@ -18,6 +18,7 @@ from alignkit.errors import ConfigError, MissingExtraError
 from alignkit.exporters.base import Job
 from alignkit.exporters.dense import affine_layer
 from alignkit.exporters.graph import TRACE_ROWS, trace
+from alignkit.files import move
 from alignkit.heads.base import Head
 from alignkit.vectors import l2_normalize
 
@@ -64,7 +65,8 @@ def write(job: Job, folder: Path) -> dict[str, Any]:
     path = folder / MODEL
     _export(_simplest(job.head), path, job.head.student_dim)
     if quantize is not None:
-        precise = path.rename(folder / "precise.onnx")
+        precise = folder / "precise.onnx"
+        move(path, precise)
         (_to_int8 if quantize == "int8" else _to_float16)(precise, path)
         precise.unlink()
     return {

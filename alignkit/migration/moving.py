@@ -18,6 +18,7 @@ from alignkit.agreement import Tolerance, compare
 from alignkit.artifact import Artifact
 from alignkit.embedders.base import Role
 from alignkit.errors import AlignkitError, ArtifactError, ConfigError, DataError
+from alignkit.files import move as rename
 from alignkit.files import write_whole
 from alignkit.migration.plan import Move, array_header, check_room, plan
 from alignkit.migration.sources import ParquetSource, open_source
@@ -93,8 +94,7 @@ def _alone(move: Move) -> Iterator[None]:
     finally:
         # without a part there is nothing to keep others off
         if not move.part.exists():
-            with suppress(OSError):
-                move.lock.unlink(missing_ok=True)
+            _remove(move.lock)
         lock.release()
 
 
@@ -104,14 +104,13 @@ def _move(move: Move, progress: Progress) -> dict[str, Any]:
         verification = _verify(move)
     except ArtifactError:
         # or every further attempt would find the same part
-        move.part.unlink()
-        move.state.unlink()
+        _remove(move.part, move.state)
         raise
     manifest = {**move.ticket, "rows": move.source.rows, "zero_rows": zero_rows, "verification": verification}
     # before the file appears: without its manifest nobody could tell that it was made from this, not even a next try
     write_whole(move.manifest, json.dumps(manifest, indent=2, ensure_ascii=False))
     _finish(move)
-    move.state.unlink(missing_ok=True)
+    _remove(move.state)
     return manifest
 
 
@@ -125,8 +124,7 @@ def _finished_before(move: Move) -> dict[str, Any]:
             "away"
         )
     # left over where the last move was killed when all was done
-    move.part.unlink(missing_ok=True)
-    move.state.unlink(missing_ok=True)
+    _remove(move.part, move.state)
     logger.info("%s is there already, made from this index with this head", move.out)
     return manifest
 
@@ -217,9 +215,16 @@ def _finish(move: Move) -> None:
 
         write_table(move.source, move.part, move.out)
         move.source.close()
-        move.part.unlink()
+        _remove(move.part)
     else:
-        move.part.replace(move.out)
+        rename(move.part, move.out)
+
+
+def _remove(*paths: Path) -> None:
+    """What is needed no more; where it is in use (Windows) it stays, and disturbs nobody."""
+    for path in paths:
+        with suppress(OSError):
+            path.unlink(missing_ok=True)
 
 
 def _read(path: Path) -> dict[str, Any] | None:

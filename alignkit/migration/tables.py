@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
+from alignkit.files import move
 from alignkit.migration.sources import ParquetSource
 
 ROWS_A_GROUP = 4096
@@ -37,4 +38,4 @@ def write_table(source: ParquetSource, vectors: Path, out: Path) -> None:
             )
             row += len(batch)
     del made
-    unfinished.replace(out)
+    move(unfinished, out)

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import json
+import os
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
 from alignkit.errors import ConfigError, DataError
+from alignkit.files import move, refused
 from alignkit.sentences.files import read_rows
 from alignkit.sentences.records import Sample
 
@@ -28,6 +31,7 @@ def new_folder(out: str | Path) -> Iterator[Path]:
 
     Raises:
         ConfigError: if `out` holds anything, or another build is writing it.
+        AlignkitError: if the disk refuses.
     """
     out = Path(out).expanduser()
     if out.is_file() or (out.is_dir() and any(out.iterdir())):
@@ -36,16 +40,22 @@ def new_folder(out: str | Path) -> Iterator[Path]:
     try:
         part.mkdir(parents=True)
     except FileExistsError:
+        if not part.is_dir():
+            raise refused(out, NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR))) from None
         raise ConfigError(
             f"{part} is there: another build is writing out={out}, or one was killed; wait for it, or remove the folder"
         ) from None
+    except OSError as error:
+        raise refused(out, error) from None
     try:
         yield part
         if out.is_dir():
             out.rmdir()
-        part.replace(out)
-    except BaseException:
+        move(part, out)
+    except BaseException as error:
         shutil.rmtree(part, ignore_errors=True)
+        if isinstance(error, OSError):
+            raise refused(out, error) from None
         raise
 
 

@@ -142,7 +142,7 @@ def from_chat_model(
         seeds=(sample for each in known for sample in seed_samples(each)),
         total=target,
         about=lambda: f"chat model {model}; {counts.line()}",
-        finish=lambda: journal.path.unlink(missing_ok=True),
+        finish=journal.remove,
     )
 
 

@@ -59,6 +59,14 @@ class Journal:
         if self._file is not None:
             self._file.close()
 
+    def remove(self) -> None:
+        """The set is written: nobody needs the answers any more."""
+        self.close()
+        try:
+            self.path.unlink(missing_ok=True)
+        except OSError as error:
+            logger.warning("%s could not be removed (%s); remove it by hand", self.path, error.strerror or error)
+
 
 def is_answer(row: Mapping[str, Any]) -> bool:
     """Whether a row holds sentences of the model's; others say why there are none."""

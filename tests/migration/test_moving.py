@@ -81,6 +81,22 @@ def test_an_interrupted_move_goes_on_and_ends_the_same(rows, vectors, tmp_path, 
     np.testing.assert_allclose(np.load(tmp_path / "new.npy"), expected(vectors, artifact_of()), atol=1e-6)
 
 
+def test_a_second_process_keeps_its_hands_off_the_same_part(vectors, tmp_path):
+    np.save(tmp_path / "old.npy", vectors)
+    refused = []
+
+    def second(done, rows):
+        if done == 64:
+            with pytest.raises(ConfigError, match=r"another process is moving an index to .*new\.npy") as caught:
+                migrate(tmp_path / "old.npy", artifact_of(seed=1), tmp_path / "new.npy")
+            refused.append(caught)
+
+    migrate(tmp_path / "old.npy", artifact_of(), tmp_path / "new.npy", progress=second)
+    assert len(refused) == 1
+    np.testing.assert_allclose(np.load(tmp_path / "new.npy"), expected(vectors, artifact_of()), atol=1e-6)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["new.npy", "new.npy.json", "old.npy"]
+
+
 def test_half_a_block_after_the_last_commit_is_written_again(vectors, tmp_path):
     np.save(tmp_path / "old.npy", vectors)
     with pytest.raises(Stopped):
