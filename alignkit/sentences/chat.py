@@ -21,6 +21,7 @@ APIS = ("ollama", "openai")
 # far from the seeds of other questions, which are small numbers
 _NEXT_SEED = 1_000_003
 _OTHER_LIMIT = "max_completion_tokens"
+_LENGTHS = ("minLength", "maxLength")
 
 
 class ChatError(DataError):
@@ -64,7 +65,8 @@ class ChatModel:
         self.model = model
         self._speech = _Speech(model, api, api_key_env)
         self._connection = Connection(address, self._speech, concurrency, api_key_env)
-        self._loop: BackgroundLoop | None = BackgroundLoop()
+        self._loop: BackgroundLoop | None = None
+        self._closed = False
         self._closing = threading.Lock()
         self._temperature = temperature
         self._timeout_s = timeout_s
@@ -129,6 +131,7 @@ class ChatModel:
     def close(self) -> None:
         """Free the connections; harmless twice."""
         with self._closing:
+            self._closed = True
             loop, self._loop = self._loop, None
         if loop is not None:
             loop.close(self._connection.close())
@@ -140,8 +143,9 @@ class ChatModel:
             ended.put(await self._connection.ask("POST", self._speech.path, timeout_s, body))
 
         with self._closing:  # a request that starts while the loop ends would never end
-            if self._loop is None:
+            if self._closed:
                 raise ChatError("the chat model is closed")
+            self._loop = self._loop or BackgroundLoop()
             self._loop.start(request(), ended.put)
         try:
             found = ended.get()
@@ -163,6 +167,7 @@ class _Speech:
         self._model = model
         self._ollama = api == "ollama"
         self._limit = "max_tokens"
+        self._bounds_lengths = True
         self.path = "api/chat" if self._ollama else "chat/completions"
         self.start_fix = (
             "is Ollama running there? Start it with `ollama serve`, or set generator.base_url"
@@ -192,6 +197,7 @@ class _Speech:
             options = {"temperature": temperature, "seed": seed, "num_predict": most_tokens}
             # a model that thinks first would come to the limit before it says anything
             return body | {"format": schema, "think": False, "options": options}
+        schema = schema if self._bounds_lengths else _without_lengths(schema)
         named = {"name": "answer", "schema": schema, "strict": True}
         body |= {"response_format": {"type": "json_schema", "json_schema": named}}
         return body | {"temperature": temperature, "seed": seed, self._limit: most_tokens}
@@ -209,8 +215,17 @@ class _Speech:
             raise ValueError("no message in the answer") from None
 
     def fall_back(self, refusal: str) -> bool:
-        """OpenAI's newer models know the limit by another name: take it, once."""
-        if self._ollama or self._limit == _OTHER_LIMIT or _OTHER_LIMIT not in refusal:
-            return False
-        self._limit = _OTHER_LIMIT
-        return True
+        """A hosted API may know the limit by another name, or no lengths in a schema: ask so, once."""
+        if not self._ollama and self._limit != _OTHER_LIMIT and _OTHER_LIMIT in refusal:
+            self._limit = _OTHER_LIMIT
+            return True
+        if not self._ollama and self._bounds_lengths and any(name in refusal for name in _LENGTHS):
+            self._bounds_lengths = False
+            return True
+        return False
+
+
+def _without_lengths(schema: Any) -> Any:
+    if isinstance(schema, dict):
+        return {name: _without_lengths(part) for name, part in schema.items() if name not in _LENGTHS}
+    return schema

@@ -7,11 +7,15 @@ from dataclasses import replace
 from typing import Any
 
 from alignkit.sentences.normalise import is_cjk, normalise_text
+from alignkit.sentences.overlap import word_overlap
 from alignkit.sentences.records import HardNegative, Sample
 from alignkit.sentences.seeds import HARD_NEGATIVES, PARAPHRASES
 
 KINDS = ("date", "person", "amount", "place", "item", "negation", "opposite", "neighbour")
-MOST_LENGTH_RATIO = 3.0
+# of the sentence that it is made of
+LEAST_LENGTH_RATIO, MOST_LENGTH_RATIO = 0.25, 2.5
+# share of the words of a hard negative that its sentence has, too
+LEAST_OVERLAP = 0.3
 # with so much from the model it is not asked again; the grammar fills what is missing
 ENOUGH_PARAPHRASES, ENOUGH_NEGATIVES = 2, 1
 
@@ -55,7 +59,7 @@ class Draft:
             reasons.append(reason)
         for one in negatives:
             text, kind = (one.get("text"), one.get("kind")) if isinstance(one, dict) else (None, None)
-            reason = self._reason_against(text) or ("" if kind in KINDS else "a kind of difference nobody asked for")
+            reason = self._reason_against(text) or self._no_hard_negative(text, kind)
             if not reason and len(self.negatives) < HARD_NEGATIVES:
                 self.negatives.append(HardNegative(self._kept(text), str(kind)))
             reasons.append(reason)
@@ -78,12 +82,19 @@ class Draft:
         said = normalise_text(text)
         return "a paraphrase lost a value" if any(value not in said for value in self._values) else ""
 
+    def _no_hard_negative(self, text: str, kind: object) -> str:
+        if kind not in KINDS:
+            return "a kind of difference nobody asked for"
+        far = word_overlap(self._sample.text, text) < LEAST_OVERLAP
+        return "a hard negative about something else" if far else ""
+
     def _reason_against(self, text: Any) -> str:
         if not isinstance(text, str):
             return "another shape than asked for"
         anchor = self._sample.text
-        if not text.strip() or len(text.splitlines()) > 1 or len(text) > MOST_LENGTH_RATIO * len(anchor):
-            return "blank, several lines or far too long"
+        ratio = len(text.strip()) / len(anchor)
+        if not LEAST_LENGTH_RATIO <= ratio <= MOST_LENGTH_RATIO or len(text.splitlines()) > 1:
+            return "several lines, far too short or far too long"
         if any("\ud800" <= character <= "\udfff" for character in text):
             return "half of a surrogate pair"
         if is_cjk(text) != is_cjk(anchor):

@@ -13,7 +13,7 @@ from typing import Any, Protocol
 
 from alignkit.errors import AlignkitError
 from alignkit.sentences.chat import ChatError
-from alignkit.sentences.drafts import KINDS, Draft, completed
+from alignkit.sentences.drafts import KINDS, LEAST_LENGTH_RATIO, MOST_LENGTH_RATIO, Draft, completed
 from alignkit.sentences.journal import Journal, is_answer
 from alignkit.sentences.patience import Patience
 from alignkit.sentences.records import Sample
@@ -23,27 +23,6 @@ logger = logging.getLogger(__name__)
 
 # A server that fails this often in a row is down; what is done is in the journal.
 MOST_FAILURES_IN_A_ROW = 5
-SCHEMA: dict[str, Any] = {
-    "type": "object",
-    "properties": {
-        "paraphrases": {
-            "type": "array", "items": {"type": "string"}, "minItems": PARAPHRASES, "maxItems": PARAPHRASES,
-        },
-        "hard_negatives": {
-            "type": "array",
-            "items": {
-                "type": "object",
-                "properties": {"text": {"type": "string"}, "kind": {"type": "string", "enum": list(KINDS)}},
-                "required": ["text", "kind"],
-                "additionalProperties": False,
-            },
-            "minItems": HARD_NEGATIVES,
-            "maxItems": HARD_NEGATIVES,
-        },
-    },
-    "required": ["paraphrases", "hard_negatives"],
-    "additionalProperties": False,
-}  # fmt: skip
 _SYSTEM = "You write short sentences as people say them at work. Answer with JSON only."
 _LANGUAGES = {"en": "English", "zh": "Chinese (simplified)"}
 
@@ -157,7 +136,7 @@ def _answer(
             break
         try:
             answer = model.ask(
-                _SYSTEM, _question(sample), SCHEMA, seed + attempt, _most_tokens(sample), patience.left_s()
+                _SYSTEM, _question(sample), _schema(sample), seed + attempt, _most_tokens(sample), patience.left_s()
             )
             refused = draft.take(answer)
         except ChatError as fault:
@@ -169,6 +148,32 @@ def _answer(
         if draft.is_enough:
             break
     return draft.row(reason), None
+
+
+def _schema(sample: Sample) -> dict[str, Any]:
+    """What an answer looks like. Bounded strings: a server that enforces them ends what a small model would not."""
+    length = len(sample.text)
+    text = {
+        "type": "string",
+        "minLength": math.ceil(LEAST_LENGTH_RATIO * length),
+        "maxLength": math.floor(MOST_LENGTH_RATIO * length),
+    }
+    negative = {
+        "type": "object",
+        "properties": {"text": text, "kind": {"type": "string", "enum": list(KINDS)}},
+        "required": ["text", "kind"],
+        "additionalProperties": False,
+    }
+    lists = (("paraphrases", text, PARAPHRASES), ("hard_negatives", negative, HARD_NEGATIVES))
+    return {
+        "type": "object",
+        "properties": {
+            name: {"type": "array", "items": items, "minItems": count, "maxItems": count}
+            for name, items, count in lists
+        },
+        "required": [name for name, _, _ in lists],
+        "additionalProperties": False,
+    }
 
 
 def _most_tokens(sample: Sample) -> int:

@@ -1,9 +1,14 @@
 """A chat model on loopback that answers by plan: right, wrong, late, busy, gone."""
 
 import json
+import socket
+import subprocess
+import sys
 import threading
 import time
+from contextlib import closing
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 
 import pytest
 
@@ -18,6 +23,8 @@ from alignkit.sentences.partial_json import object_in
 from alignkit.sentences.patience import MOST_USELESS, Patience
 from alignkit.sentences.rewriting import RewriteCounts, rewrite
 from alignkit.sentences.seeds import read_seeds
+
+FAKE_OLLAMA = Path(__file__).resolve().parents[2].parent / "shared" / "cases" / "fake_ollama.py"
 
 
 @pytest.fixture(scope="module")
@@ -107,6 +114,9 @@ def test_samples_are_rewritten_in_order_with_a_schema(server, run, samples, api,
     body = server.requests[0][1]
     schema = body["format"] if api == "ollama" else body["response_format"]["json_schema"]["schema"]
     assert schema["required"] == ["paraphrases", "hard_negatives"] and body["stream"] is False
+    length = len(samples[0].text)
+    bounds = schema["properties"]["paraphrases"]["items"]
+    assert length / 4 <= bounds["minLength"] < length < bounds["maxLength"] <= 2.5 * length
     assert 200 < (body["options"]["num_predict"] if api == "ollama" else body["max_tokens"]) < 700
 
 
@@ -298,6 +308,47 @@ def test_another_name_of_the_limit_is_taken_where_a_server_wants_it(server, run,
     assert ["max_tokens" in body for _, body, _ in server.requests] == [True, False, False]
 
 
+def test_a_schema_without_lengths_is_taken_where_a_server_knows_none(server, run, samples):
+    def plan(question, number):
+        refusal = '{"error": {"message": "Invalid schema for response_format: \'minLength\' is not permitted."}}'
+        return (400, refusal) if "minLength" in str(server.requests[-1][1]) else (200, good_answer(question))
+
+    server.plan = plan
+    assert run(samples[:2], "openai", concurrency=1)[1].written == 2
+    assert ["maxLength" in str(body) for _, body, _ in server.requests] == [True, False, False]
+
+
+@pytest.mark.skipif(not FAKE_OLLAMA.is_file(), reason="the replica of Ollama is not there")
+def test_against_the_replica_of_ollama_whose_answers_never_end(samples, tmp_path):
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    with subprocess.Popen([sys.executable, FAKE_OLLAMA, str(port), "0.32.15", "endless"]) as replica:
+        chat = ChatModel("smol", f"http://127.0.0.1:{port}/v1", retries=8, retry_wait_s=0.1)
+        try:
+            while not _listens(port):
+                time.sleep(0.05)
+            counts = RewriteCounts()
+            begun = time.monotonic()
+            patience = Patience(3.0)
+            found = list(rewrite(samples, chat, Journal(tmp_path / "j", {}), counts, patience=patience))
+            assert time.monotonic() - begun < 8 and found == samples and counts.fallen_back == 12
+            for name, said in (
+                ("typo", "model 'typo' not found; run: ollama pull typo"),
+                ("minilm", '"minilm" does not support chat; set generator.model to a chat model'),
+            ):
+                with closing(ChatModel(name, f"127.0.0.1:{port}")) as other, pytest.raises(ChatError, match=said):
+                    other.ask("", "", {}, 0, 1)
+        finally:
+            chat.close()
+            replica.kill()
+
+
+def _listens(port):
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0
+
+
 def test_a_server_that_goes_keeps_what_was_answered(server, run, samples, caplog):
     server.plan = lambda question, number: (200, good_answer(question)) if number < 4 else (503, "busy")
     with pytest.raises(ChatError, match="gave no answer in 3 attempts; the last: HTTP 503: busy; see the server's log"):
@@ -335,14 +386,17 @@ def test_where_no_object_begins():
 @pytest.mark.parametrize(
     ("change", "reason"),
     [
-        (lambda one: one["paraphrases"].__setitem__(0, "short"), "a paraphrase lost a value"),
+        (lambda one: one["paraphrases"].__setitem__(0, "let somebody see something"), "a paraphrase lost a value"),
         (lambda one: one["paraphrases"].__setitem__(0, "ANCHOR!"), "a copy"),
         (lambda one: one["paraphrases"].__setitem__(1, one["paraphrases"][0].upper()), "a copy"),
         (lambda one: one["paraphrases"].__setitem__(1, one["paraphrases"][1] + "好"), "another language"),
-        (lambda one: one["paraphrases"].__setitem__(1, " "), "blank"),
-        (lambda one: one["paraphrases"].__setitem__(1, "a\nb"), "blank, several lines"),
-        (lambda one: one["paraphrases"].__setitem__(1, "a\rb"), "blank, several lines"),
-        (lambda one: one["paraphrases"].__setitem__(1, "\ud800 x"), "half of a surrogate pair"),
+        (lambda one: one["paraphrases"].__setitem__(1, " "), "several lines, far"),
+        (lambda one: one["hard_negatives"][0].update(text="The cat is very pretty today"), "a hard negative about"),
+        (lambda one: one["hard_negatives"][0].update(text="The"), "several lines, far too short"),
+        (lambda one: one["paraphrases"].__setitem__(1, one["paraphrases"][1] * 3), "several lines, far too short or"),
+        (lambda one: one["paraphrases"].__setitem__(1, "a\nb"), "several lines"),
+        (lambda one: one["paraphrases"].__setitem__(1, "a\rb"), "several lines"),
+        (lambda one: one["paraphrases"].__setitem__(1, "\ud800 see something else"), "half of a surrogate pair"),
         (lambda one: one["paraphrases"].__setitem__(1, 7), "another shape"),
         (lambda one: one["hard_negatives"][0].update(kind="mood"), "a kind"),
         (lambda one: one["hard_negatives"][0].update(text=one["paraphrases"][1].upper()), "a copy"),
