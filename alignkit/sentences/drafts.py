@@ -82,7 +82,7 @@ class Draft:
         said = normalise_text(text)
         return "a paraphrase lost a value" if any(value not in said for value in self._values) else ""
 
-    def _no_hard_negative(self, text: str, kind: object) -> str:
+    def _no_hard_negative(self, text: Any, kind: object) -> str:
         if kind not in KINDS:
             return "a kind of difference nobody asked for"
         far = word_overlap(self._sample.text, text) < LEAST_OVERLAP
