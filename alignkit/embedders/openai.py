@@ -242,7 +242,7 @@ class _OpenAIWire:
     def address_fix(self, where: str) -> str:
         """Nearly always the `/v1` is missing."""
         if not re.search(r"/v\d+", where):
-            return f"such an API's address mostly ends in /v1: set base_url={where}/v1"
+            return f"base_url lacks the /v1 that nearly all such servers have: set base_url={where}/v1"
         return f"does a model that embeds answer at {where}/{self.path}? (For Ollama's own API: the embedder ollama)"
 
     def embeddings(self, answer: dict[str, Any]) -> list[object]:

@@ -93,6 +93,7 @@ def test_a_server_that_is_gone_is_named_as_such_and_the_same_command_goes_on(
         assert "timeout_s" not in message and "batch_size" not in message
         retries = [record.getMessage() for record in caplog.records if "again in" in record.getMessage()]
         assert retries and max(map(len, retries)) <= 80
+        assert len(retries) <= 10  # of all requests at once, one line
         process.start()
         report = cache.fill(embedder, TEXTS)
     assert report.cached >= 40 and report.cached + report.new == len(TEXTS) and not report.quarantined

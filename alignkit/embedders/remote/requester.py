@@ -70,6 +70,7 @@ class Requester:
         self._timeout_s = timeout_s
         self._first_timeout_s = max(first_timeout_s, timeout_s)
         self._backoff = backoff
+        self._told_until: dict[str, float] = {}
         self._last: tuple[str, np.ndarray] | None = None  # the last text that was sent alone, and its vector
 
     async def ask(
@@ -220,11 +221,18 @@ class Requester:
                 if (failed >= attempts and not loading) or left_s <= 0 or (fault.attempts and not suspects):
                     raise self._given_up(fault, failed) from None
                 wait_s = min(wait_s, left_s, LONGEST_LOADING_WAIT_S if loading else left_s)
-                # not the server's own words, which may repeat the texts; short, so that it stays on one line
-                count = "while it loads" if loading else f"{failed + 1} of {attempts}"
-                host = one_line(self._connection.host, 24)
-                logger.info("%s: %s; again in %.1f s (%s)", host, fault.brief, wait_s, count)
+                self._tell(fault.brief, wait_s, "while it loads" if loading else f"{failed + 1} of {attempts}")
                 await asyncio.sleep(wait_s)
+
+    def _tell(self, brief: str, wait_s: float, count: str) -> None:
+        """One short line, and one alone of what befalls all requests at once.
+
+        The server's own words are left out: they may repeat the texts.
+        """
+        now = time.monotonic()
+        if now >= self._told_until.get(brief, 0.0):
+            self._told_until[brief] = now + wait_s
+            logger.info("%s: %s; again in %.1f s (%s)", one_line(self._connection.host, 24), brief, wait_s, count)
 
     def _given_up(self, fault: TransientFault, attempts: int) -> Exception:
         if isinstance(fault, GoneFault):

@@ -55,7 +55,7 @@ def fault_of_error(
         brief = brief_of(error)
         if answered:
             return GoneFault(brief)
-        plain = " (and is it https? A server that speaks plain http may be silent)" if where.startswith("https") else ""
+        plain = "; a server of plain http may stay silent when asked for https" if where.startswith("https") else ""
         return ServerError(f"cannot connect to {where} ({brief}); {start_fix}{plain}", "cannot connect")
     if isinstance(error, httpx.TimeoutException):
         return TransientFault(f"no answer within {timeout_s:g} s", mend=GIVE_TIME)
