@@ -87,7 +87,8 @@ class KeepBest(Callback):
         """Put into words what ended the training, once it has."""
         if self.ended is None and self.passes < (trainer.max_epochs or 0):
             by_steps = 0 < trainer.max_steps <= trainer.global_step
-            self.ended = f"trainer.max_steps={trainer.max_steps}" if by_steps else "trainer.max_time was over"
+            by_time = "trainer.max_time was over, which depends on the machine"
+            self.ended = f"trainer.max_steps={trainer.max_steps}" if by_steps else by_time
         if self.select_by not in self.best_figures:
             self.ended = f"{self.select_by} was undefined at every validation, so nothing could be chosen by it"
             logger.warning("%s; the starting point is kept: take another select_by", self.ended)

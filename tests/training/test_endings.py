@@ -72,7 +72,8 @@ def test_time_that_is_over_keeps_what_was_trained(splits):
 
     result = fitter({"max_time": {"seconds": 1}}, loss=Slow(), max_epochs=500).fit(splits)
     assert 0 < result.epochs < 5 and result.best_epoch == result.epochs
-    assert result.ended == "trainer.max_time was over" and "trainer.max_time was over" in words(result)
+    assert result.ended == "trainer.max_time was over, which depends on the machine"
+    assert "trainer.max_time was over" in words(result)
 
 
 def test_a_few_steps_end_where_the_same_steps_of_a_longer_run_are(splits):
