@@ -152,6 +152,15 @@ def test_sigterm_loses_nobody_who_was_connected(start):
     assert not lost
 
 
+def test_the_name_that_clients_ask_for(start):
+    server = start("model=2024_05")
+    assert [card["id"] for card in httpx.get(f"{server.url}/v1/models").json()["data"]] == ["2024_05"]
+    answer = httpx.post(f"{server.url}/api/embed", json={"model": "2024_05:latest", "input": ["a", "", "b"]})
+    assert [len(row) for row in answer.json()["embeddings"]] == [384] * 3
+    assert httpx.head(server.url).status_code == 200
+    assert "serving '2024_05'" in "".join(server.log)
+
+
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
@@ -168,6 +177,8 @@ def test_sigterm_loses_nobody_who_was_connected(start):
         (["max_connections=0"], "max_connections=0: expected a whole number"),
         (["fallback_timeout_s=soon"], "fallback_timeout_s=soon: expected seconds"),
         (["port=70000"], "port=70000: expected 0 to 65535"),
+        (["token_env=sk-proj-a1b2c3d4e5f6g7h8"], "(what was given is not shown: it may be the key itself)"),
+        (["model= "], "model_name=' ': expected the name that clients ask for"),
     ],
 )
 def test_what_cannot_be_served_is_one_line(arguments, words, run_command, head_folder):

@@ -174,8 +174,18 @@ def test_the_token_comes_from_the_environment(monkeypatch):
     assert token_from_environment("SOME_TOKEN") == "secret"
     assert token_from_environment(None) is None
     monkeypatch.setenv("SOME_TOKEN", "")
-    with pytest.raises(ConfigError, match="SOME_TOKEN is empty"):
+    with pytest.raises(ConfigError, match="token_env=SOME_TOKEN: this environment variable is not set"):
         token_from_environment("SOME_TOKEN")
+
+
+@pytest.mark.parametrize(
+    "key",
+    ["sk-proj-a1b2c3d4e5f6g7h8", "hf_abcDEFghiJKL1234567890", "s3cret-passphrase", "Bearer abcdef123456"],
+)
+def test_a_key_where_its_variables_name_belongs_is_not_repeated(key):
+    with pytest.raises(ConfigError, match="token_env: expected the name of an environment variable") as refused:
+        token_from_environment(key)
+    assert key not in str(refused.value)
 
 
 def test_a_taken_port_is_one_line():
