@@ -20,9 +20,10 @@ def usage() -> str:
     """The commands, a line each, read from their files: importing them all would take many seconds."""
     package = Path(__file__).parent
     lines = []
+    widest = max(map(len, commands()))
     for name in commands():
         docstring = ast.get_docstring(ast.parse((package / f"{name}.py").read_text(encoding="utf-8"))) or ""
-        lines.append(f"  {name:<10}{docstring.splitlines()[0]}")
+        lines.append(f"  {name:<{widest}}  {docstring.splitlines()[0]}")
     return "\n".join(
         ["usage: alignkit COMMAND [key=value ...]", "", *lines, "", "alignkit COMMAND --help shows its settings."]
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
 from pathlib import Path
 from typing import Any
@@ -29,7 +30,12 @@ OPTIONS = ("router", "quantize")
 SIDES = ("student", "teacher")
 
 
-@command("export", EXAMPLES, texts=("head", "format", "out", "role", "quantize", "vectors", "sentences"))
+@command(
+    "export",
+    EXAMPLES,
+    texts=("head", "format", "out", "role", "quantize", "vectors", "sentences"),
+    sides_of_head=True,
+)
 def main(config: DictConfig) -> None:
     """Compose, export, say how well it agrees."""
     settings = plain(OmegaConf.masked_copy(config, [str(name) for name in config if name not in SIDES]))
@@ -40,24 +46,33 @@ def main(config: DictConfig) -> None:
     out = place_of(form, settings["out"])
     artifact = load_artifact(settings["head"])
 
-    def make_student() -> Embedder:
-        student: Embedder = build(config.student)
-        check_student(artifact, student, settings["allow_student_mismatch"])
-        return student
+    with contextlib.ExitStack() as opened:
 
-    material = find_material(artifact, make_student, settings["vectors"], settings["sentences"], form.CARRIES_MODELS)
-    job = Job(
-        artifact=artifact,
-        origin=Path(settings["head"]).expanduser(),
-        vectors=material.vectors,
-        vectors_from=material.origin,
-        texts=material.texts,
-        student=material.student,
-        teacher=build(config.teacher) if options.get("router") else None,
-        role=settings["role"],
-        options=options,
-    )
-    for line in summary(out, export_head(settings["format"], job, out, settings["tolerance"])):
+        def make(side: DictConfig) -> Embedder:
+            embedder: Embedder = build(side)
+            opened.callback(embedder.close)
+            return embedder
+
+        def make_student() -> Embedder:
+            student = make(config.student)
+            check_student(artifact, student, settings["allow_student_mismatch"])
+            return student
+
+        given = settings["vectors"], settings["sentences"]
+        material = find_material(artifact, make_student, *given, form.CARRIES_MODELS)
+        job = Job(
+            artifact=artifact,
+            origin=Path(settings["head"]).expanduser(),
+            vectors=material.vectors,
+            vectors_from=material.origin,
+            texts=material.texts,
+            student=material.student,
+            teacher=make(config.teacher) if options.get("router") else None,
+            role=settings["role"],
+            options=options,
+        )
+        manifest = export_head(settings["format"], job, out, settings["tolerance"])
+    for line in summary(out, manifest):
         sys.stdout.write(f"{line}\n")
 
 

@@ -27,6 +27,7 @@ SERVED_RETRIES = 1
     EXAMPLES,
     texts=("head", "host", "model_name", "token_env", "fallback"),
     other_names={"model": "model_name"},  # Hydra takes `model=` for the group of heads
+    sides_of_head=True,
 )
 def main(config: DictConfig) -> None:
     """Compose, check, serve until stopped."""

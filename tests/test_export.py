@@ -5,6 +5,7 @@ import re
 import shutil
 
 import pytest
+from embedders.fake_server import FakeServer
 
 
 @pytest.fixture
@@ -70,6 +71,31 @@ def test_a_bundle_takes_the_report_along_and_exports_again(run_command, run_fold
     code, out, _ = run_command("export", "head=head.zip", "format=torch", "out=made")
     assert code == 0
     assert "torch, 2 files" in out
+
+
+@pytest.fixture
+def ollama():
+    with FakeServer(models=("qwen2.5:0.5b", "smol", "qwen2.5:7b")) as running:
+        yield running
+
+
+@pytest.mark.filterwarnings("ignore:The number of training batches")
+@pytest.mark.parametrize("model", ["qwen2.5:0.5b", "smol"])
+def test_after_training_on_ollama_the_student_is_the_runs_own(run_command, ollama, monkeypatch, tmp_path, model):
+    monkeypatch.setenv("OLLAMA_HOST", ollama.url)
+    (tmp_path / "sentences.txt").write_text("".join(f"sentence {n} of {n * 7}\n" for n in range(80)), encoding="utf-8")
+    pair = ("student=ollama", f"student.model={model}", "student.query_prompt=query: ", "teacher=ollama")
+    assert run_command("embed", "sentences=sentences.txt", *pair)[0] == 0
+    settings = ("data=cached", "data.path=sentences.txt", "trainer.max_epochs=0", "html=false", "confidence=false")
+    assert run_command("train", *settings, *pair, "hydra.run.dir=run")[0] == 0
+    for name in ("numpy", "torch"):
+        code, out, err = run_command("export", "head=run", f"format={name}", f"out={name}")
+        assert (code, err) == (0, "")
+        assert "real vectors (demo pack, embedded now)" in out
+    # an address is the user's to give; which model it is asked for stays the head's
+    monkeypatch.delenv("OLLAMA_HOST")
+    arguments = ("head=run", "format=numpy", "out=again", "sentences=sentences.txt", f"student.base_url={ollama.url}")
+    assert run_command("export", *arguments)[0] == 0
 
 
 def test_a_bundle_gets_its_ending(run_command, run_folder, tmp_path):

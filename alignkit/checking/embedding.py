@@ -66,7 +66,9 @@ def _server(name: str, embedder: Embedder) -> Finding:
 def _model(name: str, embedder: Embedder) -> Finding:
     identity = embedder.identity()
     digest = str(identity.get("digest"))
-    return ok(f"{name} model", f"{identity.get('model')}, digest {digest if ':' in digest else digest[:12]}")
+    copy = embedder.provenance().get("copy")
+    asked = f"{identity.get('model')}{f' by its copy {copy}' if copy else ''}"
+    return ok(f"{name} model", f"{asked}, digest {digest if ':' in digest else digest[:12]}")
 
 
 def _vectors(name: str, vectors: np.ndarray, first_s: float) -> Finding:

@@ -24,6 +24,7 @@ from alignkit.commandline.folders import CALLBACK, RunFolders, check_room, unusa
 from alignkit.commandline.helping import help_text
 from alignkit.commandline.mistakes import explain_error
 from alignkit.commandline.screen import readers_may_leave, set_up_logging, use_utf8
+from alignkit.commandline.sides import with_sides_of_head
 from alignkit.commandline.texts import escaped
 from alignkit.commandline.words import Reader, as_given, forget_passwords
 from alignkit.credentials import redacted
@@ -54,6 +55,7 @@ class Command:
         texts: those of its own settings that are texts, which are taken letter for letter.
         other_names: name on the command line → name in the YAML.
         run_folder: whether it writes into a folder of its own for each run.
+        sides_of_head: whether student and teacher are, unless others are named, those that its `head=` knows.
     """
 
     name: str
@@ -62,6 +64,7 @@ class Command:
     texts: tuple[str, ...] = ()
     other_names: Mapping[str, str] = field(default_factory=dict)
     run_folder: bool = False
+    sides_of_head: bool = False
 
     def __call__(self) -> int:
         """Run it with `sys.argv`; returns the exit code."""
@@ -88,6 +91,8 @@ class Command:
 
         try:
             flags, words = split_flags(arguments)
+            if self.sides_of_head:
+                words = with_sides_of_head(words)
             reader = Reader(self.name, self.texts, self.other_names)
             overrides = reader.overrides(words, sweeping="--multirun" in flags)
             return self._compose(flags, overrides)
@@ -147,11 +152,12 @@ def command(
     texts: Sequence[str] = (),
     other_names: Mapping[str, str] | None = None,
     run_folder: bool = False,
+    sides_of_head: bool = False,
 ) -> Callable[[Task], Callable[[], None]]:
     """Turn a function of one config into a command without arguments, fed by `sys.argv`; see `Command`."""
 
     def decorate(task: Task) -> Callable[[], None]:
-        declared = Command(name, examples, task, tuple(texts), other_names or {}, run_folder)
+        declared = Command(name, examples, task, tuple(texts), other_names or {}, run_folder, sides_of_head)
 
         @functools.wraps(task)
         def main() -> None:

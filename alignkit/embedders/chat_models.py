@@ -65,7 +65,7 @@ def advice(
     if not copy_helps(version, words):
         named = f" of the architecture {architecture}" if architecture else ""
         return (
-            f"Ollama {version} gives no vectors of chat models{named}. Update Ollama to 0.30 or newer, then run: "
+            f"Ollama {version} gives no vectors for chat models{named}. Update Ollama to 0.30 or newer, then run: "
             f"{command}. Or {'; or '.join(others)}"
         )
     if not architecture or architecture in EMBEDDED_BEFORE:

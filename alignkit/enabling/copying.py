@@ -95,7 +95,7 @@ def enable(server: OllamaServer, wish: Wish, say: Callable[[str], None]) -> bool
         _prove(server, wish, say, remove=False)
         return True
     if (dim := _own_vectors(server, wish, card, version)) is not None:
-        say(f"{wish.model} needs nothing: Ollama {version} gives its vectors as it is, {dim} dimensions; no copy made")
+        say(f"{wish.model} needs nothing: Ollama {version} embeds it as it is, {dim} dimensions; no copy made")
         return False
     copy, digest = _read(server, wish, card, say)
     _send(server, copy, digest)
@@ -220,7 +220,7 @@ def _prove(server: OllamaServer, wish: Wish, say: Callable[[str], None], remove:
         except AlignkitError:
             left = f"remove the copy with `ollama rm {wish.name}`"
         raise EmbedderError(
-            f"{server.where} gives no vectors of {wish.model} with pooling={wish.pooling} either: {reason}; {left}. "
+            f"{server.where} gives no vectors for {wish.model} with pooling={wish.pooling} either: {reason}; {left}. "
             "Update Ollama; or serve the file with `llama-server --embeddings --pooling last` and use the "
             "embedder openai"
         ) from None

@@ -88,7 +88,7 @@ class OllamaServer:
         except (TypeError, ValueError):
             vectors = np.empty(0, np.float32)
         if vectors.ndim != 2 or len(vectors) != len(texts) or not np.isfinite(vectors).all() or not vectors.any():
-            raise EmbedderError(f"{self.where} answered without usable vectors of {model}")
+            raise EmbedderError(f"{self.where} answered without usable vectors for {model}")
         return vectors
 
     def has_blob(self, digest: str) -> bool:

@@ -7,6 +7,7 @@ pytest.importorskip("gguf")
 from enabling.own_ollama import OwnOllama  # noqa: E402
 from gguf_files.small_model import write_model  # noqa: E402
 
+from alignkit.checking.embedding import check_embedder  # noqa: E402
 from alignkit.embedders.base import embed_all  # noqa: E402
 from alignkit.embedders.ollama import OllamaEmbedder  # noqa: E402
 from alignkit.embedders.openai import OpenAIEmbedder  # noqa: E402
@@ -61,6 +62,15 @@ class TestWithACopy:
         assert embedder.provenance()["copy"].lower().endswith("qwen2.5:7b-embed")
         # what the cache knows it by while the server is off
         assert embedder.settings().items() <= embedder.identity().items()
+
+    def test_check_says_which_model_is_asked(self, ollama, embedder_of):
+        make_copy(ollama, "qwen2.5:7b")
+        (message,) = [
+            found.message
+            for found in check_embedder("teacher", embedder_of("qwen2.5:7b"))
+            if found.topic == "teacher model"
+        ]
+        assert message.startswith("qwen2.5:7b by its copy qwen2.5:7b-embed, digest ")
 
     def test_by_either_name_it_is_one_model(self, ollama, embedder_of):
         make_copy(ollama, "qwen2.5:7b")
@@ -120,7 +130,7 @@ class TestWithoutACopy:
     def test_on_that_older_ollama_a_newer_one_is_the_way(self, ollama, embedder_of):
         ollama.version, ollama.refuses = "0.24.0", OLD_WORDS
         message = self.refusal(embedder_of("gemma"))
-        assert "Ollama 0.24.0 gives no vectors of chat models of the architecture gemma3" in message
+        assert "Ollama 0.24.0 gives no vectors for chat models of the architecture gemma3" in message
         assert "Update Ollama to 0.30 or newer, then run: python -m alignkit.enable_embeddings model=gemma" in message
         assert "older" not in message
 

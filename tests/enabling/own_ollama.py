@@ -4,6 +4,7 @@ import hashlib
 import json
 import re
 import threading
+import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import numpy as np
@@ -32,6 +33,7 @@ class OwnOllama(ThreadingHTTPServer):
         same_vector: one vector for every text.
         create_lines: instead of what `/api/create` would say.
         shown_paths: changes the path of a blob in a card.
+        slow: takes some seconds for a large file.
         asked: method, path and body of each request; of a blob the length of its body alone.
     """
 
@@ -43,6 +45,7 @@ class OwnOllama(ThreadingHTTPServer):
         self.blobs.mkdir(parents=True)
         self.version, self.refuses, self.loads_copies = "0.32.15", REFUSAL, True
         self.same_vector, self.create_lines, self.shown_paths = False, None, str
+        self.slow = False
         self.thread = threading.Thread(target=self.serve_forever, daemon=True)
 
     def __enter__(self):
@@ -151,6 +154,8 @@ class _Handler(BaseHTTPRequestHandler):
                         self.close_connection = True
                         return
                     length -= len(chunk)
+                    if self.server.slow:
+                        time.sleep(0.001)
                     digest.update(chunk)
                     file.write(chunk)
             if self.path.endswith(f"sha256:{digest.hexdigest()}"):

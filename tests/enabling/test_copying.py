@@ -88,7 +88,7 @@ def test_a_model_that_embeds_needs_nothing(run, ollama, tmp_path):
 def test_a_server_that_embeds_chat_models_needs_nothing(run, ollama):
     ollama.refuses, ollama.version = None, "0.24.0"
     (line,) = run("qwen2.5:7b")
-    assert "Ollama 0.24.0 gives its vectors as it is" in line
+    assert "Ollama 0.24.0 embeds it as it is" in line
     assert "qwen2.5:7b-embed" not in ollama.models
 
 
