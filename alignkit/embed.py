@@ -22,6 +22,7 @@ from alignkit.cache.saving import save_vectors, saving_to
 from alignkit.cache.wording import described, megabytes, summary
 from alignkit.commandline import build, command
 from alignkit.embedders.base import Embedder, Role
+from alignkit.embedders.sameness import same_vectors
 from alignkit.errors import AlignkitError, CacheError, ConfigError, EmbedderError
 from alignkit.migration.moving import migrate
 from alignkit.progress import progress
@@ -205,7 +206,7 @@ def prune(settings: dict[str, Any], config: DictConfig) -> None:
             with opened_embedder(config, side) as embedder:
                 keep += [cache.identity_of(embedder, role) for role in ROLES]
         for model in cache.identities():
-            verdict = "keep" if model.identity in keep else "drop"
+            verdict = "keep" if any(same_vectors(model.identity, known) for known in keep) else "drop"
             say(f"{verdict} {described(model)[0]}")
         if not settings["confirm"]:
             say("nothing was deleted; add confirm=true to do it")

@@ -28,7 +28,7 @@ class CachedEmbedder:
     @property
     def dim(self) -> int:
         """Width of the vectors; from memory where the cache knows the model."""
-        headers = self._cache.store.headers(identity_digest(self.identity()))
+        headers = self._cache.headers(self.identity())
         return headers[-1].dim if headers else self._embedder.dim
 
     def settings(self, role: Role = "document") -> dict[str, Any]:
@@ -52,8 +52,7 @@ class CachedEmbedder:
         positions = np.fromiter(first.values(), dtype=np.int64, count=len(first))
         repeated = np.setdiff1d(np.arange(len(texts)), positions, assume_unique=True)
         unique = list(first)
-        keys = text_keys(identity_digest(identity), unique)
-        stored = self._cache.store.locate(keys) >= 0
+        stored = self._cache.places(identity, unique) >= 0
         yield from self._gathered(identity, texts, positions[stored])
         missing = np.flatnonzero(~stored)
         known = self._cache.quarantined(identity, [unique[place] for place in missing])
@@ -64,7 +63,8 @@ class CachedEmbedder:
         if len(missing):
             here, done = positions[missing], np.zeros(len(missing), dtype=bool)
             wanted = [unique[place] for place in missing]
-            for batch in embed_missing(self._cache, self._embedder, role, identity, wanted, keys[missing]):
+            keys = text_keys(identity_digest(identity), wanted)
+            for batch in embed_missing(self._cache, self._embedder, role, identity, wanted, keys):
                 failed = {int(here[place]): reason for place, reason in batch.failures.items()}
                 done[[*batch.indices, *batch.failures]] = True
                 failures |= failed

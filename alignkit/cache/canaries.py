@@ -1,4 +1,4 @@
-"""Does a server that changed its version still give the vectors that are stored? A few stored texts tell."""
+"""Does a model still give the vectors that are stored? A few stored texts, embedded again, tell what no digest can."""
 
 from __future__ import annotations
 
@@ -11,7 +11,8 @@ import numpy as np
 from alignkit.cache.checked import checked_batches
 from alignkit.cache.keys import identity_digest
 from alignkit.embedders.base import Embedder, Role
-from alignkit.errors import CacheError
+from alignkit.embedders.sameness import FILES, agrees, differences, same_vectors
+from alignkit.errors import CacheError, EmbedderError
 
 if TYPE_CHECKING:
     from alignkit.cache.vector_cache import VectorCache
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 CANARY_COSINE = 0.999
+# of vectors by the same weights, as they are stored in float16; another quantisation stays below
+SAME_COSINE = 0.99999
 # differ from run to run without a change of what surrounds the model
 FLEETING = ("date", "load_s")
 
@@ -26,12 +29,13 @@ FLEETING = ("date", "load_s")
 def compare_canaries(
     cache: VectorCache, embedder: Embedder, role: Role, identity: Mapping[str, Any], provenance: Mapping[str, Any]
 ) -> None:
-    """Embed a few stored texts again if what surrounds the model (server version, address, device) has changed.
+    """Embed a few stored texts again where other vectors may come: what surrounds the model has changed (version,
+    address, device), or a server is asked, which does not tell all that it was started with (pooling, context).
 
     Raises:
         CacheError: if their vectors are now unlike the stored ones.
-    """
-    headers = cache.store.headers(identity_digest(identity))
+    """  # noqa: D205
+    headers = cache.headers(identity)
     if not headers:
         return
     before = headers[-1].provenance
@@ -41,28 +45,69 @@ def compare_canaries(
         for name in names
         if before.get(name) != provenance.get(name)
     ]
-    if not changes:
+    if not changes and "server" not in provenance:
         return
-    change = ", ".join(changes)
-    texts = list(dict.fromkeys(text for header in headers[-2:] for text in header.canaries))
-    lacking = set(cache.missing(identity, texts).tolist())
-    texts = [text for position, text in enumerate(texts) if position not in lacking]
-    cosines = [
-        _cosines(batch.vectors, cache.gather(identity, [texts[position] for position in batch.indices]))
-        for batch in checked_batches(embedder, texts, role, headers[-1].dim)
-        if len(batch.indices)
-    ]
-    if not cosines:
+    change = ", ".join(changes) or "the server tells of no change, but was it started with other settings?"
+    lowest = lowest_cosine(cache, embedder, role, identity)
+    if lowest is None:
         log.info("%s: no stored text is left to compare the vectors with; going on", change)
         return
-    lowest = float(np.concatenate(cosines).min())
     if lowest < CANARY_COSINE:
         raise CacheError(
             f"{change}: {identity.get('model', 'the model')} now embeds texts unlike the vectors in {cache.folder} "
             f"(lowest cosine {lowest:.4f}, expected at least {CANARY_COSINE}); go back to what made them, or choose "
             "another cache_dir"
         )
-    log.info("%s: stored texts still embed alike (lowest cosine %.5f); going on", change, lowest)
+    if changes:
+        log.info("%s: stored texts still embed alike (lowest cosine %.5f); going on", change, lowest)
+
+
+def take_for_same(cache: VectorCache, embedder: Embedder, role: Role, identity: Mapping[str, Any]) -> None:
+    """Where the cache holds vectors of the model's name but not of its files: are they the same after all?
+
+    Older versions stored the manifest's digest alone, which any parameter changes. If stored texts embed to the very
+    same vectors, the cache goes on with what it has; else the log says that texts will be embedded anew, and why.
+    """
+    digest = identity_digest(identity)
+    if digest in cache.taken_for_same or any(same_vectors(known, identity) for known in cache.stored_identities()):
+        return
+    rest = {name: value for name, value in identity.items() if name not in FILES}
+    stored = next((known for known in cache.stored_identities() if agrees(known, rest)), None)
+    if stored is None:
+        return
+    change = "; ".join(differences(stored, identity))
+    name = identity.get("model", "the model")
+    cache.taken_for_same[digest] = None
+    if ("weights" in stored) != ("weights" in identity):
+        try:
+            lowest = lowest_cosine(cache, embedder, role, stored)
+        except EmbedderError:
+            return
+        if lowest is not None and lowest >= SAME_COSINE:
+            log.info("%s: %s, but stored texts embed to the same vectors; going on with them", name, change)
+            cache.taken_for_same[digest] = stored
+            return
+    log.warning(
+        "%s is not the model whose vectors are in %s (%s); its texts are embedded anew", name, cache.folder, change
+    )
+
+
+def lowest_cosine(cache: VectorCache, embedder: Embedder, role: Role, identity: Mapping[str, Any]) -> float | None:
+    """Of the vectors of a few stored texts, embedded again, with those stored; None where none is left.
+
+    Raises:
+        EmbedderError: if the model cannot be asked, or gives vectors of another width.
+    """
+    headers = cache.headers(identity)[-2:]
+    texts = list(dict.fromkeys(text for header in headers for text in header.canaries))
+    lacking = set(cache.missing(identity, texts).tolist())
+    texts = [text for position, text in enumerate(texts) if position not in lacking]
+    cosines = [
+        _cosines(batch.vectors, cache.gather(identity, [texts[position] for position in batch.indices]))
+        for batch in checked_batches(embedder, texts, role, headers[-1].dim if headers else None)
+        if len(batch.indices)
+    ]
+    return float(np.concatenate(cosines).min()) if cosines else None
 
 
 def _cosines(first: np.ndarray, second: np.ndarray) -> np.ndarray:

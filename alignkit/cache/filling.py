@@ -16,8 +16,9 @@ from alignkit.cache import quarantine
 from alignkit.cache.canaries import compare_canaries
 from alignkit.cache.checked import checked_batches
 from alignkit.cache.keys import identity_digest, text_keys
+from alignkit.cache.watching import Watch
 from alignkit.cache.writing import IdentityWriter
-from alignkit.embedders.base import EmbeddedBatch, Embedder, Role
+from alignkit.embedders.base import EmbeddedBatch, Embedder, Role, session_of
 from alignkit.errors import EmbedderError
 
 if TYPE_CHECKING:
@@ -75,9 +76,7 @@ def fill(
     told = on_batch or (lambda count: None)
     unique = list(dict.fromkeys(texts))
     identity = cache.identity_of(embedder, role)
-    digest = identity_digest(identity)
-    keys = text_keys(digest, unique)
-    missing = cache.store.lacking(digest, keys)
+    missing = cache.missing(identity, unique)
     report = FillReport(cached=len(unique) - len(missing))
     if not retry_quarantined:
         known = cache.quarantined(identity, [unique[position] for position in missing])
@@ -86,8 +85,9 @@ def fill(
     told(report.cached + len(report.quarantined))
     if len(missing):
         wanted = [unique[position] for position in missing]
+        keys = text_keys(identity_digest(identity), wanted)
         del unique
-        for batch in embed_missing(cache, embedder, role, identity, wanted, keys[missing]):
+        for batch in embed_missing(cache, embedder, role, identity, wanted, keys):
             if report.first_batch_s is None:
                 report.first_batch_s = time.perf_counter() - started
             report.new += len(batch.indices)
@@ -125,24 +125,34 @@ def embed_missing(
     """
     cache.store.require_writable(f"embed the {len(texts)} texts that have no vector yet")
     digest = identity_digest(identity)
-    if identity_digest(embedder.identity(role)) != digest:
+    if not any(identity == known for known in cache.same(embedder.identity(role))):
         raise EmbedderError("the model behind the server changed while the cache was being read; run it again")
     with _alone(cache, digest, keys) as positions:
         if not len(positions):
             return
         wanted = texts if len(positions) == len(texts) else [texts[position] for position in positions]
+        watch = Watch(embedder, role, wanted)
         writer = _writer(cache, embedder, role, identity, digest)
-        known = cache.store.headers(digest)
+        known = cache.headers(identity)
         failures: dict[int, str] = {}
+
+        def store(batch: EmbeddedBatch) -> EmbeddedBatch:
+            here = positions[batch.indices]
+            stored = writer.append(keys[here], batch.vectors, [texts[position] for position in here.tolist()])
+            failed = {int(positions[position]): reason for position, reason in batch.failures.items()}
+            failures.update(failed)
+            return EmbeddedBatch(here, stored, failed)
+
         try:
             for batch in checked_batches(embedder, wanted, role, known[-1].dim if known else None):
-                here = positions[batch.indices]
-                stored = writer.append(keys[here], batch.vectors, [texts[position] for position in here.tolist()])
-                failed = {int(positions[position]): reason for position, reason in batch.failures.items()}
-                failures |= failed
-                yield EmbeddedBatch(here, stored, failed)
+                for sure in watch.admit(batch):
+                    yield store(sure)
+            for sure in watch.end():
+                yield store(sure)
         finally:
             try:
+                for sure in watch.interrupted():
+                    store(sure)
                 writer.pause()
             finally:
                 _note_quarantine(cache, digest, keys, failures)
@@ -174,9 +184,10 @@ def _writer(
 ) -> IdentityWriter:
     with cache.lock:
         writer = cache.writers.get(digest)
-        if writer is None:
+        if writer is None or session_of(embedder) is not None:
             provenance = embedder.provenance()
             compare_canaries(cache, embedder, role, identity, provenance)
+        if writer is None:
             writer = IdentityWriter(cache.store.shard_folder, cache.store.index, identity, provenance, cache.dtype)
             cache.writers[digest] = writer
         writer.resume()

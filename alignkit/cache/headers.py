@@ -39,6 +39,11 @@ class ShardHeader:
         """Hash of the identity."""
         return identity_digest(self.identity)
 
+    @property
+    def is_of_its_width(self) -> bool:
+        """False for what some servers gave to older versions, which did not look: another width than was asked for."""
+        return self.identity.get("dimensions") in (None, self.dim)
+
     def to_json(self) -> str:
         """With a checksum over all the rest."""
         content = {"format": FORMAT, **asdict(self)}

@@ -12,12 +12,16 @@ from typing import Any
 import numpy as np
 
 from alignkit.cache import filling, forgetting, merging, pruning, quarantine, verifying
+from alignkit.cache.canaries import take_for_same
+from alignkit.cache.headers import ShardHeader
+from alignkit.cache.index import ROW_BITS
 from alignkit.cache.keys import identity_digest, text_keys
 from alignkit.cache.shards import Shard
 from alignkit.cache.store import ShardStore
 from alignkit.cache.stored import StoredVectors
 from alignkit.cache.writing import IdentityWriter
 from alignkit.embedders.base import Embedder, Role
+from alignkit.embedders.sameness import agrees, same_vectors
 from alignkit.errors import CacheError, ConfigError, EmbedderError
 
 log = logging.getLogger(__name__)
@@ -71,10 +75,55 @@ class VectorCache:
         self.store = ShardStore(self.folder, create and not only_read, only_read)
         self.lock = threading.RLock()
         self.writers: dict[bytes, IdentityWriter] = {}
+        # digest of an embedder's identity -> the stored one that its vectors turned out to be equal to, if any
+        self.taken_for_same: dict[bytes, Mapping[str, Any] | None] = {}
 
     def missing(self, identity: Mapping[str, Any], texts: Sequence[str]) -> np.ndarray:
         """Positions of the texts that have no vector, ascending int64."""
-        return np.flatnonzero(self.store.locate(text_keys(identity_digest(identity), texts)) < 0)
+        return np.flatnonzero(self.places(identity, texts) < 0)
+
+    def places(self, identity: Mapping[str, Any], texts: Sequence[str]) -> np.ndarray:
+        """Where the texts' vectors are, `(N,)` int64, -1 where there is none, whatever name they were filed under."""
+        places = np.full(len(texts), -1, dtype=np.int64)
+        for filed in self.same(identity):
+            left = np.flatnonzero(places < 0)
+            if not len(left):
+                break
+            wanted = texts if len(left) == len(texts) else [texts[place] for place in left.tolist()]
+            places[left] = self.store.locate(text_keys(identity_digest(filed), wanted))
+        unfit = [number for number, shard in self.store.shards().items() if not shard.header.is_of_its_width]
+        places[np.isin(places >> ROW_BITS, unfit)] = -1
+        return places
+
+    def same(self, identity: Mapping[str, Any]) -> list[dict[str, Any]]:
+        """Identities whose vectors stand for this one's: first the one that new vectors are filed under.
+
+        That is the newest in the cache, or this one, where the cache has none or none that names the weights.
+        """
+        taken = self.taken_for_same.get(identity_digest(identity))
+        found: list[dict[str, Any]] = []
+        left = self.stored_identities()
+        reached: list[Mapping[str, Any]] = [identity, *([taken] if taken else [])]
+        while reached:  # what an older version stored may be known by way of what was stored since
+            here = [stored for stored in left if any(same_vectors(stored, known) for known in reached)]
+            left = [stored for stored in left if stored not in here]
+            found += here
+            reached = list(here)
+        found.sort(key=lambda stored: "weights" not in stored)
+        if taken is None and "weights" in identity and not (found and "weights" in found[0]):
+            return [dict(identity), *found]
+        return found or [dict(identity)]
+
+    def headers(self, identity: Mapping[str, Any]) -> list[ShardHeader]:
+        """Headers of the shards that hold its vectors, the oldest first."""
+        digests = {identity_digest(filed) for filed in self.same(identity)}
+        headers = [shard.header for shard in self.store.shards().values() if shard.header.is_of_its_width]
+        return [header for header in headers if header.digest in digests]
+
+    def stored_identities(self) -> list[dict[str, Any]]:
+        """Whose vectors there are, the newest first."""
+        headers = [shard.header for shard in reversed(self.store.shards().values())]
+        return list({header.digest: header.identity for header in headers if header.is_of_its_width}.values())
 
     def gather(self, identity: Mapping[str, Any], texts: Sequence[str]) -> np.ndarray:
         """Vectors of texts, in their order: `(N, dim)` float32.
@@ -93,7 +142,7 @@ class VectorCache:
         Raises:
             CacheError: if some have none; it counts them.
         """
-        places = self.store.locate(text_keys(identity_digest(identity), texts))
+        places = self.places(identity, texts)
         lacking = int((places < 0).sum())
         if lacking:
             raise CacheError(
@@ -104,32 +153,32 @@ class VectorCache:
 
     def quarantined(self, identity: Mapping[str, Any], texts: Sequence[str]) -> dict[int, str]:
         """Position -> reason, of the texts that the model could not embed when last asked."""
-        digest = identity_digest(identity)
-        entries = quarantine.read_quarantine(self.folder, digest) if len(texts) else {}
-        if not entries:
-            return {}
-        keys = quarantine.hex_keys(text_keys(digest, texts))
-        return {position: entries[key] for position, key in enumerate(keys) if key in entries}
+        found: dict[int, str] = {}
+        for filed in self.same(identity) if len(texts) else ():
+            digest = identity_digest(filed)
+            if entries := quarantine.read_quarantine(self.folder, digest):
+                keys = quarantine.hex_keys(text_keys(digest, texts))
+                found |= {position: entries[key] for position, key in enumerate(keys) if key in entries}
+        return found
 
     def remembered(self, settings: Mapping[str, Any]) -> dict[str, Any] | None:
         """The identity that was written last among those that agree with an embedder's `settings`; None if none does.
 
         It needs no server: what only a server can tell (a digest) is taken from memory.
         """
-        for shard in reversed(self.store.shards().values()):
-            identity = shard.header.identity
-            if all(identity.get(name) == value for name, value in settings.items()):
-                return identity
-        return None
+        return next((identity for identity in self.stored_identities() if agrees(identity, settings)), None)
 
     def identity_of(self, embedder: Embedder, role: Role = "document") -> dict[str, Any]:
-        """The embedder's identity; from memory while its server does not answer.
+        """The embedder's identity as the cache files it; from memory while its server does not answer.
 
         Raises:
             EmbedderError: if the server does not answer and the cache has never seen the model.
         """
         try:
-            return embedder.identity(role)
+            live = embedder.identity(role)
+            with self.lock:
+                take_for_same(self, embedder, role, live)
+            return self.same(live)[0]
         except EmbedderError as error:
             identity = self.remembered(embedder.settings(role))
             if identity is None:
@@ -180,7 +229,7 @@ class VectorCache:
     def prune(self, keep: Iterable[Mapping[str, Any]]) -> pruning.Removed:
         """Drop what none of these identities made; see `alignkit.cache.pruning.prune`."""
         self.finish_writers()
-        return pruning.prune(self.store, keep)
+        return pruning.prune(self.store, [same for identity in keep for same in self.same(identity)])
 
     def merge(self, other_folder: str | Path) -> int:
         """Take in another cache; see `alignkit.cache.merging.merge`."""

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from alignkit.cache.filling import FillReport
-from alignkit.cache.vector_cache import RememberedIdentity
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from alignkit.cache.filling import FillReport
+    from alignkit.cache.vector_cache import RememberedIdentity
 
 QUARANTINED_SHOWN = 10
 

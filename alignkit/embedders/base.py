@@ -28,6 +28,19 @@ class EmbeddedBatch:
     failures: Mapping[int, str] = field(default_factory=dict)
 
 
+@dataclass(frozen=True)
+class Session:
+    """Whether the same server still answers, with all that it was started with; embedders behind one have a `session`.
+
+    Attributes:
+        breaks: grows whenever a connection was lost or had to be opened anew.
+        sure: whether nothing but a restart can change vectors of one identity; else answers have to be compared.
+    """
+
+    breaks: int
+    sure: bool
+
+
 class Embedder(Protocol):
     """Text → vectors. One file a backend; nothing here knows of the cache.
 
@@ -64,6 +77,12 @@ class Embedder(Protocol):
     def close(self) -> None:
         """Free sockets, threads and models; harmless twice."""
         ...
+
+
+def session_of(embedder: Embedder) -> Session | None:
+    """The session of an embedder behind a server; None for one in this process, which nobody can replace."""
+    found: Session | None = getattr(embedder, "session", None)
+    return found
 
 
 def current_identity(embedder: Embedder, role: Role = "document") -> dict[str, Any]:

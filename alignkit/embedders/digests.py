@@ -6,6 +6,8 @@ import functools
 import hashlib
 from pathlib import Path
 
+from alignkit.errors import EmbedderError
+
 # beside the weights, what decides how text becomes tokens and tokens become one vector
 _CONFIGURATION = ("*.json", "*.txt", "*.model")
 
@@ -27,11 +29,49 @@ def folder_digest(folder: Path) -> str:
 
     Safetensors stand in for `.bin` files where both are there, as they do when the model is loaded.
     """
+    lines = [f"{path.relative_to(folder).as_posix()} {file_digest(path)}" for path in _model_files(folder)]
+    return hashlib.sha256("\n".join(lines).encode("utf-8")).hexdigest()
+
+
+class LoadedFiles:
+    """The files of a model that is in memory. Weights are mapped, so who writes into the file changes the model.
+
+    Args:
+        folder: of the model, before it is loaded.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._stamps = {path: _stamp(path) for path in _model_files(folder)}
+        self.digest = folder_digest(folder)
+
+    def require_unchanged(self) -> None:
+        """Refuse to vouch for vectors once a file was written to, replaced or removed.
+
+        Raises:
+            EmbedderError: which names it.
+        """
+        for path, stamp in self._stamps.items():
+            if _stamp(path) != stamp:
+                raise EmbedderError(
+                    f"{path} was changed while its model was in use, so nobody can tell whose vectors it gives; "
+                    "run the command again: it takes the model as it is then"
+                )
+
+
+def _model_files(folder: Path) -> list[Path]:
     weights = sorted(folder.rglob("*.safetensors")) or sorted(folder.rglob("*.bin"))
     configuration = sorted(path for pattern in _CONFIGURATION for path in folder.rglob(pattern))
-    lines = [
-        f"{path.relative_to(folder).as_posix()} {file_digest(path)}"
+    return [
+        path
         for path in [*weights, *configuration]
         if not any(part.startswith(".") for part in path.relative_to(folder).parts)
     ]
-    return hashlib.sha256("\n".join(lines).encode("utf-8")).hexdigest()
+
+
+def _stamp(path: Path) -> tuple[int, int, int] | None:
+    try:
+        status = path.stat()
+    except OSError:
+        return None
+    return status.st_size, status.st_mtime_ns, status.st_ino

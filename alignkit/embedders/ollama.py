@@ -10,13 +10,14 @@ from typing import Any
 
 import httpx
 
-from alignkit.embedders.base import EmbeddedBatch, Role
+from alignkit.embedders.base import EmbeddedBatch, Role, Session
 from alignkit.embedders.chat_models import NO_VECTORS, advice
 from alignkit.embedders.ollama_models import OllamaModel, OllamaModels
 from alignkit.embedders.remote.answers import embeddings_in
 from alignkit.embedders.remote.engine import HttpEngine
 from alignkit.embedders.remote.faults import Backoff, StatusError
 from alignkit.embedders.remote.passing import embed_through
+from alignkit.embedders.rows import check_dimensions
 from alignkit.embedders.sameness import normal_name
 from alignkit.errors import EmbedderError
 from alignkit.servers.addresses import ollama_address
@@ -64,6 +65,7 @@ class OllamaEmbedder:
         truncate: bool = True,
         transport: httpx.AsyncBaseTransport | None = None,
     ) -> None:
+        check_dimensions(dimensions)
         self.model = normal_name(model)
         self._typed = model
         self._prompts: dict[Role, str] = {"query": query_prompt, "document": document_prompt}
@@ -146,6 +148,11 @@ class OllamaEmbedder:
         version = str(self._engine.ask_if_there("api/version").get("version", ""))
         architecture = self._model.architecture if self._model is not None else ""
         return advice(self._typed, architecture, version, words, self._engine.where)
+
+    @property
+    def session(self) -> Session:
+        """See `base.Session`: all that a digest does not say needs a server that is started again."""
+        return Session(self._engine.broken, sure=True)
 
     def _identity(self, role: Role, model: OllamaModel) -> dict[str, Any]:
         return {**self.settings(role), "digest": model.digest, **model.files}

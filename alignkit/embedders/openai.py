@@ -11,14 +11,14 @@ from typing import Any
 
 import httpx
 
-from alignkit.embedders.base import EmbeddedBatch, Role
+from alignkit.embedders.base import EmbeddedBatch, Role, Session
 from alignkit.embedders.chat_models import NO_VECTORS, advice
 from alignkit.embedders.ollama_models import OllamaModels
 from alignkit.embedders.remote.answers import embeddings_in, order_by_index
 from alignkit.embedders.remote.engine import HttpEngine
 from alignkit.embedders.remote.faults import Backoff, StatusError
 from alignkit.embedders.remote.passing import embed_through
-from alignkit.embedders.rows import unit_rows
+from alignkit.embedders.rows import check_dimensions, unit_rows
 from alignkit.embedders.sameness import normal_name
 from alignkit.errors import EmbedderError
 from alignkit.servers.addresses import openai_address
@@ -68,6 +68,7 @@ class OpenAIEmbedder:
         normalize: bool = True,
         transport: httpx.AsyncBaseTransport | None = None,
     ) -> None:
+        check_dimensions(dimensions)
         self.model = model
         self._normalize = normalize
         self._prompts: dict[Role, str] = {"query": query_prompt, "document": document_prompt}
@@ -92,13 +93,7 @@ class OpenAIEmbedder:
     def dim(self) -> int:
         """Width of the vectors; asks the server the first time."""
         with self._explaining():
-            width = self._engine.dim
-        if self._wire.dimensions not in (None, width):
-            raise EmbedderError(
-                f"{self._engine.where} gives {width}-d vectors, expected dimensions={self._wire.dimensions}; "
-                f"leave dimensions unset for this server"
-            )
-        return width
+            return self._engine.dim
 
     @property
     def connections_made(self) -> int:
@@ -150,8 +145,6 @@ class OpenAIEmbedder:
 
     def embed(self, texts: Sequence[str], role: Role = "document") -> Iterator[EmbeddedBatch]:
         """Batches as they finish; see `Embedder`."""
-        if self._wire.dimensions is not None:
-            _ = self.dim  # a server that ignores `dimensions` shall not fill anything with wide vectors
         with self._explaining():
             for batch in embed_through(self._engine, texts, self._prompts[role]):
                 yield replace(batch, vectors=unit_rows(batch.vectors)) if self._normalize else batch
@@ -172,6 +165,11 @@ class OpenAIEmbedder:
             version = str(self._engine.ask_if_there("../api/version").get("version", ""))
             said = advice(self.model, "", version, str(error), server, by_itself=False)
             raise StatusError(error.status, f"{server}: {said}") from None
+
+    @property
+    def session(self) -> Session:
+        """See `base.Session`; other servers than Ollama stand behind proxies that hide who answers."""
+        return Session(self._engine.broken, sure=self._files is not None and "weights" in self._files)
 
     @property
     def _has_root(self) -> bool:

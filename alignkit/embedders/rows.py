@@ -7,12 +7,23 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from alignkit.embedders.base import EmbeddedBatch
+from alignkit.errors import ConfigError
 
 UNIT_WITHIN = 1e-6  # float32 cannot do better
 ALIKE_WITHIN = 1e-6
 # no model that embeds gives these two one vector
 UNLIKE_TEXTS = ("alignment", "Seventeen parcels were left at the harbour on Friday.")
 UNSOUND = "the model gave a vector that is zero, NaN or Inf"
+
+
+def check_dimensions(dimensions: object) -> None:
+    """Refuse what is no width of a vector; null leaves it to the model.
+
+    Raises:
+        ConfigError: for anything but a whole number from 1 on.
+    """
+    if dimensions is not None and (type(dimensions) is not int or dimensions < 1):
+        raise ConfigError(f"dimensions={dimensions}: expected a whole number from 1 on, or null for the model's own")
 
 
 def squared_lengths(vectors: np.ndarray) -> np.ndarray:

@@ -10,8 +10,8 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-# what Ollama tells of a model's files; compared apart from the rest
-_FILES = ("digest", "weights", "parameters")
+# what tells of a model's files; compared apart from the rest
+FILES = ("digest", "weights", "parameters")
 _HEXADECIMAL = re.compile(r"(?:sha256:)?([0-9a-f]{64})")
 
 
@@ -61,7 +61,7 @@ def agrees(identity: Mapping[str, Any], settings: Mapping[str, Any]) -> bool:
 def _differing(expected: Mapping[str, Any], got: Mapping[str, Any]) -> Iterator[str]:
     one_model = "weights" in expected and expected["weights"] == got.get("weights")
     for key in dict.fromkeys([*expected, *got]):
-        if key not in _FILES and not (key == "model" and one_model) and not _equal(key, expected, got):
+        if key not in FILES and not (key == "model" and one_model) and not _equal(key, expected, got):
             yield key
     files = ("weights", "parameters") if "weights" in expected and "weights" in got else ("digest",)
     yield from (key for key in files if expected.get(key) != got.get(key))

@@ -18,7 +18,7 @@ from alignkit.embedders.bare_transformer import POOLING_MODES, Pooling, repooled
 from alignkit.embedders.base import EmbeddedBatch, Role
 from alignkit.embedders.digests import folder_digest
 from alignkit.embedders.model_folders import EXPECTED, local_folder, model_folder
-from alignkit.embedders.rows import UNLIKE_TEXTS, batch_of, useless
+from alignkit.embedders.rows import UNLIKE_TEXTS, batch_of, check_dimensions, useless
 from alignkit.embedders.texts import admit
 from alignkit.errors import AlignkitError, ConfigError, EmbedderError, MissingExtraError
 from alignkit.servers.words import one_line
@@ -75,6 +75,7 @@ class SentenceTransformerEmbedder:
             raise ConfigError(f"batch_size={batch_size}: expected at least 1")
         if pooling is not None and pooling not in POOLING_MODES:
             raise ConfigError(f"pooling={pooling}: expected one of {', '.join(POOLING_MODES)}, or null")
+        check_dimensions(dimensions)
         self.model = model
         self._batch_size = batch_size
         self._prompts: dict[Role, str | None] = {"query": query_prompt, "document": document_prompt}
@@ -94,7 +95,11 @@ class SentenceTransformerEmbedder:
         width = self._load().get_embedding_dimension()
         if width is None:
             raise EmbedderError(f"{self.model} does not tell the width of its vectors")
-        return min(width, self._dimensions or width)
+        if self._dimensions is not None and self._dimensions > width:
+            raise ConfigError(
+                f"dimensions={self._dimensions}: {self.model} gives {width}-d vectors; ask for at most {width}, or null"
+            )
+        return self._dimensions or width
 
     def settings(self, role: Role = "document") -> dict[str, Any]:
         """The identity without what is read from the model's files."""

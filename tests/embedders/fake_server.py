@@ -52,6 +52,9 @@ class FakeServer(ThreadingHTTPServer):
         self.load_ns = 0
         self.v1_models: object = None
         self.extra: dict[str, dict] = {}
+        self.weights = ""  # others give others vectors
+        self.context: int | None = None  # tokens of a text, words here, beyond which it is cut
+        self.events: dict[int, Callable] = {}  # number of an embedding request -> what happens before it is answered
         self.faults: list[Callable] = []
         self.always: Callable | None = None
         self.requests: list[list[str]] = []
@@ -62,6 +65,14 @@ class FakeServer(ThreadingHTTPServer):
         self.released = threading.Event()
         self.lock = threading.Lock()
         self._thread = threading.Thread(target=self.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
+
+    def replace_model(self, name: str, weights: str) -> None:
+        """As `ollama create` does under a name that is there: from the next request on, others answer."""
+        blob = hashlib.sha256(weights.encode()).hexdigest()
+        self.weights = weights
+        self.digests[name] = hashlib.sha256(f"manifest of {weights}".encode()).hexdigest()
+        card = {"modelfile": f"FROM /models/blobs/sha256-{blob}\n", "parameters": ""}
+        self.cards[name] = self.cards[name.removesuffix(":latest")] = card
 
     @property
     def url(self) -> str:
@@ -124,6 +135,7 @@ class Handler(BaseHTTPRequestHandler):
             server.requests.append(texts)
             server.bodies.append(body)
             server.headers_seen.append(dict(self.headers))
+            server.events.pop(len(server.requests), lambda: None)()
             fault = server.faults.pop(0) if server.faults else server.always
             server.in_flight += 1
             server.most_in_flight = max(server.most_in_flight, server.in_flight)
@@ -157,8 +169,13 @@ class Handler(BaseHTTPRequestHandler):
             return self.send_json(400, {"error": "embedding contains NaN or Inf values"})
         if not body["truncate"] and any(len(text) > 1000 for text in texts):
             return self.send_json(400, {"error": "the input length exceeds the context length"})
-        vectors = [vector_of(text, body.get("dimensions") or server.dim).tolist() for text in texts]
-        answer = {"model": name, "embeddings": vectors, "total_duration": 5_000_000, "prompt_eval_count": len(texts)}
+        lengths = [len(text.split()) for text in texts]
+        if server.context is not None:
+            texts = [" ".join(text.split()[: server.context]) for text in texts]
+            lengths = [min(length, server.context) for length in lengths]
+        width = min(body.get("dimensions") or server.dim, server.dim)
+        vectors = [vector_of(server.weights + text, width).tolist() for text in texts]
+        answer = {"model": name, "embeddings": vectors, "total_duration": 5_000_000, "prompt_eval_count": sum(lengths)}
         if server.load_ns:
             answer["load_duration"], server.load_ns = server.load_ns, 0
         self.send_json(200, answer)
@@ -175,7 +192,7 @@ class Handler(BaseHTTPRequestHandler):
             return self.send_json(500, {"error": {"code": 500, "message": "[json.exception] unsupported value: NaN"}})
         data = []
         for index, text in enumerate(texts):
-            vector = vector_of(text, server.dim)
+            vector = vector_of(server.weights + text, server.dim)
             packed = base64.b64encode(vector.astype("<f4").tobytes()).decode() if as_base64 else vector.tolist()
             data.append({"object": "embedding", "index": index, "embedding": packed})
         self.send_json(200, {"object": "list", "model": body["model"], "data": data})

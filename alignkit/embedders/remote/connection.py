@@ -30,6 +30,7 @@ class Speech(Protocol):
     """What to say where a server of one API gives no answer."""
 
     path: str
+    dimensions: int | None  # asked for
     fixes: Mapping[int, str]
     start_fix: str
 
@@ -92,6 +93,9 @@ class Connection:
         connections: most at once.
         api_key_env: environment variable that holds the key, if the server wants one.
         transport: instead of the network, for tests.
+
+    Attributes:
+        answered_at: when the server last did, by the monotonic clock.
     """
 
     def __init__(
@@ -112,6 +116,8 @@ class Connection:
         self.host = url.netloc.decode("ascii")
         self.answered_at: float | None = None
         self._moved = False
+        self._connections = connections
+        self._lost = 0
         self._wire = wire
         self._auth = KeyFromEnvironment(api_key_env) if api_key_env else None
         self._secrets = [given.password] if given.password else []
@@ -146,6 +152,7 @@ class Connection:
         try:
             response = await self._send(request)
         except httpx.RequestError as error:
+            self._lost += 1
             answered = self.answered_at is not None
             raise fault_of_error(error, self.where, timeout_s, answered, self._wire.start_fix) from None
         address_fix = self._wire.address_fix(self.where)
@@ -169,6 +176,11 @@ class Connection:
 
     async def _note_opened(self, event: str, info: Mapping[str, Any]) -> None:
         self.opened += event == "connection.connect_tcp.complete"
+
+    @property
+    def broken(self) -> int:
+        """How many connections broke or were opened anew; while none is added, the server was not started again."""
+        return self._lost + max(0, self.opened - self._connections)
 
     async def close(self) -> None:
         """Close the sockets."""

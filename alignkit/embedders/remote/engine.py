@@ -86,6 +86,11 @@ class HttpEngine:
         return self._connection.opened
 
     @property
+    def broken(self) -> int:
+        """How many connections broke or were opened anew; while none is added, the server was not started again."""
+        return self._connection.broken
+
+    @property
     def dim(self) -> int:
         """Width of the vectors; the first time the server is asked for one."""
         if self._requester.dim is None:

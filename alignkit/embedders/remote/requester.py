@@ -22,6 +22,7 @@ from alignkit.embedders.remote.faults import (
     TransientFault,
 )
 from alignkit.embedders.rows import UNLIKE_TEXTS, all_alike
+from alignkit.errors import EmbedderError
 from alignkit.servers.words import one_line
 
 logger = logging.getLogger(__name__)
@@ -161,6 +162,12 @@ class Requester:
         return rows
 
     def _check_width(self, width: int) -> None:
+        asked = self._wire.dimensions
+        if asked not in (None, width):
+            raise EmbedderError(
+                f"{self.where} gives {width}-d vectors, expected dimensions={asked}; leave dimensions unset for this "
+                f"model{f', or ask for fewer than {width}' if asked > width else ''}"
+            )
         if self.dim is None:
             self.dim = width
         if width != self.dim:
