@@ -43,7 +43,17 @@ class LoadedFiles:
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self._stamps = {path: _stamp(path) for path in _model_files(folder)}
-        self.digest = folder_digest(folder)
+
+    @functools.cached_property
+    def digest(self) -> str:
+        """Of the files as they were loaded.
+
+        Raises:
+            EmbedderError: if they have changed since.
+        """
+        digest = folder_digest(self._folder)
+        self.require_unchanged()
+        return digest
 
     def require_unchanged(self) -> None:
         """Refuse to vouch for vectors once a file was written to, replaced or removed.

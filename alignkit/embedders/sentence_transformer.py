@@ -16,7 +16,7 @@ import numpy as np
 from alignkit.embedders import routes
 from alignkit.embedders.bare_transformer import POOLING_MODES, Pooling, repooled
 from alignkit.embedders.base import EmbeddedBatch, Role
-from alignkit.embedders.digests import folder_digest
+from alignkit.embedders.digests import LoadedFiles, folder_digest
 from alignkit.embedders.model_folders import EXPECTED, local_folder, model_folder
 from alignkit.embedders.rows import UNLIKE_TEXTS, batch_of, check_dimensions, useless
 from alignkit.embedders.texts import admit
@@ -88,6 +88,7 @@ class SentenceTransformerEmbedder:
         self._dtype = dtype
         self._trust_remote_code = trust_remote_code
         self._loaded: SentenceTransformer | None = None
+        self._files: LoadedFiles | None = None
 
     @property
     def dim(self) -> int:
@@ -102,8 +103,9 @@ class SentenceTransformerEmbedder:
         return self._dimensions or width
 
     def settings(self, role: Role = "document") -> dict[str, Any]:
-        """The identity without what is read from the model's files."""
+        """The identity without what only the model's files tell, as far as they are not on this machine."""
         return {
+            **self._told_here(role),
             "backend": "sentence_transformer",
             # where a folder lies does not matter, its digest says what it is
             "model": _name_of(self.model),
@@ -116,14 +118,19 @@ class SentenceTransformerEmbedder:
         }
 
     def identity(self, role: Role = "document") -> dict[str, Any]:
-        """What decides a vector; the digest covers weights, tokenizer and configuration, `route` is there for models
-        that treat roles differently.
+        """What decides a vector; the digest covers weights, tokenizer and configuration as they were loaded.
+
+        `route` is there for models that treat roles differently.
 
         Raises:
             EmbedderError: if there is no such model.
-        """  # noqa: D205
-        files = {"prompt": self._prompt(role), "digest": folder_digest(self._folder())}
+        """
+        files = {"prompt": self._prompt(role), "digest": self._digest()}
         return {**self.settings(role), **files, **({"route": role} if self._is_routed() else {})}
+
+    def current_identity(self, role: Role = "document") -> dict[str, Any]:
+        """The same of the files as they are now: a folder can be overwritten under a model in memory."""
+        return {**self.identity(role), "digest": folder_digest(self._folder())}
 
     def provenance(self) -> dict[str, Any]:
         """Versions, and the device where the model is loaded."""
@@ -134,6 +141,7 @@ class SentenceTransformerEmbedder:
     def embed(self, texts: Sequence[str], role: Role = "document") -> Iterator[EmbeddedBatch]:
         """Batches of texts of like length, the longest first in each step; see `Embedder`."""
         model, prompt = self._load(), self._prompt(role)
+        _ = self.dim  # the library gives fewer dimensions than asked for without a word
         reader = routes.modules_of(model, role, self.model)[0]
         step = self._batch_size * _BATCHES_A_STEP
         for start in range(0, len(texts), step):
@@ -150,6 +158,8 @@ class SentenceTransformerEmbedder:
             for first in range(0, len(positions), self._batch_size):
                 places = positions[first : first + self._batch_size]
                 vectors = self._vectors(model, [part[place] for place in places], prompt, role)
+                if self._files is not None:
+                    self._files.require_unchanged()
                 self._check_use(model, [part[place] for place in places], vectors, role)
                 yield batch_of([start + place for place in places], vectors, failures if first == 0 else {})
 
@@ -171,7 +181,7 @@ class SentenceTransformerEmbedder:
 
     def close(self) -> None:
         """Let the model go; harmless twice."""
-        self._loaded = None
+        self._loaded = self._files = None
 
     def _vectors(self, model: SentenceTransformer, texts: Sequence[str], prompt: str, role: Role) -> np.ndarray:
         encode = model.encode_query if role == "query" else model.encode_document
@@ -211,11 +221,24 @@ class SentenceTransformerEmbedder:
         lengths = [(place, len(ids)) for (place, _), ids in zip(texts, tokens, strict=True)]
         return {place: f"the text has {n} tokens, the model takes {limit}" for place, n in lengths if n > limit}
 
+    def _told_here(self, role: Role) -> dict[str, Any]:
+        """What tells the vectors of one role from those of another: the cache must not take one for the other."""
+        with contextlib.suppress(EmbedderError):
+            if (folder := model_folder(self.model)) is not None:
+                routed = self._pooling is None and routes.are_told(folder)
+                return {"prompt": self._prompt(role), **({"route": role} if routed else {})}
+        return {}
+
     def _is_routed(self) -> bool:
         if self._pooling is not None:
             return False
         told = routes.are_told(self._folder())
         return routes.are_in(self._load()) if told is None else told
+
+    def _digest(self) -> str:
+        if self._files is None:
+            self._files = LoadedFiles(self._folder())
+        return self._files.digest
 
     def _prompt(self, role: Role) -> str:
         given = self._prompts[role]
@@ -238,9 +261,12 @@ class SentenceTransformerEmbedder:
     def _load(self) -> SentenceTransformer:
         if self._loaded is None:
             folder = local_folder(self.model)
+            files = self._files
+            if files is None and (before := model_folder(self.model)) is not None:
+                files = LoadedFiles(before)
             try:
                 with quiet_loading():
-                    self._loaded = self._build(folder)
+                    loaded = self._build(folder)
             except AlignkitError:
                 raise
             except Exception as error:  # of torch, transformers, safetensors, httpx, or of code that comes with a model
@@ -248,6 +274,11 @@ class SentenceTransformerEmbedder:
                 raise EmbedderError(
                     f"cannot load '{self.model}': {one_line(error) or type(error).__name__}{hint}"
                 ) from None
+            if files is not None:  # what was downloaded just now could not be looked at before
+                files.require_unchanged()
+            elif (after := model_folder(self.model)) is not None:
+                files = LoadedFiles(after)
+            self._loaded, self._files = loaded, files
         return self._loaded
 
     def _build(self, folder: Path | None) -> SentenceTransformer:

@@ -1,9 +1,10 @@
 import pytest
 from fake_server import DIGEST, FakeServer
 
+from alignkit.cache import VectorCache
 from alignkit.embedders.base import embed_all
 from alignkit.embedders.ollama import OllamaEmbedder
-from alignkit.errors import EmbedderError
+from alignkit.errors import ConfigError, EmbedderError
 
 
 @pytest.fixture
@@ -85,4 +86,19 @@ def test_the_settings_need_no_server():
     embedder = OllamaEmbedder("tiny", "http://127.0.0.1:9")
     assert embedder.settings().items() <= {**embedder.settings(), "digest": "x"}.items()
     assert "digest" not in embedder.settings()
+    embedder.close()
+
+
+@pytest.mark.parametrize("wrong", [0, -1, 2.5, True, "64"])
+def test_dimensions_that_no_vector_has_are_refused_at_once(wrong):
+    with pytest.raises(ConfigError, match=f"dimensions={wrong}: expected a whole number"):
+        OllamaEmbedder("tiny", "http://127.0.0.1:9", dimensions=wrong)
+
+
+def test_dimensions_that_the_model_does_not_have_are_an_error_and_nothing_is_stored(server, tmp_path):
+    embedder = OllamaEmbedder("tiny", server.url, dimensions=1000)
+    with VectorCache(tmp_path) as cache:
+        with pytest.raises(EmbedderError, match=r"gives 8-d vectors, expected dimensions=1000; .*fewer than 8"):
+            cache.fill(embedder, ["a", "b"])
+        assert cache.identities() == []
     embedder.close()

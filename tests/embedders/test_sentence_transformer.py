@@ -1,10 +1,13 @@
 import importlib.util
+import shutil
 
 import numpy as np
 import pytest
 
-from alignkit.embedders.base import embed_all
+from alignkit.cache import VectorCache
+from alignkit.embedders.base import current_identity, embed_all
 from alignkit.embedders.minilm import MinilmEmbedder, packaged_folder
+from alignkit.embedders.sameness import same_vectors
 from alignkit.embedders.sentence_transformer import SentenceTransformerEmbedder
 from alignkit.embedders.two_layer import TwoLayerEmbedder
 from alignkit.errors import ConfigError, EmbedderError, MissingExtraError
@@ -119,7 +122,7 @@ def test_the_identity_says_what_changes_a_vector_and_not_where_it_lies(tmp_path,
     assert there.identity() == here.identity()
     assert str(tmp_path) not in str(there.identity())
     (copy / "model.safetensors").write_bytes(b"changed")
-    assert there.identity()["digest"] != here.identity()["digest"]
+    assert current_identity(there)["digest"] != here.identity()["digest"]
     assert minilm.identity()["model"] == "all-MiniLM-L6-v2"
     assert TwoLayerEmbedder().identity() != minilm.identity()
 
@@ -159,3 +162,61 @@ def test_close_is_harmless_twice():
     embedder = MinilmEmbedder(device="cpu")
     embedder.close()
     embedder.close()
+
+
+@pytest.fixture
+def own_copy(tmp_path):
+    """A model's folder that may be written to."""
+    return shutil.copytree(packaged_folder(), tmp_path / "model")
+
+
+def write_into(folder):
+    """Other weights in place, as a copy or a download over the folder does; the model in memory is mapped from them."""
+    (weights,) = folder.rglob("model.safetensors")
+    with open(weights, "r+b") as file:
+        file.seek(4_000_000)
+        file.write(np.random.default_rng(0).normal(size=1_000_000).astype("f4").tobytes())
+
+
+def test_a_folder_overwritten_while_it_embeds_gives_no_more_vectors(own_copy, tmp_path):
+    texts = [f"sentence number {number}" for number in range(12)]
+    embedder = SentenceTransformerEmbedder(str(own_copy), batch_size=4, device="cpu")
+
+    def overwrite(count):
+        if count == 4:
+            write_into(own_copy)
+
+    with VectorCache(tmp_path / "cache") as cache:
+        with pytest.raises(EmbedderError, match=r"model\.safetensors was changed while its model was in use"):
+            cache.fill(embedder, texts, on_batch=overwrite)
+        identity = embedder.identity()
+        assert 0 < len(cache.missing(identity, texts)) < 12
+        kept = [text for place, text in enumerate(texts) if place not in cache.missing(identity, texts).tolist()]
+        sound = embed_all(MinilmEmbedder(device="cpu"), kept)
+        cosines = (cache.gather(identity, kept) * sound).sum(axis=1) / np.linalg.norm(
+            cache.gather(identity, kept), axis=1
+        )
+        assert cosines.min() > 0.999
+    assert not same_vectors(identity, current_identity(embedder))
+
+
+def test_a_folder_overwritten_between_its_identity_and_its_loading_is_noticed(own_copy):
+    embedder = SentenceTransformerEmbedder(str(own_copy), device="cpu")
+    embedder.identity()
+    write_into(own_copy)
+    with pytest.raises(EmbedderError, match="was changed"):
+        embed_all(embedder, ["a"])
+
+
+def test_prompts_of_the_model_itself_tell_the_roles_apart_without_loading_it(own_copy):
+    settings = own_copy / "config_sentence_transformers.json"
+    settings.write_text('{"prompts": {"query": "query: ", "document": "passage: "}}', encoding="utf-8")
+    embedder = SentenceTransformerEmbedder(str(own_copy))
+    assert (embedder.settings("query")["prompt"], embedder.settings("document")["prompt"]) == ("query: ", "passage: ")
+
+
+def test_dimensions_asked_for_are_given_or_refused(own_copy):
+    assert embed_all(SentenceTransformerEmbedder(str(own_copy), dimensions=64, device="cpu"), ["a"]).shape == (1, 64)
+    for wrong in (1000, 0, -1, 2.5, True):
+        with pytest.raises(ConfigError, match=f"dimensions={wrong}: "):
+            list(SentenceTransformerEmbedder(str(own_copy), dimensions=wrong, device="cpu").embed(["a"]))

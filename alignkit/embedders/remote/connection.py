@@ -30,7 +30,6 @@ class Speech(Protocol):
     """What to say where a server of one API gives no answer."""
 
     path: str
-    dimensions: int | None  # asked for
     fixes: Mapping[int, str]
     start_fix: str
 
@@ -42,6 +41,7 @@ class Speech(Protocol):
 class Wire(Speech, Protocol):
     """How one API is spoken; the engine knows the rest."""
 
+    dimensions: int | None  # asked for
     restart: str  # how to start a server that has gone
     form: str  # of the request: what `fall_back` changes
 
