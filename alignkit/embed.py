@@ -49,6 +49,7 @@ EXAMPLES = (
     "embed",
     EXAMPLES,
     texts=("action", "which", "sentences", "text_column", "cache_dir", "role", "dtype", "save_to", "other", "head"),
+    sides_of_head=True,
 )
 def main(config: DictConfig) -> None:
     """Do one action on one cache."""

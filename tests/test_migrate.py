@@ -59,9 +59,9 @@ def test_sentences_straight_into_the_teachers_space(run_command, head_folder, tm
 
     texts = ["reset my password", "book a table for two", "what is the weather"]
     (tmp_path / "sentences.txt").write_text("\n".join(texts) + "\n", encoding="utf-8")
-    arguments = ("which=aligned", f"head={head_folder}", "student=static", "sentences=sentences.txt", "save_to=made")
-    for _ in range(2):
-        code, out, _ = run_command("embed", *arguments, "dtype=float32")
+    arguments = ("which=aligned", f"head={head_folder}", "sentences=sentences.txt", "save_to=made")
+    for student in (["student=static"], []):  # the head's own, where none is named
+        code, out, _ = run_command("embed", *arguments, *student, "dtype=float32")
         assert code == 0
         assert "the same rows in the teacher's space, 384 dimensions" in out
     index = json.loads((tmp_path / "made" / "student_index.json").read_text(encoding="utf-8"))
