@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -223,9 +224,8 @@ class TestUpkeep:
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Ctrl-C cannot be sent to one process there")
-def test_ctrl_c_keeps_what_is_done_and_says_so(home):
-    import signal
-
+@pytest.mark.parametrize(("sent", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, -signal.SIGTERM)])
+def test_a_signal_keeps_what_is_done_and_says_so(home, sent, code):
     (home / "s.txt").write_text("\n".join(f"sentence number {number}" for number in range(60_000)), encoding="utf-8")
     command = [sys.executable, "-m", "alignkit.embed", *STUDENT, "student.batch_size=8"]
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
@@ -236,10 +236,11 @@ def test_ctrl_c_keeps_what_is_done_and_says_so(home):
     while not any(path.stat().st_size > 5_000 for path in home.glob("cache/shards/*.keys")):
         assert time.monotonic() < deadline
         time.sleep(0.01)
-    process.send_signal(signal.SIGINT)
+    process.send_signal(sent)
     out, errors = process.communicate(timeout=60)
-    assert (process.returncode, out) == (130, "")
+    assert (process.returncode, out) == (code, "")
     assert "texts are done and kept; the same command goes on from there" in " ".join(errors.split())
+    assert errors.endswith("alignkit: interrupted\n")
     assert "Traceback" not in errors
     with VectorCache(home / "cache") as cache:
         assert 0 < cache.identities()[0].rows < 60_000

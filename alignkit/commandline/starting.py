@@ -25,6 +25,7 @@ from alignkit.commandline.helping import help_text
 from alignkit.commandline.mistakes import explain_error
 from alignkit.commandline.screen import readers_may_leave, set_up_logging, use_utf8
 from alignkit.commandline.sides import with_sides_of_head
+from alignkit.commandline.stopping import termination_is_interruption
 from alignkit.commandline.texts import escaped
 from alignkit.commandline.words import Reader, as_given, forget_passwords
 from alignkit.credentials import redacted
@@ -78,7 +79,8 @@ class Command:
             if "--version" in arguments:
                 print(f"alignkit {__version__}")  # noqa: T201
                 return 0
-            return self._run(arguments)
+            with termination_is_interruption():
+                return self._run(arguments)
         return 0
 
     def _run(self, arguments: list[str]) -> int:
