@@ -7,6 +7,7 @@ from pathlib import Path
 from alignkit.errors import EmbedderError
 from alignkit.servers.words import one_line
 
+HUB_TIMEOUT_S = 10.0
 EXPECTED = "expected a model's folder, or a name on the Hugging Face hub such as sentence-transformers/all-MiniLM-L6-v2"
 
 
@@ -50,6 +51,34 @@ def model_folder(model: str) -> Path | None:
         return Path(snapshot_download(model, local_files_only=True))
     except LocalEntryNotFoundError:
         return None
+
+
+def check_on_hub(model: str) -> None:
+    """Ask the hub once whether it has a model; its libraries would ask for each file, again and again.
+
+    Raises:
+        EmbedderError: if it has none of this name, or cannot be asked.
+    """
+    from huggingface_hub import HfApi
+    from huggingface_hub.errors import OfflineModeIsEnabled, RepositoryNotFoundError
+
+    missing = f"there is no folder '{model}', and"
+    try:
+        HfApi().model_info(model, timeout=HUB_TIMEOUT_S)
+    except RepositoryNotFoundError:
+        raise EmbedderError(
+            f"{missing} the Hugging Face hub has no such model (or a private one: set HF_TOKEN)"
+        ) from None
+    except OfflineModeIsEnabled:
+        raise EmbedderError(
+            f"{missing} the Hugging Face hub's cache on this machine has no such model; HF_HUB_OFFLINE forbids to "
+            "download it"
+        ) from None
+    except Exception as error:  # of httpx or requests, by version
+        raise EmbedderError(
+            f"{missing} the Hugging Face hub cannot be asked for it: {one_line(error, 150)}; download the model on "
+            "another machine and give its folder"
+        ) from None
 
 
 def _can_be_on_the_hub(name: str) -> bool:

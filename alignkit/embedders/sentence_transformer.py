@@ -17,10 +17,11 @@ from alignkit.embedders import routes
 from alignkit.embedders.bare_transformer import POOLING_MODES, Pooling, repooled
 from alignkit.embedders.base import EmbeddedBatch, Role
 from alignkit.embedders.digests import LoadedFiles, folder_digest
-from alignkit.embedders.model_folders import EXPECTED, local_folder, model_folder
+from alignkit.embedders.model_folders import EXPECTED, model_folder
+from alignkit.embedders.model_loading import load_model
 from alignkit.embedders.rows import UNLIKE_TEXTS, batch_of, check_dimensions, useless
 from alignkit.embedders.texts import admit
-from alignkit.errors import AlignkitError, ConfigError, EmbedderError, MissingExtraError
+from alignkit.errors import ConfigError, EmbedderError, MissingExtraError
 from alignkit.servers.words import one_line
 
 if TYPE_CHECKING:
@@ -260,36 +261,18 @@ class SentenceTransformerEmbedder:
 
     def _load(self) -> SentenceTransformer:
         if self._loaded is None:
-            folder = local_folder(self.model)
-            files = self._files
-            if files is None and (before := model_folder(self.model)) is not None:
-                files = LoadedFiles(before)
-            try:
-                with quiet_loading():
-                    loaded = self._build(folder)
-            except AlignkitError:
-                raise
-            except Exception as error:  # of torch, transformers, safetensors, httpx, or of code that comes with a model
-                hint = f"; {EXPECTED}" if isinstance(error, OSError | ValueError) else ""
-                raise EmbedderError(
-                    f"cannot load '{self.model}': {one_line(error) or type(error).__name__}{hint}"
-                ) from None
-            if files is not None:  # what was downloaded just now could not be looked at before
-                files.require_unchanged()
-            elif (after := model_folder(self.model)) is not None:
-                files = LoadedFiles(after)
-            self._loaded, self._files = loaded, files
+            self._loaded, self._files = load_model(self.model, self._read, self._files)
         return self._loaded
 
-    def _build(self, folder: Path | None) -> SentenceTransformer:
+    def _read(self, source: str, offline: bool) -> SentenceTransformer:
         from sentence_transformers import SentenceTransformer
 
         model = SentenceTransformer(
-            self.model if folder is None else str(folder),
+            source,
             device=self._device,
             model_kwargs={"dtype": self._dtype},
             trust_remote_code=self._trust_remote_code,
-            local_files_only=folder is not None,
+            local_files_only=offline,
         )
         return model if self._pooling is None else repooled(model, self._pooling, self._layers)
 
@@ -301,17 +284,3 @@ def _name_of(model: str) -> str:
         if folder.is_dir():
             return folder.name or folder.resolve().name
     return model
-
-
-@contextlib.contextmanager
-def quiet_loading() -> Iterator[None]:
-    """Without the bars that transformers draws while it loads and saves weights."""
-    from transformers.utils import logging
-
-    shown = logging.is_progress_bar_enabled()
-    logging.disable_progress_bar()
-    try:
-        yield
-    finally:
-        if shown:
-            logging.enable_progress_bar()

@@ -16,8 +16,8 @@ import torch
 
 from alignkit.agreement import Tolerance, compare
 from alignkit.embedders.base import Embedder, Role, embed_all
+from alignkit.embedders.model_loading import quiet_loading
 from alignkit.embedders.sameness import same_vectors
-from alignkit.embedders.sentence_transformer import quiet_loading
 from alignkit.errors import ConfigError, MissingExtraError
 from alignkit.exporters.base import Job
 from alignkit.exporters.card import card_text

@@ -53,8 +53,33 @@ def test_an_empty_name(model):
 def test_a_name_of_the_hub_that_is_not_on_this_machine():
     """The tests never look anywhere else."""
     for ask in (lambda made: made.identity(), lambda made: made.dim):
-        with pytest.raises(EmbedderError, match=r"cannot load 'nobody/no-such-model': .*expected a model's folder"):
+        with pytest.raises(EmbedderError, match=r"no folder 'nobody/no-such-model', and .*HF_HUB_OFFLINE forbids"):
             ask(SentenceTransformerEmbedder("nobody/no-such-model", device="cpu"))
+
+
+@pytest.mark.parametrize(
+    ("answer", "words"),
+    [
+        (b"HTTP/1.1 404 Not Found\r\nX-Error-Code: RepoNotFound\r\nContent-Length: 0\r\n\r\n", "has no such model"),
+        (b"HTTP/1.1 503 Busy\r\nContent-Length: 0\r\n\r\n", "cannot be asked for it: .*503.*give its folder"),
+        (None, "cannot be asked for it: .*give its folder"),
+    ],
+    ids=["no such model", "busy", "no network"],
+)
+def test_a_hub_is_asked_once(monkeypatch, answer, words, caplog):
+    import time
+
+    import huggingface_hub.constants as hub
+    from listening import free_port, listening
+
+    monkeypatch.setattr(hub, "HF_HUB_OFFLINE", False)
+    with listening(answer or b"") as place:
+        monkeypatch.setattr(hub, "ENDPOINT", f"http://{place if answer else free_port()}")
+        started = time.monotonic()
+        with pytest.raises(EmbedderError, match=f"there is no folder 'nobody/no-such-model', and .*{words}"):
+            SentenceTransformerEmbedder("nobody/no-such-model", device="cpu").identity()
+    assert time.monotonic() - started < 5
+    assert "Retrying" not in caplog.text
 
 
 def test_a_file_is_no_folder(tmp_path):

@@ -1,54 +1,20 @@
 """What answers is not what was meant, or not at all as it should: at once, with its words and the mend, in one line."""
 
-import contextlib
 import logging
 import socket
-import threading
 import time
 
 import fake_server as fake
 import pytest
 from collecting import assert_right, collect
 from fake_server import vector_of
+from listening import free_port, listening
 
 from alignkit.embedders.openai import OpenAIEmbedder
 from alignkit.embedders.remote import connection
 from alignkit.errors import EmbedderError
 
 TEXTS = [f"sentence number {number}" for number in range(23)]
-
-
-@contextlib.contextmanager
-def listening(reply=b"", hold=False):
-    """A port that answers everything with the same bytes."""
-    stop = threading.Event()
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        listener.listen(16)
-        listener.settimeout(0.05)
-        open_ones = []
-
-        def serve():
-            while not stop.is_set():
-                with contextlib.suppress(TimeoutError, OSError):
-                    peer, _ = listener.accept()
-                    open_ones.append(peer)
-                    if not hold:
-                        peer.settimeout(2)
-                        with contextlib.suppress(OSError):
-                            peer.recv(65536)
-                            peer.sendall(reply)
-                        peer.close()
-
-        thread = threading.Thread(target=serve)
-        thread.start()
-        try:
-            yield f"127.0.0.1:{listener.getsockname()[1]}"
-        finally:
-            stop.set()
-            thread.join()
-            for peer in open_ones:
-                peer.close()
 
 
 def error_of(embedder, texts=TEXTS):
@@ -243,10 +209,8 @@ class TestOtherProtocols:
         assert "connection broken" in message and "does it want https://" in message
 
     def test_nobody_there(self, ollama, monkeypatch):
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            place = f"127.0.0.1:{free.getsockname()[1]}"
-            message = error_of(ollama(base_url=place))
+        place = free_port()
+        message = error_of(ollama(base_url=place))
         assert f"cannot connect to http://{place} (connection refused); is Ollama running there?" in message
         monkeypatch.setattr(
             socket,

@@ -1,0 +1,45 @@
+"""Ports of this machine: one that answers the same bytes to everything, and one where nobody listens."""
+
+import contextlib
+import socket
+import threading
+
+
+@contextlib.contextmanager
+def listening(reply=b"", hold=False):
+    """A port that answers everything with the same bytes."""
+    stop = threading.Event()
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        listener.listen(16)
+        listener.settimeout(0.05)
+        open_ones = []
+
+        def serve():
+            while not stop.is_set():
+                with contextlib.suppress(TimeoutError, OSError):
+                    peer, _ = listener.accept()
+                    open_ones.append(peer)
+                    if not hold:
+                        peer.settimeout(2)
+                        with contextlib.suppress(OSError):
+                            peer.recv(65536)
+                            peer.sendall(reply)
+                        peer.close()
+
+        thread = threading.Thread(target=serve)
+        thread.start()
+        try:
+            yield f"127.0.0.1:{listener.getsockname()[1]}"
+        finally:
+            stop.set()
+            thread.join()
+            for peer in open_ones:
+                peer.close()
+
+
+def free_port():
+    """`127.0.0.1:PORT` of a port that was free just now."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        return f"127.0.0.1:{free.getsockname()[1]}"
