@@ -225,6 +225,30 @@ class TestVectors:
         finding = self.find(lambda texts, place: right(["same"], 0), "teacher vectors")
         assert (finding.status, "same vector" in finding.message) == ("failure", True)
 
+    def test_a_model_that_refuses_plain_texts_under_load(self):
+        class Failing(TableEmbedder):
+            def embed(self, texts, role="document"):
+                if len(texts) <= 8:
+                    yield from super().embed(texts, role)
+                else:
+                    yield EmbeddedBatch(np.empty(0, np.int64), np.empty((0, 8), np.float32), {3: "out of memory"})
+
+        findings = {found.topic: found for found in check_embedder("teacher", Failing(right))}
+        assert findings["teacher speed"].status == "failure"
+        assert "1 of 1 plain texts have no vector" in findings["teacher speed"].message
+        assert "out of memory" in findings["teacher speed"].message
+
+    def test_two_routes_are_told(self):
+        class Routed(TableEmbedder):
+            def identity(self, role="document"):
+                return {**super().identity(role), "route": role}
+
+            def embed(self, texts, role="document"):
+                yield from super().embed(texts if role == "document" else [f"? {text}" for text in texts], role)
+
+        findings = {found.topic: found for found in check_embedder("student", Routed(right))}
+        assert "one for queries, one for documents" in findings["student routes"].message
+
     def test_lengths_are_told(self):
         finding = self.find(lambda texts, place: 3 * right(texts, place), "teacher vectors")
         assert "not normalised" in finding.message

@@ -49,6 +49,8 @@ def check_embedder(name: str, embedder: Embedder) -> Iterator[Finding]:
     yield _vectors(name, together, first_s)
     try:
         yield _alone(name, embedder, together)
+        if "route" in embedder.identity():
+            yield _routes(name, embedder, together)
         yield _speed(name, embedder)
     except AlignkitError as error:
         yield failure(name, error)
@@ -92,18 +94,31 @@ def _alone(name: str, embedder: Embedder, together: np.ndarray) -> Finding:
     return warning(topic, message, fix) if lowest >= HARDLY_ALIKE else failure(topic, message, fix)
 
 
+def _routes(name: str, embedder: Embedder, documents: np.ndarray) -> Finding:
+    lowest = float(cosines(embed_all(embedder, SAMPLE, "query"), documents).min())
+    return ok(f"{name} routes", f"one for queries, one for documents: lowest cosine of a text with itself {lowest:.3f}")
+
+
 def _speed(name: str, embedder: Embedder) -> Finding:
     # no two alike, so that no server can answer from memory
     texts = [f"{SAMPLE[number % len(SAMPLE)]} ({number})" for number in range(SPEED_TEXTS)]
     done, started = 0, time.perf_counter()
+    refused: dict[int, str] = {}
     batches = embedder.embed(texts)
     for batch in batches:
         done += len(batch.indices)
+        refused.update(batch.failures)
         if time.perf_counter() - started > SPEED_S:
             break
     rate = done / (time.perf_counter() - started)
     if isinstance(batches, Iterator) and hasattr(batches, "close"):
         batches.close()
+    if refused:
+        first = min(refused)
+        message = (
+            f"{len(refused)} of {done + len(refused)} plain texts have no vector; '{texts[first]}': {refused[first]}"
+        )
+        return failure(f"{name} speed", message, "the model or its server fails under load; see its log")
     return ok(f"{name} speed", f"{rate:,.0f} texts/s; a million take {duration(1e6 / rate)}")
 
 
