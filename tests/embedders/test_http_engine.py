@@ -142,7 +142,7 @@ def test_a_server_that_refuses_every_text_is_an_error_not_a_quarantine(server, o
     [
         (401, r"HTTP 401.*api_key_env"),
         (404, r"HTTP 404.*ollama pull tiny"),
-        (501, r"gives no vectors of chat models.*--pooling last"),
+        (501, r"gives no vectors for chat models.*--pooling last"),
     ],
 )
 def test_statuses_that_no_retry_helps(server, ollama, status, message):
