@@ -9,6 +9,8 @@ from pathlib import Path
 
 from alignkit import __version__
 from alignkit.commandline import conf_folder
+from alignkit.commandline.screen import readers_may_leave
+from alignkit.credentials import redacted
 
 
 def commands() -> list[str]:
@@ -31,13 +33,18 @@ def usage() -> str:
 
 def main() -> None:
     """Hand the rest of the command line to the command that is named first."""
-    name = sys.argv[1] if len(sys.argv) > 1 else "--help"
+    with readers_may_leave():
+        _start(sys.argv[1] if len(sys.argv) > 1 else "--help")
+
+
+def _start(name: str) -> None:
     if name in ("--help", "-h"):
         print(usage())  # noqa: T201
     elif name == "--version":
         print(f"alignkit {__version__}")  # noqa: T201
     elif name not in commands():
-        print(f"alignkit: unknown command '{name}'; commands: {', '.join(commands())}", file=sys.stderr)  # noqa: T201
+        words = f"alignkit: unknown command '{redacted(name)}'; commands: {', '.join(commands())}"
+        print(words, file=sys.stderr)  # noqa: T201
         sys.exit(1)
     else:
         # as `python -m` would: further processes of a distributed run are started by the module's name

@@ -17,6 +17,7 @@ from alignkit.commandline import build, command, plain
 from alignkit.embedders.base import Embedder, embed_all
 from alignkit.errors import ConfigError
 from alignkit.files import write_whole
+from alignkit.pasting import command_line
 from alignkit.progress import progress
 from alignkit.sentences.card import data_card
 from alignkit.sentences.folder import README, SENTENCES, new_folder
@@ -103,9 +104,8 @@ def _print(out: Path, written: Written, about: str, card: str) -> None:
         if row.startswith("| "):
             name, figure = (cell.strip() for cell in row.strip("|").split("|"))
             console.print(f"{name}: {figure}", soft_wrap=True, markup=False)
-    console.print(
-        f"\ndata card: {out / README}\nnext: python -m alignkit.embed sentences={out / SENTENCES}", soft_wrap=True
-    )
+    following = command_line("embed", [f"sentences={out / SENTENCES}"])
+    console.print(f"\ndata card: {out / README}\nnext: {following}", soft_wrap=True, markup=False)
 
 
 if __name__ == "__main__":

@@ -156,6 +156,22 @@ def way_out(error: OSError) -> str:
     return "choose another place"
 
 
+def why_no_name(folder: Path, length: int) -> OSError | None:
+    """Why the folder takes no file whose name has so many characters: it cannot be written to, or its path is too long.
+
+    Returns:
+        `None` where one could be made; it is gone again.
+    """
+    probe = folder / unfinished_name(folder).name.rjust(length, "0")
+    try:
+        with probe.open("xb"):
+            pass
+        probe.unlink()
+    except OSError as error:
+        return error
+    return None
+
+
 def _sync_folder(folder: Path) -> None:
     """Let names outlive a power cut too, where a folder can be asked for that."""
     if os.name != "posix":

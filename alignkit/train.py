@@ -15,7 +15,7 @@ from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 from rich.console import Console
 
-from alignkit.artifact import CONFIDENCE, QUERY_HEAD, Artifact
+from alignkit.artifact import CONFIDENCE, QUERY_HEAD, Artifact, save_artifact
 from alignkit.commandline import build, command, conf_folder, group_choices, plain, without_secrets
 from alignkit.commandline.resumed import config_yaml, resume_command, settings_of_run
 from alignkit.commandline.words import as_given
@@ -176,6 +176,7 @@ def _finish(
     }
     identities = {name: splits.meta[name] for name in ("student_identity", "teacher_identity")}
     artifact = Artifact(parts, **identities, meta=history)
+    save_artifact(artifact, folder / "head")  # first of all: what follows may fail, and took no training
     evaluation = evaluate_training(
         artifact, baselines, splits, teacher_mean=mean, leaks=leaks, history=history, seed=settings["seed"]
     )
@@ -183,9 +184,12 @@ def _finish(
     artifact = replace(artifact, metrics=dict(evaluation.rows))
     tagged = {f"test/{name}": value for name, value in figures.items()}
     cosines = torch.from_numpy(evaluation.comparison.cosines["aligned"])
-    log_evaluation(evaluation, folder)
-    log_result(folder, without_secrets(settings), cosines, markdown_table(evaluation.rows), tagged)
     save_run(folder, artifact, baselines, splits, evaluation, html=settings["html"])
+    try:
+        log_evaluation(evaluation, folder)
+        log_result(folder, without_secrets(settings), cosines, markdown_table(evaluation.rows), tagged)
+    except OSError as error:
+        logger.warning("%s: TensorBoard's events could not be written (%s)", folder, error.strerror)
     console = Console(width=None if sys.stdout.isatty() else 80)
     console.print(console_table(evaluation.rows, f"Test split, {len(splits.test):,} pairs"))
     console.print()

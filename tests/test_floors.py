@@ -13,7 +13,18 @@ from alignkit.__main__ import commands
 PACKAGE = Path(alignkit.__file__).parent
 FLOORS = [
     {"errors"},
-    {"vectors", "files", "file_kinds", "neighbours", "rounding", "servers", "progress", "credentials", "pasting"},
+    {
+        "vectors",
+        "files",
+        "file_kinds",
+        "neighbours",
+        "rounding",
+        "servers",
+        "progress",
+        "credentials",
+        "pasting",
+        "event_files",
+    },
     {"heads", "losses", "metrics", "sentences", "embedders", "vector_files", "gguf_files"},
     {"cache", "artifact", "aligned", "agreement", "pairs", "resources"},
     {"training", "evaluation", "selection", "exporters", "serving", "checking", "migration", "enabling"},
@@ -24,6 +35,7 @@ FLOOR_OF = {room: floor for floor, rooms in enumerate(FLOORS) for room in rooms}
 NEIGHBOURS = {
     ("vectors", "neighbours"),
     ("neighbours", "rounding"),
+    ("event_files", "files"),
     ("aligned", "agreement"),
     ("artifact", "agreement"),
     ("aligned", "artifact"),

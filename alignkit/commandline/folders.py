@@ -10,11 +10,13 @@ from typing import Any, ClassVar
 from omegaconf import DictConfig
 
 from alignkit.errors import ConfigError
+from alignkit.files import why_no_name
 
 # Hydra calls this before it makes the folder
 CALLBACK = "+hydra.callbacks.alignkit._target_=alignkit.commandline.folders.RunFolders"
-# the longest name in a run folder is that of TensorBoard's events: time, host, process
-_LONGEST_NAME = "events.out.tfevents.1700000000.DESKTOP-ABCDEFG.12345.0.part"
+# the longest path in a run folder that a run cannot do without
+_LONGEST_NAME = os.path.join("baselines", "ridge", "01234567.part", "head.safetensors")
+_LONG_PATH = 240
 
 
 class RunFolders:
@@ -37,17 +39,23 @@ class RunFolders:
 
     def _watch(self, folder: str) -> None:
         path = Path(str(folder)).absolute()
-        while not path.exists() and path != path.parent:
+        while not os.path.lexists(path) and path != path.parent:
             self.made.append(path)
             path = path.parent
 
     @classmethod
+    def job_started(cls, folder: Path) -> None:
+        """The folder of one job of a sweep is there; it was made if the sweep's own was."""
+        if any(above in cls.made for above in folder.parents):
+            cls.made.insert(0, folder)
+
+    @classmethod
     def drop_empty(cls) -> None:
         """Remove those of them that hold nothing; what was there before stays."""
-        for path in cls.made:
-            with contextlib.suppress(OSError):  # it holds something, or was never made
+        made, cls.made = cls.made, []
+        for path in made:
+            with contextlib.suppress(OSError, ValueError):  # it holds something, or was never made
                 path.rmdir()
-        cls.made.clear()
 
 
 def check_room(folder: Path) -> None:
@@ -56,20 +64,13 @@ def check_room(folder: Path) -> None:
     Raises:
         ConfigError: if not; before anything was computed.
     """
-    probe = folder / _LONGEST_NAME
-    try:
-        with probe.open("xb"):
-            pass
-        probe.unlink()
-    except FileExistsError:  # another process of this run is looking too
-        return
-    except OSError as error:
-        raise ConfigError(unusable(folder, error)) from None
+    if (error := why_no_name(folder, len(_LONGEST_NAME))) is not None:
+        raise ConfigError(unusable(folder, error))
 
 
-def unusable(folder: Path | str, error: OSError) -> str:
+def unusable(folder: Path | str, error: OSError | ValueError) -> str:
     """One line on a run folder that nothing can be written to."""
     length = len(os.path.abspath(folder)) + 1 + len(_LONGEST_NAME)
-    long = f"; the longest path in it has {length} characters" if length > 240 else ""
-    reason = error.strerror or type(error).__name__
+    long = f"; the longest path in it has {length} characters" if length > _LONG_PATH else ""
+    reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
     return f"{folder}: files cannot be written to this run folder ({reason}{long}); choose another with hydra.run.dir="

@@ -118,10 +118,12 @@ class Command:
             # a distributed run starts its further processes with these words
             started, sys.argv = True, original
             register_resolvers()
+            folder = Path(HydraConfig.get().runtime.output_dir)
+            RunFolders.job_started(folder)
             try:
                 _set_threads(config.get("threads"))
                 if self.run_folder:
-                    check_room(Path(HydraConfig.get().runtime.output_dir))
+                    check_room(folder)
                 return self.task(config)
             except (AlignkitError, HydraException, OmegaConfBaseException) as error:
                 raise _Stop(error) from None
@@ -132,11 +134,11 @@ class Command:
         try:
             with _hydras_errors_raised(), _shown_without_secrets(bool(SHOWING & set(flags))):
                 main()
-        except OSError as error:
-            # some of Hydra's own errors are OSErrors too
-            if started or isinstance(error, BrokenPipeError | HydraException):
+        except (OSError, ValueError) as error:
+            # some of Hydra's own errors are of these kinds too
+            if started or isinstance(error, BrokenPipeError | HydraException | OmegaConfBaseException):
                 raise
-            raise ConfigError(unusable(error.filename or "hydra.run.dir", error)) from None
+            raise ConfigError(unusable(getattr(error, "filename", None) or "hydra.run.dir", error)) from None
         finally:
             sys.argv = original
         return 0

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 
+from alignkit.pasting import command_line
+
 # HTTP status of a server that does not embed with a model, whatever is sent
 NO_VECTORS = 501
 # llama-server's own words, which Ollama passes on since it runs it (0.30)
@@ -28,7 +30,7 @@ def copy_name(model: str) -> str:
 def enabling_command(model: str, base_url: str | None = None) -> str:
     """The command line that makes the copy; the address is left out where it is Ollama's usual one."""
     usual = base_url is None or re.fullmatch(r"http://(127\.0\.0\.1|localhost):11434/?", base_url)
-    return f"python -m alignkit.enable_embeddings model={model}" + ("" if usual else f" base_url={base_url}")
+    return command_line("enable_embeddings", [f"model={model}", *([] if usual else [f"base_url={base_url}"])])
 
 
 def copy_helps(version: str, words: str) -> bool:

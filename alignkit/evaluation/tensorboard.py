@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 
 import torch
 
 from alignkit.evaluation.outcome import Evaluation
+from alignkit.event_files import why_no_events
 from alignkit.vectors import l2_normalize
+
+logger = logging.getLogger(__name__)
 
 PROJECTED = 500
 
@@ -19,6 +23,9 @@ def log_evaluation(evaluation: Evaluation, folder: Path) -> None:
         evaluation: what to show.
         folder: of the events.
     """
+    if (error := why_no_events(folder)) is not None:
+        logger.warning("%s: no TensorBoard events, their names do not fit there (%s)", folder, error.strerror)
+        return
     from torch.utils.tensorboard.writer import SummaryWriter
 
     comparison = evaluation.comparison

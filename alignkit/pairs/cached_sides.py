@@ -14,6 +14,7 @@ from alignkit.cache import VectorCache
 from alignkit.cache.stored import StoredVectors
 from alignkit.embedders.base import Embedder, Role
 from alignkit.errors import CacheError, ConfigError
+from alignkit.pasting import command_line
 from alignkit.progress import progress
 from alignkit.sentences.records import Sentence
 
@@ -124,13 +125,14 @@ class CachedSides:
 
     def _command(self, side: str, *more: str) -> str:
         """What embeds the sentences with a side's model."""
-        words = ["python -m alignkit.embed", f"which={side}", f"sentences={self.path}", f"cache_dir={self.cache_dir}"]
+        words = [f"which={side}", f"sentences={self.path}", f"cache_dir={self.cache_dir}"]
         if side in self.chosen:
             words.append(f"{side}={self.chosen[side]}")
         words += [word for word in self.overrides if word.startswith(f"{side}.")]
+        words += [word.removeprefix("data.") for word in self.overrides if word.startswith("data.text_column=")]
         if self.role != "document":
             words.append(f"role={self.role}")
-        return " ".join([*words, *more])
+        return command_line("embed", [*words, *more])
 
 
 def check_role(role: str) -> None:

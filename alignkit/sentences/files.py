@@ -33,7 +33,7 @@ def read_sentences(path: str | Path, text_column: str = "text") -> list[Sentence
             column (with those found), an id that stands twice.
         MissingExtraError: for Parquet without pyarrow.
     """
-    path = Path(path)
+    path = Path(path).expanduser()
     sentences: list[Sentence] = []
     line_of: dict[str, int] = {}
     for line, row in read_rows(path, (text_column,), also=("id", "_id", "label")):

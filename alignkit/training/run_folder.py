@@ -6,6 +6,7 @@ from pathlib import Path
 
 from alignkit.errors import ConfigError
 from alignkit.files import write_whole
+from alignkit.pasting import command_line
 
 CONFIG, METRICS = "config.yaml", "metrics.json"
 
@@ -20,7 +21,8 @@ def claim_run_folder(folder: Path, config_yaml: str) -> None:
     if (folder / METRICS).exists():
         raise ConfigError(f"{folder} holds a finished run; choose another folder with hydra.run.dir=")
     if (folder / CONFIG).exists():
-        raise ConfigError(f"{folder} holds an unfinished run; go on with resume={folder}, or choose another folder")
+        again = command_line("train", [f"resume={folder}"])
+        raise ConfigError(f"{folder} holds an unfinished run; choose another folder, or go on with: {again}")
     write_whole(folder / CONFIG, config_yaml)
 
 

@@ -10,6 +10,8 @@ import torch
 from lightning.pytorch.loggers import TensorBoardLogger
 from torch import Tensor
 
+from alignkit.event_files import why_no_events
+
 
 def log_result(
     folder: Path, settings: Mapping[str, Any], cosines: Tensor, table: str, figures: Mapping[str, float]
@@ -23,6 +25,8 @@ def log_result(
         table: Markdown.
         figures: name → value, shown beside the hyperparameters.
     """
+    if why_no_events(folder) is not None:
+        return
     events = TensorBoardLogger(folder, name="", version="", default_hp_metric=False)
     events.experiment.add_histogram("test/cosine", cosines, 0)
     events.experiment.add_text("test/table", table, 0)

@@ -18,6 +18,7 @@ from lightning.pytorch.trainer.states import TrainerStatus
 from lightning.pytorch.utilities.exceptions import MisconfigurationException
 
 from alignkit.errors import AlignkitError, ConfigError
+from alignkit.event_files import why_no_events
 from alignkit.training.device import Device
 from alignkit.training.progress import EpochProgress
 from alignkit.training.recipe import Recipe
@@ -48,7 +49,8 @@ def build_trainer(
             ModelCheckpoint(run_folder / CHECKPOINTS, "{epoch:04d}", monitor="epoch", mode="max", save_top_k=2,
                             save_on_train_epoch_end=True, auto_insert_metric_name=False)
         )  # fmt: skip
-        logger = TensorBoardLogger(run_folder, name="", version="", default_hp_metric=False)
+        if why_no_events(run_folder) is None:
+            logger = TensorBoardLogger(run_folder, name="", version="", default_hp_metric=False)
     settings = {
         "devices": 1,
         "num_sanity_val_steps": 0,

@@ -1,0 +1,32 @@
+import os
+import subprocess
+import sys
+
+import pytest
+
+
+def closed_early(*arguments):
+    """Run with a reader that goes away after one line, as `head -1` does; returns exit code and stderr."""
+    process = subprocess.Popen([sys.executable, "-m", *arguments], stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+                               env={**os.environ, "PYTHONUNBUFFERED": ""})  # fmt: skip
+    process.stdout.readline()
+    process.stdout.close()
+    err = process.stderr.read().decode()
+    process.stderr.close()
+    return process.wait(), err
+
+
+@pytest.mark.parametrize(
+    "arguments", [["alignkit", "--help"], ["alignkit", "train", "--help"], ["alignkit.train", "--cfg", "job"]]
+)
+def test_a_reader_that_leaves_ends_a_command_in_peace(arguments):
+    assert closed_early(*arguments) == (0, "")
+
+
+def test_a_reader_that_is_gone_from_the_start_ends_a_command_in_peace():
+    reading, writing = os.pipe()
+    os.close(reading)
+    for arguments in (["alignkit"], ["alignkit.train", "--help"], ["alignkit.train", "--version"]):
+        done = subprocess.run([sys.executable, "-m", *arguments], stdout=writing, stderr=subprocess.PIPE)
+        assert (done.returncode, done.stderr) == (0, b"")
+    os.close(writing)
