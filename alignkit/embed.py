@@ -22,7 +22,6 @@ from alignkit.cache.saving import save_vectors, saving_to
 from alignkit.cache.wording import described, megabytes, summary
 from alignkit.commandline import build, command
 from alignkit.embedders.base import Embedder, Role
-from alignkit.embedders.sameness import same_vectors
 from alignkit.errors import AlignkitError, CacheError, ConfigError, EmbedderError
 from alignkit.migration.moving import migrate
 from alignkit.progress import progress
@@ -177,7 +176,7 @@ def list_models(settings: dict[str, Any], config: DictConfig) -> None:
     with VectorCache(settings["cache_dir"], only_read=True) as cache:
         models = cache.identities()
         for model in models:
-            for line in described(model):
+            for line in described(model, models):
                 say(line)
         total = sum(model.bytes for model in models)
         say(
@@ -206,9 +205,10 @@ def prune(settings: dict[str, Any], config: DictConfig) -> None:
         for side in sides(settings):
             with opened_embedder(config, side) as embedder:
                 keep += [cache.identity_of(embedder, role) for role in ROLES]
-        for model in cache.identities():
-            verdict = "keep" if any(same_vectors(model.identity, known) for known in keep) else "drop"
-            say(f"{verdict} {described(model)[0]}")
+        keep = [same for identity in keep for same in cache.same(identity)]
+        models = cache.identities()
+        for model in models:
+            say(f"{'keep' if model.identity in keep else 'drop'} {described(model, models)[0]}")
         if not settings["confirm"]:
             say("nothing was deleted; add confirm=true to do it")
             return

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
+
+from alignkit.embedders.sameness import brief, differing, normal_name, same_vectors
 
 if TYPE_CHECKING:
     from alignkit.cache.filling import FillReport
@@ -47,16 +50,30 @@ def shortened(text: str, longest: int = 60) -> str:
     return text if len(text) <= longest else f"{text[:longest]}..."
 
 
-def described(model: RememberedIdentity) -> list[str]:
-    """A model in the cache, in lines for stdout."""
+def described(model: RememberedIdentity, among: Sequence[RememberedIdentity] = ()) -> list[str]:
+    """A model in the cache, in lines for stdout; told apart from its namesakes among the others."""
     details = {**model.identity, **{name: value for name, value in model.provenance.items() if value is not None}}
     details.pop("model", None)
+    name = f"{model.identity.get('model', '?')}{_apart(model, among)}"
     return [
-        f"{model.identity.get('model', '?')}: {model.rows:,} vectors of {model.dim} dimensions, "
+        f"{name}: {model.rows:,} vectors of {model.dim} dimensions, "
         f"{megabytes(model.bytes)} in {model.shards} shards, {model.quarantined} quarantined, "
         f"written {model.first_written[:16]} to {model.last_written[:16]}",
-        "  " + ", ".join(f"{name}={value}" for name, value in details.items()),
+        "  " + ", ".join(f"{name}={brief(value)}" for name, value in details.items()),
     ]
+
+
+def _apart(model: RememberedIdentity, among: Sequence[RememberedIdentity]) -> str:
+    name = normal_name(str(model.identity.get("model")))
+    namesakes = [
+        other.identity
+        for other in among
+        if other.identity != model.identity and normal_name(str(other.identity.get("model"))) == name
+    ]
+    keys = dict.fromkeys(key for other in namesakes for key in differing(model.identity, other))
+    told = [f"{key} {brief(model.identity.get(key))!r}" for key in keys]
+    told += ["one model in other words too"] * any(same_vectors(model.identity, other) for other in namesakes)
+    return f" ({', '.join(told)})" if told else ""
 
 
 def megabytes(size: int) -> str:

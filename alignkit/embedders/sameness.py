@@ -49,7 +49,7 @@ def differences(expected: Mapping[str, Any], got: Mapping[str, Any]) -> list[str
     ["model: expected 'a', got 'b'"]
     """
     return [
-        f"{key}: expected {_short(expected.get(key))}, got {_short(got.get(key))}" for key in _differing(expected, got)
+        f"{key}: expected {_short(expected.get(key))}, got {_short(got.get(key))}" for key in differing(expected, got)
     ]
 
 
@@ -58,7 +58,8 @@ def agrees(identity: Mapping[str, Any], settings: Mapping[str, Any]) -> bool:
     return all(_equal(key, identity, settings) for key in settings)
 
 
-def _differing(expected: Mapping[str, Any], got: Mapping[str, Any]) -> Iterator[str]:
+def differing(expected: Mapping[str, Any], got: Mapping[str, Any]) -> Iterator[str]:
+    """The keys that two identities differ by, as far as vectors depend on them."""
     one_model = "weights" in expected and expected["weights"] == got.get("weights")
     for key in dict.fromkeys([*expected, *got]):
         if key not in FILES and not (key == "model" and one_model) and not _equal(key, expected, got):
@@ -78,8 +79,16 @@ def _names_like_ollama(identity: Mapping[str, Any]) -> bool:
     return identity.get("backend") == "ollama" or "weights" in identity
 
 
+def brief(value: Any) -> Any:
+    """A digest by its start, anything else as it is.
+
+    >>> brief("sha256:" + "ab" * 32), brief(384)
+    ('abababababab', 384)
+    """
+    found = _HEXADECIMAL.fullmatch(value) if isinstance(value, str) else None
+    return value if found is None else found[1][:12]
+
+
 def _short(value: Any, longest: int = 60) -> str:
-    if isinstance(value, str) and (found := _HEXADECIMAL.fullmatch(value)):
-        return repr(found[1][:12])
-    text = repr(value)
+    text = repr(brief(value))
     return text if len(text) <= longest else f"{text[: longest - 3]}..."

@@ -15,7 +15,7 @@ from alignkit.embedders.digests import file_digest
 from alignkit.embedders.rows import batch_of, unit_rows
 from alignkit.embedders.texts import admit
 from alignkit.embedders.word_tokens import WordTokens
-from alignkit.errors import ConfigError, MissingExtraError
+from alignkit.errors import ConfigError, EmbedderError, MissingExtraError
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
@@ -44,6 +44,7 @@ class StaticEmbedder:
         self._normalize = normalize
         self._folder = _package_folder("wordllama")
         self._loaded: tuple[WordTokens, np.ndarray] | None = None
+        self._file_digest: str | None = None
 
     @property
     def dim(self) -> int:
@@ -55,7 +56,7 @@ class StaticEmbedder:
         return {
             "backend": "static",
             "model": MODEL,
-            "digest": file_digest(self._table_file),
+            "digest": self._digest(),
             "prompt": self._prompts[role],
             "normalize": self._normalize,
         }
@@ -90,6 +91,12 @@ class StaticEmbedder:
         """Let the table go; harmless twice."""
         self._loaded = None
 
+    def _digest(self) -> str:
+        """Of the file as it was when it was first asked for: the table in memory is that one, see `_load`."""
+        if self._file_digest is None:
+            self._file_digest = file_digest(self._table_file)
+        return self._file_digest
+
     @property
     def _table_file(self) -> Path:
         return self._folder / "weights" / f"{MODEL}.safetensors"
@@ -117,7 +124,10 @@ class StaticEmbedder:
                 from safetensors.numpy import load_file
             except ImportError as error:
                 raise MissingExtraError(str(error.name), "local") from None
+            before = self._digest()
             (table,) = load_file(self._table_file).values()
+            if file_digest(self._table_file) != before:
+                raise EmbedderError(f"{self._table_file} was changed while it was in use; run the command again")
             self._loaded = WordTokens(self._tokenizer()), table.astype(np.float32)
         return self._loaded
 
