@@ -294,6 +294,13 @@ class TestMachine:
         assert machine.check_disk(tmp_path / "not" / "yet").status == expected
 
 
+def test_a_drive_that_is_not_there(monkeypatch, tmp_path):
+    monkeypatch.setattr("os.path.exists", lambda path: False)
+    finding = machine.check_disk(tmp_path / "no" / "drive")
+    assert finding.status == "failure"
+    assert "No such file or directory" in finding.message
+
+
 def test_the_cache_is_listed(run, server, tmp_path):
     cache_module = pytest.importorskip("alignkit.cache")
     embedder = OllamaEmbedder("qwen2.5:7b", server.url)

@@ -13,6 +13,7 @@ import numpy as np
 from filelock import Timeout
 
 from alignkit.cache import quarantine
+from alignkit.cache.blame import check_blame
 from alignkit.cache.canaries import compare_canaries
 from alignkit.cache.checked import checked_batches
 from alignkit.cache.keys import identity_digest, text_keys
@@ -145,6 +146,7 @@ def embed_missing(
 
         try:
             for batch in checked_batches(embedder, wanted, role, known[-1].dim if known else None):
+                check_blame(embedder, role, batch, wanted)
                 for sure in watch.admit(batch):
                     yield store(sure)
             for sure in watch.end():

@@ -88,7 +88,7 @@ class ShardStore:
             yield
 
     def _prepare(self, create: bool, only_read: bool) -> str | None:
-        if not (create or self.shard_folder.is_dir()):
+        if not (_is_cache(self.folder) or create):
             raise CacheError(f"there is no cache in {self.folder}; fill one with python -m alignkit.embed")
         if only_read:
             return "it was opened to be read only"
@@ -98,7 +98,7 @@ class ShardStore:
             with tempfile.TemporaryFile(dir=self.shard_folder):
                 return None
         except OSError as error:
-            if not self.shard_folder.is_dir():
+            if not _is_cache(self.folder):
                 raise CacheError(f"cannot make a cache in {self.folder}: {error.strerror or error}") from None
             return error.strerror or str(error)
 
@@ -246,3 +246,10 @@ class ShardStore:
     def close(self) -> None:
         """Let go of the index; harmless twice."""
         self.index.close()
+
+
+def _is_cache(folder: Path) -> bool:
+    try:
+        return (folder / "shards").is_dir()
+    except OSError as error:  # a folder above it is closed to this user
+        raise CacheError(f"cannot read {folder}: {error.strerror or error}; choose another cache_dir") from None

@@ -11,7 +11,12 @@ from alignkit.errors import AlignkitError
 
 def check_cache(folder: str | Path) -> Iterator[Finding]:
     """One line for each model that the cache knows; the cache is only read."""
-    if not (Path(folder).expanduser() / "shards").is_dir():
+    try:
+        there = (Path(folder).expanduser() / "shards").is_dir()
+    except OSError as error:
+        yield failure("cache", f"{folder} cannot be read: {error.strerror or error}", "choose another cache_dir")
+        return
+    if not there:
         yield ok("cache", f"none yet at {folder}; python -m alignkit.embed makes it")
         return
     from alignkit.cache import VectorCache

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import platform
 import shutil
 import subprocess
@@ -89,8 +90,12 @@ def gpu_finding(gpus: list[tuple[str, str]], torch_version: str, torch_cuda: str
 def check_disk(folder: Path) -> Finding:
     """Free space where the cache lies or will lie."""
     place = folder.expanduser().absolute()
-    there = next(parent for parent in (place, *place.parents) if parent.exists())
-    free_gb = shutil.disk_usage(there).free / GB
+    # os.path: a folder that is closed to this user does not exist for it, and is no traceback
+    there = next((parent for parent in (place, *place.parents) if os.path.exists(parent)), place)
+    try:
+        free_gb = shutil.disk_usage(there).free / GB
+    except OSError as error:
+        return failure("disk", f"{there}: {error.strerror or error}", "set cache_dir to a disk that is there")
     message = f"{free_gb:.1f} GB free at {there}"
     if free_gb < NO_DISK_GB:
         return failure("disk", message, "free some space, or set cache_dir to another disk")

@@ -87,6 +87,48 @@ def test_an_embedder_that_fails_halfway_loses_nothing(cache, embedder):
     assert cache.fill(embedder, TEXTS).new == 20
 
 
+class Fails(HashEmbedder):
+    """From a batch on, no text has a vector: weights that are NaN, a server that gives zeros."""
+
+    def __init__(self, first, **more):
+        super().__init__(batch_size=10, **more)
+        self._left = first
+
+    def embed(self, texts, role="document"):
+        for batch in super().embed(texts, role):
+            if self._left > 0:
+                yield batch
+            else:
+                failed = {int(place): "the model gave a vector that is zero" for place in batch.indices}
+                yield EmbeddedBatch(batch.indices[:0], batch.vectors[:0], {**failed, **batch.failures})
+            self._left -= 1
+
+
+@pytest.mark.parametrize("sound", [0, 2])
+def test_a_model_that_gives_no_vector_at_all_is_at_fault_and_not_its_texts(cache, embedder, sound):
+    with pytest.raises(EmbedderError, match=r"hash gives no vector, not even for a plain sentence \(.* zero\)"):
+        cache.fill(Fails(sound), TEXTS)
+    assert cache.quarantined(embedder.identity(), TEXTS) == {}
+    assert cache.fill(embedder, TEXTS).new == 40 - 10 * sound  # the same command, with the model mended
+
+
+def test_texts_at_fault_are_held_against_them_though_a_batch_has_no_other(cache, embedder):
+    bad = [f"bad {number}" for number in range(30)]
+    report = cache.fill(embedder, [*TEXTS, *bad])
+    assert (report.new, set(report.quarantined)) == (40, set(bad))
+
+
+def test_where_only_blanks_are_left_the_model_is_not_asked(cache):
+    class RefusesBlanks(HashEmbedder):
+        def embed(self, texts, role="document"):
+            assert all(not text.strip() for text in texts)
+            yield EmbeddedBatch(
+                np.empty(0, np.int64), np.empty((0, 8), np.float32), dict.fromkeys(range(len(texts)), "blank")
+            )
+
+    assert cache.fill(RefusesBlanks(), ["", "  "]).quarantined == {"": "blank", "  ": "blank"}
+
+
 def test_an_interrupt_keeps_what_was_stored_and_stops_the_requests(cache, embedder):
     stopped = []
 

@@ -269,6 +269,16 @@ def test_reading_a_cache_that_is_not_there(folder):
     assert not folder.exists()
 
 
+def test_a_folder_that_is_closed_is_one_line(folder, monkeypatch):
+    def closed(*_, **__):
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr("os.stat", closed)
+    for settings in ({}, {"create": False}, {"only_read": True}):
+        with pytest.raises(CacheError, match="Permission denied"):
+            VectorCache(folder, **settings)
+
+
 def test_a_file_in_the_way_is_named(tmp_path):
     (tmp_path / "cache").write_text("", encoding="utf-8")
     with pytest.raises(CacheError, match="cannot make a cache in .*cache"):
