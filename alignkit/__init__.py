@@ -1,9 +1,14 @@
 """alignkit: let a cheap embedding model stand in for an expensive one.
 
-from alignkit import load_head
-
-head = load_head("outputs/train/2026-01-31_12-00-00")
-aligned = head(student)  # (N, student_dim) → (N, teacher_dim)
+>>> import alignkit
+>>> import numpy as np
+>>> student = np.random.default_rng(0).normal(size=(400, 16))
+>>> teacher = student @ np.random.default_rng(1).normal(size=(16, 32))
+>>> fitted = alignkit.fit(student, teacher, model="linear", settings={"trainer.max_epochs": 0})
+>>> fitted.transform(student[:1]).shape  # in the teacher's space
+(1, 32)
+>>> round(fitted.report.rows["aligned"]["cosine_mean"], 2)
+1.0
 """
 
 from __future__ import annotations
@@ -14,6 +19,10 @@ __version__ = "0.1.0"
 
 # name → module; looked up on first use, so that `import alignkit` stays free of torch
 _PUBLIC = {
+    "fit": "alignkit.estimator.front",
+    "load": "alignkit.estimator.fitted",
+    "Fitted": "alignkit.estimator.fitted",
+    "Report": "alignkit.estimator.report",
     "load_head": "alignkit.artifact",
     "load_artifact": "alignkit.artifact",
     "save_head": "alignkit.artifact",

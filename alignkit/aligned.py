@@ -11,6 +11,7 @@ import numpy as np
 import torch
 
 from alignkit.artifact import CONFIDENCE, QUERY_HEAD, Artifact, load_artifact
+from alignkit.embedders.adapted import as_embedder
 from alignkit.embedders.base import EmbeddedBatch, Embedder, Role, current_identity, join_batches
 from alignkit.embedders.sameness import differences
 from alignkit.errors import ArtifactError, EmbedderError
@@ -30,26 +31,27 @@ class WidthError(EmbedderError):
 
 
 class AlignedEmbedder:
-    """Embeds with the cheap student, answers in the teacher's space.
+    """Embeds with the cheap student, answers in the teacher's space; an `Embedder` like any other.
 
     Args:
         artifact: the trained head.
-        student: the embedder whose vectors the head was trained on.
+        student: the embedder whose vectors the head was trained on: one of `alignkit.embedders`, the name of a model
+            for sentence-transformers, an object with `encode(texts)`, or a function of a list of texts.
         allow_student_mismatch: go on, with a warning, where the student is another one or cannot be compared.
 
     Raises:
         ArtifactError: if the student is not the one that the head was trained with.
     """
 
-    def __init__(self, artifact: Artifact, student: Embedder, allow_student_mismatch: bool = False) -> None:
+    def __init__(self, artifact: Artifact, student: Any, allow_student_mismatch: bool = False) -> None:
         self.artifact = artifact
-        self.student = student
+        self.student = as_embedder(student)
         # a head knows the vectors of one prompt only: whichever role gave them, that role is used for all texts
-        self._student_role = check_student(artifact, student, allow_student_mismatch)
+        self._student_role = check_student(artifact, self.student, allow_student_mismatch)
 
     @classmethod
-    def load(cls, head: str | Path, student: Embedder, allow_student_mismatch: bool = False) -> AlignedEmbedder:
-        """From a head on disk: a run folder, its `head/`, or a bundle.
+    def load(cls, head: str | Path, student: Any, allow_student_mismatch: bool = False) -> AlignedEmbedder:
+        """From a head on disk: a run folder, its `head/`, or a bundle; see the class for what may be a student.
 
         Raises:
             ArtifactError: if the head is damaged, or the student is not the one that it was trained with.
@@ -61,16 +63,16 @@ class AlignedEmbedder:
         """Width of the teacher's vectors."""
         return self.artifact.head.teacher_dim
 
-    def embed(self, texts: Sequence[str], role: Role = "query") -> np.ndarray:
+    def encode(self, texts: Sequence[str], role: Role = "query") -> np.ndarray:
         """Vectors in the teacher's space, `(len(texts), dim)` float32, L2-normalised, in order.
 
         Raises:
             EmbedderError: if any text has no vector; the message counts them and gives the first reason.
         """
-        return join_batches(self.stream(texts, role), len(texts), self.dim)
+        return join_batches(self.embed(texts, role), len(texts), self.dim)
 
-    def stream(self, texts: Sequence[str], role: Role = "query") -> Iterator[EmbeddedBatch]:
-        """The same in batches as they finish, texts without a vector by position with the reason."""
+    def embed(self, texts: Sequence[str], role: Role = "query") -> Iterator[EmbeddedBatch]:
+        """The same in batches as they finish, texts without a vector by position with the reason; see `Embedder`."""
         for batch in self.embed_student(texts):
             yield EmbeddedBatch(batch.indices, self.align(batch.vectors, role), batch.failures)
 
@@ -114,11 +116,18 @@ class AlignedEmbedder:
         with torch.inference_mode():
             return part(torch.from_numpy(np.ascontiguousarray(student, dtype=np.float32))).reshape(-1).float().numpy()
 
+    def settings(self, role: Role = "query") -> dict[str, Any]:
+        """The identity without what is read from the student's model or its server."""
+        return self._about(self.student.settings(self._student_role), role)
+
     def identity(self, role: Role = "query") -> dict[str, Any]:
         """What decides a vector: the student and the weights of the head."""
+        return self._about(self.student.identity(self._student_role), role)
+
+    def _about(self, student: dict[str, Any], role: Role) -> dict[str, Any]:
         return {
             "backend": "aligned",
-            "student": self.student.identity(self._student_role),
+            "student": student,
             "head": QUERY_HEAD if head_for(self.artifact, role) is self.artifact.head else DOCUMENT_HEAD,
             "teacher": self.artifact.teacher_identity,
             "digest": self.artifact.digest(),

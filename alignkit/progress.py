@@ -7,6 +7,7 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import Any
 
 logger = logging.getLogger("alignkit.progress")
@@ -15,6 +16,7 @@ logger = logging.getLogger("alignkit.progress")
 FIRST_LINE_S = 5.0
 LINE_EVERY_S = 30.0
 LONGEST_PAUSE_S = 300.0
+_shown: ContextVar[bool] = ContextVar("shown", default=True)
 
 
 class Counted:
@@ -81,10 +83,13 @@ def progress(name: str, unit: str) -> Iterator[Counted]:
     Yields:
         To be told what is done.
     """
+    counted = Counted(name, unit)
+    if not _shown.get():
+        yield counted
+        return
     from rich.console import Console
 
     console = Console(stderr=True)
-    counted = Counted(name, unit)
     stop = threading.Event()
     show = _draw if console.is_terminal else _tell
     shower = threading.Thread(target=show, args=(counted, stop, console), name="progress", daemon=True)
@@ -94,6 +99,16 @@ def progress(name: str, unit: str) -> Iterator[Counted]:
     finally:
         stop.set()
         shower.join()
+
+
+@contextmanager
+def no_progress() -> Iterator[None]:
+    """Show nothing of any job while the block runs."""
+    token = _shown.set(False)
+    try:
+        yield
+    finally:
+        _shown.reset(token)
 
 
 def _tell(counted: Counted, stop: threading.Event, console: Any) -> None:

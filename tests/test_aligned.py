@@ -60,26 +60,26 @@ def test_vectors_are_the_heads_normalised_and_in_order(artifact):
     aligned = AlignedEmbedder(artifact, Letters())
     student = np.concatenate([batch.vectors for batch in Letters().embed(texts)])[::-1].copy()
     expected = torch.nn.functional.normalize(artifact.head(torch.from_numpy(student)), dim=1)
-    got = aligned.embed(texts)
+    got = aligned.encode(texts)
     assert got.dtype == np.float32
     assert got.shape == (3, aligned.dim)
     np.testing.assert_allclose(got, expected.numpy(), atol=1e-7)
-    np.testing.assert_array_equal(aligned.embed(["z"])[0], got[2])
-    assert aligned.embed([]).shape == (0, 3)
+    np.testing.assert_array_equal(aligned.encode(["z"])[0], got[2])
+    assert aligned.encode([]).shape == (0, 3)
 
 
 def test_one_bad_text_is_counted_and_named(artifact):
     aligned = AlignedEmbedder(artifact, Letters())
     with pytest.raises(EmbedderError, match="2 of 3 texts have no vector; the first is text 1: no vector"):
-        aligned.embed(["a", "bad one", "bad two"])
-    batches = list(aligned.stream(["a", "bad one"]))
+        aligned.encode(["a", "bad one", "bad two"])
+    batches = list(aligned.embed(["a", "bad one"]))
     assert [dict(batch.failures) for batch in batches] == [{1: "no vector"}, {}]
 
 
 def test_load_from_disk_and_from_the_top(artifact, tmp_path):
     save_artifact(artifact, tmp_path / "run" / "head")
     aligned = alignkit.AlignedEmbedder.load(tmp_path / "run", student=Letters())
-    np.testing.assert_array_equal(aligned.embed(["abc"]), AlignedEmbedder(artifact, Letters()).embed(["abc"]))
+    np.testing.assert_array_equal(aligned.encode(["abc"]), AlignedEmbedder(artifact, Letters()).encode(["abc"]))
     assert aligned.identity()["digest"] == artifact.digest()
     assert aligned.provenance()["student"] == {"version": "1"}
     aligned.close()
@@ -107,7 +107,7 @@ def test_another_width_is_refused_always(artifact):
 
 def test_a_width_that_changes_later_is_noticed(artifact):
     with pytest.raises(EmbedderError, match="width 5, the head expects 4"):
-        AlignedEmbedder(artifact, Letters(width=5)).embed(["a"])
+        AlignedEmbedder(artifact, Letters(width=5)).encode(["a"])
 
 
 @pytest.mark.parametrize("role", ["query", "document"])
@@ -116,8 +116,8 @@ def test_the_prompt_of_training_is_used_for_all_texts(role):
     student = Letters(prompts=prompts)
     artifact = Artifact({"query_head": head()}, student.identity(role))
     aligned = AlignedEmbedder(artifact, student)
-    aligned.embed(["a"], role="query")
-    aligned.embed(["a"], role="document")
+    aligned.encode(["a"], role="query")
+    aligned.encode(["a"], role="document")
     assert student.roles == [role, role]
 
 
@@ -125,16 +125,16 @@ def test_documents_have_a_head_of_their_own_where_there_is_one(artifact):
     both = Artifact({"query_head": head(0), "document_head": head(1)}, artifact.student_identity)
     aligned = AlignedEmbedder(both, Letters())
     other = AlignedEmbedder(Artifact({"query_head": head(1)}, artifact.student_identity), Letters())
-    np.testing.assert_array_equal(aligned.embed(["abc"], role="document"), other.embed(["abc"]))
-    np.testing.assert_array_equal(aligned.embed(["abc"]), AlignedEmbedder(artifact, Letters()).embed(["abc"]))
+    np.testing.assert_array_equal(aligned.encode(["abc"], role="document"), other.encode(["abc"]))
+    np.testing.assert_array_equal(aligned.encode(["abc"]), AlignedEmbedder(artifact, Letters()).encode(["abc"]))
     assert aligned.identity("document") != aligned.identity("query")
 
 
 def test_a_head_in_half_precision_gives_float32(artifact):
     half = Artifact({"query_head": head(dtype=torch.bfloat16)}, artifact.student_identity)
-    got = AlignedEmbedder(half, Letters()).embed(["abc"])
+    got = AlignedEmbedder(half, Letters()).encode(["abc"])
     assert got.dtype == np.float32
-    np.testing.assert_allclose(got, AlignedEmbedder(artifact, Letters()).embed(["abc"]), atol=2e-2)
+    np.testing.assert_allclose(got, AlignedEmbedder(artifact, Letters()).encode(["abc"]), atol=2e-2)
 
 
 def test_without_confidence_there_is_none(artifact):
@@ -150,7 +150,7 @@ def test_numbers_that_overflow_in_the_head_are_no_vectors(artifact):
     with pytest.raises(EmbedderError, match="the head gave NaN for 2 of 2 vectors.*the student that it was trained"):
         embedder.align(np.full((2, DIM), 7, dtype=np.float32))
     with pytest.raises(EmbedderError, match="the head gave NaN"):
-        embedder.embed(["abc"])
+        embedder.encode(["abc"])
 
 
 class Behind(Letters):

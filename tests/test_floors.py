@@ -24,10 +24,12 @@ FLOORS = [
         "credentials",
         "pasting",
         "event_files",
+        "parts",
     },
     {"heads", "losses", "metrics", "sentences", "embedders", "vector_files", "gguf_files"},
     {"cache", "artifact", "aligned", "agreement", "pairs", "resources"},
     {"training", "evaluation", "selection", "exporters", "serving", "checking", "migration", "enabling"},
+    {"estimator"},
     {*commands(), "commandline", "__main__"},
 ]
 FLOOR_OF = {room: floor for floor, rooms in enumerate(FLOORS) for room in rooms}

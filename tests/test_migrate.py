@@ -66,7 +66,7 @@ def test_sentences_straight_into_the_teachers_space(run_command, head_folder, tm
         assert "the same rows in the teacher's space, 384 dimensions" in out
     index = json.loads((tmp_path / "made" / "student_index.json").read_text(encoding="utf-8"))
     made = np.load(tmp_path / "made" / "aligned.npy")[[index["rows"][text] for text in texts]]
-    expected = AlignedEmbedder(load_artifact(head_folder), StaticEmbedder()).embed(texts)
+    expected = AlignedEmbedder(load_artifact(head_folder), StaticEmbedder()).encode(texts)
     np.testing.assert_allclose(made, expected, atol=1e-5)
 
 

@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Mapping
 from typing import Any
 
-from hydra.utils import get_object
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import MissingMandatoryValue
 
-from alignkit.commandline.texts import TARGET
-from alignkit.errors import AlignkitError, ConfigError
-
-PARTIAL = "_partial_"
+from alignkit.errors import ConfigError
+from alignkit.parts import build_part
 
 
 def plain(config: DictConfig) -> dict[str, Any]:
@@ -29,7 +25,7 @@ def plain(config: DictConfig) -> dict[str, Any]:
 
 
 def build(settings: Mapping[str, Any] | DictConfig) -> Any:
-    """What the settings' `_target_` names, called with the rest of them; parts within are built first.
+    """What the settings' `_target_` names, called with the rest of them; see `build_part`.
 
     Hydra's own `instantiate` would fill in `${…}` once more, in texts that a user or a file gave.
 
@@ -39,22 +35,4 @@ def build(settings: Mapping[str, Any] | DictConfig) -> Any:
     Raises:
         AlignkitError: whatever the part says against its settings.
     """
-    return _built(plain(settings) if isinstance(settings, DictConfig) else settings)
-
-
-def _built(node: Any) -> Any:
-    if isinstance(node, list):
-        return [_built(value) for value in node]
-    if not isinstance(node, Mapping):
-        return node
-    values = {key: _built(value) for key, value in node.items() if key not in (TARGET, PARTIAL)}
-    if TARGET not in node:
-        return values
-    try:
-        called = get_object(node[TARGET])
-        return functools.partial(called, **values) if node.get(PARTIAL) else called(**values)
-    except AlignkitError:
-        raise
-    except Exception as error:
-        reason = f"{error}".splitlines()[0] if f"{error}" else type(error).__name__
-        raise ConfigError(f"{node[TARGET]}: {reason}") from error
+    return build_part(plain(settings) if isinstance(settings, DictConfig) else settings)

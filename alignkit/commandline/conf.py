@@ -6,10 +6,11 @@ import functools
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from omegaconf import OmegaConf
+
+from alignkit.parts import conf_folder, group_choices
 
 # `student=NAME` on the command line is `embedder@student=NAME` to Hydra
 MOUNTED_GROUPS = {"student": "embedder@student", "teacher": "embedder@teacher"}
@@ -31,18 +32,6 @@ class Mount:
     group: str
     default: str | None
     optional: bool = False
-
-
-def conf_folder() -> Path:
-    """The folder of YAMLs: inside the installed package, else beside the package in a checkout."""
-    package = Path(__file__).resolve().parent.parent
-    packaged = package / "conf"
-    return packaged if packaged.is_dir() else package.parent / "conf"
-
-
-def group_choices(group: str) -> list[str]:
-    """Names of the YAMLs of a group, sorted; empty where there is no such group."""
-    return sorted(path.stem for path in (conf_folder() / group).glob("*.yaml"))
 
 
 def yaml_of(*parts: str) -> dict[str, Any]:

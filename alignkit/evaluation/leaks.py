@@ -58,13 +58,23 @@ def check_leaks(queries: Side, run: Path | None, splits: PairSplits | None = Non
         splits: what the queries are the test split of, if they are one.
     """
     seen, what = _seen(queries, run)
-    said = UNKNOWN
-    if seen is not None:
-        said = f"{seen:,} of {len(queries):,} queries are among the {what} that this head was trained on"
-        if seen:
-            logger.warning("%s: the figures flatter the head", said)
+    said = UNKNOWN if seen is None else _told(seen, len(queries), what)
     near = _near(splits, run) if splits is not None else None
     return Leaks("; ".join(part for part in (said, near) if part), seen)
+
+
+def check_against(queries: Side, splits: PairSplits) -> Leaks:
+    """The same for a head whose training pairs are at hand: they are compared by their vectors."""
+    prints = np.concatenate([vector_fingerprints(part.student) for part in (splits.train, splits.validation)])
+    seen = int(np.isin(vector_fingerprints(queries.student), prints).sum())
+    return Leaks(_told(seen, len(queries), "student vectors"), seen)
+
+
+def _told(seen: int, asked: int, what: str) -> str:
+    said = f"{seen:,} of {asked:,} queries are among the {what} that this head was trained on"
+    if seen:
+        logger.warning("%s: the figures flatter the head", said)
+    return said
 
 
 def _seen(queries: Side, run: Path | None) -> tuple[int | None, str]:

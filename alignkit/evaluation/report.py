@@ -33,7 +33,7 @@ def write_report(evaluation: Evaluation, folder: Path, *, html: bool = True) -> 
         AlignkitError: if a file cannot be written.
     """
     words = report_words(evaluation)
-    page = {"report.html": render("report.html.j2", plots=draw(evaluation), **words)} if html else {}
+    page = {"report.html": html_page(evaluation)} if html else {}
     # all of them before the first is written: what cannot be rendered leaves no half of a report
     documents = {
         "alignment_report.md": render("report.md.j2", **words),
@@ -46,6 +46,11 @@ def write_report(evaluation: Evaluation, folder: Path, *, html: bool = True) -> 
         for name, text in documents.items():
             write_whole(unfinished / name, text, "utf-8-sig" if name.endswith(".csv") else "utf-8")
     write_whole(folder / "metrics.json", last)
+
+
+def html_page(evaluation: Evaluation) -> str:
+    """The page with plots, whole: styles and pictures are in it."""
+    return render("report.html.j2", plots=draw(evaluation), **report_words(evaluation))
 
 
 def render(template: str, **values: Any) -> str:

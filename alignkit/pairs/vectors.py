@@ -56,7 +56,7 @@ def load_vectors(
     texts, ids = _read_sentences(sentences, student, len(student_vectors))
     own_test = test_student is not None and test_teacher is not None
     kept, held_out, test_rows = split_groups(
-        _groups(student_vectors, teacher_vectors, texts, student),
+        group_rows(student_vectors, teacher_vectors, texts, student),
         seed=seed,
         validation=validation,
         test=0.0 if own_test else test,
@@ -104,7 +104,7 @@ def _open_both(
     return students, teachers
 
 
-def _groups(student: np.ndarray, teacher: np.ndarray, texts: Sequence[str] | None, path: str) -> RowIds:
+def group_rows(student: np.ndarray, teacher: np.ndarray, texts: Sequence[str] | None, path: str) -> RowIds:
     """A name a row; what is the same sentence by its vectors, or by its text, has one name."""
     first = first_equal_rows(student, teacher)
     distinct = len(np.unique(first))

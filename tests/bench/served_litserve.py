@@ -16,7 +16,7 @@ class Embedding(litserve.LitAPI):
         self.aligned = AlignedEmbedder.load(self.folder, StaticEmbedder())
 
     def predict(self, texts):
-        return self.aligned.embed([texts] if isinstance(texts, str) else texts)
+        return self.aligned.encode([texts] if isinstance(texts, str) else texts)
 
 
 if __name__ == "__main__":

@@ -64,7 +64,7 @@ def test_the_unsure_go_to_the_teacher(aligned, ask):
     service = Service(Answerer(aligned, teacher, fallback_below=0.5))
     response = embeddings(ask, service, [SURE, UNSURE])
     vectors = [entry["embedding"] for entry in response.json()["data"]]
-    np.testing.assert_allclose(vectors[0], aligned.embed([SURE])[0], atol=1e-6)
+    np.testing.assert_allclose(vectors[0], aligned.encode([SURE])[0], atol=1e-6)
     assert vectors[1] == pytest.approx([0, 0, 1, 0, 0, 0], abs=1e-7)
     assert teacher.asked == [([UNSURE], "query")]
     assert response.headers["x-alignkit-teacher-texts"] == "1"
@@ -76,7 +76,7 @@ def test_the_unsure_go_to_the_teacher(aligned, ask):
 def test_without_its_teacher_a_query_is_answered_all_the_same(aligned, ask, caplog):
     service = Service(Answerer(aligned, Teacher(broken=True), fallback_below=0.5))
     response = embeddings(ask, service, [UNSURE])
-    np.testing.assert_allclose(response.json()["data"][0]["embedding"], aligned.embed([UNSURE])[0], atol=1e-6)
+    np.testing.assert_allclose(response.json()["data"][0]["embedding"], aligned.encode([UNSURE])[0], atol=1e-6)
     assert "the teacher gave no vectors (EmbedderError)" in caplog.text
     # its words may hold texts
     assert "the teacher is away" not in caplog.text
@@ -109,7 +109,7 @@ def test_a_teacher_that_hangs_holds_up_the_unsure_for_a_while_and_the_sure_not_a
         assert not unsure.done()
         answer = await unsure
         assert 0.4 < time.monotonic() - started < 5
-        np.testing.assert_allclose(answer.vectors, aligned.embed([UNSURE]), atol=1e-6)
+        np.testing.assert_allclose(answer.vectors, aligned.encode([UNSURE]), atol=1e-6)
         assert answer.teacher_texts == 0
         await service.close()
 

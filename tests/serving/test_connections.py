@@ -50,7 +50,7 @@ def read_all(connection):
 
 def test_many_clients_get_their_own_vectors(service, serve, aligned):
     texts = [f"{word} number {i}" for i in range(60) for word in ("cancel order", "open ticket")]
-    expected = aligned.embed(texts)
+    expected = aligned.encode(texts)
     with serve(service) as url, httpx.Client(base_url=url) as client:
 
         def embed(text):

@@ -19,7 +19,7 @@ def test_embed(service, ask, aligned):
     body = ask(service, "POST", "/api/embed", json={"model": "alignkit", "input": TEXTS, "keep_alive": "5m"}).json()
     assert body["model"] == "alignkit"
     assert body["total_duration"] > 0
-    np.testing.assert_allclose(np.array(body["embeddings"], np.float32), aligned.embed(TEXTS), atol=1e-6)
+    np.testing.assert_allclose(np.array(body["embeddings"], np.float32), aligned.encode(TEXTS), atol=1e-6)
 
 
 @pytest.mark.parametrize("given", [{}, {"input": ""}, {"input": []}, {"input": None}])
@@ -31,13 +31,13 @@ def test_embed_of_nothing_is_an_empty_list(given, service, ask):
 def test_embed_shortens(service, ask, aligned):
     asked = {"model": "alignkit", "input": TEXTS[0], "dimensions": 10}
     (vector,) = ask(service, "POST", "/api/embed", json=asked).json()["embeddings"]
-    expected = aligned.embed(TEXTS[:1])[0, :10]
+    expected = aligned.encode(TEXTS[:1])[0, :10]
     np.testing.assert_allclose(vector, expected / np.linalg.norm(expected), atol=1e-6)
 
 
 def test_the_older_form(service, ask, aligned):
     body = ask(service, "POST", "/api/embeddings", json={"model": "alignkit", "prompt": TEXTS[0]}).json()
-    np.testing.assert_allclose(body["embedding"], aligned.embed(TEXTS[:1])[0], atol=1e-6)
+    np.testing.assert_allclose(body["embedding"], aligned.encode(TEXTS[:1])[0], atol=1e-6)
     assert ask(service, "POST", "/api/embeddings", json={"model": "alignkit"}).json() == {"embedding": []}
 
 
@@ -110,7 +110,7 @@ def test_a_blank_text_among_others_costs_them_nothing(texts, service, ask, align
     assert response.status_code == 200
     got = np.array(response.json()["embeddings"], np.float32)
     full = [row for row, text in enumerate(texts) if text.strip() and text.isascii()]
-    np.testing.assert_allclose(got[full], aligned.embed([texts[row] for row in full]), atol=1e-6)
+    np.testing.assert_allclose(got[full], aligned.encode([texts[row] for row in full]), atol=1e-6)
     np.testing.assert_allclose(np.linalg.norm(got, axis=1), 1, atol=1e-5)
     blank = sorted(set(range(len(texts))) - set(full))
     np.testing.assert_array_equal(got[blank], got[blank[:1]].repeat(len(blank), axis=0))

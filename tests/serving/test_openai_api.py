@@ -30,7 +30,7 @@ def test_list_of_texts(service, ask, aligned):
     assert (body["object"], body["model"]) == ("list", "alignkit")
     assert [(entry["object"], entry["index"]) for entry in body["data"]] == [("embedding", i) for i in range(3)]
     assert body["usage"]["prompt_tokens"] == body["usage"]["total_tokens"] > 0
-    np.testing.assert_allclose(vectors_of(response), aligned.embed(TEXTS), atol=1e-6)
+    np.testing.assert_allclose(vectors_of(response), aligned.encode(TEXTS), atol=1e-6)
     assert "x-alignkit-confidence" not in response.headers
 
 
@@ -38,12 +38,12 @@ def test_one_text_and_base64(service, ask, aligned):
     asked = {"model": "alignkit", "input": TEXTS[0], "encoding_format": "base64"}
     (entry,) = ask(service, "POST", "/v1/embeddings", json=asked).json()["data"]
     vector = np.frombuffer(base64.b64decode(entry["embedding"]), dtype="<f4")
-    np.testing.assert_allclose(vector, aligned.embed(TEXTS[:1])[0], atol=1e-6)
+    np.testing.assert_allclose(vector, aligned.encode(TEXTS[:1])[0], atol=1e-6)
 
 
 def test_dimensions_shorten_and_renormalise(service, ask, aligned):
     response = ask(service, "POST", "/v1/embeddings", json={"model": "alignkit", "input": TEXTS, "dimensions": 100})
-    expected = aligned.embed(TEXTS)[:, :100]
+    expected = aligned.encode(TEXTS)[:, :100]
     np.testing.assert_allclose(
         vectors_of(response), expected / np.linalg.norm(expected, axis=1, keepdims=True), atol=1e-6
     )
@@ -60,7 +60,7 @@ def test_requests_of_one_batch_get_their_own_rows(aligned):
 
     pairs, third, short, last = map(vectors_of, asyncio.run(together()))
     assert b"alignkit_batch_texts_count 1.0" in service.metrics.exposition()[0]
-    expected = aligned.embed(TEXTS)
+    expected = aligned.encode(TEXTS)
     np.testing.assert_allclose(pairs, expected[:2], atol=1e-6)
     np.testing.assert_allclose(third, expected[2:], atol=1e-6)
     np.testing.assert_allclose(last, expected[1:], atol=1e-6)

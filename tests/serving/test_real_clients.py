@@ -20,7 +20,7 @@ def test_openai(url, aligned):
         for more in ({}, {"encoding_format": "float"}):
             answer = client.embeddings.create(model="alignkit", input=TEXTS, **more)
             got = np.array([entry.embedding for entry in answer.data], dtype=np.float32)
-            np.testing.assert_allclose(got, aligned.embed(TEXTS), atol=1e-6)
+            np.testing.assert_allclose(got, aligned.encode(TEXTS), atol=1e-6)
         assert len(client.embeddings.create(model="alignkit", input="a", dimensions=32).data[0].embedding) == 32
         assert [model.id for model in client.models.list()] == ["alignkit"]
         assert client.models.retrieve("alignkit:latest").id == "alignkit"
@@ -37,7 +37,7 @@ def test_ollama(url, aligned):
     ollama = pytest.importorskip("ollama")
     client = ollama.Client(host=url)
     got = np.array(client.embed(model="alignkit", input=TEXTS).embeddings, dtype=np.float32)
-    np.testing.assert_allclose(got, aligned.embed(TEXTS), atol=1e-6)
+    np.testing.assert_allclose(got, aligned.encode(TEXTS), atol=1e-6)
     assert len(client.embeddings(model="alignkit", prompt="a").embedding) == 384
     assert [model.model for model in client.list().models] == ["alignkit:latest"]
     assert [model.model for model in client.ps().models] == ["alignkit:latest"]
@@ -45,7 +45,7 @@ def test_ollama(url, aligned):
     assert card.capabilities == ["embedding"]
     assert card.modelinfo["alignkit.embedding_length"] == 384
     blank = np.array(client.embed(model="alignkit:latest", input=[TEXTS[0], "", TEXTS[1]]).embeddings, dtype=np.float32)
-    np.testing.assert_allclose(blank[[0, 2]], aligned.embed(TEXTS[:2]), atol=1e-6)
+    np.testing.assert_allclose(blank[[0, 2]], aligned.encode(TEXTS[:2]), atol=1e-6)
     with pytest.raises(ollama.ResponseError, match="does not support chat"):
         client.chat(model="alignkit", messages=[{"role": "user", "content": "hello"}])
     with pytest.raises(ollama.ResponseError, match="not found") as missing:
@@ -59,8 +59,8 @@ def test_langchain(url, aligned):
     client = langchain_openai.OpenAIEmbeddings(
         model="alignkit", base_url=f"{url}/v1", api_key="any", check_embedding_ctx_length=False
     )
-    np.testing.assert_allclose(np.array(client.embed_documents(TEXTS)), aligned.embed(TEXTS), atol=1e-6)
-    np.testing.assert_allclose(np.array(client.embed_query(TEXTS[0])), aligned.embed(TEXTS)[0], atol=1e-6)
+    np.testing.assert_allclose(np.array(client.embed_documents(TEXTS)), aligned.encode(TEXTS), atol=1e-6)
+    np.testing.assert_allclose(np.array(client.embed_query(TEXTS[0])), aligned.encode(TEXTS)[0], atol=1e-6)
 
 
 def test_alignkits_own_embedders(url, aligned):
@@ -69,5 +69,5 @@ def test_alignkits_own_embedders(url, aligned):
     from alignkit.embedders.openai import OpenAIEmbedder
 
     for embedder in (OpenAIEmbedder("alignkit", f"{url}/v1"), OllamaEmbedder("alignkit", url)):
-        np.testing.assert_allclose(embed_all(embedder, TEXTS), aligned.embed(TEXTS), atol=1e-6)
+        np.testing.assert_allclose(embed_all(embedder, TEXTS), aligned.encode(TEXTS), atol=1e-6)
         embedder.close()

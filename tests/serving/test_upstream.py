@@ -176,7 +176,7 @@ def test_a_large_request_lets_others_in_between():
 
     answer = asyncio.run(scenario())
     assert max(map(len, student.calls)) <= 10
-    expected = AlignedEmbedder(odd_artifact(), OddStudent()).embed([f"{i}" for i in range(300)])
+    expected = AlignedEmbedder(odd_artifact(), OddStudent()).encode([f"{i}" for i in range(300)])
     np.testing.assert_allclose(answer.vectors, expected, atol=1e-6)
 
 

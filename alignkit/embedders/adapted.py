@@ -1,0 +1,113 @@
+"""Anything that turns texts into vectors, as an embedder."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+import numpy as np
+
+from alignkit.embedders.base import EmbeddedBatch, Embedder, Role
+from alignkit.embedders.rows import batch_of
+from alignkit.embedders.texts import admit
+from alignkit.errors import ConfigError, EmbedderError
+
+_PROMISED = ("embed", "identity", "settings", "provenance", "dim")
+_ROUTES: dict[Role, str] = {"query": "encode_query", "document": "encode_document"}
+
+
+def as_embedder(model: Any) -> Embedder:
+    """An embedder as it is, and anything else that embeds as one.
+
+    Args:
+        model: an embedder; the name or the folder of a model for sentence-transformers; an object with
+            `encode(texts)`; a function of a list of texts.
+
+    Raises:
+        ConfigError: if it is none of these.
+    """
+    if all(hasattr(model, name) for name in _PROMISED):
+        return model
+    if isinstance(model, str):
+        from alignkit.embedders.sentence_transformer import SentenceTransformerEmbedder
+
+        return SentenceTransformerEmbedder(model)
+    if (hasattr(model, "encode") or callable(model)) and not isinstance(model, type):
+        return AdaptedEmbedder(model)
+    raise ConfigError(
+        f"a {type(model).__name__} is no embedder; give an object with encode(texts), a function of a list of texts, "
+        "or the name of a model for sentence-transformers"
+    )
+
+
+class AdaptedEmbedder:
+    """An object with `encode(texts)`, or a function of a list of texts, as an `Embedder`.
+
+    Queries go through `encode_query` and documents through `encode_document` where the object has them. Nothing tells
+    which weights it has, so its identity is its name.
+
+    Args:
+        model: called with lists of texts; gives `(len(texts), D)` numbers.
+        batch_size: texts a call.
+    """
+
+    def __init__(self, model: Any, batch_size: int = 256) -> None:
+        self.model = model
+        self._batch_size = batch_size
+        self._dim: int | None = None
+
+    @property
+    def dim(self) -> int:
+        """Width of the vectors; embeds one text the first time."""
+        if self._dim is None:
+            self._dim = self._call(["a"], "document").shape[1]
+        return self._dim
+
+    def settings(self, role: Role = "document") -> dict[str, Any]:
+        """The name of the object or function, and the way that texts of this role go through it."""
+        name = getattr(self.model, "__qualname__", type(self.model).__qualname__)
+        return {"backend": "python", "model": name, "route": getattr(self._way(role), "__name__", "__call__")}
+
+    def identity(self, role: Role = "document") -> dict[str, Any]:
+        """See `settings`: nothing more is known."""
+        return self.settings(role)
+
+    def provenance(self) -> dict[str, Any]:
+        """Where the object's class comes from."""
+        return {"module": type(self.model).__module__}
+
+    def embed(self, texts: Sequence[str], role: Role = "document") -> Iterator[EmbeddedBatch]:
+        """A call for each batch; see `Embedder`."""
+        for start in range(0, len(texts), self._batch_size):
+            part = texts[start : start + self._batch_size]
+            positions, failures = admit(part)
+            there = {start + place: reason for place, reason in failures.items()}
+            if not positions:
+                yield EmbeddedBatch(np.empty(0, np.int64), np.empty((0, self.dim), np.float32), there)
+                continue
+            vectors = self._call([part[place] for place in positions], role)
+            self._dim = vectors.shape[1]
+            yield batch_of([start + place for place in positions], vectors, there)
+
+    def close(self) -> None:
+        """Nothing of ours to free."""
+
+    def _way(self, role: Role) -> Callable[..., Any]:
+        if not hasattr(self.model, "encode"):
+            return self.model
+        return getattr(self.model, _ROUTES[role], self.model.encode)
+
+    def _call(self, texts: list[str], role: Role) -> np.ndarray:
+        given = self._way(role)(texts)
+        if hasattr(given, "detach"):
+            given = given.detach().cpu().float().numpy()
+        try:
+            vectors = np.asarray(given, dtype=np.float32)
+        except (TypeError, ValueError):
+            raise EmbedderError(f"{self.settings(role)['model']} gave no numbers for {len(texts)} texts") from None
+        if vectors.ndim != 2 or len(vectors) != len(texts):
+            raise EmbedderError(
+                f"{self.settings(role)['model']} gave an array of shape {vectors.shape} for {len(texts)} texts; "
+                f"expected ({len(texts)}, D)"
+            )
+        return vectors

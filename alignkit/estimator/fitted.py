@@ -1,0 +1,168 @@
+"""A fitted head: apply it, judge it, keep it."""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from alignkit import __version__
+from alignkit.artifact import Artifact, load_artifact, save_artifact, save_head
+from alignkit.errors import ConfigError, DataError
+from alignkit.estimator.arrays import as_pairs, as_vectors
+from alignkit.estimator.report import Report
+from alignkit.evaluation.alignment import align, raw_head
+from alignkit.evaluation.comparison import compare
+from alignkit.evaluation.embedding_time import SIDES
+from alignkit.evaluation.leaks import check_against, check_leaks
+from alignkit.evaluation.likeness import TrainingSample
+from alignkit.evaluation.outcome import Evaluation
+from alignkit.evaluation.runs import load_baselines, run_of
+from alignkit.evaluation.sets import EvaluationSet, Side, set_of_pairs
+from alignkit.evaluation.timing import query_times
+from alignkit.evaluation.training_report import save_run
+from alignkit.heads.base import Head
+from alignkit.metrics.retrieval import Qrels
+from alignkit.pairs.base import PairSplits
+from alignkit.vectors import l2_normalize
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """A head with its rivals, made by `alignkit.fit` or read by `alignkit.load`.
+
+    Attributes:
+        artifact: the head and what is known of it.
+        baselines: `ridge` and `mean` of the same pairs; empty for a head that lies alone.
+        report: of the pairs that `fit` held out; `None` for a head from disk.
+        splits: what it was fitted on; `None` for a head from disk.
+        folder: where it was read from; `None` for a new one.
+    """
+
+    artifact: Artifact
+    baselines: Mapping[str, Head] = field(default_factory=dict)
+    report: Report | None = None
+    splits: PairSplits | None = None
+    folder: Path | None = None
+
+    @property
+    def student_dim(self) -> int:
+        """Width of the vectors that `transform` takes."""
+        return self.artifact.head.student_dim
+
+    @property
+    def teacher_dim(self) -> int:
+        """Width of the vectors that `transform` gives."""
+        return self.artifact.head.teacher_dim
+
+    def transform(self, student_vectors: Any) -> np.ndarray:
+        """Map student vectors into the teacher's space.
+
+        Args:
+            student_vectors: `(N, student_dim)`: arrays, memory maps, tensors, lists.
+
+        Returns:
+            `(N, teacher_dim)` float32, rows of length 1.
+
+        Raises:
+            DataError: for another shape or width, NaN, Inf or zero rows.
+        """
+        vectors = as_vectors(student_vectors, "student_vectors", self.student_dim)
+        return l2_normalize(align(self.artifact.head, vectors)).numpy()
+
+    def evaluate(
+        self, student_vectors: Any, teacher_vectors: Any, *, corpus: tuple[Any, Any] | None = None,
+        qrels: Mapping[int, Mapping[int, float]] | None = None, texts: Sequence[str] | None = None,
+        labels: Sequence[Any] | None = None, corpus_texts: Sequence[str] | None = None, seed: int = 0,
+    ) -> Report:  # fmt: skip
+        """Compare the head with its teacher, the student's own index, ridge regression and the floor.
+
+        Args:
+            student_vectors: `(Q, student_dim)` of the queries.
+            teacher_vectors: `(Q, teacher_dim)` of the same queries.
+            corpus: `(C, student_dim)` and `(C, teacher_dim)` of the texts that are searched; without it each query
+                searches the others.
+            qrels: with `corpus`: query row → corpus row → grade above 0 for what is relevant.
+            texts: the Q queries, for the report and the leak check.
+            labels: without `corpus`: Q names; equal ones are relevant to each other.
+            corpus_texts: the C texts.
+            seed: of samples and intervals.
+
+        Raises:
+            DataError: if arrays cannot be used or do not go together.
+        """
+        about = {"source": "arrays", "real": None, "split": "given", "student_identity": None, "teacher_identity": None}
+        widths = (self.student_dim, self.teacher_dim)
+        pairs = as_pairs(student_vectors, teacher_vectors, texts, labels, widths=widths)
+        if corpus is None:
+            if qrels is not None or corpus_texts is not None:
+                raise DataError("qrels and corpus_texts need corpus=(student_vectors, teacher_vectors)")
+            test = set_of_pairs(pairs, about, seed=seed)
+        else:
+            names = ("corpus[0]", "corpus[1]")
+            found = as_pairs(*corpus, texts=corpus_texts, names=names, widths=widths)
+            test = EvaluationSet(
+                queries=Side(pairs.student, pairs.teacher, pairs.texts),
+                corpus=Side(found.student, found.teacher, found.texts),
+                itself=np.full(len(pairs), -1),
+                qrels=None if qrels is None else _judgements(qrels, (len(pairs), len(found))),
+                meta={**about, "notes": []},
+            )
+        return Report(self._evaluate(test, seed))
+
+    def save(self, folder: str | Path) -> None:
+        """Write what `alignkit.load` and every command reads: `head/`, `baselines/` and, of a new head, its report.
+
+        Raises:
+            ConfigError: if the folder holds something already.
+            AlignkitError: if it cannot be written.
+        """
+        folder = Path(folder).expanduser()
+        if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+            raise ConfigError(f"{folder} exists already; choose another folder, or remove it first")
+        if self.splits is not None and self.report is not None:
+            save_run(folder, self.artifact, self.baselines, self.splits, self.report.evaluation)
+            return
+        save_artifact(self.artifact, folder / "head")
+        for name, head in self.baselines.items():
+            save_head(head, folder / "baselines" / name)
+
+    def _evaluate(self, test: EvaluationSet, seed: int) -> Evaluation:
+        if self.splits is not None:
+            sample: TrainingSample | None = TrainingSample.of(self.splits)
+            leaks = check_against(test.queries, self.splits)
+        else:
+            sample, leaks = TrainingSample.load(self.folder), check_leaks(test.queries, self.folder)
+        comparison = compare(
+            test, self.artifact, self.baselines, seed=seed, seen=leaks.seen,
+            unlike=sample.unlike(test.queries.student) if sample is not None else None,
+        )  # fmt: skip
+        heads = {"aligned": self.artifact.head, "raw": raw_head(self.student_dim, self.teacher_dim, seed)}
+        heads |= {name: head for name, head in self.baselines.items() if name == "ridge"}
+        about = {
+            "leaks": leaks.line,
+            "timed": dict.fromkeys(SIDES, "not timed: no model was called"),
+            "versions": {"alignkit": __version__, "torch": torch.__version__, "python": platform.python_version()},
+        }
+        return Evaluation(comparison, query_times(test, heads, comparison.meta["cascade"]), about=about)
+
+
+def load(folder: str | Path) -> Fitted:
+    """Read a head from disk: what `save` wrote, a run of the `train` command, its `head/`, or a bundle.
+
+    Raises:
+        ArtifactError: if there is no head, or it is damaged.
+    """
+    run = run_of(folder)
+    return Fitted(load_artifact(folder), load_baselines(run), folder=run)
+
+
+def _judgements(qrels: Mapping[int, Mapping[int, float]], shape: tuple[int, int]) -> Qrels:
+    triples = [(query, row, grade) for query, judged in qrels.items() for row, grade in judged.items()]
+    queries, rows, grades = zip(*triples, strict=True) if triples else ((), (), ())
+    return Qrels.of(queries, rows, grades, shape)

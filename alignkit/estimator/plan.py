@@ -1,0 +1,105 @@
+"""What is going to be fitted and how: from settings, as the YAMLs name them, to a fitter."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from alignkit.errors import ConfigError
+from alignkit.pairs.base import PairSplits
+from alignkit.parts import build_part, group_choices, settings_of_part
+from alignkit.selection.choose import SELECT_BY, select_head
+from alignkit.training.device import choose_device
+from alignkit.training.fit import Fitter
+from alignkit.training.processes import hand_down, head_of_first_process
+from alignkit.training.recipe import Recipe
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A fitter with the settings that it was made from.
+
+    Attributes:
+        settings: as `conf/train.yaml` has them, with the chosen head in place of `model=auto`; `selection` tells what
+            was tried.
+        fitter: checked against the pairs.
+    """
+
+    settings: Mapping[str, Any]
+    fitter: Fitter
+
+
+def make_plan(settings: Mapping[str, Any], splits: PairSplits, run_folder: Path | None, *, loss_asked: bool) -> Plan:
+    """Choose the head where that is asked for, and check that settings and pairs go together.
+
+    Args:
+        settings: plain values, as `conf/train.yaml` has them.
+        splits: the pairs.
+        run_folder: for checkpoints and TensorBoard events; `None` writes nothing.
+        loss_asked: whether somebody named a loss: a closed form that `model=auto` chose is trained only then.
+
+    Raises:
+        ConfigError: if settings do not go together or with the pairs.
+    """
+    if "candidates" in settings["model"]:
+        settings = {**settings, **_select_model(settings, splits, loss_asked)}
+    fitter = fitter_of(settings, settings["model"], run_folder)
+    fitter.check(splits)
+    return Plan(settings, fitter)
+
+
+def fitter_of(settings: Mapping[str, Any], model: Mapping[str, Any], run_folder: Path | None) -> Fitter:
+    """The recipes of head and loss, overlaid by what was set for this run.
+
+    Args:
+        settings: as `make_plan` takes them.
+        model: of the head.
+        run_folder: as `make_plan` takes it.
+    """
+    head, loss, trainer = dict(model), dict(settings["loss"]), dict(settings["trainer"])
+    init = head.pop("init")
+    recipe = Recipe().overlay(head.pop("recipe", None), init).overlay(loss.pop("recipe", None), init)
+    own = Recipe.__dataclass_fields__
+    recipe = recipe.overlay({name: settings[name] for name in own if name in settings})
+    recipe = recipe.overlay({name: trainer.pop(name) for name in own if name in trainer})
+    return Fitter(
+        init=init,
+        make_head=build_part(head),
+        loss=build_part(loss),
+        recipe=recipe,
+        device=choose_device(settings["device"]["name"], recipe.precision),
+        seed=settings["seed"],
+        run_folder=run_folder,
+        trainer_settings=trainer,
+    )
+
+
+def _select_model(settings: Mapping[str, Any], splits: PairSplits, loss_asked: bool) -> dict[str, Any]:
+    """`model=auto`: settings of the head that does best within the budget, and the table of what was tried."""
+    auto, known = settings["model"], [name for name in group_choices("model") if name != "auto"]
+    if unknown := [name for name in auto["candidates"] if name not in known]:
+        raise ConfigError(f"model.candidates: unknown head '{unknown[0]}'; choices: {', '.join(known)}")
+    models = {name: settings_of_part("model", name, settings["seed"]) for name in auto["candidates"]}
+    # what the head is chosen by, its training is steered by too, unless the caller says otherwise
+    steered = {**settings, "select_by": settings["select_by"] or SELECT_BY.get(auto["target"])}
+    if (chosen := head_of_first_process()) is not None:
+        return {**_as_tried(steered, models[chosen], loss_asked), "selection": None}
+    fitters = {name: fitter_of(steered, model, None) for name, model in models.items()}
+    budget = {name: auto[name] for name in ("budget_s", "target")}
+    selection = select_head(fitters, splits, **budget, seed=settings["seed"])
+    logger.info("auto: %s", selection.reason)
+    hand_down(selection.name)
+    return {**_as_tried(steered, models[selection.name], loss_asked), "selection": selection.to_json()}
+
+
+def _as_tried(settings: Mapping[str, Any], model: Mapping[str, Any], loss_asked: bool) -> dict[str, Any]:
+    """Settings of the chosen head: a closed form, which was tried untrained, is trained only by a loss asked for."""
+    trainer = dict(settings["trainer"])
+    if model["init"] == "closed_form" and not loss_asked and trainer["max_epochs"] is None:
+        trainer["max_epochs"] = 0
+    return {"model": dict(model), "select_by": settings["select_by"], "trainer": trainer}

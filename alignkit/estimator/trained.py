@@ -1,0 +1,108 @@
+"""From a plan to a head that is worth reporting: fitted, compared with its rivals, with all that a report needs."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+from alignkit.artifact import CONFIDENCE, QUERY_HEAD, Artifact, save_artifact
+from alignkit.estimator.plan import Plan
+from alignkit.evaluation.alignment import mean_head
+from alignkit.evaluation.outcome import Evaluation
+from alignkit.evaluation.training_report import evaluate_training
+from alignkit.heads.base import Head
+from alignkit.heads.linear import LinearHead
+from alignkit.pairs.base import PairSplits
+from alignkit.training.batches import SolverBatches
+from alignkit.training.confidence import fit_confidence
+from alignkit.training.fit import FitResult
+
+
+@dataclass(frozen=True)
+class Trained:
+    """What training gave.
+
+    Attributes:
+        artifact: the head, with what is known of it.
+        baselines: `ridge` and `mean` of the same pairs.
+        evaluation: of the test split.
+        validation: figures of the kept state on the validation split, by name.
+    """
+
+    artifact: Artifact
+    baselines: Mapping[str, Head]
+    evaluation: Evaluation
+    validation: Mapping[str, float]
+
+
+def carry_out(
+    plan: Plan, splits: PairSplits, *, leaks: str, resume: bool = False, seconds: Mapping[str, float] | None = None
+) -> Trained | None:
+    """Fit, then compare with the rivals on the test split.
+
+    Args:
+        plan: of `make_plan`.
+        splits: the pairs that it was checked against.
+        leaks: what the leak check said.
+        resume: go on from the newest checkpoint in the plan's run folder.
+        seconds: what was spent before, by step.
+
+    Returns:
+        `None` in all but the first of several processes.
+    """
+    result = plan.fitter.fit(splits, refit=plan.settings["refit"], resume=resume)
+    if not result.is_main_process:
+        return None
+    settings, clock = plan.settings, {**(seconds or {}), **result.seconds}
+    start, mean = time.perf_counter(), result.teacher_mean
+    baselines = {"ridge": _ridge(plan, splits, result), "mean": mean_head(splits.train.student_dim, mean)}
+    clock["baselines"] = time.perf_counter() - start
+    parts = {QUERY_HEAD: result.head}
+    if settings.get("confidence"):  # a run that an older version began has no such setting
+        start = time.perf_counter()
+        sure = fit_confidence(result.kept, splits, settings["seed"])
+        parts |= {} if sure is None else {CONFIDENCE: sure}
+        clock["confidence"] = time.perf_counter() - start
+    history = _history(plan, result, clock)
+    identities = {name: splits.meta[name] for name in ("student_identity", "teacher_identity")}
+    artifact = Artifact(parts, **identities, meta=history)
+    if plan.fitter.run_folder is not None:  # first of all: what follows may fail, and took no training
+        save_artifact(artifact, plan.fitter.run_folder / "head")
+    evaluation = evaluate_training(
+        artifact, baselines, splits, teacher_mean=mean, leaks=leaks, history=history, seed=settings["seed"]
+    )
+    artifact = replace(artifact, metrics=dict(evaluation.rows))
+    return Trained(artifact, baselines, evaluation, result.figures)
+
+
+def _history(plan: Plan, result: FitResult, seconds: Mapping[str, float]) -> dict[str, Any]:
+    """How the head came about, plain JSON values."""
+    return {
+        "model": result.head.kind(),
+        "chosen": dict(result.chosen),
+        "best_epoch": result.best_epoch,
+        "epochs": result.epochs,
+        "ended": result.ended,
+        "refitted": result.refitted,
+        "recipe": vars(plan.fitter.recipe),
+        "cost": result.head.cost(),
+        "selection": plan.settings.get("selection"),
+        "device": plan.fitter.device.reason,
+        "validation": dict(result.figures),
+        "seed": plan.settings["seed"],
+        "seconds": seconds,
+    }
+
+
+def _ridge(plan: Plan, splits: PairSplits, result: FitResult) -> Head:
+    """What any head must beat: λ chosen on validation, solved on both splits."""
+    solved = result.head.kind() == "linear" and plan.fitter.init == "closed_form" and result.best_epoch == 0
+    if solved and result.refitted and plan.settings["model"].get("ridge_lambda") is None:
+        return result.head  # the very same: files larger than memory are not read again for it
+    ridge = LinearHead(splits.train.student_dim, splits.train.teacher_dim)
+    parts = ([splits.train], [splits.validation], [splits.train, splits.validation])
+    train, held_out, together = (SolverBatches(*pairs, device=plan.fitter.device.torch_device) for pairs in parts)
+    ridge.solve(together, chosen=ridge.solve(train, held_out))
+    return ridge.cpu().eval().requires_grad_(False)

@@ -1,0 +1,86 @@
+"""Parts by the names of their YAMLs: where those are, what they set, and what is built from that."""
+
+from __future__ import annotations
+
+import functools
+import importlib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from alignkit.errors import AlignkitError, ConfigError
+
+TARGET, PARTIAL = "_target_", "_partial_"
+SEED = "${seed}"
+
+
+def conf_folder() -> Path:
+    """The folder of YAMLs: inside the installed package, else beside the package in a checkout."""
+    package = Path(__file__).resolve().parent
+    packaged = package / "conf"
+    return packaged if packaged.is_dir() else package.parent / "conf"
+
+
+def group_choices(group: str) -> list[str]:
+    """Names of the YAMLs of a group, sorted; empty where there is no such group."""
+    return sorted(path.stem for path in (conf_folder() / group).glob("*.yaml"))
+
+
+def settings_of_part(group: str, name: str, seed: int) -> dict[str, Any]:
+    """What the YAML of a head or a loss sets.
+
+    Args:
+        group: `model` or `loss`.
+        name: of the YAML.
+        seed: what `${seed}` in it becomes.
+
+    Raises:
+        ConfigError: if the group has no such YAML; the message lists those that it has.
+    """
+    if name not in group_choices(group):
+        raise ConfigError(f"{group}={name}: expected one of {', '.join(group_choices(group))}")
+    text = (conf_folder() / group / f"{name}.yaml").read_text(encoding="utf-8")
+    return _with_seed(yaml.safe_load(text), seed)
+
+
+def settings_of_command(name: str) -> dict[str, Any]:
+    """What a command's own YAML sets, without its groups."""
+    found = yaml.safe_load((conf_folder() / f"{name}.yaml").read_text(encoding="utf-8"))
+    return {key: value for key, value in found.items() if key != "defaults"}
+
+
+def _with_seed(node: Any, seed: int) -> Any:
+    if isinstance(node, dict):
+        return {key: _with_seed(value, seed) for key, value in node.items()}
+    return seed if node == SEED else node
+
+
+def build_part(settings: Any) -> Any:
+    """What the settings' `_target_` names, called with the rest of them; parts within are built first.
+
+    Nothing in the settings is interpolated, so that a text from a user or from a file stays the text that it is.
+
+    Args:
+        settings: plain values; a mapping with `_partial_: true` becomes a `functools.partial`.
+
+    Raises:
+        AlignkitError: whatever the part says against its settings.
+    """
+    if isinstance(settings, list):
+        return [build_part(value) for value in settings]
+    if not isinstance(settings, Mapping):
+        return settings
+    values = {key: build_part(value) for key, value in settings.items() if key not in (TARGET, PARTIAL)}
+    if TARGET not in settings:
+        return values
+    try:
+        module, _, name = str(settings[TARGET]).rpartition(".")
+        called = getattr(importlib.import_module(module), name)
+        return functools.partial(called, **values) if settings.get(PARTIAL) else called(**values)
+    except AlignkitError:
+        raise
+    except Exception as error:
+        reason = f"{error}".splitlines()[0] if f"{error}" else type(error).__name__
+        raise ConfigError(f"{settings[TARGET]}: {reason}") from error
