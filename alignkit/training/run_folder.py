@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from alignkit.errors import ConfigError
-from alignkit.files import write_whole
+from alignkit.files import refused, write_whole
 from alignkit.pasting import command_line
 
 CONFIG, METRICS = "config.yaml", "metrics.json"
@@ -20,10 +20,17 @@ def claim_run_folder(folder: Path, config_yaml: str) -> None:
     """
     if (folder / METRICS).exists():
         raise ConfigError(f"{folder} holds a finished run; choose another folder with hydra.run.dir=")
-    if (folder / CONFIG).exists():
+    config = folder / CONFIG
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        # of two runs that start in one second only one can make it
+        config.touch(exist_ok=False)
+    except OSError as error:
+        if not config.exists():
+            raise refused(folder, error) from None
         again = command_line("train", [f"resume={folder}"])
-        raise ConfigError(f"{folder} holds an unfinished run; choose another folder, or go on with: {again}")
-    write_whole(folder / CONFIG, config_yaml)
+        raise ConfigError(f"{folder} holds an unfinished run; choose another folder, or go on with: {again}") from None
+    write_whole(config, config_yaml)
 
 
 def check_resumable(folder: Path) -> None:
