@@ -21,6 +21,7 @@ from alignkit.embedders.rows import check_dimensions
 from alignkit.embedders.sameness import normal_name
 from alignkit.errors import EmbedderError
 from alignkit.servers.addresses import ollama_address
+from alignkit.servers.words import one_line
 
 logger = logging.getLogger(__name__)
 
@@ -159,9 +160,10 @@ class OllamaEmbedder:
 
     def provenance(self) -> dict[str, Any]:
         """Server and version, and how long it took to load the model, where that was seen."""
+        version = self._engine.ask("GET", "api/version").get("version")
         return {
             "server": "ollama",
-            "server_version": self._engine.ask("GET", "api/version").get("version"),
+            "server_version": one_line(version) if version else None,
             "base_url": self._engine.where,
             "load_s": self._wire.load_s,
             "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
@@ -212,7 +214,8 @@ class _OllamaWire:
     def embeddings(self, answer: dict[str, Any]) -> list[object]:
         """In the order of the texts; how long the model took to load is noted."""
         found = embeddings_in(answer, "embeddings")
-        loaded_s = answer.get("load_duration", 0) / 1e9
+        told = answer.get("load_duration")
+        loaded_s = told / 1e9 if isinstance(told, int | float) else 0.0
         if loaded_s > 1 or self.load_s is None:
             self.load_s = round(loaded_s, 3)
         if loaded_s > 1:

@@ -9,9 +9,11 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from alignkit.embedders.chat_models import MADE_FROM, copy_name
+from alignkit.embedders.remote.answers import entries_in
 from alignkit.embedders.remote.engine import HttpEngine
 from alignkit.embedders.sameness import normal_name
 from alignkit.errors import EmbedderError
+from alignkit.servers.words import one_line
 
 # PARAMETERs that no vector depends on: they choose the next token of an answer, or where and how fast is computed.
 # All others may (num_ctx says where a text is cut, rope_* where a token stands), those yet unknown included.
@@ -78,12 +80,12 @@ class OllamaModels:
         Raises:
             EmbedderError: if the server does not answer or has no such model.
         """
-        listed = self._engine.ask("GET", f"{self._root}api/tags", patient=patient).get("models") or []
+        listed = entries_in(self._engine.ask("GET", f"{self._root}api/tags", patient=patient), "models")
         names = {str(entry.get("name") or entry.get("model")): str(entry.get("digest")) for entry in listed}
         digests = {normal_name(there): digest for there, digest in names.items()}
         if normal_name(name) not in digests:
             raise EmbedderError(
-                f"{self._engine.where} has no model '{name}' (it has: {', '.join(sorted(names)) or 'none'}); "
+                f"{self._engine.where} has no model '{name}' (it has: {one_line(', '.join(sorted(names))) or 'none'}); "
                 f"run: ollama pull {name}"
             )
         model = self._known_or_new(name, digests[normal_name(name)])
@@ -126,7 +128,8 @@ def model_of(card: dict[str, Any], digest: str) -> OllamaModel:
     blobs = _BLOB.findall(str(card.get("modelfile") or ""))
     # the order of adapters does not matter to their sum, that of the model's own parts is the server's
     weights = "+".join([blob for kind, blob in blobs if kind == "FROM"] + sorted(b for k, b in blobs if k == "ADAPTER"))
-    info = card.get("model_info") or {}
+    told = card.get("model_info")
+    info = told if isinstance(told, dict) else {}
     architecture = str(info.get("general.architecture") or "")
     own, pooling = (info.get(f"{architecture}.{name}") for name in ("context_length", "pooling_type"))
     return OllamaModel(

@@ -14,7 +14,7 @@ import httpx
 from alignkit.embedders.base import EmbeddedBatch, Role, Session
 from alignkit.embedders.chat_models import NO_VECTORS, advice
 from alignkit.embedders.ollama_models import OllamaModels
-from alignkit.embedders.remote.answers import embeddings_in, order_by_index
+from alignkit.embedders.remote.answers import embeddings_in, entries_in, order_by_index
 from alignkit.embedders.remote.engine import HttpEngine
 from alignkit.embedders.remote.faults import Backoff, StatusError
 from alignkit.embedders.remote.passing import embed_through
@@ -22,6 +22,7 @@ from alignkit.embedders.rows import check_dimensions, unit_rows
 from alignkit.embedders.sameness import normal_name
 from alignkit.errors import EmbedderError
 from alignkit.servers.addresses import openai_address
+from alignkit.servers.words import one_line
 
 # what llama-server tells of the file it has loaded; another quantisation has another size
 _FILE_FACTS = ("n_params", "size", "n_embd", "n_vocab")
@@ -137,7 +138,7 @@ class OpenAIEmbedder:
         version = props.get("build_info") or info.get("version") or self._ask_root("version").get("version")
         return {
             "server": "llama-server" if props else "text-embeddings-inference" if info else "openai",
-            "server_version": version,
+            "server_version": one_line(version) if version else None,
             "base_url": self._engine.where,
             "load_s": None,
             "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
@@ -180,18 +181,19 @@ class OpenAIEmbedder:
         return self._engine.ask_if_there(f"../{name}", patient) if self._has_root else {}
 
     def _find_files(self, patient: bool) -> dict[str, Any]:
-        entries = self._engine.ask_if_there("models", patient).get("data") or []
-        names = {name: entry for entry in entries for name in (entry.get("id"), *(entry.get("aliases") or ()))}
-        facts = names.get(self.model, {}).get("meta") or {}
-        if "n_params" in facts:
+        entries = entries_in(self._engine.ask_if_there("models", patient), "data")
+        names = {str(name): entry for entry in entries for name in (entry.get("id"), *_aliases_of(entry))}
+        facts = names.get(self.model, {}).get("meta")
+        if isinstance(facts, dict) and "n_params" in facts:
             return {"digest": "gguf:" + ",".join(f"{fact}={facts[fact]}" for fact in _FILE_FACTS if fact in facts)}
-        if any(normal_name(str(name)) == normal_name(self.model) for name in names) and self._is_ollama():
+        if any(normal_name(name) == normal_name(self.model) for name in names) and self._is_ollama():
             model = self._models.find(self.model, patient)
             return {"digest": f"server:{self._engine.where}", **model.files}
         if len(entries) == 1 and self.model not in names:
             # such a server gives its one model's vectors under any name
+            other = one_line(entries[0].get("id"), 100)
             raise EmbedderError(
-                f"{self._engine.where} serves '{entries[0].get('id')}', not '{self.model}'; set model to what it serves"
+                f"{self._engine.where} serves '{other}', not '{self.model}'; set model to what it serves"
             )
         if revision := self._ask_root("info", patient).get("model_sha"):
             return {"digest": f"revision:{revision}"}
@@ -204,6 +206,11 @@ class OpenAIEmbedder:
             except EmbedderError:  # most have no such page
                 return False
         return self._speaks_ollama
+
+
+def _aliases_of(entry: Mapping[str, Any]) -> list[Any]:
+    aliases = entry.get("aliases")
+    return aliases if isinstance(aliases, list) else []
 
 
 class _OpenAIWire:

@@ -97,6 +97,16 @@ def embeddings_in(answer: dict[str, Any], name: str) -> list[Any]:
     raise ShapeFault(f"the answer has no list '{name}'; {instead}")
 
 
+def entries_in(answer: dict[str, Any], name: str) -> list[dict[str, Any]]:
+    """The objects in a list of an answer, such as a server's models; whatever else stands there is left out.
+
+    >>> entries_in({"data": [{"id": "a"}, "b", None]}, "data"), entries_in({"data": "a"}, "data")
+    ([{'id': 'a'}], [])
+    """
+    found = answer.get(name)
+    return [entry for entry in found if isinstance(entry, dict)] if isinstance(found, list) else []
+
+
 def order_by_index(entries: Sequence[object]) -> list[object]:
     """OpenAI's `data`: entries that name their index, in any order → embeddings in order.
 
