@@ -34,8 +34,7 @@ def test_the_six_commands_of_the_readme_run_to_the_end(run_command, tmp_path):
         code, printed[name], err = run_command(name, *(in_process.get(one, one) for one in arguments))
         assert code == 0, f"{name}: {err}"
     assert printed["check"].count("texts/s") == 2 and "60 samples" in printed["build"]
-    (run,) = (tmp_path / "outputs" / "train").iterdir()
-    assert (run / "head" / "head.safetensors").is_file()
+    assert (tmp_path / "outputs" / "my_pair" / "head" / "head.safetensors").is_file()
     (report,) = (tmp_path / "outputs" / "evaluate").iterdir()
     metrics = json.loads((report / "metrics.json").read_text(encoding="utf-8"))
     assert {"teacher", "aligned", "aligned_both", "student", "ridge", "raw", "mean"} <= set(metrics["rows"])
