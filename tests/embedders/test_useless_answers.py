@@ -174,6 +174,17 @@ def test_indices_that_number_nothing_fail_at_once(server, openai):
     assert_right(vectors, TEXTS)
 
 
+@pytest.mark.parametrize("code", [413, 422])
+def test_a_proxy_that_refuses_every_body_blames_no_text(server, openai, tmp_path, code):
+    server.always = lambda handler, texts: handler.send_json(
+        code, {"error": "batch size 5 > maximum 4: body too large"}
+    )
+    with VectorCache(tmp_path) as cache:
+        with pytest.raises(EmbedderError, match=rf"no usable vector for any text: HTTP {code}"):
+            cache.fill(openai(), TEXTS)
+        assert not any(model.quarantined for model in cache.identities())
+
+
 def test_many_bad_rows_of_many_texts_are_each_their_own(server, ollama):
     texts = [f"<nan> {number}" if number % 3 else f"good {number}" for number in range(30)]
     vectors, failures = collect(ollama(batch_size=8), texts)

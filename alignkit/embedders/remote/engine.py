@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 import queue
 import threading
 from collections.abc import Iterator, Sequence
@@ -13,12 +12,11 @@ import httpx
 import numpy as np
 
 from alignkit.embedders.base import EmbeddedBatch
+from alignkit.embedders.remote.batches import Batches
 from alignkit.embedders.remote.connection import Connection, Wire
 from alignkit.embedders.remote.event_loop import POLL_S, BackgroundLoop
 from alignkit.embedders.remote.faults import (
     Backoff,
-    MisfitFault,
-    ServerError,
     StatusError,
     TextFault,
     TooLargeFault,
@@ -26,11 +24,6 @@ from alignkit.embedders.remote.faults import (
 )
 from alignkit.embedders.remote.requester import Requester
 from alignkit.errors import ConfigError, EmbedderError
-
-logger = logging.getLogger(__name__)
-
-# hosts refuse bodies past some megabytes, and in UTF-8 a character is up to 4 bytes
-MOST_CHARACTERS = 200_000
 
 
 class HttpEngine:
@@ -68,12 +61,11 @@ class HttpEngine:
         connection = Connection(address, wire, concurrency, api_key_env, transport)
         self._connection = connection
         self._requester = Requester(connection, wire, concurrency, timeout_s, first_timeout_s, backoff)
-        self._batch_size = batch_size
+        self._batches = Batches(self._requester, batch_size, concurrency)
         self._concurrency = concurrency
         self._loop: BackgroundLoop | None = None
         self._starting = threading.Lock()
         self._closed = False
-        self._misfits = 0  # in a row
 
     @property
     def where(self) -> str:
@@ -192,89 +184,18 @@ class HttpEngine:
     ) -> None:
         async def embed_one(start: int, stop: int) -> None:
             results.put(
-                await self._embed_batch(list(texts[start:stop]), np.array(positions[start:stop], dtype=np.int64))
+                await self._batches.embed(list(texts[start:stop]), np.array(positions[start:stop], dtype=np.int64))
             )
 
         async with asyncio.TaskGroup() as group:
             start = 0
             while start < len(texts):
                 await window.acquire()
-                stop = self._end_of_batch(texts, start)
+                stop = self._batches.end_of_batch(texts, start)
                 task = group.create_task(embed_one(start, stop))
                 start = stop
                 if self._requester.dim is None:
                     await task  # whether the server gives vectors at all is asked once
-
-    def _end_of_batch(self, texts: Sequence[str], start: int) -> int:
-        """Where the batch that begins at `start` ends: by count, and by characters if that comes first."""
-        characters = 0
-        stop = start
-        # the batch size is read for each batch: a server may have said that it takes fewer
-        while stop < min(start + self._batch_size, len(texts)):
-            characters += len(texts[stop])
-            if characters > MOST_CHARACTERS and stop > start:
-                break
-            stop += 1
-        return stop
-
-    async def _embed_batch(self, texts: list[str], positions: np.ndarray, proven: bool = False) -> EmbeddedBatch:
-        try:
-            places, vectors, failures = await self._requester.vectors_of(texts)
-        except TextFault as fault:
-            if not proven:
-                await self._requester.prove()
-            if isinstance(fault, MisfitFault) and len(texts) > 1:
-                self._note_misfit(fault)
-            if len(texts) > 1:
-                return await self._embed_halves(texts, positions, proven=True)
-            if not proven:  # the server may just have recovered
-                return await self._embed_batch(texts, positions, proven=True)
-            await self._requester.prove()  # nor may it have failed since
-            return self._no_vectors({int(positions[0]): str(fault)})
-        except TooLargeFault as fault:
-            if len(texts) == 1:
-                return self._no_vectors({int(positions[0]): str(fault)})
-            if fault.most_texts is not None and fault.most_texts < self._batch_size:
-                logger.info("%s takes at most %d texts a request", self.where, fault.most_texts)
-                self._batch_size = fault.most_texts
-            return await self._embed_halves(texts, positions, proven)
-        if len(texts) > 1:
-            self._misfits = 0
-        # the sound rows show that the server works; a text is blamed once it has failed alone as well
-        alone = [
-            await self._embed_batch([texts[place]], positions[place : place + 1], proven=True) for place in failures
-        ]
-        return _joined([EmbeddedBatch(positions[places], vectors), *alone])
-
-    def _note_misfit(self, fault: MisfitFault) -> None:
-        """Halving finds the texts that spoil their batches in so many steps; more are the server's own habit."""
-        self._misfits += 1
-        if self._misfits > self._concurrency * self._batch_size.bit_length():
-            raise ServerError(
-                f"{self.where} answers single texts only: {fault}, and so it went {self._misfits} times in a row; "
-                "set batch_size=1",
-                "misfit answers",
-            )
-
-    async def _embed_halves(self, texts: list[str], positions: np.ndarray, proven: bool) -> EmbeddedBatch:
-        middle = len(texts) // 2
-        halves = [
-            await self._embed_batch(texts[part], positions[part], proven)
-            for part in (slice(middle), slice(middle, None))
-        ]
-        return _joined(halves)
-
-    def _no_vectors(self, failures: dict[int, str]) -> EmbeddedBatch:
-        return EmbeddedBatch(np.empty(0, np.int64), np.empty((0, self._requester.dim or 0), np.float32), failures)
-
-
-def _joined(batches: list[EmbeddedBatch]) -> EmbeddedBatch:
-    filled = [batch for batch in batches if len(batch.indices)] or batches[:1]
-    return EmbeddedBatch(
-        np.concatenate([batch.indices for batch in filled]),
-        np.concatenate([batch.vectors for batch in filled]),
-        {position: why for batch in batches for position, why in batch.failures.items()},
-    )
 
 
 def _take(results: queue.SimpleQueue[Any]) -> Any:

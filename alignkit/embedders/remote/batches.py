@@ -1,0 +1,112 @@
+"""Which text is at fault? A batch that a server refuses is halved, and nobody is blamed before the server is proven."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+
+import numpy as np
+
+from alignkit.embedders.base import EmbeddedBatch
+from alignkit.embedders.remote.faults import MisfitFault, ServerError, TextFault, TooLargeFault
+from alignkit.embedders.remote.requester import Requester
+
+logger = logging.getLogger(__name__)
+
+# hosts refuse bodies past some megabytes, and in UTF-8 a character is up to 4 bytes
+MOST_CHARACTERS = 200_000
+
+
+class Batches:
+    """Batches of one engine.
+
+    Args:
+        requester: sends them.
+        batch_size: most texts a request; it shrinks where the server says that it takes fewer.
+        concurrency: batches on their way at once.
+    """
+
+    def __init__(self, requester: Requester, batch_size: int, concurrency: int) -> None:
+        self._requester = requester
+        self._batch_size = batch_size
+        self._concurrency = concurrency
+        self._misfits = 0  # in a row
+
+    def end_of_batch(self, texts: Sequence[str], start: int) -> int:
+        """Where the batch that begins at `start` ends: by count, and by characters if that comes first."""
+        characters = 0
+        stop = start
+        # the batch size is read for each batch: a server may have said that it takes fewer
+        while stop < min(start + self._batch_size, len(texts)):
+            characters += len(texts[stop])
+            if characters > MOST_CHARACTERS and stop > start:
+                break
+            stop += 1
+        return stop
+
+    async def embed(self, texts: list[str], positions: np.ndarray, proven: bool = False) -> EmbeddedBatch:
+        """One batch's vectors, and its failures.
+
+        Args:
+            texts: of the batch.
+            positions: `(n,)` int64, one a text.
+            proven: whether the server has just shown that it takes harmless texts.
+
+        Raises:
+            EmbedderError: for what no text can be blamed for.
+        """
+        try:
+            places, vectors, failures = await self._requester.vectors_of(texts)
+        except TextFault as fault:
+            if not proven:
+                await self._requester.prove()
+            if isinstance(fault, MisfitFault) and len(texts) > 1:
+                self._note_misfit(fault)
+            if len(texts) > 1:
+                return await self._embed_halves(texts, positions, proven=True)
+            if not proven:  # the server may just have recovered
+                return await self.embed(texts, positions, proven=True)
+            await self._requester.prove()  # nor may it have failed since
+            return self._no_vectors({int(positions[0]): str(fault)})
+        except TooLargeFault as fault:
+            if len(texts) == 1:
+                await self._requester.prove()  # a proxy may refuse every body
+                return self._no_vectors({int(positions[0]): str(fault)})
+            if fault.most_texts is not None and fault.most_texts < self._batch_size:
+                logger.info("%s takes at most %d texts a request", self._requester.where, fault.most_texts)
+                self._batch_size = fault.most_texts
+            return await self._embed_halves(texts, positions, proven)
+        if len(texts) > 1:
+            self._misfits = 0
+        # the sound rows show that the server works; a text is blamed once it has failed alone as well
+        alone = [await self.embed([texts[place]], positions[place : place + 1], proven=True) for place in failures]
+        return _joined([EmbeddedBatch(positions[places], vectors), *alone])
+
+    def _note_misfit(self, fault: MisfitFault) -> None:
+        """Halving finds the texts that spoil their batches in so many steps; more are the server's own habit."""
+        self._misfits += 1
+        if self._misfits > self._concurrency * self._batch_size.bit_length():
+            raise ServerError(
+                f"{self._requester.where} answers single texts only: {fault}, {self._misfits} times in a row; "
+                "set batch_size=1",
+                "misfit answers",
+            )
+
+    async def _embed_halves(self, texts: list[str], positions: np.ndarray, proven: bool) -> EmbeddedBatch:
+        middle = len(texts) // 2
+        halves = [
+            await self.embed(texts[part], positions[part], proven) for part in (slice(middle), slice(middle, None))
+        ]
+        return _joined(halves)
+
+    def _no_vectors(self, failures: dict[int, str]) -> EmbeddedBatch:
+        return EmbeddedBatch(np.empty(0, np.int64), np.empty((0, self._requester.dim or 0), np.float32), failures)
+
+
+def _joined(batches: list[EmbeddedBatch]) -> EmbeddedBatch:
+    filled = [batch for batch in batches if len(batch.indices)] or batches[:1]
+    return EmbeddedBatch(
+        np.concatenate([batch.indices for batch in filled]),
+        np.concatenate([batch.vectors for batch in filled]),
+        {position: why for batch in batches for position, why in batch.failures.items()},
+    )
