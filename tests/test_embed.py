@@ -13,6 +13,8 @@ import pytest
 
 from alignkit import embed
 from alignkit.cache import VectorCache
+from alignkit.cache.keys import identity_digest, text_keys
+from alignkit.cache.quarantine import hex_keys, write_quarantine
 from alignkit.embedders.static import StaticEmbedder
 
 pytest.importorskip("wordllama")
@@ -61,6 +63,21 @@ class TestEmbed:
         with (home / "s.txt").open("a", encoding="utf-8") as file:
             file.write("\nsomething new")
         assert run(*STUDENT)[1].startswith("student l2_supercat_256: 1 new, 60 cached, 2 quarantined")
+
+    def test_texts_that_a_broken_model_refused_are_tried_again_on_request(self, run, home):
+        (home / "s.txt").write_text("\n".join(SENTENCES), encoding="utf-8")
+        run(*STUDENT, "cache_dir=sound")
+        with VectorCache("sound") as sound, VectorCache("cache") as cache:  # as earlier versions left it
+            identity = sound.identities()[0].identity
+            keys = hex_keys(text_keys(identity_digest(identity), SENTENCES))
+            write_quarantine(cache.folder, identity_digest(identity), dict.fromkeys(keys, "the vector is zero"))
+        _, out, _ = run(*STUDENT)
+        assert "nothing to do, 0 texts are cached, 60 quarantined" in out
+        assert "retry_quarantined=true asks for them again" in out
+        code, out, _ = run(*STUDENT, "retry_quarantined=true")
+        assert code == 0
+        assert out.startswith("student l2_supercat_256: 60 new, 0 cached, 0 quarantined")
+        assert "nothing to do, all 60 texts are cached" in run(*STUDENT)[1]
 
     def test_both_models_go_one_after_the_other(self, run):
         code, out, _ = run("student=static", "teacher=static", "teacher.normalize=false", "sentences=s.txt")
