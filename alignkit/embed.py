@@ -187,7 +187,9 @@ def list_models(settings: dict[str, Any], config: DictConfig) -> None:
 def verify(settings: dict[str, Any], config: DictConfig) -> None:
     """Read everything again and compare it with its checksums."""
     with VectorCache(settings["cache_dir"], create=False) as cache:
-        report = cache.verify()
+        with progress("verify", "vectors") as counted:
+            counted.begin(sum(shard.rows_on_disk() for shard in cache.store.shards().values()))
+            report = cache.verify(counted.advance)
     for problem in report.problems:
         say(problem)
     if report.problems:
@@ -230,7 +232,8 @@ def merge(settings: dict[str, Any], config: DictConfig) -> None:
     if settings["other"] is None:
         raise ConfigError("other is not set; give the folder of the cache to take in as other=FOLDER")
     with VectorCache(settings["cache_dir"], settings["dtype"]) as cache:
-        new = cache.merge(settings["other"])
+        with progress("merge", "vectors") as counted:
+            new = cache.merge(settings["other"], counted.advance)
     say(f"{settings['cache_dir']}: {new:,} vectors are new")
 
 

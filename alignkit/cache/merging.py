@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import shutil
+from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 
@@ -22,8 +23,13 @@ from alignkit.files import write_whole
 log = logging.getLogger(__name__)
 
 
-def merge(store: ShardStore, other_folder: str | Path) -> int:
+def merge(store: ShardStore, other_folder: str | Path, on_rows: Callable[[int], None] = lambda count: None) -> int:
     """Take in what another cache has and this one lacks.
+
+    Args:
+        store: that takes in.
+        other_folder: of the other cache.
+        on_rows: called with the number of vectors that are copied, a shard at a time.
 
     Returns:
         How many vectors are new here.
@@ -46,7 +52,9 @@ def merge(store: ShardStore, other_folder: str | Path) -> int:
                 log.warning("%s cannot be used: %s; the shard is left out", path, error)
                 continue
             _check_width(store, header)
-            _copy(store, Shard(path.parent, path.stem, header))
+            shard = Shard(path.parent, path.stem, header)
+            _copy(store, shard)
+            on_rows(shard.rows_on_disk())
         store.take_in()
         for digest in quarantine.quarantined_digests(other):
             theirs = quarantine.read_quarantine(other, digest)

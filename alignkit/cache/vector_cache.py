@@ -221,19 +221,19 @@ class VectorCache:
         """Embed what is missing; see `alignkit.cache.filling.fill`."""
         return filling.fill(self, embedder, texts, role, on_batch, retry_quarantined)
 
-    def verify(self) -> verifying.VerifyReport:
+    def verify(self, on_rows: Callable[[int], None] = lambda count: None) -> verifying.VerifyReport:
         """Check every byte; see `alignkit.cache.verifying.verify`."""
         self.finish_writers()
-        return verifying.verify(self.store)
+        return verifying.verify(self.store, on_rows)
 
     def prune(self, keep: Iterable[Mapping[str, Any]]) -> pruning.Removed:
         """Drop what none of these identities made; see `alignkit.cache.pruning.prune`."""
         self.finish_writers()
         return pruning.prune(self.store, [same for identity in keep for same in self.same(identity)])
 
-    def merge(self, other_folder: str | Path) -> int:
+    def merge(self, other_folder: str | Path, on_rows: Callable[[int], None] = lambda count: None) -> int:
         """Take in another cache; see `alignkit.cache.merging.merge`."""
-        return merging.merge(self.store, other_folder)
+        return merging.merge(self.store, other_folder, on_rows)
 
     def forget(self, texts: Sequence[str]) -> int:
         """Remove texts for good; see `alignkit.cache.forgetting.forget`."""

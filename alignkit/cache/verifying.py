@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -28,17 +29,21 @@ class VerifyReport:
     problems: list[str] = field(default_factory=list)
 
 
-def verify(store: ShardStore) -> VerifyReport:
+def verify(store: ShardStore, on_rows: Callable[[int], None] = lambda count: None) -> VerifyReport:
     """Read every header, record and vector, and compare the index with them.
 
     A damaged row is taken out of the index, so that it is never handed out and the next fill embeds its text again;
     a row that the index has lost is put back.
+
+    Args:
+        store: whose.
+        on_rows: called with the number of rows that are read.
     """
     with store.upkeep():
-        return _verify(store)
+        return _verify(store, on_rows)
 
 
-def _verify(store: ShardStore) -> VerifyReport:
+def _verify(store: ShardStore, on_rows: Callable[[int], None]) -> VerifyReport:
     store.take_in()
     report = VerifyReport(problems=[f"index: {fault}; the next command rebuilds it" for fault in store.index.check()])
     known = {shard.name: shard for shard in store.index.shards()}
@@ -54,7 +59,7 @@ def _verify(store: ShardStore) -> VerifyReport:
             if fault and not store.why_read_only:
                 write_whole(folder / f"{name}.json", known[name].header)
                 report.problems[-1] += "; written anew from the index"
-            _verify_rows(store, known[name].id, shards[known[name].id], known[name].rows, report)
+            _verify_rows(store, known[name].id, shards[known[name].id], known[name].rows, report, on_rows)
     return report
 
 
@@ -68,7 +73,9 @@ def _header_fault(path: Path) -> str | None:
     return None
 
 
-def _verify_rows(store: ShardStore, shard_id: int, shard: Shard, total: int, report: VerifyReport) -> None:
+def _verify_rows(
+    store: ShardStore, shard_id: int, shard: Shard, total: int, report: VerifyReport, on_rows: Callable[[int], None]
+) -> None:
     indexed = store.index.rows_of(shard_id)
     in_index = np.zeros(total, dtype=bool)
     in_index[indexed[indexed < total]] = True
@@ -76,6 +83,7 @@ def _verify_rows(store: ShardStore, shard_id: int, shard: Shard, total: int, rep
     for start in range(0, total, BLOCK_ROWS):
         stop = min(start + BLOCK_ROWS, total)
         keys, intact = shard.intact_rows(start, stop)
+        on_rows(stop - start)
         wanted = in_index[start:stop]
         report.rows += int((intact & wanted).sum())
         bad = start + np.flatnonzero(wanted & ~intact)

@@ -150,6 +150,13 @@ class TestMerge:
         assert cache.verify().problems == []
         assert cache.merge(other.folder) == 0
 
+    def test_it_counts_what_it_copies(self, cache, other, embedder):
+        other.fill(embedder, TEXTS)
+        counts = []
+        cache.merge(other.folder, counts.append)
+        cache.verify(counts.append)
+        assert counts == [60, 60]
+
     def test_what_it_brings_is_remembered(self, cache, other, embedder):
         other.fill(embedder, TEXTS)
         cache.merge(other.folder)
