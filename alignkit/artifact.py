@@ -153,6 +153,7 @@ def build_artifact(description: Mapping[str, Any], weights: bytes, name: str) ->
             "copy both again, or train again"
         )
     try:
+        _check_kinds(description)
         tensors = load_tensors(weights)
         parts = {part: _build(part, entry, tensors) for part, entry in description["parts"].items()}
         if QUERY_HEAD not in parts:
@@ -263,6 +264,14 @@ def _parse_description(text: bytes, path: Path) -> dict[str, Any]:
 
 def _no_number(constant: str) -> None:
     raise ValueError(f"{constant} is no number")  # json reads NaN and Infinity, which no argument of a head may be
+
+
+def _check_kinds(description: Mapping[str, Any]) -> None:
+    """What is told of a head is settings by name: whoever reads on relies on it."""
+    for name, optional in {"student_identity": True, "teacher_identity": True, "metrics": False, "meta": False}.items():
+        value = description[name]
+        if not isinstance(value, dict) and not (optional and value is None):
+            raise ValueError(f"{name}: expected settings by name, got {type(value).__name__}")
 
 
 def _build(name: str, entry: Mapping[str, Any], tensors: Mapping[str, torch.Tensor]) -> Head:

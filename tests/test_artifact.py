@@ -149,3 +149,14 @@ def test_a_description_with_numbers_that_are_none_is_refused(saved, constant):
     path.write_text(path.read_text(encoding="utf-8").replace("0.5", constant), encoding="utf-8")
     with pytest.raises(ArtifactError, match="not readable as a head's description"):
         load_head(saved[1])
+
+
+@pytest.mark.parametrize("name", ["student_identity", "teacher_identity", "metrics", "meta"])
+@pytest.mark.parametrize("value", [3, "x", ["a"], True])
+def test_what_is_told_of_a_head_is_settings_or_refused(saved, name, value):
+    path = saved[1] / "head.json"
+    description = json.loads(path.read_text(encoding="utf-8"))
+    path.write_text(json.dumps({**description, name: value}), encoding="utf-8")
+    with pytest.raises(ArtifactError, match=f"{name}: expected settings by name") as refused:
+        load_head(saved[1])
+    assert "\n" not in str(refused.value)

@@ -97,7 +97,7 @@ class Command:
                 words = with_sides_of_head(words)
             reader = Reader(self.name, self.texts, self.other_names)
             overrides = reader.overrides(words, sweeping="--multirun" in flags)
-            return self._compose(flags, overrides)
+            return self._compose(flags, overrides, secrets)
         except _Stop as stop:
             return fail(explain_error(stop.error, self.name))
         except (AlignkitError, HydraException, OmegaConfBaseException) as error:
@@ -108,9 +108,9 @@ class Command:
             RunFolders.drop_empty()
             forget_passwords()
 
-    def _compose(self, flags: list[str], overrides: list[str]) -> int:
+    def _compose(self, flags: list[str], overrides: list[str], secrets: list[str]) -> int:
         """Let Hydra compose the config and call the task, in the terms that it knows: `sys.argv` and environment."""
-        original, started = sys.argv, False
+        original, started, process = sys.argv, False, os.getpid()
 
         @functools.wraps(self.task)
         def guarded(config: DictConfig) -> Any:
@@ -118,6 +118,8 @@ class Command:
             # a distributed run starts its further processes with these words
             started, sys.argv = True, original
             register_resolvers()
+            if os.getpid() != process:  # a launcher's own
+                set_up_logging(secrets)
             folder = Path(HydraConfig.get().runtime.output_dir)
             RunFolders.job_started(folder)
             try:

@@ -97,10 +97,24 @@ def save_fingerprints(run: Path, splits: PairSplits) -> None:
 
 
 def training_fingerprints(run: Path | None, name: str = FINGERPRINTS) -> np.ndarray | None:
-    """Of the sentences, or the vectors, that the head of a run was trained on; `None` where they were not kept."""
+    """Of the sentences, or the vectors, that the head of a run was trained on; `None` where they were not kept.
+
+    Raises:
+        ArtifactError: if the file holds anything else.
+    """
     if run is None or not (run / name).is_file():
         return None
-    return np.load(run / name, allow_pickle=False)
+    try:
+        found = np.load(run / name, allow_pickle=False)
+    except (OSError, ValueError, EOFError) as error:
+        found, reason = None, str(error).splitlines()[0]
+    else:
+        reason = f"it holds {found.dtype} of shape {found.shape}" if isinstance(found, np.ndarray) else "an archive"
+    if not isinstance(found, np.ndarray) or found.dtype != np.uint64 or found.ndim != 1:
+        raise ArtifactError(
+            f"{run / name}: not what train keeps of its training pairs ({reason}); copy the run again, or remove it"
+        )
+    return found
 
 
 def seen_in_training(texts: Sequence[str], fingerprints: np.ndarray) -> np.ndarray:

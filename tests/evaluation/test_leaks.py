@@ -7,7 +7,7 @@ import dataclasses
 import numpy as np
 import pytest
 
-from alignkit.errors import AlignkitError, DataError
+from alignkit.errors import AlignkitError, ArtifactError, DataError
 from alignkit.evaluation.leaks import check_leaks, leaks_of_splits
 from alignkit.evaluation.runs import (
     FINGERPRINTS,
@@ -166,3 +166,17 @@ def test_of_too_many_vectors_none_are_kept(splits, tmp_path, monkeypatch):
 def test_a_folder_that_cannot_be_written_is_named(splits, tmp_path):
     with pytest.raises(AlignkitError, match="training_vectors.npy: could not be written"):
         save_fingerprints(tmp_path / "gone", splits)
+
+
+@pytest.mark.parametrize("content", [b"garbage", b"", "objects", np.zeros((3, 3)), np.zeros(3), np.array(["a"])])
+def test_training_fingerprints_of_somebody_else_are_checked(tmp_path, content):
+    path = tmp_path / FINGERPRINTS
+    if isinstance(content, bytes):
+        path.write_bytes(content)
+    elif isinstance(content, str):
+        np.save(path, np.array([{"a": 1}], dtype=object), allow_pickle=True)
+    else:
+        np.save(path, content)
+    with pytest.raises(ArtifactError, match="not what train keeps of its training pairs") as refused:
+        training_fingerprints(tmp_path)
+    assert "\n" not in str(refused.value)
