@@ -77,6 +77,7 @@ def fill(
     told = on_batch or (lambda count: None)
     unique = list(dict.fromkeys(texts))
     identity = cache.identity_of(embedder, role)
+    cache.note(embedder.settings(role), identity)
     missing = cache.missing(identity, unique)
     report = FillReport(cached=len(unique) - len(missing))
     if not retry_quarantined:

@@ -16,6 +16,7 @@ from alignkit.cache.canaries import take_for_same
 from alignkit.cache.headers import ShardHeader
 from alignkit.cache.index import ROW_BITS
 from alignkit.cache.keys import identity_digest, text_keys
+from alignkit.cache.last_meant import note_meaning, read_meaning
 from alignkit.cache.shards import Shard
 from alignkit.cache.store import ShardStore
 from alignkit.cache.stored import StoredVectors
@@ -162,11 +163,21 @@ class VectorCache:
         return found
 
     def remembered(self, settings: Mapping[str, Any]) -> dict[str, Any] | None:
-        """The identity that was written last among those that agree with an embedder's `settings`; None if none does.
+        """The stored identity that an embedder's `settings` meant last; None if there is none.
 
         It needs no server: what only a server can tell (a digest) is taken from memory.
         """
-        return next((identity for identity in self.stored_identities() if agrees(identity, settings)), None)
+        stored, noted = self.stored_identities(), read_meaning(self.folder, settings)
+        if noted in stored:
+            return noted
+        return next((identity for identity in stored if agrees(identity, settings)), None)
+
+    def note(self, settings: Mapping[str, Any], identity: dict[str, Any]) -> None:
+        """Remember which identity `settings` mean, where what is stored would tell otherwise."""
+        remembered = self.remembered(settings)
+        would_mislead = remembered is not None or identity in self.stored_identities()
+        if remembered != identity and would_mislead and self.store.why_read_only is None:
+            note_meaning(self.folder, settings, identity)
 
     def identity_of(self, embedder: Embedder, role: Role = "document") -> dict[str, Any]:
         """The embedder's identity as the cache files it; from memory while its server does not answer.

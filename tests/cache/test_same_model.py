@@ -69,6 +69,18 @@ def test_under_every_name_of_a_model_its_vectors_are_found(server, named, tmp_pa
         assert len(cache.identities()) == 1
 
 
+def test_another_name_for_the_same_weights_is_remembered_without_a_server(server, named, tmp_path):
+    """What `ollama cp` makes: nothing is embedded twice, so the new name stands on no vector."""
+    server.models = [*server.models, "copy"]
+    copy = named("copy")
+    with VectorCache(tmp_path) as cache:
+        cache.fill(named(), TEXTS)
+        assert cache.fill(copy, TEXTS).new == 0
+        remembered = cache.remembered(copy.settings())
+        assert remembered is not None
+        assert len(cache.missing(remembered, TEXTS)) == 0
+
+
 @pytest.mark.parametrize("name", ["tiny", "tiny:latest", "TINY", "library/tiny"])
 def test_what_an_older_version_stored_is_found_and_added_to(server, named, tmp_path, name):
     embedder = named()

@@ -153,6 +153,28 @@ class TestMemory:
         cache.fill(HashEmbedder(digest="d2"), TEXTS)
         assert cache.remembered(embedder.settings())["digest"] == "d2"
 
+    def test_a_model_that_is_put_back_is_remembered_though_nothing_is_embedded(self, folder, embedder):
+        """The newest vectors are the other model's, and no server is asked when they are read."""
+        with VectorCache(folder) as cache:
+            cache.fill(embedder, TEXTS)
+            cache.fill(HashEmbedder(digest="d2"), TEXTS[:10])
+            assert cache.fill(embedder, TEXTS).new == 0
+        with VectorCache(folder) as cache:
+            assert cache.remembered(embedder.settings()) == embedder.identity()
+            cache.fill(HashEmbedder(digest="d2"), TEXTS[:20])
+            assert cache.remembered(embedder.settings())["digest"] == "d2"
+
+    def test_a_note_of_vectors_that_are_gone_or_of_no_sense_counts_for_nothing(self, folder, embedder):
+        other = HashEmbedder(digest="d2")
+        with VectorCache(folder) as cache:
+            for filled in (embedder, other, embedder):
+                cache.fill(filled, TEXTS)
+            (note,) = (folder / "last_meant").iterdir()
+            cache.prune([other.identity()])
+            assert cache.remembered(embedder.settings())["digest"] == "d2"
+            note.write_bytes(b"[1]")
+            assert cache.remembered(embedder.settings())["digest"] == "d2"
+
     def test_a_server_that_comes_back_with_another_model_does_not_fill_the_old_identity(self, cache, embedder):
         cache.fill(embedder, TEXTS)
 
