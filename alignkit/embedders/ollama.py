@@ -19,7 +19,7 @@ from alignkit.embedders.remote.faults import Backoff, StatusError
 from alignkit.embedders.remote.passing import embed_through
 from alignkit.embedders.rows import check_dimensions
 from alignkit.embedders.sameness import normal_name
-from alignkit.errors import EmbedderError
+from alignkit.errors import ConfigError, EmbedderError
 from alignkit.servers.addresses import ollama_address
 from alignkit.servers.words import one_line
 
@@ -67,6 +67,9 @@ class OllamaEmbedder:
         transport: httpx.AsyncBaseTransport | None = None,
     ) -> None:
         check_dimensions(dimensions)
+        model = str(model).strip()
+        if not model:
+            raise ConfigError("model is empty; give the name of one in `ollama list`")
         self.model = normal_name(model)
         self._typed = model
         self._prompts: dict[Role, str] = {"query": query_prompt, "document": document_prompt}

@@ -134,10 +134,9 @@ class OpenAIEmbedder:
 
     def provenance(self) -> dict[str, Any]:
         """Server and version, as far as it tells."""
-        props, info = self._ask_root("props"), self._ask_root("info")
-        version = props.get("build_info") or info.get("version") or self._ask_root("version").get("version")
+        server, version = self._server()
         return {
-            "server": "llama-server" if props else "text-embeddings-inference" if info else "openai",
+            "server": server,
             "server_version": one_line(version) if version else None,
             "base_url": self._engine.where,
             "load_s": None,
@@ -199,6 +198,16 @@ class OpenAIEmbedder:
             return {"digest": f"revision:{revision}"}
         return {"digest": f"server:{self._engine.where}"}
 
+    def _server(self) -> tuple[str, Any]:
+        """Its kind and its version; the latter is None where it tells none."""
+        if props := self._ask_root("props"):  # first: llama-server lists its model as Ollama does, too
+            return "llama-server", props.get("build_info")
+        if info := self._ask_root("info"):
+            return "text-embeddings-inference", info.get("version")
+        if told := self._ask_root("version"):
+            return "openai", told.get("version")
+        return ("ollama", self._ask_root("api/version").get("version")) if self._is_ollama() else ("openai", None)
+
     def _is_ollama(self) -> bool:
         if self._speaks_ollama is None:
             try:
@@ -245,7 +254,9 @@ class _OpenAIWire:
         return body if self.dimensions is None else {**body, "dimensions": self.dimensions}
 
     def address_fix(self, where: str) -> str:
-        """Nearly always the `/v1` is missing."""
+        """Nearly always the `/v1` is missing, in which Ollama keeps OpenAI's API beside its own."""
+        if where.endswith("/api"):
+            return f"set base_url={where.removesuffix('/api')}/v1 for Ollama, {where}/v1 for others"
         if not re.search(r"/v\d+", where):
             return f"base_url lacks the /v1 that nearly all such servers have: set base_url={where}/v1"
         return f"does a model that embeds answer at {where}/{self.path}? (For Ollama's own API: the embedder ollama)"

@@ -157,7 +157,8 @@ class ChatModel:
         except TooLargeFault as fault:
             raise ChatError(f"{self.where} refused: {fault}") from None
         except EmbedderError as error:
-            raise ChatError(str(error)) from None
+            # these words are made for an embedder, whose settings stand on their own
+            raise ChatError(str(error).replace("set base_url", "set generator.base_url")) from None
 
 
 class _Speech:

@@ -19,6 +19,7 @@ _OLLAMA_REQUESTS = re.compile(
     re.IGNORECASE,
 )
 _OPENAI_REQUESTS = re.compile(r"/(embeddings|models|chat/completions|completions|responses)$", re.IGNORECASE)
+_VERSIONS = re.compile(r"(/v\d+)(/v\d+)*$", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -79,6 +80,8 @@ def openai_address(base_url: str | None, sends_key: bool = False) -> str:
         path = _OLLAMA_REQUESTS.sub("", address.path) + "/v1"  # Ollama's own API; OpenAI's is beside it
     else:
         path = _OPENAI_REQUESTS.sub("", address.path)
+        # servers tell `/V1` from `/v1`, and none has both at once
+        path = _VERSIONS.sub(lambda found: found[1].lower(), path)
     return str(_Address(address.scheme, address.user, _reachable(address.host), address.port, path, address.query))
 
 

@@ -51,6 +51,19 @@ def test_the_request_is_the_documented_one_and_never_changes(server, embedder):
     assert all(body == {"model": "tiny", "input": body["input"], "truncate": True} for body in server.bodies)
 
 
+def test_spaces_around_a_name_are_no_part_of_it(server):
+    embedder = OllamaEmbedder(" tiny\n", server.url)
+    assert len(embed_all(embedder, ["a"])) == 1
+    assert {body["model"] for body in server.bodies} == {"tiny"}
+    embedder.close()
+
+
+@pytest.mark.parametrize("name", ["", "  "])
+def test_an_empty_name_is_refused_before_a_server_is_asked(name):
+    with pytest.raises(ConfigError, match="model is empty"):
+        OllamaEmbedder(name, "http://127.0.0.1:9")
+
+
 @pytest.mark.parametrize("name", ["qwen2.5:7b", "tiny", "tiny:latest", "library/x/y:q8"])
 def test_names_as_ollama_reads_them(server, name):
     embedder = OllamaEmbedder(name, server.url)

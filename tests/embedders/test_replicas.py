@@ -148,5 +148,14 @@ class TestOllama:
         other = OpenAIEmbedder("minilm", f"{url}/v1/embeddings")
         first, second = (collect(embedder, TEXTS[:5])[0] for embedder in (own, other))
         assert all(np.allclose(first[place], second[place], atol=1e-6) for place in range(5))
+        known = other.provenance()
+        assert (known["server"], known["server_version"]) == ("ollama", version)
         own.close()
         other.close()
+
+    def test_openais_protocol_at_the_address_of_ollamas_own(self, start, version):
+        url = start("fake_ollama.py", version)
+        embedder = OpenAIEmbedder("minilm", f"{url}/api")
+        with pytest.raises(EmbedderError, match=rf"set base_url={url}/v1 for Ollama"):
+            collect(embedder, ["a"])
+        embedder.close()
