@@ -19,6 +19,7 @@ from alignkit.artifact import Artifact, load_artifact
 from alignkit.cache import FillReport, VectorCache
 from alignkit.cache.keys import identity_digest
 from alignkit.cache.saving import save_vectors, saving_to
+from alignkit.cache.watching import ModelChangedError
 from alignkit.cache.wording import described, megabytes, summary
 from alignkit.commandline import build, command
 from alignkit.embedders.base import Embedder, Role
@@ -165,8 +166,8 @@ def fill_with_progress(
 
         try:
             return cache.fill(embedder, texts, settings["role"], on_batch, settings["retry_quarantined"])
-        except (KeyboardInterrupt, AlignkitError):
-            if stored:
+        except (KeyboardInterrupt, AlignkitError) as error:
+            if stored and not isinstance(error, ModelChangedError):
                 logger.warning("%s: %d texts are done and kept; the same command goes on from there", side, stored)
             raise
 

@@ -68,7 +68,8 @@ class CachedEmbedder:
                 failed = {int(here[place]): reason for place, reason in batch.failures.items()}
                 done[[*batch.indices, *batch.failures]] = True
                 failures |= failed
-                yield EmbeddedBatch(here[batch.indices], batch.vectors.astype(np.float32), failed)
+                cut = frozenset(here[sorted(batch.cut)].tolist())
+                yield EmbeddedBatch(here[batch.indices], batch.vectors.astype(np.float32), failed, cut)
             yield from self._gathered(identity, texts, here[~done])  # another process was faster
         failed_again = {
             int(place): failures[first[texts[place]]] for place in repeated if first[texts[place]] in failures

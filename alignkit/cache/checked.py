@@ -33,7 +33,7 @@ def checked_batches(embedder: Embedder, texts: Sequence[str], role: Role, dim: i
             answered = np.concatenate([indices, np.fromiter(batch.failures, np.int64, len(batch.failures))])
             _check_positions(answered, seen)
             seen[answered] = True
-            yield EmbeddedBatch(indices, vectors, batch.failures)
+            yield EmbeddedBatch(indices, vectors, batch.failures, batch.cut)
     finally:
         # a generator that is left early stops its requests
         getattr(batches, "close", lambda: None)()

@@ -16,10 +16,11 @@ from alignkit.cache import quarantine
 from alignkit.cache.blame import check_blame
 from alignkit.cache.canaries import compare_canaries
 from alignkit.cache.checked import checked_batches
+from alignkit.cache.cut_texts import add_cut
 from alignkit.cache.keys import identity_digest, text_keys
 from alignkit.cache.watching import Watch
 from alignkit.cache.writing import IdentityWriter
-from alignkit.embedders.base import EmbeddedBatch, Embedder, Role, session_of
+from alignkit.embedders.base import EmbeddedBatch, Embedder, Role, context_of, session_of
 from alignkit.errors import EmbedderError
 
 if TYPE_CHECKING:
@@ -38,6 +39,8 @@ class FillReport:
         new: distinct texts that were embedded and stored.
         cached: distinct texts that had a vector before.
         quarantined: text -> why the model gave no vector, now or when it was asked before.
+        cut: distinct texts among the new that are longer than the model's context.
+        context: most tokens that it reads of a text, where some were cut and it is known.
         tried: distinct texts that the embedder was asked for.
         seconds: wall clock, all in all.
         first_batch_s: until the first batch was there (a server loads the model in this time); None without one.
@@ -46,6 +49,8 @@ class FillReport:
     new: int = 0
     cached: int = 0
     quarantined: dict[str, str] = field(default_factory=dict)
+    cut: int = 0
+    context: int | None = None
     tried: int = 0
     seconds: float = 0.0
     first_batch_s: float | None = None
@@ -95,9 +100,12 @@ def fill(
             report.new += len(batch.indices)
             report.tried += len(batch.indices) + len(batch.failures)
             report.quarantined |= {wanted[position]: reason for position, reason in batch.failures.items()}
+            report.cut += len(batch.cut)
             told(len(batch.indices) + len(batch.failures))
         report.cached += len(wanted) - report.tried  # another process was faster
         told(len(wanted) - report.tried)
+    if report.cut:
+        report.context = context_of(embedder)
     report.seconds = time.perf_counter() - started
     return report
 
@@ -137,13 +145,16 @@ def embed_missing(
         writer = _writer(cache, embedder, role, identity, digest)
         known = cache.headers(identity)
         failures: dict[int, str] = {}
+        were_cut: list[int] = []
 
         def store(batch: EmbeddedBatch) -> EmbeddedBatch:
             here = positions[batch.indices]
             stored = writer.append(keys[here], batch.vectors, [texts[position] for position in here.tolist()])
             failed = {int(positions[position]): reason for position, reason in batch.failures.items()}
             failures.update(failed)
-            return EmbeddedBatch(here, stored, failed)
+            cut = frozenset(int(positions[position]) for position in batch.cut)
+            were_cut.extend(cut)
+            return EmbeddedBatch(here, stored, failed, cut)
 
         try:
             for batch in checked_batches(embedder, wanted, role, known[-1].dim if known else None):
@@ -159,6 +170,8 @@ def embed_missing(
                 writer.pause()
             finally:
                 _note_quarantine(cache, digest, keys, failures)
+                if were_cut:
+                    add_cut(cache.folder, digest, keys[were_cut])
 
 
 @contextmanager
@@ -188,7 +201,7 @@ def _writer(
     with cache.lock:
         writer = cache.writers.get(digest)
         if writer is None or session_of(embedder) is not None:
-            provenance = embedder.provenance()
+            provenance = {**embedder.provenance(), "context": context_of(embedder)}
             compare_canaries(cache, embedder, role, identity, provenance)
         if writer is None:
             writer = IdentityWriter(cache.store.shard_folder, cache.store.index, identity, provenance, cache.dtype)

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from alignkit.cache import quarantine
+from alignkit.cache import cut_texts, quarantine
 from alignkit.cache.keys import contains, text_keys
 from alignkit.cache.store import ShardStore
 
@@ -26,7 +26,8 @@ def forget(store: ShardStore, texts: Sequence[str]) -> int:
     with store.upkeep():
         shards = store.shards()
         quarantined = quarantine.quarantined_digests(store.folder)
-        with store.nobody_embeds({*quarantined, *(shard.header.digest for shard in shards.values())}, "forget"):
+        cut = cut_texts.cut_digests(store.folder)
+        with store.nobody_embeds({*quarantined, *cut, *(shard.header.digest for shard in shards.values())}, "forget"):
             store.take_in()  # what a killed process had stored
             for shard_id, shard in store.shards().items():
                 keys = text_keys(shard.header.digest, texts)
@@ -39,6 +40,8 @@ def forget(store: ShardStore, texts: Sequence[str]) -> int:
                     shard.erase(rows)
                     store.index.drop_rows(shard_id, rows=rows)
                     overwritten += len(rows)
+            for digest in cut:
+                cut_texts.remove_cut(store.folder, digest, text_keys(digest, texts))
             for digest in quarantined:
                 gone = set(quarantine.hex_keys(text_keys(digest, texts)))
                 entries = quarantine.read_quarantine(store.folder, digest)

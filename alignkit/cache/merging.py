@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from alignkit.cache import locks, quarantine
+from alignkit.cache import cut_texts, locks, quarantine
 from alignkit.cache.appending import ShardWriter
 from alignkit.cache.headers import ShardHeader
 from alignkit.cache.keys import KEY
@@ -61,6 +61,9 @@ def merge(store: ShardStore, other_folder: str | Path, on_rows: Callable[[int], 
             with store.lock(digest.hex()):  # who embeds with this model keeps the same list
                 mine = quarantine.read_quarantine(store.folder, digest)
                 quarantine.write_quarantine(store.folder, digest, theirs | mine)
+        for digest in cut_texts.cut_digests(other):
+            with store.lock(digest.hex()):
+                cut_texts.add_cut(store.folder, digest, cut_texts.read_cut(other, digest))
         return sum(store.index.live_rows().values()) - before
 
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from alignkit.cache import quarantine
+from alignkit.cache import cut_texts, quarantine
 from alignkit.cache.appending import ShardWriter
 from alignkit.cache.keys import identity_digest
 from alignkit.cache.shards import DELETED, Shard
@@ -59,10 +59,13 @@ def prune(store: ShardStore, keep: Iterable[Mapping[str, Any]]) -> Removed:
             if shard.header.digest not in kept or live.get(shard_id, 0) * 2 <= shard.rows_on_disk()
         }
         quarantined = set(quarantine.quarantined_digests(store.folder)) - kept
+        cut = set(cut_texts.cut_digests(store.folder)) - kept
         removed = Removed()
-        with store.nobody_embeds({shard.header.digest for shard in changing.values()} | quarantined, "prune"):
+        with store.nobody_embeds({shard.header.digest for shard in changing.values()} | quarantined | cut, "prune"):
             for shard_id, shard in changing.items():
                 _drop(store, shard_id, shard, live.get(shard_id, 0), shard.header.digest in kept, removed)
+            for digest in cut:
+                cut_texts.remove_cut(store.folder, digest)
             for digest in quarantined:
                 quarantine.write_quarantine(store.folder, digest, {})
         _sweep(store, removed)

@@ -13,9 +13,10 @@ import numpy as np
 
 from alignkit.cache import filling, forgetting, merging, pruning, quarantine, verifying
 from alignkit.cache.canaries import take_for_same
+from alignkit.cache.cut_texts import read_cut
 from alignkit.cache.headers import ShardHeader
 from alignkit.cache.index import ROW_BITS
-from alignkit.cache.keys import identity_digest, text_keys
+from alignkit.cache.keys import contains, identity_digest, text_keys
 from alignkit.cache.last_meant import note_meaning, read_meaning
 from alignkit.cache.shards import Shard
 from alignkit.cache.store import ShardStore
@@ -161,6 +162,15 @@ class VectorCache:
                 keys = quarantine.hex_keys(text_keys(digest, texts))
                 found |= {position: entries[key] for position, key in enumerate(keys) if key in entries}
         return found
+
+    def cut(self, identity: Mapping[str, Any], texts: Sequence[str]) -> int:
+        """How many of the texts are longer than the model's context, so that their vectors are of their beginnings."""
+        found = np.zeros(len(texts), dtype=bool)
+        for filed in self.same(identity):
+            digest = identity_digest(filed)
+            if len(keys := read_cut(self.folder, digest)):
+                found |= contains(text_keys(digest, texts), keys)
+        return int(found.sum())
 
     def remembered(self, settings: Mapping[str, Any]) -> dict[str, Any] | None:
         """The stored identity that an embedder's `settings` meant last; None if there is none.

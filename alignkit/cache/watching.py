@@ -69,7 +69,8 @@ class Watch:
         self._held: list[EmbeddedBatch] = []
         self._canary: tuple[str, np.ndarray] | None = None
         self._session: Session | None = session_of(embedder)
-        self._sure_at = self._asked_at = time.monotonic()
+        self._sure_at = time.monotonic()
+        self._asked_at = 0.0  # the first batch shows that all is well, and is not kept waiting
         if self._session is not None and (changes := self._changes()):
             raise ModelChangedError(_replaced(changes), [])
 

@@ -27,7 +27,15 @@ def summary(name: str, report: FillReport) -> list[str]:
     line += f"; {report.seconds:.1f} s, {rate:,.0f} texts/s"
     if report.first_batch_s is not None:
         line += f", first batch (loading included) after {report.first_batch_s:.1f} s"
-    return [line, *quarantine_lines(report)]
+    return [line, *cut_lines(report), *quarantine_lines(report)]
+
+
+def cut_lines(report: FillReport) -> list[str]:
+    """How many texts the model read only the beginning of."""
+    if not report.cut:
+        return []
+    context = "the model's context" if report.context is None else f"the model's context of {report.context:,} tokens"
+    return [f"  {report.cut:,} of the new texts are longer than {context}: their vectors are of their beginnings"]
 
 
 def quarantine_lines(report: FillReport) -> list[str]:

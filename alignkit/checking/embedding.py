@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from alignkit.checking.findings import Finding, failure, ok, warning
-from alignkit.embedders.base import Embedder, embed_all
+from alignkit.embedders.base import Embedder, context_of, embed_all
 from alignkit.errors import AlignkitError
 from alignkit.progress import duration
 
@@ -47,6 +47,8 @@ def check_embedder(name: str, embedder: Embedder) -> Iterator[Finding]:
         yield failure(name, error)
         return
     yield _vectors(name, together, first_s)
+    if hasattr(embedder, "context"):
+        yield _context(name, embedder)
     try:
         yield _alone(name, embedder, together)
         if "route" in embedder.identity():
@@ -70,7 +72,16 @@ def _model(name: str, embedder: Embedder) -> Finding:
     digest = str(identity.get("digest"))
     copy = embedder.provenance().get("copy")
     asked = f"{identity.get('model')}{f' by its copy {copy}' if copy else ''}"
-    return ok(f"{name} model", f"{asked}, digest {digest if ':' in digest else digest[:12]}")
+    weights = f", weights {identity['weights'][:12]}" if "weights" in identity else ""
+    return ok(f"{name} model", f"{asked}, digest {digest if ':' in digest else digest[:12]}{weights}")
+
+
+def _context(name: str, embedder: Embedder) -> Finding:
+    context, topic = context_of(embedder), f"{name} context"
+    if context is None:
+        return ok(topic, "not told; where a longer text was cut, embed says so as far as it can tell")
+    beyond = "refused" if embedder.settings().get("truncate") is False else "cut, and embed says how many were"
+    return ok(topic, f"{context:,} tokens; longer texts are {beyond}")
 
 
 def _vectors(name: str, vectors: np.ndarray, first_s: float) -> Finding:

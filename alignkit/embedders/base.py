@@ -21,11 +21,13 @@ class EmbeddedBatch:
         indices: `(n,)` int64, positions in the texts that were given.
         vectors: `(n, dim)` float32, finite, row i belongs to `indices[i]`.
         failures: position of a text that has no vector → the reason, in words.
+        cut: positions of the texts that are longer than the model's context, so that their ends were not read.
     """
 
     indices: np.ndarray
     vectors: np.ndarray
     failures: Mapping[int, str] = field(default_factory=dict)
+    cut: frozenset[int] = frozenset()
 
 
 @dataclass(frozen=True)
@@ -77,6 +79,15 @@ class Embedder(Protocol):
     def close(self) -> None:
         """Free sockets, threads and models; harmless twice."""
         ...
+
+
+def context_of(embedder: Embedder) -> int | None:
+    """Most tokens of a text that the model reads; None where there is no limit, or none can be told."""
+    try:
+        found: int | None = getattr(embedder, "context", None)
+    except EmbedderError:
+        return None
+    return found
 
 
 def session_of(embedder: Embedder) -> Session | None:

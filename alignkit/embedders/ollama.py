@@ -12,6 +12,7 @@ import httpx
 
 from alignkit.embedders.base import EmbeddedBatch, Role, Session
 from alignkit.embedders.chat_models import NO_VECTORS, advice
+from alignkit.embedders.contexts import Context
 from alignkit.embedders.ollama_models import OllamaModel, OllamaModels
 from alignkit.embedders.remote.answers import embeddings_in
 from alignkit.embedders.remote.engine import HttpEngine
@@ -100,6 +101,11 @@ class OllamaEmbedder:
         """How many connections were opened to the server so far."""
         return self._engine.connections_made
 
+    @property
+    def context(self) -> int | None:
+        """Most tokens of a text that the model reads, as far as the server tells; see `OllamaModels.context_of`."""
+        return self._models.context_of(self._found())
+
     def settings(self, role: Role = "document") -> dict[str, Any]:
         """The identity without the model's digest."""
         return {
@@ -132,6 +138,7 @@ class OllamaEmbedder:
         if self._model is None:
             self._model = self._models.find(self._typed, patient, or_copy=True)
             self._wire.model = self._model.name
+            self._wire.context.least = self._model.least_context if self._wire.truncate else None
             if normal_name(self._model.name) != self.model:
                 logger.info("%s: its copy %s gives the vectors", self._typed, self._model.name)
         return self._model
@@ -176,7 +183,9 @@ class OllamaEmbedder:
     def embed(self, texts: Sequence[str], role: Role = "document") -> Iterator[EmbeddedBatch]:
         """Batches as they finish; see `Embedder`."""
         with self._asking():
-            yield from embed_through(self._engine, texts, self._prompts[role])
+            yield from embed_through(
+                self._engine, texts, self._prompts[role], self._wire.context, asks_whole=self._wire.truncate
+            )
 
     def close(self) -> None:
         """Free sockets and the thread; harmless twice."""
@@ -195,6 +204,7 @@ class _OllamaWire:
         self.model = model
         self.dimensions = dimensions
         self.truncate = truncate
+        self.context = Context()
         self.load_s: float | None = None
         self.fixes: Mapping[int, str] = {
             401: "name the environment variable that holds the key in api_key_env",
@@ -203,8 +213,13 @@ class _OllamaWire:
         }
 
     def request(self, texts: list[str]) -> dict[str, Any]:
-        """Nothing that varies from one request to the next: other options make the server load the model anew."""
-        body: dict[str, Any] = {"model": self.model, "input": texts, "truncate": self.truncate}
+        """Nothing that makes the server load the model anew, as other options would.
+
+        Cutting is not asked for where a text may be longer than the context: the server cuts without a word, and
+        refuses what it may not cut.
+        """
+        whole = any(text not in self.context.cut and self.context.may_cut(text) for text in texts)
+        body: dict[str, Any] = {"model": self.model, "input": texts, "truncate": self.truncate and not whole}
         return body if self.dimensions is None else {**body, "dimensions": self.dimensions}
 
     def address_fix(self, where: str) -> str:
@@ -214,7 +229,7 @@ class _OllamaWire:
             "(for OpenAI's API: the embedder openai)"
         )
 
-    def embeddings(self, answer: dict[str, Any]) -> list[object]:
+    def embeddings(self, answer: dict[str, Any], texts: list[str]) -> list[object]:
         """In the order of the texts; how long the model took to load is noted."""
         found = embeddings_in(answer, "embeddings")
         told = answer.get("load_duration")

@@ -22,6 +22,8 @@ HARMLESS = frozenset(
     "presence_penalty frequency_penalty penalize_newline mirostat mirostat_eta mirostat_tau draft_num_predict "
     "num_thread num_gpu main_gpu numa low_vram use_mmap use_mlock vocab_only logits_all".split()
 )
+# of Ollama's versions; OLLAMA_CONTEXT_LENGTH sets it
+LEAST_DEFAULT_CONTEXT = 2048
 # the model itself, a projector beside it, an adapter (LoRA): each is a blob, named by what it holds
 _BLOB = re.compile(r"^(FROM|ADAPTER)\s.*sha256[-:]([0-9a-f]{64})", re.MULTILINE)
 
@@ -49,6 +51,18 @@ class OllamaModel:
     architecture: str = ""
     pooling: int = 0
     made_from: str | None = None
+
+    @property
+    def least_context(self) -> int | None:
+        """Tokens of a text that are read in any case: a parameter, or a default that no server goes below."""
+        told = self.parameters.get("num_ctx", "")
+        limit = int(told) if told.isdecimal() and int(told) else LEAST_DEFAULT_CONTEXT
+        return None if self.own_context is None else min(self.own_context, limit)
+
+    @property
+    def has_sure_context(self) -> bool:
+        """Whether nothing but the model decides how much is read, and not the server's default."""
+        return "num_ctx" in self.parameters or (self.own_context or 0) <= LEAST_DEFAULT_CONTEXT
 
     @property
     def files(self) -> dict[str, Any]:
@@ -95,6 +109,18 @@ class OllamaModels:
             if _is_copy(copy, model):
                 return copy
         return model
+
+    def context_of(self, model: OllamaModel) -> int | None:
+        """Tokens of a text that are read: as long as the model is loaded, the server tells; else where it is sure."""
+        try:
+            loaded = entries_in(self._engine.ask("GET", f"{self._root}api/ps", patient=False), "models")
+        except EmbedderError:
+            loaded = []
+        names = {normal_name(str(entry.get("name"))): entry.get("context_length") for entry in loaded}
+        told = names.get(normal_name(model.name))
+        if isinstance(told, int) and told > 0:
+            return told
+        return model.least_context if model.has_sure_context else None
 
     def _known_or_new(self, name: str, digest: str) -> OllamaModel:
         if digest not in self._known:

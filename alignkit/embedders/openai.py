@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from typing import Any
 
@@ -13,6 +13,7 @@ import httpx
 
 from alignkit.embedders.base import EmbeddedBatch, Role, Session
 from alignkit.embedders.chat_models import NO_VECTORS, advice
+from alignkit.embedders.contexts import Context
 from alignkit.embedders.ollama_models import OllamaModels
 from alignkit.embedders.remote.answers import embeddings_in, entries_in, order_by_index
 from alignkit.embedders.remote.engine import HttpEngine
@@ -89,6 +90,7 @@ class OpenAIEmbedder:
         self._models = OllamaModels(self._engine, root="../")
         self._speaks_ollama: bool | None = None
         self._files: dict[str, Any] | None = None
+        self._context: int | None = None
 
     @property
     def dim(self) -> int:
@@ -100,6 +102,15 @@ class OpenAIEmbedder:
     def connections_made(self) -> int:
         """How many connections were opened to the server so far."""
         return self._engine.connections_made
+
+    @property
+    def context(self) -> int | None:
+        """Most tokens of a text that the model reads, as far as the server tells."""
+        if self._context is None and self._files is not None and "weights" in self._files:
+            _ = self.dim  # Ollama tells it of loaded models
+            self._context = self._models.context_of(self._models.find(self.model))
+            self._wire.context.least = self._context
+        return self._context
 
     def settings(self, role: Role = "document") -> dict[str, Any]:
         """The identity without the model's digest."""
@@ -145,8 +156,10 @@ class OpenAIEmbedder:
 
     def embed(self, texts: Sequence[str], role: Role = "document") -> Iterator[EmbeddedBatch]:
         """Batches as they finish; see `Embedder`."""
+        with suppress(EmbedderError):
+            _ = self.context  # Ollama's second API cuts long texts, and does not take being asked not to
         with self._explaining():
-            for batch in embed_through(self._engine, texts, self._prompts[role]):
+            for batch in embed_through(self._engine, texts, self._prompts[role], self._wire.context):
                 yield replace(batch, vectors=unit_rows(batch.vectors)) if self._normalize else batch
 
     def close(self) -> None:
@@ -182,8 +195,11 @@ class OpenAIEmbedder:
     def _find_files(self, patient: bool) -> dict[str, Any]:
         entries = entries_in(self._engine.ask_if_there("models", patient), "data")
         names = {str(name): entry for entry in entries for name in (entry.get("id"), *_aliases_of(entry))}
-        facts = names.get(self.model, {}).get("meta")
-        if isinstance(facts, dict) and "n_params" in facts:
+        entry = names.get(self.model, {})
+        facts = entry.get("meta")
+        facts = facts if isinstance(facts, dict) else {}
+        self._context = _count(facts.get("n_ctx")) or _count(entry.get("max_model_len")) or self._context
+        if "n_params" in facts:
             return {"digest": "gguf:" + ",".join(f"{fact}={facts[fact]}" for fact in _FILE_FACTS if fact in facts)}
         if any(normal_name(name) == normal_name(self.model) for name in names) and self._is_ollama():
             model = self._models.find(self.model, patient)
@@ -194,7 +210,11 @@ class OpenAIEmbedder:
             raise EmbedderError(
                 f"{self._engine.where} serves '{other}', not '{self.model}'; set model to what it serves"
             )
-        if revision := self._ask_root("info", patient).get("model_sha"):
+        info = self._ask_root("info", patient)
+        self._context = self._context or _count(info.get("max_input_length"))
+        if info.get("auto_truncate"):  # else a text that is too long is refused
+            self._wire.context.least = self._context
+        if revision := info.get("model_sha"):
             return {"digest": f"revision:{revision}"}
         return {"digest": f"server:{self._engine.where}"}
 
@@ -217,6 +237,11 @@ class OpenAIEmbedder:
         return self._speaks_ollama
 
 
+def _count(told: object) -> int | None:
+    """A number of tokens, if it is one."""
+    return told if isinstance(told, int) and told > 0 else None
+
+
 def _aliases_of(entry: Mapping[str, Any]) -> list[Any]:
     aliases = entry.get("aliases")
     return aliases if isinstance(aliases, list) else []
@@ -234,6 +259,7 @@ class _OpenAIWire:
         self.dimensions = dimensions
         self.form = "base64"
         self._base64_works = False
+        self.context = Context()
         key_fix = (
             f"is the key in the environment variable {api_key_env} right?"
             if api_key_env
@@ -261,9 +287,11 @@ class _OpenAIWire:
             return f"base_url lacks the /v1 that nearly all such servers have: set base_url={where}/v1"
         return f"does a model that embeds answer at {where}/{self.path}? (For Ollama's own API: the embedder ollama)"
 
-    def embeddings(self, answer: dict[str, Any]) -> list[object]:
+    def embeddings(self, answer: dict[str, Any], texts: list[str]) -> list[object]:
         """By their `index`, which need not be the order they come in."""
         found = order_by_index(embeddings_in(answer, "data"))
+        usage = answer.get("usage")
+        self.context.note_tokens(texts, usage.get("prompt_tokens") if isinstance(usage, dict) else None)
         self._base64_works = self._base64_works or any(isinstance(embedding, str) for embedding in found)
         return found
 

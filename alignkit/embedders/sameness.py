@@ -43,7 +43,8 @@ def same_vectors(first: Mapping[str, Any] | None, second: Mapping[str, Any] | No
 def differences(expected: Mapping[str, Any], got: Mapping[str, Any]) -> list[str]:
     """What differs between two identities, in words.
 
-    Where both name the weights of the model, the manifest they came in does not matter, nor under which name.
+    Where both name the weights of the model, it does not matter in which manifest they came, under which name, nor
+    through which of Ollama's two APIs.
 
     >>> differences({"model": "a", "prompt": ""}, {"model": "b", "prompt": ""})
     ["model: expected 'a', got 'b'"]
@@ -62,14 +63,18 @@ def differing(expected: Mapping[str, Any], got: Mapping[str, Any]) -> Iterator[s
     """The keys that two identities differ by, as far as vectors depend on them."""
     one_model = "weights" in expected and expected["weights"] == got.get("weights")
     for key in dict.fromkeys([*expected, *got]):
-        if key not in FILES and not (key == "model" and one_model) and not _equal(key, expected, got):
+        if key in FILES or (one_model and key in ("model", "backend")):
+            continue
+        if not _equal(key, expected, got):
             yield key
     files = ("weights", "parameters") if "weights" in expected and "weights" in got else ("digest",)
     yield from (key for key in files if expected.get(key) != got.get(key))
 
 
 def _equal(key: str, first: Mapping[str, Any], second: Mapping[str, Any]) -> bool:
-    mine, other = first.get(key), second.get(key)
+    # Ollama's second API has no such setting, and always cuts
+    default = True if key == "truncate" and "weights" in first and "weights" in second else None
+    mine, other = first.get(key, default), second.get(key, default)
     if key == "model" and (_names_like_ollama(first) or _names_like_ollama(second)):
         return normal_name(str(mine)) == normal_name(str(other))
     return bool(mine == other)

@@ -8,6 +8,7 @@ import importlib.util
 import json
 import math
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +17,7 @@ import numpy as np
 from alignkit.embedders import routes
 from alignkit.embedders.bare_transformer import POOLING_MODES, Pooling, repooled
 from alignkit.embedders.base import EmbeddedBatch, Role
+from alignkit.embedders.contexts import Context
 from alignkit.embedders.digests import LoadedFiles, folder_digest
 from alignkit.embedders.model_folders import EXPECTED, model_folder
 from alignkit.embedders.model_loading import load_model
@@ -103,6 +105,11 @@ class SentenceTransformerEmbedder:
             )
         return self._dimensions or width
 
+    @property
+    def context(self) -> int | None:
+        """Most tokens of a text that the model reads; loads the model the first time."""
+        return _limit_of(routes.modules_of(self._load(), "document", self.model)[0])
+
     def settings(self, role: Role = "document") -> dict[str, Any]:
         """The identity without what only the model's files tell, as far as they are not on this machine."""
         return {
@@ -148,8 +155,9 @@ class SentenceTransformerEmbedder:
         for start in range(0, len(texts), step):
             part = texts[start : start + step]
             positions, failures = admit(part)
+            too_long = self._too_long(reader, [(place, prompt + part[place]) for place in positions])
             if not self._truncate:
-                failures |= self._too_long(reader, [(place, prompt + part[place]) for place in positions])
+                failures |= too_long
                 positions = [place for place in positions if place not in failures]
             # sorted here, so that each batch can be given as soon as it is done
             positions.sort(key=lambda place: -len(part[place]))
@@ -162,7 +170,8 @@ class SentenceTransformerEmbedder:
                 if self._files is not None:
                     self._files.require_unchanged()
                 self._check_use(model, [part[place] for place in places], vectors, role)
-                yield batch_of([start + place for place in places], vectors, failures if first == 0 else {})
+                batch = batch_of([start + place for place in places], vectors, failures if first == 0 else {})
+                yield replace(batch, cut=frozenset(start + place for place in places if place in too_long))
 
     def modules(self, role: Role = "document") -> list[Any]:
         """What a role's texts go through, as modules of sentence-transformers, in the type of the weights.
@@ -214,8 +223,11 @@ class SentenceTransformerEmbedder:
             )
 
     def _too_long(self, reader: Any, texts: list[tuple[int, str]]) -> dict[int, str]:
-        limit = getattr(reader, "max_seq_length", None)
-        if limit is None or math.isinf(limit) or not texts:
+        limit = _limit_of(reader)
+        # a token is at least a byte: most texts are too short to be looked at
+        context = Context(limit)
+        texts = [(place, text) for place, text in texts if context.may_cut(text)]
+        if limit is None or not texts:
             return {}
         # `verbose` off: a tokenizer warns of every text past the limit, which is what is asked for here
         tokens = reader.tokenizer([text for _, text in texts], truncation=False, verbose=False)["input_ids"]
@@ -275,6 +287,11 @@ class SentenceTransformerEmbedder:
             local_files_only=offline,
         )
         return model if self._pooling is None else repooled(model, self._pooling, self._layers)
+
+
+def _limit_of(reader: Any) -> int | None:
+    limit = getattr(reader, "max_seq_length", None)
+    return None if limit is None or math.isinf(limit) else int(limit)
 
 
 def _name_of(model: str) -> str:

@@ -97,12 +97,21 @@ def training_words(splits: PairSplits, history: Mapping[str, Any], versions: Map
         *_selection_words(history.get("selection")),
         f"kept: {kept}{again}",
         f"recipe: {recipe}",
-        f"student: {model_name(splits.meta['student_identity'])}",
-        f"teacher: {model_name(splits.meta['teacher_identity'])}",
+        *(f"{name}: {model_name(splits.meta[f'{name}_identity'])}{cut_words(splits, name)}" for name in SIDES),
         f"device: {history['device']}",
         "seconds: " + ", ".join(f"{name} {value:.1f}" for name, value in history["seconds"].items()),
         f"seed {history['seed']}; " + ", ".join(f"{name} {version}" for name, version in versions.items()),
     ]
+
+
+def cut_words(splits: PairSplits, name: str) -> str:
+    """How much of a text the model reads, and whether there were longer ones."""
+    cut = (splits.meta.get("cut") or {}).get(name) or {}
+    context = f"a context of {cut['context']:,} tokens" if cut.get("context") else ""
+    if not cut.get("sentences"):
+        return f", {context}" if context else ""
+    longer = f"{cut['sentences']:,} of the sentences are longer than {context or 'its context'}"
+    return f"; {longer}: their vectors are of their beginnings"
 
 
 def _kept_words(history: Mapping[str, Any]) -> str:

@@ -98,6 +98,7 @@ def load_built(
         "student_identity": sides.student_identity,
         "teacher_identity": sides.teacher_identity,
         "quarantined": sides.quarantined,
+        "cut": sides.cut,
     }
     return PairSplits(**pairs, meta=meta)
 

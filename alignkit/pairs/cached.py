@@ -84,6 +84,7 @@ def load_cached(
         "sentences": len(sentences),
         "repetitions": len(sentences) - len(distinct),
         "quarantined": sides.quarantined,
+        "cut": sides.cut,
     }
     return PairSplits(train=train, validation=held_out, test=test_pairs, meta=meta)
 

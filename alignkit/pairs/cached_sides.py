@@ -12,8 +12,8 @@ import numpy as np
 
 from alignkit.cache import VectorCache
 from alignkit.cache.stored import StoredVectors
-from alignkit.embedders.base import Embedder, Role
-from alignkit.errors import CacheError, ConfigError
+from alignkit.embedders.base import Embedder, Role, current_identity, session_of
+from alignkit.errors import CacheError, ConfigError, EmbedderError
 from alignkit.pasting import command_line
 from alignkit.progress import progress
 from alignkit.sentences.records import Sentence
@@ -33,12 +33,14 @@ class BothSides:
         student_identity: of the cached vectors.
         teacher_identity: likewise.
         quarantined: side → how many sentences it has no vector of.
+        cut: side → how many sentences were longer than its context (`sentences`), and that in tokens (`context`).
     """
 
     sentences: list[Sentence]
     student_identity: dict[str, Any]
     teacher_identity: dict[str, Any]
     quarantined: dict[str, int]
+    cut: dict[str, dict[str, int | None]]
 
     def arrays(self, cache: VectorCache, texts: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
         """Student's and teacher's vectors of texts among the sentences, read where they fit into memory."""
@@ -88,14 +90,22 @@ class CachedSides:
                 report = self.cache.fill(self.student, texts, self.role, counted.advance)
             logger.info("student: %d sentences embedded, %d cached", report.new, report.cached)
         kept, student_identity, no_student = self._stored("student", self.student, kept)
-        return BothSides(kept, student_identity, teacher_identity, {"teacher": no_teacher, "student": no_student})
+        identities = {"student": student_identity, "teacher": teacher_identity}
+        cut = {side: self._cut(identity, kept) for side, identity in identities.items()}
+        quarantined = {"teacher": no_teacher, "student": no_student}
+        return BothSides(kept, student_identity, teacher_identity, quarantined, cut)
+
+    def _cut(self, identity: Mapping[str, Any], sentences: Sequence[Sentence]) -> dict[str, int | None]:
+        headers = self.cache.headers(identity)
+        context = next((known for header in reversed(headers) if (known := header.provenance.get("context"))), None)
+        return {"sentences": self.cache.cut(identity, [sentence.text for sentence in sentences]), "context": context}
 
     def _stored(
         self, side: str, embedder: Embedder, sentences: Sequence[Sentence]
     ) -> tuple[list[Sentence], dict[str, Any], int]:
         """Sentences that have a vector, whose vectors these are, and how many have none for good."""
         texts = [sentence.text for sentence in sentences]
-        identity = self.cache.remembered(embedder.settings(self.role))
+        identity = self.cache.remembered(embedder.settings(self.role)) or self._filed_otherwise(embedder)
         if identity is None:
             raise self._missing(side, len(texts), len(texts))
         lacking = set(self.cache.missing(identity, texts).tolist())
@@ -116,6 +126,15 @@ class CachedSides:
             )  # fmt: skip
         kept = [sentence for position, sentence in enumerate(sentences) if position not in quarantined]
         return kept, identity, len(quarantined)
+
+    def _filed_otherwise(self, embedder: Embedder) -> dict[str, Any] | None:
+        """The identity of a model whose vectors are stored under another name, which only its server can tell."""
+        if session_of(embedder) is None:
+            return None
+        try:
+            return self.cache.same(current_identity(embedder, self.role))[0]
+        except EmbedderError:
+            return None
 
     def _missing(self, side: str, count: int, total: int) -> CacheError:
         return CacheError(

@@ -187,8 +187,8 @@ def test_after_a_fault_what_another_model_may_have_made_is_not_kept(server, behi
     with VectorCache(tmp_path) as cache, caplog.at_level(logging.WARNING):
         with pytest.raises(EmbedderError, match="401"):
             cache.fill(embedder, TEXTS)
-        assert len(cache.missing(embedder.identity(), TEXTS)) == 60
-    assert "the 30 texts embedded last are not kept" in caplog.text
+        assert set(stored_weights(cache, embedder.identity(), TEXTS)) <= set(TEXTS[:5])  # the first batch was asked for
+    assert "texts embedded last are not kept" in caplog.text
 
 
 def test_ctrl_c_keeps_what_is_sure(server, behind, tmp_path, monkeypatch):

@@ -167,7 +167,8 @@ class Handler(BaseHTTPRequestHandler):
             return self.send_json(404, {"error": f"model '{body['model']}' not found"})
         if any("<nan>" in text for text in texts):
             return self.send_json(400, {"error": "embedding contains NaN or Inf values"})
-        if not body["truncate"] and any(len(text) > 1000 for text in texts):
+        longest = max((len(text.split()) for text in texts), default=0)
+        if not body["truncate"] and longest > (server.context or 900):
             return self.send_json(400, {"error": "the input length exceeds the context length"})
         lengths = [len(text.split()) for text in texts]
         if server.context is not None:
@@ -192,10 +193,13 @@ class Handler(BaseHTTPRequestHandler):
             return self.send_json(500, {"error": {"code": 500, "message": "[json.exception] unsupported value: NaN"}})
         data = []
         for index, text in enumerate(texts):
-            vector = vector_of(server.weights + text, server.dim)
+            kept = " ".join(text.split()[: server.context]) if server.context else text
+            vector = vector_of(server.weights + kept, server.dim)
             packed = base64.b64encode(vector.astype("<f4").tobytes()).decode() if as_base64 else vector.tolist()
             data.append({"object": "embedding", "index": index, "embedding": packed})
-        self.send_json(200, {"object": "list", "model": body["model"], "data": data})
+        tokens = sum(min(len(text.split()), server.context or 10**9) for text in texts)
+        answer = {"object": "list", "model": body["model"], "data": data, "usage": {"prompt_tokens": tokens}}
+        self.send_json(200, answer)
 
     def send_json(self, status: int, answer: object, headers: dict[str, str] | None = None) -> None:
         self.send_body(status, json.dumps(answer).encode("utf-8"), "application/json", headers)

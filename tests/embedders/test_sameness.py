@@ -90,3 +90,12 @@ def test_differences_name_missing_keys_and_shorten_values():
         "layers: expected None, got 2",
         f"digest: expected '{'a' * 56}..., got 'b'",
     ]
+
+
+def test_both_apis_of_an_ollama_give_the_same_vectors():
+    settings = {"prompt": "", "normalize": True, "dimensions": None, "weights": W1, "parameters": {}}
+    second = {"backend": "openai", "model": "Tiny", "digest": "server:http://127.0.0.1:11434/v1", **settings}
+    first = {"backend": "ollama", "model": "tiny", "digest": M1, "truncate": True, **settings}
+    assert same_vectors(first, second)
+    assert not same_vectors({**first, "truncate": False}, second)
+    assert not same_vectors({**first, "dimensions": 64}, second)

@@ -1,13 +1,15 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from alignkit.cache import VectorCache
-from alignkit.embedders.base import EmbeddedBatch
+from alignkit.embedders.base import EmbeddedBatch, Session
 from alignkit.errors import CacheError, ConfigError, DataError, EmbedderError
+from alignkit.evaluation.training_report import cut_words
 from alignkit.pairs import cached_sides
 from alignkit.pairs.cached import load_cached
 
@@ -239,3 +241,44 @@ def test_too_few_sentences(where, path, student, teacher):
     fill(where, teacher)
     with pytest.raises(DataError, match="2 sentences with both vectors, expected at least 20"):
         load_cached(student=student, teacher=teacher, **where)
+
+
+class Cutting(LengthEmbedder):
+    """Reads seven tokens; sentences from number 190 on are longer."""
+
+    context = 7
+
+    def embed(self, texts, role="document"):
+        for batch in super().embed(texts, role):
+            long = frozenset(place for place in batch.indices.tolist() if number_of(texts[place]) >= 190)
+            yield replace(batch, cut=long)
+
+
+def test_what_was_cut_is_counted_and_told_in_the_report(where, student):
+    teacher = Cutting("teacher", 6)
+    fill(where, teacher)
+    splits = load_cached(student=student, teacher=teacher, **where)
+    assert splits.meta["cut"] == {
+        "student": {"sentences": 0, "context": None},
+        "teacher": {"sentences": 10, "context": 7},
+    }
+    assert cut_words(splits, "student") == ""
+    longer = "10 of the sentences are longer than a context of 7 tokens: their vectors are of their beginnings"
+    assert cut_words(splits, "teacher") == f"; {longer}"
+
+
+class Renamed(LengthEmbedder):
+    """Behind a server, which knows that the two names are one model."""
+
+    session = Session(0, sure=True)
+
+    def identity(self, role="document"):
+        return {**self.settings(role), "digest": "d", "weights": "w", "parameters": {}}
+
+
+def test_a_teacher_that_is_stored_under_another_name_is_found_by_its_weights(where, student):
+    fill(where, Renamed("teacher", 6))
+    asked = Renamed("teacher-embed", 6)
+    splits = load_cached(student=student, teacher=asked, **where)
+    assert asked.asked == []
+    assert len(splits.train) == 160

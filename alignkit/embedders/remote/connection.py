@@ -49,8 +49,8 @@ class Wire(Speech, Protocol):
         """The JSON body that asks for the texts' vectors."""
         ...
 
-    def embeddings(self, answer: dict[str, Any]) -> list[object]:
-        """The embeddings in an answer, in the texts' order; `TextFault` where there are none."""
+    def embeddings(self, answer: dict[str, Any], texts: list[str]) -> list[object]:
+        """The embeddings in an answer, in the order of the texts that were sent; `TextFault` where there are none."""
         ...
 
     def fall_back(self) -> bool:

@@ -125,7 +125,9 @@ class HttpEngine:
                 raise
             return {}
 
-    def embed(self, texts: Sequence[str], positions: Sequence[int]) -> Iterator[EmbeddedBatch]:
+    def embed(
+        self, texts: Sequence[str], positions: Sequence[int], one_by_one: bool = False
+    ) -> Iterator[EmbeddedBatch]:
         """Vectors of the texts, in batches as they finish.
 
         Leaving the generator early cancels what is in flight.
@@ -133,6 +135,7 @@ class HttpEngine:
         Args:
             texts: what to send, none of them blank.
             positions: of each text, for the batches' `indices` and `failures`.
+            one_by_one: a request for each text.
 
         Raises:
             EmbedderError: when nothing more can come; all that finished before has been given.
@@ -141,7 +144,7 @@ class HttpEngine:
         # what is finished but not yet taken counts too, so a slow consumer holds the requests back
         window = asyncio.Semaphore(2 * self._concurrency)
         background = self._background()
-        cancel = background.start(self._embed_into(results, window, texts, positions), on_end=results.put)
+        cancel = background.start(self._embed_into(results, window, texts, positions, one_by_one), on_end=results.put)
         ended = False
         try:
             while True:
@@ -181,6 +184,7 @@ class HttpEngine:
         window: asyncio.Semaphore,
         texts: Sequence[str],
         positions: Sequence[int],
+        one_by_one: bool,
     ) -> None:
         async def embed_one(start: int, stop: int) -> None:
             results.put(
@@ -191,7 +195,7 @@ class HttpEngine:
             start = 0
             while start < len(texts):
                 await window.acquire()
-                stop = self._batches.end_of_batch(texts, start)
+                stop = start + 1 if one_by_one else self._batches.end_of_batch(texts, start)
                 task = group.create_task(embed_one(start, stop))
                 start = stop
                 if self._requester.dim is None:

@@ -155,7 +155,7 @@ class Requester:
             timeout_s = self._first_timeout_s if self.dim is None else self._timeout_s
             answer = await self._connection.ask("POST", self._wire.path, timeout_s, self._wire.request(texts))
         try:
-            rows = check_rows(self._wire.embeddings(answer), len(texts))
+            rows = check_rows(self._wire.embeddings(answer, texts), len(texts))
         except ServerError as error:
             raise ServerError(f"{self.where}: {error}", error.brief) from None
         self._check_width(rows[1].shape[1])
