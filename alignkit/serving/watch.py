@@ -11,6 +11,7 @@ from alignkit.aligned import AlignedEmbedder
 from alignkit.embedders.base import Embedder, current_identity
 from alignkit.embedders.sameness import differences
 from alignkit.errors import AlignkitError
+from alignkit.serving.canary import Canary
 from alignkit.serving.worker import Worker
 
 logger = logging.getLogger(__name__)
@@ -122,17 +123,24 @@ def watch_student(aligned: AlignedEmbedder, allow_mismatch: bool) -> Watch:
         "allow_student_mismatch=true to go on with this one"
     )
     connections = _connections_of(aligned.student)
-    return Watch("the student", aligned.changes_of_student, connections, advice, refuses=not allow_mismatch)
+    canary = Canary(aligned.student, connections)
+
+    def changes() -> list[str]:
+        return aligned.changes_of_student() or canary.changes()
+
+    return Watch("the student", changes, connections, advice, refuses=not allow_mismatch)
 
 
 def watch_teacher(teacher: Embedder) -> Watch:
     """Of the teacher that is asked live."""
+    connections = _connections_of(teacher)
+    canary = Canary(teacher, connections)
 
     def changes() -> list[str]:
-        return differences(teacher.identity("query"), current_identity(teacher, "query"))
+        return differences(teacher.identity("query"), current_identity(teacher, "query")) or canary.changes()
 
     advice = "the head's own vectors stand in for it until it is the one of before again"
-    return Watch("the teacher", changes, _connections_of(teacher), advice)
+    return Watch("the teacher", changes, connections, advice)
 
 
 def _connections_of(embedder: Embedder) -> Callable[[], int]:

@@ -21,6 +21,7 @@ from alignkit.errors import EmbedderError
 from alignkit.heads.linear import LinearHead
 from alignkit.serving import readiness, watch
 from alignkit.serving.answers import Answerer
+from alignkit.serving.canary import TEXT
 from alignkit.serving.service import Service
 from alignkit.serving.watch import Watch
 
@@ -142,6 +143,28 @@ def test_the_first_answer_of_a_server_that_came_back_with_another_model_is_refus
                 assert (answer.status_code, answer.json()["error"]["code"]) == (503, "model_replaced")
                 assert ready(url).status_code == 503
         student.close()
+
+
+@pytest.mark.parametrize("make", [OllamaEmbedder, OpenAIEmbedder])
+def test_a_server_that_came_back_with_other_flags_is_refused_though_it_tells_of_no_change(make, quick, serve, caplog):
+    """Another version, pooling or context: the digests are the same, the vectors are not."""
+    with Upstream() as upstream:
+        port = upstream.server_address[1]
+        student = make("tiny", upstream.url + ("/v1" if make is OpenAIEmbedder else ""), retries=1, retry_wait_s=0.01)
+        with serve(service_of(student)) as url:
+            before = post(url).json()
+            until(lambda: [TEXT] in upstream.requests)
+            upstream.__exit__()
+            with Upstream(port) as other:
+                other.weights = "other flags"
+                assert post(url).json()["error"]["code"] == "model_replaced"
+                assert ready(url).status_code == 503
+                other.__exit__()
+            with Upstream(port):
+                until(lambda: ready(url).status_code == 200)
+                assert post(url).json() == before
+        student.close()
+    assert "the student was replaced (it embeds a text otherwise than at first, cosine" in caplog.text
 
 
 def test_the_same_model_on_a_server_that_came_back_goes_on(quick, serve):
