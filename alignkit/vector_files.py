@@ -41,7 +41,7 @@ def open_vectors(path: str | Path, key: str | None = None) -> np.ndarray:
     if path.suffix.lower() not in EXTENSIONS:
         raise DataError(f"{path}: expected one of {', '.join(EXTENSIONS)}, got '{path.suffix}'")
     if not path.is_file():
-        raise DataError(f"{path}: no such file")
+        raise DataError(f"{path}: {'expected a file, but it is a folder' if path.is_dir() else 'no such file'}")
     if path.stat().st_size == 0:
         raise DataError(f"{path}: the file is empty")
     _check_kind(path)
@@ -137,6 +137,8 @@ def _check_kind(path: Path) -> None:
         found = real_format(path) or ("text" if is_text(path) else None)
     except OSError as error:
         raise DataError(f"{path}: cannot be read ({error.strerror})") from None
+    if found is None and path.suffix.lower() == ".npy":
+        found = "something else, such as bare numbers without the header that numpy.save writes"
     if expected is None or found in (None, expected):
         return
     ending = next((ending for ending, kind in _KINDS.items() if kind == found), None)

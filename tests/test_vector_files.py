@@ -164,3 +164,16 @@ def test_a_damaged_member_of_an_archive_is_one_line(tmp_path):
     (tmp_path / "a.npz").write_bytes(packed[:middle] + bytes(20) + packed[middle + 20 :])
     with pytest.raises(DataError, match="no readable .npz archive"):
         open_vectors(tmp_path / "a.npz")
+
+
+@pytest.mark.parametrize("content", [ROWS.tobytes(), b"\x08\0\0\0" + ROWS[0].tobytes()])
+def test_numbers_without_a_header_are_not_taken_for_python_objects(tmp_path, content):
+    (tmp_path / "raw.npy").write_bytes(content)
+    with pytest.raises(DataError, match=r"raw.npy: expected a NumPy array \(.npy\), but it is something else.*numbers"):
+        open_vectors(tmp_path / "raw.npy")
+
+
+def test_a_folder_is_called_one(tmp_path):
+    (tmp_path / "a.npy").mkdir()
+    with pytest.raises(DataError, match=r"a.npy: expected a file, but it is a folder"):
+        open_vectors(tmp_path / "a.npy")

@@ -43,7 +43,7 @@ def read_sentences(path: str | Path, text_column: str = "text") -> list[Sentence
             raise DataError(f"{path}, line {line}: id {sentence_id!r} already stands in line {line_of[sentence_id]}")
         line_of[sentence_id] = line
         text, label = text_of(row, text_column, path, line), label_of(row.get("label"))
-        sentences.append(Sentence(sentence_id, text, label, has_own_id=given is not None))
+        sentences.append(Sentence(sentence_id, text, label, has_own_id=not is_missing(given)))
     return sentences
 
 
@@ -95,7 +95,8 @@ def text_of(row: Row, column: str, path: Path, line: int) -> str:
     """
     text = row[column]
     if not isinstance(text, str):
-        raise DataError(f"{path}, line {line}: column {column!r} must be text, got {type(text).__name__}")
+        got = "nothing" if is_missing(text) else type(text).__name__
+        raise DataError(f"{path}, line {line}: column {column!r} must be text, got {got}")
     try:
         text.encode("utf-8")
     except UnicodeEncodeError as error:

@@ -46,7 +46,7 @@ def import_samples(
         second_column: likewise.
         label_column: of pairs: 1 for the same meaning, 0 for another.
         score_column: of STS.
-        no_intent: labels that name no intent, so that its sentences are no paraphrases of each other.
+        no_intent: labels that name no intent, in any case, so that its sentences are no paraphrases of each other.
         limit: most samples; None for all.
         counts: kept up to date while samples are taken.
 
@@ -69,7 +69,9 @@ def import_samples(
     elif kind == "pairs":
         samples = _from_pairs(path, read_pairs(path, *columns, label_column), counts)
     else:
-        samples = _from_sentences(path, text_column, kind == "intents", frozenset(map(str, no_intent)), counts)
+        samples = _from_sentences(
+            path, text_column, kind == "intents", frozenset(str(one).casefold() for one in no_intent), counts
+        )
     numbered = (replace(one, id=f"{path.stem}-{number:07d}") for number, one in enumerate(samples))
     first = next(numbered, None)
     if first is None:
@@ -100,7 +102,7 @@ def _from_sentences(
             continue
         label = sentence.label if by_label else None
         counts.unlabelled += by_label and label is None
-        alone = label is None or label in no_intent
+        alone = label is None or label.casefold() in no_intent
         members.setdefault(("", number) if alone else (str(label), -1), []).append(number)
     for (label, number), numbers in members.items():
         # "#5" may be a label, too

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import unicodedata
+
 # What pandas, R, SQL, spreadsheets and people write where there is none. A label that is really called so costs its
 # sentences their paraphrases; a missing one taken for a label makes all unlabelled sentences paraphrases of each other.
-_NOTHING = frozenset(("", "nan", "-nan", "nat", "null", "none", "nil", "na", "n/a", "#n/a", "#na", "<na>", "-", "--"))
+_NOTHING = frozenset(
+    "nan -nan nat null (null) none (none) nil na n/a n.a. #n/a #na <na> undefined unknown unlabeled unlabelled (blank) "
+    "\\n #value! #ref! #div/0! #name? #num! #null!".split()
+)
 
 
 def is_missing(value: object) -> bool:
@@ -19,6 +24,8 @@ def is_missing(value: object) -> bool:
 def label_of(value: object) -> str | None:
     """A label as text; None where there is none.
 
+    Punctuation alone, such as a dash or empty brackets, is no label; a symbol such as `+` is one.
+
     Args:
         value: a cell: text, a number, None. A whole number is the same label as `3` and as `3.0`.
 
@@ -30,4 +37,9 @@ def label_of(value: object) -> str | None:
     if isinstance(value, float) and value.is_integer():
         return str(int(value))
     label = str(value).strip()
-    return None if label.casefold() in _NOTHING else label
+    return None if label.casefold() in _NOTHING or all(map(_says_nothing, label)) else label
+
+
+def _says_nothing(character: str) -> bool:
+    """Whether it is punctuation, a space, or not to be seen."""
+    return unicodedata.category(character)[0] in "PZC"

@@ -17,7 +17,7 @@ _SIGNS = "#%@&*_\\\u00a7\u066a\u2030\u2031\u2020\u2021"
 _DASHES = re.compile(r"[\u2010-\u2012\u2212]|\u2013(?=\d)|\u301c(?=\d)")
 _APOSTROPHES = re.compile("[\u2019\u02bc`\u00b4]|(?<![\\d\u2032])\u2032")
 # Powers and fractions that NFKC would run together with the number before them: 10\u00b2 is not 102.
-_POWERS = re.compile(r"(?<=\d)(?=[\u00b2\u00b3\u00b9\u2070\u2074-\u2079])")
+_POWERS = re.compile(r"(?<=\d)(?=[\u00b2\u00b3\u00b9\u2070\u2074-\u2079\u207b])")
 _FRACTIONS = re.compile(r"(?<=\d)(?=[\u00bc-\u00be\u2150-\u215e])")
 _WORD = rf"[^\W{CJK}]"
 # Marks that mean something only where they stand. Each branch starts with the mark itself, so that the search is fast.
@@ -25,6 +25,7 @@ _MEANT = re.compile(
     "|".join(
         (
             rf"-(?<!(?:{_WORD}|-)-)-?(?={_WORD})",  # -5 degrees, --verbose; not well-known, not a - b
+            rf"-(?<!(?:{_WORD}|-)-)(?=[$\u00a2-\u00a5\u20a0-\u20c0.]\d)",  # -$5, -.5
             rf"-(?<={_WORD}-)(?!{_WORD}|-)",  # grade A-
             r"[-.,:/](?<=\d.)(?=\d)",  # 3.5, 1,5, 10:30, 1/2, 5-7
             r"-(?<=\d\s-)(?=\s\d)",  # 9 - 2
@@ -33,7 +34,7 @@ _MEANT = re.compile(
             r"!(?<![\w!?]!)(?=[\w=])",  # !important, !=
             r"'(?<=\w')(?=\w)",  # we're is not were
             "\u2032(?<=[\\d\u2032]\u2032)",  # feet, minutes
-            r"[:;](?<!\w.)-?[()](?!\w)",  # :) is not :(
+            r"[:;=](?<!\w.)-?[()](?!\w)",  # :) is not :(
         )
     )
 )

@@ -146,14 +146,39 @@ def test_intents_make_paraphrases_of_one_label_and_oos_none(tmp_path):
     assert samples[0].group == samples[1].group != samples[2].group != samples[3].group
 
 
-@pytest.mark.parametrize("missing", ["", " ", "nan", "NaN", "None", "NULL", "null", "N/A", "#N/A", "<NA>", "NA", "-"])
+NO_LABELS = ["", " ", "nan", "NaN", "None", "NULL", "null", "N/A", "#N/A", "<NA>", "NA", "-"] + [
+    "\\N",
+    "?",
+    "—",
+    "[]",
+    "{}",
+    "...",
+    "\u200b",
+    "(null)",
+    "(blank)",
+    "#VALUE!",
+    "undefined",
+    "Unknown",
+    "unlabeled",
+    "OOS",
+]
+
+
+@pytest.mark.parametrize("missing", NO_LABELS)
 def test_sentences_without_a_label_are_no_paraphrases_of_each_other(tmp_path, missing):
     rows = [f"sentence {row},{'pay' if row < 3 else missing}" for row in range(9)]
     counts = ImportCounts()
     samples = list(import_samples(write(tmp_path / "i.csv", "text,label", *rows), counts=counts))
     assert [(one.intent, len(one.paraphrases)) for one in samples] == [("pay", 2)] + [("", 0)] * 6
     assert len({one.group for one in samples}) == 7
-    assert counts.line() == "9 texts read; 6 without a label, each by itself"
+    assert counts.line() == "9 texts read" + "; 6 without a label, each by itself" * (missing != "OOS")
+
+
+@pytest.mark.parametrize("sign", ["+", "👍", "A-", "$", "0", "不"])
+def test_a_sign_is_a_label(tmp_path, sign):
+    rows = [f"sentence {row},{sign}" for row in range(3)]
+    found = list(import_samples(write(tmp_path / "i.csv", "text,label", *rows)))
+    assert [(one.intent, len(one.paraphrases)) for one in found] == [(sign, 2)]
 
 
 def test_labels_that_json_writes_as_nothing_and_numbers_that_are_one_label(tmp_path):

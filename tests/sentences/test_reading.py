@@ -213,7 +213,9 @@ def test_json_arrays_and_blank_lines(tmp_path):
 def test_a_missing_id_is_made_up_and_a_missing_label_is_none(tmp_path, missing):
     rows = [{"id": missing, "text": "a", "label": missing}, {"id": missing, "_id": "k", "text": "b"}]
     found = read_sentences(write(tmp_path / "a.jsonl", *["\n".join(map(json.dumps, rows))]))
-    assert [(one.id, one.label) for one in found] == [("a-0", None), ("k", None)]
+    assert [(one.id, one.label, one.has_own_id) for one in found] == [("a-0", None, False), ("k", None, True)]
+    row = json.dumps({"_id": missing, "text": "a"})
+    assert [one.has_own_id for one in read_sentences(write(tmp_path / "b.jsonl", row))] == [False]
 
 
 def test_a_file_without_an_ending_is_read_as_text(tmp_path):
