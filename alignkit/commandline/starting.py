@@ -126,7 +126,8 @@ class Command:
                 _set_threads(config.get("threads"))
                 if self.run_folder:
                     check_room(folder)
-                return self.task(config)
+                with readers_may_leave():  # else Hydra calls it an error of the job
+                    return self.task(config)
             except (AlignkitError, HydraException, OmegaConfBaseException) as error:
                 raise _Stop(error) from None
 

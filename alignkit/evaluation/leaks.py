@@ -28,6 +28,8 @@ logger = logging.getLogger(__name__)
 
 # one text embedded in two batches, or stored in half precision, differs by less
 NEARLY_EQUAL = 0.9999
+# of the test pairs: more than these, and the figures say little
+MOST_NEAR = 0.05
 MOST_CHECKED, MOST_AGAINST = 1_000, 20_000
 UNKNOWN = "what this head was trained on is not known"
 
@@ -138,6 +140,13 @@ def find_vector_leaks(train: Sequence[Pairs], test: Pairs) -> str:
         parts = (getattr(test, side)[rows], getattr(whole, side)[known])
         asked, corpus = (torch.from_numpy(np.asarray(part, dtype=np.float32)) for part in parts)
         near &= (top_k(asked, corpus, 1)[0][:, 0] >= NEARLY_EQUAL).numpy()
+    if near.sum() > MOST_NEAR * len(rows):
+        logger.warning(
+            "%s of %s test pairs compared are nearly equal to training pairs: the figures flatter the head; leave "
+            "one of each out",
+            f"{near.sum():,}",
+            f"{len(rows):,}",
+        )
     return (
         f"no pair of test vectors stands in training; {near.sum():,} of {len(rows):,} test pairs compared have a "
         f"nearly equal one among {len(known):,} training pairs (cosine >= {NEARLY_EQUAL:g} on both sides)"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import inspect
+import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -55,6 +56,10 @@ def _is_strategy(value: Any) -> bool:
     )
 
 
+def _is_time(value: Any) -> bool:
+    return value is None or isinstance(value, Mapping) or bool(re.fullmatch(r"\d+:\d\d:\d\d:\d\d", str(value)))
+
+
 _LIMIT = "a share above 0 and at most 1, or a whole number of batches from 1 on"
 _RULES: dict[str, tuple[Callable[[Any], bool], str]] = {
     "accumulate_grad_batches": (_whole(1), "a whole number of batches from 1 on"),
@@ -63,6 +68,7 @@ _RULES: dict[str, tuple[Callable[[Any], bool], str]] = {
     "limit_train_batches": (_is_limit, f"{_LIMIT}; trainer.max_epochs=0 trains nothing"),
     "limit_val_batches": (_is_limit, f"{_LIMIT}; the state that is kept is chosen on validation"),
     "log_every_n_steps": (_whole(0, (None,)), "a whole number of steps, 0 for no log of them"),
+    "max_time": (_is_time, "a time as DD:HH:MM:SS, such as 00:01:30:00"),
     "max_steps": (_whole(1, (-1,)), "a whole number of steps from 1 on, or -1; trainer.max_epochs=0 trains nothing"),
     "min_epochs": (_whole(0, (None,)), "a whole number of epochs"),
     "min_steps": (_whole(0, (None,)), "a whole number of steps"),

@@ -3,6 +3,9 @@ import subprocess
 import sys
 
 import pytest
+from hash_embedder import HashEmbedder
+
+from alignkit.cache import VectorCache
 
 
 def closed_early(*arguments):
@@ -23,10 +26,17 @@ def test_a_reader_that_leaves_ends_a_command_in_peace(arguments):
     assert closed_early(*arguments) == (0, "")
 
 
-def test_a_reader_that_is_gone_from_the_start_ends_a_command_in_peace():
+def test_a_reader_that_is_gone_from_the_start_ends_a_command_in_peace(tmp_path):
+    with VectorCache(tmp_path / "cache") as cache:
+        cache.fill(HashEmbedder(dim=16), ["one"])
     reading, writing = os.pipe()
     os.close(reading)
-    for arguments in (["alignkit"], ["alignkit.train", "--help"], ["alignkit.train", "--version"]):
-        done = subprocess.run([sys.executable, "-m", *arguments], stdout=writing, stderr=subprocess.PIPE)
+    for arguments in (
+        ["alignkit"],
+        ["alignkit.train", "--help"],
+        ["alignkit.train", "--version"],
+        ["alignkit.embed", "action=list"],
+    ):
+        done = subprocess.run([sys.executable, "-m", *arguments], stdout=writing, stderr=subprocess.PIPE, cwd=tmp_path)
         assert (done.returncode, done.stderr) == (0, b"")
     os.close(writing)

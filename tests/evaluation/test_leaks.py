@@ -126,6 +126,15 @@ def test_vectors_of_one_text_from_two_batches_are_nearly_equal(demo_splits):
     assert "7 of 600 test pairs compared have a nearly equal one" in leaks_of_splits(bare(demo_splits, test=near))
 
 
+def test_many_pairs_that_are_nearly_those_of_training_are_a_warning(demo_splits, caplog):
+    clean = bare(demo_splits)
+    count = len(clean.test)
+    longer = {side: np.asarray(getattr(clean.train, side)[:count]) * 3 for side in ("student", "teacher")}
+    line = leaks_of_splits(bare(demo_splits, test=dataclasses.replace(clean.test, **longer)))
+    assert "600 of 600 test pairs compared have a nearly equal one" in line
+    assert "600 of 600 test pairs compared are nearly equal to training pairs: the figures flatter" in caplog.text
+
+
 def test_sentences_on_one_side_only_are_compared_by_vector(demo_splits, tmp_path):
     bare = dataclasses.replace(demo_splits, test=dataclasses.replace(demo_splits.test, texts=None))
     save_fingerprints(tmp_path, bare)
