@@ -198,6 +198,13 @@ def test_nothing_listens(tmp_path, samples):
     chat.close()
 
 
+def test_https_on_a_port_of_plain_http_names_the_setting_to_mend(server):
+    chat = ChatModel("m", server.url.replace("http:", "https:"), retries=1, retry_wait_s=0.001)
+    with pytest.raises(ChatError, match=rf"speaks plain http there; set generator.base_url={server.url}"):
+        chat.ask("s", "q", {}, 0, 10)
+    chat.close()
+
+
 @pytest.mark.parametrize("typed", ["{url}/v1", "{url}/api/chat", "{url}/api/", " {bare} ", "{url}/v1/chat/completions"])
 def test_an_address_is_read_as_it_is_meant(server, run, samples, typed):
     address = typed.format(url=server.url, bare=server.url.removeprefix("http://"))
