@@ -28,6 +28,8 @@ _KEY_PREFIX = re.compile(
 _CLOUD_KEY = re.compile(r"AIza[\w-]{20,}|(AKIA|ASIA)[A-Z0-9]{16}|eyJ[\w-]{10,}")
 _SEGMENT_OF_KEY = re.compile(r"(?=[A-Za-z]*\d)(?=\d*[A-Za-z])[A-Za-z0-9]{8,}")
 _LONG_RUN = re.compile(r"(?=[a-z0-9]*[A-Z])(?=[A-Z0-9]*[a-z])(?=[A-Za-z]*\d)[A-Za-z0-9]{32,}")
+# in capitals too: no part of a variable's name mixes letters and digits at such length
+_LONG_MIXTURE = re.compile(r"(?=[A-Z]*\d)(?=\d*[A-Z])[A-Z0-9]{16,}")
 _LONGEST_WORDS = 20
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _USUAL_VARIABLE = re.compile(r"[A-Z][A-Z0-9]*(_[A-Z0-9]+)*")
@@ -78,7 +80,7 @@ def check_variable_name(setting: str, variable: str) -> None:
     """
     if os.environ.get(variable):
         return
-    if not _USUAL_VARIABLE.fullmatch(variable) or _is_key(variable):
+    if not _USUAL_VARIABLE.fullmatch(variable) or _is_key(variable) or _LONG_MIXTURE.search(variable):
         known = "no such variable is set" if _VARIABLE.fullmatch(variable) else "this cannot be one"
         raise ConfigError(
             f"{setting}: expected the name of an environment variable, and {known} (what was given is not shown: it "

@@ -54,7 +54,9 @@ def test_settings_lose_secrets_wherever_they_stand():
     assert shown["words"] == ["student.base_url=http://***@c", "***"] and shown["n"] == [1] and shown["none"] is None
 
 
-@pytest.mark.parametrize("variable", [*KEYS, "sk-short", "hunter2", "my key", "", "a=b", "ünï"])
+@pytest.mark.parametrize(
+    "variable", [*KEYS, "A1B2C3D4E5F6A7B8C9D0E1F2A3B4C5D6", "sk-short", "hunter2", "my key", "", "a=b", "ünï"]
+)
 def test_a_key_where_its_variables_name_belongs_is_not_repeated(variable):
     with pytest.raises(ConfigError) as raised:
         check_variable_name("api_key_env", variable)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import zlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from functools import cached_property
@@ -13,6 +13,15 @@ from typing import Any
 from alignkit.cache.keys import identity_digest
 
 FORMAT = 1
+# a checksum holds for whatever somebody else wrote; what each field has to be
+_FITS: Mapping[str, Callable[[Any], bool]] = {
+    "identity": lambda value: isinstance(value, dict),
+    "dim": lambda value: type(value) is int and 0 < value < 2**24,
+    "dtype": lambda value: value in ("float16", "float32"),
+    "provenance": lambda value: isinstance(value, dict),
+    "created": lambda value: isinstance(value, str),
+    "canaries": lambda value: isinstance(value, list) and all(isinstance(text, str) for text in value),
+}
 
 
 @dataclass(frozen=True)
@@ -54,15 +63,22 @@ class ShardHeader:
         """The inverse of `to_json`.
 
         Raises:
-            ValueError: if the text is damaged or of a newer format.
+            ValueError: if the text is damaged, of a newer format, or says what no shard can be.
         """
-        content = json.loads(text)
+        try:
+            content = json.loads(text)
+        except RecursionError:
+            raise ValueError("it is nested too deep") from None
         if not isinstance(content, dict) or content.pop("checksum", None) != _checksum(content):
             raise ValueError("its checksum does not hold")
-        if content.pop("format") != FORMAT:
+        if content.pop("format", None) != FORMAT:
             raise ValueError("it is of a newer format; update alignkit")
-        content["canaries"] = tuple(content["canaries"])
-        return cls(**content)
+        for name, fits in _FITS.items():
+            if not fits(content.get(name)):
+                raise ValueError(f"its {name} is none")
+        if unknown := content.keys() - _FITS.keys():
+            raise ValueError(f"it has no field {min(unknown)}")
+        return cls(**{**content, "canaries": tuple(content["canaries"])})
 
 
 def _checksum(content: Mapping[str, Any]) -> int:

@@ -16,7 +16,15 @@ from typing import NamedTuple
 
 import numpy as np
 
-from alignkit.cache.index_file import BUSY_TIMEOUT_S, DAMAGED, FILE_NAME, IndexDamaged, copy_in_memory, open_file
+from alignkit.cache.index_file import (
+    BUSY_TIMEOUT_S,
+    DAMAGED,
+    FILE_NAME,
+    IndexDamaged,
+    copy_in_memory,
+    in_memory,
+    open_file,
+)
 from alignkit.errors import CacheError
 
 VERSION = 1
@@ -48,16 +56,21 @@ class Index:
 
     Args:
         folder: of the cache.
-        read_only: work on a copy in memory, for a folder that cannot be written.
+        read_only: work on a copy in memory, for a folder that is to stay as it is.
+        anew: leave aside what stands in the file, which is damaged; without `read_only` the file must be gone.
     """
 
-    def __init__(self, folder: Path, read_only: bool = False) -> None:
+    def __init__(self, folder: Path, read_only: bool = False, anew: bool = False) -> None:
         self._path = folder / FILE_NAME
+        self._read_only = read_only
         if (folder / DAMAGED).is_file() and not read_only:
             raise IndexDamaged(f"{self._path} was found damaged")
         self._longest_log = MOST_LOG_BYTES
         self._lock = threading.RLock()
-        self._db = copy_in_memory(self._path) if read_only else open_file(self._path)
+        if read_only:
+            self._db = in_memory() if anew else copy_in_memory(self._path)
+        else:
+            self._db = open_file(self._path)
         try:
             with self._guarded() as db:
                 version = db.execute("PRAGMA user_version").fetchone()[0]
@@ -190,6 +203,8 @@ class Index:
         return found
 
     def _mark_damaged(self) -> None:
+        if self._read_only:
+            return
         with suppress(OSError):
             self._path.with_name(DAMAGED).touch()
 

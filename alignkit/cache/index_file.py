@@ -58,7 +58,7 @@ def open_file(path: Path) -> sqlite3.Connection:
 
 def copy_in_memory(path: Path) -> sqlite3.Connection:
     """A copy of the index to work on; the file and its folder stay as they are."""
-    db = _in_memory()
+    db = in_memory()
     if not path.is_file():
         return db
     # with a log in use beside it, the index is whole only with the log; without one, nothing need be made to read it
@@ -76,10 +76,11 @@ def copy_in_memory(path: Path) -> sqlite3.Connection:
             fault = error
     log.warning("the index of the cache cannot be read (%s); it is made anew in memory", fault)
     db.close()
-    return _in_memory()
+    return in_memory()
 
 
-def _in_memory() -> sqlite3.Connection:
+def in_memory() -> sqlite3.Connection:
+    """An index without a file."""
     return sqlite3.connect(":memory:", isolation_level=None, check_same_thread=False)
 
 

@@ -6,17 +6,40 @@ import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
-from filelock import FileLock, Timeout
+from filelock import AcquireReturnProxy, FileLock, Timeout
+
+from alignkit.errors import CacheError
 
 log = logging.getLogger(__name__)
 
 FOLDER = "locks"
 
 
-def lock(folder: Path, name: str) -> FileLock:
+class CacheLock(FileLock):
+    """A lock whose file may be closed to this user, or a link: a cache may come from somebody else."""
+
+    def acquire(self, *given: Any, **named: Any) -> AcquireReturnProxy:
+        """As `FileLock` does.
+
+        Raises:
+            CacheError: if the file cannot be locked at all.
+        """
+        try:
+            return super().acquire(*given, **named)
+        except Timeout:
+            raise
+        except OSError as error:
+            raise CacheError(
+                f"{self.lock_file}: cannot be locked ({error.strerror or error}); if no other process uses the cache, "
+                "remove this file, else choose another cache_dir"
+            ) from None
+
+
+def lock(folder: Path, name: str) -> CacheLock:
     """A lock of the cache in `folder`."""
-    return FileLock(folder / FOLDER / f"{name}.lock", thread_local=False)
+    return CacheLock(folder / FOLDER / f"{name}.lock", thread_local=False)
 
 
 @contextmanager

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import logging
+import re
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +17,7 @@ from alignkit.files import refused, write_whole
 log = logging.getLogger(__name__)
 
 FOLDER = "quarantine"
+_DIGEST = re.compile(r"([0-9a-f]{2})+")
 
 
 def _path(folder: Path, digest: bytes) -> Path:
@@ -30,7 +32,7 @@ def read_quarantine(folder: Path, digest: bytes) -> dict[str, str]:
         return {str(key): str(reason) for key, reason in entries.items()}
     except FileNotFoundError:
         return {}
-    except (ValueError, AttributeError):
+    except (ValueError, AttributeError, RecursionError):
         log.warning("%s is damaged; its texts count as not yet embedded", path)
         return {}
 
@@ -49,8 +51,10 @@ def write_quarantine(folder: Path, digest: bytes, entries: dict[str, str]) -> No
 
 
 def quarantined_digests(folder: Path) -> list[bytes]:
-    """Identities that have entries."""
-    return [bytes.fromhex(path.stem) for path in sorted((folder / FOLDER).glob("*.json"))]
+    """Identities that have entries; what else lies there, as the copies that cloud drives make, is none."""
+    return [
+        bytes.fromhex(path.stem) for path in sorted((folder / FOLDER).glob("*.json")) if _DIGEST.fullmatch(path.stem)
+    ]
 
 
 def hex_keys(keys: np.ndarray) -> list[str]:

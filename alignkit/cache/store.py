@@ -112,6 +112,8 @@ class ShardStore:
 
     def _index_made_anew(self, error: IndexDamaged) -> Index:
         log.warning("%s; it is rebuilt from the shards", error)
+        if self.why_read_only:
+            return Index(self.folder, read_only=True, anew=True)
         remove_index(self.folder)
         return Index(self.folder)
 
@@ -141,7 +143,7 @@ class ShardStore:
         try:
             text = path.read_text(encoding="utf-8")
             ShardHeader.from_json(text)
-        except (OSError, ValueError, KeyError, TypeError) as error:
+        except (OSError, ValueError) as error:
             log.warning("%s cannot be used: %s; the shard is set aside", path, error)
             return None
         return IndexedShard(self.index.register(name, text), name, text, 0)
@@ -164,8 +166,11 @@ class ShardStore:
     def _shard(self, indexed: IndexedShard) -> Shard:
         shard = self._shards.get(indexed.id)
         if shard is None or shard.name != indexed.name:
-            shard = Shard(self.shard_folder, indexed.name, ShardHeader.from_json(indexed.header))
-            self._shards[indexed.id] = shard
+            try:
+                header = ShardHeader.from_json(indexed.header)
+            except ValueError as error:
+                raise IndexDamaged(f"the index in {self.folder} tells what no shard is: {error}") from None
+            shard = self._shards[indexed.id] = Shard(self.shard_folder, indexed.name, header)
         return shard
 
     def shards(self) -> dict[int, Shard]:

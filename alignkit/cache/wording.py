@@ -6,12 +6,14 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from alignkit.embedders.sameness import brief, differing, normal_name, same_vectors
+from alignkit.servers.words import one_line
 
 if TYPE_CHECKING:
     from alignkit.cache.filling import FillReport
     from alignkit.cache.vector_cache import RememberedIdentity
 
 QUARANTINED_SHOWN = 10
+LONGEST_LINE = 1000
 
 
 def summary(name: str, report: FillReport) -> list[str]:
@@ -63,12 +65,15 @@ def described(model: RememberedIdentity, among: Sequence[RememberedIdentity] = (
     details = {**model.identity, **{name: value for name, value in model.provenance.items() if value is not None}}
     details.pop("model", None)
     name = f"{model.identity.get('model', '?')}{_apart(model, among)}"
-    return [
+    lines = [
         f"{name}: {model.rows:,} vectors of {model.dim} dimensions, "
         f"{megabytes(model.bytes)} in {model.shards} shards, {model.quarantined} quarantined, "
         f"written {model.first_written[:16]} to {model.last_written[:16]}",
-        "  " + ", ".join(f"{name}={brief(value)}" for name, value in details.items()),
+        ", ".join(f"{name}={brief(value)}" for name, value in details.items()),
     ]
+    # of headers, which somebody else may have written
+    first, second = (one_line(line, LONGEST_LINE) for line in lines)
+    return [first, f"  {second}"]
 
 
 def _apart(model: RememberedIdentity, among: Sequence[RememberedIdentity]) -> str:

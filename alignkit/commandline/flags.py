@@ -32,9 +32,9 @@ def split_flags(arguments: Sequence[str]) -> tuple[list[str], list[str]]:
     found, rest = parser.parse_known_intermixed_args(_without_greed(parser, arguments))
     # a dash with a space or a number behind it is no flag to argparse, but it is no setting either
     if unknown := [word for word in (*rest, *found.overrides) if word.startswith("-") and "=" not in word]:
-        _refuse(f"unknown flag {unknown[0]}")
+        _refuse(f"unknown flag {_name_of(unknown[0])}")
     if unknown := [word for word in rest if word.startswith("-")]:
-        _refuse(f"unknown flag {unknown[0].partition('=')[0]}")
+        _refuse(f"unknown flag {_name_of(unknown[0])}")
     flags: list[str] = []
     for action in parser._actions:
         value = getattr(found, action.dest, None)
@@ -51,6 +51,11 @@ def _without_greed(parser: argparse.ArgumentParser, arguments: Sequence[str]) ->
         f"--info={info.const}" if word in info.option_strings and after not in (info.choices or ()) else word
         for word, after in pairwise([*arguments, ""])
     ]
+
+
+def _name_of(word: str) -> str:
+    """A flag without its value, which may be a key: `-x` of `-xVALUE`."""
+    return word.partition("=")[0] if word.startswith("--") else word[:2].strip()
 
 
 def _check(flags: set[str]) -> None:

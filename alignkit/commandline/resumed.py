@@ -27,6 +27,8 @@ PARTS = {"data": "data", "model": "model", "loss": "loss", **dict.fromkeys(SIDES
 REACHING = ("base_url", "api_key_env", "trust_remote_code", "model")
 # beside them, these are all that a resumed run takes
 _ALONGSIDE = ("resume", "threads", *SIDES)
+# of a config.yaml; ours stay far below
+_DEEPEST, _MOST_BYTES = 20, 100_000
 _NEEDED = {"data", "model", "loss", "trainer", "device", "seed", "refit", "html", "objective", "select_by"}
 
 
@@ -75,16 +77,27 @@ def resume_command(folder: Path, settings: Mapping[str, Any]) -> str:
 
 def _read(path: Path) -> dict[str, Any]:
     try:
+        if (size := path.stat().st_size) > _MOST_BYTES:
+            raise ValueError(f"it has {size} bytes, expected at most {_MOST_BYTES}")
         text = path.read_text(encoding="utf-8")
-        # a few lines that name each other would unfold to more than any memory holds
-        if any(isinstance(event, yaml.AliasEvent) for event in yaml.parse(text)):
-            raise ValueError("it has aliases")
+        _check_shape(text)
         found = yaml.safe_load(text)
     except (OSError, ValueError, RecursionError, yaml.YAMLError) as error:
         raise ConfigError(f"{path}: no readable config ({' '.join(str(error).split())[:80]})") from None
     if not isinstance(found, dict):
         raise ConfigError(f"{path}: holds no settings; expected what python -m alignkit.train writes")
     return found
+
+
+def _check_shape(text: str) -> None:
+    """Aliases could unfold to more than memory holds, and deep nesting would take minutes to read."""
+    depth = 0
+    for event in yaml.parse(text):
+        if isinstance(event, yaml.AliasEvent):
+            raise ValueError("it has aliases")
+        depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
+        if depth > _DEEPEST:
+            raise ValueError(f"it is nested more than {_DEEPEST} deep")
 
 
 def _nodes(settings: Mapping[str, Any], side: str) -> list[dict[str, Any]]:

@@ -6,10 +6,14 @@ import contextlib
 import errno
 import logging
 import os
+import re
 import sys
 from collections.abc import Iterator, Sequence
 
 from alignkit.credentials import redacted
+
+# all but tab and line feed
+_CONTROLS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 
 
 def use_utf8() -> None:
@@ -46,11 +50,20 @@ def readers_may_leave() -> Iterator[None]:
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
+def without_controls(text: str) -> str:
+    r"""A text that no terminal obeys: names out of files may be anything.
+
+    >>> without_controls("model \x1b[31mred\tand\n\x9bblue")
+    'model [31mred\tand\nblue'
+    """
+    return _CONTROLS.sub("", text)
+
+
 class _Redacting(logging.Filter):
     def __init__(self, secrets: Sequence[str]) -> None:
         super().__init__()
         self._secrets = secrets
 
     def filter(self, record: logging.LogRecord) -> bool:
-        record.msg, record.args = redacted(record.getMessage(), self._secrets), ()
+        record.msg, record.args = without_controls(redacted(record.getMessage(), self._secrets)), ()
         return True

@@ -23,7 +23,7 @@ from alignkit.commandline.flags import SHOWING, split_flags
 from alignkit.commandline.folders import CALLBACK, RunFolders, check_room, unusable
 from alignkit.commandline.helping import help_text
 from alignkit.commandline.mistakes import explain_error
-from alignkit.commandline.screen import readers_may_leave, set_up_logging, use_utf8
+from alignkit.commandline.screen import readers_may_leave, set_up_logging, use_utf8, without_controls
 from alignkit.commandline.sides import with_sides_of_head
 from alignkit.commandline.stopping import termination_is_interruption
 from alignkit.commandline.texts import escaped
@@ -88,7 +88,8 @@ class Command:
         set_up_logging(secrets)
 
         def fail(message: str, code: int = 1) -> int:
-            print(f"alignkit: {' '.join(redacted(message, secrets).split())}", file=sys.stderr)  # noqa: T201
+            line = " ".join(without_controls(redacted(message, secrets)).split())
+            print(f"alignkit: {line}", file=sys.stderr)  # noqa: T201
             return code
 
         try:

@@ -24,6 +24,8 @@ from alignkit.training.progress import EpochProgress
 from alignkit.training.recipe import Recipe
 
 CHECKPOINTS = "checkpoints"
+_LONGEST_REASON = 200
+_OF_CHECKPOINT = {"state_dict", "epoch", "global_step", "loops", "pytorch-lightning_version"}
 
 
 def build_trainer(
@@ -82,14 +84,15 @@ def _lightning_words(error: BaseException) -> str:
 
 
 def newest_checkpoint(run_folder: Path | None) -> str | None:
-    """Path of the newest checkpoint that can be read, if there is any."""
+    """Path of the newest checkpoint of Lightning that can be read, if there is any."""
     paths = sorted((run_folder / CHECKPOINTS).glob("*.ckpt")) if run_folder else []
     for path in reversed(paths):
         try:  # the newest may have been cut off while it was written
-            torch.load(path, map_location="cpu", weights_only=True)
+            found = torch.load(path, map_location="cpu", weights_only=True)
         except Exception:  # noqa: BLE001 - whatever torch raises for a torn file
             continue
-        return str(path)
+        if isinstance(found, dict) and found.keys() >= _OF_CHECKPOINT:
+            return str(path)
     return None
 
 
@@ -129,12 +132,27 @@ class lightning_manners:  # noqa: N801 - reads as a function
         if isinstance(error, SystemExit) and self.trainer.state.status == TrainerStatus.INTERRUPTED:
             signal.signal(signal.SIGINT, self._on_interrupt)  # Lightning left it ignored
             raise KeyboardInterrupt from None
+        if error is not None and _was_restoring(error):
+            why = " ".join(str(error).split())[:_LONGEST_REASON] or type(error).__name__
+            raise AlignkitError(
+                f"the newest file in {CHECKPOINTS}/ does not fit this run's settings ({why}); remove it, and the run "
+                "starts from the one before or anew"
+            ) from None
         if error is not None and _is_lightnings(error):
             raise ConfigError(_lightning_words(error)) from None
         if isinstance(error, OSError) or "PytorchStreamWriter" in str(error):
             raise AlignkitError(
                 f"the run could not be saved ({str(error).splitlines()[0]}); free some space, then resume it"
             ) from None
+
+
+def _was_restoring(error: BaseException) -> bool:
+    """Whether it happened while a checkpoint was taken over, which may be damaged, of other settings or of others."""
+    frames = (frame for frame, _ in traceback.walk_tb(error.__traceback__))
+    return isinstance(error, Exception) and any(
+        frame.f_globals.get("__name__", "").endswith(".checkpoint_connector") and "restore" in frame.f_code.co_name
+        for frame in frames
+    )
 
 
 def _is_lightnings(error: BaseException) -> bool:

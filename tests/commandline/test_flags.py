@@ -35,7 +35,9 @@ def test_flags_stand_anywhere(arguments, flags, words):
         (["-m", "seed=0,1", "-c", "job"], "--cfg and --multirun do not go together"),
         (["seed=0", "--resolve"], "--resolve goes with --cfg job"),
         (["--experimental-rerun", "config.pickle"], "reads a pickle, which alignkit never does"),
-        (["-x y"], "unknown flag -x y"),
+        (["-x y"], "unknown flag -x; "),
+        (["-zsk-proj-a1b2c3d4e5f6"], "unknown flag -z; "),  # what follows may be a key
+        (["- 5"], "unknown flag -; "),
         (["-5"], "unknown flag -5"),
     ],
 )

@@ -116,6 +116,9 @@ def test_texts_of_a_run_folder_are_texts(resume, text):
         "a: &a [x, x]\nb: &b [*a, *a]\ndata: *b\n",
         "data: !!python/object/apply:os.system [touch harm]\n",
         "[" * 5000,
+        "[" * 90_000,  # PyYAML needs minutes for it
+        "- " * 40_000,
+        "a: " + "x" * 200_000,
         "\x00",
         "- 1\n",
         "",

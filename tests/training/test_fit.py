@@ -6,7 +6,7 @@ import pytest
 import torch
 from sklearn.linear_model import Ridge
 
-from alignkit.errors import ConfigError
+from alignkit.errors import AlignkitError, ConfigError
 from alignkit.heads.linear import LinearHead
 from alignkit.heads.mlp import MlpHead
 from alignkit.losses.cos_mse import CosMseLoss
@@ -191,6 +191,27 @@ def test_a_torn_checkpoint_falls_back_to_the_one_before(splits, tmp_path):
     newest = sorted((tmp_path / "checkpoints").glob("*.ckpt"))[-1]
     newest.write_bytes(newest.read_bytes()[:1000])
     assert same_weights(fitter(**settings).fit(splits, resume=True).head, whole.head)
+
+
+def test_what_only_is_named_like_a_checkpoint_is_passed_over(splits, tmp_path):
+    settings = {"init": "random", "recipe": {"max_epochs": 2}, "run_folder": tmp_path}
+    whole = fitter(**settings).fit(splits)
+    for number, content in enumerate(({"state_dict": {}}, [1, 2], torch.zeros(3))):
+        torch.save(content, tmp_path / "checkpoints" / f"000{number + 7}.ckpt")
+    assert same_weights(fitter(**settings).fit(splits, resume=True).head, whole.head)
+
+
+@pytest.mark.parametrize("place", ["state_dict", "loops", "callbacks", "optimizer_states"])
+def test_a_checkpoint_that_does_not_fit_the_run_is_one_line(splits, tmp_path, place):
+    settings = {"init": "random", "recipe": {"max_epochs": 2}, "run_folder": tmp_path}
+    fitter(**settings).fit(splits)
+    newest = sorted((tmp_path / "checkpoints").glob("*.ckpt"))[-1]
+    strange = {"strange": torch.zeros(2)}
+    changed = {"callbacks": {"KeepBest": strange}, "optimizer_states": [strange, strange]}.get(place, strange)
+    torch.save({**torch.load(newest, weights_only=True), place: changed}, newest)
+    with pytest.raises(AlignkitError, match="does not fit this run's settings") as refused:
+        fitter(**settings).fit(splits, resume=True)
+    assert "\n" not in str(refused.value)
 
 
 def test_early_stopping_ends_the_run_so_many_epochs_after_the_best(splits):
