@@ -52,7 +52,7 @@ def main(config: DictConfig) -> None:
     names = ("student", "teacher") if isinstance(data, TextSet) else ("student",) if settings["interactive"] else ()
     embedders: dict[str, Embedder] = {name: build(settings[name]) for name in names}
     console = Console(width=None if sys.stdout.isatty() else 100)
-    console.print(f"head: {head}\n", highlight=False, soft_wrap=True)
+    console.print(f"head: {head}\n", highlight=False, soft_wrap=True, markup=False)
     try:
         check_models(artifact, embedders if isinstance(data, TextSet) else {})
         test = evaluation_set(data, embedders, settings["seed"])
@@ -80,7 +80,7 @@ def _converse(console: Console, searches: SideBySide, student: Embedder, role: R
             place = place or where_it_ran(student)  # after the first call: only then a model is on its device
             _show(console, searches, answer, place)
         except EmbedderError as error:  # one bad sentence ends nothing
-            console.print(str(error), style="red", highlight=False)
+            console.print(str(error), style="red", highlight=False, markup=False)
 
 
 def _lines() -> Iterator[str]:
@@ -101,7 +101,9 @@ def _show(console: Console, searches: SideBySide, answer: Answer, place: str | N
         table.add_row(Text(str(rank + 1)), *(_cell(searches, answer.hits[name], rank) for name in names))
     console.print(table, highlight=False)
     if EMBED in answer.times_ms:
-        console.print(f"embedding, {answer.times_ms[EMBED]:.2f} ms: {place}", style="dim", highlight=False)
+        console.print(
+            f"embedding, {answer.times_ms[EMBED]:.2f} ms: {place}", style="dim", highlight=False, markup=False
+        )
     steps = [f"{step} {milliseconds:.2f}" for step, milliseconds in answer.times_ms.items() if step != EMBED]
     console.print(f"CPU milliseconds: {', '.join(steps)}\n", style="dim", highlight=False)
 

@@ -148,7 +148,7 @@ def _print(evaluation: Evaluation, folder: Path, html: bool) -> None:
     console.print()
     console.print(console_rows(evaluation))
     report = folder / ("report.html" if html else "alignment_report.md")
-    console.print(f"\nreport: {report}", soft_wrap=True, highlight=False)
+    console.print(f"\nreport: {report}", soft_wrap=True, highlight=False, markup=False)
 
 
 if __name__ == "__main__":

@@ -13,7 +13,7 @@ from alignkit.errors import ConfigError, MissingExtraError
 EXAMPLES = (
     "python -m alignkit.serve head=outputs/train/RUN student=static",
     "python -m alignkit.serve head=outputs/train/RUN student=ollama student.model=qwen3-embedding:0.6b port=9000",
-    "ALIGNKIT_TOKEN=… python -m alignkit.serve head=outputs/train/RUN host=0.0.0.0 token_env=ALIGNKIT_TOKEN",
+    "python -m alignkit.serve head=outputs/train/RUN host=0.0.0.0 token_env=ALIGNKIT_TOKEN",
     "python -m alignkit.serve head=outputs/train/RUN fallback=teacher teacher=minilm fallback_below=0.4",
 )
 # left out of what is read at once: one whose setting is missing shall not stop a command that does not need it

@@ -102,7 +102,7 @@ def _report(folder: Path, settings: Mapping[str, Any], splits: PairSplits, train
     console.print()
     for line in console_words(evaluation):
         console.print(line, highlight=False, markup=False)
-    console.print(f"\nhead and report: {folder}", soft_wrap=True, highlight=False)
+    console.print(f"\nhead and report: {folder}", soft_wrap=True, highlight=False, markup=False)
 
 
 if __name__ == "__main__":

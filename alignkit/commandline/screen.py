@@ -25,10 +25,7 @@ def use_utf8() -> None:
 
 def set_up_logging(secrets: Sequence[str] = ()) -> None:
     """Send alignkit's own messages to stderr, others' only from WARNING on; keys and the given secrets starred out."""
-    from rich.console import Console
-    from rich.logging import RichHandler
-
-    handler = RichHandler(console=Console(stderr=True), show_time=False, show_level=False, show_path=False)
+    handler = _Unfolded()
     handler.addFilter(_Redacting(secrets))
     logging.basicConfig(level=logging.WARNING, format="%(message)s", handlers=[handler], force=True)
     logging.getLogger("alignkit").setLevel(logging.INFO)
@@ -57,6 +54,14 @@ def without_controls(text: str) -> str:
     'model [31mred\tand\nblue'
     """
     return _CONTROLS.sub("", text)
+
+
+class _Unfolded(logging.Handler):
+    """One line a message, however long: a command in it can be copied as a whole."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        # looked up now: a progress bar puts a stream of its own there, which prints above the bar
+        sys.stderr.write(f"{self.format(record)}\n")
 
 
 class _Redacting(logging.Filter):

@@ -88,7 +88,8 @@ class Command:
         set_up_logging(secrets)
 
         def fail(message: str, code: int = 1) -> int:
-            line = " ".join(without_controls(redacted(message, secrets)).split())
+            # one line; spaces stay, for a path may hold several
+            line = " ".join(without_controls(redacted(message, secrets)).splitlines())
             print(f"alignkit: {line}", file=sys.stderr)  # noqa: T201
             return code
 

@@ -79,6 +79,7 @@ def test_a_path_near_the_limit_holds_a_whole_run_but_for_the_events_or_refuses_a
 
 def test_the_head_is_there_whatever_fails_after_training(run_command, tmp_path, monkeypatch):
     from alignkit import load_head, train
+    from alignkit.estimator import trained
 
     def fail(*given, **named):
         raise OSError(28, "No space left on device")
@@ -89,7 +90,18 @@ def test_the_head_is_there_whatever_fails_after_training(run_command, tmp_path, 
     assert code == 0 and "TensorBoard's events could not be written (No space left on device)" in " ".join(err.split())
     assert (tmp_path / "events" / "metrics.json").is_file()
 
-    monkeypatch.setattr(train, "evaluate_training", fail)
+    monkeypatch.setattr(trained, "evaluate_training", fail)
     with pytest.raises(OSError):
         run_command(*FAST, "hydra.run.dir=run")
     assert load_head(tmp_path / "run").kind() == "linear"
+
+
+def test_a_folder_whose_name_is_markup_to_a_library_is_shown_as_it_is(run_command, tmp_path):
+    folder = tmp_path / "[draft] [/bold] run"
+    code, out, err = run_command(*FAST, f"hydra.run.dir={folder}")
+    assert code == 0 and out.endswith(f"head and report: {folder}\n"), err
+    settings = ("resamples=10", "time_embedding=false", "html=false", "tensorboard=false")
+    code, out, _ = run_command("evaluate", f"head={folder}", *settings, f"hydra.run.dir={folder}/evaluation")
+    assert code == 0 and out.endswith(f"report: {folder / 'evaluation' / 'alignment_report.md'}\n")
+    code, out, _ = run_command("demo", f"head={folder}", "samples=1")
+    assert code == 0 and out.startswith(f"head: {folder}\n")

@@ -1,11 +1,17 @@
+import logging
 import os
+import shlex
 import subprocess
 import sys
 
 import pytest
+from declaring import COMMANDS, declared
 from hash_embedder import HashEmbedder
 
 from alignkit.cache import VectorCache
+from alignkit.commandline.helping import help_text
+from alignkit.commandline.screen import set_up_logging
+from alignkit.pasting import command_line, quoted
 
 
 def closed_early(*arguments):
@@ -40,3 +46,21 @@ def test_a_reader_that_is_gone_from_the_start_ends_a_command_in_peace(tmp_path):
 def test_a_terminal_obeys_no_word_of_a_message(run_command):
     code, _, err = run_command("train", "resume=no\x1b[31m\x9b2J run")
     assert code == 1 and "no[31m2J run" in err and err.rstrip("\n").isprintable()
+
+
+def test_a_log_line_is_one_line_so_that_a_command_in_it_can_be_copied(capsys):
+    set_up_logging()
+    line = "go on with: " + command_line("train", [f"resume={'a  long path/' * 20}"])
+    logging.getLogger("alignkit.train").warning("%s", line)
+    assert capsys.readouterr().err == f"{line}\n"
+
+
+@pytest.mark.parametrize("shell", ["cmd", "powershell", "sh"])
+@pytest.mark.parametrize("name", COMMANDS)
+def test_examples_are_quoted_for_the_shell_at_hand(monkeypatch, name, shell):
+    monkeypatch.setattr("alignkit.pasting.shell_at_hand", lambda: shell)
+    shown = help_text(name, "", declared(name).examples).partition("Examples:\n")[2].partition("\n\n")[0].splitlines()
+    assert len(shown) == len(declared(name).examples)
+    for line, example in zip(shown, declared(name).examples, strict=True):
+        assert line.strip() == " ".join(quoted(word, shell) for word in shlex.split(example))
+        assert shell == "sh" or "'" not in line or shell == "powershell"

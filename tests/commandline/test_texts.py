@@ -1,5 +1,6 @@
 from itertools import cycle, islice
 
+import numpy as np
 import pytest
 from awkward import AWKWARD
 from declaring import COMMANDS, declared
@@ -118,3 +119,19 @@ def test_the_run_folder_is_a_text_in_which_hydra_fills_in_the_time(composed, tmp
 def test_a_choice_that_looks_like_a_number_is_a_name(run_command):
     code, _, err = run_command("train", "model=3")
     assert code == 1 and err.startswith("alignkit: unknown model '3'; choices: ")
+
+
+def test_a_home_folder_is_found_in_every_path(run_command, tmp_path, monkeypatch, make_pairs):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("USERPROFILE", str(tmp_path))
+    (tmp_path / "s.txt").write_text("\n".join(f"sentence {n}" for n in range(60)), encoding="utf-8")
+    pairs = make_pairs(60)
+    np.save(tmp_path / "student.npy", pairs.student)
+    np.save(tmp_path / "teacher.npy", pairs.teacher)
+    code, _, err = run_command("train", "data=vectors", "data.student=~/student.npy", "data.teacher=~/teacher.npy",
+                               "data.sentences=~/s.txt", "hydra.run.dir=~/run", "trainer.max_epochs=0", "html=false",
+                               "confidence=false")  # fmt: skip
+    assert code == 0 and (tmp_path / "run" / "metrics.json").is_file(), err
+    code, _, err = run_command("train", "data=cached", "data.path=~/s.txt", "student=static", "cache_dir=~/cache")
+    assert code == 1 and "60 of 60 sentences have no teacher vector" in err
+    assert not (tmp_path / "~").exists()
