@@ -12,6 +12,9 @@ import pytest
 from collecting import collect
 
 from alignkit.cache import VectorCache
+from alignkit.cache.watching import ModelChangedError
+from alignkit.checking.embedding import cosines
+from alignkit.embedders.base import embed_all
 from alignkit.embedders.ollama import OllamaEmbedder
 from alignkit.embedders.openai import OpenAIEmbedder
 from alignkit.errors import EmbedderError
@@ -159,3 +162,71 @@ class TestOllama:
         with pytest.raises(EmbedderError, match=rf"set base_url={url}/v1 for Ollama"):
             collect(embedder, ["a"])
         embedder.close()
+
+
+@pytest.mark.parametrize("api", ["ollama", "openai"])
+@pytest.mark.parametrize("version", ["0.24.0", "0.32.15"])
+def test_a_model_replaced_under_its_name_leaves_no_mixture(start, tmp_path, version, api):
+    url = start("fake_ollama.py", version, "swap_after=30")
+    texts = [f"{text}, as the customer wrote" for text in TEXTS] + [f"order {number}" for number in range(1000)]
+
+    def model():
+        if api == "ollama":
+            return quick(OllamaEmbedder, "minilm", url, batch_size=8)
+        return quick(OpenAIEmbedder, "minilm", f"{url}/v1", batch_size=8)
+
+    first = model()
+    with VectorCache(tmp_path) as cache:
+        with pytest.raises(ModelChangedError, match="the model behind the server was replaced while it was embedding"):
+            cache.fill(first, texts)
+        again = model()
+        report = cache.fill(again, texts)
+        assert (report.new, report.cached) == (len(texts), 0)
+        assert cache.verify().problems == []
+        fresh = embed_all(again, texts)
+        assert cosines(cache.gather(again.identity(), texts), fresh).min() > 0.9999
+        stored = [text for place, text in enumerate(texts) if place not in cache.missing(first.identity(), texts)]
+        before, after = cache.gather(first.identity(), stored), cache.gather(again.identity(), stored)
+        assert cosines(before, after).max() < 0.9
+    first.close()
+    again.close()
+
+
+@pytest.mark.parametrize("version", ["0.24.0", "0.32.15"])
+def test_one_model_by_all_its_names_and_both_apis_is_embedded_once(start, tmp_path, version):
+    url = start("fake_ollama.py", version)
+    makes = [
+        (OllamaEmbedder, "minilm", url),
+        (OllamaEmbedder, "MiniLM:latest", url),
+        (OllamaEmbedder, "library/minilm", url),
+        (OpenAIEmbedder, "minilm", f"{url}/v1"),
+        (OpenAIEmbedder, "library/MiniLM", f"{url}/v1"),
+    ]
+    with VectorCache(tmp_path) as cache:
+        for place, (make, name, where) in enumerate(makes):
+            embedder = quick(make, name, where)
+            assert cache.fill(embedder, TEXTS).new == (0 if place else 60), (name, where)
+            embedder.close()
+        httpx.post(f"{url}/api/create", json={"model": "minilm", "from": "minilm", "parameters": {"temperature": 0.3}})
+        embedder = quick(OllamaEmbedder, "minilm", url)
+        assert cache.fill(embedder, TEXTS).new == 0
+        embedder.close()
+
+
+@pytest.mark.parametrize("api", ["ollama", "openai"])
+@pytest.mark.parametrize("version", ["0.24.0", "0.32.15"])
+def test_what_the_context_cut_is_counted_and_dimensions_are_given_or_refused(start, tmp_path, version, api):
+    url = start("fake_ollama.py", version)
+    make, where = (OllamaEmbedder, url) if api == "ollama" else (OpenAIEmbedder, f"{url}/v1")
+    long = [f"{'word ' * 600}end {number}" for number in range(3)]
+    # many bytes, few tokens
+    near = [f"{'understandably ' * 60}{number}" for number in range(3)]
+    embedder, narrow, wide = (quick(make, "minilm", where, dimensions=width) for width in (None, 64, 1000))
+    with VectorCache(tmp_path) as cache:
+        report = cache.fill(embedder, [*TEXTS, *long, *near])
+        assert (report.new, report.cut, report.context) == (66, 3, 512)
+        assert cache.fill(narrow, TEXTS).new == 60
+        with pytest.raises(EmbedderError, match="gives 384-d vectors, expected dimensions=1000"):
+            cache.fill(wide, TEXTS)
+    for one in (embedder, narrow, wide):
+        one.close()
