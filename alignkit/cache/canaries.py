@@ -47,16 +47,17 @@ def compare_canaries(
     ]
     if not changes and "server" not in provenance:
         return
-    change = ", ".join(changes) or "the server tells of no change, but was it started with other settings?"
+    change = ", ".join(changes) or "the server tells of no change"
     lowest = lowest_cosine(cache, embedder, role, identity)
     if lowest is None:
         log.info("%s: no stored text is left to compare the vectors with; going on", change)
         return
     if lowest < CANARY_COSINE:
+        name = identity.get("model", "the model")
+        back = "go back to what made them" if changes else "start it with the settings of before (pooling, context)"
         raise CacheError(
-            f"{change}: {identity.get('model', 'the model')} now embeds texts unlike the vectors in {cache.folder} "
-            f"(lowest cosine {lowest:.4f}, expected at least {CANARY_COSINE}); go back to what made them, or choose "
-            "another cache_dir"
+            f"{change}, but {name} now embeds texts unlike the vectors in {cache.folder} (lowest cosine {lowest:.4f}, "
+            f"expected at least {CANARY_COSINE}); {back}, or choose another cache_dir"
         )
     if changes:
         log.info("%s: stored texts still embed alike (lowest cosine %.5f); going on", change, lowest)

@@ -165,7 +165,7 @@ def embed_missing(
                 yield store(sure)
         finally:
             try:
-                for sure in watch.interrupted():
+                for sure in watch.close():
                     store(sure)
                 writer.pause()
             finally:

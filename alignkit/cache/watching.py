@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Sequence
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from typing import Any
 
 import numpy as np
@@ -16,6 +17,8 @@ from alignkit.errors import EmbedderError
 
 log = logging.getLogger(__name__)
 
+# for an answer that is waited for
+AT_ONCE_S = 0.1
 # between two questions; what comes meanwhile waits in memory
 EVERY_S = 1.0
 # how long a server may leave the question open
@@ -30,18 +33,17 @@ class ModelChangedError(EmbedderError):
 
     Args:
         reason: what changed.
+        mend: what to do now.
         texts: those that were embedded and are not kept, as nobody can tell which model's their vectors are.
     """
 
-    def __init__(self, reason: str, texts: Sequence[str]) -> None:
+    def __init__(self, reason: str, mend: str, texts: Sequence[str]) -> None:
         some = ", ".join(repr(shortened(text)) for text in texts[:SHOWN])
         more = f" and {len(texts) - SHOWN:,} more" if len(texts) > SHOWN else ""
         lost = f"the {len(texts):,} texts embedded last are not kept ({some}{more})" if texts else "nothing was kept"
-        super().__init__(
-            f"{reason}; {lost}. All that is stored is the earlier model's. Give the same command again: it embeds with "
-            "what the server has then"
-        )
+        super().__init__(f"{reason}; {lost}; all that is stored is the earlier model's. {mend}")
         self.reason = reason
+        self.mend = mend
         self.texts = list(texts)
 
 
@@ -71,8 +73,11 @@ class Watch:
         self._session: Session | None = session_of(embedder)
         self._sure_at = time.monotonic()
         self._asked_at = 0.0  # the first batch shows that all is well, and is not kept waiting
+        self._asker = ThreadPoolExecutor(max_workers=1, thread_name_prefix="model-watch")
+        self._answer: Future[Session | None] | None = None
+        self._covered = 0
         if self._session is not None and (changes := self._changes()):
-            raise ModelChangedError(_replaced(changes), [])
+            raise _replaced(changes, [])
 
     def admit(self, batch: EmbeddedBatch) -> list[EmbeddedBatch]:
         """Take a batch; give those that are sure by now.
@@ -85,12 +90,13 @@ class Watch:
             return [batch]
         self._held.append(batch)
         self._choose_canary(batch)
-        if time.monotonic() - self._asked_at < EVERY_S:
-            return []
-        fault = self._fault()
-        if fault is not None and time.monotonic() - self._sure_at > UNSURE_S:
-            raise self._unsure(fault)
-        return [] if fault is not None else self._released()
+        if self._answer is None:
+            if time.monotonic() - self._asked_at < EVERY_S:
+                return []
+            self._answer, self._covered = self._asker.submit(self._ask), len(self._held)
+        # a digest comes at once; a text waits its turn behind those that are on their way, and nothing waits for it
+        wait([self._answer], timeout=AT_ONCE_S)
+        return self._taken() if self._answer.done() else []
 
     def end(self) -> list[EmbeddedBatch]:
         """Give the last batches.
@@ -99,59 +105,77 @@ class Watch:
             ModelChangedError: if another model answers.
             EmbedderError: if the server does not say.
         """
+        sure = []
         while self._held:
-            fault = self._fault()
-            if fault is None:
-                break
-            if time.monotonic() - self._sure_at > UNSURE_S:
-                raise self._unsure(fault)
-            time.sleep(EVERY_S)
-        return self._released()
+            if self._answer is None:
+                self._answer, self._covered = self._asker.submit(self._ask), len(self._held)
+            wait([self._answer])
+            released = self._taken()
+            sure += released
+            if not released:
+                time.sleep(EVERY_S)
+        return sure
 
-    def interrupted(self) -> list[EmbeddedBatch]:
+    def close(self) -> list[EmbeddedBatch]:
         """Give what is sure after a fault of the server, a full disk or Ctrl-C, asking once; say what is not."""
+        self._asker.shutdown(wait=False, cancel_futures=True)
         if not self._held:
             return []
         try:
-            fault = self._fault(is_quick=True)
-        except ModelChangedError as changed:
-            log.warning("%s", changed)
-            return []
-        if fault is None:
-            return self._released()
-        log.warning("%d texts embedded last are not kept: %s", len(self._held_texts()), fault)
-        self._held.clear()
-        return []
+            self._ask(is_quick=True)
+        except EmbedderError as error:
+            log.warning("%s", error if isinstance(error, ModelChangedError) else self._unsure(error))
+            self._held.clear()
+        return self._released(len(self._held))
 
-    def _fault(self, is_quick: bool = False) -> EmbedderError | None:
-        """None where all that is held is sure, else why that cannot be told now.
+    def _taken(self) -> list[EmbeddedBatch]:
+        """What the answer of the server makes sure."""
+        answer, self._answer = self._answer, None
+        self._asked_at = time.monotonic()
+        try:
+            self._session = answer.result() if answer is not None else self._session
+        except ModelChangedError as changed:
+            texts = self._held_texts()  # some came since
+            self._held.clear()
+            raise ModelChangedError(changed.reason, changed.mend, texts) from None
+        except EmbedderError as fault:
+            if time.monotonic() - self._sure_at > UNSURE_S:
+                unsure = self._unsure(fault)
+                self._held.clear()
+                raise unsure from None
+            return []
+        self._sure_at = time.monotonic()
+        return self._released(self._covered)
+
+    def _ask(self, is_quick: bool = False) -> Session | None:
+        """Whether all that is held by now is one model's.
 
         Args:
             is_quick: embed nothing: the server may have given up, or the user be waiting.
+
+        Returns:
+            The session that this is true of.
+
+        Raises:
+            ModelChangedError: if another model answers.
+            EmbedderError: if that cannot be told now.
         """
-        self._asked_at = time.monotonic()
         session = session_of(self._embedder)
-        try:
-            changes = self._changes()
-            if changes:
-                raise self._changed(_replaced(changes))
-            broke = session != self._session
-            if is_quick and broke:
-                return EmbedderError("the connection broke, and another server may have answered since")
-            if self._canary is not None and not is_quick and (broke or (session is not None and not session.sure)):
-                cosine = self._cosine(*self._canary)
-                if cosine < ALIKE:
-                    raise self._changed(
-                        f"the server embeds a text otherwise than before (cosine {cosine:.4f}, expected at least "
-                        f"{ALIKE}): was it started again with other settings?"
-                    )
-        except ModelChangedError:
-            raise
-        except EmbedderError as error:
-            return error
-        self._session = session
-        self._sure_at = time.monotonic()
-        return None
+        if changes := self._changes():
+            raise _replaced(changes, self._held_texts())
+        broke = session != self._session
+        if is_quick and broke:
+            raise EmbedderError("the connection broke, and another server may have answered since")
+        if self._canary is not None and not is_quick and (broke or (session is not None and not session.sure)):
+            cosine = self._cosine(*self._canary)
+            if cosine < ALIKE:
+                raise ModelChangedError(
+                    f"the server embeds a text otherwise than before (cosine {cosine:.4f}, expected at least {ALIKE}), "
+                    "as one does that was started again with other settings",
+                    "Start it as it was and give the same command again, or choose another cache_dir",
+                    self._held_texts(),
+                )
+        return session
 
     def _changes(self) -> list[str]:
         before: dict[str, Any] = self._embedder.identity(self._role)
@@ -170,25 +194,20 @@ class Watch:
             row = int(np.argmax(np.where(lengths <= LONGEST_CANARY, lengths, -lengths)))
             self._canary = self._texts[int(batch.indices[row])], batch.vectors[row].copy()
 
-    def _released(self) -> list[EmbeddedBatch]:
-        held, self._held = self._held, []
-        return held
+    def _released(self, count: int) -> list[EmbeddedBatch]:
+        released, self._held = self._held[:count], self._held[count:]
+        return released
 
     def _held_texts(self) -> list[str]:
-        return [self._texts[place] for batch in self._held for place in batch.indices.tolist()]
-
-    def _changed(self, reason: str) -> ModelChangedError:
-        texts = self._held_texts()
-        self._held.clear()
-        return ModelChangedError(reason, texts)
+        return [self._texts[place] for batch in list(self._held) for place in batch.indices.tolist()]
 
     def _unsure(self, fault: EmbedderError) -> EmbedderError:
-        texts = self._held_texts()
-        self._held.clear()
         return EmbedderError(
-            f"{fault}; so nobody can tell which model made the last {len(texts):,} vectors, and they are not kept"
+            f"{fault}; so nobody can tell which model made the last {len(self._held_texts()):,} vectors, and they are "
+            "not kept"
         )
 
 
-def _replaced(changes: Sequence[str]) -> str:
-    return f"the model behind the server was replaced while it was embedding ({'; '.join(changes)})"
+def _replaced(changes: Sequence[str], texts: Sequence[str]) -> ModelChangedError:
+    reason = f"the model behind the server was replaced while it was embedding ({'; '.join(changes)})"
+    return ModelChangedError(reason, "The same command embeds all texts with the model that is there now", texts)

@@ -192,7 +192,7 @@ class TestCanaries:
         newer = HashEmbedder(version="2", vector=lambda text, dim: hash_vector(text + " ", dim))
         with VectorCache(folder) as cache:
             with pytest.raises(
-                CacheError, match=r"server_version 1 -> 2: hash now embeds texts unlike .* \(lowest cosine"
+                CacheError, match=r"server_version 1 -> 2, but hash now embeds texts unlike .* \(lowest cosine"
             ):
                 cache.fill(newer, TEXTS)
             assert len(cache.missing(embedder.identity(), TEXTS)) == 20

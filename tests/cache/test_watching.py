@@ -153,7 +153,9 @@ def test_a_server_started_again_with_other_settings_is_noticed(server, behind, t
     server.events[7] = restart
     embedder = behind()
     with VectorCache(tmp_path) as cache:
-        with pytest.raises(ModelChangedError, match="was it started again with other settings"):
+        with pytest.raises(
+            ModelChangedError, match="as one does that was started again with other settings.*Start it as it was"
+        ):
             cache.fill(embedder, TEXTS)
         assert set(stored_weights(cache, embedder.identity(), TEXTS).values()) <= {"first"}
 
@@ -163,7 +165,7 @@ def test_a_server_started_with_other_settings_between_two_runs_is_noticed(server
     with VectorCache(tmp_path) as cache:
         cache.fill(behind(kind), TEXTS[:20])
         server.weights = "second"  # say, another pooling: no digest tells
-        with pytest.raises(CacheError, match=r"started with other settings\?: tiny now embeds texts unlike"):
+        with pytest.raises(CacheError, match=r"tells of no change, but tiny now .*start it with the settings"):
             cache.fill(behind(kind), TEXTS)
         assert len(cache.missing(behind(kind).identity(), TEXTS)) == 40
 
@@ -188,7 +190,7 @@ def test_after_a_fault_what_another_model_may_have_made_is_not_kept(server, behi
         with pytest.raises(EmbedderError, match="401"):
             cache.fill(embedder, TEXTS)
         assert set(stored_weights(cache, embedder.identity(), TEXTS)) <= set(TEXTS[:5])  # the first batch was asked for
-    assert "texts embedded last are not kept" in caplog.text
+    assert "are not kept" in caplog.text
 
 
 def test_ctrl_c_keeps_what_is_sure(server, behind, tmp_path, monkeypatch):

@@ -6,9 +6,11 @@ import httpx
 import numpy as np
 import pytest
 
-from alignkit.embedders.base import embed_all
+from alignkit.cache import VectorCache, watching
+from alignkit.embedders.base import context_of, current_identity, embed_all
 from alignkit.embedders.minilm import MinilmEmbedder
 from alignkit.embedders.openai import OpenAIEmbedder
+from alignkit.embedders.sameness import same_vectors
 
 URL = os.environ.get("ALIGNKIT_TEST_SERVER", "http://127.0.0.1:18080/v1")
 MODEL = "all-minilm-l6-v2"
@@ -54,3 +56,14 @@ def test_texts_past_the_models_context_are_failures_and_the_others_are_not(embed
     assert found.keys() == {0, 2, 5}
     assert "1002 tokens" in failures[1] and "too large" in failures[3] and "blank" in failures[4]
     assert np.allclose(found[0], embed_all(embedder, ["fine"])[0], atol=1e-3)
+
+
+def test_nothing_changes_while_it_embeds(embedder, tmp_path, monkeypatch):
+    """Its answers are alike enough, alone and in batches, that no check takes it for another server."""
+    monkeypatch.setattr(watching, "EVERY_S", 0.0)
+    assert same_vectors(embedder.identity(), current_identity(embedder))
+    assert context_of(embedder) == 512
+    with VectorCache(tmp_path) as cache:
+        report = cache.fill(embedder, TEXTS)
+        assert (report.new, report.cut) == (len(TEXTS), 0)
+        assert cache.fill(embedder, [*TEXTS, "one more"]).cached == len(TEXTS)
