@@ -94,6 +94,9 @@ class Reader:
         if name in texts:
             if texts[name] and value.lower() == "null":
                 return value
+            if not value and name in self.texts:
+                # mostly a variable of the shell that is not set; an empty path would be the working folder
+                raise ConfigError(f"{name}= is empty; give it a value, or leave it out for the default")
             return _texts_of_sweep(name, value) if sweeping else as_literal(value)
         parsed = _parse(f"{name}={value}")
         if parsed is None or (parsed.is_sweep_override() and not sweeping):

@@ -134,3 +134,11 @@ def test_overrides_as_a_user_would_type_them():
         "student=static", "data.path=it's ${x}", "seed=0", "trainer.precision=32",
     ]  # fmt: skip
     assert as_given([f"student.base_url='http://${{oc.env:{PRIVATE}0}}@host'"]) == ["student.base_url=http://***@host"]
+
+
+@pytest.mark.parametrize("command", ["train cache_dir", "embed sentences", "embed save_to", "export out", "demo head"])
+def test_an_empty_path_is_not_the_working_folder(run_command, tmp_path, command):
+    name, setting = command.split()
+    code, out, err = run_command(name, f"{setting}=")
+    assert (code, out) == (1, "") and err.startswith(f"alignkit: {setting}= is empty; ")
+    assert list(tmp_path.iterdir()) == []
