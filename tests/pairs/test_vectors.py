@@ -170,7 +170,7 @@ def with_rows(vectors, rows, value):
         ("missing.npy", lambda v: None, "no such file"),
         ("empty.npy", lambda v: b"", "the file is empty"),
         ("rows.npy", lambda v: v[:0], "holds no vectors"),
-        ("garbage.npy", lambda v: b"\x07not an array", "no readable .npy"),
+        ("garbage.npy", lambda v: b"\x07not an array", "expected a NumPy array"),
         ("cut.npy", lambda v: b"\x93NUMPY\x01\x00v\x00", "no readable .npy"),
         ("garbage.npz", lambda v: b"\x07PK not a zip", "no readable .npz"),
         ("garbage.safetensors", lambda v: b"\xff" * 20, "no readable .safetensors"),
