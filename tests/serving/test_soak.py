@@ -79,10 +79,11 @@ def bad(randomness):
         b"[" * 5000,
         b"\xff" * 20,
         b'{"input": [1]}',
-        b'{"input": " "}',
         b'{"input": "a", "model": "b"}',
     ]
-    return randomness.choice(["/v1/embeddings", "/api/embed"]), {"content": randomness.choice(bodies)}
+    blank = "/v1/embeddings", {"content": b'{"input": " "}'}  # Ollama's API has a vector for it
+    anything = randomness.choice(["/v1/embeddings", "/api/embed"]), {"content": randomness.choice(bodies)}
+    return randomness.choice([blank, anything, anything, anything])
 
 
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="reads resident memory from /proc")
