@@ -7,9 +7,9 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from alignkit.commandline.conf import group_choices, yaml_of
-from alignkit.commandline.texts import TARGET
 from alignkit.credentials import redacted
 from alignkit.errors import ConfigError
+from alignkit.parts import TARGET
 
 # whose YAMLs describe the parts that stand within a part of a group
 _GROUP_WITHIN = {"data": "embedder", "loss": "loss"}

@@ -18,8 +18,8 @@ from typing import Any, Literal
 from hydra.utils import get_object
 
 from alignkit.commandline.conf import group_choices, leaves, mounts_of, yaml_of
+from alignkit.parts import TARGET
 
-TARGET = "_target_"
 # of Hydra's own; ${now:…} and its like are filled in
 HYDRA_TEXTS = frozenset(
     f"hydra.{name}" for name in ("run.dir", "sweep.dir", "sweep.subdir", "output_subdir", "job.name")

@@ -232,9 +232,9 @@ class TestTheFile:
         assert ollama.models["tuned-embed"]["adapters"] == {"adapter0.gguf": f"sha256:{'a' * 64}"}
 
     def test_that_is_not_here(self, run, ollama):
-        ollama.shown_paths = lambda blob: f"/root/.ollama/models/blobs/{blob.name}"
+        ollama.shown_paths = lambda blob: f"/usr/share/ollama/.ollama/models/blobs/{blob.name}"
         message = refused(run, "qwen2.5:7b")
-        assert "docker cp CONTAINER:/root/.ollama/models/blobs/sha256-" in message
+        assert "docker cp CONTAINER:/usr/share/ollama/.ollama/models/blobs/sha256-" in message
         assert f"enable_embeddings model=qwen2.5:7b base_url={ollama.url} gguf=qwen2.5-7b.gguf" in message
 
     def test_of_a_server_on_windows_asked_from_wsl(self, monkeypatch):
