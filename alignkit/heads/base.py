@@ -48,6 +48,14 @@ class Head(nn.Module):
             student = student.to(dtype)
         return super().__call__(student)
 
+    def output_layers(self) -> tuple[nn.Linear, ...]:
+        """The linear layers whose sum is the output, so that an affine map of the output can be folded into them.
+
+        The first one has a bias. One that holds several maps, one below the other, of which the output takes a mean
+        with weights of sum 1, comes after it.
+        """
+        raise NotImplementedError
+
     def cost(self) -> dict[str, int]:
         """What the head weighs: `parameters` (all stored numbers) and `flops_per_query` (of its matrix products)."""
         from torch.utils.flop_counter import FlopCounterMode

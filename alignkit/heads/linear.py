@@ -34,6 +34,10 @@ class LinearHead(Head):
         """`(B, student_dim)` → `(B, teacher_dim)`."""
         return self.projection(student)
 
+    def output_layers(self) -> tuple[nn.Linear, ...]:
+        """See `Head.output_layers`."""
+        return (self.projection,)
+
     @torch.no_grad()
     def solve(
         self, train: Batches, validation: Batches | None = None, chosen: dict[str, Any] | None = None

@@ -73,6 +73,10 @@ class LocalMixtureHead(Head):
         corrections = self.corrections(student).view(-1, self.regions, self.teacher_dim)
         return self.common(student) + torch.bmm(share, corrections).squeeze(1)
 
+    def output_layers(self) -> tuple[nn.Linear, ...]:
+        """See `Head.output_layers`."""
+        return self.common, self.corrections
+
     @torch.no_grad()
     def solve(
         self, train: Batches, validation: Batches | None = None, chosen: dict[str, Any] | None = None

@@ -53,6 +53,10 @@ class LowRankHead(Head):
         """`(B, student_dim)` → `(B, teacher_dim)`."""
         return self.up(self.down(student))
 
+    def output_layers(self) -> tuple[nn.Linear, ...]:
+        """See `Head.output_layers`."""
+        return (self.up,)
+
     @torch.no_grad()
     def solve(
         self, train: Batches, validation: Batches | None = None, chosen: dict[str, Any] | None = None

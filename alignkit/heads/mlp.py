@@ -41,3 +41,7 @@ class MlpHead(Head):
     def forward(self, student: Tensor) -> Tensor:
         """`(B, student_dim)` → `(B, teacher_dim)`."""
         return self.layers(student)
+
+    def output_layers(self) -> tuple[nn.Linear, ...]:
+        """See `Head.output_layers`."""
+        return (self.layers[-1],)  # type: ignore[return-value]

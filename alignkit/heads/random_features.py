@@ -80,6 +80,10 @@ class RandomFeaturesHead(Head):
         student = l2_normalize(student)
         return self.readout(torch.cos(self.waves(student))) + self.skip(student)
 
+    def output_layers(self) -> tuple[nn.Linear, ...]:
+        """See `Head.output_layers`."""
+        return self.readout, self.skip
+
     @torch.no_grad()
     def solve(
         self, train: Batches, validation: Batches | None = None, chosen: dict[str, Any] | None = None

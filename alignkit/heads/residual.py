@@ -52,6 +52,10 @@ class ResidualHead(Head):
         """`(B, student_dim)` → `(B, teacher_dim)`."""
         return self.skip(student) + self.correction(student)
 
+    def output_layers(self) -> tuple[nn.Linear, ...]:
+        """See `Head.output_layers`."""
+        return *self.skip.output_layers(), *self.correction.output_layers()
+
     @torch.no_grad()
     def solve(
         self, train: Batches, validation: Batches | None = None, chosen: dict[str, Any] | None = None

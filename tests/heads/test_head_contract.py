@@ -20,6 +20,7 @@ from alignkit.heads.base import (
     split_batches,
     tensor_batches,
 )
+from alignkit.heads.folding import fold_output
 from alignkit.training.recipe import Recipe
 from alignkit.vectors import cosine, l2_normalize
 
@@ -138,6 +139,18 @@ def test_says_what_it_costs(name):
     assert cost["parameters"] == sum(tensor.numel() for tensor in head.state_dict().values())
     weights = sum(weight.numel() for weight in head.parameters() if weight.dim() == 2)
     assert cost["flops_per_query"] >= 2 * weights  # one multiplication and one addition a weight
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_takes_in_an_affine_map_of_its_output(name):
+    head, student = solved(name), make_pairs(30, seed=2)[0]
+    generator = torch.Generator().manual_seed(7)
+    weight, bias = torch.randn(TEACHER_DIM, TEACHER_DIM, generator=generator), torch.randn(TEACHER_DIM)
+    before = head(student)
+    folded = fold_output(head, weight, bias)
+    torch.testing.assert_close(folded(student), before @ weight.T + bias, rtol=1e-4, atol=1e-4)
+    assert torch.equal(head(student), before)
+    assert type(folded) is type(head) and folded.cost() == head.cost() and folded.arguments() == head.arguments()
 
 
 @pytest.mark.parametrize("name", NAMES)
