@@ -18,12 +18,12 @@ from alignkit.commandline import build, command
 from alignkit.embedders.base import Embedder, Role
 from alignkit.errors import EmbedderError
 from alignkit.evaluate import evaluation_set, settings_for
-from alignkit.evaluation.embedded_sets import TextSet
 from alignkit.evaluation.embedding_time import where_it_ran
-from alignkit.evaluation.fitting import check_fit, check_models, doubts_of
-from alignkit.evaluation.runs import newest_run
-from alignkit.evaluation.settings import whole_number
+from alignkit.evaluation.evaluate_settings import whole_number
+from alignkit.evaluation.same_models import check_fit, check_models, doubts_of
 from alignkit.evaluation.side_by_side import EMBED, Answer, Hit, SideBySide
+from alignkit.pairs.text_sets import TextSet
+from alignkit.runs.folder import newest_run
 
 logger = logging.getLogger("alignkit.demo")
 

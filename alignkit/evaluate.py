@@ -16,24 +16,26 @@ from alignkit.artifact import Artifact, load_artifact
 from alignkit.commandline import build, command, conf_folder, explain_error, plain, without_secrets
 from alignkit.embedders.base import Embedder
 from alignkit.errors import AlignkitError, ConfigError
-from alignkit.evaluation.alignment import raw_head
 from alignkit.evaluation.comparison import compare
-from alignkit.evaluation.console import console_rows, console_words
-from alignkit.evaluation.embedded_sets import TextSet
 from alignkit.evaluation.embedding_time import SIDES, embedding_times
-from alignkit.evaluation.fitting import check_models, doubts_of
-from alignkit.evaluation.leaks import check_leaks
+from alignkit.evaluation.evaluate_settings import check_seed, check_settings
+from alignkit.evaluation.floor_heads import raw_head
+from alignkit.evaluation.leak_checks import check_leaks
 from alignkit.evaluation.learning_curve import FEWEST_PAIRS, learning_curve
-from alignkit.evaluation.likeness import TrainingSample
 from alignkit.evaluation.outcome import Evaluation
-from alignkit.evaluation.report import write_report
+from alignkit.evaluation.query_times import query_times
 from alignkit.evaluation.requirements import failed_requirements
-from alignkit.evaluation.runs import demo_student, load_baselines, newest_run, run_of
-from alignkit.evaluation.sets import EvaluationSet, set_of_pairs
-from alignkit.evaluation.settings import check_seed, check_settings
-from alignkit.evaluation.tensorboard import log_evaluation
-from alignkit.evaluation.timing import query_times
+from alignkit.evaluation.same_models import check_models, doubts_of
 from alignkit.pairs.base import PairSplits
+from alignkit.pairs.demo import demo_student
+from alignkit.pairs.evaluation_set import EvaluationSet, set_of_pairs
+from alignkit.pairs.text_sets import TextSet
+from alignkit.reporting.console import console_rows, console_words
+from alignkit.reporting.events import log_evaluation
+from alignkit.reporting.report_files import write_report
+from alignkit.runs.baselines import load_baselines
+from alignkit.runs.folder import newest_run, run_of
+from alignkit.runs.training_sample import TrainingSample
 
 logger = logging.getLogger("alignkit.evaluate")
 

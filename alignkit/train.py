@@ -20,16 +20,16 @@ from alignkit.commandline.words import as_given
 from alignkit.errors import AlignkitError, ConfigError
 from alignkit.estimator.plan import make_plan
 from alignkit.estimator.trained import Trained, carry_out
-from alignkit.evaluation.console import console_words
-from alignkit.evaluation.leaks import leaks_of_splits
-from alignkit.evaluation.settings import check_seed
-from alignkit.evaluation.tables import console_table, markdown_table
-from alignkit.evaluation.tensorboard import log_evaluation
-from alignkit.evaluation.training_report import save_run
+from alignkit.estimator.training_report import save_run
+from alignkit.evaluation.evaluate_settings import check_seed
+from alignkit.evaluation.leak_checks import leaks_of_splits
 from alignkit.pairs.base import PairSplits
+from alignkit.reporting.console import console_words
+from alignkit.reporting.events import log_evaluation
+from alignkit.reporting.figure_tables import console_table, markdown_table
+from alignkit.runs.folder import CONFIG, check_resumable, claim_run_folder
 from alignkit.training.checks import check_settings
 from alignkit.training.processes import is_main_process
-from alignkit.training.run_folder import CONFIG, check_resumable, claim_run_folder
 from alignkit.training.tensorboard import log_result
 
 logger = logging.getLogger("alignkit.train")

@@ -28,7 +28,9 @@ FLOORS = [
     },
     {"heads", "losses", "metrics", "sentences", "embedders", "vector_files", "gguf_files"},
     {"cache", "artifact", "aligned", "agreement", "pairs", "resources"},
+    {"runs"},
     {"training", "evaluation", "selection", "exporters", "serving", "checking", "migration", "enabling"},
+    {"reporting"},
     {"estimator"},
     {*commands(), "commandline", "__main__"},
 ]

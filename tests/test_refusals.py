@@ -306,7 +306,7 @@ class TestReport:
 
     @pytest.mark.parametrize("name", NAMES)
     def test_a_table_that_is_open_in_a_spreadsheet(self, held, tmp_path, name, monkeypatch):
-        from alignkit.evaluation import report
+        from alignkit.reporting import report_files as report
 
         class Evaluated:
             rows, meta, other_splits = {}, {}, {}
@@ -326,7 +326,7 @@ class TestReport:
 
 
 def test_a_run_folder_that_cannot_be_made(held, tmp_path):
-    from alignkit.training.run_folder import claim_run_folder
+    from alignkit.runs.folder import claim_run_folder
 
     held.places.add(tmp_path / "outputs")
     with pytest.raises(AlignkitError, match=r"could not be written \(Access is denied\)"):

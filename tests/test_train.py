@@ -15,7 +15,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from alignkit import load_artifact, load_head
 from alignkit.commandline import conf_folder
 from alignkit.errors import DataError
-from alignkit.evaluation.leaks import leaks_of_splits
+from alignkit.evaluation.leak_checks import leaks_of_splits
 from alignkit.pairs.base import Pairs, PairSplits
 
 ROWS = ["raw", "mean", "ridge", "aligned", "teacher", "student"]

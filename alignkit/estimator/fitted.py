@@ -16,19 +16,21 @@ from alignkit.artifact import Artifact, load_artifact, save_artifact, save_head
 from alignkit.errors import ConfigError, DataError
 from alignkit.estimator.arrays import as_pairs, as_vectors
 from alignkit.estimator.report import Report
-from alignkit.evaluation.alignment import align, raw_head
+from alignkit.estimator.training_report import save_run
+from alignkit.evaluation.aligning import align
 from alignkit.evaluation.comparison import compare
 from alignkit.evaluation.embedding_time import SIDES
-from alignkit.evaluation.leaks import check_against, check_leaks
-from alignkit.evaluation.likeness import TrainingSample
+from alignkit.evaluation.floor_heads import raw_head
+from alignkit.evaluation.leak_checks import check_against, check_leaks
 from alignkit.evaluation.outcome import Evaluation
-from alignkit.evaluation.runs import load_baselines, run_of
-from alignkit.evaluation.sets import EvaluationSet, Side, set_of_pairs
-from alignkit.evaluation.timing import query_times
-from alignkit.evaluation.training_report import save_run
+from alignkit.evaluation.query_times import query_times
 from alignkit.heads.base import Head
 from alignkit.metrics.retrieval import Qrels
 from alignkit.pairs.base import PairSplits
+from alignkit.pairs.evaluation_set import EvaluationSet, Side, set_of_pairs
+from alignkit.runs.baselines import load_baselines
+from alignkit.runs.folder import run_of
+from alignkit.runs.training_sample import TrainingSample
 from alignkit.vectors import l2_normalize
 
 

@@ -12,8 +12,8 @@ from alignkit.estimator.fitted import Fitted
 from alignkit.estimator.plan import make_plan
 from alignkit.estimator.report import Report
 from alignkit.estimator.trained import carry_out
-from alignkit.evaluation.leaks import leaks_of_splits
-from alignkit.evaluation.settings import check_seed
+from alignkit.evaluation.evaluate_settings import check_seed
+from alignkit.evaluation.leak_checks import leaks_of_splits
 from alignkit.parts import settings_of_command, settings_of_part
 from alignkit.progress import no_progress
 from alignkit.training.checks import check_settings

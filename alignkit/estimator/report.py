@@ -7,10 +7,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from alignkit.evaluation.console import console_rows, console_words
 from alignkit.evaluation.outcome import Evaluation
-from alignkit.evaluation.report import html_page, write_report
 from alignkit.evaluation.verdict import Verdict
+from alignkit.reporting.console import console_rows, console_words
+from alignkit.reporting.report_files import html_page, write_report
 
 
 class Report:

@@ -9,9 +9,9 @@ from typing import Any
 
 from alignkit.artifact import CONFIDENCE, QUERY_HEAD, Artifact, save_artifact
 from alignkit.estimator.plan import Plan
-from alignkit.evaluation.alignment import mean_head
+from alignkit.estimator.training_report import evaluate_training
+from alignkit.evaluation.floor_heads import mean_head
 from alignkit.evaluation.outcome import Evaluation
-from alignkit.evaluation.training_report import evaluate_training
 from alignkit.heads.base import Head
 from alignkit.heads.linear import LinearHead
 from alignkit.pairs.base import PairSplits

@@ -1,1 +1,1 @@
-"""What a head is worth, with intervals, a verdict and a report."""
+"""What a head is worth: one call that measures, one result."""

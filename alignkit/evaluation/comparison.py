@@ -13,18 +13,19 @@ from torch import Tensor
 from alignkit.artifact import CONFIDENCE, QUERY_HEAD, Artifact
 from alignkit.errors import ArtifactError
 from alignkit.evaluation.alarms import alarms
-from alignkit.evaluation.alignment import align, raw_head
-from alignkit.evaluation.confidence import confidence_figures
+from alignkit.evaluation.aligning import align
+from alignkit.evaluation.confidence_figures import confidence_figures
 from alignkit.evaluation.evidence import deciding_measure, gather, notes_on, query_groups
-from alignkit.evaluation.fitting import check_fit
+from alignkit.evaluation.floor_heads import raw_head
 from alignkit.evaluation.rankings import Ranking, cascade_size, rank_all, rerank
 from alignkit.evaluation.row_figures import figures_of_rows
-from alignkit.evaluation.sets import EvaluationSet
+from alignkit.evaluation.same_models import check_fit
 from alignkit.evaluation.verdict import BROKEN_SHARE, Thresholds, Verdict, decide
 from alignkit.heads.base import Head
 from alignkit.metrics.alignment import Row
 from alignkit.metrics.intervals import RESAMPLES, Interval, PairedBootstrap
 from alignkit.metrics.retrieval import ndcg_at_k, ranking_overlap, recall_at_k, reciprocal_rank
+from alignkit.pairs.evaluation_set import EvaluationSet
 from alignkit.vectors import cosine, l2_normalize
 
 DOCUMENT_HEAD = "document_head"

@@ -14,8 +14,8 @@ from alignkit.aligned import ROLES
 from alignkit.embedders.base import Embedder, embed_all
 from alignkit.embedders.sameness import same_vectors
 from alignkit.errors import AlignkitError
-from alignkit.evaluation.sets import EvaluationSet
-from alignkit.evaluation.timing import median_ms
+from alignkit.evaluation.query_times import median_ms
+from alignkit.pairs.evaluation_set import EvaluationSet
 
 logger = logging.getLogger(__name__)
 

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from alignkit.evaluation.sets import EvaluationSet
 from alignkit.metrics.intervals import Interval, PairedBootstrap
+from alignkit.pairs.evaluation_set import EvaluationSet
 
 OVERLAP, RELEVANCE = "overlap@10", "ndcg@10"
 # with fewer groups than this, an interval that draws whole groups is too narrow itself

@@ -10,13 +10,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from alignkit.evaluation.alignment import align
-from alignkit.evaluation.sets import EvaluationSet
+from alignkit.evaluation.aligning import align
 from alignkit.heads.linear import LinearHead
 from alignkit.heads.moments import Moments
 from alignkit.heads.ridge import choose_lambda, solve_ridge
 from alignkit.metrics.retrieval import ndcg_at_k, ranking_overlap
 from alignkit.pairs.base import Pairs
+from alignkit.pairs.evaluation_set import EvaluationSet
 from alignkit.vectors import cosine, l2_normalize, top_k
 
 SIZES = 6

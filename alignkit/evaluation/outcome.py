@@ -8,7 +8,7 @@ from typing import Any
 
 from alignkit.evaluation.comparison import Comparison
 from alignkit.evaluation.learning_curve import LearningCurve
-from alignkit.evaluation.timing import Times
+from alignkit.evaluation.query_times import Times
 from alignkit.metrics.alignment import Row
 
 

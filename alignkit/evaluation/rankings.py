@@ -10,11 +10,11 @@ import torch
 from torch import Tensor
 
 from alignkit.errors import ConfigError
-from alignkit.evaluation.alignment import align
+from alignkit.evaluation.aligning import align
 from alignkit.evaluation.faiss_search import faiss_top_k
-from alignkit.evaluation.sets import EvaluationSet
 from alignkit.heads.base import Head
 from alignkit.neighbours import pair_cosines
+from alignkit.pairs.evaluation_set import EvaluationSet
 from alignkit.vectors import l2_normalize, top_k
 
 DEPTH = 100

@@ -6,8 +6,8 @@ import math
 from collections.abc import Mapping
 
 from alignkit.errors import ConfigError
+from alignkit.evaluation.columns import Column
 from alignkit.evaluation.comparison import Comparison
-from alignkit.evaluation.glossary import COLUMNS
 
 SHARE = "share_of_teacher"
 
@@ -31,10 +31,10 @@ def check_requirements(required: object) -> dict[str, float]:
             f"require={required}: expected figures with their least values, "
             "as in require={recall@10: 0.9, share_of_teacher: 0.95}"
         )
-    known = [SHARE, *COLUMNS, *(f"{name}_share" for name in COLUMNS)]
+    known = [SHARE, *Column, *(f"{name}_share" for name in Column)]
     for name, least in required.items():
         if name not in known:
-            raise ConfigError(f"require: '{name}' is never measured; known are {SHARE}, {', '.join(COLUMNS)}")
+            raise ConfigError(f"require: '{name}' is never measured; known are {SHARE}, {', '.join(Column)}")
         if not is_number(least):
             raise ConfigError(f"require: {name} must be a number, got {least!r}")
     return dict(required)

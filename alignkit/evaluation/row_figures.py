@@ -8,10 +8,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from alignkit.evaluation.sets import EvaluationSet
 from alignkit.metrics.alignment import Row, alignment_figures, pairwise_spearman, sample_rows, spearman
 from alignkit.metrics.intervals import Interval, PairedBootstrap
 from alignkit.metrics.similarity import linear_cka
+from alignkit.pairs.evaluation_set import EvaluationSet
 from alignkit.vectors import cosine
 
 CKA_SENTENCES = 1_000

@@ -12,9 +12,9 @@ from torch import Tensor
 
 from alignkit.embedders.base import Embedder, Role, embed_all
 from alignkit.errors import ConfigError, DataError
-from alignkit.evaluation.alignment import align
-from alignkit.evaluation.sets import EvaluationSet
+from alignkit.evaluation.aligning import align
 from alignkit.heads.base import Head
+from alignkit.pairs.evaluation_set import EvaluationSet
 from alignkit.vectors import l2_normalize
 
 MODELS = ("student", "aligned", "teacher")

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from alignkit.evaluation.columns import Column
 from alignkit.evaluation.evidence import Evidence
-from alignkit.evaluation.glossary import COLUMNS
 from alignkit.metrics.intervals import Interval
 
 WAYS_OUT = (
@@ -15,7 +15,7 @@ WAYS_OUT = (
 def of_lead(evidence: Evidence, lead: Interval) -> str:
     """The student's own index beside the teacher's."""
     return (
-        f"the student's own index reaches {COLUMNS[evidence.measure]} {evidence.student_mean:.3f}, the teacher's "
+        f"the student's own index reaches {_heading(evidence)} {evidence.student_mean:.3f}, the teacher's "
         f"{evidence.teacher_mean:.3f}: {lead.value:+.3f} (95% interval {lead.low:+.3f} to {lead.high:+.3f})"
     )
 
@@ -32,7 +32,7 @@ def of_seen(evidence: Evidence, most: float) -> str:
 
 def of_empty_share(evidence: Evidence, threshold: float) -> str:
     """Why a share of the teacher's figure says nothing here."""
-    measure = COLUMNS[evidence.measure]
+    measure = _heading(evidence)
     if evidence.share is None:
         return (
             f"the teacher's own {measure} is 0 or nearly so, and there is nothing to keep; do queries, texts and "
@@ -49,7 +49,7 @@ def of_share(row: str, share: Interval, evidence: Evidence, threshold: float, bo
     value = {"lower bound": share.low, "upper bound": share.high}[bound]
     relation = "reaches" if value >= threshold else "is below"
     return (
-        f"{row} keeps {share.value:.1%} of the teacher's {COLUMNS[evidence.measure]} (95% interval {share.low:.1%} to "
+        f"{row} keeps {share.value:.1%} of the teacher's {_heading(evidence)} (95% interval {share.low:.1%} to "
         f"{share.high:.1%}); the {bound} {relation} {threshold:.0%}"
     )
 
@@ -73,4 +73,8 @@ def of_rival(evidence: Evidence) -> str:
         who = "the student's own index is better"
     else:
         who = "aligned and the student's own index do not differ beyond chance"
-    return f"{who}: {COLUMNS[evidence.measure]} {gain.value:+.3f} (95% interval {gain.low:+.3f} to {gain.high:+.3f})"
+    return f"{who}: {_heading(evidence)} {gain.value:+.3f} (95% interval {gain.low:+.3f} to {gain.high:+.3f})"
+
+
+def _heading(evidence: Evidence) -> str:
+    return Column(evidence.measure).heading

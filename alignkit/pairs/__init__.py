@@ -1,1 +1,1 @@
-"""Where pairs of student and teacher vectors come from: one file a source."""
+"""Where vectors and texts come from: pairs to train on and sets to measure on, one file a source."""

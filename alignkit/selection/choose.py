@@ -12,12 +12,13 @@ import torch
 from torch import Tensor
 
 from alignkit.errors import ConfigError
-from alignkit.evaluation.alignment import align, most_sentences
+from alignkit.evaluation.aligning import align
 from alignkit.heads.base import Head
 from alignkit.metrics.alignment import sample_rows
 from alignkit.metrics.intervals import PairedBootstrap
 from alignkit.metrics.retrieval import judge_by_label, ranking_overlap, recall_at_k
 from alignkit.pairs.base import Pairs, PairSplits
+from alignkit.pairs.evaluation_set import most_sentences
 from alignkit.pairs.views import take_pairs
 from alignkit.selection.record import Selection, Try
 from alignkit.training.fit import Fitter

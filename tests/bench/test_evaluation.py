@@ -16,15 +16,15 @@ from alignkit.artifact import Artifact
 from alignkit.evaluation.comparison import compare
 from alignkit.evaluation.learning_curve import learning_curve
 from alignkit.evaluation.outcome import Evaluation
-from alignkit.evaluation.report import write_report
-from alignkit.evaluation.sets import EvaluationSet, Side, set_of_pairs
-from alignkit.evaluation.timing import query_times
+from alignkit.evaluation.query_times import query_times
 from alignkit.heads.base import tensor_batches
 from alignkit.heads.linear import LinearHead
 from alignkit.metrics.intervals import bootstrap_means
 from alignkit.metrics.retrieval import Qrels, ndcg_at_k, recall_at_k, reciprocal_rank
 from alignkit.neighbours import fastest_dtype
 from alignkit.pairs.demo import load_demo
+from alignkit.pairs.evaluation_set import EvaluationSet, Side, set_of_pairs
+from alignkit.reporting.report_files import write_report
 
 QUERIES, CORPUS, STUDENT_DIM, TEACHER_DIM = 2_000, 20_000, 896, 3_584
 DEPTH = 100

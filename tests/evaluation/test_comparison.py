@@ -13,11 +13,11 @@ from alignkit.artifact import Artifact
 from alignkit.errors import ArtifactError, DataError
 from alignkit.evaluation.comparison import compare
 from alignkit.evaluation.rankings import rerank
-from alignkit.evaluation.sets import HumanScores, Side, sample_groups, set_of_pairs
 from alignkit.heads.linear import LinearHead
 from alignkit.metrics.alignment import overlap_at_k
 from alignkit.metrics.retrieval import Qrels
 from alignkit.pairs.base import Pairs
+from alignkit.pairs.evaluation_set import HumanScores, Side, sample_groups, set_of_pairs
 
 
 @pytest.fixture(scope="module")

@@ -9,7 +9,7 @@ import pytest
 from alignkit.cache import VectorCache
 from alignkit.embedders.base import EmbeddedBatch, Session
 from alignkit.errors import CacheError, ConfigError, DataError, EmbedderError
-from alignkit.evaluation.training_report import cut_words
+from alignkit.estimator.training_report import cut_words
 from alignkit.pairs import cached_sides
 from alignkit.pairs.cached import load_cached
 

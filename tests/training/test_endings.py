@@ -7,7 +7,7 @@ from functools import partial
 import pytest
 import torch
 
-from alignkit.evaluation.training_report import _kept_words
+from alignkit.estimator.training_report import _kept_words
 from alignkit.heads.linear import LinearHead
 from alignkit.heads.mlp import MlpHead
 from alignkit.losses.cos_mse import CosMseLoss

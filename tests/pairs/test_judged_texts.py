@@ -7,7 +7,7 @@ import json
 import pytest
 
 from alignkit.errors import ConfigError, DataError
-from alignkit.evaluation.judged_texts import judged_texts
+from alignkit.pairs.judged_texts import judged_texts
 
 
 @pytest.fixture

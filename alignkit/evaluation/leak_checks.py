@@ -11,16 +11,16 @@ import numpy as np
 import torch
 
 from alignkit.errors import DataError
-from alignkit.evaluation.runs import (
+from alignkit.metrics.alignment import sample_rows
+from alignkit.pairs.base import Pairs, PairSplits
+from alignkit.pairs.evaluation_set import Side
+from alignkit.pairs.vector_fingerprints import vector_fingerprints
+from alignkit.runs.fingerprints import (
     VECTOR_FINGERPRINTS,
     seen_in_training,
     text_fingerprints,
     training_fingerprints,
 )
-from alignkit.evaluation.sets import Side
-from alignkit.metrics.alignment import sample_rows
-from alignkit.pairs.base import Pairs, PairSplits
-from alignkit.pairs.fingerprints import vector_fingerprints
 from alignkit.sentences.leaks import find_leaks
 from alignkit.vectors import top_k
 

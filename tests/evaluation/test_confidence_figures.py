@@ -11,10 +11,10 @@ import scipy.stats
 import torch
 
 from alignkit.evaluation.comparison import compare
-from alignkit.evaluation.confidence import ROUTED, confidence_figures, confidence_words
+from alignkit.evaluation.confidence_figures import ROUTED, confidence_figures, confidence_words
 from alignkit.evaluation.outcome import Evaluation
-from alignkit.evaluation.pictures import draw
-from alignkit.evaluation.report import write_report
+from alignkit.reporting.pictures import draw
+from alignkit.reporting.report_files import write_report
 from alignkit.training.confidence import fit_confidence
 
 

@@ -10,48 +10,33 @@ from typing import Any
 
 from rich.table import Table
 
+from alignkit.evaluation.columns import Column
 from alignkit.metrics.alignment import Row
 
-# key in metrics.json → heading that fits a terminal of 80 columns
-COLUMNS = {
-    "cosine_mean": "cos",
-    "cosine_p05": "P5",
-    "cosine_p50": "P50",
-    "cosine_p95": "P95",
-    "cosine_centered_mean": "centred",
-    "r2": "R2",
-    "spearman": "Spearman",
-    "overlap@10": "overlap@10",
-}
-COLUMN_MEANINGS = {
-    "cosine_mean": "mean cosine of each vector with its teacher vector",
-    "cosine_p05": "5th percentile of those cosines: how bad the bad ones are",
-    "cosine_p50": "their median",
-    "cosine_p95": "95th percentile: how good the good ones are",
-    "cosine_centered_mean": "the same after the training teacher mean is taken off both sides; the mean row falls to 0",
-    "r2": "1 - residual / variance over all dimensions; 1 is perfect, 0 is as good as the mean",
-    "spearman": "rank correlation of sentence-pair similarities, teacher's against these vectors'",
-    "overlap@10": "share of the teacher's own ten nearest sentences that these vectors find",
-}
+# what fits a terminal of 80 columns
+SHOWN = (
+    Column.COSINE_MEAN, Column.COSINE_P05, Column.COSINE_P50, Column.COSINE_P95, Column.COSINE_CENTERED_MEAN,
+    Column.R2, Column.SPEARMAN, Column.OVERLAP_10,
+)  # fmt: skip
 
 
 def console_table(rows: Mapping[str, Row], title: str) -> Table:
     """For a terminal of 80 columns."""
     table = Table(title=title, title_justify="left", box=None, pad_edge=False, padding=(0, 1, 0, 0))
     table.add_column("", no_wrap=True)
-    for heading in COLUMNS.values():
-        table.add_column(heading, justify="right", no_wrap=True)
+    for column in SHOWN:
+        table.add_column(column.heading, justify="right", no_wrap=True)
     for name, row in rows.items():
         style = "bold" if name == "aligned" else None
-        table.add_row(name, *(number(row.get(key)) for key in COLUMNS), style=style)
+        table.add_row(name, *(number(row.get(key)) for key in SHOWN), style=style)
     return table
 
 
 def markdown_table(rows: Mapping[str, Row]) -> str:
     """As GitHub renders it."""
-    lines = ["| row | " + " | ".join(COLUMNS.values()) + " |", "|---|" + "---:|" * len(COLUMNS)]
+    lines = ["| row | " + " | ".join(column.heading for column in SHOWN) + " |", "|---|" + "---:|" * len(SHOWN)]
     for name, row in rows.items():
-        lines.append(f"| {name} | " + " | ".join(number(row.get(key)) for key in COLUMNS) + " |")
+        lines.append(f"| {name} | " + " | ".join(number(row.get(key)) for key in SHOWN) + " |")
     return "\n".join(lines)
 
 

@@ -8,17 +8,17 @@ from pathlib import Path
 from typing import Any
 
 from alignkit.evaluation import examples
-from alignkit.evaluation.confidence import confidence_words
-from alignkit.evaluation.fitting import model_name
-from alignkit.evaluation.glossary import COLUMNS, LIMITS, MEANINGS, SHARE_MEANING, row_of
+from alignkit.evaluation.columns import Column
+from alignkit.evaluation.confidence_figures import confidence_words
 from alignkit.evaluation.outcome import Evaluation
-from alignkit.evaluation.pictures import curve_words, draw
-from alignkit.evaluation.tables import csv_text, json_text, number
+from alignkit.evaluation.same_models import model_name
 from alignkit.files import appearing_together, write_whole
+from alignkit.reporting.figure_tables import csv_text, json_text, number
+from alignkit.reporting.glossary import HEADINGS, LIMITS, MEANINGS, SHARE_MEANING, TIME_COLUMNS, row_of
+from alignkit.reporting.pictures import curve_words, draw
 
 TEMPLATES = Path(__file__).parent / "templates"
 DATA_KINDS = {"True": "real data", "False": "synthetic data"}
-TIME_COLUMNS = {"embed_ms": "embed ms", "head_ms": "head ms", "search_ms": "search ms", "total_ms": "total ms"}
 
 
 def write_report(evaluation: Evaluation, folder: Path, *, html: bool = True) -> None:
@@ -86,7 +86,7 @@ def report_words(evaluation: Evaluation) -> dict[str, Any]:
     """All that both templates say, as plain values."""
     comparison = evaluation.comparison
     meta, rows = evaluation.meta, evaluation.rows
-    present = [key for key in COLUMNS if any(row.get(key) is not None for row in rows.values())]
+    present = [key for key in Column if any(row.get(key) is not None for row in rows.values())]
     alignment = [key for key in present if key not in comparison.figures and key != "human_spearman"]
     retrieval = [key for key in present if key not in alignment]
     groups, group_count = examples.worst_groups(comparison)
@@ -94,7 +94,7 @@ def report_words(evaluation: Evaluation) -> dict[str, Any]:
         "meta": meta,
         "notes": [*meta["notes"], *meta.get("doubts", [])],
         "verdict": comparison.verdict,
-        "measure": COLUMNS[comparison.measure],
+        "measure": Column(comparison.measure).heading,
         "measure_key": comparison.measure,
         "data_kind": DATA_KINDS.get(str(meta.get("real")), "not stated whether real or synthetic"),
         "student": model_name(meta.get("student_identity")),
@@ -102,8 +102,8 @@ def report_words(evaluation: Evaluation) -> dict[str, Any]:
         "rows": rows,
         "row_meanings": {name: row_of(name) for name in rows},
         "tables": [("Finding: what each row retrieves", retrieval), ("Likeness: how near the vectors are", alignment)],
-        "headings": {**COLUMNS, **TIME_COLUMNS},
-        "share_columns": [key for key in COLUMNS if any(row.get(f"{key}_share") is not None for row in rows.values())],
+        "headings": HEADINGS,
+        "share_columns": [key for key in Column if any(row.get(f"{key}_share") is not None for row in rows.values())],
         "share_meaning": SHARE_MEANING,
         "meanings": MEANINGS,
         "times": {name: evaluation.times[name] for name in rows if name in evaluation.times},

@@ -14,18 +14,19 @@ import pytest
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from alignkit.errors import ConfigError
+from alignkit.evaluation.columns import Column
 from alignkit.evaluation.comparison import compare
-from alignkit.evaluation.console import console_rows, console_words
 from alignkit.evaluation.examples import worst_groups, worst_queries
-from alignkit.evaluation.glossary import COLUMNS, MEANINGS, row_of
 from alignkit.evaluation.learning_curve import forecast, learning_curve
 from alignkit.evaluation.outcome import Evaluation
-from alignkit.evaluation.pictures import draw, recall_curves
-from alignkit.evaluation.plots import frontier, frontier_plot
-from alignkit.evaluation.report import write_report
+from alignkit.evaluation.query_times import query_times
 from alignkit.evaluation.requirements import failed_requirements
-from alignkit.evaluation.tensorboard import log_evaluation
-from alignkit.evaluation.timing import query_times
+from alignkit.reporting.console import console_rows, console_words
+from alignkit.reporting.events import log_evaluation
+from alignkit.reporting.glossary import MEANINGS, row_of
+from alignkit.reporting.pictures import draw, recall_curves
+from alignkit.reporting.plots import frontier, frontier_plot
+from alignkit.reporting.report_files import write_report
 
 VOID = {"meta", "br", "link", "img", "hr", "input", "path", "use", "rect", "circle"}
 
@@ -133,8 +134,8 @@ def test_json_and_csv(folder, evaluation):
 
 def test_without_texts_labels_or_baselines(make_pairs, tmp_path):
     from alignkit.artifact import Artifact
-    from alignkit.evaluation.sets import set_of_pairs
     from alignkit.heads.linear import LinearHead
+    from alignkit.pairs.evaluation_set import set_of_pairs
 
     head = LinearHead(12, 20).requires_grad_(False)
     bare = compare(
@@ -161,7 +162,7 @@ def test_what_cannot_be_rendered_leaves_nothing_behind(evaluation, tmp_path, mon
     def broken(_):
         raise RuntimeError
 
-    monkeypatch.setattr("alignkit.evaluation.report.draw", broken)
+    monkeypatch.setattr("alignkit.reporting.report_files.draw", broken)
     with pytest.raises(RuntimeError):
         write_report(evaluation, tmp_path / "report")
     assert not (tmp_path / "report").exists()
@@ -275,8 +276,8 @@ def test_the_terminal_gets_80_columns(evaluation):
 def test_everything_that_is_shown_is_explained(comparison):
     for name, row in comparison.rows.items():
         assert all(row_of(name))
-        assert {key for key in row if not key.endswith("_share")} <= set(COLUMNS)
-    assert set(COLUMNS) <= set(MEANINGS)
+        assert {key for key in row if not key.endswith("_share")} <= set(Column)
+    assert set(Column) <= set(MEANINGS)
 
 
 def test_tensorboard_gets_figures_and_the_projector(evaluation, tmp_path):

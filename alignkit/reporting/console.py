@@ -6,9 +6,9 @@ from collections.abc import Iterator
 
 from rich.table import Table
 
-from alignkit.evaluation.glossary import COLUMNS
+from alignkit.evaluation.columns import Column
 from alignkit.evaluation.outcome import Evaluation
-from alignkit.evaluation.tables import number
+from alignkit.reporting.figure_tables import number
 
 KEYS = ("cosine_mean", "cosine_centered_mean", "overlap@10", "recall@10", "mrr@10", "ndcg@10", "human_spearman")
 
@@ -20,7 +20,7 @@ def console_rows(evaluation: Evaluation) -> Table:
     table = Table(box=None, pad_edge=False, padding=(0, 1, 0, 0))
     table.add_column("", no_wrap=True)
     for key in keys:
-        table.add_column(COLUMNS[key], justify="right", no_wrap=True)
+        table.add_column(Column(key).heading, justify="right", no_wrap=True)
     table.add_column("of teacher", justify="right", no_wrap=True)
     for name, row in rows.items():
         share = meta["shares"].get(name)

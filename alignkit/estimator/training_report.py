@@ -12,19 +12,20 @@ from torch import Tensor
 
 from alignkit import __version__
 from alignkit.artifact import Artifact, save_artifact, save_head
-from alignkit.evaluation.alignment import alignment_rows, raw_head
 from alignkit.evaluation.comparison import compare
 from alignkit.evaluation.embedding_time import SIDES
-from alignkit.evaluation.fitting import model_name
-from alignkit.evaluation.likeness import TrainingSample
+from alignkit.evaluation.floor_heads import raw_head
 from alignkit.evaluation.outcome import Evaluation
-from alignkit.evaluation.report import write_report
-from alignkit.evaluation.runs import save_fingerprints
-from alignkit.evaluation.sets import set_of_pairs
-from alignkit.evaluation.timing import query_times
+from alignkit.evaluation.query_times import query_times
+from alignkit.evaluation.same_models import model_name
+from alignkit.evaluation.split_figures import alignment_rows
 from alignkit.evaluation.verdict import Thresholds
 from alignkit.heads.base import Head
 from alignkit.pairs.base import PairSplits
+from alignkit.pairs.evaluation_set import set_of_pairs
+from alignkit.reporting.report_files import write_report
+from alignkit.runs.fingerprints import save_fingerprints
+from alignkit.runs.training_sample import TrainingSample
 
 
 def evaluate_training(

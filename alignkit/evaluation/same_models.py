@@ -9,7 +9,7 @@ from alignkit.artifact import Artifact
 from alignkit.embedders.base import Embedder
 from alignkit.embedders.sameness import differences
 from alignkit.errors import ArtifactError, EmbedderError
-from alignkit.evaluation.sets import EvaluationSet
+from alignkit.pairs.evaluation_set import EvaluationSet
 
 
 def check_fit(artifact: Artifact, test: EvaluationSet) -> None:

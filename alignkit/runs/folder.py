@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from alignkit.errors import ConfigError
+from alignkit.artifact import find_head
+from alignkit.errors import ArtifactError, ConfigError
 from alignkit.files import refused, write_whole
 from alignkit.pasting import command_line
+from alignkit.runs.baselines import BASELINES
 
 CONFIG, METRICS = "config.yaml", "metrics.json"
 
@@ -43,3 +45,28 @@ def check_resumable(folder: Path) -> None:
         raise ConfigError(f"resume={folder}: no {CONFIG} there; expected the folder of an interrupted run")
     if (folder / METRICS).exists():
         raise ConfigError(f"resume={folder}: that run is finished; its head is in {folder / 'head'}")
+
+
+def newest_run(folder: str | Path = "outputs/train") -> Path:
+    """The run that finished last, sweeps included.
+
+    Raises:
+        ArtifactError: if there is none.
+    """
+    finished = list(Path(folder).glob(f"*/{METRICS}")) + list(Path(folder).glob(f"*/*/{METRICS}"))
+    runs = [path.parent for path in finished if (path.parent / "head" / "head.json").is_file()]
+    if not runs:
+        raise ArtifactError(f"{folder}: no finished run there; train one with python -m alignkit.train, or give head=")
+    return max(runs, key=lambda run: (run / METRICS).stat().st_mtime_ns)
+
+
+def run_of(head: str | Path) -> Path | None:
+    """The run folder that a head lies in, `None` for a bare head and for a bundle.
+
+    Raises:
+        ArtifactError: if there is no head.
+    """
+    if Path(head).expanduser().is_file():
+        return None
+    run = find_head(head).parent
+    return run if (run / BASELINES).is_dir() else None

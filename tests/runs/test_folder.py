@@ -3,7 +3,7 @@ import threading
 import pytest
 
 from alignkit.errors import AlignkitError, ConfigError
-from alignkit.training.run_folder import claim_run_folder
+from alignkit.runs.folder import claim_run_folder
 
 
 def test_of_runs_that_start_at_once_one_gets_the_folder(tmp_path):

@@ -10,12 +10,14 @@ from typing import Any
 import numpy as np
 
 from alignkit.errors import DataError
-from alignkit.evaluation.alignment import most_sentences
 from alignkit.metrics.alignment import sample_rows
 from alignkit.metrics.retrieval import Judged, Qrels, judge_by_label
 from alignkit.pairs.base import Pairs
 
-# of a group so large a sample takes all
+# a table needs a few copies of its vectors at once: this many numbers in one, and this many sentences; more would
+# hardly change a figure
+MOST_ELEMENTS, MOST_SENTENCES = 8 * 1024 * 1024, 5_000
+# groups up to this size are sampled whole
 WHOLE_GROUP = 10
 
 
@@ -127,6 +129,11 @@ def set_of_pairs(pairs: Pairs, meta: Mapping[str, Any], *, most: int | None = No
         queries=side, corpus=side, itself=np.arange(len(rows)), labels=labels, groups=groups,
         meta={**meta, "notes": notes},
     )  # fmt: skip
+
+
+def most_sentences(teacher_dim: int) -> int:
+    """How many sentences a table is made of: 5,000, fewer for wide vectors."""
+    return max(1, min(MOST_SENTENCES, MOST_ELEMENTS // teacher_dim))
 
 
 def sample_groups(labels: Sequence[str], most: int, seed: int) -> np.ndarray:

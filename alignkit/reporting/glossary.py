@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from alignkit.evaluation.tables import COLUMN_MEANINGS
-from alignkit.evaluation.tables import COLUMNS as ALIGNMENT_COLUMNS
+from alignkit.evaluation.columns import Column
 
 ROWS = {
     "teacher": ("teacher query", "teacher corpus", "the ceiling: what the expensive model finds in its own index"),
@@ -31,40 +30,14 @@ ROWS = {
         "the floor: no knowledge of the query at all",
     ),
 }
-COLUMNS = {
-    "cosine_mean": ALIGNMENT_COLUMNS["cosine_mean"],
-    "cosine_p05": ALIGNMENT_COLUMNS["cosine_p05"],
-    "cosine_p50": ALIGNMENT_COLUMNS["cosine_p50"],
-    "cosine_p95": ALIGNMENT_COLUMNS["cosine_p95"],
-    "cosine_centered_mean": ALIGNMENT_COLUMNS["cosine_centered_mean"],
-    "r2": ALIGNMENT_COLUMNS["r2"],
-    "spearman": ALIGNMENT_COLUMNS["spearman"],
-    "cka": "CKA",
-    "overlap@10": "overlap@10",
-    "recall@1": "R@1",
-    "recall@5": "R@5",
-    "recall@10": "R@10",
-    "mrr": "MRR",
-    "mrr@10": "MRR@10",
-    "ndcg@10": "nDCG@10",
-    "human_spearman": "human",
+TIME_COLUMNS = {
+    "embed_ms": ("embed ms", "embedding one query, ms, where its model ran: that is said below the table"),
+    "head_ms": ("head ms", "the head on this machine's CPU, ms"),
+    "search_ms": ("search ms", "scanning the whole corpus on this machine's CPU, ms"),
+    "total_ms": ("total ms", "the three together, ms"),
 }
-MEANINGS = {
-    **COLUMN_MEANINGS,
-    "cka": "likeness of the whole space to the teacher's, blind to rotation (debiased linear CKA); widths may differ",
-    "overlap@10": "share of the teacher's own first ten hits that are among this row's first ten; needs no judgements",
-    "recall@1": "share of a query's relevant texts at the first place",
-    "recall@5": "share of a query's relevant texts among the first five",
-    "recall@10": "share of a query's relevant texts among the first ten",
-    "mrr": "1 / place of the first relevant hit, averaged (looked for among the first 100)",
-    "mrr@10": "the same among the first ten",
-    "ndcg@10": "how near the order of the first ten is to the best possible one (gain = grade, as trec_eval)",
-    "human_spearman": "rank correlation of the cosines with people's likeness scores",
-    "embed_ms": "embedding one query, ms, where its model ran: that is said below the table",
-    "head_ms": "the head on this machine's CPU, ms",
-    "search_ms": "scanning the whole corpus on this machine's CPU, ms",
-    "total_ms": "the three together, ms",
-}
+HEADINGS = {**{column.value: column.heading for column in Column}, **{key: one[0] for key, one in TIME_COLUMNS.items()}}
+MEANINGS = {**{column.value: column.meaning for column in Column}, **{key: one[1] for key, one in TIME_COLUMNS.items()}}
 SHARE_MEANING = (
     "Each figure divided by the teacher's own: 100% is all that the teacher finds, more than 100% is better than it. "
     "The mean of a row over the mean of the teacher, not the mean of the queries' shares."

@@ -8,17 +8,17 @@ import numpy as np
 import pytest
 
 from alignkit.errors import AlignkitError, ArtifactError, DataError
-from alignkit.evaluation.leaks import check_leaks, leaks_of_splits
-from alignkit.evaluation.runs import (
+from alignkit.evaluation.leak_checks import check_leaks, leaks_of_splits
+from alignkit.pairs.base import PairSplits
+from alignkit.pairs.evaluation_set import Side
+from alignkit.pairs.vectors import load_vectors
+from alignkit.runs.fingerprints import (
     FINGERPRINTS,
     VECTOR_FINGERPRINTS,
     save_fingerprints,
     training_fingerprints,
     vector_fingerprints,
 )
-from alignkit.evaluation.sets import Side
-from alignkit.pairs.base import PairSplits
-from alignkit.pairs.vectors import load_vectors
 
 
 def side_of(pairs):
@@ -161,12 +161,12 @@ def test_vectors_of_any_scale_are_told_apart(scale):
 def test_reading_in_blocks_changes_nothing(monkeypatch):
     vectors = np.random.default_rng(0).normal(size=(100, 8)).astype(np.float32)
     whole = vector_fingerprints(vectors)
-    monkeypatch.setattr("alignkit.pairs.fingerprints._BLOCK_ELEMENTS", 50)
+    monkeypatch.setattr("alignkit.pairs.vector_fingerprints._BLOCK_ELEMENTS", 50)
     np.testing.assert_array_equal(vector_fingerprints(vectors), whole)
 
 
 def test_of_too_many_vectors_none_are_kept(splits, tmp_path, monkeypatch):
-    monkeypatch.setattr("alignkit.evaluation.runs.MOST_VECTORS", 300)
+    monkeypatch.setattr("alignkit.runs.fingerprints.MOST_VECTORS", 300)
     save_fingerprints(tmp_path, splits)
     assert not list(tmp_path.iterdir())
     assert check_leaks(side_of(splits.test), tmp_path, splits).seen is None

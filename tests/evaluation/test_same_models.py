@@ -9,10 +9,10 @@ from small_embedder import SmallEmbedder
 
 from alignkit.artifact import Artifact
 from alignkit.errors import ArtifactError, EmbedderError
-from alignkit.evaluation.console import console_words
-from alignkit.evaluation.fitting import check_fit, check_models, doubts_of
 from alignkit.evaluation.outcome import Evaluation
+from alignkit.evaluation.same_models import check_fit, check_models, doubts_of
 from alignkit.heads.linear import LinearHead
+from alignkit.reporting.console import console_words
 
 IDENTITIES = {f"{name}_identity": {"backend": "small", "model": name} for name in ("student", "teacher")}
 

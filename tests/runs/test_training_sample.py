@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from alignkit.evaluation.likeness import TRAINING_SAMPLE, TrainingSample
+from alignkit.runs.training_sample import TRAINING_SAMPLE, TrainingSample
 
 STSB = Path(__file__).parents[3] / "shared" / "data" / "stsb" / "test.jsonl"
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from alignkit.errors import ConfigError
-from alignkit.evaluation.settings import check_settings
+from alignkit.evaluation.evaluate_settings import check_settings
 
 GOOD = {
     "seed": 0, "resamples": 1000, "learning_curve": False, "html": True, "tensorboard": True,

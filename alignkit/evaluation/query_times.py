@@ -9,8 +9,8 @@ from collections.abc import Callable, Mapping, Sequence
 import numpy as np
 import torch
 
-from alignkit.evaluation.sets import EvaluationSet
 from alignkit.heads.base import Head
+from alignkit.pairs.evaluation_set import EvaluationSet
 from alignkit.vectors import l2_normalize
 
 HEAD_RUNS, SEARCH_RUNS = 50, 15

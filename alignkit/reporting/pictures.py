@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import numpy as np
 
-from alignkit.evaluation import plots
+from alignkit.evaluation.columns import Column
 from alignkit.evaluation.comparison import Comparison
-from alignkit.evaluation.confidence import confidence_words
-from alignkit.evaluation.glossary import COLUMNS
+from alignkit.evaluation.confidence_figures import confidence_words
 from alignkit.evaluation.outcome import Evaluation
-from alignkit.evaluation.tables import number
+from alignkit.reporting import plots
+from alignkit.reporting.figure_tables import number
 
 
 def draw(evaluation: Evaluation) -> list[tuple[str, str, str]]:
     """The plots: question, SVG, answer in words."""
     comparison = evaluation.comparison
-    rows, measure = comparison.rows, COLUMNS[comparison.measure]
+    rows, measure = comparison.rows, Column(comparison.measure).heading
     aligned = rows["aligned"]
     drawn = [
         (
@@ -120,7 +120,7 @@ def _isin_rows(rows: np.ndarray, wanted: np.ndarray) -> np.ndarray:
 
 def curve_words(evaluation: Evaluation) -> str:
     """What more training pairs would probably bring; empty where no curve was asked for."""
-    curve, measure = evaluation.curve, COLUMNS[evaluation.comparison.measure]
+    curve, measure = evaluation.curve, Column(evaluation.comparison.measure).heading
     if curve is None:
         return ""
     said = f"A closed-form head reaches {measure} {curve.figures[-1]:.3f} with all {curve.pairs[-1]:,} training pairs"

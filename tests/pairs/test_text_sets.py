@@ -8,7 +8,8 @@ import pytest
 from small_embedder import SmallEmbedder
 
 from alignkit.errors import EmbedderError
-from alignkit.evaluation.embedded_sets import BeirFolder, StsFile
+from alignkit.pairs.beir_folder import BeirFolder
+from alignkit.pairs.sts_file import StsFile
 
 
 @pytest.fixture

@@ -1,0 +1,1 @@
+"""What a `Result` says, to people and to programs: screen, Markdown, HTML, CSV, JSON, TensorBoard."""

@@ -1,0 +1,1 @@
+"""The folder of a run: its layout, its baselines, and what tells which pairs its head was trained on."""
