@@ -19,6 +19,7 @@ FLOORS = [
         "file_kinds",
         "neighbours",
         "rounding",
+        "shapes",
         "servers",
         "progress",
         "credentials",
@@ -44,7 +45,6 @@ NEIGHBOURS = {
     ("artifact", "agreement"),
     ("aligned", "artifact"),
     ("pairs", "cache"),
-    ("sentences", "embedders"),  # how a server is spoken to, and what its faults mean
     ("sentences", "embedders"),  # how a server is spoken to, and what its faults mean
     ("pairs", "resources"),
     ("selection", "training"),

@@ -1,4 +1,4 @@
-"""Cosine distance plus a little squared error: the direction counts, the length is kept in hand."""
+"""Cosine distance plus a little squared error: the direction matters most, and the length stays bounded."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from alignkit.vectors import l2_normalize
 class CosMseLoss(Loss):
     """`mean(1 − cos(aligned, teacher)) + mse_weight · mean((aligned − teacher/|teacher|)²)`.
 
-    The squared error is of the head's unnormalised output: between two normalised vectors it would be the cosine
+    The squared error takes the head's unnormalised output. Between two normalised vectors it would be the cosine
     again.
 
     Args:
         mse_weight: weight of the squared error, at least 0; the mean is over batch and dimensions.
 
-    Source: the sum is this project's own; its parts are those of `cosine` (Sanh et al., 2019) and `mse` (Reimers and
-    Gurevych, EMNLP 2020, eq. 1, there as a mean over the batch).
+    Source: the sum is this project's own. Its parts are those of `cosine` (Sanh et al., 2019) and `mse` (Reimers and
+    Gurevych, EMNLP 2020, eq. 1, a mean over the batch).
     """
 
     def __init__(self, mse_weight: float = 0.1) -> None:

@@ -1,4 +1,4 @@
-"""Cosine distance: the direction alone."""
+"""Cosine distance: only the direction matters."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from alignkit.vectors import cosine
 class CosineLoss(Loss):
     """`mean(1 − cos(aligned, teacher))`, in [0, 2].
 
-    Source: the cosine embedding loss of pairs that belong together; as distillation from one model's vectors to
-    another's, `l_cos` of Sanh et al., DistilBERT, arXiv:1910.01108, section 2.
+    Source: the cosine embedding loss of matching pairs; used to distil one model's vectors into another's as `l_cos` of
+    Sanh et al., DistilBERT, arXiv:1910.01108, section 2.
     """
 
     def forward(self, aligned: Tensor, teacher: Tensor, negatives: Tensor | None = None) -> Tensor:

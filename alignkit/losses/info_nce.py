@@ -1,4 +1,4 @@
-"""Tell the right teacher vector from those of other sentences."""
+"""Pick out the right teacher vector among those of other sentences."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ from alignkit.vectors import l2_normalize
 class InfoNceLoss(Loss):
     """`−mean log( exp(cos(aᵢ,tᵢ)/τ) / Σⱼ exp(cos(aᵢ,tⱼ)/τ) )`.
 
-    j runs over the batch, the hard negatives of i where there are any, and the memory bank: teacher vectors of recent
-    batches. What has the very same teacher vector as i is no negative of it. The bank is of training alone: in
-    evaluation every state of the head, the starting point too, is measured against the same, and where there is
-    nothing else to measure it against, the batch stands in.
+    j runs over the batch, over i's hard negatives if it has any, and over the memory bank, which holds the teacher
+    vectors of recent batches. A sentence whose teacher vector equals that of i is not a negative of i. The bank is used
+    in training only, so that in evaluation every state of the head is measured against the same candidates. Where
+    evaluation would have no candidates without the bank, the batch takes its place.
 
     Args:
-        temperature: τ above 0.
-        bank_size: teacher vectors to remember, 0 for none.
-        in_batch: take the batch's other sentences as negatives; without them, and without a bank, hard negatives are
-            needed. Worth leaving out where a batch holds many sentences that mean the same.
+        temperature: τ, above 0.
+        bank_size: number of teacher vectors to remember, 0 for none.
+        in_batch: use the batch's other sentences as negatives. Without them and without a bank, hard negatives are
+            required. Turn it off if a batch holds many sentences with the same meaning.
 
     Source: van den Oord et al., arXiv:1807.03748, eq. 4; memory bank: Wu et al., CVPR 2018, as a queue as in
     He et al., MoCo, CVPR 2020.
@@ -45,11 +45,11 @@ class InfoNceLoss(Loss):
         self.bank_size = bank_size
         self.in_batch = in_batch
         self.needs_negatives = not in_batch and bank_size == 0
-        # its size comes with the first batches, so it is saved as extra state, whose shape may change
+        # saved as extra state because its shape changes with the first batches
         self.register_buffer("bank", torch.empty(0, 0), persistent=False)
 
     def get_extra_state(self) -> Tensor:
-        """The bank, for a checkpoint: a resumed run goes on with what an uninterrupted one would have."""
+        """The bank, for a checkpoint: a resumed run continues exactly as an uninterrupted one."""
         return self.bank
 
     def set_extra_state(self, state: Tensor) -> None:
@@ -60,12 +60,12 @@ class InfoNceLoss(Loss):
         """`aligned (B, D)`, `teacher (B, D)`, `negatives (B, K, D)` or `None` → scalar.
 
         Raises:
-            ConfigError: if in training there is nothing that the right vector could be told from.
+            ConfigError: if training has no negatives of any kind.
         """
         if self.training and self.needs_negatives and negatives is None:
             raise ConfigError(
-                "info_nce: no hard negatives came, and in_batch=false leaves nothing else to tell the right vector "
-                "from; take data that has some, in_batch=true or bank_size above 0"
+                "info_nce: the data has no hard negatives, and in_batch=false leaves no others; "
+                "use data with hard negatives, in_batch=true, or bank_size above 0"
             )
         stands_in = not self.training and (self.bank_size > 0 or negatives is None or not bool(negatives.any()))
         aligned, teacher = l2_normalize(aligned), l2_normalize(teacher)

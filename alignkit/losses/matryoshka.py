@@ -1,4 +1,4 @@
-"""Another loss over the first dimensions of the teacher's space, so that indexes cut short still fit."""
+"""Another loss, applied to leading dimensions as well, so that truncated vectors still fit a truncated index."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ FEWEST_DIMENSIONS = 2
 class MatryoshkaLoss(Loss):
     """`mean over p of loss(aligned[:, :p], teacher[:, :p])`.
 
-    Worth it where the teacher itself was trained to be cut short.
+    Useful if the teacher itself was trained to be truncated.
 
     Args:
-        loss: the loss to apply to each prefix; it normalises for itself.
+        loss: the loss to apply to each prefix; it does its own normalising.
         prefixes: fractions are shares of the teacher's width, in (0, 1]; whole numbers count leading dimensions, at
-            least 2. A bare 1 among shares is all of the width.
+            least 2. A bare 1 among shares means the whole width.
 
     Source: Kusupati et al., Matryoshka representation learning, NeurIPS 2022, eq. 1.
     """
@@ -30,7 +30,7 @@ class MatryoshkaLoss(Loss):
     def __init__(self, loss: nn.Module, prefixes: Sequence[float] = (1.0, 0.5, 0.25)) -> None:
         super().__init__()
         prefixes = _read(prefixes)
-        # one for each prefix: a memory bank holds vectors of one width
+        # a copy for each prefix, because a memory bank holds vectors of one width
         self.losses = nn.ModuleList(copy.deepcopy(loss) for _ in prefixes)
         self.prefixes = prefixes
         self.needs_negatives = getattr(loss, "needs_negatives", False)
@@ -53,7 +53,7 @@ class MatryoshkaLoss(Loss):
             if width < FEWEST_DIMENSIONS:
                 raise ConfigError(
                     f"prefixes={list(self.prefixes)}: {prefix} of {teacher_dim} dimensions is {width}; expected at "
-                    f"least {FEWEST_DIMENSIONS}, fewer have no direction"
+                    f"least {FEWEST_DIMENSIONS}, because fewer have no direction"
                 )
         return widths
 
@@ -65,13 +65,13 @@ def _read(prefixes: Sequence[float]) -> tuple[float, ...]:
     ((1.0, 0.5, 0.25), (64, 1.0))
     """
     prefixes = list(prefixes) if isinstance(prefixes, Sequence) and not isinstance(prefixes, str) else [prefixes]
-    # `[1, 0.5]` as people write it: beside shares alone, 1 is the whole
+    # people write `[1, 0.5]`: if all others are shares, 1 means the whole width
     if any(isinstance(one, float) for one in prefixes) and all(isinstance(one, float) or one == 1 for one in prefixes):
         prefixes = [float(one) if type(one) is int else one for one in prefixes]
     if not prefixes or not all(map(_is_prefix, prefixes)):
         raise ConfigError(
-            f"prefixes={prefixes}: expected shares above 0 and at most 1 such as 0.5, or whole numbers of dimensions "
-            f"from {FEWEST_DIMENSIONS} on; write 1.0 for the whole width"
+            f"prefixes={prefixes}: expected shares above 0 and at most 1, such as 0.5, or whole numbers of dimensions, "
+            f"at least {FEWEST_DIMENSIONS}; write 1.0 for the whole width"
         )
     return tuple(prefixes)
 

@@ -15,20 +15,20 @@ class MixLoss(Loss):
 
     Args:
         losses: name → loss.
-        weights: name → number of at least 0, one for each loss; not all 0.
+        weights: name → weight, at least 0, one for each loss and not all 0.
 
-    Source: scalarisation of several objectives by fixed weights, e.g. Boyd and Vandenberghe, Convex optimization, 2004,
-    section 4.7.4; in distillation the weighted sum of Sanh et al., DistilBERT, arXiv:1910.01108, section 2.
+    Source: scalarisation of several objectives by fixed weights, Boyd and Vandenberghe, Convex optimization, 2004,
+    section 4.7.4; in distillation, the weighted sum of Sanh et al., DistilBERT, arXiv:1910.01108, section 2.
     """
 
     def __init__(self, losses: Mapping[str, nn.Module], weights: Mapping[str, float]) -> None:
         super().__init__()
         if set(losses) != set(weights):
             odd = sorted(set(losses) ^ set(weights))[0]
-            raise ConfigError(f"mix: '{odd}' must be both among the losses and among the weights")
+            raise ConfigError(f"mix: '{odd}' must have both a loss and a weight")
         check_not_negative(**{f"mix: weights.{name}": weight for name, weight in weights.items()})
         if not sum(weights.values()):
-            raise ConfigError(f"mix: weights {dict(weights)}; expected one of them above 0")
+            raise ConfigError(f"mix: weights {dict(weights)}; expected at least one above 0")
         self.losses = nn.ModuleDict({name: loss for name, loss in losses.items() if weights[name]})
         self.weights = {name: weights[name] for name in self.losses}
         self.needs_negatives = any(getattr(loss, "needs_negatives", False) for loss in self.losses.values())

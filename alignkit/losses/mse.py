@@ -9,10 +9,10 @@ from alignkit.vectors import l2_normalize
 
 
 class MseLoss(Loss):
-    """`mean |aligned − teacher/|teacher||²`, summed over dimensions: of the unnormalised output.
+    """`mean |aligned − teacher/|teacher||²`, summed over dimensions.
 
-    Between two normalised vectors it would be twice the cosine distance. The sum over dimensions keeps its size
-    independent of the teacher's width.
+    It takes the unnormalised output; between two normalised vectors it would be twice the cosine distance. The sum over
+    dimensions makes its size independent of the teacher's width.
 
     Source: Reimers and Gurevych, Making monolingual sentence embeddings multilingual, EMNLP 2020, eq. 1.
     """

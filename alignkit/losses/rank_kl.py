@@ -14,14 +14,14 @@ class RankKlLoss(Loss):
     """`mean KL(softmax(T/τ) ‖ softmax(S/τ)) + cosine_weight · mean(1 − cos(aligned, teacher))`.
 
     `T[i, j] = cos(tᵢ, tⱼ)` and `S[i, j] = cos(aᵢ, tⱼ)` for j ≠ i: an aligned query against the teacher's index, as in
-    use. Other pairs of the batch are the candidates, so a large batch ranks more finely.
+    use. The other sentences of the batch are the candidates, so a large batch ranks more finely.
 
     Args:
-        temperature: τ above 0; smaller looks at nearer neighbours alone.
-        cosine_weight: of the cosine distance, at least 0; keeps similarities comparable with the teacher's own.
+        temperature: τ, above 0; the smaller it is, the more only the nearest neighbours count.
+        cosine_weight: weight of the cosine distance, at least 0; keeps similarities comparable with the teacher's own.
 
-    Source: ListNet, Cao et al., ICML 2007, eq. 8, with the teacher's similarities as scores; as distillation:
-    Fang et al., SEED, ICLR 2021, eq. 4.
+    Source: ListNet, Cao et al., ICML 2007, eq. 8, with the teacher's similarities as scores; in distillation, Fang et
+    al., SEED, ICLR 2021, eq. 4.
     """
 
     compares_batch = True
@@ -34,13 +34,13 @@ class RankKlLoss(Loss):
         self.cosine_weight = cosine_weight
 
     def forward(self, aligned: Tensor, teacher: Tensor, negatives: Tensor | None = None) -> Tensor:
-        """`aligned (B, D)`, `teacher (B, D)` → scalar; `negatives` are not used; a batch of one has nothing to rank."""
+        """`aligned (B, D)`, `teacher (B, D)` → scalar; `negatives` are not used. A batch of one has nothing to rank."""
         aligned, teacher = l2_normalize(aligned), l2_normalize(teacher)
         distance = (1 - cosine(aligned, teacher)).mean()
         if len(teacher) < 2:
             return self.cosine_weight * distance
         itself = torch.eye(len(teacher), dtype=torch.bool, device=teacher.device)
-        # a large negative number, not -inf: 0·log 0 would be NaN
+        # a large negative number, because -inf would make 0·log 0 = NaN
         wanted = (teacher @ teacher.T / self.temperature).masked_fill(itself, -1e4).log_softmax(dim=1)
         found = (aligned @ teacher.T / self.temperature).masked_fill(itself, -1e4).log_softmax(dim=1)
         divergence = F.kl_div(found, wanted, reduction="batchmean", log_target=True)

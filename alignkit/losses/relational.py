@@ -1,4 +1,4 @@
-"""Keep the similarities between sentences, whatever the directions."""
+"""Preserve the similarities between sentences, whatever their directions."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from alignkit.vectors import l2_normalize
 class RelationalLoss(Loss):
     """`mean (cos(aᵢ, aⱼ) − cos(tᵢ, tⱼ))²` over all pairs of the batch.
 
-    A rotated copy of the teacher's space scores 0: it alone does not make aligned queries fit the teacher's index. Mix
-    it with a loss that does.
+    A rotated copy of the teacher's space scores 0, so this loss alone does not make aligned queries fit the teacher's
+    index. Mix it with a loss that does.
 
     Source: Park et al., Relational knowledge distillation, CVPR 2019; the similarity loss of Zhang et al., Jasper and
     Stella, arXiv:2412.19048, eq. 2.

@@ -1,7 +1,7 @@
 """How near aligned vectors are to the teacher's: cosine, R², pairwise Spearman, shared neighbours.
 
-Pure functions over whole arrays, and one thin torchmetrics shell that collects what they need over batches and
-processes. Undefined figures are `None`, never NaN.
+Pure functions over whole arrays, and one torchmetrics shell that collects their input over batches and processes.
+Every function raises a `DataError` where shapes do not fit. Undefined figures are `None`, never NaN.
 """
 
 from __future__ import annotations
@@ -13,14 +13,15 @@ from torch import Tensor
 from torchmetrics import Metric
 from torchmetrics.utilities import dim_zero_cat
 
+from alignkit.shapes import check_shapes
 from alignkit.vectors import cosine, l2_normalize, top_k
 
 SENTENCE_PAIRS = 20_000
-# the sampled pairs are among so many sentences, so that one small matrix product holds all their similarities
+# sentences that the pairs are drawn from: few enough for one matrix product to hold all their similarities
 PAIRED_SENTENCES = 1_000
 OVERLAP_SENTENCES = 5_000
 
-# what `AlignmentMetric` computes
+# the figures of `AlignmentMetric`
 FIGURES = (
     "cosine_mean",
     "cosine_p05",
@@ -39,7 +40,7 @@ def alignment_figures(aligned: Tensor, teacher: Tensor, teacher_mean: Tensor, se
 
     Args:
         aligned: `(N, D)`, the head's output, not normalised.
-        teacher: `(N, D)`, as the teacher gave it.
+        teacher: `(N, D)`, the teacher's own vectors, normalised or not.
         teacher_mean: `(D,)`, mean of the training split's normalised teacher vectors.
         seed: of the sample of sentence pairs.
 
@@ -47,6 +48,7 @@ def alignment_figures(aligned: Tensor, teacher: Tensor, teacher_mean: Tensor, se
         `cosine_mean`, `cosine_p05`, `cosine_p50`, `cosine_p95`, `cosine_centered_mean`, all in [-1, 1]; `r2` in
         (-inf, 1]; `spearman` in [-1, 1].
     """
+    check_shapes(aligned=(aligned, "N D"), teacher=(teacher, "N D"), teacher_mean=(teacher_mean, "D"))
     aligned, teacher = aligned.float(), l2_normalize(teacher.float())
     return {
         **cosine_summary(cosine(aligned, teacher)),
@@ -57,35 +59,56 @@ def alignment_figures(aligned: Tensor, teacher: Tensor, teacher_mean: Tensor, se
 
 
 def cosine_summary(cosines: Tensor) -> Row:
-    """Mean and percentiles of `(N,)` cosines; P5 says what goes wrong, P95 is the good tail.
+    """Mean and percentiles of cosines: P5 shows the failures, P95 the best cases.
+
+    Args:
+        cosines: `(N,)`.
 
     >>> cosine_summary(torch.tensor([0.0, 0.5, 1.0]))["cosine_p50"]
     0.5
     """
+    check_shapes(cosines=(cosines, "N"))
     names = ("cosine_mean", "cosine_p05", "cosine_p50", "cosine_p95")
     if len(cosines) == 0:
         return dict.fromkeys(names)
-    # not torch.quantile: it refuses more than 16M elements
+    # torch.quantile refuses more than 16M elements
     values = cosines.detach().cpu().double().numpy()
     figures = [values.mean(), *np.quantile(values, [0.05, 0.5, 0.95])]
     return {name: float(figure) for name, figure in zip(names, figures, strict=True)}
 
 
 def centered_cosine(aligned: Tensor, teacher: Tensor, teacher_mean: Tensor) -> Tensor:
-    """Cosine after the training teacher mean was taken off both normalised sides: `(N, D)` → `(N,)`.
+    """Cosine after the training teacher mean is subtracted from both normalised sides.
 
-    Predicting that mean for every sentence comes out near 0 here, whatever the plain cosine says.
+    A head that predicts that mean for every sentence scores near 0 here, however high its plain cosine is.
+
+    Args:
+        aligned: `(N, D)`.
+        teacher: `(N, D)`.
+        teacher_mean: `(D,)`, mean of the training split's normalised teacher vectors.
+
+    Returns:
+        `(N,)` in [-1, 1].
     """
+    check_shapes(aligned=(aligned, "N D"), teacher=(teacher, "N D"), teacher_mean=(teacher_mean, "D"))
     mean = teacher_mean.to(aligned)
     return cosine(l2_normalize(aligned) - mean, l2_normalize(teacher) - mean)
 
 
 def r2(aligned: Tensor, teacher: Tensor) -> float | None:
-    """1 − residual over variance, both summed over dimensions; `(N, D)` each, `None` where the teacher is constant.
+    """1 − residual over variance, both summed over dimensions.
+
+    Args:
+        aligned: `(N, D)`.
+        teacher: `(N, D)`.
+
+    Returns:
+        At most 1; `None` where the teacher is constant or there are fewer than two rows.
 
     >>> r2(torch.tensor([[1.0], [3.0]]), torch.tensor([[1.0], [3.0]]))
     1.0
     """
+    check_shapes(aligned=(aligned, "N D"), teacher=(teacher, "N D"))
     teacher = teacher.double()
     variation = (teacher - teacher.mean(dim=0)).square().sum()
     if len(teacher) < 2 or variation <= 0:
@@ -94,7 +117,7 @@ def r2(aligned: Tensor, teacher: Tensor) -> float | None:
 
 
 def sentence_pairs(count: int, seed: int = 0, most: int = SENTENCE_PAIRS) -> np.ndarray:
-    """A seeded sample of distinct unordered pairs of sentences, all of them where there are few: `(P, 2)` rows."""
+    """A seeded sample of distinct unordered pairs of sentences, or all pairs if there are few: `(P, 2)` rows."""
     rows = sample_rows(count, PAIRED_SENTENCES, seed).numpy()
     first, second = np.triu_indices(len(rows), k=1)
     if len(first) > most:
@@ -104,7 +127,7 @@ def sentence_pairs(count: int, seed: int = 0, most: int = SENTENCE_PAIRS) -> np.
 
 
 def pairwise_spearman(aligned: Tensor, teacher: Tensor, seed: int = 0) -> float | None:
-    """Rank correlation between the teacher's and the aligned vectors' similarities of the same sentence pairs.
+    """Rank correlation of the aligned and the teacher's similarities over the same pairs of sentences.
 
     Args:
         aligned: `(N, D)`.
@@ -112,8 +135,9 @@ def pairwise_spearman(aligned: Tensor, teacher: Tensor, seed: int = 0) -> float 
         seed: of the sample of at most 20,000 pairs.
 
     Returns:
-        Spearman's rho in [-1, 1], `None` for fewer than two pairs or constant similarities.
+        Spearman's rho in [-1, 1]; `None` for fewer than two pairs or constant similarities.
     """
+    check_shapes(aligned=(aligned, "N D"), teacher=(teacher, "N D"))
     sentences, place = np.unique(sentence_pairs(len(teacher), seed), return_inverse=True)
     rows, pairs = torch.from_numpy(sentences).to(teacher.device), torch.from_numpy(place.reshape(-1, 2))
     similarities = []
@@ -124,27 +148,34 @@ def pairwise_spearman(aligned: Tensor, teacher: Tensor, seed: int = 0) -> float 
 
 
 def spearman(first: np.ndarray, second: np.ndarray) -> float | None:
-    """Spearman's rho of two `(P,)` samples, ties at their average rank; `None` where it is undefined."""
+    """Spearman's rho of two samples; ties get their average rank, `None` where it is undefined.
+
+    Args:
+        first: `(P,)`.
+        second: `(P,)`.
+    """
+    check_shapes(first=(first, "P"), second=(second, "P"))
     if len(first) < 2 or np.ptp(first) < 1e-6 or np.ptp(second) < 1e-6:
         return None
     return float(stats.spearmanr(first, second).statistic)
 
 
 def overlap_at_k(aligned: Tensor, teacher: Tensor, k: int = 10, seed: int = 0, most: int = OVERLAP_SENTENCES) -> Tensor:
-    """Share of the teacher's own k nearest sentences that each aligned vector finds among the teacher's vectors.
+    """Share of the teacher's k nearest sentences that each aligned vector finds among the teacher's vectors.
 
-    The sentence itself is left out on both sides.
+    A sentence is never its own neighbour.
 
     Args:
         aligned: `(N, D)`.
         teacher: `(N, D)`, the same sentences.
-        k: neighbours; fewer where there are fewer than k other sentences.
-        seed: of the sample of sentences, where there are more than `most`.
-        most: bound on queries and corpus.
+        k: number of neighbours; all others where there are fewer than k.
+        seed: of the sample of sentences, if there are more than `most`.
+        most: upper bound on queries and corpus.
 
     Returns:
-        `(min(N, most),)` float32 in [0, 1], one a query; empty for fewer than two sentences.
+        `(min(N, most),)` float32 in [0, 1], one figure per query; empty for fewer than two sentences.
     """
+    check_shapes(aligned=(aligned, "N D"), teacher=(teacher, "N D"))
     rows = sample_rows(len(teacher), most, seed).to(teacher.device)
     aligned, teacher = aligned[rows].float(), teacher[rows].float()
     k = min(k, len(rows) - 1)
@@ -157,23 +188,23 @@ def overlap_at_k(aligned: Tensor, teacher: Tensor, k: int = 10, seed: int = 0, m
 
 
 def sample_rows(count: int, most: int, seed: int) -> Tensor:
-    """All rows, or a sorted seeded sample of `most`: int64."""
+    """All rows, or a sorted, seeded sample of `most` of them: `(min(count, most),)` int64."""
     if count <= most:
         return torch.arange(count)
     return torch.as_tensor(np.sort(np.random.default_rng(seed).permutation(count)[:most]))
 
 
 class AlignmentMetric(Metric):
-    """Collects pairs over batches and processes; computes percentiles and rank correlation over all of them at once.
+    """Collects pairs over batches and processes, and computes the figures over all of them at once.
 
-    Cosines of all pairs are kept, and the vectors of a seeded sample of rows for the figures that compare sentences
-    with each other; both are ordered by row before use, so that the number of processes changes nothing.
+    It keeps the cosines of all pairs, and the vectors of a seeded sample of rows for the figures that compare
+    sentences with each other. Both are sorted by row before use, so the number of processes changes nothing.
 
     Args:
-        teacher_mean: `(D,)` of the training split.
-        count: pairs in the split.
+        teacher_mean: `(D,)`, mean of the training split's normalised teacher vectors.
+        count: number of pairs in the split.
         seed: of the samples.
-        sample: rows whose vectors are kept.
+        sample: number of rows whose vectors are kept.
     """
 
     full_state_update = False
@@ -188,6 +219,7 @@ class AlignmentMetric(Metric):
 
     def __init__(self, teacher_mean: Tensor, count: int, seed: int = 0, sample: int = 2000) -> None:
         super().__init__()
+        check_shapes(teacher_mean=(teacher_mean, "D"))
         self.seed = seed
         self.register_buffer("teacher_mean", teacher_mean.float(), persistent=False)
         sampled = torch.zeros(count, dtype=torch.bool)
@@ -197,7 +229,16 @@ class AlignmentMetric(Metric):
             self.add_state(name, default=[], dist_reduce_fx="cat")
 
     def update(self, rows: Tensor, aligned: Tensor, teacher: Tensor) -> None:
-        """Take in `rows (B,)`, `aligned (B, D)`, `teacher (B, D)`."""
+        """Add a batch.
+
+        Args:
+            rows: `(B,)` int64, the row of each pair in the split.
+            aligned: `(B, D)`.
+            teacher: `(B, D)`.
+        """
+        check_shapes(
+            rows=(rows, "B"), aligned=(aligned, "B D"), teacher=(teacher, "B D"), teacher_mean=(self.teacher_mean, "D")
+        )
         aligned, teacher = aligned.detach().float(), l2_normalize(teacher.detach().float())
         self.rows.append(rows)
         self.cosines.append(cosine(aligned, teacher))
@@ -209,7 +250,7 @@ class AlignmentMetric(Metric):
 
     def compute(self) -> Row:
         """`cosine_mean|p05|p50|p95`, `cosine_centered_mean`, `spearman`, `overlap@10`."""
-        # a row that two processes saw (padding to equal length) counts once
+        # processes of unequal length are padded with rows that another has seen; each row counts once
         rows = dim_zero_cat(self.rows)
         first = _first_of_each(rows)
         sample = dim_zero_cat(self.sample_rows_seen)

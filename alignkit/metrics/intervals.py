@@ -1,4 +1,4 @@
-"""How far a figure could be chance: the paired bootstrap over queries, or over groups that belong together."""
+"""How much of a figure could be chance: the paired bootstrap over queries, or over groups of related queries."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from alignkit.shapes import check_shapes
+
 RESAMPLES = 1000
 CONFIDENCE = 0.95
 _BLOCK_DRAWS = 4_000_000
@@ -14,12 +16,12 @@ _BLOCK_DRAWS = 4_000_000
 
 @dataclass(frozen=True)
 class Interval:
-    """A mean over queries (or a difference or ratio of two) and where it lies with 95% confidence.
+    """A mean over queries, or a difference or ratio of two means, with its 95% interval.
 
     Attributes:
-        value: of the sample itself.
-        low: lower end.
-        high: upper end.
+        value: the figure of the sample itself.
+        low: lower end of the interval.
+        high: upper end of the interval.
     """
 
     value: float
@@ -34,15 +36,15 @@ class Interval:
 def bootstrap_means(
     figures: np.ndarray, *, groups: np.ndarray | None = None, resamples: int = RESAMPLES, seed: int = 0
 ) -> np.ndarray:
-    """Means over resampled queries; all columns share the draws, so that their differences are paired.
+    """Means over resampled queries. All columns share the draws, so their differences are paired.
 
-    A resample draws G groups with replacement, each with all its queries: paraphrases of one sentence fare alike, and
-    to count each as a finding of its own would make intervals too narrow. How often each group was drawn is one row of
-    a weight matrix, so all means are one matrix product.
+    A resample draws G groups with replacement, each with all its queries. Paraphrases of one sentence succeed or fail
+    together; counting each as independent would make the intervals too narrow. How often each group was drawn is one
+    row of a weight matrix, so one matrix product gives all means.
 
     Args:
-        figures: `(Q, F)` finite, one row a query.
-        groups: `(Q,)` int, 0 to G - 1, each at least once; `None`: every query is a group of its own.
+        figures: `(Q, F)` finite, one row per query.
+        groups: `(Q,)` int, 0 to G - 1, each at least once; `None` makes every query a group of its own.
         resamples: R.
         seed: of the draws.
 
@@ -55,6 +57,7 @@ def bootstrap_means(
     >>> bootstrap_means(np.ones((5, 1)), resamples=2).tolist()
     [[1.0], [1.0]]
     """
+    check_shapes(figures=(figures, "Q F"), **({} if groups is None else {"groups": (groups, "Q")}))
     sums, sizes = figures, np.ones(len(figures))
     if groups is not None:
         sums = np.stack([np.bincount(groups, weights=column) for column in figures.T], axis=1)
@@ -74,18 +77,18 @@ def bootstrap_means(
 
 
 class PairedBootstrap:
-    """Intervals for per-query figures of several rows, all from the same draws.
+    """Intervals for the per-query figures of several rows, all from the same draws.
 
     Args:
-        figures: row name → `(Q,)` per-query figures; a query that is NaN in any row is left out of all.
-        groups: `(Q,)`, equal where queries belong together (one intent, paraphrases of one sentence), so that they are
-            drawn together; `None`: every query stands for itself.
+        figures: name of a row → `(Q,)`, its figure for each query; a query that is NaN in any row is left out of all.
+        groups: `(Q,)`, equal for queries that belong together (one intent, paraphrases of one sentence) and must be
+            drawn together; `None` makes every query a group of its own.
         resamples: R.
         seed: of the draws.
 
     Attributes:
-        count: queries that have a figure.
-        groups: in how many groups these are; `count` where every query stands for itself.
+        count: number of queries that have a figure in every row.
+        groups: number of groups that these queries form.
     """
 
     def __init__(
@@ -96,6 +99,9 @@ class PairedBootstrap:
         resamples: int = RESAMPLES,
         seed: int = 0,
     ) -> None:
+        check_shapes(**{name: (column, "Q") for name, column in figures.items()})
+        if groups is not None:
+            check_shapes(figures=(next(iter(figures.values())), "Q"), groups=(groups, "Q"))
         names = list(figures)
         table = np.stack([np.asarray(figures[name], dtype=np.float64) for name in names], axis=1)
         judged = np.isfinite(table).all(axis=1)
@@ -111,17 +117,17 @@ class PairedBootstrap:
             self._resampled = {name: resampled[:, column] for column, name in enumerate(names)}
 
     def mean(self, name: str) -> Interval | None:
-        """Of one row; `None` where no query is left."""
+        """The mean of one row; `None` if no query is left."""
         return _interval(self._means[name], self._resampled[name]) if name in self._means else None
 
     def difference(self, name: str, other: str) -> Interval | None:
-        """Mean of one row less the mean of the other, paired by query."""
+        """The mean of one row minus the mean of another, paired by query."""
         if name not in self._means or other not in self._means:
             return None
         return _interval(self._means[name] - self._means[other], self._resampled[name] - self._resampled[other])
 
     def ratio(self, name: str, other: str) -> Interval | None:
-        """Mean of one row as a share of the other's; `None` where the other's can be 0."""
+        """The mean of one row divided by that of another; `None` if a resample of the other is not above 0."""
         if name not in self._means or other not in self._means:
             return None
         if self._means[other] <= 0 or (self._resampled[other] <= 0).any():

@@ -1,8 +1,9 @@
 """Retrieval metrics for all queries at once: recall, reciprocal rank, nDCG and the overlap with a teacher's ranking.
 
-A ranking is an array of corpus rows `(Q, K)`, best first, -1 where nothing was found. What is relevant becomes a
-`Judged` once (by qrels or by equal labels); every metric is then arithmetic on it, one figure a query, so that
-intervals can be taken over queries. Scores play no part: a negative cosine ranks like any other number.
+A ranking is an array of corpus rows `(Q, K)`, best first, -1 where nothing was found. A ranking is graded once, by
+qrels or by equal labels, into a `Judged`. Every metric is then arithmetic on it and gives one figure per query, so
+that intervals can be taken over queries. Scores play no part: a negative cosine ranks like any other number.
+Every function raises a `DataError` where shapes do not fit.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from alignkit.errors import DataError
+from alignkit.shapes import check_shapes
 
 
 @dataclass(frozen=True)
@@ -20,8 +22,8 @@ class Judged:
     """Rankings with the grade of every hit.
 
     Attributes:
-        gains: `(Q, K)` float64, grade of the hit at each rank, 0 where it is not relevant or nothing was found.
-        ideal: `(Q, K)` float64, the K best grades that the corpus holds for the query, descending, 0-padded.
+        gains: `(Q, K)` float64, grade of the hit at each rank; 0 where it is not relevant or nothing was found.
+        ideal: `(Q, K)` float64, the K best grades that the corpus holds for the query, descending, padded with 0.
         relevant: `(Q,)` int64, how many relevant rows the corpus holds.
     """
 
@@ -29,10 +31,13 @@ class Judged:
     ideal: np.ndarray
     relevant: np.ndarray
 
+    def __post_init__(self) -> None:
+        check_shapes(gains=(self.gains, "Q K"), ideal=(self.ideal, "Q K"), relevant=(self.relevant, "Q"))
+
 
 @dataclass(frozen=True)
 class Qrels:
-    """Judgements of Q queries over a corpus of C rows, made by `Qrels.of`.
+    """Judgements of Q queries over a corpus of C rows. Made by `Qrels.of`.
 
     Attributes:
         keys: ascending int64, `query * C + row` of every relevant pair.
@@ -46,22 +51,23 @@ class Qrels:
 
     @classmethod
     def of(cls, queries: Sequence[int], rows: Sequence[int], grades: Sequence[float], shape: tuple[int, int]) -> Qrels:
-        """From three equally long columns; grades of 0 and below mean "not relevant", as in trec_eval.
+        """From three columns of equal length. A grade of 0 or below means "not relevant", as in trec_eval.
 
         Args:
-            queries: query of each judgement, 0 to Q - 1.
-            rows: corpus row of each judgement, 0 to C - 1.
-            grades: any real number.
+            queries: `(J,)`, query of each judgement, 0 to Q - 1.
+            rows: `(J,)`, corpus row of each judgement, 0 to C - 1.
+            grades: `(J,)` real numbers.
             shape: (Q, C).
 
         Raises:
-            DataError: if a pair is judged twice, or a position is outside of `shape`.
+            DataError: if a pair is judged twice or a position is outside `shape`.
         """
+        check_shapes(queries=(queries, "J"), rows=(rows, "J"), grades=(grades, "J"))
         query_column, row_column = np.asarray(queries, dtype=np.int64), np.asarray(rows, dtype=np.int64)
         grade_column = np.asarray(grades, dtype=np.float64)
         for name, column, size in (("query", query_column, shape[0]), ("corpus row", row_column, shape[1])):
             if len(column) and not (0 <= column.min() and column.max() < size):
-                raise DataError(f"judgements name a {name} outside of 0 to {size - 1}")
+                raise DataError(f"the qrels name a {name} outside 0 to {size - 1}")
         keys = query_column * shape[1] + row_column
         order = np.argsort(keys, kind="stable")
         keys, grade_column = keys[order], grade_column[order]
@@ -72,12 +78,16 @@ class Qrels:
         return cls(keys[relevant], grade_column[relevant], shape)
 
     def judge(self, found: np.ndarray) -> Judged:
-        """Grade rankings `(Q, K)` of corpus rows.
+        """Grade a ranking.
+
+        Args:
+            found: `(Q, K)` corpus rows, -1 where nothing was found.
 
         >>> qrels = Qrels.of([0, 0], [3, 1], [1, 2], shape=(1, 4))
         >>> qrels.judge(np.array([[3, 0]])).gains
         array([[1., 0.]])
         """
+        check_shapes(queries=(range(self.shape[0]), "Q"), found=(found, "Q K"))
         depth = found.shape[1]
         gains = np.zeros(found.shape)
         if len(self.keys):
@@ -98,17 +108,23 @@ class Qrels:
 def judge_by_label(
     found: np.ndarray, query_labels: Sequence[str], corpus_labels: Sequence[str], exclude: np.ndarray | None = None
 ) -> Judged:
-    """Grade rankings where a hit is relevant (grade 1) if its label is the query's.
+    """Grade a ranking by labels: a hit is relevant, with grade 1, if its label is the query's.
 
     Args:
         found: `(Q, K)` corpus rows, -1 where nothing was found.
-        query_labels: Q names.
-        corpus_labels: C names.
-        exclude: `(Q,)` corpus row that is the query itself and cannot be found, -1 for none.
+        query_labels: `(Q,)` names.
+        corpus_labels: `(C,)` names.
+        exclude: `(Q,)`, the corpus row that is the query itself and does not count, -1 for none.
 
     >>> judge_by_label(np.array([[1, 2]]), ["a"], ["a", "b", "a"], exclude=np.array([0])).gains
     array([[0., 1.]])
     """
+    check_shapes(
+        found=(found, "Q K"),
+        query_labels=(query_labels, "Q"),
+        corpus_labels=(corpus_labels, "C"),
+        **({} if exclude is None else {"exclude": (exclude, "Q")}),
+    )
     names, codes = np.unique(np.asarray([*query_labels, *corpus_labels], dtype=object).astype(str), return_inverse=True)
     query_codes, corpus_codes = codes[: len(query_labels)], codes[len(query_labels) :]
     gains = ((corpus_codes[found] == query_codes[:, None]) & (found >= 0)).astype(np.float64)
@@ -161,14 +177,20 @@ def ndcg_at_k(judged: Judged, k: int) -> np.ndarray:
 def ranking_overlap(found: np.ndarray, teacher_found: np.ndarray, k: int) -> np.ndarray:
     """Share of the teacher's first k hits that are among the first k found, `(Q,)` in [0, 1].
 
-    Needs no judgements. Where the teacher itself found fewer than k (a small corpus), its own number counts; NaN where
-    it found none.
+    Needs no judgements. Where the teacher found fewer than k hits (a small corpus), the share is of those; NaN where it
+    found none.
+
+    Args:
+        found: `(Q, K)` corpus rows, -1 where nothing was found.
+        teacher_found: `(Q, L)`, the same for the teacher's search.
+        k: depth.
 
     >>> ranking_overlap(np.array([[4, 1, 2]]), np.array([[1, 2, 3]]), k=2)
     array([0.5])
     """
+    check_shapes(found=(found, "Q K"), teacher_found=(teacher_found, "Q L"))
     mine, theirs = np.sort(found[:, :k], axis=1), teacher_found[:, :k]
-    # one flat sorted array: rows of a query lie in a band of their own
+    # one flat sorted array, in which every query's rows lie in a band of their own
     band = np.arange(len(mine), dtype=np.int64)[:, None] * (int(max(mine.max(initial=0), theirs.max(initial=0))) + 2)
     keys, wanted = (mine + 1 + band).ravel(), theirs + 1 + band
     place = np.minimum(np.searchsorted(keys, wanted), max(len(keys) - 1, 0))

@@ -1,4 +1,7 @@
-"""How alike two spaces are, and whether one of them has degenerated."""
+"""How similar two spaces are, and whether one of them has degenerated.
+
+Every function raises a `DataError` where shapes do not fit.
+"""
 
 from __future__ import annotations
 
@@ -6,19 +9,21 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from alignkit.shapes import check_shapes
+
 
 def linear_cka(first: Tensor, second: Tensor) -> float | None:
-    """Likeness of two sets of vectors of the same N texts, about 0 for unrelated ones, 1 for equal up to rotation.
+    """Similarity of two sets of vectors of the same N texts: about 0 if unrelated, 1 if equal up to rotation.
 
-    The widths may differ. Linear centred kernel alignment with the unbiased estimate of HSIC: the plain one comes out
-    far above 0 for unrelated vectors as soon as they have as many dimensions as there are texts.
+    Linear centred kernel alignment with the unbiased estimate of HSIC. The plain estimate is far above 0 for unrelated
+    vectors once they have as many dimensions as there are texts.
 
     Args:
         first: `(N, D1)`.
         second: `(N, D2)`.
 
     Returns:
-        At most 1; `None` under 4 texts or where one side is constant.
+        At most 1; `None` for fewer than 4 texts or if one side is constant.
 
     Source: Kornblith et al., ICML 2019 (CKA); Song et al., JMLR 13 (2012), eq. 5 (unbiased HSIC); Nguyen et al.,
     ICLR 2021 (the two together).
@@ -28,6 +33,7 @@ def linear_cka(first: Tensor, second: Tensor) -> float | None:
     >>> round(linear_cka(points, points @ rotation), 6)
     1.0
     """
+    check_shapes(first=(first, "N D1"), second=(second, "N D2"))
     if len(first) < 4:
         return None
     one, two = _hollow_gram(first), _hollow_gram(second)
@@ -55,9 +61,9 @@ def _unbiased_hsic(one: Tensor, two: Tensor) -> float:
 
 
 def effective_rank(vectors: Tensor) -> float:
-    """How many dimensions the spread of the vectors really uses, from 1 to the width; 0 for constant vectors.
+    """How many dimensions the vectors vary in, from 1 to the width; 0 for constant vectors.
 
-    exp of the entropy of the normalised singular values of the centred vectors.
+    The exponential of the entropy of the normalised singular values of the centred vectors.
 
     Args:
         vectors: `(N, D)`.
@@ -67,11 +73,12 @@ def effective_rank(vectors: Tensor) -> float:
     >>> round(effective_rank(torch.tensor([[1.0, 0.0], [-1.0, 0.0], [0.0, 1.0], [0.0, -1.0]])), 6)
     2.0
     """
+    check_shapes(vectors=(vectors, "N D"))
     centered = vectors.double() - vectors.double().mean(dim=0)
-    # the eigenvalues of the smaller Gram matrix cost a small part of a singular value decomposition
+    # the eigenvalues of the smaller Gram matrix are far cheaper than a singular value decomposition
     gram = centered @ centered.T if len(centered) < centered.shape[1] else centered.T @ centered
     values = torch.from_numpy(np.linalg.eigvalsh(gram.cpu().numpy())).clamp_min(0).sqrt()
-    # what is left of a constant after centring is rounding, not spread
+    # what centring leaves of a constant is rounding error
     scale = float(vectors.double().square().sum().sqrt())
     values = values[values > 1e-6 * scale]
     if not len(values):
@@ -81,17 +88,18 @@ def effective_rank(vectors: Tensor) -> float:
 
 
 def collapsed_dimensions(vectors: Tensor, reference: Tensor, tolerance: float = 0.01) -> float:
-    """Share of dimensions that hardly move: their spread is under `tolerance` of the reference's in that dimension.
+    """Share of dimensions that hardly vary: their spread is below `tolerance` times the reference's.
 
     Args:
         vectors: `(N, D)`.
-        reference: `(M, D)`, vectors that are known to be sound (the teacher's). Dimensions in which it does not move
-            itself do not count.
+        reference: `(M, D)`, vectors known to be sound (the teacher's). Dimensions in which these do not vary either are
+            not counted.
         tolerance: a fraction.
 
     >>> collapsed_dimensions(torch.tensor([[1.0, 0.0], [1.0, 5.0]]), torch.tensor([[0.0, 0.0], [1.0, 1.0]]))
     0.5
     """
+    check_shapes(vectors=(vectors, "N D"), reference=(reference, "M D"))
     if min(len(vectors), len(reference)) < 2:
         return 0.0  # one vector has no spread
     spread, expected = vectors.float().std(dim=0), reference.float().std(dim=0)
@@ -102,7 +110,7 @@ def collapsed_dimensions(vectors: Tensor, reference: Tensor, tolerance: float = 
 
 
 def hubness_skew(found: np.ndarray, corpus_rows: int) -> float:
-    """Skewness of how often each corpus row is found: 0 for even, above some 3 a few rows come up for everything.
+    """Skewness of how often each corpus row is found: 0 if all are found alike, above 3 if a few are found everywhere.
 
     Args:
         found: `(Q, K)` corpus rows, -1 where nothing was found.
@@ -113,17 +121,22 @@ def hubness_skew(found: np.ndarray, corpus_rows: int) -> float:
     >>> hubness_skew(np.array([[0], [1], [2]]), corpus_rows=3)
     0.0
     """
+    check_shapes(found=(found, "Q K"))
     counts = np.bincount(found[found >= 0], minlength=corpus_rows).astype(np.float64)
     spread = counts.std()
     return float(((counts - counts.mean()) ** 3).mean() / spread**3) if spread > 0 else 0.0
 
 
 def share_of_constant_rows(vectors: Tensor) -> float:
-    """Largest share of rows that are one and the same vector (to 4 decimals of a cosine), in (0, 1].
+    """Largest share of rows that point in the same direction (to 4 decimals), in (0, 1].
+
+    Args:
+        vectors: `(N, D)`.
 
     >>> share_of_constant_rows(torch.tensor([[1.0, 0.0], [2.0, 0.0], [0.0, 1.0], [0.0, -1.0]]))
     0.5
     """
+    check_shapes(vectors=(vectors, "N D"))
     directions = torch.nn.functional.normalize(vectors.float(), dim=1)
     _, counts = torch.unique((directions * 1e4).round(), dim=0, return_counts=True)
     return float(counts.max()) / len(vectors)

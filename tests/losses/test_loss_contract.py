@@ -8,6 +8,7 @@ from hydra import compose, initialize_config_dir
 from hydra.utils import instantiate
 
 from alignkit.commandline import conf_folder, group_choices, plain
+from alignkit.errors import DataError
 from alignkit.losses.base import Loss
 from alignkit.training.recipe import Recipe
 from alignkit.vectors import l2_normalize
@@ -105,6 +106,39 @@ def test_small_and_odd_batches(name):
         value.backward()
         assert value.isfinite()
     assert zero.grad.isfinite().all()
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"aligned": torch.ones(12, 7)},
+        {"aligned": torch.ones(1, 8)},
+        {"teacher": torch.ones(8)},
+        {"teacher": torch.ones(12, 1)},
+        {"aligned": torch.ones(12, 3, 8), "teacher": torch.ones(12, 3, 8)},
+        {"negatives": torch.ones(12, 8)},
+        {"negatives": torch.ones(11, 3, 8)},
+        {"negatives": torch.ones(12, 3, 7)},
+    ],
+    ids=lambda wrong: "-".join(f"{side}{tuple(vectors.shape)}" for side, vectors in wrong.items()),
+)
+def test_refuses_shapes_that_do_not_fit(name, wrong):
+    """Most of them would broadcast to a number."""
+    batch = {**dict(zip(("aligned", "teacher", "negatives"), make_batch(), strict=True)), **wrong}
+    loss = make(name)
+    for call in (lambda: loss(*batch.values()), lambda: loss(**batch)):
+        with pytest.raises(DataError, match="expected aligned, teacher and negatives to have the shapes") as error:
+            call()
+        for vectors in wrong.values():
+            assert str(tuple(vectors.shape)) in str(error.value)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_refuses_an_empty_batch(name):
+    """Its mean would be NaN."""
+    with pytest.raises(DataError, match="the batch is empty; expected at least one pair"):
+        make(name)(torch.ones(0, 8), torch.ones(0, 8))
 
 
 @pytest.mark.parametrize("name", NAMES)

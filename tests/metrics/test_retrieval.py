@@ -125,7 +125,7 @@ def test_grades_of_zero_and_below_are_not_relevant():
 def test_refuses_a_pair_that_is_judged_twice_and_positions_outside():
     with pytest.raises(DataError, match="query 0 and corpus row 2 are judged twice"):
         Qrels.of([0, 0], [2, 2], [1, 0], shape=(1, 3))
-    with pytest.raises(DataError, match="corpus row outside of 0 to 2"):
+    with pytest.raises(DataError, match="the qrels name a corpus row outside 0 to 2"):
         Qrels.of([0], [3], [1], shape=(1, 3))
 
 
