@@ -120,7 +120,7 @@ def test_info_nce_measures_every_state_alike_in_evaluation(in_batch):
 
 def test_info_nce_without_anything_to_tell_from_is_refused():
     loss, (aligned, teacher) = InfoNceLoss(in_batch=False), make_batch()
-    with pytest.raises(ConfigError, match="in_batch=false leaves nothing else"):
+    with pytest.raises(ConfigError, match="in_batch=false leaves no others"):
         loss(aligned, teacher)
     # a validation split without hard negatives must still tell good heads from bad ones
     padding = torch.zeros(6, 2, 8)

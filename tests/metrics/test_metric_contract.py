@@ -42,6 +42,8 @@ def axes_of(function):
 def make(parameter, shape):
     if "Sequence" in parameter.annotation:
         return np.zeros(shape, dtype=np.int64)
+    if parameter.name == "own":
+        return torch.zeros(shape, dtype=torch.int64)
     if "Tensor" in parameter.annotation:
         return torch.randn(shape, generator=torch.Generator().manual_seed(len(parameter.name)))
     whole = parameter.name in {"groups", "exclude"} or "found" in parameter.name
