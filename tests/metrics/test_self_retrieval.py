@@ -5,7 +5,6 @@ import pytest
 import torch
 from scipy.special import log_softmax
 
-from alignkit.errors import DataError
 from alignkit.metrics import self_retrieval as room
 from alignkit.metrics.self_retrieval import self_retrieval
 from alignkit.vectors import l2_normalize
@@ -67,10 +66,3 @@ def test_log_probability_tells_heads_apart_that_find_the_same() -> None:
 def test_no_queries_give_no_figures() -> None:
     empty = self_retrieval(torch.zeros(0, 3), torch.eye(3), torch.zeros(0, dtype=torch.int64))
     assert empty.figures() == {"self_mrr": None, "self_recall@1": None}
-
-
-@pytest.mark.parametrize("shapes", [((4, 3), (5, 2), (4,)), ((4, 3), (5, 3), (3,)), ((3,), (5, 3), (3,))])
-def test_shapes_that_do_not_go_together_are_named(shapes: tuple[tuple[int, ...], ...]) -> None:
-    queries, corpus, own = (torch.zeros(shape) for shape in shapes)
-    with pytest.raises(DataError, match=r"expected queries \(Q, D\), corpus \(C, D\) and own \(Q,\)"):
-        self_retrieval(queries, corpus, own.long())
