@@ -120,7 +120,7 @@ def settings_for(config: DictConfig, artifact: Artifact) -> dict[str, Any]:
 def evaluation_set(data: PairSplits | TextSet, embedders: dict[str, Embedder], seed: int) -> EvaluationSet:
     """The test split of pairs, or a set of texts put through the embedders."""
     if isinstance(data, PairSplits):
-        return set_of_pairs(data.test, data.meta, seed=seed)
+        return set_of_pairs(data.test, data.origin, seed=seed)
     return data.embed(embedders["student"], embedders["teacher"])
 
 

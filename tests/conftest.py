@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from alignkit.pairs.base import Pairs, PairSplits
+from alignkit.pairs.base import Origin, Pairs, PairSplits
 
 SHARED_DATA = Path(__file__).resolve().parents[1].parent / "shared" / "data"
 
@@ -61,7 +61,7 @@ def static_run(tmp_path_factory):
     head = LinearHead(student.shape[1], teacher.shape[1])
     head.solve(tensor_batches(student, teacher))
     folder = tmp_path_factory.mktemp("static") / "run"
-    identities = {name: demo.meta[name] for name in ("student_identity", "teacher_identity")}
+    identities = {name: getattr(demo.origin, name) for name in ("student_identity", "teacher_identity")}
     save_head(head, folder / "head", **identities)
     return folder
 
@@ -90,11 +90,4 @@ def make_pairs():
 def splits():
     """300, 60 and 60 pairs of one noisy linear map."""
     parts = [linear_pairs(count, seed=seed) for seed, count in enumerate((300, 60, 60))]
-    meta = {
-        "source": "made here",
-        "real": False,
-        "split": "by hand",
-        "student_identity": None,
-        "teacher_identity": None,
-    }
-    return PairSplits(*parts, meta=meta)
+    return PairSplits(*parts, Origin("made here", real=False, split="by hand"))

@@ -11,6 +11,7 @@ from alignkit.evaluation.floor_heads import mean_head
 from alignkit.heads.base import tensor_batches
 from alignkit.heads.linear import LinearHead
 from alignkit.metrics.retrieval import Qrels
+from alignkit.pairs.base import Origin
 from alignkit.pairs.demo import load_demo
 from alignkit.pairs.evaluation_set import EvaluationSet, Side, set_of_pairs
 from alignkit.vectors import l2_normalize
@@ -31,7 +32,7 @@ def demo_splits():
 
 @pytest.fixture(scope="session")
 def demo_set(demo_splits):
-    return set_of_pairs(demo_splits.test, demo_splits.meta)
+    return set_of_pairs(demo_splits.test, demo_splits.origin)
 
 
 @pytest.fixture(scope="session")
@@ -41,7 +42,7 @@ def demo_head(demo_splits):
 
 @pytest.fixture(scope="session")
 def demo_artifact(demo_head, demo_splits):
-    identities = {key: demo_splits.meta[key] for key in ("student_identity", "teacher_identity")}
+    identities = {key: getattr(demo_splits.origin, key) for key in ("student_identity", "teacher_identity")}
     return Artifact(parts={"query_head": demo_head}, **identities)
 
 
@@ -73,7 +74,7 @@ def make_retrieval():
             "corpus": side(meaning, "text"),
             "itself": np.full(queries, -1),
             "qrels": Qrels.of(range(queries), wanted, [1] * queries, (queries, corpus)),
-            "meta": {"source": "made here", "real": False, "split": "none", "notes": []},
+            "origin": Origin("made here", real=False, split="none"),
         }
         return EvaluationSet(**(fields | changes))
 

@@ -19,7 +19,7 @@ from alignkit.pairs.demo import load_demo
 def head_folder(tmp_path):
     demo = load_demo("static")
     torch.manual_seed(0)
-    return save_head(LinearHead(256, 384).eval(), tmp_path / "head", student_identity=demo.meta["student_identity"])
+    return save_head(LinearHead(256, 384).eval(), tmp_path / "head", student_identity=demo.origin.student_identity)
 
 
 def test_an_index_is_moved(run_command, head_folder, tmp_path):

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from alignkit.errors import DataError
-from alignkit.pairs.base import MIN_PAIRS, Pairs, PairSplits
+from alignkit.pairs.base import MIN_PAIRS, Origin, Pairs, PairSplits
 from alignkit.pairs.vectors import group_rows
 from alignkit.pairs.views import RowIds, take_pairs
 from alignkit.sentences.splits import merge_groups, split_groups
@@ -114,14 +114,8 @@ def split_pairs(
         same = merge_groups(names, list(zip(_first_of(same, names), names, strict=True)))
     parts = split_groups(same, seed=seed, validation=validation, test=test)
     train, held_out, tested = (take_pairs(whole, rows) for rows in parts)
-    meta = {
-        "source": "arrays",
-        "real": None,
-        "split": "seeded shares of the rows, equal vectors together",
-        "student_identity": None,
-        "teacher_identity": None,
-    }
-    return PairSplits(train=train, validation=held_out, test=tested, meta=meta)
+    origin = Origin(source="arrays", split="seeded shares of the rows, equal vectors together")
+    return PairSplits(train=train, validation=held_out, test=tested, origin=origin)
 
 
 def _first_of(same: Sequence[str], names: Sequence[str]) -> list[str]:

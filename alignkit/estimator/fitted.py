@@ -26,7 +26,7 @@ from alignkit.evaluation.outcome import Evaluation
 from alignkit.evaluation.query_times import query_times
 from alignkit.heads.base import Head
 from alignkit.metrics.retrieval import Qrels
-from alignkit.pairs.base import PairSplits
+from alignkit.pairs.base import Origin, PairSplits
 from alignkit.pairs.evaluation_set import EvaluationSet, Side, set_of_pairs
 from alignkit.runs.baselines import load_baselines
 from alignkit.runs.folder import run_of
@@ -98,13 +98,13 @@ class Fitted:
         Raises:
             DataError: if arrays cannot be used or do not go together.
         """
-        about = {"source": "arrays", "real": None, "split": "given", "student_identity": None, "teacher_identity": None}
+        origin = Origin(source="arrays", split="given")
         widths = (self.student_dim, self.teacher_dim)
         pairs = as_pairs(student_vectors, teacher_vectors, texts, labels, widths=widths)
         if corpus is None:
             if qrels is not None or corpus_texts is not None:
                 raise DataError("qrels and corpus_texts need corpus=(student_vectors, teacher_vectors)")
-            test = set_of_pairs(pairs, about, seed=seed)
+            test = set_of_pairs(pairs, origin, seed=seed)
         else:
             names = ("corpus[0]", "corpus[1]")
             found = as_pairs(*corpus, texts=corpus_texts, names=names, widths=widths)
@@ -113,7 +113,7 @@ class Fitted:
                 corpus=Side(found.student, found.teacher, found.texts),
                 itself=np.full(len(pairs), -1),
                 qrels=None if qrels is None else _judgements(qrels, (len(pairs), len(found))),
-                meta={**about, "notes": []},
+                origin=origin,
             )
         return Report(self._evaluate(test, seed))
 

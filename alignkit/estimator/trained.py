@@ -66,8 +66,7 @@ def carry_out(
         parts |= {} if sure is None else {CONFIDENCE: sure}
         clock["confidence"] = time.perf_counter() - start
     history = _history(plan, result, clock)
-    identities = {name: splits.meta[name] for name in ("student_identity", "teacher_identity")}
-    artifact = Artifact(parts, **identities, meta=history)
+    artifact = Artifact(parts, splits.origin.student_identity, splits.origin.teacher_identity, meta=history)
     if plan.fitter.run_folder is not None:  # first of all: what follows may fail, and took no training
         save_artifact(artifact, plan.fitter.run_folder / "head")
     evaluation = evaluate_training(

@@ -52,7 +52,7 @@ def evaluate_training(
         seed: of the random projection, samples and bootstrap.
         thresholds: of the verdict.
     """
-    test = set_of_pairs(splits.test, splits.meta, seed=seed)
+    test = set_of_pairs(splits.test, splits.origin, seed=seed)
     unlike = TrainingSample.of(splits, seed).unlike(test.queries.student)
     comparison = compare(test, artifact, baselines, thresholds=thresholds, seed=seed, unlike=unlike)
     raw = raw_head(artifact.head.student_dim, artifact.head.teacher_dim, seed)
@@ -98,7 +98,7 @@ def training_words(splits: PairSplits, history: Mapping[str, Any], versions: Map
         *_selection_words(history.get("selection")),
         f"kept: {kept}{again}",
         f"recipe: {recipe}",
-        *(f"{name}: {model_name(splits.meta[f'{name}_identity'])}{cut_words(splits, name)}" for name in SIDES),
+        *(f"{name}: {model_name(splits.origin.identity(name))}{cut_words(splits, name)}" for name in SIDES),
         f"device: {history['device']}",
         "seconds: " + ", ".join(f"{name} {value:.1f}" for name, value in history["seconds"].items()),
         f"seed {history['seed']}; " + ", ".join(f"{name} {version}" for name, version in versions.items()),
@@ -107,11 +107,11 @@ def training_words(splits: PairSplits, history: Mapping[str, Any], versions: Map
 
 def cut_words(splits: PairSplits, name: str) -> str:
     """How much of a text the model reads, and whether there were longer ones."""
-    cut = (splits.meta.get("cut") or {}).get(name) or {}
-    context = f"a context of {cut['context']:,} tokens" if cut.get("context") else ""
-    if not cut.get("sentences"):
+    cut = (splits.origin.cut or {}).get(name)
+    context = f"a context of {cut.context:,} tokens" if cut and cut.context else ""
+    if cut is None or not cut.sentences:
         return f", {context}" if context else ""
-    longer = f"{cut['sentences']:,} of the sentences are longer than {context or 'its context'}"
+    longer = f"{cut.sentences:,} of the sentences are longer than {context or 'its context'}"
     return f"; {longer}: their vectors are of their beginnings"
 
 

@@ -128,8 +128,8 @@ def compare(
     verdict = decide(evidence, thresholds)
     rows = figures_of_rows(test, vectors, figures, bootstraps, _training_mean(baselines), seed)
     meta = {
-        **test.meta,
-        "notes": [*test.meta.get("notes", []), *notes_on(evidence, bootstraps)],
+        **test.origin.to_json(),
+        "notes": [*test.origin.notes, *notes_on(evidence, bootstraps)],
         "verdict": verdict.name,
         "verdict_text": verdict.to_json(),
         "thresholds": {**vars(thresholds or Thresholds()), "broken": BROKEN_SHARE},

@@ -89,7 +89,7 @@ def _mismatch(name: str, embedder: Embedder | None, test: EvaluationSet) -> str 
         return "it was not loaded"
     if not test.queries.texts:
         return "the sentences behind the vectors are not known"
-    made_by = test.meta.get(f"{name}_identity")
+    made_by = test.origin.identity(name)
     if made_by is None:
         return f"which model made the {name} vectors is not known"
     if not any(same_vectors(made_by, embedder.identity(role)) for role in ROLES):

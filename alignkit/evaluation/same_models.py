@@ -24,7 +24,7 @@ def check_fit(artifact: Artifact, test: EvaluationSet) -> None:
         ("teacher", head.teacher_dim, test.queries.teacher, artifact.teacher_identity),
     )
     for name, expected, vectors, trained_with in sides:
-        made_by = test.meta.get(f"{name}_identity")
+        made_by = test.origin.identity(name)
         if vectors.shape[1] != expected:
             raise ArtifactError(
                 f"the {name} vectors are {vectors.shape[1]}-d ({model_name(made_by)}), this head expects {expected}-d "
@@ -59,7 +59,7 @@ def doubts_of(artifact: Artifact, test: EvaluationSet) -> list[str]:
     """What nobody can check: that a head which does not say its models was trained with those of these vectors."""
     doubts = []
     for name, trained_with in _identities(artifact).items():
-        made_by = test.meta.get(f"{name}_identity")
+        made_by = test.origin.identity(name)
         if made_by and trained_with is None:
             doubts.append(
                 f"the head does not say which {name} it was trained with; these {name} vectors are by "

@@ -80,7 +80,7 @@ def find_material(
 def _packaged(artifact: Artifact) -> np.ndarray | None:
     for name in STUDENTS:
         splits = load_demo(name)
-        if same_vectors(splits.meta["student_identity"], artifact.student_identity):
+        if same_vectors(splits.origin.student_identity, artifact.student_identity):
             return np.asarray(splits.test.student[:MOST_ROWS], dtype=np.float32)
     return None
 

@@ -5,8 +5,8 @@ Each file of this room is one source of pairs and one YAML in `conf/data/`; its 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
@@ -14,6 +14,7 @@ import numpy as np
 from alignkit.errors import DataError
 
 MIN_PAIRS = 20
+Identity = dict[str, Any]
 
 
 @dataclass(frozen=True)
@@ -62,16 +63,62 @@ class Pairs:
 
 
 @dataclass(frozen=True)
-class PairSplits:
-    """Train, validation and test pairs, disjoint by sentence, with what is known of where they came from.
+class Cut:
+    """Texts that a model did not read to the end.
 
     Attributes:
-        meta: plain JSON values: `source` (one line for the report), `real` (bool or None), `student_identity` and
-            `teacher_identity` (None for bare vectors), `split` (how the splits were made), and what else is worth
-            reporting.
+        sentences: how many of the sentences are longer than its context.
+        context: in tokens; `None` where that is not known.
     """
+
+    sentences: int
+    context: int | None
+
+
+@dataclass(frozen=True)
+class Origin:
+    """Where vectors came from.
+
+    Attributes:
+        source: one line for the report.
+        real: whether people wrote the sentences; `None` where that is not known.
+        split: how the splits were made.
+        student_identity: of the model that made the vectors; `None` for bare vectors.
+        teacher_identity: likewise.
+        notes: what was left out and why, one sentence each.
+        sentences: in the file, repeated ones included.
+        repetitions: how many of them repeat another.
+        quarantined: side → how many sentences it has no vector of.
+        cut: side → what its model did not read to the end.
+    """
+
+    source: str = "vectors"
+    real: bool | None = None
+    split: str = "not stated"
+    student_identity: Identity | None = None
+    teacher_identity: Identity | None = None
+    notes: tuple[str, ...] = ()
+    sentences: int | None = None
+    repetitions: int | None = None
+    quarantined: Mapping[str, int] | None = None
+    cut: Mapping[str, Cut] | None = None
+
+    def identity(self, side: str) -> Identity | None:
+        """Of `student` or `teacher`."""
+        return {"student": self.student_identity, "teacher": self.teacher_identity}[side]
+
+    def to_json(self) -> dict[str, Any]:
+        """As `meta` in `metrics.json` has it; what only some sources know is left out where it is not known."""
+        counted = ("sentences", "repetitions", "quarantined", "cut")
+        known = {name: value for name, value in asdict(self).items() if value is not None or name not in counted}
+        return {**known, "notes": list(self.notes)}
+
+
+@dataclass(frozen=True)
+class PairSplits:
+    """Train, validation and test pairs, disjoint by sentence, and where they came from."""
 
     train: Pairs
     validation: Pairs
     test: Pairs
-    meta: dict[str, Any] = field(default_factory=dict)
+    origin: Origin = Origin()

@@ -10,6 +10,7 @@ import numpy as np
 from alignkit.cache import VectorCache
 from alignkit.embedders.base import Embedder
 from alignkit.metrics.retrieval import Qrels
+from alignkit.pairs.base import Origin
 from alignkit.pairs.evaluation_set import EvaluationSet
 from alignkit.pairs.judged_texts import judged_texts
 from alignkit.pairs.text_sets import embed_texts, identities_of, left_out_note
@@ -59,15 +60,15 @@ class BeirFolder:
                 [grade for _, _, grade in judgements],
                 (len(query_row), len(judged_row)),
             ),
-            meta={
-                "source": f"{Path(self.path).name}: a BEIR folder with judgements, searched by {self.document}",
-                "real": None,
-                "split": f"qrels/{self.split}.tsv",
-                "notes": [
+            origin=Origin(
+                source=f"{Path(self.path).name}: a BEIR folder with judgements, searched by {self.document}",
+                split=f"qrels/{self.split}.tsv",
+                student_identity=identities["student"],
+                teacher_identity=identities["teacher"],
+                notes=(
                     *texts.notes,
                     *left_out_note("queries", queries),
                     *left_out_note("texts of the corpus", corpus, "; where one is relevant, it counts as not found"),
-                ],
-                **identities,
-            },
+                ),
+            ),
         )

@@ -10,7 +10,7 @@ import numpy as np
 from alignkit.cache import VectorCache
 from alignkit.embedders.base import Embedder, Role
 from alignkit.errors import DataError
-from alignkit.pairs.base import MIN_PAIRS, Pairs, PairSplits
+from alignkit.pairs.base import MIN_PAIRS, Origin, Pairs, PairSplits
 from alignkit.pairs.cached_sides import CachedSides, check_role
 from alignkit.sentences.folder import SENTENCES, SPLITS, read_dataset
 from alignkit.sentences.records import Sample, Sentence
@@ -91,16 +91,16 @@ def load_built(
             f"{folder}: {len(pairs['train'])} training sentences with both vectors, expected at least {MIN_PAIRS}; "
             "build a larger set"
         )
-    meta = {
-        "source": f"{folder.name}: {len(samples):,} samples, {len(kept):,} sentences, vectors from the cache",
-        "real": not any(sample.source in ("grammar", "llm") for sample in samples),
-        "split": "the set's own: by group, so paraphrases and hard negatives stay together",
-        "student_identity": sides.student_identity,
-        "teacher_identity": sides.teacher_identity,
-        "quarantined": sides.quarantined,
-        "cut": sides.cut,
-    }
-    return PairSplits(**pairs, meta=meta)
+    origin = Origin(
+        source=f"{folder.name}: {len(samples):,} samples, {len(kept):,} sentences, vectors from the cache",
+        real=not any(sample.source in ("grammar", "llm") for sample in samples),
+        split="the set's own: by group, so paraphrases and hard negatives stay together",
+        student_identity=sides.student_identity,
+        teacher_identity=sides.teacher_identity,
+        quarantined=sides.quarantined,
+        cut=sides.cut,
+    )
+    return PairSplits(**pairs, origin=origin)
 
 
 def _groups(samples: Sequence[Sample]) -> dict[str, str]:

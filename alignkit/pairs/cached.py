@@ -11,7 +11,7 @@ from alignkit.cache import VectorCache
 from alignkit.cache.stored import StoredVectors
 from alignkit.embedders.base import Embedder, Role
 from alignkit.errors import DataError
-from alignkit.pairs.base import MIN_PAIRS, Pairs, PairSplits
+from alignkit.pairs.base import MIN_PAIRS, Origin, Pairs, PairSplits
 from alignkit.pairs.cached_sides import CachedSides, as_array, check_role
 from alignkit.sentences.files import read_sentences
 from alignkit.sentences.records import Sentence
@@ -75,18 +75,17 @@ def load_cached(
     splits = split_groups(merge_equal_texts(texts), seed=seed, validation=validation, test=test)
     labelled = any(sentence.label is not None for sentence in kept)
     train, held_out, test_pairs = (_take(kept, rows, vectors, labelled) for rows in splits)
-    meta = {
-        "source": f"{Path(path).name}: {len(kept):,} sentences, vectors from the cache",
-        "real": None,
-        "split": "seeded shares of the sentences, equal texts together",
-        "student_identity": sides.student_identity,
-        "teacher_identity": sides.teacher_identity,
-        "sentences": len(sentences),
-        "repetitions": len(sentences) - len(distinct),
-        "quarantined": sides.quarantined,
-        "cut": sides.cut,
-    }
-    return PairSplits(train=train, validation=held_out, test=test_pairs, meta=meta)
+    origin = Origin(
+        source=f"{Path(path).name}: {len(kept):,} sentences, vectors from the cache",
+        split="seeded shares of the sentences, equal texts together",
+        student_identity=sides.student_identity,
+        teacher_identity=sides.teacher_identity,
+        sentences=len(sentences),
+        repetitions=len(sentences) - len(distinct),
+        quarantined=sides.quarantined,
+        cut=sides.cut,
+    )
+    return PairSplits(train=train, validation=held_out, test=test_pairs, origin=origin)
 
 
 def _take(sentences: Sequence[Sentence], rows: np.ndarray, vectors: Sequence[StoredVectors], labelled: bool) -> Pairs:

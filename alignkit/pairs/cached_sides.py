@@ -14,6 +14,7 @@ from alignkit.cache import VectorCache
 from alignkit.cache.stored import StoredVectors
 from alignkit.embedders.base import Embedder, Role, current_identity, session_of
 from alignkit.errors import CacheError, ConfigError, EmbedderError
+from alignkit.pairs.base import Cut
 from alignkit.pasting import command_line
 from alignkit.progress import progress
 from alignkit.sentences.records import Sentence
@@ -33,14 +34,14 @@ class BothSides:
         student_identity: of the cached vectors.
         teacher_identity: likewise.
         quarantined: side → how many sentences it has no vector of.
-        cut: side → how many sentences were longer than its context (`sentences`), and that in tokens (`context`).
+        cut: side → what its model did not read to the end.
     """
 
     sentences: list[Sentence]
     student_identity: dict[str, Any]
     teacher_identity: dict[str, Any]
     quarantined: dict[str, int]
-    cut: dict[str, dict[str, int | None]]
+    cut: dict[str, Cut]
 
     def arrays(self, cache: VectorCache, texts: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
         """Student's and teacher's vectors of texts among the sentences, read where they fit into memory."""
@@ -95,10 +96,10 @@ class CachedSides:
         quarantined = {"teacher": no_teacher, "student": no_student}
         return BothSides(kept, student_identity, teacher_identity, quarantined, cut)
 
-    def _cut(self, identity: Mapping[str, Any], sentences: Sequence[Sentence]) -> dict[str, int | None]:
+    def _cut(self, identity: Mapping[str, Any], sentences: Sequence[Sentence]) -> Cut:
         headers = self.cache.headers(identity)
         context = next((known for header in reversed(headers) if (known := header.provenance.get("context"))), None)
-        return {"sentences": self.cache.cut(identity, [sentence.text for sentence in sentences]), "context": context}
+        return Cut(self.cache.cut(identity, [sentence.text for sentence in sentences]), context)
 
     def _stored(
         self, side: str, embedder: Embedder, sentences: Sequence[Sentence]

@@ -11,7 +11,7 @@ import numpy as np
 
 from alignkit import resources
 from alignkit.errors import ConfigError
-from alignkit.pairs.base import Pairs, PairSplits
+from alignkit.pairs.base import Origin, Pairs, PairSplits
 from alignkit.sentences.splits import merge_equal_texts, split_groups
 
 STUDENTS = ("two_layer", "static")
@@ -53,14 +53,14 @@ def load_demo(student: str = "two_layer", seed: int = 0, validation: float = 0.1
             groups=[records[row]["domain"] for row in rows],
         )
 
-    meta: dict[str, Any] = {
-        "source": f"demo pack: {len(records):,} real sentences of CLINC150 ({about['licence']})",
-        "real": True,
-        "split": "the data set's own test sentences; validation is a seeded tenth of its training sentences",
-        "student_identity": about["identities"][student],
-        "teacher_identity": about["identities"]["teacher"],
-    }
-    return PairSplits(train=take(train[kept]), validation=take(train[held_out]), test=take(test), meta=meta)
+    origin = Origin(
+        source=f"demo pack: {len(records):,} real sentences of CLINC150 ({about['licence']})",
+        real=True,
+        split="the data set's own test sentences; validation is a seeded tenth of its training sentences",
+        student_identity=about["identities"][student],
+        teacher_identity=about["identities"]["teacher"],
+    )
+    return PairSplits(train=take(train[kept]), validation=take(train[held_out]), test=take(test), origin=origin)
 
 
 def demo_student(identity: Mapping[str, Any] | None) -> str | None:

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from alignkit.errors import DataError
 from alignkit.metrics.alignment import sample_rows
 from alignkit.metrics.retrieval import Judged, Qrels, judge_by_label
-from alignkit.pairs.base import Pairs
+from alignkit.pairs.base import Origin, Pairs
+from alignkit.pairs.unit_rows import unit_rows
 
 # a table needs a few copies of its vectors at once: this many numbers in one, and this many sentences; more would
 # hardly change a figure
@@ -26,14 +26,18 @@ class Side:
     """Queries or corpus; row i of every field is the same text.
 
     Attributes:
-        student: `(N, student_dim)`, an array or a memory map.
-        teacher: `(N, teacher_dim)`, likewise.
+        student: `(N, student_dim)`, an array or a memory map; as the embedder gave it, for heads see its length.
+        teacher: `(N, teacher_dim)` float32, rows of length 1. Vectors of any length and float type may be given: they
+            are scaled here, where they enter, and nowhere else.
         texts: where they are known.
     """
 
     student: np.ndarray
     teacher: np.ndarray
     texts: Sequence[str] | None = None
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "teacher", unit_rows(self.teacher))
 
     def __len__(self) -> int:
         return len(self.student)
@@ -61,8 +65,7 @@ class EvaluationSet:
             count as independent of each other.
         groups: Q names for the table by group (a domain, an intent).
         human: scores of text pairs, where there are any.
-        meta: plain JSON values for the report: `source`, `real`, `split`, identities, and `notes`, a list of what was
-            left out and why.
+        origin: where it came from, and what was left out and why.
     """
 
     queries: Side
@@ -72,7 +75,7 @@ class EvaluationSet:
     labels: Sequence[str] | None = None
     groups: Sequence[str] | None = None
     human: HumanScores | None = None
-    meta: Mapping[str, Any] = field(default_factory=dict)
+    origin: Origin = Origin()
 
     def __post_init__(self) -> None:
         if len(self.corpus) == 0:
@@ -89,12 +92,12 @@ class EvaluationSet:
         return None
 
 
-def set_of_pairs(pairs: Pairs, meta: Mapping[str, Any], *, most: int | None = None, seed: int = 0) -> EvaluationSet:
+def set_of_pairs(pairs: Pairs, origin: Origin, *, most: int | None = None, seed: int = 0) -> EvaluationSet:
     """Every sentence is a query, and the others are the corpus.
 
     Args:
         pairs: usually a test split.
-        meta: as `PairSplits.meta`.
+        origin: of the pairs.
         most: of more sentences, a seeded sample is taken, of labelled ones by group; `None` is 5,000, fewer of wide
             vectors.
         seed: of the sample.
@@ -106,10 +109,10 @@ def set_of_pairs(pairs: Pairs, meta: Mapping[str, Any], *, most: int | None = No
     rows = sample_groups(labels, most, seed) if labels is not None else sample_rows(len(pairs), most, seed).numpy()
     side = Side(
         student=np.asarray(pairs.student[rows]),
-        teacher=np.asarray(pairs.teacher[rows]),
+        teacher=pairs.teacher[rows],
         texts=_take(pairs.texts, rows),
     )
-    notes = list(meta.get("notes", []))
+    notes = list(origin.notes)
     if len(rows) < len(pairs):
         together = ", equal labels together" if labels is not None else ""
         notes.append(f"a seeded sample of {len(rows):,} of the {len(pairs):,} sentences{together}")
@@ -127,7 +130,7 @@ def set_of_pairs(pairs: Pairs, meta: Mapping[str, Any], *, most: int | None = No
         groups = None  # a table of one row says what the others say
     return EvaluationSet(
         queries=side, corpus=side, itself=np.arange(len(rows)), labels=labels, groups=groups,
-        meta={**meta, "notes": notes},
+        origin=replace(origin, notes=tuple(notes)),
     )  # fmt: skip
 
 

@@ -9,6 +9,7 @@ import numpy as np
 
 from alignkit.cache import VectorCache
 from alignkit.embedders.base import Embedder
+from alignkit.pairs.base import Origin
 from alignkit.pairs.evaluation_set import EvaluationSet, HumanScores
 from alignkit.pairs.text_sets import embed_texts, identities_of, left_out_note
 from alignkit.sentences.pair_files import read_sts
@@ -57,16 +58,16 @@ class StsFile:
                 second=np.array([row_of[both[place][1]] for place in kept]),
                 scores=np.asarray(pairs.scores)[kept],
             ),
-            meta={
-                "source": f"{Path(self.path).name}: {len(pairs.first):,} pairs of sentences with likeness scores",
-                "real": None,
-                "split": "the file given",
-                "notes": [
+            origin=Origin(
+                source=f"{Path(self.path).name}: {len(pairs.first):,} pairs of sentences with likeness scores",
+                split="the file given",
+                student_identity=identities["student"],
+                teacher_identity=identities["teacher"],
+                notes=(
                     "column human: Spearman over the pairs; where a row searches the teacher's corpus, the second "
                     "sentence is the teacher's",
                     "every distinct sentence is a query against the others",
                     *left_out_note("sentences", found, f", and with them {left_out:,} of the pairs"),
-                ],
-                **identities,
-            },
+                ),
+            ),
         )

@@ -83,5 +83,5 @@ def left_out_note(what: str, found: EmbeddedTexts, then: str = "") -> list[str]:
 
 
 def identities_of(cache: VectorCache, models: dict[str, Embedder]) -> dict[str, Any]:
-    """Whose vectors these are, as `EvaluationSet.meta` has it."""
-    return {f"{name}_identity": CachedEmbedder(part, cache).identity("query") for name, part in models.items()}
+    """Whose vectors these are, by side."""
+    return {name: CachedEmbedder(part, cache).identity("query") for name, part in models.items()}

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from alignkit.errors import ConfigError, DataError
-from alignkit.pairs.base import MIN_PAIRS, Pairs, PairSplits
+from alignkit.pairs.base import MIN_PAIRS, Origin, Pairs, PairSplits
 from alignkit.pairs.vector_fingerprints import first_equal_rows, join_equal_rows
 from alignkit.pairs.views import RowIds, take_pairs
 from alignkit.sentences.files import read_sentences
@@ -77,15 +77,9 @@ def load_vectors(
     else:
         test_pairs = take_pairs(whole, test_rows)
         split = f"seeded shares of the rows, equal {'texts and ' if texts else ''}vectors together"
-    meta = {
-        "source": f"vector files: {Path(student).name} and {Path(teacher).name}",
-        "real": None,
-        "split": split,
-        "student_identity": None,
-        "teacher_identity": None,
-    }
+    origin = Origin(source=f"vector files: {Path(student).name} and {Path(teacher).name}", split=split)
     train, validation_pairs = take_pairs(whole, kept), take_pairs(whole, held_out)
-    return PairSplits(train=train, validation=validation_pairs, test=test_pairs, meta=meta)
+    return PairSplits(train=train, validation=validation_pairs, test=test_pairs, origin=origin)
 
 
 def _open_both(

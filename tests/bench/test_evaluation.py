@@ -165,7 +165,7 @@ def test_bootstrap_of_ten_thousand_queries():
 
 def test_report_of_the_demo_pack(tmp_path):
     splits = load_demo()
-    test = set_of_pairs(splits.test, splits.meta)
+    test = set_of_pairs(splits.test, splits.origin)
     head = LinearHead(splits.train.student_dim, splits.train.teacher_dim)
     teacher = torch.nn.functional.normalize(torch.from_numpy(splits.train.teacher).float(), dim=1)
     head.solve(tensor_batches(torch.from_numpy(splits.train.student).float(), teacher))

@@ -16,7 +16,7 @@ from alignkit.evaluation.rankings import rerank
 from alignkit.heads.linear import LinearHead
 from alignkit.metrics.alignment import overlap_at_k
 from alignkit.metrics.retrieval import Qrels
-from alignkit.pairs.base import Pairs
+from alignkit.pairs.base import Origin, Pairs
 from alignkit.pairs.evaluation_set import HumanScores, Side, sample_groups, set_of_pairs
 
 
@@ -92,7 +92,7 @@ def test_the_teacher_as_its_own_student_gets_use(demo_splits, demo_set):
     test = demo_splits.test
     own = Pairs(test.ids, test.teacher, test.teacher, test.texts, test.labels)
     artifact = Artifact(parts={"query_head": identity_head(test.teacher_dim)})
-    comparison = compare(set_of_pairs(own, {**demo_splits.meta, "student_identity": None}), artifact)
+    comparison = compare(set_of_pairs(own, dataclasses.replace(demo_splits.origin, student_identity=None)), artifact)
     assert comparison.verdict.name == "use"
     assert comparison.meta["shares"]["aligned"]["value"] == pytest.approx(1.0)
 
@@ -132,7 +132,7 @@ def test_a_document_head_serves_the_corpus_of_aligned_both(make_retrieval):
 
 def test_unlabelled_pairs_are_judged_by_overlap(make_pairs):
     pairs = make_pairs(80, seed=3)
-    comparison = compare(set_of_pairs(pairs, {}), fitted(set_of_pairs(make_pairs(300), {})))
+    comparison = compare(set_of_pairs(pairs, Origin()), fitted(set_of_pairs(make_pairs(300), Origin())))
     assert comparison.measure == "overlap@10"
     assert "ndcg@10" not in comparison.rows["aligned"]
     assert comparison.rows["cascade@10"]["overlap@10"] == pytest.approx(comparison.rows["aligned"]["overlap@10"])
@@ -172,15 +172,18 @@ def test_refuses_vectors_of_another_width_or_model(demo_set, demo_artifact):
     with pytest.raises(ArtifactError, match="student vectors are 256-d .*expects 384-d"):
         compare(narrow, demo_artifact)
     other = dataclasses.replace(
-        demo_set, meta={**demo_set.meta, "teacher_identity": {"backend": "ollama", "model": "bge-m3", "prompt": ""}}
+        demo_set,
+        origin=dataclasses.replace(
+            demo_set.origin, teacher_identity={"backend": "ollama", "model": "bge-m3", "prompt": ""}
+        ),
     )
     with pytest.raises(ArtifactError, match="teacher vectors are by bge-m3, this head was trained with all-MiniLM"):
         compare(other, demo_artifact)
 
 
 def test_a_query_prompt_is_no_other_model(demo_set, demo_artifact):
-    prompted = {**demo_set.meta["student_identity"], "prompt": "query: "}
-    test = dataclasses.replace(demo_set, meta={**demo_set.meta, "student_identity": prompted})
+    prompted = {**demo_set.origin.student_identity, "prompt": "query: "}
+    test = dataclasses.replace(demo_set, origin=dataclasses.replace(demo_set.origin, student_identity=prompted))
     assert compare(test, demo_artifact, resamples=10).verdict.name
 
 
@@ -218,16 +221,16 @@ def test_a_corpus_smaller_than_ten_is_measured_and_doubted(make_retrieval):
 def test_labels_that_never_repeat_judge_nothing(make_pairs):
     pairs = make_pairs(60)
     named = Pairs(pairs.ids, pairs.student, pairs.teacher, labels=[str(row) for row in range(60)])
-    assert set_of_pairs(named, {}).labels is None
+    assert set_of_pairs(named, Origin()).labels is None
 
 
 def test_a_large_set_is_sampled_and_says_so(demo_splits, make_pairs):
-    test = set_of_pairs(demo_splits.test, demo_splits.meta, most=100, seed=1)
+    test = set_of_pairs(demo_splits.test, demo_splits.origin, most=100, seed=1)
     assert len(test.queries) == 100
-    assert "a seeded sample of 100 of the 600 sentences, equal labels together" in test.meta["notes"]
+    assert "a seeded sample of 100 of the 600 sentences, equal labels together" in test.origin.notes
     assert set(Counter(test.labels).values()) == {4}
-    plain = set_of_pairs(make_pairs(60), {}, most=20)
-    assert "a seeded sample of 20 of the 60 sentences" in plain.meta["notes"]
+    plain = set_of_pairs(make_pairs(60), Origin(), most=20)
+    assert "a seeded sample of 20 of the 60 sentences" in plain.origin.notes
 
 
 def test_a_sample_keeps_groups_whole_and_thins_those_that_are_too_large():
@@ -250,9 +253,9 @@ def test_intervals_are_over_groups_of_one_label(demo, make_pairs):
     assert any("600 queries in 150 groups of one label" in note for note in demo.meta["notes"])
     pairs = make_pairs(200, seed=3)
     twice = labelled(pairs, [str(row // 2) for row in range(200)])
-    alone = dataclasses.replace(set_of_pairs(twice, {}), labels=None)
-    artifact = fitted(set_of_pairs(make_pairs(300), {}))
-    own, together = compare(alone, artifact), compare(set_of_pairs(twice, {}), artifact)
+    alone = dataclasses.replace(set_of_pairs(twice, Origin()), labels=None)
+    artifact = fitted(set_of_pairs(make_pairs(300), Origin()))
+    own, together = compare(alone, artifact), compare(set_of_pairs(twice, Origin()), artifact)
     assert own.meta["query_groups"] == 200 and together.meta["query_groups"] == 100
     assert own.rows["aligned"]["overlap@10"] == together.rows["aligned"]["overlap@10"]
     assert own.meta["intervals"]["overlap@10"] != together.meta["intervals"]["overlap@10"]
@@ -261,32 +264,32 @@ def test_intervals_are_over_groups_of_one_label(demo, make_pairs):
 
 def test_many_queries_in_few_groups_are_too_little_data(make_pairs):
     pairs = labelled(make_pairs(200, seed=3), [str(row % 9) for row in range(200)])
-    comparison = compare(set_of_pairs(pairs, {}), fitted(set_of_pairs(make_pairs(300), {})), resamples=50)
+    comparison = compare(set_of_pairs(pairs, Origin()), fitted(set_of_pairs(make_pairs(300), Origin())), resamples=50)
     assert comparison.verdict.name == "too_little_data" and "of 9 labels only" in comparison.verdict.reasons[0]
 
 
 def test_overlap_decides_where_few_labels_repeat(make_pairs):
     names = [str(row) for row in range(190)] + ["0", "1", "2", "3", "4"] * 2
     pairs = labelled(make_pairs(200, seed=3), names)
-    test = set_of_pairs(pairs, {})
-    assert "185 of 200 sentences are the only ones with their label" in " ".join(test.meta["notes"])
-    comparison = compare(test, fitted(set_of_pairs(make_pairs(300), {})))
+    test = set_of_pairs(pairs, Origin())
+    assert "185 of 200 sentences are the only ones with their label" in " ".join(test.origin.notes)
+    comparison = compare(test, fitted(set_of_pairs(make_pairs(300), Origin())))
     assert comparison.measure == "overlap@10" and comparison.verdict.name == "use"
     assert comparison.rows["aligned"]["ndcg@10"] is not None
     assert "only 15 of 200 queries, in 5 groups, have something" in " ".join(comparison.meta["notes"])
-    few = set_of_pairs(labelled(make_pairs(20), ["a", "a", *map(str, range(18))]), {})
+    few = set_of_pairs(labelled(make_pairs(20), ["a", "a", *map(str, range(18))]), Origin())
     assert compare(few, fitted(test), resamples=20).measure == "ndcg@10"
 
 
 def test_a_cascade_that_cannot_differ_is_no_way_out(make_pairs):
-    artifact = fitted(set_of_pairs(make_pairs(300), {}))
+    artifact = fitted(set_of_pairs(make_pairs(300), Origin()))
     with torch.no_grad():
         weight = artifact.head.projection.weight
         weight.add_(torch.randn(weight.shape, generator=torch.Generator().manual_seed(0)) * weight.std() * 0.5)
-    comparison = compare(set_of_pairs(make_pairs(200, seed=3), {}), artifact)
+    comparison = compare(set_of_pairs(make_pairs(200, seed=3), Origin()), artifact)
     assert "cascade@10 puts the first ten hits of aligned in another order" in " ".join(comparison.meta["notes"])
     assert not any("cascade" in reason for reason in comparison.verdict.reasons)
-    large = compare(set_of_pairs(make_pairs(240, seed=3), {}), artifact)
+    large = compare(set_of_pairs(make_pairs(240, seed=3), Origin()), artifact)
     assert large.meta["cascade"] == "cascade@12" and "another order" not in " ".join(large.meta["notes"])
 
 
@@ -329,10 +332,10 @@ def test_queries_seen_in_training_raise_an_alarm_and_many_decide(demo_set, demo_
 
 def test_groups_for_the_table_are_not_what_is_relevant(make_pairs):
     domains = [str(row % 3) for row in range(80)]
-    test = set_of_pairs(labelled(make_pairs(80), [str(row // 2) for row in range(80)], groups=domains), {})
+    test = set_of_pairs(labelled(make_pairs(80), [str(row // 2) for row in range(80)], groups=domains), Origin())
     assert list(test.groups) == domains and test.labels[:3] == ["0", "0", "1"]
     one = labelled(make_pairs(80), [str(row // 2) for row in range(80)], groups=["all"] * 80)
-    assert set_of_pairs(one, {}).groups is None
+    assert set_of_pairs(one, Origin()).groups is None
     with pytest.raises(DataError):
         labelled(make_pairs(80), None, groups=domains[:5])
 

@@ -17,7 +17,7 @@ from alignkit.evaluation.embedding_time import EMBED_RUNS, embedding_times
 def test_set(make_retrieval):
     made = make_retrieval()
     identities = {f"{name}_identity": {"backend": "small", "model": name} for name in ("student", "teacher")}
-    return dataclasses.replace(made, meta={**made.meta, **identities})
+    return dataclasses.replace(made, origin=dataclasses.replace(made.origin, **identities))
 
 
 def test_each_model_is_timed_where_it_ran(test_set):
@@ -43,8 +43,8 @@ def test_ollama_that_refuses_a_chat_model_is_timed_by_nobody(test_set):
 
     with FakeServer(dim=24) as server:
         ollama = OllamaEmbedder("tiny", server.url, retries=0)
-        meta = {**test_set.meta, "teacher_identity": ollama.identity("query")}
-        made = dataclasses.replace(test_set, meta=meta)
+        origin = dataclasses.replace(test_set.origin, teacher_identity=ollama.identity("query"))
+        made = dataclasses.replace(test_set, origin=origin)
         assert embedding_times(made, {"teacher": ollama}, {})["teacher"].said == f"the server at {server.url}"
         server.always = refuse
         times = embedding_times(made, {"teacher": ollama}, {})
@@ -62,7 +62,7 @@ def test_what_shall_not_be_timed_is_not_called(test_set):
 def test_another_model_and_an_unknown_one_are_told_apart(test_set):
     other = SmallEmbedder("other")
     assert "is not the model that made" in embedding_times(test_set, {"teacher": other}, {})["teacher"].said
-    unknown = dataclasses.replace(test_set, meta={**test_set.meta, "teacher_identity": None})
+    unknown = dataclasses.replace(test_set, origin=dataclasses.replace(test_set.origin, teacher_identity=None))
     assert (
         embedding_times(unknown, {"teacher": other}, {})["teacher"].said
         == "not timed: which model made the teacher vectors is not known"

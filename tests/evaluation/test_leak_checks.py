@@ -37,7 +37,7 @@ def swapped(splits):
             **{name: value[rows] for name, value in fields.items()},
         )  # fmt: skip
 
-    return PairSplits(part(test, range(len(test))), splits.validation, part(train, range(200)), splits.meta)
+    return PairSplits(part(test, range(len(test))), splits.validation, part(train, range(200)), splits.origin)
 
 
 def test_texts_of_a_run_are_remembered(demo_splits, tmp_path):
@@ -92,7 +92,7 @@ def test_rows_of_bare_vectors_dealt_anew_are_noticed(make_pairs, tmp_path):
 
 def bare(splits, **changes):
     parts = {name: dataclasses.replace(getattr(splits, name), texts=None) for name in ("train", "validation", "test")}
-    return PairSplits(**parts | changes, meta=splits.meta)
+    return PairSplits(**parts | changes, origin=splits.origin)
 
 
 def test_pairs_of_vectors_that_stand_in_training_are_refused_as_texts_are(demo_splits):

@@ -30,9 +30,9 @@ def test_another_teacher_is_refused_before_it_embeds_anything(artifact, make_ret
         check_models(artifact, {"student": SmallEmbedder("student"), "teacher": other})
     assert other.asked == []
     made = make_retrieval()
-    meta = {**made.meta, **IDENTITIES, "teacher_identity": other.identity()}
+    origin = dataclasses.replace(made.origin, **{**IDENTITIES, "teacher_identity": other.identity()})
     with pytest.raises(ArtifactError) as later:
-        check_fit(artifact, dataclasses.replace(made, meta=meta))
+        check_fit(artifact, dataclasses.replace(made, origin=origin))
     assert str(told.value) == str(later.value)
 
 
@@ -49,7 +49,7 @@ def test_the_heads_own_models_and_silent_servers_pass(artifact, monkeypatch):
 
 def test_a_head_of_unknown_models_is_doubted_where_the_vectors_are_known(artifact, make_retrieval):
     made = make_retrieval()
-    known = dataclasses.replace(made, meta={**made.meta, **IDENTITIES})
+    known = dataclasses.replace(made, origin=dataclasses.replace(made.origin, **IDENTITIES))
     assert doubts_of(artifact, known) == []
     bare = Artifact(parts=artifact.parts)
     assert doubts_of(bare, made) == []  # nothing is known of either

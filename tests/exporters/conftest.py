@@ -42,7 +42,7 @@ def make_job(demo, tmp_path):
     """A job for a head, checked on 100 real vectors."""
 
     def make(head, **about):
-        artifact = Artifact({"query_head": head}, demo.meta["student_identity"], demo.meta["teacher_identity"])
+        artifact = Artifact({"query_head": head}, demo.origin.student_identity, demo.origin.teacher_identity)
         vectors = np.array(demo.test.student[:100], dtype=np.float32)
         return Job(
             **{"artifact": artifact, "origin": tmp_path, "vectors": vectors, "vectors_from": "demo pack", **about}

@@ -14,7 +14,7 @@ def no_student():
 
 @pytest.fixture
 def artifact(train_head, demo):
-    return Artifact({"query_head": train_head("linear")}, demo.meta["student_identity"])
+    return Artifact({"query_head": train_head("linear")}, demo.origin.student_identity)
 
 
 def test_the_demo_pack_serves_where_it_is_of_the_same_student(artifact, demo):

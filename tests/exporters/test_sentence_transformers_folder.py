@@ -205,7 +205,7 @@ def test_the_card_states_metrics_and_provenance(train_head, make_job, static, de
     rows = {"mean": {"cosine_mean": 0.1}, "aligned": {"cosine_mean": 0.75, "recall@10": None, "overlap@10": 0.5}}
     head = train_head("linear")
     artifact = Artifact(
-        {"query_head": head}, demo.meta["student_identity"], demo.meta["teacher_identity"], {"rows": rows}
+        {"query_head": head}, demo.origin.student_identity, demo.origin.teacher_identity, {"rows": rows}
     )
     job = make_job(head, artifact=artifact, vectors=embed_all(static, texts), texts=texts, student=static)
     export_head("sentence_transformers", job, tmp_path / "model")
@@ -232,7 +232,7 @@ def test_a_student_in_half_precision_is_written_in_float32(dtype, router, make_j
     vectors = embed_all(student, texts)
     torch.manual_seed(0)
     head = LinearHead(384, 384).eval().requires_grad_(False)
-    artifact = Artifact({"query_head": head}, student.identity(), demo.meta["teacher_identity"])
+    artifact = Artifact({"query_head": head}, student.identity(), demo.origin.teacher_identity)
     about = {"teacher": student, "options": {"router": True}} if router else {}
     job = make_job(head, artifact=artifact, vectors=vectors, texts=texts, student=student, **about)
     manifest = export_head("sentence_transformers", job, tmp_path / "model")
@@ -256,7 +256,7 @@ def test_a_transformer_with_a_head_of_its_own_code_loads_in_any_type(dtype, make
     texts = list(demo.test.texts[:10])
     torch.manual_seed(0)
     head = Waves(384, 384).eval().requires_grad_(False)
-    artifact = Artifact({"query_head": head}, teacher.identity(), demo.meta["teacher_identity"])
+    artifact = Artifact({"query_head": head}, teacher.identity(), demo.origin.teacher_identity)
     job = make_job(head, artifact=artifact, vectors=embed_all(teacher, texts), texts=texts, student=teacher)
     export_head("sentence_transformers", job, tmp_path / "model")
     about = {"device": "cpu", "trust_remote_code": True, "local_files_only": True}

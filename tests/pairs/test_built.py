@@ -94,7 +94,7 @@ def test_splits_labels_and_hard_negatives_are_those_of_the_set(folder, load):
             assert np.array_equal(pairs.teacher[row], vector_of(pairs.texts[row], 6))
         seen.append(set(map(normalise_text, pairs.texts)))
     assert not (seen[0] & seen[1] or seen[0] & seen[2] or seen[1] & seen[2])
-    assert splits.meta["real"] is False and splits.meta["teacher_identity"]["model"] == "big"
+    assert splits.origin.real is False and splits.origin.teacher_identity["model"] == "big"
 
 
 def test_a_missing_teacher_says_the_command(folder, load):
@@ -113,7 +113,7 @@ def test_texts_without_a_vector_are_left_out_and_their_rows_with_them(folder, lo
     row = splits.train.texts.index(one.text)
     found = [splits.train.texts[other] if other >= 0 else None for other in splits.train.negatives[row]]
     assert found == [one.hard_negatives[0].text, None, one.hard_negatives[2].text]
-    assert splits.meta["quarantined"] == {"teacher": 1, "student": 0}
+    assert splits.origin.quarantined == {"teacher": 1, "student": 0}
 
 
 def test_imported_intents_are_the_labels(tmp_path, load):
@@ -122,7 +122,7 @@ def test_imported_intents_are_the_labels(tmp_path, load):
     with new_folder(tmp_path / "set") as part:
         write_dataset(part, import_samples(tmp_path / "i.tsv"), [], seed=0, threshold=1.0)
     splits = load(tmp_path / "set")
-    assert splits.train.negatives is None and splits.meta["real"] is True
+    assert splits.train.negatives is None and splits.origin.real is True
     assert all(text.split()[0] == label for text, label in zip(splits.train.texts, splits.train.labels, strict=True))
     # one file is one domain, which groups nothing
     assert splits.train.groups == splits.train.labels

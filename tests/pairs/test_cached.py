@@ -11,6 +11,7 @@ from alignkit.embedders.base import EmbeddedBatch, Session
 from alignkit.errors import CacheError, ConfigError, DataError, EmbedderError
 from alignkit.estimator.training_report import cut_words
 from alignkit.pairs import cached_sides
+from alignkit.pairs.base import Cut
 from alignkit.pairs.cached import load_cached
 
 
@@ -96,9 +97,9 @@ def test_rows_belong_together_and_the_teacher_is_never_called(where, student, te
         assert pairs.student[:, 0].tolist() == pairs.teacher[:, 0].tolist() == numbers
         assert pairs.ids == [f"sentences-{number}" for number in numbers]
         assert (pairs.student_dim, pairs.teacher_dim) == (4, 6)
-    assert splits.meta["student_identity"] == {"model": "student", "prompt": "document", "digest": "d"}
-    assert splits.meta["teacher_identity"]["model"] == "teacher"
-    assert splits.meta["real"] is None  # a file does not say who wrote it
+    assert splits.origin.student_identity == {"model": "student", "prompt": "document", "digest": "d"}
+    assert splits.origin.teacher_identity["model"] == "teacher"
+    assert splits.origin.real is None  # a file does not say who wrote it
     assert student.is_closed and teacher.is_closed
 
 
@@ -154,7 +155,7 @@ def test_quarantined_texts_are_left_out_and_counted(where, path, student, teache
         file.write("\nnot for teacher 1\nnot for teacher 2\nnot for student 3\n")
     fill(where, teacher)
     splits = load_cached(student=student, teacher=teacher, **where)
-    assert splits.meta["quarantined"] == {"teacher": 2, "student": 1}
+    assert splits.origin.quarantined == {"teacher": 2, "student": 1}
     assert sum(len(pairs) for pairs in all_pairs(splits)) == 200
     assert not [text for pairs in all_pairs(splits) for text in pairs.texts if "not for" in text]
 
@@ -183,7 +184,7 @@ def test_equal_texts_are_one_and_nearly_equal_ones_stay_together(where, path, st
     path.write_text("\n".join(texts), encoding="utf-8")
     fill(where, teacher)
     splits = load_cached(student=student, teacher=teacher, **where)
-    assert splits.meta["repetitions"] == 100
+    assert splits.origin.repetitions == 100
     sides = [{number_of(text) for text in pairs.texts} for pairs in all_pairs(splits)]
     assert not (sides[0] & sides[1] or sides[0] & sides[2] or sides[1] & sides[2])
     assert sum(len(pairs) for pairs in all_pairs(splits)) == 200
@@ -232,7 +233,7 @@ def test_query_prompts_are_another_set_of_vectors(where, student, teacher):
     with pytest.raises(CacheError, match="no teacher vector"):
         load_cached(student=student, teacher=teacher, **where)
     splits = load_cached(student=student, teacher=teacher, role="query", **where)
-    assert splits.meta["student_identity"]["prompt"] == "query"
+    assert splits.origin.student_identity["prompt"] == "query"
     with pytest.raises(ConfigError, match="data.role=both"):
         load_cached(student=student, teacher=teacher, role="both", **where)
 
@@ -259,10 +260,8 @@ def test_what_was_cut_is_counted_and_told_in_the_report(where, student):
     teacher = Cutting("teacher", 6)
     fill(where, teacher)
     splits = load_cached(student=student, teacher=teacher, **where)
-    assert splits.meta["cut"] == {
-        "student": {"sentences": 0, "context": None},
-        "teacher": {"sentences": 10, "context": 7},
-    }
+    assert splits.origin.cut == {"student": Cut(0, None), "teacher": Cut(10, 7)}
+    assert splits.origin.to_json()["cut"]["teacher"] == {"sentences": 10, "context": 7}
     assert cut_words(splits, "student") == ""
     longer = "10 of the sentences are longer than a context of 7 tokens: their vectors are of their beginnings"
     assert cut_words(splits, "teacher") == f"; {longer}"

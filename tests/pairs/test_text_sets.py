@@ -37,7 +37,7 @@ def test_an_empty_document_is_left_out_and_counts_as_not_found(tmp_path, models)
     assert found.corpus.texts == ["press the button", "call us"]
     assert found.queries.texts == ["how to reset", "phone number"]
     assert found.corpus.teacher.shape == (2, 8) and found.corpus.student.shape == (2, 6)
-    notes = "\n".join(found.meta["notes"])
+    notes = "\n".join(found.origin.notes)
     assert "1 of 3 texts of the corpus cannot be embedded and are left out; where one is relevant" in notes
     assert "d2: the text is empty or blank" in notes and "1 of 3 queries cannot be embedded" in notes
     # q1 finds both texts there are, in the right places: half of what is relevant to it is still missed
@@ -60,7 +60,7 @@ def test_a_text_that_only_the_teacher_refuses_is_left_out_on_both_sides(tmp_path
     teacher.embed = refusing
     found = BeirFolder(str(tmp_path / "faq"), cache_dir=str(tmp_path / "cache")).embed(student, teacher)
     assert found.corpus.texts == ["one"] and found.corpus.student.shape == (1, 6)
-    assert "d2: too long" in found.meta["notes"][-1]
+    assert "d2: too long" in found.origin.notes[-1]
 
 
 def test_nothing_but_blank_texts_is_refused(tmp_path, models):
@@ -77,5 +77,5 @@ def test_pairs_with_an_empty_sentence_are_left_out(tmp_path, models):
     assert found.queries.texts == ["a dog", "a cat", "rain", "sun"]
     assert found.human.scores.tolist() == [1.0, 3.0] and found.human.first.tolist() == [0, 2]
     assert (
-        "1 of 5 sentences cannot be embedded and are left out, and with them 1 of the pairs" in found.meta["notes"][-1]
+        "1 of 5 sentences cannot be embedded and are left out, and with them 1 of the pairs" in found.origin.notes[-1]
     )

@@ -75,7 +75,7 @@ def test_what_stands_twice_stays_in_one_split(folder, student_jitter, teacher_ji
         assert not said[0] & said[1] and not said[0] & said[2] and not said[1] & said[2]
     else:
         assert all(len(where) == 1 for where in spread(splits))
-    assert "vectors together" in splits.meta["split"]
+    assert "vectors together" in splits.origin.split
 
 
 def test_equal_vectors_are_found_whatever_their_float_type_and_across_texts_and_vectors(folder):

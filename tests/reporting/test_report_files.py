@@ -21,6 +21,7 @@ from alignkit.evaluation.learning_curve import forecast, learning_curve
 from alignkit.evaluation.outcome import Evaluation
 from alignkit.evaluation.query_times import query_times
 from alignkit.evaluation.requirements import failed_requirements
+from alignkit.pairs.base import Origin
 from alignkit.reporting.console import console_rows, console_words
 from alignkit.reporting.events import log_evaluation
 from alignkit.reporting.glossary import MEANINGS, row_of
@@ -138,9 +139,7 @@ def test_without_texts_labels_or_baselines(make_pairs, tmp_path):
     from alignkit.pairs.evaluation_set import set_of_pairs
 
     head = LinearHead(12, 20).requires_grad_(False)
-    bare = compare(
-        set_of_pairs(make_pairs(80), {"source": "arrays", "split": "all"}), Artifact(parts={"query_head": head})
-    )
+    bare = compare(set_of_pairs(make_pairs(80), Origin("arrays", split="all")), Artifact(parts={"query_head": head}))
     write_report(Evaluation(bare), tmp_path)
     text = (tmp_path / "alignment_report.md").read_text(encoding="utf-8")
     assert "Rows left out: `ridge`, `mean`" in text

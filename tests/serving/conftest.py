@@ -33,7 +33,7 @@ def artifact():
     head = LinearHead(student.shape[1], teacher.shape[1])
     head.solve(tensor_batches(student, teacher))
     parts = {"query_head": head.eval().requires_grad_(False)}
-    return Artifact(parts, demo.meta["student_identity"], demo.meta["teacher_identity"])
+    return Artifact(parts, demo.origin.student_identity, demo.origin.teacher_identity)
 
 
 @pytest.fixture(scope="session")
