@@ -50,8 +50,8 @@ def run_command(monkeypatch, tmp_path, capsys):
 def static_run(tmp_path_factory):
     """A run folder with a linear head of the static student, solved on 500 real pairs; not to be written to."""
     from alignkit.artifact import save_head
-    from alignkit.heads.base import tensor_batches
     from alignkit.heads.linear import LinearHead
+    from alignkit.heads.streaming import TensorBatches
     from alignkit.pairs.demo import load_demo
 
     demo = load_demo("static")
@@ -59,7 +59,7 @@ def static_run(tmp_path_factory):
         torch.from_numpy(np.array(part[:500], dtype=np.float32)) for part in (demo.train.student, demo.train.teacher)
     )
     head = LinearHead(student.shape[1], teacher.shape[1])
-    head.solve(tensor_batches(student, teacher))
+    head.solve(TensorBatches(student, teacher))
     folder = tmp_path_factory.mktemp("static") / "run"
     identities = {name: getattr(demo.origin, name) for name in ("student_identity", "teacher_identity")}
     save_head(head, folder / "head", **identities)

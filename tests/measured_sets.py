@@ -8,8 +8,8 @@ import torch
 
 from alignkit.artifact import Artifact
 from alignkit.evaluation.floor_heads import mean_head
-from alignkit.heads.base import tensor_batches
 from alignkit.heads.linear import LinearHead
+from alignkit.heads.streaming import TensorBatches
 from alignkit.metrics.retrieval import Qrels
 from alignkit.pairs.base import Origin
 from alignkit.pairs.demo import load_demo
@@ -21,7 +21,7 @@ def ridge_of(student, teacher):
     """The closed form on all of these pairs."""
     student, teacher = torch.tensor(np.asarray(student)).float(), torch.tensor(np.asarray(teacher)).float()
     head = LinearHead(student.shape[1], teacher.shape[1])
-    head.solve(tensor_batches(student, l2_normalize(teacher)))
+    head.solve(TensorBatches(student, l2_normalize(teacher)))
     return head.eval().requires_grad_(False)
 
 

@@ -11,9 +11,11 @@ import torch
 from torch import Tensor
 
 from alignkit.evaluation.aligning import align
+from alignkit.heads.held_out import CORPUS, HeldOut
 from alignkit.heads.linear import LinearHead
 from alignkit.heads.moments import Moments
-from alignkit.heads.ridge import choose_lambda, solve_ridge
+from alignkit.heads.ridge import best_lambda, cross_validated_lambda, solve_ridge
+from alignkit.heads.streaming import TensorBatches
 from alignkit.metrics.retrieval import ndcg_at_k, ranking_overlap
 from alignkit.pairs.base import Pairs
 from alignkit.pairs.evaluation_set import EvaluationSet
@@ -68,7 +70,7 @@ def learning_curve(
     order = np.random.default_rng(seed).permutation(len(train))
     shift = _float32(train.student[:_CHUNK]).mean(dim=0), l2_normalize(_float32(train.teacher[:_CHUNK])).mean(dim=0)
     moments = Moments(*shift)
-    held_out = list(_batches(validation, np.arange(len(validation))))
+    held_out = _held_out(validation, train)
     teacher_queries = _float32(test.queries.teacher)
     wanted = top_k(teacher_queries, test.corpus.teacher, 10, exclude=test.itself)[1].numpy()
     figures, cosines, seen = [], [], 0
@@ -105,10 +107,19 @@ def forecast(pairs: list[int], figures: list[float]) -> float | None:
     return min(1.0, figures[-1] + last * min(1.0, last / before))
 
 
-def _solve(head: LinearHead, moments: Moments, held_out: list[tuple[Tensor, Tensor]]) -> None:
+def _held_out(validation: Pairs, train: Pairs) -> HeldOut | None:
+    """What λ is chosen on at every size: always the same sentences, among the same others."""
+    if not len(validation):
+        return None
+    some = slice(None, None, -(-len(validation) // CORPUS))
+    pairs = TensorBatches(_float32(validation.student[some]), l2_normalize(_float32(validation.teacher[some])))
+    return HeldOut.of(pairs, _float32(train.teacher[:: -(-len(train) // CORPUS)]))
+
+
+def _solve(head: LinearHead, moments: Moments, held_out: HeldOut | None) -> None:
     centered = moments.centered()
-    strength = choose_lambda(centered, Moments.of(held_out).centered() if held_out else None)
-    weight, bias = solve_ridge(centered, strength)
+    by_held_out = held_out and best_lambda(centered, held_out.student, held_out).strength
+    weight, bias = solve_ridge(centered, by_held_out or cross_validated_lambda(centered))
     with torch.no_grad():
         head.projection.weight.copy_(weight)
         head.projection.bias.copy_(bias)

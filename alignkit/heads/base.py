@@ -8,14 +8,14 @@ from __future__ import annotations
 import importlib
 import inspect
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, Protocol, get_args, get_type_hints, runtime_checkable
 
 import torch
 from torch import Tensor, nn
 
 from alignkit.errors import ArtifactError, ConfigError
-from alignkit.vectors import l2_normalize
+from alignkit.heads.streaming import Batches
 
 
 class Head(nn.Module):
@@ -69,14 +69,6 @@ class Head(nn.Module):
     def solve_flops(self, pairs: int) -> float:
         """About how many operations a closed form on so many pairs takes; tells beforehand whether there is time."""
         return 2.0 * pairs * self.student_dim * (self.student_dim + self.teacher_dim) + 20.0 * self.student_dim**3
-
-
-class Batches(Protocol):
-    """Pairs as float32 tensors, a chunk at a time; may be iterated any number of times."""
-
-    def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
-        """Yield `(student (B, student_dim), teacher (B, teacher_dim))`, teacher rows L2-normalised."""
-        ...
 
 
 @runtime_checkable
@@ -139,59 +131,3 @@ def check_argument_types(make_head: Callable[..., Head], arguments: Mapping[str,
 
 
 _KINDS = {int: "a whole number", float: "a number", str: "a text", bool: "true or false"}
-
-
-def split_batches(batches: Batches, every: int = 10) -> tuple[Batches, Batches]:
-    """Training and held-out pairs of one stream, for a head that chooses on held-out pairs and was given none.
-
-    Args:
-        batches: all pairs.
-        every: each `every`-th row of a batch is held out.
-    """
-    return _Rows(batches, every, held_out=False), _Rows(batches, every, held_out=True)
-
-
-def unit_students(batches: Batches) -> Batches:
-    """The same pairs as float32, students scaled to length 1."""
-    return _UnitStudents(batches)
-
-
-class _UnitStudents:
-    def __init__(self, batches: Batches) -> None:
-        self.batches = batches
-
-    def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
-        return ((l2_normalize(student.float()), teacher.float()) for student, teacher in self.batches)
-
-
-class _Rows:
-    def __init__(self, batches: Batches, every: int, *, held_out: bool) -> None:
-        self.batches, self.every, self.held_out = batches, every, held_out
-
-    def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
-        for student, teacher in self.batches:
-            rows = torch.arange(len(student), device=student.device) % self.every == self.every - 1
-            rows = rows if self.held_out else ~rows
-            yield student[rows], teacher[rows]
-
-
-def sample_pairs(batches: Batches, count: int, most: int) -> tuple[Tensor, Tensor]:
-    """At most `most` of `count` pairs as two tensors, evenly spread over the stream, which may be sorted."""
-    stride, seen = max(1, -(-count // most)), 0
-    students, teachers = [], []
-    for student, teacher in batches:
-        rows = slice(-seen % stride, None, stride)
-        students.append(student[rows].clone())  # a view would keep the whole batch
-        teachers.append(teacher[rows].clone())
-        seen += len(student)
-    return torch.cat(students), torch.cat(teachers)
-
-
-def count_pairs(batches: Batches) -> int:
-    """Pairs in a stream."""
-    return sum(len(student) for student, _ in batches)
-
-
-def tensor_batches(student: Tensor, teacher: Tensor, batch_size: int = 8192) -> Iterable[tuple[Tensor, Tensor]]:
-    """`Batches` over tensors that are in memory already."""
-    return list(zip(torch.split(student, batch_size), torch.split(teacher, batch_size), strict=True))

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from alignkit.errors import DataError
 from alignkit.heads.base import Head
 from alignkit.heads.moments import Moments
-from alignkit.heads.ridge import choose_lambda, solve_ridge
+from alignkit.heads.ridge import cross_validated_lambda, solve_ridge
 from alignkit.vectors import cosine, l2_normalize
 
 KNOTS = 32
@@ -95,5 +95,5 @@ class ConfidenceHead(Head):
 
 def _regress(traits: Tensor, shares: Tensor) -> tuple[Tensor, Tensor]:
     moments = Moments.of([(traits, shares.unsqueeze(1).float())]).centered()
-    weight, bias = solve_ridge(moments, choose_lambda(moments))
+    weight, bias = solve_ridge(moments, cross_validated_lambda(moments))
     return weight[0], bias[0]

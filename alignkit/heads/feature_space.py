@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
-from alignkit.heads.base import Batches, sample_pairs, unit_students
-from alignkit.heads.ridge import choose_lambda, ridge_moments, solve_ridge
+from alignkit.heads.moments import CenteredMoments
+from alignkit.heads.ridge import cross_validated_lambda, solve_ridge
 from alignkit.vectors import l2_normalize
 
 DISTANCE_SENTENCES = 1000
@@ -41,15 +41,21 @@ class FeatureSpace:
     bandwidth: float = 1.0
 
     @classmethod
-    def of(cls, train: Batches, features: int, seed: int) -> FeatureSpace:
-        """Learn the stretch from pairs in two passes and draw the directions."""
-        moments = ridge_moments(unit_students(train))
-        weight = solve_ridge(moments, choose_lambda(moments))[0]
+    def of(cls, moments: CenteredMoments, sample: Tensor, features: int, seed: int) -> FeatureSpace:
+        """Learn the stretch and draw the directions.
+
+        Args:
+            moments: of pairs whose students are scaled to length 1.
+            sample: `(N, student_dim)`, students of some of the pairs.
+            features: m.
+            seed: of the directions and phases.
+        """
+        weight = solve_ridge(moments, cross_validated_lambda(moments))[0]
         values, vectors = torch.linalg.eigh(weight.T @ weight)
         stretch = (vectors * values.clamp_min(0).pow(0.25)) @ vectors.T
         spread = float((stretch @ moments.gram * stretch).sum()) / moments.count
         stretch = stretch / (math.sqrt(spread) or 1.0)
-        student = sample_pairs(unit_students(train), moments.count, DISTANCE_SENTENCES)[0]
+        student = l2_normalize(sample[:: -(-len(sample) // DISTANCE_SENTENCES)].float())
         stretched = (student.double() - moments.student_mean) @ stretch
         distance = float(torch.pdist(stretched).median()) if len(stretched) > 1 else 0.0
         generator = torch.Generator().manual_seed(seed)
@@ -82,9 +88,21 @@ class FeatureSpace:
         """`√(2/m)`: the features' inner products are then the kernel."""
         return math.sqrt(2 / len(self.phases))
 
-    def batches(self, pairs: Batches) -> Iterator[tuple[Tensor, Tensor]]:
+    def batches(self, pairs: Iterable[tuple[Tensor, Tensor]]) -> Iterator[tuple[Tensor, Tensor]]:
         """Pairs with features in place of students."""
         return ((self(student), teacher) for student, teacher in pairs)
+
+    def narrow_moments(self, moments: CenteredMoments, features: int) -> CenteredMoments:
+        """What `narrow(features)` would give as moments of the same pairs; part of this space's, to scale."""
+        width = len(self.mean) + features
+        scale = moments.student_mean.new_ones(width)
+        scale[len(self.mean) :] = self.narrow(features).height / self.height
+        return replace(
+            moments,
+            student_mean=moments.student_mean[:width] * scale,
+            gram=moments.gram[:width, :width] * torch.outer(scale, scale),
+            cross=moments.cross[:width] * scale[:, None],
+        )
 
     def fold(self, weight: Tensor, bias: Tensor) -> dict[str, Tensor]:
         """A linear readout `(teacher_dim, student_dim + m)` of the features, as parameters of the head."""

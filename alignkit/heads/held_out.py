@@ -1,16 +1,18 @@
-"""Held-out sentences, by which closed forms choose their settings."""
+"""Held-out sentences, and the one criterion by which closed forms choose their settings on them."""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-from alignkit.heads.base import Batches, count_pairs, sample_pairs
+from alignkit.heads.climb import climb
+from alignkit.heads.streaming import Batches, EvenSample, sample_pairs
 from alignkit.vectors import cosine, l2_normalize
 
-# so many sentences are asked for their neighbours, among so many
+# held-out sentences that are asked for their neighbours, and sentences among which these are looked for
 QUERIES, CORPUS = 1024, 4096
 NEIGHBOURS = 10
 
@@ -34,25 +36,25 @@ class HeldOut:
     wanted: Tensor
 
     @classmethod
-    def of(cls, validation: Batches, train: Batches) -> HeldOut:
-        """A bounded sample of the validation pairs.
+    def of(cls, validation: Batches, others: Tensor) -> HeldOut:
+        """A bounded sample of the validation pairs; takes one pass over them.
 
         Args:
-            validation: what the head is not solved on.
-            train: what it is solved on; only its teacher vectors are looked at, and only where `validation` is small:
-                a few sentences lie far apart, and any head finds the nearest among them.
+            validation: what the head is not solved on, at least one pair.
+            others: `(N, teacher_dim)`, teacher vectors of training sentences. They join the corpus where `validation`
+                is small: a few sentences lie far apart, and any head finds the nearest among them.
         """
-        student, teacher = sample_pairs(validation, count_pairs(validation), CORPUS)
+        student, teacher = sample_pairs(validation, CORPUS)
         corpus = l2_normalize(teacher)
         itself = torch.arange(0, len(corpus), -(-len(corpus) // QUERIES), device=corpus.device)
         student, teacher = student[itself], corpus[itself]
         if len(corpus) < QUERIES:
-            others = sample_pairs(train, count_pairs(train), CORPUS - len(corpus))[1]
-            corpus = torch.cat([corpus, l2_normalize(others)])
+            others = others[:: max(1, -(-len(others) // (CORPUS - len(corpus))))]
+            corpus = torch.cat([corpus, l2_normalize(others.to(corpus))])
         return cls(student, teacher, corpus, itself, _nearest(teacher, corpus, itself))
 
     def quality(self, aligned: Tensor) -> Tensor:
-        """Cosine plus the share of near neighbours found, `(Q,)` in [-1, 2].
+        """Cosine plus the share of near neighbours found, `(Q,)` in [-1, 2]: what every setting is chosen by.
 
         The cosine alone would shrink too much: vectors pulled towards the mean lie nearer to the teacher's and are
         harder to tell apart.
@@ -67,6 +69,52 @@ class HeldOut:
         found = _nearest(aligned, self.corpus, self.itself)
         hits = (found.unsqueeze(2) == self.wanted.unsqueeze(1)).flatten(1).sum(dim=1)
         return agreement + hits / self.wanted.shape[1]
+
+
+def corpus_sample(train: Batches, validation: Batches) -> EvenSample:
+    """What keeps the `others` of `HeldOut.of` while the training pairs pass by for another purpose."""
+    return EvenSample(len(train), CORPUS - len(validation) if len(validation) < QUERIES else 1)
+
+
+@dataclass(frozen=True)
+class Choice:
+    """A strength of regularisation and its mean quality on held-out sentences."""
+
+    strength: float
+    quality: float
+
+
+def choose_strength(grid: Sequence[float], start: float, attempt: Callable[[float], Tensor]) -> Choice:
+    """The strength of an ascending grid that does best on held-out sentences, found by a few tries from `start`.
+
+    Among strengths that are as good within the noise, the weakest is chosen: held-out sentences lie further apart than
+    those of an index, so they are told apart too easily, which flatters strong regularisation.
+
+    Args:
+        grid: strengths, ascending.
+        start: one of them.
+        attempt: a strength → `(Q,)`, the `HeldOut.quality` of its solution; called once for each that is tried.
+    """
+    qualities: dict[float, Tensor] = {}
+
+    def tried(strength: float) -> float:
+        if strength not in qualities:
+            qualities[strength] = attempt(strength)
+        return strength
+
+    best = climb(grid, start, tried, lambda strength: float(qualities[strength].mean()))
+    kept = best
+    for weaker in reversed(grid[: grid.index(best)]):
+        if not _is_matched(qualities[best], qualities[tried(weaker)]):
+            break
+        kept = weaker
+    return Choice(kept, float(qualities[best].mean()))
+
+
+def _is_matched(best: Tensor, others: Tensor) -> bool:
+    """Whether the others are no worse than the best beyond the standard error of the paired difference."""
+    lost = best - others
+    return float(lost.mean()) <= float(lost.std(correction=0)) / len(lost) ** 0.5
 
 
 def _nearest(queries: Tensor, corpus: Tensor, itself: Tensor) -> Tensor:

@@ -7,9 +7,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from alignkit.heads.base import Batches, Head
-from alignkit.heads.held_out import HeldOut
-from alignkit.heads.ridge import best_ridge, check_lambda, choose_lambda, ridge_moments, solve_ridge
+from alignkit.heads.base import Head
+from alignkit.heads.ridge import check_lambda, moments_and_lambda, ridge_moments, solve_ridge
+from alignkit.heads.streaming import Batches, hold_out
 
 
 class LinearHead(Head):
@@ -42,14 +42,15 @@ class LinearHead(Head):
     def solve(
         self, train: Batches, validation: Batches | None = None, chosen: dict[str, Any] | None = None
     ) -> dict[str, Any]:
-        """Centred ridge regression; see `ClosedForm.solve`."""
-        moments = ridge_moments(train)
+        """Centred ridge regression; see `ClosedForm.solve`. One pass over the pairs."""
         ridge_lambda = (chosen or {}).get("ridge_lambda", self.ridge_lambda)
-        if ridge_lambda is None and validation is not None:
-            held_out = HeldOut.of(validation, train)
-            ridge_lambda = best_ridge(moments, held_out.student, held_out).ridge_lambda
-        elif ridge_lambda is None:
-            ridge_lambda = choose_lambda(moments)
+        if ridge_lambda is not None:
+            moments = ridge_moments(train)
+        elif validation is None:
+            fit, validation = hold_out(train)
+            return self.solve(train, chosen=self.solve(fit, validation))
+        else:
+            moments, ridge_lambda = moments_and_lambda(train, validation)
         weight, bias = solve_ridge(moments, ridge_lambda)
         self.projection.weight.copy_(weight)
         self.projection.bias.copy_(bias)

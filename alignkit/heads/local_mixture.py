@@ -2,26 +2,29 @@
 
 from __future__ import annotations
 
-import math
+from collections.abc import Iterable
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from alignkit.errors import ConfigError
-from alignkit.heads.base import Batches, Head, count_pairs, sample_pairs, split_batches, unit_students
+from alignkit.heads.base import Head
+from alignkit.heads.held_out import HeldOut, choose_strength
 from alignkit.heads.ridge import (
     check_lambda,
-    choose_lambda,
+    cross_validated_lambda,
     mean_eigenvalue,
     ridge_moments,
     solve_positive,
     solve_ridge,
 )
-from alignkit.vectors import cosine, l2_normalize
+from alignkit.heads.streaming import Batches, EvenSample, hold_out, unit_students
+from alignkit.vectors import l2_normalize
 
 # of the corrections, relative to the mean eigenvalue over all pairs; a weak one in a small region would overfit
-LAMBDAS = (1.0, 0.3, 0.1, 0.03, 0.01)
+LAMBDAS = (0.003, 0.01, 0.03, 0.1, 0.3, 1.0)
+USUAL_LAMBDA = 0.1
 SAMPLE_PAIRS, LLOYD_STEPS = 8192, 15
 
 
@@ -81,35 +84,38 @@ class LocalMixtureHead(Head):
     def solve(
         self, train: Batches, validation: Batches | None = None, chosen: dict[str, Any] | None = None
     ) -> dict[str, Any]:
-        """k-means for the regions, ridge regression for all else; see `ClosedForm.solve`."""
-        ridge_lambda = (chosen or {}).get("ridge_lambda", self.ridge_lambda)
+        """k-means for the regions, ridge regression for all else; see `ClosedForm.solve`. Two passes over the pairs."""
+        ridge_lambda: Any = (chosen or {}).get("ridge_lambda", self.ridge_lambda)
         if ridge_lambda is None and validation is None:
-            fit, validation = split_batches(train)
+            fit, validation = hold_out(train)
             return self.solve(train, chosen=self.solve(fit, validation))
-        self._solve_common(train)
-        self._place_regions(train)
-        gram, cross = self._correction_moments(train)
-        unit = mean_eigenvalue(gram.sum(dim=0))
-        best = (-math.inf, LAMBDAS[0] if ridge_lambda is None else ridge_lambda)
+        sample = EvenSample(len(train), SAMPLE_PAIRS)
+        self._solve_common(unit_students(sample.watch(train)))
+        student, teacher = sample.pairs()
+        self._place_regions(l2_normalize(student.float()))
+        gram, cross = self._correction_moments(unit_students(train))
         if ridge_lambda is None and validation is not None:
-            for strength in LAMBDAS:
-                self._solve_corrections(gram, cross, strength * unit)
-                best = max(best, (self._mean_cosine(validation), strength))
-        self._solve_corrections(gram, cross, best[1] * unit)
-        return {"ridge_lambda": best[1]}
+            held_out = HeldOut.of(validation, teacher)
+
+            def attempt(strength: float) -> Tensor:
+                self._solve_corrections(gram, cross, strength)
+                return held_out.quality(self(held_out.student))
+
+            ridge_lambda = choose_strength(LAMBDAS, USUAL_LAMBDA, attempt).strength
+        self._solve_corrections(gram, cross, ridge_lambda)
+        return {"ridge_lambda": ridge_lambda}
 
     def solve_flops(self, pairs: int) -> float:
         """A ridge regression for each region beside the common one."""
         return (1 + self.regions * len(LAMBDAS) / 2) * super().solve_flops(pairs)
 
-    def _solve_common(self, train: Batches) -> None:
-        moments = ridge_moments(unit_students(train))
-        weight, bias = solve_ridge(moments, choose_lambda(moments))
+    def _solve_common(self, train: Iterable[tuple[Tensor, Tensor]]) -> None:
+        moments = ridge_moments(train)
+        weight, bias = solve_ridge(moments, cross_validated_lambda(moments))
         self.common.weight.copy_(weight)
         self.common.bias.copy_(bias)
 
-    def _place_regions(self, train: Batches) -> None:
-        student = l2_normalize(sample_pairs(train, count_pairs(train), SAMPLE_PAIRS)[0].float())
+    def _place_regions(self, student: Tensor) -> None:
         centres = nearest_means(student, self.regions, self.seed)
         spread = float(torch.cdist(student, centres).amin(dim=1).square().mean())
         scale = 1 / (self.softness * spread) if spread > 0 else 1.0
@@ -117,13 +123,13 @@ class LocalMixtureHead(Head):
         self.router.weight.copy_(2 * scale * centres)
         self.router.bias.copy_(-scale * centres.square().sum(dim=1))
 
-    def _correction_moments(self, train: Batches) -> tuple[Tensor, Tensor]:
+    def _correction_moments(self, train: Iterable[tuple[Tensor, Tensor]]) -> tuple[Tensor, Tensor]:
         """Weighted sums by region, of students with a 1 appended, and of what the common solution leaves over."""
         width = self.student_dim + 1
         like = self.router.weight.double()
         gram = like.new_zeros(self.regions, width, width)
         cross = like.new_zeros(self.regions, width, self.teacher_dim)
-        for student, teacher in unit_students(train):
+        for student, teacher in train:
             left = teacher.to(student) - self.common(student)
             share = torch.softmax(self.router(student), dim=-1)
             student = torch.cat([student, torch.ones_like(student[:, :1])], dim=1)
@@ -133,16 +139,12 @@ class LocalMixtureHead(Head):
                 cross[region] += weighted.T @ left
         return gram, cross
 
-    def _solve_corrections(self, gram: Tensor, cross: Tensor, penalty: float) -> None:
+    def _solve_corrections(self, gram: Tensor, cross: Tensor, strength: float) -> None:
         regularised = gram.clone()
-        regularised.diagonal(dim1=1, dim2=2).add_(penalty)
+        regularised.diagonal(dim1=1, dim2=2).add_(strength * mean_eigenvalue(gram.sum(dim=0)))
         solution = solve_positive(regularised, cross).mT
         self.corrections.weight.copy_(solution[..., :-1].reshape(-1, self.student_dim))
         self.corrections.bias.copy_(solution[..., -1].flatten())
-
-    def _mean_cosine(self, pairs: Batches) -> float:
-        cosines = [cosine(self(student), teacher.to(self.router.weight)) for student, teacher in pairs]
-        return float(torch.cat(cosines).mean())
 
 
 def nearest_means(vectors: Tensor, count: int, seed: int) -> Tensor:

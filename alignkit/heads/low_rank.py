@@ -8,9 +8,10 @@ import torch
 from torch import Tensor, nn
 
 from alignkit.errors import ConfigError
-from alignkit.heads.base import Batches, Head
-from alignkit.heads.moments import CenteredMoments, Moments
-from alignkit.heads.ridge import check_lambda, choose_lambda, mean_eigenvalue, ridge_moments, rounding_floor
+from alignkit.heads.base import Head
+from alignkit.heads.moments import CenteredMoments
+from alignkit.heads.ridge import check_lambda, mean_eigenvalue, moments_and_lambda, ridge_moments, rounding_floor
+from alignkit.heads.streaming import Batches, hold_out
 
 
 class LowRankHead(Head):
@@ -61,12 +62,18 @@ class LowRankHead(Head):
     def solve(
         self, train: Batches, validation: Batches | None = None, chosen: dict[str, Any] | None = None
     ) -> dict[str, Any]:
-        """Reduced-rank ridge regression; see `ClosedForm.solve`. A rank that was left open is settled here."""
-        moments = ridge_moments(train)
+        """Reduced-rank ridge regression; see `ClosedForm.solve`. One pass over the pairs.
+
+        λ is the full solution's. A rank that was left open is settled here.
+        """
         settled = {"ridge_lambda": self.ridge_lambda, "rank": self.rank} | (chosen or {})
-        if settled["ridge_lambda"] is None:
-            held_out = Moments.of(validation).centered() if validation else None
-            settled["ridge_lambda"] = choose_lambda(moments, held_out)
+        if settled["ridge_lambda"] is not None:
+            moments = ridge_moments(train)
+        elif validation is None:
+            fit, validation = hold_out(train)
+            return self.solve(train, chosen=self.solve(fit, validation, chosen))
+        else:
+            moments, settled["ridge_lambda"] = moments_and_lambda(train, validation)
         down, up, bias = solve_reduced_rank(moments, settled["ridge_lambda"], settled["rank"], self.energy)
         self.rank = settled["rank"] = len(down)
         self.down.weight = nn.Parameter(down.to(self.down.weight))

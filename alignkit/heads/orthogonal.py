@@ -7,8 +7,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from alignkit.heads.base import Batches, Head
+from alignkit.heads.base import Head
 from alignkit.heads.moments import CenteredMoments, Moments
+from alignkit.heads.streaming import Batches
 
 
 class OrthogonalHead(Head):
@@ -42,7 +43,7 @@ class OrthogonalHead(Head):
     def solve(
         self, train: Batches, validation: Batches | None = None, chosen: dict[str, Any] | None = None
     ) -> dict[str, Any]:
-        """Centred Procrustes; nothing is to be chosen."""
+        """Centred Procrustes; nothing is to be chosen. One pass over the pairs."""
         weight, bias = solve_procrustes(Moments.of(train).centered())
         self.projection.weight.copy_(weight)
         self.projection.bias.copy_(bias)

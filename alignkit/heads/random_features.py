@@ -10,12 +10,13 @@ import torch
 from torch import Tensor, nn
 
 from alignkit.errors import ConfigError
-from alignkit.heads.base import Batches, Head, count_pairs, sample_pairs, split_batches
+from alignkit.heads.base import Head
 from alignkit.heads.climb import climb
 from alignkit.heads.feature_space import FeatureSpace
-from alignkit.heads.held_out import HeldOut
-from alignkit.heads.moments import Moments
-from alignkit.heads.ridge import RidgeFit, best_ridge, check_lambda, fit_ridge, solve_ridge
+from alignkit.heads.held_out import Choice, HeldOut
+from alignkit.heads.moments import CenteredMoments, Moments
+from alignkit.heads.ridge import best_lambda, check_lambda, ridge_moments, solve_ridge
+from alignkit.heads.streaming import Batches, EvenSample, TensorBatches, hold_out, unit_students
 from alignkit.vectors import l2_normalize
 
 # of the median distance between training sentences
@@ -88,25 +89,27 @@ class RandomFeaturesHead(Head):
     def solve(
         self, train: Batches, validation: Batches | None = None, chosen: dict[str, Any] | None = None
     ) -> dict[str, Any]:
-        """Ridge regression on the features; see `ClosedForm.solve`."""
+        """Ridge regression on the features; see `ClosedForm.solve`. Two passes: the space, then its features."""
         settled = {"bandwidth": self.bandwidth, "ridge_lambda": self.ridge_lambda} | (chosen or {})
-        if None not in settled.values():
-            space = replace(FeatureSpace.of(train, self.features, self.seed), bandwidth=settled["bandwidth"])
-            moments = Moments.of(space.batches(train)).centered()
-            self._take(space, *solve_ridge(moments, settled["ridge_lambda"]))
-            return settled
-        if validation is None:
-            fit, validation = split_batches(train)
+        is_open = None in settled.values()
+        if is_open and validation is None:
+            fit, validation = hold_out(train)
             return self.solve(train, chosen=self.solve(fit, validation, settled))
-        space = FeatureSpace.of(train, self.features, self.seed)
-        held_out = HeldOut.of(validation, train)
-        ridge_lambda, start = settled["ridge_lambda"], settled["ridge_lambda"] or USUAL_LAMBDA
-        if settled["bandwidth"] is None:
-            settled["bandwidth"], start = _choose_bandwidth(space, train, held_out, ridge_lambda)
+        sample = EvenSample(len(train), SAMPLE_PAIRS)
+        moments = ridge_moments(unit_students(sample.watch(train)))
+        student, teacher = sample.pairs()
+        space = FeatureSpace.of(moments, student, self.features, self.seed)
+        held_out = HeldOut.of(validation, teacher) if is_open and validation is not None else None
+        start = settled["ridge_lambda"] or USUAL_LAMBDA
+        if held_out is not None and settled["bandwidth"] is None:
+            few = TensorBatches(student, teacher)
+            settled["bandwidth"], start = _choose_bandwidth(space, few, held_out, settled["ridge_lambda"])
         space = replace(space, bandwidth=settled["bandwidth"])
-        best = _fit(space, train, held_out, ridge_lambda, start)
-        self._take(space, best.weight, best.bias)
-        return settled | {"ridge_lambda": best.ridge_lambda}
+        moments = Moments.of(space.batches(train)).centered()
+        if held_out is not None and settled["ridge_lambda"] is None:
+            settled["ridge_lambda"] = _choose_lambda(space, moments, held_out, start)
+        self._take(space, *solve_ridge(moments, settled["ridge_lambda"]))
+        return settled
 
     def solve_flops(self, pairs: int) -> float:
         """The features' Gram matrix and a Cholesky factor for each λ; the search for the bandwidth beside them."""
@@ -128,40 +131,32 @@ class RandomFeaturesHead(Head):
 
 
 def _choose_bandwidth(
-    space: FeatureSpace, train: Batches, held_out: HeldOut, ridge_lambda: float | None
+    space: FeatureSpace, few: Batches, held_out: HeldOut, ridge_lambda: float | None
 ) -> tuple[float, float]:
     """By quality, from fewer pairs and features: what is best hardly depends on how many there are. And its λ."""
     space = space.narrow(SAMPLE_FEATURES)
-    sample = [sample_pairs(train, count_pairs(train), SAMPLE_PAIRS)]
     tried = {USUAL_BANDWIDTH: ridge_lambda or USUAL_LAMBDA}
 
-    def attempt(bandwidth: float) -> tuple[float, RidgeFit]:
+    def attempt(bandwidth: float) -> tuple[float, Choice]:
         nearest = min(tried, key=lambda other: abs(math.log(other / bandwidth)))
-        fit = _search(replace(space, bandwidth=bandwidth), sample, held_out, ridge_lambda, tried[nearest])
-        tried[bandwidth] = fit.ridge_lambda
-        return bandwidth, fit
+        trial = replace(space, bandwidth=bandwidth)
+        moments = Moments.of(trial.batches(few)).centered()
+        grid = LAMBDAS if ridge_lambda is None else (ridge_lambda,)
+        choice = best_lambda(moments, trial(held_out.student), held_out, tried[nearest], grid)
+        tried[bandwidth] = choice.strength
+        return bandwidth, choice
 
-    bandwidth, fit = climb(BANDWIDTHS, USUAL_BANDWIDTH, attempt, lambda outcome: outcome[1].quality)
-    return bandwidth, fit.ridge_lambda
+    bandwidth, choice = climb(BANDWIDTHS, USUAL_BANDWIDTH, attempt, lambda outcome: outcome[1].quality)
+    return bandwidth, choice.strength
 
 
-def _fit(space: FeatureSpace, train: Batches, held_out: HeldOut, ridge_lambda: float | None, start: float) -> RidgeFit:
-    """Ridge regression on all features, with a λ given or chosen."""
+def _choose_lambda(space: FeatureSpace, moments: CenteredMoments, held_out: HeldOut, start: float) -> float:
+    """λ for all features, chosen on fewer where the pairs are many."""
     narrow = space.narrow(LAMBDA_FEATURES)
-    many = count_pairs(train) > space.width > narrow.width
-    if ridge_lambda is None and many:
-        # more features leave the kernel, and so the best penalty, as they are; λ is relative to the mean eigenvalue,
-        # which falls as the width grows. With few pairs the features themselves are what is regularised
-        ridge_lambda = _search(narrow, train, held_out, None, start).ridge_lambda * space.width / narrow.width
-    return _search(space, train, held_out, ridge_lambda, start)
-
-
-def _search(
-    space: FeatureSpace, train: Batches, held_out: HeldOut, ridge_lambda: float | None, start: float
-) -> RidgeFit:
-    """Ridge regression on the features with a λ given or, a few solves long, chosen on held-out pairs."""
-    moments = Moments.of(space.batches(train)).centered()
-    features = space(held_out.student)
-    if ridge_lambda is not None:
-        return fit_ridge(moments, features, held_out, ridge_lambda)
-    return best_ridge(moments, features, held_out, start, LAMBDAS)
+    # more features leave the kernel, and so the best penalty, as they are; λ is relative to the mean eigenvalue, which
+    # falls as the width grows. With few pairs the features themselves are what is regularised
+    if moments.count > space.width > narrow.width:
+        moments = space.narrow_moments(moments, LAMBDA_FEATURES)
+        found = best_lambda(moments, narrow(held_out.student), held_out, start, LAMBDAS)
+        return found.strength * space.width / narrow.width
+    return best_lambda(moments, space(held_out.student), held_out, start, LAMBDAS).strength

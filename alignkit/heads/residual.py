@@ -7,9 +7,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from alignkit.heads.base import Batches, Head
+from alignkit.heads.base import Head
 from alignkit.heads.linear import LinearHead
 from alignkit.heads.mlp import MlpHead
+from alignkit.heads.streaming import Batches
 
 
 class ResidualHead(Head):
@@ -60,7 +61,7 @@ class ResidualHead(Head):
     def solve(
         self, train: Batches, validation: Batches | None = None, chosen: dict[str, Any] | None = None
     ) -> dict[str, Any]:
-        """The linear head's closed form for the skip; see `ClosedForm.solve`."""
+        """The linear head's closed form for the skip; see `ClosedForm.solve`. One pass over the pairs."""
         for parameter in self.correction.layers[-1].parameters():
             nn.init.zeros_(parameter)
         return self.skip.solve(train, validation, chosen)

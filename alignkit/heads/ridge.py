@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
 
 import torch
 from torch import Tensor
 
 from alignkit.errors import ConfigError
-from alignkit.heads.base import Batches
-from alignkit.heads.climb import climb
-from alignkit.heads.held_out import HeldOut
+from alignkit.heads.held_out import Choice, HeldOut, choose_strength, corpus_sample
 from alignkit.heads.moments import CenteredMoments, Moments
+from alignkit.heads.streaming import Batches
 
 logger = logging.getLogger(__name__)
 
@@ -29,7 +27,7 @@ def check_lambda(ridge_lambda: float | None) -> None:
         raise ConfigError(f"ridge_lambda={ridge_lambda}: expected a number above 0, or null to choose it")
 
 
-def ridge_moments(train: Batches) -> CenteredMoments:
+def ridge_moments(train: Iterable[tuple[Tensor, Tensor]]) -> CenteredMoments:
     """Moments of the pairs; says so where there are fewer pairs than dimensions."""
     moments = Moments.of(train).centered()
     if moments.count <= len(moments.gram):
@@ -63,10 +61,8 @@ def solve_ridge(moments: CenteredMoments, ridge_lambda: float) -> tuple[Tensor, 
     return weight, moments.teacher_mean - weight @ moments.student_mean
 
 
-def choose_lambda(
-    train: CenteredMoments, validation: CenteredMoments | None = None, grid: Sequence[float] = LAMBDAS
-) -> float:
-    """The λ of the grid with the least squared error on validation pairs, or by generalised cross-validation.
+def cross_validated_lambda(train: CenteredMoments, grid: Sequence[float] = LAMBDAS) -> float:
+    """The λ of the grid with the least squared error by generalised cross-validation, for what is not a whole head.
 
     One `eigh` of the Gram matrix serves the whole grid. A tie goes to the stronger λ.
 
@@ -74,88 +70,45 @@ def choose_lambda(
     """
     values, vectors = torch.linalg.eigh(train.gram)
     values = values.clamp_min(0)
-    projected = vectors.T @ train.cross
-    penalties = [ridge_lambda * mean_eigenvalue(train.gram) for ridge_lambda in grid]
-    if validation is None:
-        energy = projected.square().sum(dim=1)
-        errors = [_generalised_error(train, values, energy, penalty) for penalty in penalties]
-    else:
-        errors = _held_out_errors(train, validation, values, vectors, projected, penalties)
+    energy = (vectors.T @ train.cross).square().sum(dim=1)
+    errors = [
+        _generalised_error(train, values, energy, ridge_lambda * mean_eigenvalue(train.gram)) for ridge_lambda in grid
+    ]
     best = min(reversed(range(len(grid))), key=lambda i: errors[i])
     return grid[best]
 
 
-@dataclass(frozen=True)
-class RidgeFit:
-    """One solution and what it is worth on held-out pairs.
-
-    Attributes:
-        ridge_lambda: λ.
-        weight: `(teacher_dim, student_dim)` float64.
-        bias: `(teacher_dim,)` float64.
-        qualities: `(Q,)`, see `HeldOut.quality`.
-    """
-
-    ridge_lambda: float
-    weight: Tensor
-    bias: Tensor
-    qualities: Tensor
-
-    @property
-    def quality(self) -> float:
-        """Mean of `qualities`."""
-        return float(self.qualities.mean())
-
-    def is_matched_by(self, others: Tensor) -> bool:
-        """Whether a solution with these qualities is no worse beyond the standard error of the paired difference."""
-        lost = self.qualities - others
-        return float(lost.mean()) <= float(lost.std(correction=0)) / len(lost) ** 0.5
-
-
-def fit_ridge(train: CenteredMoments, student: Tensor, held_out: HeldOut, ridge_lambda: float) -> RidgeFit:
-    """Ridge regression with its quality on held-out pairs.
-
-    Args:
-        train: moments of what is solved on.
-        student: `(Q, student_dim)`, the held-out students as `train` saw its own: features, where those are regressed.
-        held_out: the same Q sentences.
-        ridge_lambda: λ > 0.
-    """
-    weight, bias = solve_ridge(train, ridge_lambda)
-    student = student.float()
-    aligned = torch.addmm(bias.to(student), student, weight.T.to(student))
-    return RidgeFit(ridge_lambda, weight, bias, held_out.quality(aligned))
-
-
-def best_ridge(
+def best_lambda(
     train: CenteredMoments,
     student: Tensor,
     held_out: HeldOut,
     start: float = USUAL_LAMBDA,
     grid: Sequence[float] = LAMBDAS,
-) -> RidgeFit:
-    """The λ of an ascending grid that does best on held-out pairs, found by a few solves from `start`.
+) -> Choice:
+    """The λ of an ascending grid that does best on held-out pairs; see `choose_strength`.
 
-    Among what is as good within the noise, it is the weakest: held-out sentences lie further apart than those of an
-    index, so they are told apart too easily, which flatters strong regularisation. See `fit_ridge` for the arguments.
+    Args:
+        train: moments of what is solved on.
+        student: `(Q, student_dim)`, the held-out students as `train` saw its own: features, where those are regressed.
+        held_out: the same Q sentences.
+        start: λ of the grid to begin at.
+        grid: of λ.
     """
-    # solutions of wide teachers are large: only what each was worth is kept of those that were tried
-    qualities: dict[float, Tensor] = {}
+    student = student.float()
 
-    def attempt(strength: float) -> RidgeFit:
-        fit = fit_ridge(train, student, held_out, strength)
-        qualities[strength] = fit.qualities
-        return fit
+    def attempt(ridge_lambda: float) -> Tensor:
+        weight, bias = solve_ridge(train, ridge_lambda)
+        return held_out.quality(torch.addmm(bias.to(student), student, weight.T.to(student)))
 
-    best = climb(grid, start, attempt, lambda fit: fit.quality)
-    kept = best.ridge_lambda
-    for strength in reversed(grid[: grid.index(kept)]):
-        if strength not in qualities:
-            attempt(strength)
-        if not best.is_matched_by(qualities[strength]):
-            break
-        kept = strength
-    return best if kept == best.ridge_lambda else fit_ridge(train, student, held_out, kept)
+    return choose_strength(grid, start, attempt)
+
+
+def moments_and_lambda(train: Batches, validation: Batches) -> tuple[CenteredMoments, float]:
+    """Moments of the training pairs and the λ that does best on the validation pairs; one pass over each."""
+    sample = corpus_sample(train, validation)
+    moments = ridge_moments(sample.watch(train))
+    held_out = HeldOut.of(validation, sample.pairs()[1])
+    return moments, best_lambda(moments, held_out.student, held_out).strength
 
 
 def solve_positive(matrix: Tensor, right: Tensor) -> Tensor:
@@ -184,25 +137,3 @@ def _generalised_error(train: CenteredMoments, values: Tensor, energy: Tensor, p
     freedom = 1 + float((values / shrunk).sum())
     left = train.count - freedom
     return max(0.0, residual) / left**2 if left > 0 else float("inf")
-
-
-def _held_out_errors(
-    train: CenteredMoments,
-    validation: CenteredMoments,
-    values: Tensor,
-    vectors: Tensor,
-    projected: Tensor,
-    penalties: list[float],
-) -> list[float]:
-    gram = vectors.T @ validation.gram @ vectors
-    cross = vectors.T @ validation.cross
-    # the validation means differ from the training means that the solution is centred on
-    student_gap = vectors.T @ (validation.student_mean - train.student_mean)
-    teacher_gap = validation.teacher_mean - train.teacher_mean
-    errors = []
-    for penalty in penalties:
-        weight = projected / (values + penalty).unsqueeze(1)
-        spread = float((weight * (gram @ weight)).sum() - 2 * (weight * cross).sum())
-        bias = float((teacher_gap - student_gap @ weight).square().sum()) * validation.count
-        errors.append(spread + bias)
-    return errors

@@ -165,6 +165,9 @@ class SolverBatches:
     def __init__(self, *parts: Pairs, device: torch.device, chunk_rows: int = 2048) -> None:
         self.parts, self.device, self.chunk_rows = parts, device, chunk_rows
 
+    def __len__(self) -> int:
+        return sum(len(pairs) for pairs in self.parts)
+
     def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
         for pairs in self.parts:
             for start in range(0, len(pairs), self.chunk_rows):

@@ -17,8 +17,8 @@ from alignkit.evaluation.comparison import compare
 from alignkit.evaluation.learning_curve import learning_curve
 from alignkit.evaluation.outcome import Evaluation
 from alignkit.evaluation.query_times import query_times
-from alignkit.heads.base import tensor_batches
 from alignkit.heads.linear import LinearHead
+from alignkit.heads.streaming import TensorBatches
 from alignkit.metrics.intervals import bootstrap_means
 from alignkit.metrics.retrieval import Qrels, ndcg_at_k, recall_at_k, reciprocal_rank
 from alignkit.neighbours import fastest_dtype
@@ -76,7 +76,7 @@ def heads(large):
     head, mean = LinearHead(STUDENT_DIM, TEACHER_DIM), LinearHead(STUDENT_DIM, TEACHER_DIM)
     student = torch.from_numpy(np.array(large.corpus.student[:4000], dtype=np.float32))
     teacher = torch.nn.functional.normalize(torch.from_numpy(np.array(large.corpus.teacher[:4000], dtype=np.float32)))
-    head.solve(tensor_batches(student, teacher))
+    head.solve(TensorBatches(student, teacher))
     with torch.no_grad():
         mean.projection.weight.zero_()
         mean.projection.bias.copy_(teacher.mean(dim=0))
@@ -168,7 +168,7 @@ def test_report_of_the_demo_pack(tmp_path):
     test = set_of_pairs(splits.test, splits.origin)
     head = LinearHead(splits.train.student_dim, splits.train.teacher_dim)
     teacher = torch.nn.functional.normalize(torch.from_numpy(splits.train.teacher).float(), dim=1)
-    head.solve(tensor_batches(torch.from_numpy(splits.train.student).float(), teacher))
+    head.solve(TensorBatches(torch.from_numpy(splits.train.student).float(), teacher))
     artifact = Artifact(parts={"query_head": head.requires_grad_(False)})
     parts = {}
 

@@ -34,12 +34,12 @@ def identity_head(width):
 
 
 def fitted(test, permutation=None):
-    from alignkit.heads.base import tensor_batches
+    from alignkit.heads.streaming import TensorBatches
 
     order = slice(None) if permutation is None else permutation
     student, teacher = torch.tensor(test.corpus.student), torch.tensor(test.corpus.teacher[order])
     head = LinearHead(student.shape[1], teacher.shape[1])
-    head.solve(tensor_batches(student, torch.nn.functional.normalize(teacher, dim=1)))
+    head.solve(TensorBatches(student, torch.nn.functional.normalize(teacher, dim=1)))
     return Artifact(parts={"query_head": head.requires_grad_(False)})
 
 
@@ -79,11 +79,11 @@ def test_same_seed_same_figures(demo, demo_set, demo_artifact, demo_baselines):
 def test_a_head_of_shuffled_pairs_gets_do_not(demo_splits, demo_set, demo_artifact):
     generator = torch.Generator().manual_seed(0)
     train = demo_splits.train
-    from alignkit.heads.base import tensor_batches
+    from alignkit.heads.streaming import TensorBatches
 
     shuffled = torch.tensor(train.teacher).float()[torch.randperm(len(train), generator=generator)]
     head = LinearHead(train.student_dim, train.teacher_dim)
-    head.solve(tensor_batches(torch.tensor(train.student).float(), torch.nn.functional.normalize(shuffled, dim=1)))
+    head.solve(TensorBatches(torch.tensor(train.student).float(), torch.nn.functional.normalize(shuffled, dim=1)))
     bad = dataclasses.replace(demo_artifact, parts={"query_head": head.requires_grad_(False)})
     assert compare(demo_set, bad).verdict.name == "do_not"
 

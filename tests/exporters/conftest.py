@@ -7,7 +7,8 @@ from small_heads import build_head
 
 from alignkit.artifact import Artifact
 from alignkit.exporters.base import Job
-from alignkit.heads.base import ClosedForm, tensor_batches
+from alignkit.heads.base import ClosedForm
+from alignkit.heads.streaming import TensorBatches
 from alignkit.pairs.demo import load_demo
 
 
@@ -30,7 +31,7 @@ def train_head(demo):
             )
             head = build_head(kind, student.shape[1], teacher.shape[1])
             if isinstance(head, ClosedForm):
-                head.solve(tensor_batches(student, teacher))
+                head.solve(TensorBatches(student, teacher))
             made[kind] = head.eval().requires_grad_(False)
         return made[kind]
 

@@ -16,8 +16,9 @@ from alignkit.embedders.base import embed_all
 from alignkit.errors import ConfigError
 from alignkit.exporters.base import export_head
 from alignkit.exporters.sentence_transformers import _modules
-from alignkit.heads.base import Head, tensor_batches
+from alignkit.heads.base import Head
 from alignkit.heads.linear import LinearHead
+from alignkit.heads.streaming import TensorBatches
 
 pytest.importorskip("sentence_transformers")
 pytest.importorskip("wordllama")
@@ -190,9 +191,7 @@ def test_prompts_travel_with_the_model(demo, tmp_path, make_job):
     texts = list(demo.test.texts[:10])
     vectors = embed_all(student, texts, "query")
     head = LinearHead(256, 384)
-    head.solve(
-        tensor_batches(torch.from_numpy(vectors), torch.from_numpy(np.array(demo.test.teacher[:10], np.float32)))
-    )
+    head.solve(TensorBatches(torch.from_numpy(vectors), torch.from_numpy(np.array(demo.test.teacher[:10], np.float32))))
     artifact = Artifact({"query_head": head.eval().requires_grad_(False)}, student.identity("query"))
     job = make_job(head, artifact=artifact, vectors=vectors, texts=texts, student=student)
     export_head("sentence_transformers", job, tmp_path / "model")

@@ -10,7 +10,6 @@ from sklearn.linear_model import Ridge
 
 from alignkit.errors import ConfigError
 from alignkit.heads import ridge as ridge_module
-from alignkit.heads.base import tensor_batches
 from alignkit.heads.climb import climb
 from alignkit.heads.feature_space import FeatureSpace, orthogonal_directions
 from alignkit.heads.held_out import CORPUS, QUERIES, HeldOut
@@ -21,7 +20,8 @@ from alignkit.heads.moments import Moments
 from alignkit.heads.orthogonal import OrthogonalHead, solve_procrustes
 from alignkit.heads.random_features import RandomFeaturesHead
 from alignkit.heads.residual import ResidualHead
-from alignkit.heads.ridge import LAMBDAS, best_ridge, choose_lambda, fit_ridge, mean_eigenvalue, solve_ridge
+from alignkit.heads.ridge import LAMBDAS, best_lambda, cross_validated_lambda, mean_eigenvalue, solve_ridge
+from alignkit.heads.streaming import TensorBatches, unit_students
 from alignkit.metrics.alignment import overlap_at_k
 from alignkit.vectors import cosine, l2_normalize
 
@@ -35,7 +35,16 @@ def make_pairs(count=400, student_dim=15, teacher_dim=22, seed=0, noise=0.3):
 
 
 def moments_of(student, teacher):
-    return Moments.of(tensor_batches(student, teacher, 64)).centered()
+    return Moments.of(TensorBatches(student, teacher, 64)).centered()
+
+
+def qualities_of(moments, judge, ridge_lambda):
+    weight, bias = solve_ridge(moments, ridge_lambda)
+    return judge.quality((judge.student.double() @ weight.T + bias).float())
+
+
+def quality_of(*args):
+    return float(qualities_of(*args).mean())
 
 
 def total_error(weight, bias, student, teacher):
@@ -59,7 +68,7 @@ def test_ridge_is_scikit_learns(ridge_lambda, offset):
 def test_linear_head_is_that_ridge():
     student, teacher = make_pairs()
     head = LinearHead(15, 22, ridge_lambda=0.1)
-    assert head.solve(tensor_batches(student, teacher)) == {"ridge_lambda": 0.1}
+    assert head.solve(TensorBatches(student, teacher)) == {"ridge_lambda": 0.1}
     alpha = 0.1 * mean_eigenvalue(moments_of(student, teacher).gram)
     expected = Ridge(alpha=alpha).fit(student.double().numpy(), teacher.double().numpy())
     np.testing.assert_allclose(head(student).detach(), expected.predict(student.double().numpy()), rtol=0, atol=1e-4)
@@ -89,7 +98,7 @@ def test_generalised_cross_validation_by_its_definition():
         penalty = ridge_lambda * mean_eigenvalue(moments.gram)
         hat = centered @ np.linalg.solve(centered.T @ centered + penalty * np.eye(15), centered.T) + 1 / 60
         errors.append(((target - hat @ target) ** 2).sum() / np.trace(np.eye(60) - hat) ** 2)
-    assert choose_lambda(moments) == LAMBDAS[int(np.argmin(errors))]
+    assert cross_validated_lambda(moments) == LAMBDAS[int(np.argmin(errors))]
     assert 0 < int(np.argmin(errors)) < len(LAMBDAS) - 1  # a case that can fail
 
 
@@ -105,18 +114,9 @@ def test_generalised_cross_validation_is_near_leave_one_out():
             scaled = ridge_lambda * mean_eigenvalue(moments.gram) / mean_eigenvalue(part.gram)
             left_out += total_error(*solve_ridge(part, scaled), student[row : row + 1], teacher[row : row + 1])
         errors.append(left_out)
-    chosen = errors[LAMBDAS.index(choose_lambda(moments))]
+    chosen = errors[LAMBDAS.index(cross_validated_lambda(moments))]
     assert chosen <= 1.02 * min(errors)
     assert max(errors) > 1.1 * min(errors)
-
-
-def test_held_out_choice_by_solving_each():
-    student, teacher = make_pairs(40, noise=3.0)
-    held_out = make_pairs(200, seed=1, noise=3.0)
-    train = moments_of(student, teacher)
-    errors = [total_error(*solve_ridge(train, ridge_lambda), *held_out) for ridge_lambda in LAMBDAS]
-    assert choose_lambda(train, moments_of(*held_out)) == LAMBDAS[int(np.argmin(errors))]
-    assert 0 < int(np.argmin(errors)) < len(LAMBDAS) - 1
 
 
 @pytest.mark.parametrize("count", [1024, 2000])
@@ -130,23 +130,22 @@ def test_held_out_quality_is_cosine_plus_neighbours(count):
     rows = torch.arange(0, count, -(-count // 1024))
     expected = float(cosine(aligned[rows], unit[rows]).mean())
     expected += float(overlap_at_k(aligned, unit, k=10, most=count)[rows].mean())
-    judge = HeldOut.of(tensor_batches(*held_out, 64), tensor_batches(student, teacher))
-    assert fit_ridge(train, judge.student, judge, 0.1).quality == pytest.approx(expected, abs=1e-4)
+    judge = HeldOut.of(TensorBatches(*held_out, 64), teacher)
+    assert quality_of(train, judge, 0.1) == pytest.approx(expected, abs=1e-4)
 
 
 def test_few_held_out_sentences_are_looked_for_among_training_sentences_too():
-    train, held_out = tensor_batches(*make_pairs(400)), tensor_batches(*make_pairs(30, seed=1))
-    judge = HeldOut.of(held_out, train)
+    judge = HeldOut.of(TensorBatches(*make_pairs(30, seed=1)), make_pairs(400)[1])
     assert len(judge.corpus) == 430
     assert (judge.itself == torch.arange(30)).all()
     assert (judge.wanted != judge.itself[:, None]).all()
     assert judge.quality(judge.teacher).numpy() == pytest.approx(2.0)
-    one = tensor_batches(*make_pairs(1))
-    assert HeldOut.of(one, one).quality(torch.ones(1, 22)).shape == (1,)
+    one = make_pairs(1)
+    assert HeldOut.of(TensorBatches(*one), one[1]).quality(torch.ones(1, 22)).shape == (1,)
 
 
 def test_held_out_sentences_are_bounded():
-    judge = HeldOut.of(tensor_batches(*make_pairs(20_000)), tensor_batches(*make_pairs(10)))
+    judge = HeldOut.of(TensorBatches(*make_pairs(20_000)), make_pairs(10)[1])
     assert len(judge.corpus) <= CORPUS
     assert len(judge.student) <= QUERIES
 
@@ -154,15 +153,23 @@ def test_held_out_sentences_are_bounded():
 def test_the_best_lambda_is_the_weakest_of_those_that_noise_cannot_tell_apart():
     student, teacher = make_pairs(60, noise=3.0)
     train = moments_of(student, teacher)
-    judge = HeldOut.of(tensor_batches(*make_pairs(300, seed=1, noise=3.0)), tensor_batches(student, teacher))
-    fits = {value: fit_ridge(train, judge.student, judge, value) for value in LAMBDAS}
-    best = max(fits.values(), key=lambda fit: fit.quality)
-    found = best_ridge(train, judge.student, judge)
-    assert found.ridge_lambda <= best.ridge_lambda
-    weaker = [value for value in LAMBDAS if value < found.ridge_lambda]
-    assert best.is_matched_by(found.qualities)
-    assert not weaker or not best.is_matched_by(fits[weaker[-1]].qualities)
-    assert fits[LAMBDAS[0]].quality < found.quality  # a case that can fail
+    judge = HeldOut.of(TensorBatches(*make_pairs(300, seed=1, noise=3.0)), teacher)
+    each = {value: qualities_of(train, judge, value) for value in LAMBDAS}
+    best = max(LAMBDAS, key=lambda value: float(each[value].mean()))
+    lost = {value: each[best] - each[value] for value in LAMBDAS}
+    matching = [value for value in LAMBDAS if float(lost[value].mean()) <= float(lost[value].std()) / 300**0.5]
+    choice = best_lambda(train, judge.student, judge)
+    assert choice.quality == pytest.approx(float(each[best].mean()))
+    assert choice.strength == matching[0] < best  # a case that can fail
+    assert LAMBDAS[0] < choice.strength
+
+
+@pytest.mark.parametrize("kind", [LinearHead, LowRankHead])
+def test_every_head_goes_by_the_same_criterion(kind):
+    train, held_out = TensorBatches(*make_pairs(60, noise=3.0)), TensorBatches(*make_pairs(300, seed=1, noise=3.0))
+    judge = HeldOut.of(held_out, train.teacher)
+    expected = best_lambda(moments_of(train.student, train.teacher), judge.student, judge).strength
+    assert kind(15, 22).solve(train, held_out)["ridge_lambda"] == expected
 
 
 @pytest.mark.parametrize("strength", [1e-10, 1e-20, 1e-300])
@@ -170,7 +177,7 @@ def test_the_best_lambda_is_the_weakest_of_those_that_noise_cannot_tell_apart():
 def test_hardly_any_regularisation_with_fewer_pairs_than_dimensions(kind, strength):
     student, teacher = make_pairs(12, student_dim=40)
     head = kind(40, 22, ridge_lambda=strength)
-    head.solve(tensor_batches(student, teacher), tensor_batches(student, teacher))
+    head.solve(TensorBatches(student, teacher), TensorBatches(student, teacher))
     assert float((head(student).detach() - teacher).abs().max()) < 0.1
 
 
@@ -253,9 +260,9 @@ def test_full_rank_is_ridge():
 def test_rank_from_energy():
     student, teacher = make_pairs(noise=0.0)
     head = LowRankHead(15, 22, energy=0.9)
-    chosen = head.solve(tensor_batches(student, teacher))
+    chosen = head.solve(TensorBatches(student, teacher))
     assert 1 <= chosen["rank"] < 15 and head.arguments()["rank"] == chosen["rank"] == head.down.out_features
-    ranks = [LowRankHead(15, 22, energy=energy).solve(tensor_batches(student, teacher))["rank"] for energy in (0.5, 1)]
+    ranks = [LowRankHead(15, 22, energy=energy).solve(TensorBatches(student, teacher))["rank"] for energy in (0.5, 1)]
     assert ranks[0] < chosen["rank"] < ranks[1] == 15
 
 
@@ -268,10 +275,24 @@ def test_refuses_what_is_no_share(energy):
 def test_residual_starts_at_ridge_and_leaves_a_frozen_skip_alone():
     student, teacher = make_pairs()
     head, linear = ResidualHead(15, 22, hidden=8, train_skip=False), LinearHead(15, 22)
-    assert head.solve(tensor_batches(student, teacher)) == linear.solve(tensor_batches(student, teacher))
+    assert head.solve(TensorBatches(student, teacher)) == linear.solve(TensorBatches(student, teacher))
     assert torch.equal(head(student), linear(student))
     assert not any(weight.requires_grad for weight in head.skip.parameters())
     assert all(weight.requires_grad for weight in head.correction.parameters())
+
+
+def space_of(student, teacher, features, seed):
+    pairs = [(student, teacher)]
+    return FeatureSpace.of(Moments.of(unit_students(pairs)).centered(), student, features, seed)
+
+
+def test_moments_of_the_first_features_are_part_of_those_of_all():
+    student, teacher = make_pairs(300)
+    space = space_of(student, teacher, 64, seed=3)
+    found = space.narrow_moments(Moments.of(space.batches([(student, teacher)])).centered(), 24)
+    expected = Moments.of(space.narrow(24).batches([(student, teacher)])).centered()
+    for name, value in vars(expected).items():
+        torch.testing.assert_close(torch.as_tensor(getattr(found, name)), torch.as_tensor(value), rtol=1e-4, atol=1e-3)
 
 
 def test_directions_are_orthogonal_and_as_long_as_normal_vectors():
@@ -285,7 +306,7 @@ def test_directions_are_orthogonal_and_as_long_as_normal_vectors():
 
 def test_cosines_approximate_the_gaussian_kernel():
     student, teacher = (l2_normalize(part) for part in make_pairs(100))
-    space = FeatureSpace.of(tensor_batches(student, teacher), features=20_000, seed=0)
+    space = space_of(student, teacher, features=20_000, seed=0)
     features = space(student)
     stretched, waves = features[:, :15].double(), features[:, 15:].double()
     assert float(stretched.square().sum(1).mean()) == pytest.approx(1, rel=1e-3)
@@ -297,10 +318,10 @@ def test_cosines_approximate_the_gaussian_kernel():
 
 def test_head_computes_what_ridge_on_the_features_gives():
     student, teacher = make_pairs(300)
-    train = tensor_batches(student, teacher, 64)
+    train = TensorBatches(student, teacher, 64)
     head = RandomFeaturesHead(15, 22, features=64, bandwidth=1.3, ridge_lambda=0.01, seed=3)
     head.solve(train)
-    space = FeatureSpace.of(train, 64, seed=3)
+    space = space_of(student, teacher, 64, seed=3)
     stretched = space(student)[:, :15]
     waves = np.sqrt(2 / 64) * torch.cos(stretched @ space.directions.T / 1.3 + space.phases)
     features = torch.cat([stretched, waves], dim=1).double().numpy()
@@ -313,7 +334,7 @@ def test_random_features_learn_what_a_linear_map_cannot():
     generator = torch.Generator().manual_seed(0)
     student = l2_normalize(torch.randn(2600, 6, generator=generator))
     teacher = l2_normalize(torch.sin(2 * student @ torch.randn(6, 12, generator=generator)))
-    train, test = tensor_batches(student[:2000], teacher[:2000]), (student[2000:], teacher[2000:])
+    train, test = TensorBatches(student[:2000], teacher[:2000]), (student[2000:], teacher[2000:])
     cosines = {}
     for head in (LinearHead(6, 12), RandomFeaturesHead(6, 12, features=512)):
         head.solve(train)
@@ -326,7 +347,7 @@ def test_another_seed_draws_other_directions():
     student, teacher = make_pairs(100)
     heads = [RandomFeaturesHead(15, 22, features=16, bandwidth=1, ridge_lambda=0.1, seed=seed) for seed in (0, 1)]
     for head in heads:
-        head.solve(tensor_batches(student, teacher))
+        head.solve(TensorBatches(student, teacher))
     assert not torch.allclose(heads[0].waves.weight, heads[1].waves.weight)
 
 
@@ -346,7 +367,7 @@ def test_local_mixture_learns_a_map_for_each_region():
     teacher = l2_normalize(torch.einsum("bd,bdt->bt", student - student.mean(0), maps[side]))
     cosines = {}
     for head in (LinearHead(8, 12), LocalMixtureHead(8, 12, regions=2)):
-        head.solve(tensor_batches(student[:1000], teacher[:1000]))
+        head.solve(TensorBatches(student[:1000], teacher[:1000]))
         cosines[head.kind()] = float(cosine(head(student[1000:]), teacher[1000:]).detach().mean())
     assert cosines["local_mixture"] > cosines["linear"] + 0.04
 
@@ -354,7 +375,7 @@ def test_local_mixture_learns_a_map_for_each_region():
 def test_strong_shrinkage_leaves_the_common_solution():
     student, teacher = make_pairs()
     head = LocalMixtureHead(15, 22, regions=3, ridge_lambda=1e9)
-    head.solve(tensor_batches(student, teacher))
+    head.solve(TensorBatches(student, teacher))
     torch.testing.assert_close(head(student), head.common(l2_normalize(student)), rtol=0, atol=1e-4)
 
 
@@ -363,6 +384,6 @@ def test_breaking_ridge_breaks_every_head_that_leans_on_it(monkeypatch):
     monkeypatch.setattr(ridge_module, "solve_positive", lambda matrix, right: torch.zeros_like(right))
     student, teacher = make_pairs()
     head = LinearHead(15, 22)
-    head.solve(tensor_batches(student, teacher))
+    head.solve(TensorBatches(student, teacher))
     with torch.no_grad():
         assert float((head(student) - teacher).square().mean()) > 5 * 0.3**2

@@ -1,6 +1,7 @@
 """Every head that has a YAML keeps what `heads/base.py` promises; a new one is tested the moment its YAML exists."""
 
 import functools
+import inspect
 import json
 
 import pytest
@@ -11,16 +12,9 @@ from hydra.utils import instantiate
 from alignkit.artifact import load_head, save_head
 from alignkit.commandline import conf_folder, group_choices, plain
 from alignkit.errors import ConfigError
-from alignkit.heads.base import (
-    ClosedForm,
-    check_argument_types,
-    count_pairs,
-    head_class,
-    sample_pairs,
-    split_batches,
-    tensor_batches,
-)
+from alignkit.heads.base import ClosedForm, check_argument_types, head_class
 from alignkit.heads.folding import fold_output
+from alignkit.heads.streaming import TensorBatches, hold_out, sample_pairs
 from alignkit.training.recipe import Recipe
 from alignkit.vectors import cosine, l2_normalize
 
@@ -63,7 +57,7 @@ def make_pairs(count, student_dim=STUDENT_DIM, teacher_dim=TEACHER_DIM, seed=0):
 def solved(name, **changes):
     head = make(name, **changes)
     if isinstance(head, ClosedForm):
-        head.solve(tensor_batches(*make_pairs(300), 64), tensor_batches(*make_pairs(60, seed=1)))
+        head.solve(TensorBatches(*make_pairs(300), 64), TensorBatches(*make_pairs(60, seed=1)))
     return head.eval()
 
 
@@ -169,7 +163,7 @@ def test_closed_form_beats_the_random_start_and_the_mean(name):
 
 @pytest.mark.parametrize("name", CLOSED_FORM)
 def test_once_more_with_what_was_chosen_is_the_same(name):
-    train, held_out = tensor_batches(*make_pairs(200), 64), tensor_batches(*make_pairs(50, seed=1))
+    train, held_out = TensorBatches(*make_pairs(200), 64), TensorBatches(*make_pairs(50, seed=1))
     first, second = make(name), make(name)
     chosen = first.solve(train, held_out)
     assert json.loads(json.dumps(chosen)) == chosen
@@ -181,19 +175,61 @@ def test_once_more_with_what_was_chosen_is_the_same(name):
 @pytest.mark.parametrize("name", CLOSED_FORM)
 def test_solves_without_validation_pairs(name):
     head = make(name)
-    head.solve(tensor_batches(*make_pairs(200), 64))
+    head.solve(TensorBatches(*make_pairs(200), 64))
     student, teacher = make_pairs(100, seed=4)
     torch.testing.assert_close(
         cosine(head(student), teacher).mean(), cosine(solved(name)(student), teacher).mean(), rtol=0, atol=0.05
     )
 
 
+class CountedPasses(TensorBatches):
+    """Counts how often somebody reads the pairs, and refuses to be read half."""
+
+    def __init__(self, *pairs):
+        super().__init__(*pairs, 64)
+        self.passes = 0
+
+    def __iter__(self):
+        self.passes += 1
+        return super().__iter__()
+
+
+PASSES = {"one pass": 1, "two passes": 2}
+
+
+def stated_passes(head):
+    """What the docstring of the head's `solve` promises."""
+    found = [count for words, count in PASSES.items() if words in inspect.getdoc(type(head).solve).lower()]
+    assert len(found) == 1, f"{head.kind()}: solve's docstring does not say how many passes it takes over the pairs"
+    return found[0]
+
+
+@pytest.mark.parametrize("name", CLOSED_FORM)
+@pytest.mark.parametrize("held_out_pairs", [60, 1100])
+def test_reads_the_pairs_as_often_as_it_says(name, held_out_pairs):
+    head, train, held_out = make(name), CountedPasses(*make_pairs(300)), CountedPasses(*make_pairs(held_out_pairs))
+    chosen = head.solve(train, held_out)
+    assert train.passes == stated_passes(head)
+    assert held_out.passes <= 1
+    again = CountedPasses(*make_pairs(300))
+    make(name).solve(again, chosen=chosen)
+    assert again.passes == stated_passes(head)
+
+
+@pytest.mark.parametrize("name", CLOSED_FORM)
+@pytest.mark.parametrize("count", [1, 2, 5, 19])
+def test_solves_a_handful_without_validation_pairs(name, count):
+    head = make(name)
+    head.solve(TensorBatches(*make_pairs(count)))
+    assert head(make_pairs(count)[0]).isfinite().all()
+
+
 @pytest.mark.parametrize("name", CLOSED_FORM)
 def test_chunks_make_no_difference(name):
     student, teacher = make_pairs(200)
     heads = make(name), make(name)
-    chosen = heads[0].solve(tensor_batches(student, teacher, 200), tensor_batches(*make_pairs(50, seed=1)))
-    heads[1].solve(tensor_batches(student, teacher, 17), chosen=chosen)
+    chosen = heads[0].solve(TensorBatches(student, teacher, 200), TensorBatches(*make_pairs(50, seed=1)))
+    heads[1].solve(TensorBatches(student, teacher, 17), chosen=chosen)
     torch.testing.assert_close(heads[0](student), heads[1](student), rtol=1e-3, atol=1e-4)
 
 
@@ -201,7 +237,7 @@ def test_chunks_make_no_difference(name):
 def test_fewer_pairs_than_dimensions(name, caplog):
     student, teacher = make_pairs(8, student_dim=40, teacher_dim=30)
     head = make(name, 40, 30)
-    head.solve(tensor_batches(student, teacher), tensor_batches(*make_pairs(5, 40, 30, seed=1)))
+    head.solve(TensorBatches(student, teacher), TensorBatches(*make_pairs(5, 40, 30, seed=1)))
     assert cosine(head(student), teacher).mean() > 0.5
     assert name == "orthogonal" or "more pairs will help" in caplog.text
 
@@ -212,7 +248,7 @@ def test_constant_dimensions_and_constant_students(name):
     student[:, ::2] = 0.25
     for students in (student, torch.full_like(student, 0.5), torch.zeros_like(student)):
         head = make(name)
-        head.solve(tensor_batches(students, teacher), tensor_batches(students[:20], teacher[:20]))
+        head.solve(TensorBatches(students, teacher), TensorBatches(students[:20], teacher[:20]))
         assert head(students).isfinite().all()
     # nothing told the sentences apart: the teacher's mean is the best answer
     expected = teacher.mean(dim=0).expand_as(teacher)
@@ -236,18 +272,20 @@ def test_refuses_a_rank_over_the_width():
 
 def test_sample_is_spread_over_a_sorted_stream():
     rows = torch.arange(103.0).unsqueeze(1)
-    batches = tensor_batches(rows, rows, 10)
-    assert count_pairs(batches) == 103
-    assert sample_pairs(batches, 103, 20)[0].flatten().tolist() == list(range(0, 103, 6))
-    assert len(sample_pairs(batches, 103, 500)[0]) == 103
+    batches = TensorBatches(rows, rows, 10)
+    assert sample_pairs(batches, 20)[0].flatten().tolist() == list(range(0, 103, 6))
+    assert len(sample_pairs(batches, 500)[0]) == 103
 
 
-def test_split_is_disjoint_and_whole():
-    rows = torch.arange(95.0).unsqueeze(1)
-    fit, held_out = split_batches(tensor_batches(rows, rows, 20))
-    parts = [torch.cat([student for student, _ in part]).flatten().tolist() for part in (fit, held_out)]
-    assert sorted(parts[0] + parts[1]) == list(range(95))
-    assert len(parts[1]) == 9
+@pytest.mark.parametrize(("count", "expected"), [(95, 9), (20, 2), (19, 9), (2, 1)])
+@pytest.mark.parametrize("batch_size", [1, 7, 200])
+def test_held_out_pairs_are_apart_and_together_all(count, expected, batch_size):
+    rows = torch.arange(float(count)).unsqueeze(1)
+    sides = hold_out(TensorBatches(rows, rows, batch_size))
+    fit, held_out = (torch.cat([student for student, _ in side]).flatten().tolist() for side in sides)
+    assert sorted(fit + held_out) == list(range(count))
+    assert len(held_out) == expected
+    assert [len(side) for side in sides] == [len(fit), len(held_out)]
 
 
 @pytest.mark.parametrize(

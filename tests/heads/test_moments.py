@@ -4,8 +4,8 @@ import torch
 import torch.multiprocessing
 
 from alignkit.errors import DataError
-from alignkit.heads.base import tensor_batches
 from alignkit.heads.moments import GRAM_BLOCK, Moments
+from alignkit.heads.streaming import TensorBatches
 
 
 def make_pairs(count=500, student_dim=9, teacher_dim=14, offset=0.0, seed=0):
@@ -30,32 +30,32 @@ def assert_moments_of(moments, student, teacher, rtol=1e-6):
 @pytest.mark.parametrize("batch_size", [1, 64, 1000])
 def test_agree_with_numpy(batch_size):
     student, teacher = make_pairs()
-    assert_moments_of(Moments.of(tensor_batches(student, teacher, batch_size)).centered(), student, teacher)
+    assert_moments_of(Moments.of(TensorBatches(student, teacher, batch_size)).centered(), student, teacher)
 
 
 def test_a_large_common_mean_costs_no_precision():
     # float32 vectors 10,000 away from zero: their squares alone need more digits than float32 has
     student, teacher = (part.float() for part in make_pairs(offset=1e4))
-    assert_moments_of(Moments.of(tensor_batches(student, teacher, 100)).centered(), student, teacher, rtol=1e-5)
+    assert_moments_of(Moments.of(TensorBatches(student, teacher, 100)).centered(), student, teacher, rtol=1e-5)
 
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.float64])
 def test_other_float_types(dtype):
     student, teacher = (part.to(dtype) for part in make_pairs())
-    assert_moments_of(Moments.of(tensor_batches(student, teacher, 100)).centered(), student, teacher)
+    assert_moments_of(Moments.of(TensorBatches(student, teacher, 100)).centered(), student, teacher)
 
 
 def test_students_wider_than_a_block():
     student, teacher = make_pairs(30, student_dim=GRAM_BLOCK + 7, teacher_dim=2)
-    gram = Moments.of(tensor_batches(student, teacher)).centered().gram
+    gram = Moments.of(TensorBatches(student, teacher)).centered().gram
     assert torch.equal(gram, gram.T)
-    assert_moments_of(Moments.of(tensor_batches(student, teacher)).centered(), student, teacher)
+    assert_moments_of(Moments.of(TensorBatches(student, teacher)).centered(), student, teacher)
 
 
 def test_merge_adds_up_whatever_the_shifts():
     student, teacher = make_pairs()
     student[250:] += 3  # the second shard's own mean is elsewhere
-    shards = [Moments.of(tensor_batches(student[rows], teacher[rows], 60)) for rows in (slice(250), slice(250, None))]
+    shards = [Moments.of(TensorBatches(student[rows], teacher[rows], 60)) for rows in (slice(250), slice(250, None))]
     shards[0].merge(shards[1])
     assert_moments_of(shards[0].centered(), student, teacher)
 
@@ -76,7 +76,7 @@ def test_refuses_vectors_that_are_not_finite(number):
     student, teacher = make_pairs(50)
     student[3, 2] = number
     with pytest.raises(DataError, match="NaN or infinite"):
-        Moments.of(tensor_batches(student, teacher))
+        Moments.of(TensorBatches(student, teacher))
 
 
 def reduce_in_process(rank, address, folder):
@@ -85,7 +85,7 @@ def reduce_in_process(rank, address, folder):
     dist.init_process_group("gloo", init_method=address, rank=rank, world_size=2)
     student, teacher = make_pairs()
     mine = slice(None, 200) if rank == 0 else slice(200, None)
-    total = Moments.of(tensor_batches(student[mine], teacher[mine], 60)).all_reduce()
+    total = Moments.of(TensorBatches(student[mine], teacher[mine], 60)).all_reduce()
     torch.save(vars(total.centered()), f"{folder}/{rank}.pt")
     dist.destroy_process_group()
 

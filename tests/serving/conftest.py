@@ -15,8 +15,8 @@ from running_server import running  # noqa: E402
 
 from alignkit.aligned import AlignedEmbedder  # noqa: E402
 from alignkit.artifact import Artifact  # noqa: E402
-from alignkit.heads.base import tensor_batches  # noqa: E402
 from alignkit.heads.linear import LinearHead  # noqa: E402
+from alignkit.heads.streaming import TensorBatches  # noqa: E402
 from alignkit.pairs.demo import load_demo  # noqa: E402
 from alignkit.serving.answers import Answerer  # noqa: E402
 from alignkit.serving.app import create_app  # noqa: E402
@@ -31,7 +31,7 @@ def artifact():
         torch.from_numpy(np.array(part[:500], dtype=np.float32)) for part in (demo.train.student, demo.train.teacher)
     )
     head = LinearHead(student.shape[1], teacher.shape[1])
-    head.solve(tensor_batches(student, teacher))
+    head.solve(TensorBatches(student, teacher))
     parts = {"query_head": head.eval().requires_grad_(False)}
     return Artifact(parts, demo.origin.student_identity, demo.origin.teacher_identity)
 

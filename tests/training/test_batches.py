@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from alignkit.heads.base import sample_pairs
+from alignkit.heads.streaming import sample_pairs
 from alignkit.pairs.base import Pairs
 from alignkit.training import batches as batches_module
 from alignkit.training.batches import PairBatches, RowOrder, SolverBatches, teacher_mean
@@ -109,6 +109,9 @@ def test_a_sample_of_a_stream_keeps_no_whole_chunk():
     alive = []
 
     class Stream:
+        def __len__(self):
+            return 60
+
         def __iter__(self):
             for _ in range(6):
                 assert (
@@ -118,7 +121,7 @@ def test_a_sample_of_a_stream_keeps_no_whole_chunk():
                 alive.extend([weakref.ref(students), weakref.ref(teachers)])
                 yield torch.from_numpy(students), torch.from_numpy(teachers)
 
-    student, teacher = sample_pairs(Stream(), 60, 20)
+    student, teacher = sample_pairs(Stream(), 20)
     assert student.shape == (20, 2) and teacher.shape == (20, 3)
 
 
@@ -128,6 +131,7 @@ def test_solver_batches_join_parts_and_repeat(make_pairs):
     students = torch.cat([student for student, _ in batches])
     assert np.array_equal(students.numpy(), np.concatenate([part.student for part in parts]))
     assert len(list(batches)) == len(list(batches)) == 5
+    assert len(batches) == 15
 
 
 def test_teacher_mean(make_pairs):

@@ -7,8 +7,8 @@ import pytest
 import scipy.stats
 import torch
 
-from alignkit.heads.base import tensor_batches
 from alignkit.heads.linear import LinearHead
+from alignkit.heads.streaming import TensorBatches
 from alignkit.metrics.alignment import overlap_at_k
 from alignkit.pairs.base import Pairs
 from alignkit.pairs.demo import load_demo
@@ -24,7 +24,7 @@ def demo(request):
 @pytest.fixture(scope="module")
 def kept(demo):
     head = LinearHead(demo.train.student_dim, demo.train.teacher_dim)
-    head.solve(tensor_batches(as_float(demo.train.student), as_float(demo.train.teacher)))
+    head.solve(TensorBatches(as_float(demo.train.student), as_float(demo.train.teacher)))
     return head.eval().requires_grad_(False)
 
 
