@@ -130,14 +130,14 @@ def pairwise_spearman(aligned: Tensor, teacher: Tensor, seed: int = 0) -> float 
     """Rank correlation of the aligned and the teacher's similarities over the same pairs of sentences.
 
     Args:
-        aligned: `(N, D)`.
-        teacher: `(N, D)`.
+        aligned: `(N, D1)`; similarities are within each side, so that the widths may differ.
+        teacher: `(N, D2)`.
         seed: of the sample of at most 20,000 pairs.
 
     Returns:
         Spearman's rho in [-1, 1]; `None` for fewer than two pairs or constant similarities.
     """
-    check_shapes(aligned=(aligned, "N D"), teacher=(teacher, "N D"))
+    check_shapes(aligned=(aligned, "N D1"), teacher=(teacher, "N D2"))
     sentences, place = np.unique(sentence_pairs(len(teacher), seed), return_inverse=True)
     rows, pairs = torch.from_numpy(sentences).to(teacher.device), torch.from_numpy(place.reshape(-1, 2))
     similarities = []

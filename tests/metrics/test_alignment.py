@@ -46,6 +46,11 @@ def test_spearman_agrees_with_scipy_over_all_pairs(vectors):
     assert pairwise_spearman(*vectors) == pytest.approx(expected, abs=1e-5)
 
 
+def test_spearman_compares_spaces_of_different_widths(vectors):
+    student = torch.nn.functional.pad(vectors[0], (0, 5))  # the same similarities
+    assert pairwise_spearman(student, vectors[1]) == pytest.approx(pairwise_spearman(*vectors))
+
+
 def test_overlap_agrees_with_a_plain_loop(vectors):
     aligned, teacher = (l2_normalize(side) for side in vectors)
     expected = []
