@@ -16,7 +16,7 @@ from omegaconf import DictConfig
 
 from alignkit.aligned import check_identities, check_student
 from alignkit.artifact import Artifact, load_artifact
-from alignkit.cache import FillReport, VectorCache
+from alignkit.cache import FillReport, KeyedTexts, VectorCache
 from alignkit.cache.keys import identity_digest
 from alignkit.cache.saving import save_vectors, saving_to
 from alignkit.cache.watching import ModelChangedError
@@ -101,7 +101,7 @@ def embed_sentences(settings: dict[str, Any], config: DictConfig) -> None:
     chosen, heads_role = sides(settings), settings["role"]
     artifact = head_to_apply(settings)
     sentences = sentences_of(settings)
-    texts = [sentence.text for sentence in sentences]
+    texts = KeyedTexts([sentence.text for sentence in sentences])
     with VectorCache(settings["cache_dir"], settings["dtype"]) as cache:
         for side in chosen:
             with opened_embedder(config, side) as embedder:
@@ -114,7 +114,7 @@ def embed_sentences(settings: dict[str, Any], config: DictConfig) -> None:
                     identity = cache.identity_of(embedder, settings["role"])
                     folder = Path(settings["save_to"]).expanduser()
                     with saving_to(cache, folder) as unfinished:
-                        rows = save_vectors(cache, identity, sentences, unfinished, side)
+                        rows = save_vectors(cache, identity, sentences, unfinished, side, texts)
                         dim = align_saved(unfinished, artifact, heads_role) if artifact is not None else None
                     say(f"{folder / f'{side}.npy'}: {rows:,} rows; {side}_index.json says which is whose")
                     if dim is not None:
@@ -149,10 +149,10 @@ def align_saved(folder: Path, artifact: Artifact, role: Role) -> int:
 
 
 def fill_with_progress(
-    cache: VectorCache, embedder: Embedder, texts: list[str], settings: dict[str, Any], side: str
+    cache: VectorCache, embedder: Embedder, texts: KeyedTexts, settings: dict[str, Any], side: str
 ) -> FillReport:
     """Fill the cache and show on stderr how far it is."""
-    total = len(set(texts))
+    total = len(texts.firsts())
     stored = 0
     with progress(side, "texts") as counted:
 

@@ -3,6 +3,7 @@
 import ast
 import subprocess
 import sys
+from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
 import pytest
@@ -58,7 +59,7 @@ def room_of(path):
 
 
 def imported(path):
-    """Modules that a file imports, also inside functions."""
+    """Modules that a file imports, also inside functions and for the type checker alone."""
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
@@ -88,6 +89,48 @@ def test_hydra_and_lightning_stay_in_their_rooms(path):
         assert not libraries & {"hydra", "omegaconf"}
     if room not in {"training", "train"}:
         assert "lightning" not in libraries
+
+
+def module_of(path):
+    return ".".join(path.relative_to(PACKAGE.parent).with_suffix("").parts).removesuffix(".__init__")
+
+
+def imports_of(path, modules):
+    """The modules of ours that a file imports, wherever it does: at its top, in a function, for the type checker."""
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names if alias.name in modules)
+        elif isinstance(node, ast.ImportFrom):
+            assert not node.level, f"{path} imports relatively"
+            for name in (f"{node.module}.{alias.name}" for alias in node.names):
+                # `from alignkit.room import file` is that file; any other name comes from the room itself
+                yield from ({name} if name in modules else {node.module} & modules)
+
+
+def circles(graph):
+    """Groups of modules that reach each other; `TopologicalSorter` names one circle, and the rest is left to see."""
+    found, graph = [], {module: set(others) for module, others in graph.items()}
+    while True:
+        try:
+            TopologicalSorter(graph).prepare()
+            return found
+        except CycleError as error:
+            circle = error.args[1]
+            found.append(" <- ".join(circle))
+            graph[circle[1]].discard(circle[0])
+
+
+def test_no_file_is_imported_in_a_circle():
+    """A circle hidden behind `TYPE_CHECKING` or inside a function is one: its files are one idea, or tell the wrong."""
+    paths = {module_of(path): path for path in PACKAGE.rglob("*.py")}
+    graph = {module: set(imports_of(path, paths.keys())) for module, path in paths.items()}
+    assert len(graph["alignkit.cache.vector_cache"]) > 5  # it sees something
+    assert not circles(graph)
+
+
+def test_a_circle_is_seen():
+    assert len(circles({"a": {"b"}, "b": {"c"}, "c": {"a"}, "d": {"a"}, "e": {"f"}, "f": {"e"}})) == 2
+    assert not circles({"a": {"b", "c"}, "b": {"c"}, "c": set()})
 
 
 def test_importing_alignkit_loads_nothing_heavy():

@@ -7,8 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from alignkit.cache.filling import embed_missing
-from alignkit.cache.keys import identity_digest, text_keys
+from alignkit.cache.keyed_texts import KeyedTexts
 from alignkit.cache.vector_cache import VectorCache
 from alignkit.embedders.base import EmbeddedBatch, Embedder, Role
 
@@ -44,47 +43,70 @@ class CachedEmbedder:
         return self._embedder.provenance()
 
     def embed(self, texts: Sequence[str], role: Role = "document") -> Iterator[EmbeddedBatch]:
-        """Yield first what is stored, then what is embedded now, last the repetitions."""
-        identity = self.identity(role)
-        first: dict[str, int] = {}
-        for position, text in enumerate(texts):
-            first.setdefault(text, position)
-        positions = np.fromiter(first.values(), dtype=np.int64, count=len(first))
-        repeated = np.setdiff1d(np.arange(len(texts)), positions, assume_unique=True)
-        unique = list(first)
-        stored = self._cache.places(identity, unique) >= 0
-        yield from self._gathered(identity, texts, positions[stored])
-        missing = np.flatnonzero(~stored)
-        known = self._cache.quarantined(identity, [unique[place] for place in missing])
-        failures = {int(positions[missing[place]]): reason for place, reason in known.items()}
-        if failures:
-            yield EmbeddedBatch(np.empty(0, np.int64), np.empty((0, self.dim), np.float32), dict(failures))
-        missing = np.delete(missing, list(known))
-        if len(missing):
-            here, done = positions[missing], np.zeros(len(missing), dtype=bool)
-            wanted = [unique[place] for place in missing]
-            keys = text_keys(identity_digest(identity), wanted)
-            for batch in embed_missing(self._cache, self._embedder, role, identity, wanted, keys):
-                failed = {int(here[place]): reason for place, reason in batch.failures.items()}
-                done[[*batch.indices, *batch.failures]] = True
-                failures |= failed
-                cut = frozenset(here[sorted(batch.cut)].tolist())
-                yield EmbeddedBatch(here[batch.indices], batch.vectors.astype(np.float32), failed, cut)
-            yield from self._gathered(identity, texts, here[~done])  # another process was faster
-        failed_again = {
-            int(place): failures[first[texts[place]]] for place in repeated if first[texts[place]] in failures
-        }
-        if failed_again:
-            yield EmbeddedBatch(np.empty(0, np.int64), np.empty((0, self.dim), np.float32), failed_again)
-        yield from self._gathered(identity, texts, np.setdiff1d(repeated, list(failed_again)))
+        """Yield first what is stored, then what is embedded now; a text that stands twice comes twice in one batch."""
+        identity, lookup = self.identity(role), self._cache.lookup
+        asked = KeyedTexts.of(texts)
+        unique, repeated = asked.take(asked.firsts()), _Repetitions(asked)
+        as_of = lookup.store.index.version()
+        lacking = [np.empty(0, dtype=np.int64)]
+        for start in range(0, len(unique), BLOCK_ROWS):
+            rows = np.arange(start, min(start + BLOCK_ROWS, len(unique)))
+            places = lookup.places(identity, unique.take(rows))
+            lacking.append(rows[places < 0])
+            if len(stored := np.flatnonzero(places >= 0)):
+                # read as soon as it is found, before another process can move it
+                vectors = np.asarray(lookup.store.vectors_at(places[stored]), dtype=np.float32)
+                yield repeated.everywhere(EmbeddedBatch(rows[stored], vectors))
+        missing = np.concatenate(lacking)
+        known = lookup.quarantined(identity, unique.take(missing))
+        if known:
+            failures = {int(missing[place]): reason for place, reason in known.items()}
+            yield repeated.everywhere(self._failed(failures))
+            missing = np.delete(missing, list(known))
+        if not len(missing):
+            return
+        done = np.zeros(len(missing), dtype=bool)
+        for batch in self._cache.embed_missing(self._embedder, role, identity, unique.take(missing), as_of):
+            done[[*batch.indices, *batch.failures]] = True
+            failures = {int(missing[place]): reason for place, reason in batch.failures.items()}
+            cut = frozenset(missing[sorted(batch.cut)].tolist())
+            vectors = batch.vectors.astype(np.float32)
+            yield repeated.everywhere(EmbeddedBatch(missing[batch.indices], vectors, failures, cut))
+        elsewhere = missing[~done]  # another process was faster
+        for start in range(0, len(elsewhere), BLOCK_ROWS):
+            rows = elsewhere[start : start + BLOCK_ROWS]
+            yield repeated.everywhere(EmbeddedBatch(rows, lookup.gather(identity, unique.take(rows))))
 
-    def _gathered(
-        self, identity: dict[str, Any], texts: Sequence[str], positions: np.ndarray
-    ) -> Iterator[EmbeddedBatch]:
-        for start in range(0, len(positions), BLOCK_ROWS):
-            part = positions[start : start + BLOCK_ROWS]
-            yield EmbeddedBatch(part, self._cache.gather(identity, [texts[place] for place in part]))
+    def _failed(self, failures: dict[int, str]) -> EmbeddedBatch:
+        return EmbeddedBatch(np.empty(0, np.int64), np.empty((0, self.dim), np.float32), failures)
 
     def close(self) -> None:
         """Close the embedder; the cache belongs to who opened it."""
         self._embedder.close()
+
+
+class _Repetitions:
+    """Where each distinct text stands."""
+
+    def __init__(self, texts: KeyedTexts) -> None:
+        numbers = texts.numbers()
+        self._order = np.argsort(numbers, kind="stable")
+        self._counts = np.bincount(numbers)
+        self._starts = np.cumsum(self._counts) - self._counts
+
+    def everywhere(self, batch: EmbeddedBatch) -> EmbeddedBatch:
+        """A batch of distinct texts as one of all texts that are equal to them."""
+        if len(self._counts) == len(self._order):
+            return batch
+        counts = self._counts[batch.indices]
+        rows = np.repeat(np.arange(len(counts)), counts)
+        within = np.arange(len(rows)) - np.repeat(np.cumsum(counts) - counts, counts)
+        places = self._order[np.repeat(self._starts[batch.indices], counts) + within]
+        failures = {place: why for number, why in batch.failures.items() for place in self._at(number)}
+        cut = frozenset(place for number in batch.cut for place in self._at(number))
+        return EmbeddedBatch(places, batch.vectors[rows], failures, cut)
+
+    def _at(self, number: int) -> list[int]:
+        start = self._starts[number]
+        places: list[int] = self._order[start : start + self._counts[number]].tolist()
+        return places

@@ -4,30 +4,24 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from alignkit.cache.checked import checked_batches
-from alignkit.cache.keys import identity_digest
+from alignkit.cache.lookup import Lookup
 from alignkit.embedders.base import Embedder, Role
-from alignkit.embedders.sameness import FILES, agrees, differences, same_vectors
-from alignkit.errors import CacheError, EmbedderError
-
-if TYPE_CHECKING:
-    from alignkit.cache.vector_cache import VectorCache
+from alignkit.errors import CacheError
 
 log = logging.getLogger(__name__)
 
 CANARY_COSINE = 0.999
-# of vectors by the same weights, as they are stored in float16; another quantisation stays below
-SAME_COSINE = 0.99999
 # differ from run to run without a change of what surrounds the model
 FLEETING = ("date", "load_s", "context")
 
 
 def compare_canaries(
-    cache: VectorCache, embedder: Embedder, role: Role, identity: Mapping[str, Any], provenance: Mapping[str, Any]
+    lookup: Lookup, embedder: Embedder, role: Role, identity: Mapping[str, Any], provenance: Mapping[str, Any]
 ) -> None:
     """Embed a few stored texts again where other vectors may come: what surrounds the model has changed (version,
     address, device), or a server is asked, which does not tell all that it was started with (pooling, context).
@@ -35,7 +29,7 @@ def compare_canaries(
     Raises:
         CacheError: if their vectors are now unlike the stored ones.
     """  # noqa: D205
-    headers = cache.headers(identity)
+    headers = lookup.models.headers(identity)
     if not headers:
         return
     before = headers[-1].provenance
@@ -48,7 +42,7 @@ def compare_canaries(
     if not changes and "server" not in provenance:
         return
     change = ", ".join(changes) or "the server tells of no change"
-    lowest = lowest_cosine(cache, embedder, role, identity)
+    lowest = lowest_cosine(lookup, embedder, role, identity)
     if lowest is None:
         log.info("%s: no stored text is left to compare the vectors with; going on", change)
         return
@@ -56,55 +50,25 @@ def compare_canaries(
         name = identity.get("model", "the model")
         back = "go back to what made them" if changes else "start it with the settings of before (pooling, context)"
         raise CacheError(
-            f"{change}, but {name} now embeds texts unlike the vectors in {cache.folder} (lowest cosine {lowest:.4f}, "
-            f"expected at least {CANARY_COSINE}); {back}, or choose another cache_dir"
+            f"{change}, but {name} now embeds texts unlike the vectors in {lookup.store.folder} "
+            f"(lowest cosine {lowest:.4f}, expected at least {CANARY_COSINE}); {back}, or choose another cache_dir"
         )
     if changes:
         log.info("%s: stored texts still embed alike (lowest cosine %.5f); going on", change, lowest)
 
 
-def take_for_same(cache: VectorCache, embedder: Embedder, role: Role, identity: Mapping[str, Any]) -> None:
-    """Where the cache holds vectors of the model's name but not of its files: are they the same after all?
-
-    Older versions stored the manifest's digest alone, which any parameter changes. If stored texts embed to the very
-    same vectors, the cache goes on with what it has; else the log says that texts will be embedded anew, and why.
-    """
-    digest = identity_digest(identity)
-    if digest in cache.taken_for_same or any(same_vectors(known, identity) for known in cache.stored_identities()):
-        return
-    rest = {name: value for name, value in identity.items() if name not in FILES}
-    stored = next((known for known in cache.stored_identities() if agrees(known, rest)), None)
-    if stored is None:
-        return
-    change = "; ".join(differences(stored, identity))
-    name = identity.get("model", "the model")
-    cache.taken_for_same[digest] = None
-    if ("weights" in stored) != ("weights" in identity):
-        try:
-            lowest = lowest_cosine(cache, embedder, role, stored)
-        except EmbedderError:
-            return
-        if lowest is not None and lowest >= SAME_COSINE:
-            log.info("%s: %s, but stored texts embed to the same vectors; going on with them", name, change)
-            cache.taken_for_same[digest] = stored
-            return
-    log.warning(
-        "%s is not the model whose vectors are in %s (%s); its texts are embedded anew", name, cache.folder, change
-    )
-
-
-def lowest_cosine(cache: VectorCache, embedder: Embedder, role: Role, identity: Mapping[str, Any]) -> float | None:
+def lowest_cosine(lookup: Lookup, embedder: Embedder, role: Role, identity: Mapping[str, Any]) -> float | None:
     """Of the vectors of a few stored texts, embedded again, with those stored; None where none is left.
 
     Raises:
         EmbedderError: if the model cannot be asked, or gives vectors of another width.
     """
-    headers = cache.headers(identity)[-2:]
+    headers = lookup.models.headers(identity)[-2:]
     texts = list(dict.fromkeys(text for header in headers for text in header.canaries))
-    lacking = set(cache.missing(identity, texts).tolist())
+    lacking = set(lookup.missing(identity, texts).tolist())
     texts = [text for position, text in enumerate(texts) if position not in lacking]
     cosines = [
-        _cosines(batch.vectors, cache.gather(identity, [texts[position] for position in batch.indices]))
+        _cosines(batch.vectors, lookup.gather(identity, [texts[position] for position in batch.indices]))
         for batch in checked_batches(embedder, texts, role, headers[-1].dim if headers else None)
         if len(batch.indices)
     ]

@@ -42,6 +42,13 @@ CREATE TABLE IF NOT EXISTS places (prefix INTEGER, place INTEGER, PRIMARY KEY (p
 """
 
 
+class Version(NamedTuple):
+    """Equal while nothing was written to the index: by other connections, by this one."""
+
+    others: int
+    own: int
+
+
 class IndexedShard(NamedTuple):
     """A shard as the index knows it: `rows` is how far it has been taken in."""
 
@@ -108,6 +115,11 @@ class Index:
             except BaseException:
                 db.rollback()
                 raise
+
+    def version(self) -> Version:
+        """Which state of the index is seen now."""
+        with self._guarded() as db:
+            return Version(db.execute("PRAGMA data_version").fetchone()[0], db.total_changes)
 
     def shards(self) -> list[IndexedShard]:
         """All shards, in the order in which they were taken in."""

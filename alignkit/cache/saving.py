@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from alignkit.cache.keyed_texts import KeyedTexts
 from alignkit.cache.stored import StoredVectors
 from alignkit.cache.vector_cache import VectorCache
 from alignkit.errors import CacheError
@@ -33,7 +34,12 @@ def saving_to(cache: VectorCache, folder: Path) -> Iterator[Path]:
 
 
 def save_vectors(
-    cache: VectorCache, identity: Mapping[str, Any], sentences: Sequence[Sentence], folder: Path, name: str
+    cache: VectorCache,
+    identity: Mapping[str, Any],
+    sentences: Sequence[Sentence],
+    folder: Path,
+    name: str,
+    texts: KeyedTexts | None = None,
 ) -> int:
     """Write `<name>.npy` in the order of the sentences and `<name>_index.json` beside it.
 
@@ -46,6 +52,7 @@ def save_vectors(
         sentences: in the order of the rows.
         folder: from `saving_to`.
         name: `student` or `teacher`.
+        texts: those of the sentences, where they are keyed already.
 
     Returns:
         How many rows were written.
@@ -53,9 +60,11 @@ def save_vectors(
     Raises:
         CacheError: if a text has neither a vector nor a reason, a vector is damaged, or the disk refuses.
     """
-    quarantined = cache.quarantined(identity, [sentence.text for sentence in sentences])
-    kept = [sentence for position, sentence in enumerate(sentences) if position not in quarantined]
-    vectors = cache.vectors_of(identity, [sentence.text for sentence in kept])
+    keyed = KeyedTexts([sentence.text for sentence in sentences]) if texts is None else texts
+    quarantined = cache.quarantined(identity, keyed)
+    positions = np.delete(np.arange(len(sentences)), list(quarantined))
+    kept = [sentences[position] for position in positions.tolist()]
+    vectors = cache.vectors_of(identity, keyed.take(positions))
     if damaged := vectors.damaged():
         raise CacheError(
             f"{damaged} of {len(vectors)} vectors in {cache.folder} are damaged, nothing was written; "

@@ -10,10 +10,10 @@ from typing import Any
 
 import numpy as np
 
-from alignkit.cache.wording import shortened
 from alignkit.embedders.base import EmbeddedBatch, Embedder, Role, Session, current_identity, embed_all, session_of
 from alignkit.embedders.sameness import differences
 from alignkit.errors import EmbedderError
+from alignkit.servers.words import quoted
 
 log = logging.getLogger(__name__)
 
@@ -38,7 +38,7 @@ class ModelChangedError(EmbedderError):
     """
 
     def __init__(self, reason: str, mend: str, texts: Sequence[str]) -> None:
-        some = ", ".join(repr(shortened(text)) for text in texts[:SHOWN])
+        some = ", ".join(quoted(text) for text in texts[:SHOWN])
         more = f" and {len(texts) - SHOWN:,} more" if len(texts) > SHOWN else ""
         lost = f"the {len(texts):,} texts embedded last are not kept ({some}{more})" if texts else "nothing was kept"
         super().__init__(f"{reason}; {lost}; all that is stored is the earlier model's. {mend}")

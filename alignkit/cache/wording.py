@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
+from alignkit.cache.fill_report import FillReport
+from alignkit.cache.stored_models import RememberedIdentity
 from alignkit.embedders.sameness import brief, differing, normal_name, same_vectors
-from alignkit.servers.words import one_line
-
-if TYPE_CHECKING:
-    from alignkit.cache.filling import FillReport
-    from alignkit.cache.vector_cache import RememberedIdentity
+from alignkit.servers.words import one_line, quoted
 
 QUARANTINED_SHOWN = 10
 LONGEST_LINE = 1000
@@ -45,19 +42,10 @@ def quarantine_lines(report: FillReport) -> list[str]:
     if not report.quarantined:
         return []
     shown = list(report.quarantined.items())[:QUARANTINED_SHOWN]
-    lines = [f"  quarantined: {shortened(text)!r}: {reason}" for text, reason in shown]
+    lines = [f"  quarantined: {quoted(text)}: {reason}" for text, reason in shown]
     if len(report.quarantined) > len(shown):
         lines.append(f"  and {len(report.quarantined) - len(shown):,} more")
     return [*lines, "  quarantined texts have no vector and are left out; retry_quarantined=true asks for them again"]
-
-
-def shortened(text: str, longest: int = 60) -> str:
-    """A text that fits on a line.
-
-    >>> shortened("word " * 4, longest=10)
-    'word word ...'
-    """
-    return text if len(text) <= longest else f"{text[:longest]}..."
 
 
 def described(model: RememberedIdentity, among: Sequence[RememberedIdentity] = ()) -> list[str]:

@@ -10,6 +10,8 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from alignkit.servers.words import quoted
+
 # what tells of a model's files; compared apart from the rest
 FILES = ("digest", "weights", "parameters")
 _HEXADECIMAL = re.compile(r"(?:sha256:)?([0-9a-f]{64})")
@@ -50,7 +52,8 @@ def differences(expected: Mapping[str, Any], got: Mapping[str, Any]) -> list[str
     ["model: expected 'a', got 'b'"]
     """
     return [
-        f"{key}: expected {_short(expected.get(key))}, got {_short(got.get(key))}" for key in differing(expected, got)
+        f"{key}: expected {quoted(brief(expected.get(key)))}, got {quoted(brief(got.get(key)))}"
+        for key in differing(expected, got)
     ]
 
 
@@ -92,8 +95,3 @@ def brief(value: Any) -> Any:
     """
     found = _HEXADECIMAL.fullmatch(value) if isinstance(value, str) else None
     return value if found is None else found[1][:12]
-
-
-def _short(value: Any, longest: int = 60) -> str:
-    text = repr(brief(value))
-    return text if len(text) <= longest else f"{text[: longest - 3]}..."

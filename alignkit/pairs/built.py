@@ -68,12 +68,12 @@ def load_built(
                 overrides,
             ).both(sentences)
             kept = sides.sentences
-            usable = {sentence.text for sentence in kept}
+            row_of = {sentence.text: row for row, sentence in enumerate(kept)}
             pairs = {}
             for name in SPLITS:
-                rows = [one for one in labelled[name] if one.text in usable]
+                rows = [one for one in labelled[name] if one.text in row_of]
                 texts = [one.text for one in rows]
-                student_vectors, teacher_vectors = sides.arrays(cache, texts)
+                student_vectors, teacher_vectors = sides.arrays(cache, [row_of[text] for text in texts])
                 pairs[name] = Pairs(
                     ids=[one.id for one in rows],
                     student=student_vectors,

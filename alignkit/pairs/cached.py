@@ -66,7 +66,7 @@ def load_cached(
                 raise DataError(
                     f"{path}: {len(kept)} sentences with both vectors, expected at least {MIN_PAIRS}; add sentences"
                 )
-            texts = [sentence.text for sentence in kept]
+            texts = sides.texts
             identities = sides.student_identity, sides.teacher_identity
             vectors = [cache.vectors_of(identity, texts) for identity in identities]
     finally:

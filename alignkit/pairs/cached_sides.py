@@ -10,7 +10,7 @@ from typing import Any, cast
 
 import numpy as np
 
-from alignkit.cache import VectorCache
+from alignkit.cache import KeyedTexts, VectorCache
 from alignkit.cache.stored import StoredVectors
 from alignkit.embedders.base import Embedder, Role, current_identity, session_of
 from alignkit.errors import CacheError, ConfigError, EmbedderError
@@ -31,6 +31,7 @@ class BothSides:
 
     Attributes:
         sentences: those that are left.
+        texts: theirs.
         student_identity: of the cached vectors.
         teacher_identity: likewise.
         quarantined: side → how many sentences it has no vector of.
@@ -38,13 +39,15 @@ class BothSides:
     """
 
     sentences: list[Sentence]
+    texts: KeyedTexts
     student_identity: dict[str, Any]
     teacher_identity: dict[str, Any]
     quarantined: dict[str, int]
     cut: dict[str, Cut]
 
-    def arrays(self, cache: VectorCache, texts: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
-        """Student's and teacher's vectors of texts among the sentences, read where they fit into memory."""
+    def arrays(self, cache: VectorCache, rows: Sequence[int]) -> tuple[np.ndarray, np.ndarray]:
+        """Student's and teacher's vectors of some of the sentences, read where they fit into memory."""
+        texts = self.texts.take(np.asarray(rows, dtype=np.int64))
         identities = self.student_identity, self.teacher_identity
         student, teacher = (as_array(cache.vectors_of(identity, texts)) for identity in identities)
         return student, teacher
@@ -83,29 +86,28 @@ class CachedSides:
             CacheError: if vectors are missing; it says how many, and the command that gets them.
             EmbedderError: if the student has to be asked and cannot.
         """
-        kept, teacher_identity, no_teacher = self._stored("teacher", self.teacher, sentences)
+        texts = KeyedTexts([sentence.text for sentence in sentences])
+        rows, teacher_identity, no_teacher = self._stored("teacher", self.teacher, texts)
+        kept, texts = [sentences[row] for row in rows], texts.take(rows)
         if self.live:
-            texts = [sentence.text for sentence in kept]
             with progress("student", "texts") as counted:
-                counted.begin(len(set(texts)))
+                counted.begin(len(texts.firsts()))
                 report = self.cache.fill(self.student, texts, self.role, counted.advance)
             logger.info("student: %d sentences embedded, %d cached", report.new, report.cached)
-        kept, student_identity, no_student = self._stored("student", self.student, kept)
+        rows, student_identity, no_student = self._stored("student", self.student, texts)
+        kept, texts = [kept[row] for row in rows], texts.take(rows)
         identities = {"student": student_identity, "teacher": teacher_identity}
-        cut = {side: self._cut(identity, kept) for side, identity in identities.items()}
+        cut = {side: self._cut(identity, texts) for side, identity in identities.items()}
         quarantined = {"teacher": no_teacher, "student": no_student}
-        return BothSides(kept, student_identity, teacher_identity, quarantined, cut)
+        return BothSides(kept, texts, student_identity, teacher_identity, quarantined, cut)
 
-    def _cut(self, identity: Mapping[str, Any], sentences: Sequence[Sentence]) -> Cut:
+    def _cut(self, identity: Mapping[str, Any], texts: KeyedTexts) -> Cut:
         headers = self.cache.headers(identity)
         context = next((known for header in reversed(headers) if (known := header.provenance.get("context"))), None)
-        return Cut(self.cache.cut(identity, [sentence.text for sentence in sentences]), context)
+        return Cut(self.cache.cut(identity, texts), context)
 
-    def _stored(
-        self, side: str, embedder: Embedder, sentences: Sequence[Sentence]
-    ) -> tuple[list[Sentence], dict[str, Any], int]:
-        """Sentences that have a vector, whose vectors these are, and how many have none for good."""
-        texts = [sentence.text for sentence in sentences]
+    def _stored(self, side: str, embedder: Embedder, texts: KeyedTexts) -> tuple[np.ndarray, dict[str, Any], int]:
+        """Rows of the texts that have a vector, whose vectors these are, and how many have none for good."""
         identity = self.cache.remembered(embedder.settings(self.role)) or self._filed_otherwise(embedder)
         if identity is None:
             raise self._missing(side, len(texts), len(texts))
@@ -125,8 +127,7 @@ class CachedSides:
                 "%d sentences are left out: the %s gave no vector for them (%s); %s tries them again",
                 len(quarantined), side, reason, again,
             )  # fmt: skip
-        kept = [sentence for position, sentence in enumerate(sentences) if position not in quarantined]
-        return kept, identity, len(quarantined)
+        return np.delete(np.arange(len(texts)), list(quarantined)), identity, len(quarantined)
 
     def _filed_otherwise(self, embedder: Embedder) -> dict[str, Any] | None:
         """The identity of a model whose vectors are stored under another name, which only its server can tell."""

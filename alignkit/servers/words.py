@@ -23,6 +23,16 @@ def one_line(text: object, longest: int = LONGEST) -> str:
     return line if len(line) <= longest else f"{line[: longest - 1]}…"
 
 
+def quoted(value: object, longest: int = 60) -> str:
+    r"""Somebody else's text or value in quotes, as Python writes it, cut.
+
+    >>> quoted("\x00 a"), quoted("word " * 4, longest=14)
+    ("'\\x00 a'", "'word word ...")
+    """
+    shown = repr(value)
+    return shown if len(shown) <= longest else f"{shown[: longest - 3]}..."
+
+
 def words_of(body: bytes) -> str:
     """What a server says in the body of an answer; "" where it says nothing.
 

@@ -6,9 +6,7 @@ import numpy as np
 import pytest
 from hash_embedder import HashEmbedder, hash_vector
 
-from alignkit.cache import CachedEmbedder, VectorCache
-from alignkit.cache.filling import embed_missing
-from alignkit.cache.keys import identity_digest, text_keys
+from alignkit.cache import CachedEmbedder, KeyedTexts, VectorCache
 from alignkit.embedders.base import EmbeddedBatch, embed_all
 from alignkit.errors import CacheError, EmbedderError
 
@@ -162,8 +160,7 @@ def test_progress_counts_every_distinct_text_once(cache, embedder):
 def test_a_vector_is_stored_before_it_is_handed_on(folder, embedder):
     identity = embedder.identity()
     with VectorCache(folder) as cache, VectorCache(folder) as reader:
-        keys = text_keys(identity_digest(identity), TEXTS)
-        batches = embed_missing(cache, embedder, "document", identity, TEXTS, keys)
+        batches = cache.embed_missing(embedder, "document", identity, KeyedTexts(TEXTS))
         next(batches)
         reader.store.take_in()
         assert len(reader.missing(identity, TEXTS)) == len(TEXTS) - embedder.batch_size
