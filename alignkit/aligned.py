@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from alignkit.artifact import CONFIDENCE, QUERY_HEAD, Artifact, load_artifact
+from alignkit.artifact import CONFIDENCE, QUERY_HEAD, WHITENING, Artifact, load_artifact
 from alignkit.embedders.adapted import as_embedder
 from alignkit.embedders.base import EmbeddedBatch, Embedder, Role, current_identity, join_batches
 from alignkit.embedders.sameness import differences
@@ -128,11 +128,17 @@ class AlignedEmbedder:
         return {
             "backend": "aligned",
             "student": student,
-            "head": QUERY_HEAD if head_for(self.artifact, role) is self.artifact.head else DOCUMENT_HEAD,
+            "head": self._head_name(role),
             "teacher": self.artifact.teacher_identity,
             "digest": self.artifact.digest(),
             "normalize": True,
         }
+
+    def _head_name(self, role: Role) -> str:
+        """Roles with the same vectors have the same name."""
+        if role == "document" and DOCUMENT_HEAD in self.artifact.parts:
+            return DOCUMENT_HEAD
+        return WHITENING if role == "query" and WHITENING in self.artifact.parts else QUERY_HEAD
 
     def changes_of_student(self) -> list[str]:
         """What the student is now that it was not when the head was put in front of it, in words; empty for nothing.
@@ -155,8 +161,12 @@ class AlignedEmbedder:
 
 
 def head_for(artifact: Artifact, role: Role) -> Head:
-    """The head that texts of a role go through: documents have one of their own in some artifacts."""
-    return artifact.parts.get(DOCUMENT_HEAD, artifact.head) if role == "document" else artifact.head
+    """The head that texts of a role go through.
+
+    Queries go through the whitened head, where there is one: it is for searching the teacher's index alone. Documents
+    become vectors of that index, so they go through the head as it imitates the teacher, or through one of their own.
+    """
+    return artifact.parts.get(DOCUMENT_HEAD, artifact.head) if role == "document" else artifact.query_head
 
 
 def check_student(artifact: Artifact, student: Embedder, allow_mismatch: bool) -> Role:

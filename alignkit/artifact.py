@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import json
 import zipfile
@@ -21,9 +22,10 @@ from alignkit.errors import ArtifactError, ConfigError
 from alignkit.files import appearing_together, write_whole
 from alignkit.heads.base import Head
 from alignkit.heads.building import build_head
+from alignkit.heads.folding import fold_output
 
 FORMAT_VERSION = 1
-QUERY_HEAD, CONFIDENCE = "query_head", "confidence"
+QUERY_HEAD, WHITENING, CONFIDENCE = "query_head", "whitening", "confidence"
 JSON_NAME, WEIGHTS_NAME = "head.json", "head.safetensors"
 BUNDLE_SUFFIX = ".zip"
 LONGEST_DESCRIPTION_BYTES = 16 * 1024 * 1024
@@ -46,8 +48,8 @@ class Artifact:
     """What an artifact holds.
 
     Attributes:
-        parts: name → module in evaluation mode; `query_head` always, `document_head`, `calibration`, `confidence`
-            where the head was trained with them.
+        parts: name → module in evaluation mode; `query_head` always; where the head was trained with them, `whitening`
+            (an affine map of its output, for queries that search the teacher's index), `document_head`, `confidence`.
         student_identity: of the embedder whose vectors the head takes, `None` for bare vectors.
         teacher_identity: of the embedder into whose space it maps, `None` for bare vectors.
         metrics: of the test split, as in `metrics.json`.
@@ -62,8 +64,16 @@ class Artifact:
 
     @property
     def head(self) -> Head:
-        """The head that queries go through."""
+        """The head as it imitates the teacher: for documents, and for comparing two aligned texts with each other."""
         return self.parts[QUERY_HEAD]
+
+    @functools.cached_property
+    def query_head(self) -> Head:
+        """The head for queries that search the teacher's index: of the same size, with the whitening folded in."""
+        if WHITENING not in self.parts:
+            return self.head
+        layer = self.parts[WHITENING].output_layers()[0]
+        return fold_output(self.head, layer.weight, layer.bias)
 
     def weights(self) -> bytes:
         """All numbers of all parts, as `head.safetensors` holds them."""
@@ -159,6 +169,7 @@ def build_artifact(description: Mapping[str, Any], weights: bytes, name: str) ->
         if QUERY_HEAD not in parts:
             raise ArtifactError(f"{name}: {JSON_NAME} names no {QUERY_HEAD}")
         _check_finite(parts, name)
+        _check_whitening(parts)
         return Artifact(
             parts=parts,
             student_identity=description["student_identity"],
@@ -169,6 +180,13 @@ def build_artifact(description: Mapping[str, Any], weights: bytes, name: str) ->
     except _UNFIT as error:
         message = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise ArtifactError(f"{name}: {JSON_NAME} and {WEIGHTS_NAME} do not describe a head ({message})") from None
+
+
+def _check_whitening(parts: Mapping[str, Head]) -> None:
+    """It is read as one matrix and a bias that fit behind the head."""
+    part, width = parts.get(WHITENING), parts[QUERY_HEAD].teacher_dim
+    if part is not None and (part.kind(), part.student_dim, part.teacher_dim) != ("linear", width, width):
+        raise ValueError(f"{WHITENING}: expected a linear map of {width} numbers to as many")
 
 
 def find_head(path: str | Path) -> Path:
@@ -204,12 +222,12 @@ def save_head(head: Head, folder: str | Path, **about: Any) -> Path:
 
 
 def load_head(path: str | Path) -> Head:
-    """The query head of an artifact, on the CPU, in evaluation mode.
+    """The head that queries go through, on the CPU, in evaluation mode; see `Artifact.query_head`.
 
     Raises:
         ArtifactError: as `load_artifact`.
     """
-    return load_artifact(path).head
+    return load_artifact(path).query_head
 
 
 def _load_bundle(path: Path) -> Artifact:

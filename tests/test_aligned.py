@@ -1,5 +1,7 @@
 """Student and head as one embedder."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -66,6 +68,20 @@ def test_vectors_are_the_heads_normalised_and_in_order(artifact):
     np.testing.assert_allclose(got, expected.numpy(), atol=1e-7)
     np.testing.assert_array_equal(aligned.encode(["z"])[0], got[2])
     assert aligned.encode([]).shape == (0, 3)
+
+
+def test_queries_are_whitened_and_documents_are_not(artifact):
+    torch.manual_seed(3)
+    whitening = LinearHead(3, 3).eval().requires_grad_(False)
+    whitened = AlignedEmbedder(replace(artifact, parts={**artifact.parts, "whitening": whitening}), Letters())
+    plain, texts = AlignedEmbedder(artifact, Letters()), ["abc", "z"]
+    np.testing.assert_array_equal(whitened.encode(texts, "document"), plain.encode(texts, "document"))
+    student = np.concatenate([batch.vectors for batch in Letters().embed(texts)])[::-1].copy()
+    expected = torch.nn.functional.normalize(whitening(artifact.head(torch.from_numpy(student))), dim=1)
+    np.testing.assert_allclose(whitened.encode(texts), expected.numpy(), atol=1e-6)
+    # a cache must not give one for the other
+    assert whitened.identity("query") != whitened.identity("document")
+    assert plain.identity("query") == plain.identity("document")
 
 
 def test_one_bad_text_is_counted_and_named(artifact):

@@ -5,6 +5,7 @@ import pytest
 import torch
 
 from alignkit import artifact as artifact_module
+from alignkit.aligned import head_for
 from alignkit.artifact import Artifact, load_artifact, load_head, save_artifact, save_head
 from alignkit.errors import ArtifactError
 from alignkit.heads.confidence import ConfidenceHead
@@ -44,6 +45,30 @@ def test_several_parts(tmp_path):
     student = torch.randn(5, 4)
     for name, part in parts.items():
         assert torch.equal(loaded.parts[name](student), part(student))
+
+
+def test_queries_go_through_the_whitening_and_documents_do_not(tmp_path):
+    parts = {"query_head": MlpHead(4, 6, hidden=3).eval(), "whitening": LinearHead(6, 6).eval()}
+    loaded = load_artifact(save_artifact(Artifact(parts), tmp_path))
+    student = torch.randn(5, 4)
+    plain = parts["query_head"](student)
+    torch.testing.assert_close(loaded.query_head(student), parts["whitening"](plain))
+    torch.testing.assert_close(load_head(tmp_path)(student), parts["whitening"](plain))
+    assert torch.equal(head_for(loaded, "document")(student), plain)
+    assert head_for(loaded, "query") is loaded.query_head
+    assert loaded.query_head.cost() == loaded.head.cost()
+
+
+def test_without_a_whitening_both_are_the_same_head(saved):
+    artifact = load_artifact(saved[1])
+    assert artifact.query_head is artifact.head
+
+
+@pytest.mark.parametrize("part", [LinearHead(5, 6), LinearHead(6, 5), MlpHead(6, 6, hidden=3)])
+def test_a_whitening_that_does_not_fit_behind_the_head_is_refused(part, tmp_path):
+    save_artifact(Artifact({"query_head": LinearHead(4, 6), "whitening": part}), tmp_path)
+    with pytest.raises(ArtifactError, match="whitening: expected a linear map of 6 numbers to as many"):
+        load_artifact(tmp_path)
 
 
 def test_changed_weights_are_refused(saved):
@@ -96,6 +121,7 @@ PARTS = {
     "query_head": lambda: LinearHead(4, 6),
     "document_head": lambda: MlpHead(4, 6, hidden=3),
     "confidence": lambda: ConfidenceHead(4, anchors=5),
+    "whitening": lambda: LinearHead(6, 6),
     "calibration": lambda: LinearHead(1, 1),
 }
 

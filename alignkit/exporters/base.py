@@ -46,7 +46,7 @@ class Job:
         vectors_from: one line on where they come from.
         texts: their N texts, where known.
         student, teacher: for formats that carry the models along.
-        role: whether the query head or the document head (where there is one) is exported.
+        role: of the texts that it will embed; see `head_for`.
         options: settings that only some formats know.
     """
 

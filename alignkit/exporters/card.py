@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from alignkit import __version__
+from alignkit.artifact import WHITENING
 from alignkit.exporters.base import Job
 
 SHOWN_METRICS = (
@@ -33,6 +34,7 @@ def card_text(job: Job, router: bool, stock: bool, trained_in: str = "float32") 
         stock: whether all modules are sentence-transformers' own.
         trained_in: type of the student's weights when the head was trained.
     """
+    whitened = job.role == "query" and WHITENING in job.artifact.parts
     student, teacher = _name(job.artifact.student_identity), _name(job.artifact.teacher_identity)
     sections = [
         _front_matter(job),
@@ -40,7 +42,7 @@ def card_text(job: Job, router: bool, stock: bool, trained_in: str = "float32") 
         f"Maps text to {job.head.teacher_dim}-d vectors in the space of **{teacher}**, at the cost of **{student}**: "
         f"a head of kind `{job.head.kind()}` stands between them. Search an index that the teacher built with queries "
         "that this model embeds.",
-        "## Use\n\n" + _usage(router, stock, trained_in),
+        "## Use\n\n" + _usage(router, stock, trained_in, whitened),
         "## How good\n\n" + _metrics(job.artifact.metrics),
         "## Provenance\n\n" + _provenance(job),
         "## Licence\n\nThe head was trained by whoever made this folder: say here under which licence it may be used. "
@@ -58,7 +60,7 @@ def _front_matter(job: Job) -> str:
     )
 
 
-def _usage(router: bool, stock: bool, trained_in: str) -> str:
+def _usage(router: bool, stock: bool, trained_in: str, whitened: bool) -> str:
     trust = "" if stock else ", trust_remote_code=True"
     lines = ["```python", "from sentence_transformers import SentenceTransformer", ""]
     lines.append(f'model = SentenceTransformer("path/to/this/folder"{trust})')
@@ -68,6 +70,12 @@ def _usage(router: bool, stock: bool, trained_in: str) -> str:
     else:
         lines.append('queries = model.encode(["how do I reset my password"])')
     text = "\n".join([*lines, "```", "", f"Needs sentence-transformers {OLDEST} or newer."])
+    if whitened:
+        text += (
+            "\n\nThe queries are whitened: they find the right text in the teacher's index, and do not look like the "
+            "teacher's vectors. Compare them with vectors of that index only, and fill no index with them; for that, "
+            "export the head with `role=document`."
+        )
     if router:
         text += (
             "\n\nPlain `encode` takes the document route, which is the teacher. For half precision call `.half()` or "

@@ -8,7 +8,9 @@ from small_heads import build_head
 from alignkit.artifact import Artifact
 from alignkit.exporters.base import Job
 from alignkit.heads.base import ClosedForm
+from alignkit.heads.linear import LinearHead
 from alignkit.heads.streaming import TensorBatches
+from alignkit.heads.whitening import Setting, Whitenings, covariance
 from alignkit.pairs.demo import load_demo
 
 
@@ -38,12 +40,24 @@ def train_head(demo):
     return train
 
 
+def whitening_of(demo, head):
+    """Half whitened by the teacher's covariance."""
+    teacher = torch.from_numpy(np.array(demo.train.teacher[:500], dtype=np.float32))
+    family = Whitenings(torch.zeros(0, head.teacher_dim), covariance(teacher), teacher.mean(dim=0))
+    part = LinearHead(head.teacher_dim, head.teacher_dim).requires_grad_(False)
+    weight, bias = family.map(Setting(power=0.5, centre=1.0))
+    part.projection.weight.copy_(weight)
+    part.projection.bias.copy_(bias)
+    return part.eval()
+
+
 @pytest.fixture
 def make_job(demo, tmp_path):
     """A job for a head, checked on 100 real vectors."""
 
-    def make(head, **about):
-        artifact = Artifact({"query_head": head}, demo.origin.student_identity, demo.origin.teacher_identity)
+    def make(head, whitened=False, **about):
+        parts = {"query_head": head} | ({"whitening": whitening_of(demo, head)} if whitened else {})
+        artifact = Artifact(parts, demo.origin.student_identity, demo.origin.teacher_identity)
         vectors = np.array(demo.test.student[:100], dtype=np.float32)
         return Job(
             **{"artifact": artifact, "origin": tmp_path, "vectors": vectors, "vectors_from": "demo pack", **about}

@@ -18,8 +18,9 @@ from alignkit.artifact import load_artifact
 from alignkit.embedders.base import embed_all
 from alignkit.errors import AlignkitError, ArtifactError, ConfigError
 from alignkit.exporters import base
-from alignkit.exporters.base import export_head, formats
+from alignkit.exporters.base import export_head, format_named, formats
 from alignkit.heads.base import Head
+from alignkit.vectors import l2_normalize
 
 VECTOR_FORMATS = [name for name in formats() if name != "sentence_transformers"]
 
@@ -34,7 +35,7 @@ def test_export_agrees_with_the_head(kind, name, train_head, make_job, tmp_path)
     if name == "onnx":
         pytest.importorskip("onnxscript")
     out = out_of(tmp_path, name)
-    job = make_job(train_head(kind))
+    job = make_job(train_head(kind), whitened=True)
     manifest = export_head(name, job, out)
     checked = manifest["verification"]
     assert checked["vectors"] == 100
@@ -42,6 +43,18 @@ def test_export_agrees_with_the_head(kind, name, train_head, make_job, tmp_path)
     assert checked["smallest_cosine"] >= 0.99999
     assert out.exists()
     assert [path.name for path in tmp_path.iterdir()] == [out.name]
+
+
+@pytest.mark.parametrize("name", ["numpy", "torch"])
+def test_queries_are_exported_whitened_and_documents_are_not(name, train_head, make_job, tmp_path):
+    head, written = train_head("residual"), {}
+    for role in ("query", "document"):
+        job = make_job(head, whitened=True, role=role)
+        export_head(name, job, tmp_path / role)
+        written[role] = format_named(name, {}).read_back(job, tmp_path / role)
+    plain = l2_normalize(head(torch.from_numpy(job.vectors))).numpy()
+    np.testing.assert_allclose(written["document"], plain, atol=1e-5)
+    assert (written["query"] * plain).sum(axis=1).max() < 0.99
 
 
 @pytest.mark.parametrize("name", ["numpy", "torch"])

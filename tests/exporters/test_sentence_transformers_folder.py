@@ -73,13 +73,15 @@ def test_every_head_loads_without_alignkit(train_head, make_job, static, teacher
         # the router's code paths are the same for all heads: one with stock modules, one without
         router = number in (0, len(heads) - 1)
         about = {"teacher": teacher, "options": {"router": True}} if router else {}
-        job = make_job(head, vectors=vectors, texts=texts, student=static, **about)
+        whitened = number < len(heads) - 1  # folded into the same modules
+        job = make_job(head, whitened, vectors=vectors, texts=texts, student=static, **about)
         folder = tmp_path / f"model-{number}"
         manifest = export_head("sentence_transformers", job, folder)
         assert manifest["verification"]["largest_difference"] < 1e-5
         own_code = manifest["needs_trust_remote_code"]
         assert own_code == (folder / "aligned_head.py").exists()
         assert ("trust_remote_code=True" in (folder / "README.md").read_text(encoding="utf-8")) == own_code
+        assert ("role=document" in (folder / "README.md").read_text(encoding="utf-8")) == whitened
         case = {"folder": str(folder), "own_code": own_code, "router": router, "texts": texts}
         cases.append({**case, "made": str(tmp_path / f"{number}.npy")})
         jobs.append(job)
