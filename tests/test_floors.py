@@ -89,6 +89,9 @@ def test_hydra_and_lightning_stay_in_their_rooms(path):
         assert not libraries & {"hydra", "omegaconf"}
     if room not in {"training", "train"}:
         assert "lightning" not in libraries
+        # seconds at the start of a command: it imports matplotlib and transformers where they are installed
+        assert path == PACKAGE / "metrics" / "collected.py" or "torchmetrics" not in libraries
+        assert "alignkit.metrics.collected" not in set(imported(path))
 
 
 def module_of(path):

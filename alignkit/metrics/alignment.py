@@ -1,7 +1,7 @@
 """How near aligned vectors are to the teacher's: cosine, R², pairwise Spearman, shared neighbours.
 
-Pure functions over whole arrays, and one torchmetrics shell that collects their input over batches and processes.
-Every function raises a `DataError` where shapes do not fit. Undefined figures are `None`, never NaN.
+Pure functions over whole arrays; `collected` has them over batches. Every function raises a `DataError` where shapes do
+not fit. Undefined figures are `None`, never NaN.
 """
 
 from __future__ import annotations
@@ -10,8 +10,6 @@ import numpy as np
 import torch
 from scipy import stats
 from torch import Tensor
-from torchmetrics import Metric
-from torchmetrics.utilities import dim_zero_cat
 
 from alignkit.shapes import check_shapes
 from alignkit.vectors import cosine, l2_normalize, top_k
@@ -20,17 +18,6 @@ SENTENCE_PAIRS = 20_000
 # sentences that the pairs are drawn from: few enough for one matrix product to hold all their similarities
 PAIRED_SENTENCES = 1_000
 OVERLAP_SENTENCES = 5_000
-
-# the figures of `AlignmentMetric`
-FIGURES = (
-    "cosine_mean",
-    "cosine_p05",
-    "cosine_p50",
-    "cosine_p95",
-    "cosine_centered_mean",
-    "spearman",
-    "overlap@10",
-)
 
 Row = dict[str, float | None]
 
@@ -192,84 +179,6 @@ def sample_rows(count: int, most: int, seed: int) -> Tensor:
     if count <= most:
         return torch.arange(count)
     return torch.as_tensor(np.sort(np.random.default_rng(seed).permutation(count)[:most]))
-
-
-class AlignmentMetric(Metric):
-    """Collects pairs over batches and processes, and computes the figures over all of them at once.
-
-    It keeps the cosines of all pairs, and the vectors of a seeded sample of rows for the figures that compare
-    sentences with each other. Both are sorted by row before use, so the number of processes changes nothing.
-
-    Args:
-        teacher_mean: `(D,)`, mean of the training split's normalised teacher vectors.
-        count: number of pairs in the split.
-        seed: of the samples.
-        sample: number of rows whose vectors are kept.
-    """
-
-    full_state_update = False
-    rows: list[Tensor]
-    cosines: list[Tensor]
-    centered: list[Tensor]
-    sample_rows_seen: list[Tensor]
-    sample_aligned: list[Tensor]
-    sample_teacher: list[Tensor]
-    teacher_mean: Tensor
-    sampled: Tensor
-
-    def __init__(self, teacher_mean: Tensor, count: int, seed: int = 0, sample: int = 2000) -> None:
-        super().__init__()
-        check_shapes(teacher_mean=(teacher_mean, "D"))
-        self.seed = seed
-        self.register_buffer("teacher_mean", teacher_mean.float(), persistent=False)
-        sampled = torch.zeros(count, dtype=torch.bool)
-        sampled[sample_rows(count, sample, seed)] = True
-        self.register_buffer("sampled", sampled, persistent=False)
-        for name in ("rows", "cosines", "centered", "sample_rows_seen", "sample_aligned", "sample_teacher"):
-            self.add_state(name, default=[], dist_reduce_fx="cat")
-
-    def update(self, rows: Tensor, aligned: Tensor, teacher: Tensor) -> None:
-        """Add a batch.
-
-        Args:
-            rows: `(B,)` int64, the row of each pair in the split.
-            aligned: `(B, D)`.
-            teacher: `(B, D)`.
-        """
-        check_shapes(
-            rows=(rows, "B"), aligned=(aligned, "B D"), teacher=(teacher, "B D"), teacher_mean=(self.teacher_mean, "D")
-        )
-        aligned, teacher = aligned.detach().float(), l2_normalize(teacher.detach().float())
-        self.rows.append(rows)
-        self.cosines.append(cosine(aligned, teacher))
-        self.centered.append(centered_cosine(aligned, teacher, self.teacher_mean))
-        mine = self.sampled[rows]
-        self.sample_rows_seen.append(rows[mine])
-        self.sample_aligned.append(aligned[mine])
-        self.sample_teacher.append(teacher[mine])
-
-    def compute(self) -> Row:
-        """`cosine_mean|p05|p50|p95`, `cosine_centered_mean`, `spearman`, `overlap@10`."""
-        # processes of unequal length are padded with rows that another has seen; each row counts once
-        rows = dim_zero_cat(self.rows)
-        first = _first_of_each(rows)
-        sample = dim_zero_cat(self.sample_rows_seen)
-        order = _first_of_each(sample)
-        aligned, teacher = dim_zero_cat(self.sample_aligned)[order], dim_zero_cat(self.sample_teacher)[order]
-        overlap = overlap_at_k(aligned, teacher)
-        return {
-            **cosine_summary(dim_zero_cat(self.cosines)[first]),
-            "cosine_centered_mean": _number(dim_zero_cat(self.centered)[first].mean()),
-            "spearman": pairwise_spearman(aligned, teacher, seed=self.seed),
-            "overlap@10": _number(overlap.mean()) if len(overlap) else None,
-        }
-
-
-def _first_of_each(rows: Tensor) -> Tensor:
-    ordered, order = torch.sort(rows, stable=True)
-    fresh = torch.ones_like(ordered, dtype=torch.bool)
-    fresh[1:] = ordered[1:] != ordered[:-1]
-    return order[fresh]
 
 
 def _number(figure: Tensor) -> float | None:

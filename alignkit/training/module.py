@@ -9,7 +9,7 @@ from lightning.pytorch import LightningModule
 from torch import Tensor, nn
 
 from alignkit.heads.base import Head
-from alignkit.metrics.alignment import FIGURES, AlignmentMetric
+from alignkit.metrics.collected import FIGURES, AlignmentMetric
 from alignkit.training.batches import PairBatch
 from alignkit.training.recipe import Recipe
 

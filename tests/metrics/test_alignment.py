@@ -6,7 +6,6 @@ from sklearn.metrics import r2_score
 from sklearn.metrics.pairwise import cosine_similarity, paired_cosine_distances
 
 from alignkit.metrics.alignment import (
-    AlignmentMetric,
     alignment_figures,
     centered_cosine,
     cosine_summary,
@@ -15,6 +14,7 @@ from alignkit.metrics.alignment import (
     r2,
     sentence_pairs,
 )
+from alignkit.metrics.collected import AlignmentMetric
 from alignkit.vectors import l2_normalize
 
 

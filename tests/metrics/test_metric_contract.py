@@ -132,7 +132,7 @@ def test_columns_of_unequal_length_have_no_intervals():
 
 @pytest.mark.parametrize("wrong", ["rows", "aligned", "teacher"])
 def test_a_batch_that_does_not_fit_is_refused_and_not_collected(wrong):
-    from alignkit.metrics.alignment import AlignmentMetric
+    from alignkit.metrics.collected import AlignmentMetric
 
     metric = AlignmentMetric(torch.zeros(5), count=6)
     batch = {"rows": torch.arange(4), "aligned": torch.ones(4, 5), "teacher": torch.ones(4, 5)}
