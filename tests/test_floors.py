@@ -28,7 +28,7 @@ FLOORS = [
         "event_files",
         "parts",
     },
-    {"heads", "losses", "metrics", "sentences", "embedders", "vector_files", "gguf_files"},
+    {"heads", "losses", "metrics", "codes", "sentences", "embedders", "vector_files", "gguf_files"},
     {"cache", "artifact", "aligned", "agreement", "pairs", "resources"},
     {"runs"},
     {"training", "evaluation", "selection", "exporters", "serving", "checking", "migration", "enabling"},

@@ -1,0 +1,1 @@
+"""Vectors as an index stores them: fewer dimensions, one byte or one bit a number."""
