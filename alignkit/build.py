@@ -19,12 +19,12 @@ from alignkit.errors import ConfigError
 from alignkit.files import write_whole
 from alignkit.pasting import command_line
 from alignkit.progress import progress
-from alignkit.sentences.card import data_card
-from alignkit.sentences.folder import README, SENTENCES, new_folder
+from alignkit.sentences.dataset_card import data_card
+from alignkit.sentences.dataset_folder import README, SENTENCES, new_folder
+from alignkit.sentences.dataset_writing import Written, write_dataset
 from alignkit.sentences.generators import Generated
 from alignkit.sentences.quality import judge_samples, measure_texts
 from alignkit.sentences.records import Sample
-from alignkit.sentences.writing import Written, write_dataset
 
 logger = logging.getLogger("alignkit.build")
 

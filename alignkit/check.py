@@ -15,10 +15,10 @@ from omegaconf import DictConfig
 from rich.console import Console
 from rich.text import Text
 
-from alignkit.checking.cached import check_cache
+from alignkit.checking.cache_findings import check_cache
 from alignkit.checking.embedding import check_embedder
 from alignkit.checking.findings import Finding, failure
-from alignkit.checking.index import check_index
+from alignkit.checking.index_findings import check_index
 from alignkit.checking.machine import check_machine
 from alignkit.commandline import build, command
 from alignkit.errors import AlignkitError, ConfigError

@@ -26,8 +26,8 @@ from alignkit.embedders.base import Embedder, Role
 from alignkit.errors import AlignkitError, CacheError, ConfigError, EmbedderError
 from alignkit.migration.moving import migrate
 from alignkit.progress import progress
-from alignkit.sentences.files import read_sentences
 from alignkit.sentences.records import Sentence
+from alignkit.sentences.sentence_files import read_sentences
 
 logger = logging.getLogger("alignkit.embed")
 

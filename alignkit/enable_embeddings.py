@@ -15,7 +15,7 @@ from alignkit.commandline import command, plain
 from alignkit.embedders.chat_models import copy_name
 from alignkit.embedders.sameness import normal_name
 from alignkit.enabling.copying import Wish, enable
-from alignkit.enabling.server import OllamaServer
+from alignkit.enabling.ollama_server import OllamaServer
 from alignkit.errors import ConfigError
 
 EXAMPLES = (

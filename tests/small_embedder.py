@@ -5,7 +5,7 @@ import hashlib
 import numpy as np
 
 from alignkit.embedders.base import EmbeddedBatch
-from alignkit.embedders.texts import admit
+from alignkit.embedders.embeddable import admit
 
 
 class SmallEmbedder:

@@ -4,7 +4,7 @@ import threading
 
 import pytest
 
-from alignkit.sentences.folder import read_dataset
+from alignkit.sentences.dataset_folder import read_dataset
 from alignkit.sentences.normalise import is_cjk
 
 

@@ -11,7 +11,7 @@ from embedders.fake_server import FakeServer, status, vector_of
 from alignkit import check
 from alignkit.checking import machine
 from alignkit.checking.embedding import SAMPLE, check_embedder
-from alignkit.checking.index import check_index
+from alignkit.checking.index_findings import check_index
 from alignkit.embedders.base import EmbeddedBatch, embed_all
 from alignkit.embedders.ollama import OllamaEmbedder
 

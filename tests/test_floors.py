@@ -3,6 +3,7 @@
 import ast
 import subprocess
 import sys
+from collections import Counter
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
@@ -134,6 +135,14 @@ def test_no_file_is_imported_in_a_circle():
 def test_a_circle_is_seen():
     assert len(circles({"a": {"b"}, "b": {"c"}, "c": {"a"}, "d": {"a"}, "e": {"f"}, "f": {"e"}})) == 2
     assert not circles({"a": {"b", "c"}, "b": {"c"}, "c": set()})
+
+
+def test_a_files_name_says_which():
+    """A name that stands in two rooms is a contract's, or a part's, which its YAML gives."""
+    parts = {path.stem for path in PACKAGE.parent.glob("conf/*/*.yaml")}
+    assert parts
+    count = Counter(path.stem for path in MODULES)
+    assert not {name for name, times in count.items() if times > 1} - {"__init__", "base", *parts}
 
 
 def test_importing_alignkit_loads_nothing_heavy():

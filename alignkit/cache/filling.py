@@ -17,6 +17,7 @@ from alignkit.cache.canaries import compare_canaries
 from alignkit.cache.checked import checked_batches
 from alignkit.cache.cut_texts import add_cut
 from alignkit.cache.fill_report import FillReport
+from alignkit.cache.identity_writer import IdentityWriter
 from alignkit.cache.index import Version
 from alignkit.cache.keyed_texts import KeyedTexts
 from alignkit.cache.keys import identity_digest
@@ -25,7 +26,6 @@ from alignkit.cache.recognising import identity_of
 from alignkit.cache.store import ShardStore
 from alignkit.cache.watching import Watch
 from alignkit.cache.writers import Writers
-from alignkit.cache.writing import IdentityWriter
 from alignkit.embedders.base import EmbeddedBatch, Embedder, Role, context_of, session_of
 from alignkit.errors import EmbedderError
 

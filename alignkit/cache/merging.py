@@ -12,9 +12,9 @@ from pathlib import Path
 import numpy as np
 
 from alignkit.cache import cut_texts, locks, quarantine
-from alignkit.cache.appending import ShardWriter
 from alignkit.cache.headers import ShardHeader
 from alignkit.cache.keys import KEY
+from alignkit.cache.shard_writer import ShardWriter
 from alignkit.cache.shards import Shard
 from alignkit.cache.store import ShardStore
 from alignkit.errors import CacheError

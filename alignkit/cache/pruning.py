@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 
 from alignkit.cache import cut_texts, quarantine
-from alignkit.cache.appending import ShardWriter
 from alignkit.cache.keys import identity_digest
+from alignkit.cache.shard_writer import ShardWriter
 from alignkit.cache.shards import DELETED, Shard
 from alignkit.cache.store import ShardStore
 from alignkit.errors import CacheError

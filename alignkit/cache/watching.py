@@ -13,7 +13,7 @@ import numpy as np
 from alignkit.embedders.base import EmbeddedBatch, Embedder, Role, Session, current_identity, embed_all, session_of
 from alignkit.embedders.sameness import differences
 from alignkit.errors import EmbedderError
-from alignkit.servers.words import quoted
+from alignkit.servers.untrusted_words import quoted
 
 log = logging.getLogger(__name__)
 

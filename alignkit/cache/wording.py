@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from alignkit.cache.fill_report import FillReport
 from alignkit.cache.stored_models import RememberedIdentity
 from alignkit.embedders.sameness import brief, differing, normal_name, same_vectors
-from alignkit.servers.words import one_line, quoted
+from alignkit.servers.untrusted_words import one_line, quoted
 
 QUARANTINED_SHOWN = 10
 LONGEST_LINE = 1000

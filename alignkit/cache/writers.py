@@ -6,9 +6,9 @@ import threading
 from collections.abc import Mapping
 from typing import Any
 
+from alignkit.cache.identity_writer import IdentityWriter
 from alignkit.cache.keys import identity_digest
 from alignkit.cache.store import ShardStore
-from alignkit.cache.writing import IdentityWriter
 
 
 class Writers:

@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 
 from alignkit.embedders.base import EmbeddedBatch, Embedder, Role
+from alignkit.embedders.embeddable import admit
 from alignkit.embedders.rows import batch_of
-from alignkit.embedders.texts import admit
 from alignkit.errors import ConfigError, EmbedderError
 
 _PROMISED = ("embed", "identity", "settings", "provenance", "dim")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from alignkit.errors import EmbedderError
-from alignkit.servers.words import one_line
+from alignkit.servers.untrusted_words import one_line
 
 HUB_TIMEOUT_S = 10.0
 EXPECTED = "expected a model's folder, or a name on the Hugging Face hub such as sentence-transformers/all-MiniLM-L6-v2"

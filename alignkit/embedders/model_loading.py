@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from alignkit.embedders.digests import LoadedFiles
 from alignkit.embedders.model_folders import EXPECTED, check_on_hub, local_folder, model_folder
 from alignkit.errors import AlignkitError, EmbedderError
-from alignkit.servers.words import one_line
+from alignkit.servers.untrusted_words import one_line
 
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer

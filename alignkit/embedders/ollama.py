@@ -14,15 +14,15 @@ from alignkit.embedders.base import EmbeddedBatch, Role, Session
 from alignkit.embedders.chat_models import NO_VECTORS, advice
 from alignkit.embedders.contexts import Context
 from alignkit.embedders.ollama_models import OllamaModel, OllamaModels
-from alignkit.embedders.remote.answers import embeddings_in
+from alignkit.embedders.remote.embedding_answers import embeddings_in
 from alignkit.embedders.remote.engine import HttpEngine
-from alignkit.embedders.remote.faults import Backoff, StatusError
 from alignkit.embedders.remote.passing import embed_through
+from alignkit.embedders.remote.server_faults import Backoff, StatusError
 from alignkit.embedders.rows import check_dimensions
 from alignkit.embedders.sameness import normal_name
 from alignkit.errors import ConfigError, EmbedderError
 from alignkit.servers.addresses import ollama_address
-from alignkit.servers.words import one_line
+from alignkit.servers.untrusted_words import one_line
 
 logger = logging.getLogger(__name__)
 

@@ -9,11 +9,11 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from alignkit.embedders.chat_models import MADE_FROM, copy_name
-from alignkit.embedders.remote.answers import entries_in
+from alignkit.embedders.remote.embedding_answers import entries_in
 from alignkit.embedders.remote.engine import HttpEngine
 from alignkit.embedders.sameness import normal_name
 from alignkit.errors import EmbedderError
-from alignkit.servers.words import one_line
+from alignkit.servers.untrusted_words import one_line
 
 # PARAMETERs that no vector depends on: they choose the next token of an answer, or where and how fast is computed.
 # All others may (num_ctx says where a text is cut, rope_* where a token stands), those yet unknown included.

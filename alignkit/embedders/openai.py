@@ -15,15 +15,15 @@ from alignkit.embedders.base import EmbeddedBatch, Role, Session
 from alignkit.embedders.chat_models import NO_VECTORS, advice
 from alignkit.embedders.contexts import Context
 from alignkit.embedders.ollama_models import OllamaModels
-from alignkit.embedders.remote.answers import embeddings_in, entries_in, order_by_index
+from alignkit.embedders.remote.embedding_answers import embeddings_in, entries_in, order_by_index
 from alignkit.embedders.remote.engine import HttpEngine
-from alignkit.embedders.remote.faults import Backoff, StatusError
 from alignkit.embedders.remote.passing import embed_through
+from alignkit.embedders.remote.server_faults import Backoff, StatusError
 from alignkit.embedders.rows import check_dimensions, unit_rows
 from alignkit.embedders.sameness import normal_name
 from alignkit.errors import EmbedderError
 from alignkit.servers.addresses import openai_address
-from alignkit.servers.words import one_line
+from alignkit.servers.untrusted_words import one_line
 
 # what llama-server tells of the file it has loaded; another quantisation has another size
 _FILE_FACTS = ("n_params", "size", "n_embd", "n_vocab")

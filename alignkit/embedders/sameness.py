@@ -10,7 +10,7 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from alignkit.servers.words import quoted
+from alignkit.servers.untrusted_words import quoted
 
 # what tells of a model's files; compared apart from the rest
 FILES = ("digest", "weights", "parameters")

@@ -19,12 +19,12 @@ from alignkit.embedders.bare_transformer import POOLING_MODES, Pooling, repooled
 from alignkit.embedders.base import EmbeddedBatch, Role
 from alignkit.embedders.contexts import Context
 from alignkit.embedders.digests import LoadedFiles, folder_digest
+from alignkit.embedders.embeddable import admit
 from alignkit.embedders.model_folders import EXPECTED, model_folder
 from alignkit.embedders.model_loading import load_model
 from alignkit.embedders.rows import UNLIKE_TEXTS, batch_of, check_dimensions, useless
-from alignkit.embedders.texts import admit
 from alignkit.errors import ConfigError, EmbedderError, MissingExtraError
-from alignkit.servers.words import one_line
+from alignkit.servers.untrusted_words import one_line
 
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer

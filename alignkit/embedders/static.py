@@ -12,8 +12,8 @@ import numpy as np
 
 from alignkit.embedders.base import EmbeddedBatch, Role
 from alignkit.embedders.digests import file_digest
+from alignkit.embedders.embeddable import admit
 from alignkit.embedders.rows import batch_of, unit_rows
-from alignkit.embedders.texts import admit
 from alignkit.embedders.word_tokens import WordTokens
 from alignkit.errors import ConfigError, EmbedderError, MissingExtraError
 

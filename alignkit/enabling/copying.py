@@ -17,10 +17,10 @@ from rich.filesize import decimal
 from alignkit.embedders.chat_models import MADE_FROM, advice, copy_helps, copy_name, enabling_command
 from alignkit.embedders.sameness import normal_name
 from alignkit.enabling.cards import adapters_of, architecture_of, digest_in, files_of, kept
-from alignkit.enabling.server import OllamaServer, RefusedError
+from alignkit.enabling.ollama_server import OllamaServer, RefusedError
 from alignkit.enabling.weights import check_space, file_of_model
 from alignkit.errors import AlignkitError, ConfigError, DataError, EmbedderError
-from alignkit.gguf_files.pooling import POOLINGS, PooledCopy
+from alignkit.gguf_files.pooled_copy import POOLINGS, PooledCopy
 from alignkit.progress import progress
 
 logger = logging.getLogger(__name__)

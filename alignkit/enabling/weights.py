@@ -12,7 +12,7 @@ from pathlib import Path
 
 from rich.filesize import decimal
 
-from alignkit.enabling.server import OllamaServer
+from alignkit.enabling.ollama_server import OllamaServer
 from alignkit.errors import ConfigError, DataError
 from alignkit.gguf_files.header import read_header
 

@@ -16,7 +16,7 @@ from alignkit.heads.base import Head
 from alignkit.heads.linear import LinearHead
 from alignkit.pairs.base import PairSplits
 from alignkit.training.batches import SolverBatches
-from alignkit.training.confidence import fit_confidence
+from alignkit.training.confidence_fit import fit_confidence
 from alignkit.training.fit import FitResult
 
 

@@ -13,7 +13,7 @@ from alignkit.embedders.base import Embedder, Role, embed_all
 from alignkit.embedders.sameness import same_vectors
 from alignkit.errors import ConfigError, DataError
 from alignkit.pairs.demo import STUDENTS, load_demo
-from alignkit.sentences.files import read_sentences
+from alignkit.sentences.sentence_files import read_sentences
 from alignkit.vector_files import check_vectors, open_vectors
 
 MOST_ROWS = 1000

@@ -20,9 +20,9 @@ from alignkit.embedders.model_loading import quiet_loading
 from alignkit.embedders.sameness import same_vectors
 from alignkit.errors import ConfigError, MissingExtraError
 from alignkit.exporters.base import Job
-from alignkit.exporters.card import card_text
 from alignkit.exporters.dense import Layer, dense_layers
 from alignkit.exporters.graph import trace
+from alignkit.exporters.model_card import card_text
 from alignkit.exporters.module_code import CLASS_NAME, MODULE_NAME, module_source
 
 OPTIONS = frozenset({"router"})

@@ -20,7 +20,7 @@ from alignkit.embedders.base import Role
 from alignkit.errors import AlignkitError, ArtifactError, ConfigError, DataError
 from alignkit.files import move as rename
 from alignkit.files import write_whole
-from alignkit.migration.plan import Move, array_header, check_room, plan
+from alignkit.migration.planned_move import Move, array_header, check_room, plan
 from alignkit.migration.sources import ParquetSource, open_source
 from alignkit.vectors import l2_normalize
 
@@ -211,7 +211,7 @@ def _verify(move: Move) -> dict[str, Any]:
 
 def _finish(move: Move) -> None:
     if isinstance(move.source, ParquetSource):
-        from alignkit.migration.tables import write_table
+        from alignkit.migration.parquet_table import write_table
 
         write_table(move.source, move.part, move.out)
         move.source.close()

@@ -12,7 +12,7 @@ from alignkit.embedders.base import Embedder, Role
 from alignkit.errors import DataError
 from alignkit.pairs.base import MIN_PAIRS, Origin, Pairs, PairSplits
 from alignkit.pairs.cached_sides import CachedSides, check_role
-from alignkit.sentences.folder import SENTENCES, SPLITS, read_dataset
+from alignkit.sentences.dataset_folder import SENTENCES, SPLITS, read_dataset
 from alignkit.sentences.records import Sample, Sentence
 
 

@@ -13,8 +13,8 @@ from alignkit.embedders.base import Embedder, Role
 from alignkit.errors import DataError
 from alignkit.pairs.base import MIN_PAIRS, Origin, Pairs, PairSplits
 from alignkit.pairs.cached_sides import CachedSides, as_array, check_role
-from alignkit.sentences.files import read_sentences
 from alignkit.sentences.records import Sentence
+from alignkit.sentences.sentence_files import read_sentences
 from alignkit.sentences.splits import merge_equal_texts, split_groups
 
 

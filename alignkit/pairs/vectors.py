@@ -11,7 +11,7 @@ from alignkit.errors import ConfigError, DataError
 from alignkit.pairs.base import MIN_PAIRS, Origin, Pairs, PairSplits
 from alignkit.pairs.vector_fingerprints import first_equal_rows, join_equal_rows
 from alignkit.pairs.views import RowIds, take_pairs
-from alignkit.sentences.files import read_sentences
+from alignkit.sentences.sentence_files import read_sentences
 from alignkit.sentences.splits import merge_equal_texts, split_groups
 from alignkit.vector_files import check_vectors, open_vectors
 

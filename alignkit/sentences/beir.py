@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from alignkit.errors import ConfigError, DataError
-from alignkit.sentences.files import read_rows, text_of
 from alignkit.sentences.labels import is_missing
+from alignkit.sentences.sentence_files import read_rows, text_of
 
 DOCUMENTS = ("title+text", "title", "text")
 

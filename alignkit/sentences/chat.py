@@ -12,7 +12,7 @@ from typing import Any
 
 from alignkit.embedders.remote.connection import Connection
 from alignkit.embedders.remote.event_loop import BackgroundLoop
-from alignkit.embedders.remote.faults import Backoff, TextFault, TooLargeFault, TransientFault
+from alignkit.embedders.remote.server_faults import Backoff, TextFault, TooLargeFault, TransientFault
 from alignkit.errors import ConfigError, DataError, EmbedderError
 from alignkit.sentences.partial_json import object_in
 from alignkit.servers.addresses import ollama_address, openai_address

@@ -11,10 +11,10 @@ from typing import Any
 from alignkit.errors import ConfigError
 from alignkit.sentences.chat import ChatModel
 from alignkit.sentences.grammar import generate, seed_samples
+from alignkit.sentences.import_pool import ImportCounts
 from alignkit.sentences.importing import import_samples
 from alignkit.sentences.journal import Journal
 from alignkit.sentences.patience import Patience
-from alignkit.sentences.pooling import ImportCounts
 from alignkit.sentences.records import Sample
 from alignkit.sentences.rewriting import RewriteCounts, rewrite
 from alignkit.sentences.seeds import FOLDER, Seeds, languages, read_seeds

@@ -9,12 +9,12 @@ from pathlib import Path
 
 from alignkit.errors import ConfigError, DataError
 from alignkit.sentences.beir import is_beir, read_beir
-from alignkit.sentences.files import column_names, read_sentences
+from alignkit.sentences.import_pool import ImportCounts, Pool
 from alignkit.sentences.normalise import is_cjk
 from alignkit.sentences.pair_files import TextPair, read_pairs, read_sts, text_columns
-from alignkit.sentences.pooling import ImportCounts, Pool
 from alignkit.sentences.records import HardNegative, Sample
 from alignkit.sentences.seeds import HARD_NEGATIVES, PARAPHRASES
+from alignkit.sentences.sentence_files import column_names, read_sentences
 from alignkit.sentences.splits import merge_groups
 
 KINDS = ("auto", "sentences", "intents", "pairs", "sts", "beir")

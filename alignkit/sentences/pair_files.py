@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 
 from alignkit.errors import DataError
-from alignkit.sentences.files import column_names, read_rows, text_of
 from alignkit.sentences.labels import is_missing, label_of
+from alignkit.sentences.sentence_files import column_names, read_rows, text_of
 
 logger = logging.getLogger(__name__)
 

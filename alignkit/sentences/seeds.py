@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from alignkit.errors import ConfigError, DataError
-from alignkit.sentences.files import read_rows
 from alignkit.sentences.normalise import normalise_text
+from alignkit.sentences.sentence_files import read_rows
 from alignkit.sentences.wordings import Slot, Wording, parse_wording
 
 FOLDER = Path(__file__).parent / "seeds"

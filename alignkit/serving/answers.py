@@ -13,7 +13,7 @@ from alignkit.aligned import ROLES, AlignedEmbedder
 from alignkit.embedders.base import Embedder, RowsInOrder
 from alignkit.embedders.sameness import same_vectors
 from alignkit.errors import ConfigError, EmbedderError
-from alignkit.serving.writing import as_numbers
+from alignkit.serving.vector_json import as_numbers
 from alignkit.vectors import l2_normalize
 
 # calls of a model behind a server that may hang at once, each in a thread of its own

@@ -14,8 +14,8 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from alignkit.serving import ollama, ollama_listing, openai
-from alignkit.serving.faults import RequestFault
+from alignkit.serving import ollama_api, ollama_listing, openai_api
+from alignkit.serving.request_faults import RequestFault
 from alignkit.serving.service import Service, json_response
 
 logger = logging.getLogger(__name__)
@@ -69,21 +69,21 @@ MODELS = "/v1/models"
 ONE_MODEL = f"{MODELS}/{{name}}"
 
 ENTRIES = (
-    Entry("POST", "/v1/embeddings", openai.embeddings, openai.envelope),
-    Entry("GET", MODELS, openai.models, openai.envelope),
-    Entry("GET", ONE_MODEL, openai.model, openai.envelope),
-    Entry("POST", "/api/embed", ollama.embed, ollama.envelope),
-    Entry("POST", "/api/embeddings", ollama.embeddings, ollama.envelope),
-    Entry("GET", "/api/tags", ollama_listing.tags, ollama.envelope),
-    Entry("GET", "/api/ps", ollama_listing.processes, ollama.envelope),
-    Entry("POST", "/api/show", ollama_listing.show, ollama.envelope),
-    Entry("GET", "/api/version", ollama_listing.version, ollama.envelope),
-    Entry("POST", "/api/chat", ollama_listing.chat, ollama.envelope),
-    Entry("POST", "/api/generate", ollama_listing.chat, ollama.envelope),
-    Entry("GET", "/", ollama_listing.running, ollama.envelope, open=True),
-    Entry("GET", "/health", health, openai.envelope, open=True),
-    Entry("GET", "/ready", ready, openai.envelope, open=True),
-    Entry("GET", "/metrics", metrics, openai.envelope),
+    Entry("POST", "/v1/embeddings", openai_api.embeddings, openai_api.envelope),
+    Entry("GET", MODELS, openai_api.models, openai_api.envelope),
+    Entry("GET", ONE_MODEL, openai_api.model, openai_api.envelope),
+    Entry("POST", "/api/embed", ollama_api.embed, ollama_api.envelope),
+    Entry("POST", "/api/embeddings", ollama_api.embeddings, ollama_api.envelope),
+    Entry("GET", "/api/tags", ollama_listing.tags, ollama_api.envelope),
+    Entry("GET", "/api/ps", ollama_listing.processes, ollama_api.envelope),
+    Entry("POST", "/api/show", ollama_listing.show, ollama_api.envelope),
+    Entry("GET", "/api/version", ollama_listing.version, ollama_api.envelope),
+    Entry("POST", "/api/chat", ollama_listing.chat, ollama_api.envelope),
+    Entry("POST", "/api/generate", ollama_listing.chat, ollama_api.envelope),
+    Entry("GET", "/", ollama_listing.running, ollama_api.envelope, open=True),
+    Entry("GET", "/health", health, openai_api.envelope, open=True),
+    Entry("GET", "/ready", ready, openai_api.envelope, open=True),
+    Entry("GET", "/metrics", metrics, openai_api.envelope),
 )
 
 
@@ -160,7 +160,7 @@ def _check_token(request: Request, token: bytes) -> None:
 
 
 def _no_such_path(method: str, path: str) -> Response:
-    envelope = ollama.envelope if path.startswith("/api/") else openai.envelope
+    envelope = ollama_api.envelope if path.startswith("/api/") else openai_api.envelope
     methods = [entry.method for entry in ENTRIES if entry.path == _with_name(path)]
     if methods:
         message = f"{method} is not possible here, {methods[0]} is"

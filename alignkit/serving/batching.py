@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 
 from alignkit.errors import AlignkitError, EmbedderError
 from alignkit.serving.answers import Answer, join_answers
-from alignkit.serving.faults import QueueFullFault, SharedCallError, StuckFault
+from alignkit.serving.request_faults import QueueFullFault, SharedCallError, StuckFault
 from alignkit.serving.worker import Worker
 
 Work = Callable[[list[str]], Answer]

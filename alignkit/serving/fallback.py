@@ -12,7 +12,7 @@ import numpy as np
 from alignkit.embedders.base import Embedder
 from alignkit.serving.answers import Answer, Answerer, most_hung
 from alignkit.serving.batching import MicroBatcher
-from alignkit.serving.faults import brief_of
+from alignkit.serving.request_faults import brief_of
 from alignkit.serving.watch import watch_teacher
 
 logger = logging.getLogger(__name__)

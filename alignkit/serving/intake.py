@@ -8,9 +8,9 @@ from typing import Any
 import orjson
 from starlette.requests import Request
 
-from alignkit.embedders.texts import BLANK, fault_of
-from alignkit.serving.faults import OverloadedFault, RequestFault
+from alignkit.embedders.embeddable import BLANK, fault_of
 from alignkit.serving.limits import Limits
+from alignkit.serving.request_faults import OverloadedFault, RequestFault
 
 # what is left of such a body is not read: the connection cannot be used again
 _CLOSE = {"connection": "close"}

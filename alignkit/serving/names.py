@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from alignkit.embedders.sameness import normal_name
 from alignkit.errors import ConfigError
-from alignkit.serving.faults import RequestFault
+from alignkit.serving.request_faults import RequestFault
 
 LONGEST_SHOWN = 128
 

@@ -9,9 +9,9 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 
 from alignkit import __version__
-from alignkit.serving.faults import RequestFault
 from alignkit.serving.intake import json_type, read_object
 from alignkit.serving.names import shown_name, tagged_name, unknown_to_ollama
+from alignkit.serving.request_faults import RequestFault
 from alignkit.serving.service import Service, json_response
 
 _STARTED = datetime.datetime.now(datetime.UTC)

@@ -7,9 +7,9 @@ import asyncio
 from starlette.types import Receive, Scope, Send
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 
-from alignkit.serving.faults import RequestFault
 from alignkit.serving.limits import MOST_CONNECTIONS, REFUSED_CONNECTIONS
-from alignkit.serving.openai import envelope
+from alignkit.serving.openai_api import envelope
+from alignkit.serving.request_faults import RequestFault
 
 # of a request, its body excepted: headers, and the framing of a body in chunks
 MOST_HEAD_BYTES = 64 * 1024

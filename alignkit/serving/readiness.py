@@ -7,7 +7,7 @@ import logging
 from collections.abc import Awaitable, Callable
 
 from alignkit.errors import AlignkitError
-from alignkit.serving.faults import RequestFault
+from alignkit.serving.request_faults import RequestFault
 
 logger = logging.getLogger(__name__)
 

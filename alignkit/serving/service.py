@@ -16,15 +16,15 @@ from alignkit.errors import AlignkitError, EmbedderError
 from alignkit.serving.answers import Answer, Answerer, most_hung
 from alignkit.serving.batching import MicroBatcher
 from alignkit.serving.fallback import Fallback
-from alignkit.serving.faults import ReplacedFault, RequestFault, UpstreamFault, brief_of
 from alignkit.serving.intake import MOST_LARGE_BODIES, Bodies
 from alignkit.serving.limits import Batching, Limits, check_seconds
 from alignkit.serving.metrics import ServerMetrics
 from alignkit.serving.names import check_served_name, is_name_of
 from alignkit.serving.readiness import Readiness
+from alignkit.serving.request_faults import ReplacedFault, RequestFault, UpstreamFault, brief_of
 from alignkit.serving.shortening import shorten
+from alignkit.serving.vector_json import PIECE_NUMBERS, as_numbers, write_rows
 from alignkit.serving.watch import watch_student
-from alignkit.serving.writing import PIECE_NUMBERS, as_numbers, write_rows
 
 logger = logging.getLogger(__name__)
 

@@ -20,7 +20,7 @@ from lightning.pytorch.utilities.exceptions import MisconfigurationException
 from alignkit.errors import AlignkitError, ConfigError
 from alignkit.event_files import why_no_events
 from alignkit.training.device import Device
-from alignkit.training.progress import EpochProgress
+from alignkit.training.epoch_progress import EpochProgress
 from alignkit.training.recipe import Recipe
 
 CHECKPOINTS = "checkpoints"

@@ -5,12 +5,12 @@ import tracemalloc
 
 import pytest
 
-from alignkit.sentences.folder import new_folder
+from alignkit.sentences.dataset_folder import new_folder
+from alignkit.sentences.dataset_writing import write_dataset
 from alignkit.sentences.grammar import generate
 from alignkit.sentences.leaks import find_leaks
 from alignkit.sentences.normalise import normalise_text
 from alignkit.sentences.seeds import read_seeds
-from alignkit.sentences.writing import write_dataset
 
 
 @pytest.fixture(scope="module")

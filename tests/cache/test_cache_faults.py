@@ -17,7 +17,7 @@ import pytest
 from embed_worker import BATCH_SIZE, texts_of
 from hash_embedder import HashEmbedder, hash_vector
 
-from alignkit.cache import VectorCache, appending, shards, writing
+from alignkit.cache import VectorCache, identity_writer, shard_writer, shards
 from alignkit.cache.index import Index
 from alignkit.cache.index_file import FILE_NAME
 from alignkit.errors import CacheError
@@ -144,7 +144,7 @@ class TestTornShard:
 
     def test_an_interrupt_between_a_vector_and_its_key_shifts_nothing(self, folder, monkeypatch):
         embedder = HashEmbedder(dim=16)
-        write, calls = appending._write_all, []
+        write, calls = shard_writer._write_all, []
 
         def interrupted(file, rows):
             calls.append(file)
@@ -154,7 +154,7 @@ class TestTornShard:
 
         with VectorCache(folder) as cache:
             with monkeypatch.context() as patch:
-                patch.setattr(appending, "_write_all", interrupted)
+                patch.setattr(shard_writer, "_write_all", interrupted)
                 with pytest.raises(KeyboardInterrupt):
                     cache.fill(embedder, TEXTS)
             cache.fill(embedder, TEXTS)
@@ -278,7 +278,7 @@ class TestFlippedByte:
 class TestFullDisk:
     def test_what_was_stored_stays_and_the_same_command_goes_on(self, folder, monkeypatch):
         embedder = HashEmbedder(dim=16)
-        write, calls = appending._write_all, []
+        write, calls = shard_writer._write_all, []
 
         def full(file, rows):
             calls.append(file)
@@ -287,7 +287,7 @@ class TestFullDisk:
                 raise OSError(errno.ENOSPC, "No space left on device")
             write(file, rows)
 
-        monkeypatch.setattr(appending, "_write_all", full)
+        monkeypatch.setattr(shard_writer, "_write_all", full)
         with VectorCache(folder) as cache:
             with pytest.raises(CacheError, match="No space left on device; what was stored before is safe"):
                 cache.fill(embedder, TEXTS)
@@ -308,7 +308,7 @@ class TestFullDisk:
                 raise CacheError("cannot use the index: disk I/O error")
             add(*arguments)
 
-        monkeypatch.setattr(writing, "COMMIT_S", 0.0)  # a commit for each batch
+        monkeypatch.setattr(identity_writer, "COMMIT_S", 0.0)  # a commit for each batch
         with VectorCache(folder) as cache:
             with monkeypatch.context() as patch:
                 patch.setattr(Index, "add", refused)

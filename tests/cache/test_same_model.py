@@ -7,9 +7,9 @@ import pytest
 from fake_server import DIGEST, FakeServer, vector_of
 
 from alignkit.cache import CachedEmbedder, VectorCache
+from alignkit.cache.identity_writer import IdentityWriter
 from alignkit.cache.keys import identity_digest, text_keys
 from alignkit.cache.wording import described
-from alignkit.cache.writing import IdentityWriter
 from alignkit.embedders.base import embed_all
 from alignkit.embedders.ollama import OllamaEmbedder
 from alignkit.embedders.openai import OpenAIEmbedder

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from hash_embedder import HashEmbedder, hash_vector
 
-from alignkit.cache import VectorCache, writing
+from alignkit.cache import VectorCache, identity_writer
 from alignkit.errors import CacheError
 
 TEXTS = [f"text {number}" for number in range(60)]
@@ -138,7 +138,7 @@ class TestMerge:
             yield opened
 
     def test_it_takes_in_what_is_new(self, cache, other, embedder, monkeypatch):
-        monkeypatch.setattr(writing, "SHARD_BYTES", 16 * 20)
+        monkeypatch.setattr(identity_writer, "SHARD_BYTES", 16 * 20)
         cache.fill(embedder, TEXTS[:40])
         other.fill(embedder, TEXTS[20:])
         other.fill(HashEmbedder(digest="d2"), [*TEXTS[:10], "bad"])

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from hash_embedder import HashEmbedder, hash_vector
 
-from alignkit.cache import VectorCache, writing
+from alignkit.cache import VectorCache, identity_writer
 from alignkit.errors import CacheError, ConfigError, EmbedderError
 
 TEXTS = [f"text {number}" for number in range(100)]
@@ -234,7 +234,7 @@ class TestQuarantine:
 
 class TestStoredVectors:
     def test_it_reads_like_the_array(self, cache, embedder, monkeypatch):
-        monkeypatch.setattr(writing, "SHARD_BYTES", 16 * 20)  # several shards
+        monkeypatch.setattr(identity_writer, "SHARD_BYTES", 16 * 20)  # several shards
         cache.fill(embedder, TEXTS)
         assert cache.identities()[0].shards > 2
         stored = cache.vectors_of(embedder.identity(), TEXTS)

@@ -13,7 +13,7 @@ from alignkit.embedders.ollama import OllamaEmbedder  # noqa: E402
 from alignkit.embedders.openai import OpenAIEmbedder  # noqa: E402
 from alignkit.embedders.sameness import differences  # noqa: E402
 from alignkit.enabling.copying import Wish, enable  # noqa: E402
-from alignkit.enabling.server import OllamaServer  # noqa: E402
+from alignkit.enabling.ollama_server import OllamaServer  # noqa: E402
 from alignkit.errors import EmbedderError  # noqa: E402
 
 COMMAND = "python -m alignkit.enable_embeddings model=qwen2.5:7b"

@@ -15,10 +15,10 @@ from gguf_files.small_model import write_model  # noqa: E402
 
 from alignkit.enabling import weights  # noqa: E402
 from alignkit.enabling.copying import Wish, enable  # noqa: E402
-from alignkit.enabling.server import OllamaServer  # noqa: E402
+from alignkit.enabling.ollama_server import OllamaServer  # noqa: E402
 from alignkit.errors import AlignkitError  # noqa: E402
 from alignkit.gguf_files.header import read_header  # noqa: E402
-from alignkit.gguf_files.pooling import PooledCopy  # noqa: E402
+from alignkit.gguf_files.pooled_copy import PooledCopy  # noqa: E402
 
 
 @pytest.fixture
@@ -244,7 +244,7 @@ class TestTheFile:
 
     def test_on_another_machine(self, run, ollama, monkeypatch):
         ollama.shown_paths = lambda blob: f"C:\\Users\\me\\.ollama\\models\\blobs\\{blob.name}"
-        monkeypatch.setattr("alignkit.enabling.server.is_loopback", lambda host: False)
+        monkeypatch.setattr("alignkit.enabling.ollama_server.is_loopback", lambda host: False)
         message = refused(run, "qwen2.5:7b")
         assert "is another machine" in message
         assert "run there: python -m alignkit.enable_embeddings model=qwen2.5:7b (" in message

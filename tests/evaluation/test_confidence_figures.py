@@ -15,7 +15,7 @@ from alignkit.evaluation.confidence_figures import ROUTED, confidence_figures, c
 from alignkit.evaluation.outcome import Evaluation
 from alignkit.reporting.pictures import draw
 from alignkit.reporting.report_files import write_report
-from alignkit.training.confidence import fit_confidence
+from alignkit.training.confidence_fit import fit_confidence
 
 
 def at(figures, share):

@@ -6,7 +6,7 @@ from real_llama_server import chat_model, llama_server
 from alignkit.embedders.base import embed_all
 from alignkit.embedders.openai import OpenAIEmbedder
 from alignkit.errors import EmbedderError
-from alignkit.gguf_files.pooling import PooledCopy
+from alignkit.gguf_files.pooled_copy import PooledCopy
 
 pytestmark = pytest.mark.server
 

@@ -7,12 +7,12 @@ from alignkit.cache import VectorCache
 from alignkit.embedders.base import EmbeddedBatch
 from alignkit.errors import CacheError, ConfigError, DataError
 from alignkit.pairs.built import load_built
-from alignkit.sentences.folder import new_folder, read_dataset
+from alignkit.sentences.dataset_folder import new_folder, read_dataset
+from alignkit.sentences.dataset_writing import write_dataset
 from alignkit.sentences.grammar import generate
 from alignkit.sentences.importing import import_samples
 from alignkit.sentences.normalise import normalise_text
 from alignkit.sentences.seeds import read_seeds
-from alignkit.sentences.writing import write_dataset
 
 
 def vector_of(text, dim):

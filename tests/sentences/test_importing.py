@@ -5,10 +5,10 @@ import pytest
 
 from alignkit.errors import ConfigError, DataError
 from alignkit.sentences.beir import read_beir
+from alignkit.sentences.import_pool import ImportCounts
 from alignkit.sentences.importing import import_samples
 from alignkit.sentences.normalise import normalise_text
 from alignkit.sentences.pair_files import read_pairs, read_sts
-from alignkit.sentences.pooling import ImportCounts
 
 
 def write(path, *rows):

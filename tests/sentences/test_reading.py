@@ -6,9 +6,9 @@ import json
 import pytest
 
 from alignkit.errors import DataError, MissingExtraError
-from alignkit.sentences.files import read_rows, read_sentences
 from alignkit.sentences.importing import import_samples
 from alignkit.sentences.pair_files import read_sts
+from alignkit.sentences.sentence_files import read_rows, read_sentences
 
 
 def write(path, content, encoding="utf-8"):

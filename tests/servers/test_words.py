@@ -2,7 +2,7 @@ import json
 
 import pytest
 
-from alignkit.servers.words import one_line, words_of
+from alignkit.servers.untrusted_words import one_line, words_of
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ import pytest
 from alignkit.errors import EmbedderError
 from alignkit.serving.answers import Answer
 from alignkit.serving.batching import MicroBatcher
-from alignkit.serving.faults import QueueFullFault, SharedCallError, StuckFault
+from alignkit.serving.request_faults import QueueFullFault, SharedCallError, StuckFault
 
 
 class Lengths:

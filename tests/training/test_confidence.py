@@ -12,8 +12,8 @@ from alignkit.heads.streaming import TensorBatches
 from alignkit.metrics.alignment import overlap_at_k
 from alignkit.pairs.base import Pairs
 from alignkit.pairs.demo import load_demo
-from alignkit.training import confidence
-from alignkit.training.confidence import fit_confidence
+from alignkit.training import confidence_fit
+from alignkit.training.confidence_fit import fit_confidence
 
 
 @pytest.fixture(scope="module", params=["two_layer", "static"])
@@ -53,9 +53,9 @@ def test_the_test_split_is_not_looked_at(demo, kept):
 
 def test_what_is_learned_is_the_share_among_train_and_validation(demo, kept, monkeypatch):
     seen = {}
-    own = confidence.ConfidenceHead.fit
+    own = confidence_fit.ConfidenceHead.fit
     monkeypatch.setattr(
-        confidence.ConfidenceHead, "fit", lambda self, *given: (seen.update(enumerate(given)), own(self, *given))
+        confidence_fit.ConfidenceHead, "fit", lambda self, *given: (seen.update(enumerate(given)), own(self, *given))
     )
     fit_confidence(kept, demo)
     corpus = torch.nn.functional.normalize(as_float(np.concatenate([demo.train.teacher, demo.validation.teacher])))
@@ -71,8 +71,8 @@ def test_what_is_learned_is_the_share_among_train_and_validation(demo, kept, mon
 
 
 def test_samples_of_large_splits_are_bounded_and_seeded(demo, kept, monkeypatch):
-    monkeypatch.setattr(confidence, "MOST_QUERIES", 150)
-    monkeypatch.setattr(confidence, "MOST_CORPUS", 400)
+    monkeypatch.setattr(confidence_fit, "MOST_QUERIES", 150)
+    monkeypatch.setattr(confidence_fit, "MOST_CORPUS", 400)
     fitted = partial(fit_confidence, kept, demo)
     weights = [fitted(seed=seed).score.weight for seed in (0, 0, 1)]
     assert torch.equal(weights[0], weights[1]) and not torch.equal(weights[0], weights[2])
@@ -80,8 +80,8 @@ def test_samples_of_large_splits_are_bounded_and_seeded(demo, kept, monkeypatch)
 
 def test_fewer_sentences_are_compared_where_vectors_are_wide(demo, kept, monkeypatch):
     seen = {}
-    monkeypatch.setattr(confidence, "MOST_ELEMENTS", 1000 * demo.train.teacher_dim)
-    own = confidence.top_k
+    monkeypatch.setattr(confidence_fit, "MOST_ELEMENTS", 1000 * demo.train.teacher_dim)
+    own = confidence_fit.top_k
     monkeypatch.setattr(
         confidence,
         "top_k",

@@ -12,13 +12,13 @@ import httpx
 import orjson
 
 from alignkit.credentials import check_variable_name
-from alignkit.embedders.remote.answers import parse_json
-from alignkit.embedders.remote.faults import StatusError
+from alignkit.embedders.remote.embedding_answers import parse_json
+from alignkit.embedders.remote.server_faults import StatusError
 from alignkit.embedders.remote.statuses import fault_in_answer, fault_of_status
 from alignkit.embedders.remote.unreachable import fault_of_error
 from alignkit.errors import ConfigError, EmbedderError
 from alignkit.servers.addresses import is_loopback
-from alignkit.servers.words import words_of
+from alignkit.servers.untrusted_words import words_of
 
 logger = logging.getLogger(__name__)
 

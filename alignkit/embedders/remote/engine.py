@@ -12,17 +12,17 @@ import httpx
 import numpy as np
 
 from alignkit.embedders.base import EmbeddedBatch
-from alignkit.embedders.remote.batches import Batches
 from alignkit.embedders.remote.connection import Connection, Wire
 from alignkit.embedders.remote.event_loop import POLL_S, BackgroundLoop
-from alignkit.embedders.remote.faults import (
+from alignkit.embedders.remote.halving import Batches
+from alignkit.embedders.remote.requester import Requester
+from alignkit.embedders.remote.server_faults import (
     Backoff,
     StatusError,
     TextFault,
     TooLargeFault,
     TransientFault,
 )
-from alignkit.embedders.remote.requester import Requester
 from alignkit.errors import ConfigError, EmbedderError
 
 

@@ -9,8 +9,8 @@ import numpy as np
 
 from alignkit.embedders.base import EmbeddedBatch
 from alignkit.embedders.contexts import Context
+from alignkit.embedders.embeddable import admit
 from alignkit.embedders.remote.engine import HttpEngine
-from alignkit.embedders.texts import admit
 
 NUL_FAULT = "the text holds a NUL character, at which a server may cut it"
 

@@ -10,9 +10,9 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from alignkit.embedders.remote.answers import check_rows
 from alignkit.embedders.remote.connection import Connection, Wire
-from alignkit.embedders.remote.faults import (
+from alignkit.embedders.remote.embedding_answers import check_rows
+from alignkit.embedders.remote.server_faults import (
     Backoff,
     GoneFault,
     ServerError,
@@ -23,7 +23,7 @@ from alignkit.embedders.remote.faults import (
 )
 from alignkit.embedders.rows import UNLIKE_TEXTS, all_alike
 from alignkit.errors import EmbedderError
-from alignkit.servers.words import one_line
+from alignkit.servers.untrusted_words import one_line
 
 logger = logging.getLogger(__name__)
 

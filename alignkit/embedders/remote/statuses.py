@@ -8,7 +8,7 @@ import time
 from collections.abc import Mapping
 from typing import Any
 
-from alignkit.embedders.remote.faults import (
+from alignkit.embedders.remote.server_faults import (
     GIVE_LESS,
     GIVE_TIME,
     LOOK_AT_LOG,
@@ -18,7 +18,7 @@ from alignkit.embedders.remote.faults import (
     TooLargeFault,
     TransientFault,
 )
-from alignkit.servers.words import one_line, words_in
+from alignkit.servers.untrusted_words import one_line, words_in
 
 # what the user can do where these do not pass
 TRANSIENT_STATUSES = {

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 import httpx
 
-from alignkit.embedders.remote.faults import (
+from alignkit.embedders.remote.server_faults import (
     GIVE_TIME,
     LOOK_AT_LOG,
     SUSPECT_ATTEMPTS,
@@ -16,7 +16,7 @@ from alignkit.embedders.remote.faults import (
     ServerError,
     TransientFault,
 )
-from alignkit.servers.words import one_line
+from alignkit.servers.untrusted_words import one_line
 
 # before OpenSSL 3.5 and after it: what came back from the server is no TLS
 _NO_TLS = ("WRONG_VERSION_NUMBER", "RECORD_LAYER_FAILURE", "HTTP_REQUEST", "PACKET_LENGTH_TOO_LONG")

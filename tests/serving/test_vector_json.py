@@ -7,7 +7,7 @@ import json
 import numpy as np
 import pytest
 
-from alignkit.serving import writing
+from alignkit.serving import vector_json
 
 
 @pytest.fixture
@@ -20,19 +20,19 @@ def vectors():
 
 
 def test_all_bits_come_back(vectors):
-    read = [json.loads(row) for row in writing.as_numbers(vectors)]
+    read = [json.loads(row) for row in vector_json.as_numbers(vectors)]
     assert np.array_equal(np.array(read, dtype=np.float32), vectors)
-    read = [np.frombuffer(base64.b64decode(json.loads(row)), dtype="<f4") for row in writing.as_base64(vectors)]
+    read = [np.frombuffer(base64.b64decode(json.loads(row)), dtype="<f4") for row in vector_json.as_base64(vectors)]
     assert np.array_equal(read, vectors)
 
 
-@pytest.mark.parametrize("write", [writing.as_numbers, writing.as_base64])
+@pytest.mark.parametrize("write", [vector_json.as_numbers, vector_json.as_base64])
 def test_shapes_without_numbers(write):
     assert write(np.empty((0, 3), dtype=np.float32)) == []
 
 
 def test_the_loop_turns_between_the_pieces_of_a_large_answer(vectors, monkeypatch):
-    monkeypatch.setattr(writing, "PIECE_NUMBERS", 5 * 37)
+    monkeypatch.setattr(vector_json, "PIECE_NUMBERS", 5 * 37)
 
     async def scenario():
         turns = 0
@@ -44,10 +44,10 @@ def test_the_loop_turns_between_the_pieces_of_a_large_answer(vectors, monkeypatc
                 await asyncio.sleep(0)
 
         counting = asyncio.create_task(count())
-        rows = await writing.write_rows(vectors, writing.as_numbers)
+        rows = await vector_json.write_rows(vectors, vector_json.as_numbers)
         counting.cancel()
         return rows, turns
 
     rows, turns = asyncio.run(scenario())
-    assert rows == writing.as_numbers(vectors)
+    assert rows == vector_json.as_numbers(vectors)
     assert turns >= 9

@@ -12,9 +12,9 @@ from typing import Any
 
 import numpy as np
 
-from alignkit.cache.appending import ShardWriter
 from alignkit.cache.headers import ShardHeader
 from alignkit.cache.index import Index
+from alignkit.cache.shard_writer import ShardWriter
 from alignkit.errors import CacheError
 
 log = logging.getLogger(__name__)

@@ -15,7 +15,7 @@ from typing import IO, Any
 import numpy as np
 
 from alignkit.errors import DataError
-from alignkit.sentences.folder import CORPUS, DATASET, QUERIES, RAW, SENTENCES, SPLIT, SPLITS
+from alignkit.sentences.dataset_folder import CORPUS, DATASET, QUERIES, RAW, SENTENCES, SPLIT, SPLITS
 from alignkit.sentences.grouping import MOST_NEAR_CHECKED, MOST_NEAR_CHECKED_PER_GROUP, ClosedGroups, close_groups
 from alignkit.sentences.near_duplicates import THRESHOLD
 from alignkit.sentences.normalise import normalise_text

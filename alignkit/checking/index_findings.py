@@ -28,7 +28,7 @@ def check_index(
         teacher: said to have made the index.
         key: which array of the file.
     """
-    from alignkit.sentences.files import read_sentences
+    from alignkit.sentences.sentence_files import read_sentences
     from alignkit.vector_files import open_vectors
 
     try:

@@ -5,12 +5,12 @@ import pytest
 
 from alignkit.errors import ConfigError, DataError
 from alignkit.sentences.beir import read_beir
-from alignkit.sentences.folder import new_folder, read_dataset
+from alignkit.sentences.dataset_folder import new_folder, read_dataset
+from alignkit.sentences.dataset_writing import write_dataset
 from alignkit.sentences.leaks import find_leaks
 from alignkit.sentences.normalise import normalise_text
 from alignkit.sentences.quality import judge_samples, measure_texts
 from alignkit.sentences.records import HardNegative, Sample
-from alignkit.sentences.writing import write_dataset
 
 
 def sample(number, text, group=None, paraphrases=(), negatives=()):

@@ -1,7 +1,7 @@
 import pytest
 
-from alignkit.embedders import texts
-from alignkit.embedders.texts import admit, fault_of
+from alignkit.embedders import embeddable
+from alignkit.embedders.embeddable import admit, fault_of
 
 
 @pytest.mark.parametrize(
@@ -50,7 +50,7 @@ def test_texts_that_have_none(text, words):
 
 def test_a_long_blank_text_is_not_looked_at_character_by_character(monkeypatch):
     looked = []
-    monkeypatch.setattr(texts, "_is_visible", looked.append)
+    monkeypatch.setattr(embeddable, "_is_visible", looked.append)
     assert fault_of("\u200b " * 100_000) == "the text is empty or blank"
     assert len(looked) < 1000
 

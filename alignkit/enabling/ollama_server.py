@@ -13,7 +13,7 @@ from alignkit.embedders.remote.connection import KeyFromEnvironment
 from alignkit.embedders.remote.unreachable import fault_of_error
 from alignkit.errors import EmbedderError
 from alignkit.servers.addresses import is_loopback, ollama_address
-from alignkit.servers.words import one_line, words_of
+from alignkit.servers.untrusted_words import one_line, words_of
 
 CONNECT_TIMEOUT_S = 10.0
 # a large model is loaded, or a file of some gigabytes hashed, before the server says a word

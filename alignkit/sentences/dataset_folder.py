@@ -12,8 +12,8 @@ from pathlib import Path
 
 from alignkit.errors import ConfigError, DataError
 from alignkit.files import move, refused
-from alignkit.sentences.files import read_rows
 from alignkit.sentences.records import Sample
+from alignkit.sentences.sentence_files import read_rows
 
 SPLITS = ("train", "validation", "test")
 README = "README.md"

@@ -10,7 +10,7 @@ import pytest
 
 from alignkit.errors import DataError
 from alignkit.gguf_files.header import read_header
-from alignkit.gguf_files.pooling import PooledCopy
+from alignkit.gguf_files.pooled_copy import PooledCopy
 
 gguf = pytest.importorskip("gguf")
 from gguf_files.small_model import write_model  # noqa: E402

@@ -10,13 +10,13 @@ import orjson
 from starlette.requests import Request
 from starlette.responses import Response
 
-from alignkit.embedders.texts import BLANK, fault_of
+from alignkit.embedders.embeddable import BLANK, fault_of
 from alignkit.serving.answers import Answer
-from alignkit.serving.faults import RequestFault
 from alignkit.serving.intake import dimensions_of, json_type, model_name_of, read_object, texts_of
 from alignkit.serving.names import unknown_to_ollama
+from alignkit.serving.request_faults import RequestFault
 from alignkit.serving.service import Service, estimated_tokens, json_answer, json_response, numbers_of
-from alignkit.serving.writing import as_numbers
+from alignkit.serving.vector_json import as_numbers
 
 
 async def embed(service: Service, request: Request) -> Response:

@@ -6,8 +6,8 @@ from collections import Counter
 from collections.abc import Mapping
 from typing import Any
 
+from alignkit.sentences.dataset_writing import Written
 from alignkit.sentences.quality import JudgedFigures, TextFigures
-from alignkit.sentences.writing import Written
 
 
 def data_card(

@@ -8,8 +8,8 @@ import json
 import numpy as np
 import pytest
 
-from alignkit.embedders.remote.answers import check_rows, embeddings_in, order_by_index, parse_json, row_of
-from alignkit.embedders.remote.faults import (
+from alignkit.embedders.remote.embedding_answers import check_rows, embeddings_in, order_by_index, parse_json, row_of
+from alignkit.embedders.remote.server_faults import (
     Backoff,
     MisfitFault,
     ServerError,

@@ -8,8 +8,8 @@ from collections.abc import Sequence
 import numpy as np
 
 from alignkit.embedders.base import EmbeddedBatch
-from alignkit.embedders.remote.faults import MisfitFault, ServerError, TextFault, TooLargeFault
 from alignkit.embedders.remote.requester import Requester
+from alignkit.embedders.remote.server_faults import MisfitFault, ServerError, TextFault, TooLargeFault
 
 logger = logging.getLogger(__name__)
 

@@ -13,7 +13,7 @@ import numpy as np
 import orjson
 import pybase64
 
-from alignkit.embedders.remote.faults import (
+from alignkit.embedders.remote.server_faults import (
     SUSPECT_ATTEMPTS,
     MisfitFault,
     ServerError,
@@ -22,7 +22,7 @@ from alignkit.embedders.remote.faults import (
     TransientFault,
 )
 from alignkit.embedders.rows import UNSOUND, sound_rows
-from alignkit.servers.words import one_line, words_in
+from alignkit.servers.untrusted_words import one_line, words_in
 
 NO_NUMBERS = "the server gave no numbers for it"
 USELESS = "its model is broken or does not fit its precision: see its log and load the model again"

@@ -9,12 +9,12 @@ import orjson
 from starlette.requests import Request
 from starlette.responses import Response
 
-from alignkit.serving.faults import RequestFault
 from alignkit.serving.intake import dimensions_of, model_name_of, read_object, texts_of
 from alignkit.serving.names import unknown_to_openai
+from alignkit.serving.request_faults import RequestFault
 from alignkit.serving.service import Service, estimated_tokens, json_answer, json_response, numbers_of
 from alignkit.serving.shortening import shorten
-from alignkit.serving.writing import as_base64, write_rows
+from alignkit.serving.vector_json import as_base64, write_rows
 
 FORMATS = ("float", "base64")
 _STARTED = int(time.time())
