@@ -70,8 +70,7 @@ def main(config: DictConfig) -> float | None:
         )
     leaks = leaks_of_splits(splits)
     seconds = {"loading": time.perf_counter() - start}
-    asked = any(text.startswith(("loss=", "loss.")) for text in HydraConfig.get().overrides.task)
-    plan = make_plan(settings, splits, folder, loss_asked=asked)
+    plan = make_plan(settings, splits, folder)
     if is_main_process() and not resume:
         claim_run_folder(folder, config_yaml(dict(plan.settings)))
     logger.info("device: %s", plan.fitter.device.reason)

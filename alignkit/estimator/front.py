@@ -18,7 +18,6 @@ from alignkit.parts import settings_of_command, settings_of_part
 from alignkit.progress import no_progress
 from alignkit.training.checks import check_settings
 
-DEFAULT_LOSS = "cos_mse"
 # what only the command has
 NOT_HERE = ("threads", "resume", "cache_dir", "seed")
 
@@ -53,7 +52,7 @@ def fit(
         together: N names; rows of one name are never on two sides of the split (paraphrases of one sentence, say).
         model: a head by the name of its YAML (`linear`, `mlp`, `random_features` ...), or `auto`, which tries several
             within a minute and keeps the one that is surely best.
-        loss: by the name of its YAML; `None` is `cos_mse`, and leaves a closed form that `auto` chose untrained.
+        loss: by the name of its YAML; `None` is `auto`: the one that the head is best trained with.
         settings: any other setting of the `train` command by its dotted name:
             `{"model.hidden": 1024, "trainer.max_epochs": 3, "lr": 1e-4}`.
         validation: share of the rows.
@@ -84,7 +83,7 @@ def fit(
     whole = as_pairs(student_vectors, teacher_vectors, texts, labels)
     splits = split_pairs(whole, together=together, validation=validation, test=test, seed=seed)
     with contextlib.nullcontext() if progress else no_progress():
-        plan = make_plan(chosen, splits, None, loss_asked=loss is not None)
+        plan = make_plan(chosen, splits, None)
         trained = carry_out(plan, splits, leaks=leaks_of_splits(splits))
     if trained is None:
         raise ConfigError("fit runs in one process; take the train command for several")
@@ -96,7 +95,7 @@ def _settings(model: str, loss: str | None, given: Mapping[str, Any], seed: int,
     composed = {name: value for name, value in settings_of_command("train").items() if name not in NOT_HERE}
     composed |= {
         "model": settings_of_part("model", model, seed),
-        "loss": settings_of_part("loss", loss or DEFAULT_LOSS, seed),
+        "loss": settings_of_part("loss", loss or "auto", seed),
         "device": {"name": device},
     }
     for name, value in given.items():

@@ -34,37 +34,37 @@ class Plan:
     fitter: Fitter
 
 
-def make_plan(settings: Mapping[str, Any], splits: PairSplits, run_folder: Path | None, *, loss_asked: bool) -> Plan:
+def make_plan(settings: Mapping[str, Any], splits: PairSplits, run_folder: Path | None) -> Plan:
     """Choose the head where that is asked for, and check that settings and pairs go together.
 
     Args:
         settings: plain values, as `conf/train.yaml` has them.
         splits: the pairs.
         run_folder: for checkpoints and TensorBoard events; `None` writes nothing.
-        loss_asked: whether somebody named a loss: a closed form that `model=auto` chose is trained only then.
 
     Raises:
         ConfigError: if settings do not go together or with the pairs.
     """
     if "candidates" in settings["model"]:
-        settings = {**settings, **_select_model(settings, splits, loss_asked)}
+        settings = {**settings, **_select_model(settings, splits)}
+    settings = {**settings, "loss": _loss_of(settings, settings["model"])}
     fitter = fitter_of(settings, settings["model"], run_folder)
     fitter.check(splits)
     return Plan(settings, fitter)
 
 
 def fitter_of(settings: Mapping[str, Any], model: Mapping[str, Any], run_folder: Path | None) -> Fitter:
-    """The recipes of head and loss, overlaid by what was set for this run.
+    """The recipe of the loss, overlaid by the head's and by what was set for this run.
 
     Args:
         settings: as `make_plan` takes them.
         model: of the head.
         run_folder: as `make_plan` takes it.
     """
-    head, loss, trainer = dict(model), dict(settings["loss"]), dict(settings["trainer"])
+    head, loss, trainer = dict(model), _loss_of(settings, model), dict(settings["trainer"])
     init = head.pop("init")
-    recipe = Recipe().overlay(head.pop("recipe", None), init).overlay(loss.pop("recipe", None), init)
-    own = Recipe.__dataclass_fields__
+    recipe = Recipe().overlay(loss.pop("recipe", None), init).overlay(head.pop("recipe", None), init)
+    own = Recipe.__dataclass_fields__.keys() - {"loss"}  # which is settled above
     recipe = recipe.overlay({name: settings[name] for name in own if name in settings})
     recipe = recipe.overlay({name: trainer.pop(name) for name in own if name in trainer})
     return Fitter(
@@ -79,7 +79,19 @@ def fitter_of(settings: Mapping[str, Any], model: Mapping[str, Any], run_folder:
     )
 
 
-def _select_model(settings: Mapping[str, Any], splits: PairSplits, loss_asked: bool) -> dict[str, Any]:
+def _loss_of(settings: Mapping[str, Any], model: Mapping[str, Any]) -> dict[str, Any]:
+    """The loss that was asked for; under `loss=auto` the one that the head's recipe names."""
+    if not _is_auto(settings["loss"]):
+        return dict(settings["loss"])
+    name = Recipe().overlay(model.get("recipe")).loss
+    return settings_of_part("loss", name, settings["seed"])
+
+
+def _is_auto(loss: Mapping[str, Any]) -> bool:
+    return "of" in loss
+
+
+def _select_model(settings: Mapping[str, Any], splits: PairSplits) -> dict[str, Any]:
     """`model=auto`: settings of the head that does best within the budget, and the table of what was tried."""
     auto, known = settings["model"], [name for name in group_choices("model") if name != "auto"]
     if unknown := [name for name in auto["candidates"] if name not in known]:
@@ -88,18 +100,19 @@ def _select_model(settings: Mapping[str, Any], splits: PairSplits, loss_asked: b
     # what the head is chosen by, its training is steered by too, unless the caller says otherwise
     steered = {**settings, "select_by": settings["select_by"] or SELECT_BY.get(auto["target"])}
     if (chosen := head_of_first_process()) is not None:
-        return {**_as_tried(steered, models[chosen], loss_asked), "selection": None}
+        return {**_as_tried(steered, models[chosen]), "selection": None}
     fitters = {name: fitter_of(steered, model, None) for name, model in models.items()}
     budget = {name: auto[name] for name in ("budget_s", "target")}
     selection = select_head(fitters, splits, **budget, seed=settings["seed"])
     logger.info("auto: %s", selection.reason)
     hand_down(selection.name)
-    return {**_as_tried(steered, models[selection.name], loss_asked), "selection": selection.to_json()}
+    return {**_as_tried(steered, models[selection.name]), "selection": selection.to_json()}
 
 
-def _as_tried(settings: Mapping[str, Any], model: Mapping[str, Any], loss_asked: bool) -> dict[str, Any]:
+def _as_tried(settings: Mapping[str, Any], model: Mapping[str, Any]) -> dict[str, Any]:
     """Settings of the chosen head: a closed form, which was tried untrained, is trained only by a loss asked for."""
     trainer = dict(settings["trainer"])
-    if model["init"] == "closed_form" and not loss_asked and trainer["max_epochs"] is None:
+    solved = fitter_of(settings, model, None).is_solved
+    if solved and _is_auto(settings["loss"]) and trainer["max_epochs"] is None:
         trainer["max_epochs"] = 0
     return {"model": dict(model), "select_by": settings["select_by"], "trainer": trainer}

@@ -9,7 +9,7 @@ import importlib
 import inspect
 import re
 from collections.abc import Callable, Mapping
-from typing import Any, Protocol, get_args, get_type_hints, runtime_checkable
+from typing import Any, ClassVar, Protocol, get_args, get_type_hints, runtime_checkable
 
 import torch
 from torch import Tensor, nn
@@ -23,10 +23,17 @@ class Head(nn.Module):
 
     Every constructor argument is a plain JSON value and is kept as an attribute of its own name, so that
     `arguments()` can rebuild the head from an artifact. Parameters and buffers are in the state dict, all of them.
+
+    Attributes:
+        student_dim: width of the student's vectors.
+        teacher_dim: width of the teacher's.
+        closed_form_is_whole: whether a closed form, where there is one, sets all weights; it is where training starts
+            otherwise.
     """
 
     student_dim: int
     teacher_dim: int
+    closed_form_is_whole: ClassVar[bool] = True
 
     @classmethod
     def kind(cls) -> str:
@@ -55,6 +62,20 @@ class Head(nn.Module):
         with weights of sum 1, comes after it.
         """
         raise NotImplementedError
+
+    def look(self, train: Batches) -> None:  # noqa: B027 - most heads take vectors as they come
+        """Note what the head wants to know of its students (their mean, say) before it is trained from a random start.
+
+        Args:
+            train: the training pairs; streamed.
+        """
+
+    def rates(self) -> dict[str, float]:
+        """Learning rates of its layers: the beginning of a parameter's name → factor of the recipe's rate.
+
+        The first that fits counts; a parameter that none fits has the recipe's rate.
+        """
+        return {}
 
     def cost(self) -> dict[str, int]:
         """What the head weighs: `parameters` (all stored numbers) and `flops_per_query` (of its matrix products)."""

@@ -50,7 +50,7 @@ def select_head(
     difference is above 0. Ridge regression is always tried.
 
     Args:
-        candidates: name → how it is fitted; must hold `linear`. Heads with a closed form are tried untrained.
+        candidates: name → how it is fitted; must hold `linear`. Heads whose closed form is whole are tried untrained.
         splits: the pairs.
         budget_s: seconds for all tries; a head that would not fit into what is left is passed over.
         target: `overlap@10`, `cosine`, or `recall@10` (which needs labels).
@@ -74,7 +74,7 @@ def select_head(
     inner = _hold_out(splits, seed)
     tries, figures = [], {}
     # closed forms first: a head that has to be trained would use up their time
-    plans = sorted(_plans(candidates, splits), key=lambda plan: (candidates[plan.name].init == "random", _cost(plan)))
+    plans = sorted(_plans(candidates, splits), key=lambda plan: (not candidates[plan.name].is_solved, _cost(plan)))
     for plan in plans:
         left_s = max(0.0, budget_s - (time.perf_counter() - start))
         if plan.name != BASELINE and plan.expected_s > left_s:
@@ -105,10 +105,9 @@ def _plans(candidates: Mapping[str, Fitter], splits: PairSplits) -> list[Try]:
         torch.manual_seed(fitter.seed)
         head = fitter.make_head(student_dim=splits.train.student_dim, teacher_dim=splits.train.teacher_dim)
         cost, count = head.cost(), len(splits.train)
-        if fitter.init == "closed_form":
-            flops = head.solve_flops(count)
-        else:
-            flops = 3.0 * cost["flops_per_query"] * count * fitter.recipe.max_epochs
+        flops = head.solve_flops(count) if fitter.init == "closed_form" else 0.0
+        if not fitter.is_solved:
+            flops += 3.0 * cost["flops_per_query"] * count * fitter.recipe.max_epochs
         plans.append(Try(name, flops / speed, cost["parameters"], cost["flops_per_query"]))
     return plans
 
@@ -125,11 +124,11 @@ def _flops_per_s(device: torch.device) -> float:
 
 
 def _alone(fitter: Fitter) -> Fitter:
-    """As it is tried: untrained where it has a closed form, in this process, leaving nothing behind.
+    """As it is tried: untrained where its closed form is whole, in this process, leaving nothing behind.
 
     Several processes would have to try the same heads at the same time, and each goes by its own clock.
     """
-    recipe = replace(fitter.recipe, max_epochs=0) if fitter.init == "closed_form" else fitter.recipe
+    recipe = replace(fitter.recipe, max_epochs=0) if fitter.is_solved else fitter.recipe
     settings = {name: value for name, value in fitter.trainer_settings.items() if name not in SEVERAL_PROCESSES}
     return replace(fitter, recipe=recipe, run_folder=None, trainer_settings=settings)
 

@@ -98,6 +98,12 @@ class Fitter:
     run_folder: Path | None = None
     trainer_settings: Mapping[str, Any] = field(default_factory=dict)
 
+    @property
+    def is_solved(self) -> bool:
+        """Whether the head is whole once its closed form is solved, so that training is a choice."""
+        make = self.make_head.func if isinstance(self.make_head, functools.partial) else self.make_head
+        return self.init == "closed_form" and getattr(make, "closed_form_is_whole", True)
+
     def check(self, splits: PairSplits) -> None:
         """Find what cannot work before anything is written.
 
@@ -190,12 +196,16 @@ class Fitter:
         return head
 
     def _solve(self, head: Head, parts: list[Pairs], validation: Pairs | None = None, chosen: Any = None) -> dict:
-        if self.init != "closed_form" or (not is_main_process() and self._processes() > 1):
+        if not is_main_process() and self._processes() > 1:
             return {}
         device = self.device.torch_device
+        train = SolverBatches(*parts, device=device)
         head.to(device)
+        if self.init != "closed_form":
+            head.look(train)
+            return {}
         held_out = SolverBatches(validation, device=device) if validation else None
-        return head.solve(SolverBatches(*parts, device=device), held_out, chosen)  # type: ignore[operator]
+        return head.solve(train, held_out, chosen)  # type: ignore[operator]
 
     def _train(
         self, head: Head, splits: PairSplits, keep: KeepBest | StopAfter, mean: Tensor, *, resume: bool = False

@@ -73,23 +73,33 @@ class AlignmentModule(LightningModule):
         self.metric.reset()
 
     def configure_optimizers(self) -> Any:
-        """AdamW over what the head leaves trainable."""
-        parameters = [parameter for parameter in self.head.parameters() if parameter.requires_grad]
-        parameters += [parameter for parameter in self.loss.parameters() if parameter.requires_grad]
+        """AdamW over what the head leaves trainable, each layer at its own rate."""
         recipe = self.recipe
+        groups = self._groups()
         # under mixed precision Lightning refuses to clip the gradients of a fused optimizer
         fused = "mixed" not in str(self.trainer.precision)
-        optimizer = torch.optim.AdamW(parameters, lr=recipe.lr, weight_decay=recipe.weight_decay, fused=fused)
+        optimizer = torch.optim.AdamW(groups, lr=recipe.lr, weight_decay=recipe.weight_decay, fused=fused)
         if recipe.schedule == "constant":
             return optimizer
         steps = max(2, int(self.trainer.estimated_stepping_batches))
         warmup = recipe.warmup_fraction
         if abs(warmup * steps - 1) < 1e-6:  # a warm-up of exactly one step: torch would divide by its length, zero
             warmup += 1e-3 / steps
-        scheduler = torch.optim.lr_scheduler.OneCycleLR(
-            optimizer, max_lr=recipe.lr, total_steps=steps, pct_start=warmup
-        )
+        peaks = [group["lr"] for group in groups]
+        scheduler = torch.optim.lr_scheduler.OneCycleLR(optimizer, max_lr=peaks, total_steps=steps, pct_start=warmup)
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
+
+    def _groups(self) -> list[dict[str, Any]]:
+        """Trainable parameters by their rate."""
+        rates = self.head.rates()
+        found: dict[float, list[nn.Parameter]] = {}
+        for name, parameter in self.head.named_parameters():
+            factor = next((rate for start, rate in rates.items() if name.startswith(start)), 1.0)
+            found.setdefault(factor, []).append(parameter)
+        found.setdefault(1.0, []).extend(self.loss.parameters())
+        for factor, parameters in found.items():
+            found[factor] = [parameter for parameter in parameters if parameter.requires_grad]
+        return [{"params": some, "lr": factor * self.recipe.lr} for factor, some in found.items() if some]
 
     def _loss(self, batch: PairBatch) -> tuple[Tensor, Tensor]:
         # losses work in float32 also where the head ran in bfloat16: eight bits cannot tell the very same teacher

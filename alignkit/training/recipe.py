@@ -15,9 +15,10 @@ FROM_CLOSED_FORM = "from_closed_form"
 
 @dataclass(frozen=True)
 class Recipe:
-    """Optimisation settings. The defaults here are overlaid by the head's recipe, the loss's, then the command line.
+    """Optimisation settings. The defaults here are overlaid by the loss's recipe, the head's, then the command line.
 
     Attributes:
+        loss: the YAML of the loss that is taken where none is asked for.
         batch_size: pairs a step, at least 1.
         max_epochs: 0 gives the starting point alone.
         lr: AdamW's learning rate, the peak one under `one_cycle`.
@@ -30,6 +31,7 @@ class Recipe:
         precision: `auto` (the device's choice), `bf16` (where the chip has it), or one of Lightning's names.
     """
 
+    loss: str = "cos_mse"
     batch_size: int = 64
     max_epochs: int = 5
     lr: float = 1e-3

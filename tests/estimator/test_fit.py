@@ -96,7 +96,7 @@ def test_what_is_wrong_is_one_line(change, message, arrays):
     ("about", "message"),
     [
         ({"model": "nothing"}, "model=nothing: expected one of auto, linear"),
-        ({"loss": "nothing"}, "loss=nothing: expected one of cos_mse"),
+        ({"loss": "nothing"}, "loss=nothing: expected one of auto, cos_mse"),
         ({"settings": {"model.hiden": 3}}, "unknown setting 'model.hiden'"),
         ({"settings": {"model._target_": "os.system"}}, "unknown setting 'model._target_'"),
         ({"settings": {"data.path": "x"}}, "unknown setting 'data.path'"),

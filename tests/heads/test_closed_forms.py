@@ -19,7 +19,6 @@ from alignkit.heads.low_rank import LowRankHead, solve_reduced_rank
 from alignkit.heads.moments import Moments
 from alignkit.heads.orthogonal import OrthogonalHead, solve_procrustes
 from alignkit.heads.random_features import RandomFeaturesHead
-from alignkit.heads.residual import ResidualHead
 from alignkit.heads.ridge import LAMBDAS, best_lambda, cross_validated_lambda, mean_eigenvalue, solve_ridge
 from alignkit.heads.streaming import TensorBatches, unit_students
 from alignkit.metrics.alignment import overlap_at_k
@@ -270,15 +269,6 @@ def test_rank_from_energy():
 def test_refuses_what_is_no_share(energy):
     with pytest.raises(ConfigError, match="energy"):
         LowRankHead(15, 22, energy=energy)
-
-
-def test_residual_starts_at_ridge_and_leaves_a_frozen_skip_alone():
-    student, teacher = make_pairs()
-    head, linear = ResidualHead(15, 22, hidden=8, train_skip=False), LinearHead(15, 22)
-    assert head.solve(TensorBatches(student, teacher)) == linear.solve(TensorBatches(student, teacher))
-    assert torch.equal(head(student), linear(student))
-    assert not any(weight.requires_grad for weight in head.skip.parameters())
-    assert all(weight.requires_grad for weight in head.correction.parameters())
 
 
 def space_of(student, teacher, features, seed):

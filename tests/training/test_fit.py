@@ -7,6 +7,7 @@ import torch
 from sklearn.linear_model import Ridge
 
 from alignkit.errors import AlignkitError, ConfigError
+from alignkit.heads.base import Head
 from alignkit.heads.linear import LinearHead
 from alignkit.heads.mlp import MlpHead
 from alignkit.losses.cos_mse import CosMseLoss
@@ -15,10 +16,12 @@ from alignkit.losses.matryoshka import MatryoshkaLoss
 from alignkit.pairs.base import PairSplits
 from alignkit.pairs.views import take_pairs
 from alignkit.training import datamodule, fit
+from alignkit.training.best import KeepBest
 from alignkit.training.device import Device
 from alignkit.training.fit import Fitter
 from alignkit.training.memory import return_large_blocks
 from alignkit.training.recipe import Recipe
+from alignkit.vectors import l2_normalize
 
 CPU = Device("cpu", "32-true", "for the tests")
 
@@ -26,6 +29,21 @@ CPU = Device("cpu", "32-true", "for the tests")
 def fitter(make_head=LinearHead, *, init="closed_form", loss=None, **settings):
     recipe = Recipe(**{"max_epochs": 3, "batch_size": 32, **settings.pop("recipe", {})})
     return Fitter(make_head, loss or CosMseLoss(), recipe, CPU, init=init, **settings)
+
+
+class Unsolved(Head):
+    """A head without a closed form."""
+
+    def __init__(self, student_dim, teacher_dim):
+        super().__init__()
+        self.layer = torch.nn.Linear(student_dim, teacher_dim)
+
+    @classmethod
+    def kind(cls):
+        return "unsolved"
+
+    def forward(self, student):
+        return self.layer(student)
 
 
 def cosine_to_teacher(head, pairs):
@@ -112,6 +130,29 @@ def test_same_seed_same_head_and_zero_is_a_seed(splits, make_head):
     heads = [fitter(make_head, init="random", seed=seed).fit(splits).head for seed in (0, 0, 1)]
     assert same_weights(heads[0], heads[1])
     assert not same_weights(heads[0], heads[2])
+
+
+def test_a_random_start_sees_its_students_at_the_scale_of_its_layers(splits):
+    result = fitter(partial(MlpHead, hidden=16), init="random", recipe={"max_epochs": 1}).fit(splits)
+    student = l2_normalize(torch.from_numpy(splits.train.student))
+    torch.testing.assert_close(result.head.standardise.mean, student.mean(0), rtol=0, atol=1e-5)
+    assert float(result.head.standardise(student).square().mean()) == pytest.approx(1, rel=1e-3)
+
+
+def test_each_layer_is_trained_at_its_own_rate(splits):
+    seen = []
+
+    class Watched(KeepBest):
+        def on_train_batch_end(self, trainer, pl_module, *given, **named):
+            super().on_train_batch_end(trainer, pl_module, *given, **named)
+            seen.append([group["lr"] for group in trainer.optimizers[0].param_groups])
+
+    fitted = fitter(partial(MlpHead, hidden=16), recipe={"lr": 1e-3, "max_epochs": 1})
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(fit, "KeepBest", Watched)
+        fitted.fit(splits, refit=False)
+    rates = MlpHead(splits.train.student_dim, splits.train.teacher_dim, hidden=16).rates()
+    assert sorted(seen[0]) == pytest.approx(sorted(1e-3 * rate for rate in rates.values()))
 
 
 @pytest.mark.parametrize("stop_after", [1, 2])
@@ -231,7 +272,7 @@ def test_early_stopping_ends_the_run_so_many_epochs_after_the_best(splits):
 @pytest.mark.parametrize(
     ("settings", "says"),
     [
-        ({"make_head": MlpHead}, "mlp head has none; take model.init=random"),
+        ({"make_head": Unsolved}, "the unsolved head has none; take model.init=random"),
         ({"init": "zeros"}, "model.init=zeros: expected one of closed_form, random"),
         ({"recipe": {"select_by": "val/nonesuch"}}, "expected one of val/loss, val/cosine_mean"),
         ({"recipe": {"lr": 0}}, "lr=0"),

@@ -111,6 +111,7 @@ def test_each_process_drops_other_units_and_each_the_same_ones_again(make_pairs)
                                   in_memory=True)))  # fmt: skip
     torch.manual_seed(0)
     module = AlignmentModule(MlpHead(12, 20, hidden=64, dropout=0.5), CosineLoss(), torch.zeros(20), 1, Recipe())
+    torch.nn.init.normal_(module.head.layers[-1].weight)  # from zero, nothing of a hidden unit would be seen
     losses = []
     for rank, epoch in ((0, 0), (1, 0), (0, 1), (1, 1), (0, 0), (1, 0)):
         module._trainer = SimpleNamespace(global_rank=rank, current_epoch=epoch, world_size=1, log_every_n_steps=0)
