@@ -83,7 +83,7 @@ def test_fewer_sentences_are_compared_where_vectors_are_wide(demo, kept, monkeyp
     monkeypatch.setattr(confidence_fit, "MOST_ELEMENTS", 1000 * demo.train.teacher_dim)
     own = confidence_fit.top_k
     monkeypatch.setattr(
-        confidence,
+        confidence_fit,
         "top_k",
         lambda query, corpus, *given, **how: seen.update(corpus=corpus) or own(query, corpus, *given, **how),
     )
