@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,16 +18,14 @@ from alignkit.commandline import build, command, conf_folder, explain_error, pla
 from alignkit.embedders.base import Embedder
 from alignkit.errors import AlignkitError, ConfigError
 from alignkit.evaluation.comparison import compare
-from alignkit.evaluation.embedding_time import SIDES, embedding_times
+from alignkit.evaluation.embedding_time import embedding_times
 from alignkit.evaluation.evaluate_settings import check_seed, check_settings
-from alignkit.evaluation.floor_heads import raw_head
 from alignkit.evaluation.leak_checks import check_leaks
 from alignkit.evaluation.learning_curve import FEWEST_PAIRS, learning_curve
-from alignkit.evaluation.outcome import Evaluation
-from alignkit.evaluation.query_times import query_times
 from alignkit.evaluation.requirements import failed_requirements
+from alignkit.evaluation.result import About, Result
 from alignkit.evaluation.same_models import check_models, doubts_of
-from alignkit.pairs.base import PairSplits
+from alignkit.pairs.base import SIDES, PairSplits
 from alignkit.pairs.demo import demo_student
 from alignkit.pairs.evaluation_set import EvaluationSet, set_of_pairs
 from alignkit.pairs.text_sets import TextSet
@@ -65,40 +64,37 @@ def main(config: DictConfig) -> None:
     try:
         check_models(artifact, embedders if isinstance(data, TextSet) else {})
         test = evaluation_set(data, embedders, settings["seed"])
-        leaks = check_leaks(test.queries, run, data if isinstance(data, PairSplits) else None)
-        comparison = compare(
-            test, artifact, baselines, thresholds=thresholds, seen=leaks.seen,
-            unlike=sample.unlike(test.queries.student) if (sample := TrainingSample.load(run)) else None,
-            **{name: settings[name] for name in ("seed", "resamples", "search")},
-        )  # fmt: skip
-        heads = {"aligned": artifact.head, **{name: part for name, part in baselines.items() if name == "ridge"}}
-        heads["raw"] = raw_head(artifact.head.student_dim, artifact.head.teacher_dim, settings["seed"])
         timed = embedding_times(test, embedders, absent)
-        embed_ms = {name: one.ms for name, one in timed.items()}
-        times = query_times(test, heads, comparison.meta["cascade"], embed_ms)
     finally:
         for embedder in embedders.values():
             embedder.close()
-    about: dict[str, Any] = {
-        "head": str(head),
-        "leaks": leaks.line,
-        "settings": without_secrets(settings),
-        "timed": {name: one.said for name, one in timed.items()},
-        "doubts": doubts_of(artifact, test),
-    }
-    curve = None
+    leaks = check_leaks(test.queries, run, data if isinstance(data, PairSplits) else None)
+    sample = TrainingSample.load(run)
+    result = compare(
+        test, artifact, baselines, thresholds=thresholds, seen=leaks.seen,
+        unlike=sample.unlike(test.queries.student) if sample else None, embedding=timed,
+        **{name: settings[name] for name in ("seed", "resamples", "search")},
+    )  # fmt: skip
+    doubts, curve = doubts_of(artifact, test), None
     if settings["learning_curve"] and isinstance(data, PairSplits):
-        curve = learning_curve(data.train, data.validation, test, comparison.measure, seed=settings["seed"])
+        curve = learning_curve(data.train, data.validation, test, result.measure, seed=settings["seed"])
         if curve is None:
             few = f"{len(data.train)} training pairs, at least {FEWEST_PAIRS} are needed"
-            about["doubts"].append(f"there is no learning curve: {few}")
-    evaluation = Evaluation(comparison, times, curve, about)
+            doubts.append(f"there is no learning curve: {few}")
+    about = About(
+        head=str(head),
+        leaks=leaks.line,
+        doubts=tuple(doubts),
+        timed={side: one.said for side, one in timed.items()},
+        settings=without_secrets(settings),
+    )
+    result = replace(result, curve=curve, about=about)
     folder = Path(HydraConfig.get().runtime.output_dir)
-    write_report(evaluation, folder, html=settings["html"])
+    write_report(result, folder, html=settings["html"])
     if settings["tensorboard"]:
-        log_evaluation(evaluation, folder)
-    _print(evaluation, folder, settings["html"])
-    failed = failed_requirements(comparison, settings["require"] or {})
+        log_evaluation(result, folder)
+    _print(result, folder, settings["html"])
+    failed = failed_requirements(result, settings["require"] or {})
     if failed:
         for line in failed:
             print(f"alignkit: required and not met: {line}", file=sys.stderr)  # noqa: T201
@@ -143,12 +139,12 @@ def _live_models(settings: dict[str, Any], data: PairSplits | TextSet) -> tuple[
     return found, absent
 
 
-def _print(evaluation: Evaluation, folder: Path, html: bool) -> None:
+def _print(result: Result, folder: Path, html: bool) -> None:
     console = Console(width=None if sys.stdout.isatty() else 80)
-    for line in console_words(evaluation):
+    for line in console_words(result):
         console.print(line, highlight=False, markup=False)
     console.print()
-    console.print(console_rows(evaluation))
+    console.print(console_rows(result))
     report = folder / ("report.html" if html else "alignment_report.md")
     console.print(f"\nreport: {report}", soft_wrap=True, highlight=False, markup=False)
 

@@ -23,6 +23,7 @@ from alignkit.estimator.trained import Trained, carry_out
 from alignkit.estimator.training_report import save_run
 from alignkit.evaluation.evaluate_settings import check_seed
 from alignkit.evaluation.leak_checks import leaks_of_splits
+from alignkit.evaluation.table_rows import RowName
 from alignkit.pairs.base import PairSplits
 from alignkit.reporting.console import console_words
 from alignkit.reporting.events import log_evaluation
@@ -86,20 +87,20 @@ def main(config: DictConfig) -> float | None:
 
 def _report(folder: Path, settings: Mapping[str, Any], splits: PairSplits, trained: Trained) -> None:
     """Write the run folder, then show the table and the verdict."""
-    evaluation = trained.evaluation
-    figures = {name: value for name, value in evaluation.rows["aligned"].items() if value is not None}
+    result = trained.result
+    figures = {name: value for name, value in result.rows[RowName.ALIGNED].to_json().items() if value is not None}
     tagged = {f"test/{name}": value for name, value in figures.items()}
-    cosines = torch.from_numpy(evaluation.comparison.cosines["aligned"])
-    save_run(folder, trained.artifact, trained.baselines, splits, evaluation, html=settings["html"])
+    cosines = torch.from_numpy(result.cosines[RowName.ALIGNED])
+    save_run(folder, trained.artifact, trained.baselines, splits, trained.sample, result, html=settings["html"])
     try:
-        log_evaluation(evaluation, folder)
-        log_result(folder, without_secrets(settings), cosines, markdown_table(evaluation.rows), tagged)
+        log_evaluation(result, folder)
+        log_result(folder, without_secrets(settings), cosines, markdown_table(result), tagged)
     except OSError as error:
         logger.warning("%s: TensorBoard's events could not be written (%s)", folder, error.strerror)
     console = Console(width=None if sys.stdout.isatty() else 80)
-    console.print(console_table(evaluation.rows, f"Test split, {len(splits.test):,} pairs"))
+    console.print(console_table(result, f"Test split, {len(splits.test):,} pairs"))
     console.print()
-    for line in console_words(evaluation):
+    for line in console_words(result):
         console.print(line, highlight=False, markup=False)
     console.print(f"\nhead and report: {folder}", soft_wrap=True, highlight=False, markup=False)
 

@@ -308,20 +308,19 @@ class TestReport:
     def test_a_table_that_is_open_in_a_spreadsheet(self, held, tmp_path, name, monkeypatch):
         from alignkit.reporting import report_files as report
 
-        class Evaluated:
-            rows, meta, other_splits = {}, {}, {}
-
-        monkeypatch.setattr(report, "report_words", lambda evaluation: {})
+        monkeypatch.setattr(report, "report_words", lambda result: {})
+        monkeypatch.setattr(report, "csv_text", lambda result: "new")
+        monkeypatch.setattr(report, "metrics_text", lambda result: "new")
         monkeypatch.setattr(report, "render", lambda template, **values: f"new {template}")
         for old in self.NAMES:
             (tmp_path / old).write_text("old", encoding="utf-8")
         held.hold(tmp_path / name)
         with pytest.raises(AlignkitError, match=rf"{name}: could not be written \({IN_USE}\)"):
-            report.write_report(Evaluated(), tmp_path, html=False)
+            report.write_report(None, tmp_path, html=False)
         assert (tmp_path / "metrics.json").read_text(encoding="utf-8") == "old"
         assert set(contents(tmp_path)) == {Path(old) for old in self.NAMES}
         held.let_go()
-        report.write_report(Evaluated(), tmp_path, html=False)
+        report.write_report(None, tmp_path, html=False)
         assert "old" not in [(tmp_path / old).read_text(encoding="utf-8") for old in self.NAMES]
 
 

@@ -2,33 +2,28 @@
 
 from __future__ import annotations
 
-import platform
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 
-from alignkit import __version__
-from alignkit.artifact import Artifact, load_artifact, save_artifact, save_head
+from alignkit.artifact import Artifact, load_artifact, save_artifact
 from alignkit.errors import ConfigError, DataError
 from alignkit.estimator.arrays import as_pairs, as_vectors
 from alignkit.estimator.report import Report
-from alignkit.estimator.training_report import save_run
+from alignkit.estimator.training_report import save_run, versions
 from alignkit.evaluation.aligning import align
 from alignkit.evaluation.comparison import compare
-from alignkit.evaluation.embedding_time import SIDES
-from alignkit.evaluation.floor_heads import raw_head
+from alignkit.evaluation.embedding_time import not_timed
 from alignkit.evaluation.leak_checks import check_against, check_leaks
-from alignkit.evaluation.outcome import Evaluation
-from alignkit.evaluation.query_times import query_times
+from alignkit.evaluation.result import About, Result
 from alignkit.heads.base import Head
 from alignkit.metrics.retrieval import Qrels
 from alignkit.pairs.base import Origin, PairSplits
 from alignkit.pairs.evaluation_set import EvaluationSet, Side, set_of_pairs
-from alignkit.runs.baselines import load_baselines
+from alignkit.runs.baselines import load_baselines, save_baselines
 from alignkit.runs.folder import run_of
 from alignkit.runs.training_sample import TrainingSample
 from alignkit.vectors import l2_normalize
@@ -43,6 +38,7 @@ class Fitted:
         baselines: `ridge` and `mean` of the same pairs; empty for a head that lies alone.
         report: of the pairs that `fit` held out; `None` for a head from disk.
         splits: what it was fitted on; `None` for a head from disk.
+        sample: of the training pairs, where it is known.
         folder: where it was read from; `None` for a new one.
     """
 
@@ -50,6 +46,7 @@ class Fitted:
     baselines: Mapping[str, Head] = field(default_factory=dict)
     report: Report | None = None
     splits: PairSplits | None = None
+    sample: TrainingSample | None = None
     folder: Path | None = None
 
     @property
@@ -127,31 +124,24 @@ class Fitted:
         folder = Path(folder).expanduser()
         if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
             raise ConfigError(f"{folder} exists already; choose another folder, or remove it first")
-        if self.splits is not None and self.report is not None:
-            save_run(folder, self.artifact, self.baselines, self.splits, self.report.evaluation)
+        if self.splits is not None and self.report is not None and self.sample is not None:
+            save_run(folder, self.artifact, self.baselines, self.splits, self.sample, self.report.result)
             return
         save_artifact(self.artifact, folder / "head")
-        for name, head in self.baselines.items():
-            save_head(head, folder / "baselines" / name)
+        save_baselines(folder, self.baselines, self.artifact)
 
-    def _evaluate(self, test: EvaluationSet, seed: int) -> Evaluation:
+    def _evaluate(self, test: EvaluationSet, seed: int) -> Result:
         if self.splits is not None:
-            sample: TrainingSample | None = TrainingSample.of(self.splits)
             leaks = check_against(test.queries, self.splits)
         else:
-            sample, leaks = TrainingSample.load(self.folder), check_leaks(test.queries, self.folder)
-        comparison = compare(
-            test, self.artifact, self.baselines, seed=seed, seen=leaks.seen,
-            unlike=sample.unlike(test.queries.student) if sample is not None else None,
+            leaks = check_leaks(test.queries, self.folder)
+        timed = not_timed("no model was called")
+        result = compare(
+            test, self.artifact, self.baselines, seed=seed, seen=leaks.seen, embedding=timed,
+            unlike=self.sample.unlike(test.queries.student) if self.sample is not None else None,
         )  # fmt: skip
-        heads = {"aligned": self.artifact.head, "raw": raw_head(self.student_dim, self.teacher_dim, seed)}
-        heads |= {name: head for name, head in self.baselines.items() if name == "ridge"}
-        about = {
-            "leaks": leaks.line,
-            "timed": dict.fromkeys(SIDES, "not timed: no model was called"),
-            "versions": {"alignkit": __version__, "torch": torch.__version__, "python": platform.python_version()},
-        }
-        return Evaluation(comparison, query_times(test, heads, comparison.meta["cascade"]), about=about)
+        said = {side: one.said for side, one in timed.items()}
+        return replace(result, about=About(leaks=leaks.line, timed=said, versions=versions()))
 
 
 def load(folder: str | Path) -> Fitted:
@@ -161,7 +151,7 @@ def load(folder: str | Path) -> Fitted:
         ArtifactError: if there is no head, or it is damaged.
     """
     run = run_of(folder)
-    return Fitted(load_artifact(folder), load_baselines(run), folder=run)
+    return Fitted(load_artifact(folder), load_baselines(run), sample=TrainingSample.load(run), folder=run)
 
 
 def _judgements(qrels: Mapping[int, Mapping[int, float]], shape: tuple[int, int]) -> Qrels:

@@ -87,7 +87,7 @@ def fit(
         trained = carry_out(plan, splits, leaks=leaks_of_splits(splits))
     if trained is None:
         raise ConfigError("fit runs in one process; take the train command for several")
-    return Fitted(trained.artifact, trained.baselines, Report(trained.evaluation), splits)
+    return Fitted(trained.artifact, trained.baselines, Report(trained.result), splits, trained.sample)
 
 
 def _settings(model: str, loss: str | None, given: Mapping[str, Any], seed: int, device: str) -> dict[str, Any]:

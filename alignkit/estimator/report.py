@@ -7,10 +7,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from alignkit.evaluation.outcome import Evaluation
-from alignkit.evaluation.verdict import Verdict
+from alignkit.evaluation.result import Result
 from alignkit.reporting.console import console_rows, console_words
+from alignkit.reporting.metrics_file import meta_json, rows_json
 from alignkit.reporting.report_files import html_page, write_report
+from alignkit.reporting.verdict_words import VerdictWords, verdict_words
 
 
 class Report:
@@ -19,26 +20,26 @@ class Report:
     In a notebook a report shows itself as a page with plots; `str(report)` is the verdict and the table.
 
     Args:
-        evaluation: what was found.
+        result: what was found, typed.
     """
 
-    def __init__(self, evaluation: Evaluation) -> None:
-        self.evaluation = evaluation
+    def __init__(self, result: Result) -> None:
+        self.result = result
 
     @property
-    def verdict(self) -> Verdict:
+    def verdict(self) -> VerdictWords:
         """`name`, `headline` and `reasons`."""
-        return self.evaluation.comparison.verdict
+        return verdict_words(self.result.verdict)
 
     @property
     def rows(self) -> dict[str, dict[str, float | None]]:
         """Row name → figures, as in `metrics.json`: `rows["aligned"]["ndcg@10"]`."""
-        return self.evaluation.rows
+        return rows_json(self.result)
 
     @property
     def meta(self) -> Mapping[str, Any]:
         """What stands beside the rows in `metrics.json`: intervals, shares, alarms, sizes, seeds."""
-        return self.evaluation.meta
+        return meta_json(self.result)
 
     def show(self) -> None:
         """In a notebook the page with plots; elsewhere the verdict and the table, on stdout."""
@@ -55,17 +56,17 @@ class Report:
         Raises:
             AlignkitError: if a file cannot be written.
         """
-        write_report(self.evaluation, Path(folder).expanduser(), html=html)
+        write_report(self.result, Path(folder).expanduser(), html=html)
 
     def __str__(self) -> str:
         from rich.console import Console
 
         console = Console(width=80, no_color=True, file=None, force_terminal=False)
         with console.capture() as captured:
-            for line in console_words(self.evaluation):
+            for line in console_words(self.result):
                 console.print(line, highlight=False, markup=False)
             console.print()
-            console.print(console_rows(self.evaluation))
+            console.print(console_rows(self.result))
         return "\n".join(line.rstrip() for line in captured.get().rstrip().splitlines())
 
     def __repr__(self) -> str:
@@ -75,7 +76,7 @@ class Report:
         # in a frame of its own, so that neither page's style touches the other's
         from html import escape
 
-        page = escape(html_page(self.evaluation), quote=True)
+        page = escape(html_page(self.result), quote=True)
         return f'<iframe srcdoc="{page}" style="width:100%;height:720px;border:0"></iframe>'
 
 

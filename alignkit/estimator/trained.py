@@ -5,16 +5,18 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Any
 
 from alignkit.artifact import CONFIDENCE, QUERY_HEAD, Artifact, save_artifact
 from alignkit.estimator.plan import Plan
 from alignkit.estimator.training_report import evaluate_training
 from alignkit.evaluation.floor_heads import mean_head
-from alignkit.evaluation.outcome import Evaluation
+from alignkit.evaluation.result import Result
+from alignkit.evaluation.training_history import TrainingHistory
 from alignkit.heads.base import Head
 from alignkit.heads.linear import LinearHead
 from alignkit.pairs.base import PairSplits
+from alignkit.reporting.metrics_file import rows_json
+from alignkit.runs.training_sample import TrainingSample
 from alignkit.training.batches import SolverBatches
 from alignkit.training.confidence_fit import fit_confidence
 from alignkit.training.fit import FitResult
@@ -27,13 +29,15 @@ class Trained:
     Attributes:
         artifact: the head, with what is known of it.
         baselines: `ridge` and `mean` of the same pairs.
-        evaluation: of the test split.
+        result: of the test split.
+        sample: of the training pairs.
         validation: figures of the kept state on the validation split, by name.
     """
 
     artifact: Artifact
     baselines: Mapping[str, Head]
-    evaluation: Evaluation
+    result: Result
+    sample: TrainingSample
     validation: Mapping[str, float]
 
 
@@ -52,54 +56,55 @@ def carry_out(
     Returns:
         `None` in all but the first of several processes.
     """
-    result = plan.fitter.fit(splits, refit=plan.settings["refit"], resume=resume)
-    if not result.is_main_process:
+    fit = plan.fitter.fit(splits, refit=plan.settings["refit"], resume=resume)
+    if not fit.is_main_process:
         return None
-    settings, clock = plan.settings, {**(seconds or {}), **result.seconds}
-    start, mean = time.perf_counter(), result.teacher_mean
-    baselines = {"ridge": _ridge(plan, splits, result), "mean": mean_head(splits.train.student_dim, mean)}
+    settings, clock = plan.settings, {**(seconds or {}), **fit.seconds}
+    start, mean = time.perf_counter(), fit.teacher_mean
+    baselines = {"ridge": _ridge(plan, splits, fit), "mean": mean_head(splits.train.student_dim, mean)}
     clock["baselines"] = time.perf_counter() - start
-    parts = {QUERY_HEAD: result.head}
+    parts = {QUERY_HEAD: fit.head}
     if settings.get("confidence"):  # a run that an older version began has no such setting
         start = time.perf_counter()
-        sure = fit_confidence(result.kept, splits, settings["seed"])
+        sure = fit_confidence(fit.kept, splits, settings["seed"])
         parts |= {} if sure is None else {CONFIDENCE: sure}
         clock["confidence"] = time.perf_counter() - start
-    history = _history(plan, result, clock)
-    artifact = Artifact(parts, splits.origin.student_identity, splits.origin.teacher_identity, meta=history)
+    history = _history(plan, fit, clock)
+    artifact = Artifact(parts, splits.origin.student_identity, splits.origin.teacher_identity, meta=history.to_json())
     if plan.fitter.run_folder is not None:  # first of all: what follows may fail, and took no training
         save_artifact(artifact, plan.fitter.run_folder / "head")
-    evaluation = evaluate_training(
-        artifact, baselines, splits, teacher_mean=mean, leaks=leaks, history=history, seed=settings["seed"]
+    sample = TrainingSample.of(splits, settings["seed"])
+    judged = evaluate_training(
+        artifact, baselines, splits, sample,
+        teacher_mean=mean, leaks=leaks, history=history, seed=settings["seed"],
+    )  # fmt: skip
+    artifact = replace(artifact, metrics=rows_json(judged))
+    return Trained(artifact, baselines, judged, sample, fit.figures)
+
+
+def _history(plan: Plan, fit: FitResult, seconds: Mapping[str, float]) -> TrainingHistory:
+    return TrainingHistory(
+        model=fit.head.kind(),
+        chosen=dict(fit.chosen),
+        best_epoch=fit.best_epoch,
+        epochs=fit.epochs,
+        ended=fit.ended,
+        refitted=fit.refitted,
+        recipe=vars(plan.fitter.recipe),
+        cost=fit.head.cost(),
+        selection=plan.settings.get("selection"),
+        device=plan.fitter.device.reason,
+        validation=dict(fit.figures),
+        seed=plan.settings["seed"],
+        seconds=seconds,
     )
-    artifact = replace(artifact, metrics=dict(evaluation.rows))
-    return Trained(artifact, baselines, evaluation, result.figures)
 
 
-def _history(plan: Plan, result: FitResult, seconds: Mapping[str, float]) -> dict[str, Any]:
-    """How the head came about, plain JSON values."""
-    return {
-        "model": result.head.kind(),
-        "chosen": dict(result.chosen),
-        "best_epoch": result.best_epoch,
-        "epochs": result.epochs,
-        "ended": result.ended,
-        "refitted": result.refitted,
-        "recipe": vars(plan.fitter.recipe),
-        "cost": result.head.cost(),
-        "selection": plan.settings.get("selection"),
-        "device": plan.fitter.device.reason,
-        "validation": dict(result.figures),
-        "seed": plan.settings["seed"],
-        "seconds": seconds,
-    }
-
-
-def _ridge(plan: Plan, splits: PairSplits, result: FitResult) -> Head:
+def _ridge(plan: Plan, splits: PairSplits, fit: FitResult) -> Head:
     """What any head must beat: λ chosen on validation, solved on both splits."""
-    solved = result.head.kind() == "linear" and plan.fitter.init == "closed_form" and result.best_epoch == 0
-    if solved and result.refitted and plan.settings["model"].get("ridge_lambda") is None:
-        return result.head  # the very same: files larger than memory are not read again for it
+    solved = fit.head.kind() == "linear" and plan.fitter.init == "closed_form" and fit.best_epoch == 0
+    if solved and fit.refitted and plan.settings["model"].get("ridge_lambda") is None:
+        return fit.head  # the very same: files larger than memory are not read again for it
     ridge = LinearHead(splits.train.student_dim, splits.train.teacher_dim)
     parts = ([splits.train], [splits.validation], [splits.train, splits.validation])
     train, held_out, together = (SolverBatches(*pairs, device=plan.fitter.device.torch_device) for pairs in parts)

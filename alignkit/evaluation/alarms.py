@@ -1,15 +1,16 @@
-"""Signs that an embedding has degenerated, each as a sentence that says what it would do to a search."""
+"""Signs that an embedding has degenerated, measured beside the teacher's own."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
 from typing import Any
 
-from torch import Tensor
-
 from alignkit.evaluation.rankings import Ranking
+from alignkit.evaluation.row_vectors import RowVectors
+from alignkit.evaluation.table_rows import RowName
 from alignkit.metrics.similarity import collapsed_dimensions, effective_rank, hubness_skew, share_of_constant_rows
-from alignkit.vectors import l2_normalize
 
 SAMPLE = 1_000
 MOST_COLLAPSED, MOST_CONSTANT, LEAST_RANK_SHARE = 0.05, 0.10, 0.33
@@ -17,54 +18,77 @@ MOST_COLLAPSED, MOST_CONSTANT, LEAST_RANK_SHARE = 0.05, 0.10, 0.33
 MOST_HUBNESS, HUBNESS_FACTOR = 3.0, 2.0
 
 
-def alarms(
-    vectors: Mapping[str, Tensor], rankings: Mapping[str, Ranking], corpus_rows: int, seen: int = 0
-) -> dict[str, Any]:
+class Alarm(StrEnum):
+    """What can be wrong with a head whose figures look good."""
+
+    SEEN = "seen"
+    CONSTANT = "constant"
+    COLLAPSED = "collapsed"
+    NARROW = "narrow"
+    HUBS = "hubs"
+    UNLIKE = "unlike"
+
+
+@dataclass(frozen=True)
+class Beside:
+    """A figure of the aligned vectors, and the teacher's own."""
+
+    aligned: float
+    teacher: float
+
+
+@dataclass(frozen=True)
+class Health:
+    """The state of the aligned vectors.
+
+    Attributes:
+        effective_rank: over how many dimensions the vectors spread.
+        collapsed_dimensions: share of the dimensions that hardly move in the aligned vectors, in [0, 1].
+        constant_share: share of the vectors that are one and the same, in [0, 1].
+        hubness_skew: skew of how often each text of the corpus is found; large where a few come up for everything.
+    """
+
+    effective_rank: Beside
+    collapsed_dimensions: float
+    constant_share: Beside
+    hubness_skew: Beside
+
+    def to_json(self) -> dict[str, Any]:
+        """As `alarms.figures` in `metrics.json` has it."""
+        return {
+            "effective_rank": vars(self.effective_rank),
+            "collapsed_dimensions": {"aligned": self.collapsed_dimensions},
+            "constant_share": vars(self.constant_share),
+            "hubness_skew": vars(self.hubness_skew),
+        }
+
+    def alarms(self) -> list[Alarm]:
+        """What is wrong; empty where nothing is."""
+        rank, hubs, constant = self.effective_rank, self.hubness_skew, self.constant_share
+        rung = {
+            Alarm.CONSTANT: constant.aligned > max(MOST_CONSTANT, 2 * constant.teacher),
+            Alarm.COLLAPSED: self.collapsed_dimensions > MOST_COLLAPSED,
+            Alarm.NARROW: rank.aligned < LEAST_RANK_SHARE * rank.teacher,
+            Alarm.HUBS: hubs.aligned > MOST_HUBNESS and hubs.aligned > HUBNESS_FACTOR * max(hubs.teacher, 0.0),
+        }
+        return [alarm for alarm, rings in rung.items() if rings]
+
+
+def measure_health(
+    vectors: Mapping[RowName, RowVectors], rankings: Mapping[RowName, Ranking], corpus_rows: int
+) -> Health:
     """Measure the aligned vectors beside the teacher's.
 
     Args:
-        vectors: `aligned` and `teacher`, `(Q, teacher_dim)` of any length: a search looks at directions alone.
+        vectors: `aligned` and `teacher` are among them.
         rankings: of the same rows.
         corpus_rows: C.
-        seen: how many of the queries the head was trained on.
-
-    Returns:
-        `figures`: name → row → number, and `raised`: sentences, empty where nothing is wrong.
     """
-    aligned, teacher = (l2_normalize(vectors[name][:SAMPLE].float()) for name in ("aligned", "teacher"))
-    figures = {
-        "effective_rank": {"aligned": effective_rank(aligned), "teacher": effective_rank(teacher)},
-        "collapsed_dimensions": {"aligned": collapsed_dimensions(aligned, teacher)},
-        "constant_share": {"aligned": share_of_constant_rows(aligned), "teacher": share_of_constant_rows(teacher)},
-        "hubness_skew": {
-            name: hubness_skew(rankings[name].rows[:, :10], corpus_rows) for name in ("aligned", "teacher")
-        },
-    }
-    asked = len(vectors["aligned"])
-    flattered = [f"the head was trained on {seen:,} of the {asked:,} queries: its figures are too good"] if seen else []
-    return {"figures": figures, "raised": flattered + _raised(figures)}
-
-
-def _raised(figures: Mapping[str, Mapping[str, float]]) -> list[str]:
-    rank, hubs, constant = figures["effective_rank"], figures["hubness_skew"], figures["constant_share"]
-    raised = []
-    if constant["aligned"] > max(MOST_CONSTANT, 2 * constant["teacher"]):
-        raised.append(
-            f"{constant['aligned']:.0%} of the aligned vectors are one and the same: the head ignores its input"
-        )
-    if figures["collapsed_dimensions"]["aligned"] > MOST_COLLAPSED:
-        raised.append(
-            f"{figures['collapsed_dimensions']['aligned']:.0%} of the dimensions hardly move in the aligned vectors: "
-            "part of the teacher's space is never reached"
-        )
-    if rank["aligned"] < LEAST_RANK_SHARE * rank["teacher"]:
-        raised.append(
-            f"the aligned vectors spread over {rank['aligned']:.0f} effective dimensions, the teacher's over "
-            f"{rank['teacher']:.0f}: fine distinctions are lost"
-        )
-    if hubs["aligned"] > MOST_HUBNESS and hubs["aligned"] > HUBNESS_FACTOR * max(hubs["teacher"], 0.0):
-        raised.append(
-            f"a few texts come up for everything (hubness skew {hubs['aligned']:.1f}, the teacher's "
-            f"{hubs['teacher']:.1f}): look at what the worst queries found"
-        )
-    return raised
+    aligned, teacher = (vectors[name].unit[:SAMPLE] for name in (RowName.ALIGNED, RowName.TEACHER))
+    hubs = (hubness_skew(rankings[name].rows[:, :10], corpus_rows) for name in (RowName.ALIGNED, RowName.TEACHER))
+    return Health(
+        effective_rank=Beside(effective_rank(aligned), effective_rank(teacher)),
+        collapsed_dimensions=collapsed_dimensions(aligned, teacher),
+        constant_share=Beside(share_of_constant_rows(aligned), share_of_constant_rows(teacher)),
+        hubness_skew=Beside(*hubs),
+    )

@@ -15,12 +15,12 @@ from alignkit.embedders.base import Embedder, embed_all
 from alignkit.embedders.sameness import same_vectors
 from alignkit.errors import AlignkitError
 from alignkit.evaluation.query_times import median_ms
+from alignkit.pairs.base import SIDES
 from alignkit.pairs.evaluation_set import EvaluationSet
 
 logger = logging.getLogger(__name__)
 
 EMBED_RUNS = 15
-SIDES = ("student", "teacher")
 
 
 @dataclass(frozen=True)
@@ -60,6 +60,11 @@ def embedding_times(
         logger.info("the time of the %s is not taken: %s", name, reason)
         times[name] = EmbeddingTime(None, f"not timed: {reason}")
     return times
+
+
+def not_timed(reason: str) -> dict[str, EmbeddingTime]:
+    """Both models without a time, and why."""
+    return {side: EmbeddingTime(None, f"not timed: {reason}") for side in SIDES}
 
 
 def where_it_ran(embedder: Embedder) -> str:

@@ -8,10 +8,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from alignkit.evaluation.columns import Column
+from alignkit.evaluation.table_rows import RowName
 from alignkit.metrics.intervals import Interval, PairedBootstrap
 from alignkit.pairs.evaluation_set import EvaluationSet
+from alignkit.runs.training_sample import Unlike
 
-OVERLAP, RELEVANCE = "overlap@10", "ndcg@10"
+OVERLAP, RELEVANCE = Column.OVERLAP_10, Column.NDCG_10
 # with fewer groups than this, an interval that draws whole groups is too narrow itself
 MIN_QUERIES, MIN_GROUPS = 30, 10
 
@@ -30,18 +33,20 @@ class Evidence:
         gain: aligned less student, in the measure itself.
         lead: student less teacher, in the measure itself; `None` where the measure is agreement with the teacher,
             which the teacher leads by construction.
-        teacher_mean, student_mean: the measure itself.
+        teacher_mean: the measure itself.
+        student_mean: the measure itself.
+        cascade_size: N of `cascade@N`.
         cascade_share: of `cascade@N`; `None` where it is that of `aligned` by construction.
-        cascade: its name.
         floor_share: the best that a head without knowledge reaches here (random projection, mean predictor).
         floor_cascade_share: the same with reranking.
         asked: all queries, judged or not.
-        seen: how many of those the head was trained on, as far as that is known.
-        unlike: in words, how far the queries are from the training sentences; `None` where they are not, or where
-            that is not known.
+        seen: how many of those the head was trained on; `None` where that is not known.
+        unlike: how far the queries are from the training sentences; `None` where they are not, or where that is not
+            known.
+        relevant: queries, and groups of them, that have something relevant to them; `None` without judgements.
     """
 
-    measure: str
+    measure: Column
     queries: int
     groups: int
     corpus: int
@@ -51,13 +56,19 @@ class Evidence:
     lead: Interval | None
     teacher_mean: float
     student_mean: float
+    cascade_size: int
     cascade_share: Interval | None
-    cascade: str
     floor_share: float
     floor_cascade_share: float
     asked: int
-    seen: int = 0
-    unlike: str | None = None
+    seen: int | None = None
+    unlike: Unlike | None = None
+    relevant: tuple[int, int] | None = None
+
+    @property
+    def cascade_only_reorders(self) -> bool:
+        """Whether the cascade hands over ten hits and is judged by the first ten: its figure is that of `aligned`."""
+        return self.measure == OVERLAP and self.cascade_size <= 10
 
 
 def query_groups(test: EvaluationSet) -> np.ndarray | None:
@@ -65,7 +76,7 @@ def query_groups(test: EvaluationSet) -> np.ndarray | None:
     return None if test.labels is None else np.unique(test.labels, return_inverse=True)[1]
 
 
-def deciding_measure(bootstraps: Mapping[str, PairedBootstrap]) -> str:
+def deciding_measure(bootstraps: Mapping[Column, PairedBootstrap[RowName]]) -> Column:
     """Relevance where it is known of enough queries, else agreement with the teacher, which needs no judgements."""
     judged, asked = bootstraps.get(RELEVANCE), bootstraps[OVERLAP]
     if judged is None:
@@ -78,67 +89,45 @@ def deciding_measure(bootstraps: Mapping[str, PairedBootstrap]) -> str:
 
 
 def gather(
-    test: EvaluationSet, measure: str, figures: Mapping[str, np.ndarray], reranked_floors: Mapping[str, np.ndarray],
-    bootstrap: PairedBootstrap, cascade: str, *, seen: int, unlike: str | None,
+    test: EvaluationSet, bootstraps: Mapping[Column, PairedBootstrap[RowName]], figures: Mapping[RowName, np.ndarray],
+    reranked_floors: Mapping[RowName, np.ndarray], *, measure: Column, cascade_size: int, seen: int | None,
+    unlike: Unlike | None,
 ) -> Evidence:  # fmt: skip
     """Put together what `decide` looks at.
 
     Args:
         test: queries and corpus.
-        measure: that decides.
-        figures: row name → `(Q,)` per-query figures of that measure.
+        bootstraps: of every measure.
+        figures: row → `(Q,)` per-query figures of the deciding measure.
         reranked_floors: the same of the rows that know nothing, after the teacher reranked what they found.
-        bootstrap: of `figures`.
-        cascade: row name, `cascade@N`.
+        measure: that decides.
+        cascade_size: N of `cascade@N`.
         seen: queries that the head was trained on.
-        unlike: in words, how far the queries are from the training sentences, if they are.
+        unlike: how far the queries are from the training sentences, if they are.
     """
-    ceiling = _mean(figures["teacher"])
+    bootstrap, judged = bootstraps[measure], bootstraps.get(RELEVANCE)
+    ceiling = _mean(figures[RowName.TEACHER])
+    reordered = measure == OVERLAP and cascade_size <= 10
     return Evidence(
         measure=measure,
         queries=bootstrap.count,
         groups=bootstrap.groups,
         corpus=len(test.corpus),
-        share=bootstrap.ratio("aligned", "teacher"),
-        student_share=bootstrap.ratio("student", "teacher"),
-        gain=bootstrap.difference("aligned", "student"),
-        lead=bootstrap.difference("student", "teacher") if measure == RELEVANCE else None,
+        share=bootstrap.ratio(RowName.ALIGNED, RowName.TEACHER),
+        student_share=bootstrap.ratio(RowName.STUDENT, RowName.TEACHER),
+        gain=bootstrap.difference(RowName.ALIGNED, RowName.STUDENT),
+        lead=bootstrap.difference(RowName.STUDENT, RowName.TEACHER) if measure == RELEVANCE else None,
         teacher_mean=ceiling,
-        student_mean=_mean(figures["student"]),
-        cascade_share=None if _only_reordered(measure, cascade) else bootstrap.ratio(cascade, "teacher"),
-        cascade=cascade,
+        student_mean=_mean(figures[RowName.STUDENT]),
+        cascade_size=cascade_size,
+        cascade_share=None if reordered else bootstrap.ratio(RowName.CASCADE, RowName.TEACHER),
         floor_share=max(_mean(figures[name]) for name in reranked_floors) / ceiling if ceiling else 1.0,
         floor_cascade_share=max(map(_mean, reranked_floors.values())) / ceiling if ceiling else 1.0,
         asked=len(test.queries),
         seen=seen,
         unlike=unlike,
+        relevant=None if judged is None else (judged.count, judged.groups),
     )
-
-
-def notes_on(evidence: Evidence, bootstraps: Mapping[str, PairedBootstrap]) -> list[str]:
-    """What a reader has to know about these figures, in words."""
-    notes = []
-    judged = bootstraps.get(RELEVANCE)
-    if judged is not None and evidence.measure == OVERLAP:
-        notes.append(
-            f"only {judged.count:,} of {evidence.asked:,} queries, in {judged.groups:,} groups, have something that is "
-            f"relevant to them; the verdict goes by {OVERLAP}, which needs no judgements"
-        )
-    if evidence.groups < evidence.queries:
-        notes.append(
-            f"{evidence.queries:,} queries in {evidence.groups:,} groups of one label: the intervals draw whole "
-            "groups, because queries of one group fare alike"
-        )
-    if _only_reordered(evidence.measure, evidence.cascade):
-        notes.append(
-            f"{evidence.cascade} puts the first ten hits of aligned in another order, so that its {OVERLAP} is the "
-            "same by construction; on so small a corpus it says nothing about a cascade"
-        )
-    return notes
-
-
-def _only_reordered(measure: str, cascade: str) -> bool:
-    return measure == OVERLAP and int(cascade.partition("@")[2]) <= 10
 
 
 def _mean(figures: np.ndarray) -> float:

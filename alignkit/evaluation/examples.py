@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
-from alignkit.evaluation.comparison import Comparison
+from alignkit.evaluation.rankings import Ranking
+from alignkit.evaluation.table_rows import RowName
+from alignkit.pairs.evaluation_set import EvaluationSet
 
 WORST = 10
-TEXT_LENGTH = 160
 
 
 @dataclass(frozen=True)
@@ -26,6 +26,21 @@ class GroupFigure:
 
 
 @dataclass(frozen=True)
+class FirstHit:
+    """The first text that was found.
+
+    Attributes:
+        text: whole.
+        cosine: with the query.
+        relevant: `None` where nothing is known to be relevant.
+    """
+
+    text: str
+    cosine: float
+    relevant: bool | None
+
+
+@dataclass(frozen=True)
 class Failure:
     """One query that the head serves badly.
 
@@ -34,71 +49,75 @@ class Failure:
         cosine: of its aligned vector with the teacher's.
         aligned: the measure.
         teacher: the measure.
-        found: `(text, cosine, relevant)` of the first hit through the head.
-        expected: the same of the teacher's own first hit.
+        found: first hit through the head.
+        expected: the teacher's own first hit.
     """
 
     query: str
     cosine: float
     aligned: float
     teacher: float
-    found: tuple[str, float, bool | None]
-    expected: tuple[str, float, bool | None]
+    found: FirstHit
+    expected: FirstHit
 
 
-def worst_groups(comparison: Comparison, most: int = WORST) -> tuple[list[GroupFigure], int]:
-    """Groups by what aligned loses against the teacher, most first; and how many groups there are."""
-    groups = comparison.test.groups
-    if groups is None:
-        return [], 0
-    figures = comparison.figures[comparison.measure]
-    names, code = np.unique(np.asarray(groups, dtype=object).astype(str), return_inverse=True)
+def figures_of_groups(test: EvaluationSet, figures: Mapping[RowName, np.ndarray]) -> tuple[GroupFigure, ...]:
+    """All groups by what aligned loses against the teacher, most first; none where a set has no groups.
+
+    Args:
+        test: what was measured on.
+        figures: row → `(Q,)` per-query figures of the deciding measure.
+    """
+    if test.groups is None:
+        return ()
+    names, code = np.unique(np.asarray(test.groups, dtype=object).astype(str), return_inverse=True)
     table = []
     for position, name in enumerate(names):
         own = np.flatnonzero(code == position)
-        own = own[np.isfinite(figures["aligned"][own])]
+        own = own[np.isfinite(figures[RowName.ALIGNED][own])]
         if len(own):
-            means = {row: float(figures[row][own].mean()) for row in ("aligned", "student", "teacher")}
-            table.append(GroupFigure(str(name), len(own), **means))
-    table.sort(key=lambda group: (group.aligned - group.teacher, group.name))
-    return table[:most], len(table)
+            rows = (RowName.ALIGNED, RowName.STUDENT, RowName.TEACHER)
+            table.append(GroupFigure(str(name), len(own), *(float(figures[row][own].mean()) for row in rows)))
+    return tuple(sorted(table, key=lambda group: (group.aligned - group.teacher, group.name)))
 
 
-def worst_queries(comparison: Comparison, most: int = WORST) -> list[Failure]:
-    """Queries that lose most against the teacher; of equals, those whose aligned vector is furthest off."""
-    test = comparison.test
+def worst_queries(
+    test: EvaluationSet, figures: Mapping[RowName, np.ndarray], rankings: Mapping[RowName, Ranking],
+    cosines: np.ndarray, most: int = WORST,
+) -> tuple[Failure, ...]:  # fmt: skip
+    """Queries that lose most against the teacher; of equals, those whose aligned vector is furthest off.
+
+    Args:
+        test: what was measured on; without texts there is nothing to show.
+        figures: row → `(Q,)` per-query figures of the deciding measure.
+        rankings: of `aligned` and `teacher`.
+        cosines: `(Q,)` of the aligned vectors with the teacher's.
+        most: how many.
+    """
     if test.queries.texts is None or test.corpus.texts is None:
-        return []
-    figures = comparison.figures[comparison.measure]
-    loss = figures["aligned"] - figures["teacher"]
-    cosines = comparison.cosines["aligned"]
+        return ()
+    aligned, teacher = figures[RowName.ALIGNED], figures[RowName.TEACHER]
+    loss = aligned - teacher
     order = [row for row in np.lexsort((cosines, loss)) if np.isfinite(loss[row]) and loss[row] < 0]
-    hits = {row: _first_hits(comparison, row) for row in ("aligned", "teacher")}
-    return [
+    found, expected = (_first_hits(test, rankings[name]) for name in (RowName.ALIGNED, RowName.TEACHER))
+    return tuple(
         Failure(
-            query=_short(test.queries.texts[row]),
+            query=test.queries.texts[row],
             cosine=float(cosines[row]),
-            aligned=float(figures["aligned"][row]),
-            teacher=float(figures["teacher"][row]),
-            found=hits["aligned"](row),
-            expected=hits["teacher"](row),
+            aligned=float(aligned[row]),
+            teacher=float(teacher[row]),
+            found=found(row),
+            expected=expected(row),
         )
         for row in order[:most]
-    ]
+    )
 
 
-def _first_hits(comparison: Comparison, name: str) -> Any:
-    ranking, test = comparison.rankings[name], comparison.test
-    judged = test.judge(ranking.rows[:, :1])
-    texts: Sequence[str] = test.corpus.texts or []
+def _first_hits(test: EvaluationSet, ranking: Ranking) -> Callable[[int], FirstHit]:
+    judged, texts = test.judge(ranking.rows[:, :1]), test.corpus.texts or []
 
-    def first(query: int) -> tuple[str, float, bool | None]:
+    def first(query: int) -> FirstHit:
         relevant = None if judged is None else bool(judged.gains[query, 0] > 0)
-        return _short(texts[ranking.rows[query, 0]]), float(ranking.scores[query, 0]), relevant
+        return FirstHit(texts[ranking.rows[query, 0]], float(ranking.scores[query, 0]), relevant)
 
     return first
-
-
-def _short(text: str) -> str:
-    text = " ".join(text.split())
-    return text if len(text) <= TEXT_LENGTH else f"{text[: TEXT_LENGTH - 3]}..."

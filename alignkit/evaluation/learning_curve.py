@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from alignkit.evaluation.aligning import align
+from alignkit.evaluation.columns import Column
 from alignkit.heads.held_out import CORPUS, HeldOut
 from alignkit.heads.linear import LinearHead
 from alignkit.heads.moments import Moments
@@ -19,7 +20,8 @@ from alignkit.heads.streaming import TensorBatches
 from alignkit.metrics.retrieval import ndcg_at_k, ranking_overlap
 from alignkit.pairs.base import Pairs
 from alignkit.pairs.evaluation_set import EvaluationSet
-from alignkit.vectors import cosine, l2_normalize, top_k
+from alignkit.pairs.unit_rows import unit_rows
+from alignkit.vectors import l2_normalize, top_k
 
 SIZES = 6
 LEAST_PAIRS = 20
@@ -50,7 +52,7 @@ class LearningCurve:
 
 
 def learning_curve(
-    train: Pairs, validation: Pairs, test: EvaluationSet, measure: str, *, seed: int = 0
+    train: Pairs, validation: Pairs, test: EvaluationSet, measure: Column, *, seed: int = 0
 ) -> LearningCurve | None:
     """Fit a ridge head on 6 nested seeded samples, each twice the one before, and measure each.
 
@@ -68,11 +70,9 @@ def learning_curve(
     if len(sizes) < 2:
         return None
     order = np.random.default_rng(seed).permutation(len(train))
-    shift = _float32(train.student[:_CHUNK]).mean(dim=0), l2_normalize(_float32(train.teacher[:_CHUNK])).mean(dim=0)
-    moments = Moments(*shift)
+    moments = Moments(*(side.mean(dim=0) for side in next(_batches(train, np.arange(min(_CHUNK, len(train)))))))
     held_out = _held_out(validation, train)
-    teacher_queries = _float32(test.queries.teacher)
-    wanted = top_k(teacher_queries, test.corpus.teacher, 10, exclude=test.itself)[1].numpy()
+    wanted = top_k(test.queries.teacher, test.corpus.teacher, 10, exclude=test.itself)[1].numpy()
     figures, cosines, seen = [], [], 0
     for size in sizes:
         rows = np.sort(order[seen:size])  # forward through a memory map
@@ -81,12 +81,12 @@ def learning_curve(
         seen = size
         head = LinearHead(train.student_dim, train.teacher_dim)
         _solve(head, moments, held_out)
-        aligned = align(head, test.queries.student)
+        aligned = l2_normalize(align(head, test.queries.student))
         found = top_k(aligned, test.corpus.teacher, 10, exclude=test.itself)[1].numpy()
-        judged = test.judge(found) if measure == "ndcg@10" else None
+        judged = test.judge(found) if measure == Column.NDCG_10 else None
         per_query = ndcg_at_k(judged, 10) if judged is not None else ranking_overlap(found, wanted, 10)
         figures.append(float(np.nanmean(per_query)))
-        cosines.append(float(cosine(aligned, teacher_queries).mean()))
+        cosines.append(float((aligned.numpy() * test.queries.teacher).sum(axis=1).mean()))
     return LearningCurve(tuple(sizes), tuple(figures), tuple(cosines), forecast(sizes, figures))
 
 
@@ -112,8 +112,8 @@ def _held_out(validation: Pairs, train: Pairs) -> HeldOut | None:
     if not len(validation):
         return None
     some = slice(None, None, -(-len(validation) // CORPUS))
-    pairs = TensorBatches(_float32(validation.student[some]), l2_normalize(_float32(validation.teacher[some])))
-    return HeldOut.of(pairs, _float32(train.teacher[:: -(-len(train) // CORPUS)]))
+    pairs = TensorBatches(_float32(validation.student[some]), _unit(validation.teacher[some]))
+    return HeldOut.of(pairs, _unit(train.teacher[:: -(-len(train) // CORPUS)]))
 
 
 def _solve(head: LinearHead, moments: Moments, held_out: HeldOut | None) -> None:
@@ -128,8 +128,12 @@ def _solve(head: LinearHead, moments: Moments, held_out: HeldOut | None) -> None
 def _batches(pairs: Pairs, rows: np.ndarray) -> Iterator[tuple[Tensor, Tensor]]:
     for start in range(0, len(rows), _CHUNK):
         here = rows[start : start + _CHUNK]
-        yield _float32(pairs.student[here]), l2_normalize(_float32(pairs.teacher[here]))
+        yield _float32(pairs.student[here]), _unit(pairs.teacher[here])
 
 
 def _float32(vectors: np.ndarray) -> Tensor:
     return torch.from_numpy(np.array(vectors, dtype=np.float32))
+
+
+def _unit(vectors: np.ndarray) -> Tensor:
+    return torch.from_numpy(unit_rows(vectors))

@@ -9,52 +9,41 @@ from collections.abc import Callable, Mapping, Sequence
 import numpy as np
 import torch
 
+from alignkit.evaluation.table_rows import RowName, Times
 from alignkit.heads.base import Head
 from alignkit.pairs.evaluation_set import EvaluationSet
+from alignkit.pairs.unit_rows import unit_rows
 from alignkit.vectors import l2_normalize
 
 HEAD_RUNS, SEARCH_RUNS = 50, 15
 # a larger corpus is timed on this many rows and scaled: a search by scanning costs the same for every row
 SEARCHED_ROWS = 20_000
 
-Times = dict[str, float | None]
-
 
 def query_times(
-    test: EvaluationSet, heads: Mapping[str, Head], cascade: str, embed_ms: Mapping[str, float | None] | None = None
-) -> dict[str, Times]:
+    test: EvaluationSet, heads: Mapping[RowName, Head], embed_ms: Mapping[str, float | None]
+) -> dict[RowName, Times]:
     """Median times of one query at a time, in milliseconds, for every row of the table.
 
     Args:
         test: its vectors are searched.
         heads: `aligned`, and of the other rows those that are maps of the student's vector.
-        cascade: name of the row that also asks the teacher.
         embed_ms: of `student` and `teacher`, as far as they were timed (`embedding_times`).
-
-    Returns:
-        Row → `embed_ms`, `head_ms`, `search_ms`, and `total_ms`, which is `None` where one of them is not known.
     """
-    embed = {name: (embed_ms or {}).get(name) for name in ("student", "teacher")}
-    head = {name: _head_ms(part, test.queries.student) for name, part in heads.items()}
-    search = {
-        "teacher": _search_ms(test.queries.teacher, test.corpus.teacher),
-        "student": _search_ms(test.queries.student, test.corpus.student),
+    embed_student, embed_teacher = embed_ms.get("student"), embed_ms.get("teacher")
+    # an index holds vectors of length 1: that they were made so is not part of a query's time
+    search_teacher = _search_ms(test.queries.teacher, test.corpus.teacher[:SEARCHED_ROWS], len(test.corpus))
+    search_student = _search_ms(test.queries.student, unit_rows(test.corpus.student[:SEARCHED_ROWS]), len(test.corpus))
+    head_ms = {name: _head_ms(head, test.queries.student) for name, head in heads.items()}
+    through_head = {name: Times(embed_student, taken, search_teacher) for name, taken in head_ms.items()}
+    both = None if embed_student is None or embed_teacher is None else embed_student + embed_teacher
+    return {
+        RowName.TEACHER: Times(embed_teacher, 0.0, search_teacher),
+        RowName.STUDENT: Times(embed_student, 0.0, search_student),
+        **through_head,
+        RowName.ALIGNED_BOTH: through_head[RowName.ALIGNED],
+        RowName.CASCADE: Times(both, head_ms[RowName.ALIGNED], search_teacher),
     }
-    times = {
-        "teacher": _times(embed["teacher"], 0.0, search["teacher"]),
-        "student": _times(embed["student"], 0.0, search["student"]),
-    }
-    for name, milliseconds in head.items():
-        times[name] = _times(embed["student"], milliseconds, search["teacher"])
-    times["aligned_both"] = times["aligned"]
-    both = None if None in embed.values() else sum(value or 0.0 for value in embed.values())
-    times[cascade] = _times(both, head["aligned"], search["teacher"])
-    return times
-
-
-def _times(embed_ms: float | None, head_ms: float, search_ms: float) -> Times:
-    total = None if embed_ms is None else embed_ms + head_ms + search_ms
-    return {"embed_ms": embed_ms, "head_ms": head_ms, "search_ms": search_ms, "total_ms": total}
 
 
 def _head_ms(head: Head, student: np.ndarray) -> float:
@@ -64,17 +53,15 @@ def _head_ms(head: Head, student: np.ndarray) -> float:
         return median_ms([lambda: head(query)] * HEAD_RUNS)
 
 
-def _search_ms(queries: np.ndarray, corpus: np.ndarray) -> float:
-    # an index holds normalised float32 vectors: that it was made is not part of a query's time
-    rows = min(len(corpus), SEARCHED_ROWS)
-    index = l2_normalize(torch.from_numpy(np.array(corpus[:rows], dtype=np.float32)))
+def _search_ms(queries: np.ndarray, rows: np.ndarray, corpus_rows: int) -> float:
+    index = torch.from_numpy(np.asarray(rows))
     query = torch.from_numpy(np.array(queries[:1], dtype=np.float32))[0]
 
     def search() -> None:
-        torch.topk(index @ l2_normalize(query), min(10, rows))
+        torch.topk(index @ l2_normalize(query), min(10, len(index)))
 
     search()
-    return median_ms([search] * SEARCH_RUNS) * len(corpus) / rows
+    return median_ms([search] * SEARCH_RUNS) * corpus_rows / len(index)
 
 
 def median_ms(calls: Sequence[Callable[[], object]]) -> float:

@@ -12,10 +12,11 @@ from torch import Tensor
 from alignkit.errors import ConfigError
 from alignkit.evaluation.aligning import align
 from alignkit.evaluation.faiss_search import faiss_top_k
+from alignkit.evaluation.table_rows import RowName
 from alignkit.heads.base import Head
 from alignkit.neighbours import pair_cosines
 from alignkit.pairs.evaluation_set import EvaluationSet
-from alignkit.vectors import l2_normalize, top_k
+from alignkit.vectors import top_k
 
 DEPTH = 100
 CASCADE_SHARE = 0.05
@@ -58,15 +59,14 @@ def cascade_size(corpus_rows: int) -> int:
 
 
 def rank_all(
-    test: EvaluationSet, vectors: Mapping[str, Tensor], document_head: Head, depth: int = DEPTH, search: str = "exact"
-) -> dict[str, Ranking]:
+    test: EvaluationSet, vectors: Mapping[RowName, Tensor], document_head: Head, search: str = "exact"
+) -> dict[RowName, Ranking]:
     """Rankings of every row that searches an index of its own or the teacher's.
 
     Args:
         test: queries and corpus.
-        vectors: row name → `(Q, teacher_dim)`, queries that search the teacher's corpus; `aligned` is among them.
+        vectors: row → `(Q, teacher_dim)`, rows of length 1 that search the teacher's corpus; `aligned` is among them.
         document_head: what makes the corpus of `aligned_both`.
-        depth: hits a query; a smaller corpus gives as many as it has.
         search: `exact` or `faiss`, see `SEARCHES`.
 
     Raises:
@@ -76,7 +76,7 @@ def rank_all(
     if search not in SEARCHES:
         raise ConfigError(f"search={search}: expected one of {', '.join(SEARCHES)}")
     find = SEARCHES[search]
-    depth = min(depth, len(test.corpus))
+    depth = min(DEPTH, len(test.corpus))
     # one pass over the corpus serves all rows that search it, and one query where all are the same (the mean predictor)
     constant = {name for name, own in vectors.items() if bool((own == own[0]).all())}
     together = torch.cat([own[:1] if name in constant else own for name, own in vectors.items()])
@@ -92,10 +92,10 @@ def rank_all(
         )
         start = part.stop
     aligned_corpus: AlignedRows | Tensor = AlignedRows(document_head, test.corpus.student)
-    if 4 * len(test.corpus) * vectors["aligned"].shape[1] <= HELD_BYTES:
+    if 4 * len(test.corpus) * vectors[RowName.ALIGNED].shape[1] <= HELD_BYTES:
         aligned_corpus = aligned_corpus[:]  # a search looks at it more than once
-    found["aligned_both"] = _ranking(find(vectors["aligned"], aligned_corpus, depth, exclude=test.itself))
-    found["student"] = _ranking(find(test.queries.student, test.corpus.student, depth, exclude=test.itself))
+    found[RowName.ALIGNED_BOTH] = _ranking(find(vectors[RowName.ALIGNED], aligned_corpus, depth, exclude=test.itself))
+    found[RowName.STUDENT] = _ranking(find(test.queries.student, test.corpus.student, depth, exclude=test.itself))
     return found
 
 
@@ -112,18 +112,18 @@ def _for_each(hits: Ranking, itself: np.ndarray) -> Ranking:
 
 
 def rerank(
-    found: Mapping[str, Ranking], teacher_queries: np.ndarray, teacher_corpus: np.ndarray, size: int
-) -> dict[str, Ranking]:
+    found: Mapping[RowName, Ranking], teacher_queries: np.ndarray, teacher_corpus: np.ndarray, size: int
+) -> dict[RowName, Ranking]:
     """The first `size` hits in the order of the teacher's own cosines: what a cascade returns.
 
     Args:
-        found: row name -> ranking of a cheap model, of the same queries.
-        teacher_queries: `(Q, teacher_dim)`.
-        teacher_corpus: `(C, teacher_dim)`.
+        found: row → ranking of a cheap model, of the same queries.
+        teacher_queries: `(Q, teacher_dim)` float32, rows of length 1.
+        teacher_corpus: `(C, teacher_dim)`, likewise.
         size: N of cascade@N.
     """
     candidates = np.concatenate([ranking.rows[:, :size] for ranking in found.values()], axis=1)
-    unit = l2_normalize(torch.from_numpy(np.array(teacher_queries, dtype=np.float32)))
+    unit = torch.from_numpy(np.asarray(teacher_queries))
     # a corpus row that several rows of the table found is scored once
     pairs = np.arange(len(candidates))[:, None] * len(teacher_corpus) + candidates
     found_pairs, place = np.unique(pairs[candidates >= 0], return_inverse=True)

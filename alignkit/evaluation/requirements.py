@@ -7,7 +7,8 @@ from collections.abc import Mapping
 
 from alignkit.errors import ConfigError
 from alignkit.evaluation.columns import Column
-from alignkit.evaluation.comparison import Comparison
+from alignkit.evaluation.result import Result
+from alignkit.evaluation.table_rows import RowName
 
 SHARE = "share_of_teacher"
 
@@ -45,18 +46,18 @@ def is_number(value: object) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
 
 
-def failed_requirements(comparison: Comparison, required: Mapping[str, float]) -> list[str]:
+def failed_requirements(result: Result, required: Mapping[str, float]) -> list[str]:
     """Sentences about what the `aligned` row lacks; empty where it meets all.
 
     Args:
-        comparison: what was measured.
+        result: what was measured.
         required: figure of the row, or `share_of_teacher` (of the verdict's measure) → least value.
 
     Raises:
         ConfigError: if a figure was not measured here; it lists those that were.
     """
-    share = comparison.meta["shares"].get("aligned")
-    figures = {**comparison.rows["aligned"], SHARE: share["value"] if share else None}
+    share = result.certainty.shares[RowName.ALIGNED]
+    figures = {**result.rows[RowName.ALIGNED].to_json(), SHARE: share.value if share else None}
     failed = []
     for name, least in required.items():
         if name not in figures:

@@ -1,4 +1,4 @@
-"""What `metrics.json` says of each row: how near its vectors are to the teacher's, and what it finds."""
+"""How near each row's vectors are to the teacher's, and what it finds on average."""
 
 from __future__ import annotations
 
@@ -8,7 +8,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from alignkit.metrics.alignment import Row, alignment_figures, pairwise_spearman, sample_rows, spearman
+from alignkit.evaluation.columns import Column
+from alignkit.evaluation.row_vectors import RowVectors
+from alignkit.evaluation.table_rows import Figures, Row, RowName
+from alignkit.metrics.alignment import alignment_figures, pairwise_spearman, sample_rows, spearman
 from alignkit.metrics.intervals import Interval, PairedBootstrap
 from alignkit.metrics.similarity import linear_cka
 from alignkit.pairs.evaluation_set import EvaluationSet
@@ -18,57 +21,71 @@ CKA_SENTENCES = 1_000
 
 
 def figures_of_rows(
-    test: EvaluationSet, vectors: Mapping[str, Tensor], figures: Mapping[str, Mapping[str, np.ndarray]],
-    bootstraps: Mapping[str, PairedBootstrap], training_mean: Tensor | None, seed: int,
-) -> dict[str, Row]:  # fmt: skip
-    """Row name → its figures, as in `metrics.json`.
+    test: EvaluationSet, vectors: Mapping[RowName, RowVectors],
+    bootstraps: Mapping[Column, PairedBootstrap[RowName]], training_mean: Tensor | None, seed: int,
+) -> dict[RowName, Row]:  # fmt: skip
+    """The table without its times.
 
     Args:
         test: what was measured on.
-        vectors: row name → `(Q, teacher_dim)`; `teacher` is among them.
-        figures: measure → row name → `(Q,)` per-query figures.
-        bootstraps: of the same measures.
+        vectors: of the rows that have any; `teacher` is among them.
+        bootstraps: of every measure of what was found.
         training_mean: `(teacher_dim,)`; without it the centred cosine is undefined.
         seed: of the samples.
     """
-    teacher = vectors["teacher"]
     student = torch.from_numpy(np.array(test.queries.student, dtype=np.float32))
-    sample = sample_rows(len(teacher), CKA_SENTENCES, seed)
-    mean = training_mean if training_mean is not None else torch.zeros(teacher.shape[1])
-    rows: dict[str, Row] = {}
-    of_pairs: dict[str, Row] = {}
-    for name in figures["overlap@10"]:
-        row: Row = {}
-        if name in vectors:
-            row |= alignment_figures(vectors[name], teacher, mean, seed=seed)
-            if training_mean is None:
-                row["cosine_centered_mean"] = None
-        elif name == "student":
-            row["spearman"] = pairwise_spearman(student, teacher, seed=seed)
-        if name in vectors or name == "student":
-            own = student if name == "student" else vectors[name]
-            row["cka"] = linear_cka(own[sample], teacher[sample])
-        if name == "aligned_both":
-            # its queries are those of `aligned`
-            row |= of_pairs["aligned"]
-        of_pairs[name] = dict(row)
+    likeness = {
+        **{name: _likeness(own, vectors[RowName.TEACHER].unit, training_mean, seed) for name, own in vectors.items()},
+        RowName.STUDENT: _likeness_of_student(student, vectors[RowName.TEACHER].unit, seed),
+    }
+    # its queries are those of `aligned`
+    likeness[RowName.ALIGNED_BOTH] = likeness[RowName.ALIGNED]
+    rows = {}
+    for name in bootstraps[Column.OVERLAP_10].names:
+        figures = dict(likeness.get(name, {}))
+        shares: dict[Column, float | None] = {}
         for measure, bootstrap in bootstraps.items():
-            row[measure] = _value(bootstrap.mean(name))
-            if measure not in ("overlap@10",):
-                row[f"{measure}_share"] = _value(bootstrap.ratio(name, "teacher"))
+            figures[measure] = _value(bootstrap.mean(name))
+            if measure != Column.OVERLAP_10:
+                shares[measure] = _value(bootstrap.ratio(name, RowName.TEACHER))
         if test.human is not None:
-            row["human_spearman"] = _human_spearman(test, name, vectors, student)
-        rows[name] = row
+            figures[Column.HUMAN_SPEARMAN] = _human_spearman(test, name, vectors, student)
+        rows[name] = Row(figures, shares)
     return rows
 
 
-def _human_spearman(test: EvaluationSet, name: str, vectors: Mapping[str, Tensor], student: Tensor) -> float | None:
+def _likeness(own: RowVectors, teacher: Tensor, training_mean: Tensor | None, seed: int) -> Figures:
+    mean = training_mean if training_mean is not None else torch.zeros(teacher.shape[1])
+    measured = alignment_figures(own.given, teacher, mean, seed=seed)
+    figures = {Column(key): value for key, value in measured.items()}
+    if training_mean is None:
+        figures[Column.COSINE_CENTERED_MEAN] = None
+    sample = sample_rows(len(teacher), CKA_SENTENCES, seed)
+    return {**figures, Column.CKA: linear_cka(own.given[sample], teacher[sample])}
+
+
+def _likeness_of_student(student: Tensor, teacher: Tensor, seed: int) -> Figures:
+    """What two spaces of different width can have in common."""
+    sample = sample_rows(len(teacher), CKA_SENTENCES, seed)
+    return {
+        Column.SPEARMAN: pairwise_spearman(student, teacher, seed=seed),
+        Column.CKA: linear_cka(student[sample], teacher[sample]),
+    }
+
+
+def _human_spearman(
+    test: EvaluationSet, name: RowName, vectors: Mapping[RowName, RowVectors], student: Tensor
+) -> float | None:
     """Rank correlation of cosines with people's scores; the second text is what the row would find: in its index."""
     human = test.human
-    if human is None or name.startswith("cascade"):
+    if human is None or name == RowName.CASCADE:
         return None
-    sides = {"student": (student, student), "aligned_both": (vectors["aligned"], vectors["aligned"])}
-    first, second = sides.get(name, (vectors.get(name, student), vectors["teacher"]))
+    if name == RowName.STUDENT:
+        first = second = student
+    elif name == RowName.ALIGNED_BOTH:
+        first = second = vectors[RowName.ALIGNED].unit
+    else:
+        first, second = vectors[name].unit, vectors[RowName.TEACHER].unit
     cosines = cosine(first[torch.from_numpy(human.first)], second[torch.from_numpy(human.second)])
     return spearman(cosines.numpy(), human.scores)
 

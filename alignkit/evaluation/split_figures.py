@@ -4,33 +4,36 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from alignkit.evaluation.aligning import align
+from alignkit.evaluation.columns import Column
+from alignkit.evaluation.table_rows import Row, RowName
 from alignkit.heads.base import Head
-from alignkit.metrics.alignment import Row, alignment_figures, overlap_at_k, sample_rows
+from alignkit.metrics.alignment import alignment_figures, overlap_at_k, sample_rows
 from alignkit.pairs.base import Pairs
 from alignkit.pairs.evaluation_set import most_sentences
-from alignkit.vectors import l2_normalize
+from alignkit.pairs.unit_rows import unit_rows
 
 
 @torch.inference_mode()
-def alignment_rows(heads: Mapping[str, Head], pairs: Pairs, teacher_mean: Tensor, seed: int = 0) -> dict[str, Row]:
+def alignment_rows(
+    heads: Mapping[RowName, Head], pairs: Pairs, teacher_mean: Tensor, seed: int = 0
+) -> dict[RowName, Row]:
     """One row of alignment figures for each head.
 
     Args:
-        heads: name of the row → head.
+        heads: row → head.
         pairs: what to compare on; of many a seeded sample.
         teacher_mean: `(teacher_dim,)` of the training split.
         seed: of the samples.
 
     Returns:
-        Rows by name, each with the figures of `alignment_figures` and `overlap@10`.
+        Rows with the figures of `alignment_figures` and `overlap@10`.
     """
     rows = sample_rows(len(pairs), most_sentences(pairs.teacher_dim), seed).numpy()
-    teacher = l2_normalize(torch.from_numpy(np.array(pairs.teacher[rows], dtype=np.float32)))
+    teacher = torch.from_numpy(unit_rows(pairs.teacher[rows]))
     student = pairs.student[rows]
     return {name: _row(align(head, student), teacher, teacher_mean, seed) for name, head in heads.items()}
 
@@ -38,4 +41,5 @@ def alignment_rows(heads: Mapping[str, Head], pairs: Pairs, teacher_mean: Tensor
 def _row(aligned: Tensor, teacher: Tensor, teacher_mean: Tensor, seed: int) -> Row:
     overlap = overlap_at_k(aligned, teacher, seed=seed)
     figures = alignment_figures(aligned, teacher, teacher_mean, seed=seed)
-    return {**figures, "overlap@10": float(overlap.mean()) if len(overlap) else None}
+    found = float(overlap.mean()) if len(overlap) else None
+    return Row({**{Column(key): value for key, value in figures.items()}, Column.OVERLAP_10: found})

@@ -1,12 +1,11 @@
-"""May this head be put in front of the teacher's index? An answer from intervals, in words, with what decided it."""
+"""May this head be put in front of the teacher's index? An answer from intervals, and which rule decided it."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from enum import Enum, StrEnum, auto
 
 from alignkit.errors import ConfigError
-from alignkit.evaluation import verdict_words as words
 from alignkit.evaluation.evidence import MIN_GROUPS, MIN_QUERIES, Evidence
 from alignkit.metrics.intervals import Interval
 
@@ -39,35 +38,44 @@ class Thresholds:
             )
 
 
+class Answer(StrEnum):
+    """What to do with the head."""
+
+    USE = "use"
+    USE_WITH_CASCADE = "use_with_cascade"
+    TEACHER_IS_WORSE = "teacher_is_worse"
+    OWN_INDEX = "own_index"
+    DO_NOT = "do_not"
+    TOO_LITTLE_DATA = "too_little_data"
+
+
+class Rule(Enum):
+    """What decided."""
+
+    FEW_QUERIES = auto()
+    FEW_GROUPS = auto()
+    SMALL_CORPUS = auto()
+    TEACHER_TRAILS = auto()
+    SEEN_IN_TRAINING = auto()
+    TEACHER_FINDS_NOTHING = auto()
+    BLIND_HEAD_PASSES = auto()
+    REACHES = auto()
+    HARDLY_MATTERS = auto()
+    BROKEN = auto()
+    STUDENT_IS_BETTER = auto()
+    FALLS_SHORT = auto()
+    CASCADE_REACHES = auto()
+    CASCADE_FALLS_SHORT = auto()
+
+
 @dataclass(frozen=True)
 class Verdict:
-    """The answer.
+    """The answer, and the rule and the figures that it rests on."""
 
-    Attributes:
-        name: `use`, `use_with_cascade`, `own_index`, `teacher_is_worse`, `do_not` or `too_little_data`.
-        headline: one sentence.
-        reasons: the figures that decided, in words.
-    """
-
-    name: str
-    headline: str
-    reasons: tuple[str, ...]
-
-    def to_json(self) -> dict[str, Any]:
-        """Plain JSON values."""
-        return {"name": self.name, "headline": self.headline, "reasons": list(self.reasons)}
-
-
-HEADLINES = {
-    "use": "Use it: put this head in front of the teacher's index.",
-    "use_with_cascade": "Use it with a cascade: let the head find candidates and the teacher rerank them.",
-    "teacher_is_worse": "Do not keep this teacher: the student's own index finds more than the teacher's.",
-    "own_index": "Search with the student's own index: it finds more than the head does in the teacher's.",
-    "do_not": "Do not use this head.",
-    "too_little_data": "This test set cannot tell: there is too little in it.",
-}
-
-SEEN = "This test set cannot tell: the head was trained on part of it."
+    name: Answer
+    rule: Rule
+    evidence: Evidence
+    thresholds: Thresholds
 
 
 def decide(evidence: Evidence, thresholds: Thresholds | None = None) -> Verdict:
@@ -88,43 +96,47 @@ def decide(evidence: Evidence, thresholds: Thresholds | None = None) -> Verdict:
     8. else `do_not`.
     """
     thresholds = thresholds or Thresholds()
-    if (few := _too_few(evidence)) is not None:
-        return _verdict("too_little_data", few)
-    if evidence.lead is not None and evidence.lead.low > 0:
-        return _verdict("teacher_is_worse", words.of_lead(evidence, evidence.lead), words.WAYS_OUT)
-    if evidence.seen > MOST_SEEN * evidence.asked:
-        return Verdict("too_little_data", SEEN, (words.of_seen(evidence, MOST_SEEN),))
-    if evidence.share is None or evidence.floor_share >= thresholds.worth_using:
-        return _verdict("too_little_data", words.of_empty_share(evidence, thresholds.worth_using))
-    return _judge(evidence, evidence.share, thresholds)
+    answer, rule = _doubt(evidence, thresholds) or _judge(evidence, thresholds)
+    return Verdict(answer, rule, evidence, thresholds)
 
 
-def _judge(evidence: Evidence, share: Interval, thresholds: Thresholds) -> Verdict:
+def _doubt(evidence: Evidence, thresholds: Thresholds) -> tuple[Answer, Rule] | None:
+    """Rules 1 to 3: why nothing can be said of the head."""
+    rule = None
+    if evidence.queries < MIN_QUERIES:
+        rule = Rule.FEW_QUERIES
+    elif evidence.groups < MIN_GROUPS:
+        rule = Rule.FEW_GROUPS
+    elif evidence.corpus < MIN_CORPUS:
+        rule = Rule.SMALL_CORPUS
+    elif evidence.lead is not None and evidence.lead.low > 0:
+        return Answer.TEACHER_IS_WORSE, Rule.TEACHER_TRAILS
+    elif (evidence.seen or 0) > MOST_SEEN * evidence.asked:
+        rule = Rule.SEEN_IN_TRAINING
+    elif evidence.share is None:
+        rule = Rule.TEACHER_FINDS_NOTHING
+    elif evidence.floor_share >= thresholds.worth_using:
+        rule = Rule.BLIND_HEAD_PASSES
+    return None if rule is None else (Answer.TOO_LITTLE_DATA, rule)
+
+
+def _judge(evidence: Evidence, thresholds: Thresholds) -> tuple[Answer, Rule]:
     """Rules 4 to 8."""
-    kept, rival = words.of_share("aligned", share, evidence, thresholds.worth_using), words.of_rival(evidence)
+    share, cascade = evidence.share or Interval(0.0, 0.0, 0.0), evidence.cascade_share
     student_is_better = evidence.gain is not None and evidence.gain.high < 0
     if share.low >= thresholds.worth_using and not student_is_better:
-        return _verdict("use", kept, rival)
+        return Answer.USE, Rule.REACHES
     if share.low >= thresholds.worth_using and _makes_no_difference(evidence, share, thresholds):
-        enough = (
-            f"{kept} and the share {thresholds.as_good_as_teacher:.0%}, where a slightly better student hardly matters"
-        )
-        return _verdict("use", enough, rival)
+        return Answer.USE, Rule.HARDLY_MATTERS
     if share.high < BROKEN_SHARE:
-        return _verdict("do_not", words.of_broken(share, evidence, BROKEN_SHARE), rival)
+        return Answer.DO_NOT, Rule.BROKEN
     if student_is_better:
-        return _verdict("own_index", kept, rival)
-    cascade = evidence.cascade_share
+        return Answer.OWN_INDEX, Rule.STUDENT_IS_BETTER
     if cascade is None:
-        return _verdict("do_not", kept, rival)
-    reranked = words.of_share(evidence.cascade, cascade, evidence, thresholds.worth_using)
+        return Answer.DO_NOT, Rule.FALLS_SHORT
     if cascade.low >= thresholds.worth_using > evidence.floor_cascade_share:
-        return _verdict("use_with_cascade", kept, reranked)
-    return _verdict("do_not", kept, reranked)
-
-
-def _verdict(name: str, *reasons: str) -> Verdict:
-    return Verdict(name, HEADLINES[name], reasons)
+        return Answer.USE_WITH_CASCADE, Rule.CASCADE_REACHES
+    return Answer.DO_NOT, Rule.CASCADE_FALLS_SHORT
 
 
 def _makes_no_difference(evidence: Evidence, share: Interval, thresholds: Thresholds) -> bool:
@@ -132,16 +144,3 @@ def _makes_no_difference(evidence: Evidence, share: Interval, thresholds: Thresh
     if evidence.gain is None or share.value < thresholds.as_good_as_teacher:
         return False
     return -evidence.gain.value <= (1 - thresholds.as_good_as_teacher) * evidence.teacher_mean
-
-
-def _too_few(evidence: Evidence) -> str | None:
-    if evidence.queries < MIN_QUERIES:
-        return f"{evidence.queries:,} queries can be judged; at least {MIN_QUERIES} are needed"
-    if evidence.groups < MIN_GROUPS:
-        return (
-            f"{evidence.queries:,} queries can be judged, of {evidence.groups} labels only, and queries of one label "
-            f"fare alike; at least {MIN_GROUPS} labels are needed: hold out more of them (test= of build, data.test=)"
-        )
-    if evidence.corpus < MIN_CORPUS:
-        return f"the corpus holds {evidence.corpus} texts; at least {MIN_CORPUS} are needed"
-    return None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Generic, TypeVar
 
 import numpy as np
 
@@ -12,6 +13,8 @@ from alignkit.shapes import check_shapes
 RESAMPLES = 1000
 CONFIDENCE = 0.95
 _BLOCK_DRAWS = 4_000_000
+# of rows: a string, or an enumeration of them
+Name = TypeVar("Name", bound=str)
 
 
 @dataclass(frozen=True)
@@ -76,7 +79,7 @@ def bootstrap_means(
     return means
 
 
-class PairedBootstrap:
+class PairedBootstrap(Generic[Name]):
     """Intervals for the per-query figures of several rows, all from the same draws.
 
     Args:
@@ -87,13 +90,14 @@ class PairedBootstrap:
         seed: of the draws.
 
     Attributes:
+        names: of the rows.
         count: number of queries that have a figure in every row.
         groups: number of groups that these queries form.
     """
 
     def __init__(
         self,
-        figures: Mapping[str, np.ndarray],
+        figures: Mapping[Name, np.ndarray],
         groups: np.ndarray | None = None,
         *,
         resamples: int = RESAMPLES,
@@ -102,31 +106,31 @@ class PairedBootstrap:
         check_shapes(**{name: (column, "Q") for name, column in figures.items()})
         if groups is not None:
             check_shapes(figures=(next(iter(figures.values())), "Q"), groups=(groups, "Q"))
-        names = list(figures)
+        self.names = names = list(figures)
         table = np.stack([np.asarray(figures[name], dtype=np.float64) for name in names], axis=1)
         judged = np.isfinite(table).all(axis=1)
         table = table[judged]
         codes = None if groups is None else np.unique(groups[judged], return_inverse=True)[1]
         self.count = len(table)
         self.groups = self.count if codes is None else int(codes.max(initial=-1)) + 1
-        self._means: dict[str, float] = {}
-        self._resampled: dict[str, np.ndarray] = {}
+        self._means: dict[Name, float] = {}
+        self._resampled: dict[Name, np.ndarray] = {}
         if self.count:
             resampled = bootstrap_means(table, groups=codes, resamples=resamples, seed=seed)
             self._means = {name: float(table[:, column].mean()) for column, name in enumerate(names)}
             self._resampled = {name: resampled[:, column] for column, name in enumerate(names)}
 
-    def mean(self, name: str) -> Interval | None:
+    def mean(self, name: Name) -> Interval | None:
         """The mean of one row; `None` if no query is left."""
         return _interval(self._means[name], self._resampled[name]) if name in self._means else None
 
-    def difference(self, name: str, other: str) -> Interval | None:
+    def difference(self, name: Name, other: Name) -> Interval | None:
         """The mean of one row minus the mean of another, paired by query."""
         if name not in self._means or other not in self._means:
             return None
         return _interval(self._means[name] - self._means[other], self._resampled[name] - self._resampled[other])
 
-    def ratio(self, name: str, other: str) -> Interval | None:
+    def ratio(self, name: Name, other: Name) -> Interval | None:
         """The mean of one row divided by that of another; `None` if a resample of the other is not above 0."""
         if name not in self._means or other not in self._means:
             return None

@@ -14,6 +14,7 @@ import numpy as np
 from alignkit.errors import DataError
 
 MIN_PAIRS = 20
+SIDES = ("student", "teacher")
 Identity = dict[str, Any]
 
 

@@ -10,7 +10,7 @@ import torch
 from alignkit.vectors import l2_normalize
 
 # larger arrays stay where they are, and each block is scaled when it is read
-HELD_BYTES = 1024 * 1024 * 1024
+HELD_BYTES = 256 * 1024 * 1024
 
 
 class UnitRows:
@@ -45,7 +45,7 @@ def unit_rows(vectors: np.ndarray) -> np.ndarray:
         vectors: `(N, D)` of any float type, an array or a memory map.
 
     Returns:
-        `(N, D)` float32, rows of length 1. Above a gigabyte it is a view that scales each block when it is read.
+        `(N, D)` float32, rows of length 1. Above 256 MiB it is a view that scales each block when it is read.
 
     >>> unit_rows(np.array([[3.0, 4.0], [0.0, 0.0]])).round(3).tolist()
     [[0.6000000238418579, 0.800000011920929], [0.0, 0.0]]

@@ -7,36 +7,40 @@ from collections.abc import Iterator
 from rich.table import Table
 
 from alignkit.evaluation.columns import Column
-from alignkit.evaluation.outcome import Evaluation
-from alignkit.reporting.figure_tables import number
+from alignkit.evaluation.result import Result
+from alignkit.reporting.figure_tables import bold, number
+from alignkit.reporting.remarks import alarms_of
+from alignkit.reporting.verdict_words import verdict_words
 
-KEYS = ("cosine_mean", "cosine_centered_mean", "overlap@10", "recall@10", "mrr@10", "ndcg@10", "human_spearman")
+SHOWN = (
+    Column.COSINE_MEAN, Column.COSINE_CENTERED_MEAN, Column.OVERLAP_10, Column.RECALL_10, Column.MRR_10,
+    Column.NDCG_10, Column.HUMAN_SPEARMAN,
+)  # fmt: skip
 
 
-def console_rows(evaluation: Evaluation) -> Table:
+def console_rows(result: Result) -> Table:
     """Rows with the columns that decide, and each row's share of the teacher with its interval."""
-    rows, meta = evaluation.rows, evaluation.meta
-    keys = [key for key in KEYS if any(row.get(key) is not None for row in rows.values())]
+    columns = [column for column in SHOWN if any(row[column] is not None for row in result.rows.values())]
     table = Table(box=None, pad_edge=False, padding=(0, 1, 0, 0))
     table.add_column("", no_wrap=True)
-    for key in keys:
-        table.add_column(Column(key).heading, justify="right", no_wrap=True)
+    for column in columns:
+        table.add_column(column.heading, justify="right", no_wrap=True)
     table.add_column("of teacher", justify="right", no_wrap=True)
-    for name, row in rows.items():
-        share = meta["shares"].get(name)
-        kept = f"{share['low']:.0%}-{share['high']:.0%}" if share else "-"
-        cells = [number(row.get(key)) for key in keys]
-        table.add_row(name, *cells, kept, style="bold" if name == "aligned" else None)
+    for name, row in result.rows.items():
+        share = result.certainty.shares[name]
+        kept = f"{share.low:.0%}-{share.high:.0%}" if share else "-"
+        cells = [number(row[column]) for column in columns]
+        table.add_row(result.label(name), *cells, kept, style=bold(name))
     return table
 
 
-def console_words(evaluation: Evaluation) -> Iterator[str]:
+def console_words(result: Result) -> Iterator[str]:
     """The verdict with what decided it, what is alarming, and what could not be checked."""
-    verdict = evaluation.comparison.verdict
-    yield f"{verdict.headline} ({verdict.name})"
-    for reason in verdict.reasons:
+    words = verdict_words(result.verdict)
+    yield f"{words.headline} ({words.name})"
+    for reason in words.reasons:
         yield f"  - {reason}"
-    for alarm in evaluation.meta["alarms"]["raised"]:
+    for alarm in alarms_of(result):
         yield f"  ! {alarm}"
-    for doubt in evaluation.meta.get("doubts", []):
+    for doubt in result.about.doubts or ():
         yield f"  ? {doubt}"

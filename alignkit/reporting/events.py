@@ -7,20 +7,21 @@ from pathlib import Path
 
 import torch
 
-from alignkit.evaluation.outcome import Evaluation
+from alignkit.evaluation.result import Result
+from alignkit.evaluation.table_rows import RowName
 from alignkit.event_files import why_no_events
-from alignkit.vectors import l2_normalize
+from alignkit.reporting.verdict_words import verdict_words
 
 logger = logging.getLogger(__name__)
 
 PROJECTED = 500
 
 
-def log_evaluation(evaluation: Evaluation, folder: Path) -> None:
+def log_evaluation(result: Result, folder: Path) -> None:
     """Write events into a run folder: scalars `evaluation/<row>/<figure>` and at most 1,000 projected vectors.
 
     Args:
-        evaluation: what to show.
+        result: what to show.
         folder: of the events.
     """
     if (error := why_no_events(folder)) is not None:
@@ -28,26 +29,26 @@ def log_evaluation(evaluation: Evaluation, folder: Path) -> None:
         return
     from torch.utils.tensorboard.writer import SummaryWriter
 
-    comparison = evaluation.comparison
-    queries = comparison.test.queries
-    count = min(PROJECTED, len(queries))
-    texts = (
-        [" ".join(text.split())[:80] for text in queries.texts[:count]]
-        if queries.texts
-        else [str(row) for row in range(count)]
-    )
-    groups = list(comparison.test.groups[:count]) if comparison.test.groups else ["-"] * count
-    vectors = torch.cat([l2_normalize(comparison.vectors[name][:count].float()) for name in ("teacher", "aligned")])
+    shown = result.projection
+    count = min(PROJECTED, len(shown.aligned))
+    texts = [" ".join(text.split())[:80] for text in shown.texts[:count]] if shown.texts else [*map(str, range(count))]
+    groups = shown.groups[:count] if shown.groups else ["-"] * count
     labels = [
-        [row, text, str(group)] for row in ("teacher", "aligned") for text, group in zip(texts, groups, strict=True)
+        [row.value, text, group]
+        for row in (RowName.TEACHER, RowName.ALIGNED)
+        for text, group in zip(texts, groups, strict=True)
     ]
+    words = verdict_words(result.verdict)
     with SummaryWriter(str(folder)) as writer:
-        for name, row in evaluation.rows.items():
-            for key, value in row.items():
+        for name, row in result.rows.items():
+            for key, value in row.to_json().items():
                 if value is not None:
-                    writer.add_scalar(f"evaluation/{name}/{key}", value, 0)
-        writer.add_text(
-            "evaluation/verdict", f"{comparison.verdict.headline} {' '.join(comparison.verdict.reasons)}", 0
-        )
+                    writer.add_scalar(f"evaluation/{result.label(name)}/{key}", value, 0)
+        writer.add_text("evaluation/verdict", f"{words.headline} {' '.join(words.reasons)}", 0)
         # metadata must be in the order of the header
-        writer.add_embedding(vectors, labels, metadata_header=["row", "text", "group"], tag="queries")
+        writer.add_embedding(
+            torch.cat([shown.teacher[:count], shown.aligned[:count]]),
+            labels,
+            metadata_header=["row", "text", "group"],
+            tag="queries",
+        )

@@ -1,17 +1,16 @@
-"""The table of a run, as people read it (terminal, Markdown) and as programs do (CSV, JSON)."""
+"""The table of a run, for a terminal, for Markdown and for spreadsheets."""
 
 from __future__ import annotations
 
 import csv
 import io
-import json
 from collections.abc import Mapping
-from typing import Any
 
 from rich.table import Table
 
 from alignkit.evaluation.columns import Column
-from alignkit.metrics.alignment import Row
+from alignkit.evaluation.result import Result
+from alignkit.evaluation.table_rows import RowName
 
 # what fits a terminal of 80 columns
 SHOWN = (
@@ -20,45 +19,47 @@ SHOWN = (
 )  # fmt: skip
 
 
-def console_table(rows: Mapping[str, Row], title: str) -> Table:
+def console_table(result: Result, title: str) -> Table:
     """For a terminal of 80 columns."""
     table = Table(title=title, title_justify="left", box=None, pad_edge=False, padding=(0, 1, 0, 0))
     table.add_column("", no_wrap=True)
     for column in SHOWN:
         table.add_column(column.heading, justify="right", no_wrap=True)
-    for name, row in rows.items():
-        style = "bold" if name == "aligned" else None
-        table.add_row(name, *(number(row.get(key)) for key in SHOWN), style=style)
+    for name, row in result.rows.items():
+        table.add_row(result.label(name), *(number(row[column]) for column in SHOWN), style=bold(name))
     return table
 
 
-def markdown_table(rows: Mapping[str, Row]) -> str:
+def bold(name: RowName) -> str | None:
+    """The style of a row: the product stands out."""
+    return "bold" if name == RowName.ALIGNED else None
+
+
+def markdown_table(result: Result) -> str:
     """As GitHub renders it."""
     lines = ["| row | " + " | ".join(column.heading for column in SHOWN) + " |", "|---|" + "---:|" * len(SHOWN)]
-    for name, row in rows.items():
-        lines.append(f"| {name} | " + " | ".join(number(row.get(key)) for key in SHOWN) + " |")
+    for name, row in result.rows.items():
+        lines.append(f"| {result.label(name)} | " + " | ".join(number(row[column]) for column in SHOWN) + " |")
     return "\n".join(lines)
 
 
-def csv_text(rows_by_split: Mapping[str, Mapping[str, Row]]) -> str:
-    """One line a split and row; write it as `utf-8-sig`, so that Excel reads it as UTF-8."""
-    keys = list(dict.fromkeys(key for rows in rows_by_split.values() for row in rows.values() for key in row))
+def csv_text(result: Result) -> str:
+    """One line for each split and row; write it as `utf-8-sig`, so that Excel reads it as UTF-8."""
+    splits = {"test": result.rows, **result.other_splits}
+    lines: list[tuple[str, str, Mapping[str, float | None]]] = [
+        (split, result.label(name), row.to_json()) for split, rows in splits.items() for name, row in rows.items()
+    ]
+    keys = list(dict.fromkeys(key for _, _, figures in lines for key in figures))
     buffer = io.StringIO()
     writer = csv.writer(buffer, lineterminator="\r\n")
     writer.writerow(["split", "row", *keys])
-    for split, rows in rows_by_split.items():
-        for name, row in rows.items():
-            writer.writerow([split, name, *("" if row.get(key) is None else repr(row[key]) for key in keys)])
+    for split, row, figures in lines:
+        writer.writerow([split, row, *("" if (value := figures.get(key)) is None else repr(value) for key in keys)])
     return buffer.getvalue()
 
 
-def json_text(rows: Mapping[str, Row], meta: Mapping[str, Any]) -> str:
-    """`metrics.json`; undefined figures are null."""
-    return json.dumps({"rows": rows, "meta": meta}, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
-
-
 def number(figure: float | None) -> str:
-    """Three places behind the point, fewer of large figures, or a dash.
+    """Three decimals, fewer for large figures, or a dash.
 
     >>> number(0.12345), number(None), number(-1234.5), number(-33.797)
     ('0.123', '-', '-1234', '-33.8')

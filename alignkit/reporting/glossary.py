@@ -3,28 +3,38 @@
 from __future__ import annotations
 
 from alignkit.evaluation.columns import Column
+from alignkit.evaluation.table_rows import RowName
 
+# what a row embeds queries with, what the corpus, and what it is for
 ROWS = {
-    "teacher": ("teacher query", "teacher corpus", "the ceiling: what the expensive model finds in its own index"),
-    "aligned": ("student query through the head", "teacher corpus", "the product: cheap queries, expensive index"),
-    "aligned_both": (
+    RowName.TEACHER: (
+        "teacher query",
+        "teacher corpus",
+        "the ceiling: what the expensive model finds in its own index",
+    ),
+    RowName.ALIGNED: (
+        "student query through the head",
+        "teacher corpus",
+        "the product: cheap queries, expensive index",
+    ),
+    RowName.ALIGNED_BOTH: (
         "student query through the head",
         "student corpus through the head",
         "without the teacher: not even the index needs it",
     ),
-    "student": ("student query", "student corpus", "the honest rival: the cheap model with an index of its own"),
-    "cascade": (
+    RowName.STUDENT: ("student query", "student corpus", "the honest rival: the cheap model with an index of its own"),
+    RowName.CASCADE: (
         "student query through the head, then one teacher query",
         "teacher corpus",
         "the head finds as many candidates as the name says, the teacher puts them in order",
     ),
-    "ridge": ("student query through a linear map in closed form", "teacher corpus", "what any head must beat"),
-    "raw": (
+    RowName.RIDGE: ("student query through a linear map in closed form", "teacher corpus", "what any head must beat"),
+    RowName.RAW: (
         "student query through a random projection",
         "teacher corpus",
         "before any alignment: the two spaces have nothing in common",
     ),
-    "mean": (
+    RowName.MEAN: (
         "the mean teacher vector of the training split, whatever the query",
         "teacher corpus",
         "the floor: no knowledge of the query at all",
@@ -50,8 +60,3 @@ LIMITS = (
     "Times are of one query at a time, scanning all vectors, as measured once; an approximate index is faster, and a "
     "server that is busy or far away is slower.",
 )
-
-
-def row_of(name: str) -> tuple[str, str, str]:
-    """What a row embeds queries with, what the corpus, and what it is for; `cascade@30` is `cascade`."""
-    return ROWS[name.split("@")[0]]

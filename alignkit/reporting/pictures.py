@@ -2,90 +2,47 @@
 
 from __future__ import annotations
 
-import numpy as np
+from collections.abc import Iterator
 
 from alignkit.evaluation.columns import Column
-from alignkit.evaluation.comparison import Comparison
-from alignkit.evaluation.confidence_figures import confidence_words
-from alignkit.evaluation.outcome import Evaluation
+from alignkit.evaluation.result import Result
+from alignkit.evaluation.table_rows import RowName
 from alignkit.reporting import plots
+from alignkit.reporting.confidence_words import calibration_words, routing_words
+from alignkit.reporting.curve_words import curve_words
 from alignkit.reporting.figure_tables import number
 
+Picture = tuple[str, str, str]
 
-def draw(evaluation: Evaluation) -> list[tuple[str, str, str]]:
+
+def draw(result: Result) -> list[Picture]:
     """The plots: question, SVG, answer in words."""
-    comparison = evaluation.comparison
-    rows, measure = comparison.rows, Column(comparison.measure).heading
-    aligned = rows["aligned"]
-    drawn = [
-        (
-            "Are the vectors nearer to the teacher's than before?",
-            plots.cosine_plot(comparison.cosines),
-            f"Before, the mean cosine is {number(rows['raw']['cosine_mean'])}; after, "
-            f"{number(aligned['cosine_mean'])}, and 19 of 20 texts are above {number(aligned['cosine_p05'])}."
-            + (f" Ignoring the text altogether gives {number(rows['mean']['cosine_mean'])}." if "mean" in rows else ""),
-        )
-    ]
-    curves, ylabel = recall_curves(comparison)
-    drawn.append(
-        (
-            "How much is found when more hits are looked at?",
-            plots.recall_plot(curves, ylabel),
-            _recall_words(curves["aligned"], comparison.meta["cascade"]),
-        )
+    return [*_cosines(result), *_recall(result), *_cost(result), *_map(result), *_confidence(result), *_curve(result)]
+
+
+def _cosines(result: Result) -> Iterator[Picture]:
+    rows = result.rows
+    aligned, mean = rows[RowName.ALIGNED], rows.get(RowName.MEAN)
+    said = (
+        f"Before, the mean cosine is {number(rows[RowName.RAW][Column.COSINE_MEAN])}; after, "
+        f"{number(aligned[Column.COSINE_MEAN])}, and 19 of 20 texts are above {number(aligned[Column.COSINE_P05])}."
     )
-    timed = {name: row["total_ms"] for name, row in evaluation.times.items() if row["total_ms"] is not None}
-    # nobody would choose a random projection: it would only press the others together
-    total_ms = {name: milliseconds for name, milliseconds in timed.items() if name != "raw"}
-    if total_ms:
-        quality = {name: rows[name][comparison.measure] or 0.0 for name in total_ms}
-        drawn.append(
-            (
-                "What does a query cost for that quality?",
-                plots.frontier_plot(quality, total_ms, measure),
-                "Up and to the left is better; no row is both quicker and better than those on the grey line. "
-                "One query at a time, head and search on this machine's CPU. Where the models ran: "
-                + "; ".join(f"{name}: {said}" for name, said in evaluation.about.get("timed", {}).items())
-                + ".",
-            )
-        )
-    plane = plots.map_plot(comparison)
-    if plane is not None:
-        drawn.append(
-            (
-                "Does the aligned space look like the teacher's?",
-                plane,
-                "Each grey line joins the two vectors of one text. Blue points drawn to the middle are texts that the "
-                "head makes too average; two dimensions show a small part of the space.",
-            )
-        )
-    sure = comparison.meta.get("confidence")
-    if sure is not None and sure["routing"]:
-        first, *rest = confidence_words(sure)
-        drawn += [
-            ("Does it pay to send unsure queries to the teacher?", plots.routing_plot(sure["routing"]), first),
-            (
-                "Does the head know how much it finds?",
-                plots.reliability_plot(sure["reliability"]),
-                " ".join(rest)
-                or "A point is a tenth of the queries, the least sure to the left; on the line it found what was told.",
-            ),
-        ]
-    if evaluation.curve is not None:
-        ceiling = rows["teacher"][comparison.measure] or 1.0
-        drawn.append(
-            (
-                "Would more training pairs help?",
-                plots.learning_plot(evaluation.curve, measure, ceiling),
-                curve_words(evaluation),
-            )
-        )
-    return drawn
+    if mean is not None:
+        said += f" Ignoring the text altogether gives {number(mean[Column.COSINE_MEAN])}."
+    yield "Are the vectors nearer to the teacher's than before?", plots.cosine_plot(result.cosines), said
 
 
-def _recall_words(curve: np.ndarray, cascade: str) -> str:
+def _recall(result: Result) -> Iterator[Picture]:
+    curves = result.recall
+    ylabel = "share of relevant texts found" if curves.of_relevant else "share of the teacher's first ten found"
+    svg = plots.recall_plot(curves.by_row, ylabel)
+    yield "How much is found when more hits are looked at?", svg, recall_words(result)
+
+
+def recall_words(result: Result) -> str:
     """What the head finds among the first ten, and among those that the cascade hands to the teacher."""
-    handed = min(int(cascade.split("@")[1]), len(curve))
+    curve, cascade = result.recall.by_row[RowName.ALIGNED], result.label(RowName.CASCADE)
+    handed = min(result.verdict.evidence.cascade_size, len(curve))
     said = f"The first ten hits through the head hold {curve[min(9, len(curve) - 1)]:.0%} of what there is to find"
     if handed <= 10:
         return f"{said}: {cascade}, in which the teacher puts them in order, can get no further."
@@ -95,42 +52,50 @@ def _recall_words(curve: np.ndarray, cascade: str) -> str:
     )
 
 
-def recall_curves(comparison: Comparison) -> tuple[dict[str, np.ndarray], str]:
-    """Recall at every depth, of what is judged relevant or else of the teacher's first ten."""
-    rankings = {name: comparison.rankings[name] for name in comparison.rows if not name.startswith("cascade")}
-    curves: dict[str, np.ndarray] = {}
-    for name, ranking in rankings.items():
-        judged = comparison.test.judge(ranking.rows)
-        if judged is None or comparison.measure == "overlap@10":
-            break
-        hits = np.cumsum(judged.gains > 0, axis=1)[judged.relevant > 0]
-        curves[name] = (hits / judged.relevant[judged.relevant > 0][:, None]).mean(axis=0)
-    if curves:
-        return curves, "share of relevant texts found"
-    wanted = rankings["teacher"].rows[:, :10]
-    for name, ranking in rankings.items():
-        found = _isin_rows(ranking.rows, wanted)
-        curves[name] = (np.cumsum(found, axis=1) / np.maximum((wanted >= 0).sum(axis=1, keepdims=True), 1)).mean(axis=0)
-    return curves, "share of the teacher's first ten found"
-
-
-def _isin_rows(rows: np.ndarray, wanted: np.ndarray) -> np.ndarray:
-    return sum(((rows == column[:, None]) & (rows >= 0) for column in wanted.T), np.zeros(rows.shape, dtype=bool))
-
-
-def curve_words(evaluation: Evaluation) -> str:
-    """What more training pairs would probably bring; empty where no curve was asked for."""
-    curve, measure = evaluation.curve, Column(evaluation.comparison.measure).heading
-    if curve is None:
-        return ""
-    said = f"A closed-form head reaches {measure} {curve.figures[-1]:.3f} with all {curve.pairs[-1]:,} training pairs"
-    if len(curve.pairs) > 1:
-        said += f" and {curve.figures[-2]:.3f} with half of them"
-    if curve.forecast is not None:
-        gain = curve.forecast - curve.figures[-1]
-        said += f". Twice as many would probably bring {gain:+.3f}, if the curve goes on flattening as it did: " + (
-            "worth collecting." if gain >= 0.01 else "more pairs are not what is missing."
+def _cost(result: Result) -> Iterator[Picture]:
+    # nobody would choose a random projection: it would only press the others together
+    total_ms: dict[RowName, float] = {
+        name: row.times.total_ms
+        for name, row in result.rows.items()
+        if name != RowName.RAW and row.times and row.times.total_ms is not None
+    }
+    if total_ms:
+        quality: dict[RowName, float] = {name: result.rows[name][result.measure] or 0.0 for name in total_ms}
+        places = "; ".join(f"{name}: {said}" for name, said in (result.about.timed or {}).items())
+        yield (
+            "What does a query cost for that quality?",
+            plots.frontier_plot(quality, total_ms, result.measure.heading, result.label),
+            "Up and to the left is better; no row is both quicker and better than those on the grey line. One query at "
+            f"a time, head and search on this machine's CPU. Where the models ran: {places}.",
         )
-    else:
-        said += "."
-    return said
+
+
+def _map(result: Result) -> Iterator[Picture]:
+    plane = plots.map_plot(result.projection)
+    if plane is not None:
+        yield (
+            "Does the aligned space look like the teacher's?",
+            plane,
+            "Each grey line joins the two vectors of one text. Blue points drawn to the middle are texts that the head "
+            "makes too average; two dimensions show a small part of the space.",
+        )
+
+
+def _confidence(result: Result) -> Iterator[Picture]:
+    sure = result.confidence
+    if sure is not None and sure.routing:
+        question = "Does it pay to send unsure queries to the teacher?"
+        yield question, plots.routing_plot(sure.routing), routing_words(sure)
+        yield (
+            "Does the head know how much it finds?",
+            plots.reliability_plot(sure.reliability),
+            calibration_words(sure)
+            or "A point is a tenth of the queries, the least sure to the left; on the line it found what was told.",
+        )
+
+
+def _curve(result: Result) -> Iterator[Picture]:
+    if result.curve is not None:
+        ceiling = result.rows[RowName.TEACHER][result.measure] or 1.0
+        svg = plots.learning_plot(result.curve, result.measure.heading, ceiling)
+        yield "Would more training pairs help?", svg, curve_words(result)

@@ -5,40 +5,41 @@ from __future__ import annotations
 import io
 import re
 import zlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 
-from alignkit.evaluation.comparison import Comparison
+from alignkit.evaluation.confidence_figures import Routed, Tenth
 from alignkit.evaluation.learning_curve import LearningCurve
+from alignkit.evaluation.result import Projection
+from alignkit.evaluation.table_rows import RowName
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 # Okabe and Ito's palette, told apart by colour-blind readers too
 COLORS = {
-    "teacher": "#000000",
-    "aligned": "#0072B2",
-    "aligned_both": "#56B4E9",
-    "student": "#D55E00",
-    "cascade": "#009E73",
-    "ridge": "#CC79A7",
-    "raw": "#999999",
-    "mean": "#E69F00",
+    RowName.TEACHER: "#000000",
+    RowName.ALIGNED: "#0072B2",
+    RowName.ALIGNED_BOTH: "#56B4E9",
+    RowName.STUDENT: "#D55E00",
+    RowName.CASCADE: "#009E73",
+    RowName.RIDGE: "#CC79A7",
+    RowName.RAW: "#999999",
+    RowName.MEAN: "#E69F00",
 }
-DASHED = {"ridge", "raw", "mean"}
+DASHED = {RowName.RIDGE, RowName.RAW, RowName.MEAN}
 MAP_POINTS, LINKED_POINTS = 600, 150
 WIDTH, HEIGHT = 6.4, 3.7
 
 
-def _style(name: str) -> dict[str, Any]:
-    stem = name.split("@")[0]
+def _style(name: RowName) -> dict[str, Any]:
     return {
-        "color": COLORS[stem],
-        "linestyle": "--" if stem in DASHED else "-",
-        "linewidth": 2.4 if stem == "aligned" else 1.5,
+        "color": COLORS[name],
+        "linestyle": "--" if name in DASHED else "-",
+        "linewidth": 2.4 if name == RowName.ALIGNED else 1.5,
     }
 
 
@@ -68,31 +69,31 @@ def _svg(axes: Axes) -> str:
     return re.sub(r' (width|height)="[0-9.]+pt"', "", svg, count=2)
 
 
-def cosine_plot(cosines: Mapping[str, np.ndarray]) -> str:
+def cosine_plot(cosines: Mapping[RowName, np.ndarray]) -> str:
     """Cosines with the teacher before and after, the floor marked."""
     axes = _axes("cosine with the teacher's vector of the same text", "share of texts")
     low = min(float(values.min()) for values in cosines.values())
     bins = np.linspace(min(low, 0.0), 1.0, 61)
-    for name in ("raw", "ridge", "aligned"):
+    labels = {RowName.RAW: "before (raw)", RowName.RIDGE: "ridge", RowName.ALIGNED: "after (aligned)"}
+    for name, label in labels.items():
         if name in cosines:
             weights = np.full(len(cosines[name]), 1 / len(cosines[name]))
-            filled = name == "aligned"
+            filled = name == RowName.ALIGNED
             style = {"alpha": 0.35} if filled else {}
-            label = {"raw": "before (raw)", "ridge": "ridge", "aligned": "after (aligned)"}[name]
             axes.hist(cosines[name], bins=bins.tolist(), weights=weights, histtype="stepfilled" if filled else "step",
                       color=COLORS[name], label=label, linewidth=1.5, **style)  # type: ignore[arg-type]  # fmt: skip
-    if "mean" in cosines:
-        floor = float(cosines["mean"].mean())
-        axes.axvline(floor, color=COLORS["mean"], linestyle="--", label=f"floor: the mean vector ({floor:.2f})")
+    if RowName.MEAN in cosines:
+        floor = float(cosines[RowName.MEAN].mean())
+        axes.axvline(floor, color=COLORS[RowName.MEAN], linestyle="--", label=f"floor: the mean vector ({floor:.2f})")
     axes.legend(frameon=False, fontsize=9)
     return _svg(axes)
 
 
-def recall_plot(curves: Mapping[str, np.ndarray], ylabel: str) -> str:
+def recall_plot(curves: Mapping[RowName, np.ndarray], ylabel: str) -> str:
     """Recall@k of all rows."""
     axes = _axes("k: how many hits are looked at", ylabel)
     for name, curve in curves.items():
-        axes.plot(np.arange(1, len(curve) + 1), curve, label=name, **_style(name))
+        axes.plot(np.arange(1, len(curve) + 1), curve, label=name.value, **_style(name))
     axes.set_xscale("log")
     axes.set_xticks(ticks := [k for k in (1, 2, 5, 10, 20, 50, 100) if k <= max(map(len, curves.values()))])
     axes.set_xticklabels([str(k) for k in ticks])
@@ -102,7 +103,12 @@ def recall_plot(curves: Mapping[str, np.ndarray], ylabel: str) -> str:
     return _svg(axes)
 
 
-def frontier_plot(quality: Mapping[str, float], total_ms: Mapping[str, float], measure: str) -> str:
+def frontier_plot(
+    quality: Mapping[RowName, float],
+    total_ms: Mapping[RowName, float],
+    measure: str,
+    label: Callable[[RowName], str] = str,
+) -> str:
     """Quality against the time of a query; the line joins rows than which none is both quicker and better."""
     axes = _axes("time of a query, ms", measure)
     front = frontier(quality, total_ms)
@@ -113,8 +119,8 @@ def frontier_plot(quality: Mapping[str, float], total_ms: Mapping[str, float], m
     for names in _together(quality, total_ms):
         spot = total_ms[names[0]], quality[names[0]]
         for name in names:
-            axes.plot([total_ms[name]], [quality[name]], "o", color=_style(name)["color"], markersize=9)
-        axes.annotate(", ".join(names), spot, xytext=(8, 6), textcoords="offset points", fontsize=9)
+            axes.plot([total_ms[name]], [quality[name]], "o", color=COLORS[name], markersize=9)
+        axes.annotate(", ".join(map(label, names)), spot, xytext=(8, 6), textcoords="offset points", fontsize=9)
     axes.set_xscale("log")
     axes.margins(x=0.35, y=0.2)
     axes.set_xticks(ticks := _log_ticks(*axes.get_xlim()))
@@ -123,10 +129,10 @@ def frontier_plot(quality: Mapping[str, float], total_ms: Mapping[str, float], m
     return _svg(axes)
 
 
-def _together(quality: Mapping[str, float], total_ms: Mapping[str, float]) -> list[list[str]]:
+def _together(quality: Mapping[RowName, float], total_ms: Mapping[RowName, float]) -> list[list[RowName]]:
     """Rows whose points lie on one another, so that they share a label: rows with one student take as long."""
     height = max(quality.values()) - min(quality.values()) or 1.0
-    spots: list[list[str]] = []
+    spots: list[list[RowName]] = []
     for name in total_ms:
         for names in spots:
             first = names[0]
@@ -150,29 +156,27 @@ def _log_ticks(low: float, high: float) -> list[float]:
     return [tick for decade in decades for step in steps if low <= (tick := float(f"{step}e{decade}")) <= high]
 
 
-def frontier(quality: Mapping[str, float], total_ms: Mapping[str, float]) -> list[str]:
+def frontier(quality: Mapping[RowName, float], total_ms: Mapping[RowName, float]) -> list[RowName]:
     """The Pareto frontier: rows than which no other is better in as little time, the quickest first.
 
-    >>> frontier({"a": 0.5, "b": 0.4, "c": 0.9}, {"a": 1.0, "b": 2.0, "c": 3.0})
-    ['a', 'c']
+    >>> quality = {RowName.STUDENT: 0.5, RowName.RIDGE: 0.4, RowName.TEACHER: 0.9}
+    >>> [str(row) for row in frontier(quality, {RowName.STUDENT: 1.0, RowName.RIDGE: 2.0, RowName.TEACHER: 3.0})]
+    ['student', 'teacher']
     """
-    front: list[str] = []
+    front: list[RowName] = []
     for name in sorted(total_ms, key=lambda name: (total_ms[name], -quality[name])):
         if not front or quality[name] > quality[front[-1]]:
             front.append(name)
     return front
 
 
-def map_plot(comparison: Comparison) -> str | None:
+def map_plot(shown: Projection) -> str | None:
     """Teacher and aligned vectors on the two directions in which the teacher's spread most; `None` without a plane."""
-    texts, width = comparison.vectors["teacher"].shape
+    teacher, aligned = shown.teacher[:MAP_POINTS], shown.aligned[:MAP_POINTS]
+    texts, width = teacher.shape
     if texts < 3 or width < 2:
         return None
     axes = _axes("first principal direction of the teacher", "second")
-    teacher, aligned = (
-        torch.nn.functional.normalize(comparison.vectors[name][:MAP_POINTS].float(), dim=1)
-        for name in ("teacher", "aligned")
-    )
     mean = teacher.mean(dim=0)
     directions = torch.linalg.svd(teacher - mean, full_matrices=False).Vh[:2]
     there, here = (((side - mean) @ directions.T).numpy() for side in (teacher, aligned))
@@ -181,28 +185,28 @@ def map_plot(comparison: Comparison) -> str | None:
         np.stack([there[linked, 0], here[linked, 0]]), np.stack([there[linked, 1], here[linked, 1]]),
         color="#bbbbbb", linewidth=0.5, zorder=1,
     )  # fmt: skip
-    axes.scatter(there[:, 0], there[:, 1], s=12, color=COLORS["teacher"], label="teacher", zorder=2)
-    axes.scatter(here[:, 0], here[:, 1], s=12, color=COLORS["aligned"], label="aligned", zorder=3, alpha=0.8)
+    axes.scatter(there[:, 0], there[:, 1], s=12, color=COLORS[RowName.TEACHER], label="teacher", zorder=2)
+    axes.scatter(here[:, 0], here[:, 1], s=12, color=COLORS[RowName.ALIGNED], label="aligned", zorder=3, alpha=0.8)
     axes.legend(frameon=False, fontsize=9)
     return _svg(axes)
 
 
-def routing_plot(routing: Sequence[Mapping[str, Any]]) -> str:
+def routing_plot(routing: Sequence[Routed]) -> str:
     """Overlap of all queries against the share that is sent to the teacher: the least sure, or any."""
     axes = _axes("share of queries sent to the teacher", "overlap@10 of all queries")
-    shares = [one["share"] for one in routing]
-    axes.plot(shares, [one["overlap"] for one in routing], "o-", color=COLORS["aligned"], label="the least sure")
-    axes.plot(shares, [one["random"] for one in routing], "--", color=COLORS["raw"], label="as many at random")
+    shares = [one.share for one in routing]
+    axes.plot(shares, [one.overlap for one in routing], "o-", color=COLORS[RowName.ALIGNED], label="the least sure")
+    axes.plot(shares, [one.random for one in routing], "--", color=COLORS[RowName.RAW], label="as many at random")
     axes.legend(frameon=False, fontsize=9)
     return _svg(axes)
 
 
-def reliability_plot(reliability: Sequence[Mapping[str, Any]]) -> str:
+def reliability_plot(reliability: Sequence[Tenth]) -> str:
     """What was found against what was told, by tenths of the queries."""
     axes = _axes("confidence: overlap@10 that was told", "overlap@10 that was found")
-    axes.plot([0, 1], [0, 1], "--", color=COLORS["raw"], linewidth=1)
-    points = [(one["told"], one["true"]) for one in reliability]
-    axes.plot(*zip(*points, strict=True), "o-", color=COLORS["aligned"])
+    axes.plot([0, 1], [0, 1], "--", color=COLORS[RowName.RAW], linewidth=1)
+    points = [(one.told, one.true) for one in reliability]
+    axes.plot(*zip(*points, strict=True), "o-", color=COLORS[RowName.ALIGNED])
     low = max(0.0, min(map(min, points)) - 0.1)
     axes.set(xlim=(low, 1.0), ylim=(low, 1.0))
     return _svg(axes)
@@ -211,13 +215,13 @@ def reliability_plot(reliability: Sequence[Mapping[str, Any]]) -> str:
 def learning_plot(curve: LearningCurve, measure: str, ceiling: float) -> str:
     """The measure against the number of training pairs, with what twice as many would probably bring."""
     axes = _axes("training pairs", measure)
-    axes.plot(curve.pairs, curve.figures, "o-", color=COLORS["aligned"], label="closed form")
+    axes.plot(curve.pairs, curve.figures, "o-", color=COLORS[RowName.ALIGNED], label="closed form")
     if curve.forecast is not None:
         axes.plot(
             [curve.pairs[-1], 2 * curve.pairs[-1]], [curve.figures[-1], curve.forecast],
-            "o:", color=COLORS["aligned"], markerfacecolor="white", label="twice as many, probably",
+            "o:", color=COLORS[RowName.ALIGNED], markerfacecolor="white", label="twice as many, probably",
         )  # fmt: skip
-    axes.axhline(ceiling, color=COLORS["teacher"], linestyle="--", linewidth=1, label="teacher")
+    axes.axhline(ceiling, color=COLORS[RowName.TEACHER], linestyle="--", linewidth=1, label="teacher")
     axes.set_xscale("log", base=2)
     ticks = [*curve.pairs, *([2 * curve.pairs[-1]] if curve.forecast is not None else [])]
     axes.set_xticks(ticks)

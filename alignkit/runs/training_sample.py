@@ -23,6 +23,19 @@ FARTHEST = 0.05
 
 
 @dataclass(frozen=True)
+class Unlike:
+    """Texts that are farther from the training sentences than sentences held out from these, in the student's space.
+
+    Attributes:
+        nearest: median cosine of a text with its nearest training sentence.
+        held_out: the same of the sentences that were held out.
+    """
+
+    nearest: float
+    held_out: float
+
+
+@dataclass(frozen=True)
 class TrainingSample:
     """A sample of training sentences, and how near to them held-out sentences of the same kind come.
 
@@ -66,8 +79,8 @@ class TrainingSample:
         except (SafetensorError, KeyError, OSError):
             return None
 
-    def unlike(self, queries: np.ndarray, seed: int = 0) -> str | None:
-        """In words, how far the queries `(Q, student_dim)` are from training; `None` where they are like it.
+    def unlike(self, queries: np.ndarray, seed: int = 0) -> Unlike | None:
+        """How far the queries `(Q, student_dim)` are from training; `None` where they are like it.
 
         Texts count as unlike where the median query is farther from its nearest training sentence than 95% of the
         sentences that were held out from the same source.
@@ -78,11 +91,7 @@ class TrainingSample:
         nearest = float(np.median(_nearest(np.asarray(queries[rows], dtype=np.float32), self.student)))
         if nearest >= np.quantile(self.held_out, FARTHEST):
             return None
-        return (
-            f"these texts are unlike the training sentences: the median cosine with the nearest of them is "
-            f"{nearest:.2f} in the student's space, and {np.median(self.held_out):.2f} for sentences held out from "
-            "training"
-        )
+        return Unlike(nearest, float(np.median(self.held_out)))
 
 
 def _sample(pairs: Pairs, most: int, seed: int) -> np.ndarray:

@@ -6,6 +6,7 @@ import gc
 import statistics
 import threading
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -15,8 +16,8 @@ import torch
 from alignkit.artifact import Artifact
 from alignkit.evaluation.comparison import compare
 from alignkit.evaluation.learning_curve import learning_curve
-from alignkit.evaluation.outcome import Evaluation
 from alignkit.evaluation.query_times import query_times
+from alignkit.evaluation.table_rows import RowName
 from alignkit.heads.linear import LinearHead
 from alignkit.heads.streaming import TensorBatches
 from alignkit.metrics.intervals import bootstrap_means
@@ -179,10 +180,10 @@ def test_report_of_the_demo_pack(tmp_path):
         return result
 
     def report():
-        comparison = timed("comparison", lambda: compare(test, artifact))
-        curve = timed("curve", lambda: learning_curve(splits.train, splits.validation, test, comparison.measure))
-        times = timed("times", lambda: query_times(test, {"aligned": head}, comparison.meta["cascade"]))
-        timed("files", lambda: write_report(Evaluation(comparison, times, curve), tmp_path))
+        result = timed("comparison", lambda: compare(test, artifact))
+        curve = timed("curve", lambda: learning_curve(splits.train, splits.validation, test, result.measure))
+        times = timed("times", lambda: query_times(test, {RowName.ALIGNED: head}, {}))
+        timed("files", lambda: write_report(replace(result.with_times(times), curve=curve), tmp_path))
 
     seconds = median_s(report)
     print(f"\nreport {seconds:.2f} s: " + ", ".join(f"{name} {value:.2f}" for name, value in parts.items()))

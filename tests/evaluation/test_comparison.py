@@ -11,13 +11,21 @@ import torch
 
 from alignkit.artifact import Artifact
 from alignkit.errors import ArtifactError, DataError
+from alignkit.evaluation.alarms import Alarm
+from alignkit.evaluation.aligning import align
 from alignkit.evaluation.comparison import compare
-from alignkit.evaluation.rankings import rerank
+from alignkit.evaluation.embedding_time import EmbeddingTime
+from alignkit.evaluation.rankings import rank_all, rerank
+from alignkit.evaluation.table_rows import RowName
+from alignkit.evaluation.verdict import Rule
 from alignkit.heads.linear import LinearHead
 from alignkit.metrics.alignment import overlap_at_k
 from alignkit.metrics.retrieval import Qrels
 from alignkit.pairs.base import Origin, Pairs
 from alignkit.pairs.evaluation_set import HumanScores, Side, sample_groups, set_of_pairs
+from alignkit.reporting.remarks import alarms_of, notes_of
+from alignkit.reporting.verdict_words import verdict_words
+from alignkit.runs.training_sample import Unlike
 
 
 @pytest.fixture(scope="module")
@@ -44,36 +52,36 @@ def fitted(test, permutation=None):
 
 
 def test_rows_of_the_demo_pack(demo):
-    assert list(demo.rows) == ["teacher", "aligned", "aligned_both", "student", "cascade@30", "ridge", "raw", "mean"]
+    assert [demo.label(name) for name in demo.rows] == [
+        "teacher", "aligned", "aligned_both", "student", "cascade@30", "ridge", "raw", "mean"]  # fmt: skip
     rows = demo.rows
     assert rows["teacher"]["overlap@10"] == 1 and rows["teacher"]["cka"] == pytest.approx(1)
     assert rows["aligned"]["overlap@10"] == pytest.approx(0.709, abs=0.02)
     assert rows["raw"]["ndcg@10"] < 0.05 and rows["mean"]["ndcg@10"] < 0.05
-    assert rows["student"]["ndcg@10"] < rows["aligned"]["ndcg@10"] < rows["cascade@30"]["ndcg@10"]
+    assert rows["student"]["ndcg@10"] < rows["aligned"]["ndcg@10"] < rows["cascade"]["ndcg@10"]
     assert rows["mean"]["cosine_mean"] > 0.2 and abs(rows["mean"]["cosine_centered_mean"]) < 0.02
-    assert rows["student"]["cosine_mean"] is None if "cosine_mean" in rows["student"] else True
+    assert rows["student"]["cosine_mean"] is None and "cosine_mean" not in rows["student"].to_json()
     assert rows["aligned"] == rows["ridge"]
 
 
-def test_figures_agree_with_the_training_reports(demo, demo_set):
-    overlap = overlap_at_k(demo.vectors["aligned"], demo.vectors["teacher"])
-    np.testing.assert_allclose(demo.figures["overlap@10"]["aligned"], overlap.numpy(), atol=1e-6)
+def test_figures_agree_with_the_training_reports(demo, demo_set, demo_head):
+    overlap = overlap_at_k(align(demo_head, demo_set.queries.student), torch.from_numpy(demo_set.queries.teacher))
+    assert demo.rows["aligned"]["overlap@10"] == pytest.approx(float(overlap.mean()), abs=1e-6)
 
 
-def test_verdict_and_meta_of_the_demo_pack(demo):
-    assert demo.verdict.name == demo.meta["verdict"] == "use"
-    interval = demo.meta["intervals"]["ndcg@10"]["aligned"]
-    assert interval["low"] < interval["value"] < interval["high"]
-    difference = demo.meta["differences"]["ndcg@10"]["aligned - student"]
-    assert difference["low"] > 0
-    assert set(demo.meta["differences"]["ndcg@10"]) == {"aligned - student", "aligned - ridge", "aligned - teacher"}
-    assert demo.meta["alarms"]["raised"] == []
-    assert demo.meta["floor_share"] < 0.1 and demo.meta["floor_cascade_share"] < 0.2
+def test_verdict_and_intervals_of_the_demo_pack(demo):
+    assert demo.verdict.name == "use" and demo.measure == "ndcg@10"
+    interval = demo.certainty.means["ndcg@10"]["aligned"]
+    assert interval.low < interval.value < interval.high
+    assert demo.certainty.differences["ndcg@10"]["student"].low > 0
+    assert set(demo.certainty.differences["ndcg@10"]) == {"student", "ridge", "teacher"}
+    assert demo.alarms == ()
+    assert demo.verdict.evidence.floor_share < 0.1 and demo.verdict.evidence.floor_cascade_share < 0.2
 
 
 def test_same_seed_same_figures(demo, demo_set, demo_artifact, demo_baselines):
     again = compare(demo_set, demo_artifact, demo_baselines)
-    assert again.rows == demo.rows and again.meta == demo.meta
+    assert again.to_json() == demo.to_json() and again.failures == demo.failures
 
 
 def test_a_head_of_shuffled_pairs_gets_do_not(demo_splits, demo_set, demo_artifact):
@@ -94,7 +102,7 @@ def test_the_teacher_as_its_own_student_gets_use(demo_splits, demo_set):
     artifact = Artifact(parts={"query_head": identity_head(test.teacher_dim)})
     comparison = compare(set_of_pairs(own, dataclasses.replace(demo_splits.origin, student_identity=None)), artifact)
     assert comparison.verdict.name == "use"
-    assert comparison.meta["shares"]["aligned"]["value"] == pytest.approx(1.0)
+    assert comparison.certainty.shares["aligned"].value == pytest.approx(1.0)
 
 
 def test_a_student_with_a_better_space_of_its_own_gets_own_index(make_retrieval):
@@ -115,8 +123,8 @@ def test_qrels_with_a_corpus_of_its_own(make_retrieval):
     comparison = compare(test, fitted(test))
     assert comparison.measure == "ndcg@10"
     assert comparison.rows["teacher"]["recall@1"] > 0.9
-    assert comparison.meta["cascade"] == "cascade@20"
-    assert comparison.meta["left_out_rows"] == ["ridge", "mean"]
+    assert comparison.label(RowName.CASCADE) == "cascade@20"
+    assert comparison.left_out == ("ridge", "mean")
     assert comparison.rows["aligned"]["cosine_centered_mean"] is None
     assert "ridge" not in comparison.rows
 
@@ -134,8 +142,8 @@ def test_unlabelled_pairs_are_judged_by_overlap(make_pairs):
     pairs = make_pairs(80, seed=3)
     comparison = compare(set_of_pairs(pairs, Origin()), fitted(set_of_pairs(make_pairs(300), Origin())))
     assert comparison.measure == "overlap@10"
-    assert "ndcg@10" not in comparison.rows["aligned"]
-    assert comparison.rows["cascade@10"]["overlap@10"] == pytest.approx(comparison.rows["aligned"]["overlap@10"])
+    assert "ndcg@10" not in comparison.rows["aligned"].figures
+    assert comparison.rows["cascade"]["overlap@10"] == pytest.approx(comparison.rows["aligned"]["overlap@10"])
 
 
 def test_likeness_scores_of_people(make_retrieval):
@@ -151,15 +159,17 @@ def test_likeness_scores_of_people(make_retrieval):
     rows = compare(scored, fitted(test)).rows
     assert rows["teacher"]["human_spearman"] == pytest.approx(1, abs=1e-6)
     assert rows["aligned"]["human_spearman"] > 0.9 > rows["raw"]["human_spearman"]
-    assert rows["cascade@20"]["human_spearman"] is None
+    assert rows["cascade"]["human_spearman"] is None
 
 
-def test_rerank_is_the_teachers_order_of_the_candidates(demo, demo_set):
-    first_stage = {"aligned": demo.rankings["aligned"]}
-    found = rerank(first_stage, demo_set.queries.teacher, demo_set.corpus.teacher, 30)["aligned"]
-    unit = demo.vectors["teacher"] / demo.vectors["teacher"].norm(dim=1, keepdim=True)
+def test_rerank_is_the_teachers_order_of_the_candidates(demo_set, demo_head):
+    unit = torch.from_numpy(demo_set.queries.teacher)
+    aligned = torch.nn.functional.normalize(align(demo_head, demo_set.queries.student), dim=1)
+    first = rank_all(demo_set, {RowName.ALIGNED: aligned}, demo_head)[RowName.ALIGNED]
+    teacher = demo_set.queries.teacher, demo_set.corpus.teacher
+    found = rerank({RowName.ALIGNED: first}, *teacher, 30)[RowName.ALIGNED]
     for query in (0, 17, 599):
-        candidates = demo.rankings["aligned"].rows[query, :30]
+        candidates = first.rows[query, :30]
         scores = (unit[candidates] @ unit[query]).numpy()
         assert set(found.rows[query]) == set(candidates)
         np.testing.assert_allclose(found.scores[query], -np.sort(-scores), atol=1e-6)
@@ -198,8 +208,7 @@ def test_refuses_a_head_that_gives_nan(make_retrieval):
 def test_a_constant_head_raises_alarms(demo_set, demo_splits, demo_baselines):
     artifact = Artifact(parts={"query_head": demo_baselines["mean"]})
     comparison = compare(demo_set, artifact, resamples=50)
-    raised = " ".join(comparison.meta["alarms"]["raised"])
-    assert "one and the same" in raised and "hardly move" in raised and "effective dimensions" in raised
+    assert {Alarm.CONSTANT, Alarm.COLLAPSED, Alarm.NARROW} <= set(comparison.alarms)
     assert comparison.verdict.name == "do_not"
 
 
@@ -249,23 +258,23 @@ def labelled(pairs, labels, **fields):
 
 
 def test_intervals_are_over_groups_of_one_label(demo, make_pairs):
-    assert demo.meta["judged_queries"] == 600 and demo.meta["query_groups"] == 150
-    assert any("600 queries in 150 groups of one label" in note for note in demo.meta["notes"])
+    assert demo.verdict.evidence.queries == 600 and demo.verdict.evidence.groups == 150
+    assert any("600 queries in 150 groups of one label" in note for note in notes_of(demo))
     pairs = make_pairs(200, seed=3)
     twice = labelled(pairs, [str(row // 2) for row in range(200)])
     alone = dataclasses.replace(set_of_pairs(twice, Origin()), labels=None)
     artifact = fitted(set_of_pairs(make_pairs(300), Origin()))
     own, together = compare(alone, artifact), compare(set_of_pairs(twice, Origin()), artifact)
-    assert own.meta["query_groups"] == 200 and together.meta["query_groups"] == 100
+    assert own.verdict.evidence.groups == 200 and together.verdict.evidence.groups == 100
     assert own.rows["aligned"]["overlap@10"] == together.rows["aligned"]["overlap@10"]
-    assert own.meta["intervals"]["overlap@10"] != together.meta["intervals"]["overlap@10"]
-    assert "groups of one label" not in " ".join(own.meta["notes"])
+    assert own.certainty.means["overlap@10"] != together.certainty.means["overlap@10"]
+    assert "groups of one label" not in " ".join(notes_of(own))
 
 
 def test_many_queries_in_few_groups_are_too_little_data(make_pairs):
     pairs = labelled(make_pairs(200, seed=3), [str(row % 9) for row in range(200)])
     comparison = compare(set_of_pairs(pairs, Origin()), fitted(set_of_pairs(make_pairs(300), Origin())), resamples=50)
-    assert comparison.verdict.name == "too_little_data" and "of 9 labels only" in comparison.verdict.reasons[0]
+    assert comparison.verdict.name == "too_little_data" and comparison.verdict.rule is Rule.FEW_GROUPS
 
 
 def test_overlap_decides_where_few_labels_repeat(make_pairs):
@@ -276,7 +285,7 @@ def test_overlap_decides_where_few_labels_repeat(make_pairs):
     comparison = compare(test, fitted(set_of_pairs(make_pairs(300), Origin())))
     assert comparison.measure == "overlap@10" and comparison.verdict.name == "use"
     assert comparison.rows["aligned"]["ndcg@10"] is not None
-    assert "only 15 of 200 queries, in 5 groups, have something" in " ".join(comparison.meta["notes"])
+    assert "only 15 of 200 queries, in 5 groups, have something" in " ".join(notes_of(comparison))
     few = set_of_pairs(labelled(make_pairs(20), ["a", "a", *map(str, range(18))]), Origin())
     assert compare(few, fitted(test), resamples=20).measure == "ndcg@10"
 
@@ -287,10 +296,10 @@ def test_a_cascade_that_cannot_differ_is_no_way_out(make_pairs):
         weight = artifact.head.projection.weight
         weight.add_(torch.randn(weight.shape, generator=torch.Generator().manual_seed(0)) * weight.std() * 0.5)
     comparison = compare(set_of_pairs(make_pairs(200, seed=3), Origin()), artifact)
-    assert "cascade@10 puts the first ten hits of aligned in another order" in " ".join(comparison.meta["notes"])
-    assert not any("cascade" in reason for reason in comparison.verdict.reasons)
+    assert "cascade@10 puts the first ten hits of aligned in another order" in " ".join(notes_of(comparison))
+    assert comparison.verdict.rule not in (Rule.CASCADE_REACHES, Rule.CASCADE_FALLS_SHORT)
     large = compare(set_of_pairs(make_pairs(240, seed=3), Origin()), artifact)
-    assert large.meta["cascade"] == "cascade@12" and "another order" not in " ".join(large.meta["notes"])
+    assert large.label(RowName.CASCADE) == "cascade@12" and "another order" not in " ".join(notes_of(large))
 
 
 def test_the_length_of_the_teachers_vectors_says_nothing(demo_set, demo_artifact, demo):
@@ -299,7 +308,7 @@ def test_the_length_of_the_teachers_vectors_says_nothing(demo_set, demo_artifact
     longer = compare(dataclasses.replace(demo_set, queries=side, corpus=side), demo_artifact, resamples=50)
     assert longer.rows["teacher"]["r2"] == pytest.approx(1)
     assert longer.rows["aligned"]["r2"] == pytest.approx(demo.rows["aligned"]["r2"], abs=1e-3)
-    assert longer.meta["alarms"]["raised"] == []
+    assert longer.alarms == ()
 
 
 def test_a_short_head_is_not_collapsed(demo_set, demo_artifact, demo):
@@ -308,7 +317,7 @@ def test_a_short_head_is_not_collapsed(demo_set, demo_artifact, demo):
         head.projection.weight.copy_(demo_artifact.head.projection.weight * 0.001)
         head.projection.bias.copy_(demo_artifact.head.projection.bias * 0.001)
     short = compare(demo_set, dataclasses.replace(demo_artifact, parts={"query_head": head}), resamples=50)
-    assert short.meta["alarms"]["raised"] == []
+    assert short.alarms == ()
 
 
 def test_a_teacher_that_finds_nothing_is_the_reason(make_retrieval):
@@ -318,16 +327,16 @@ def test_a_teacher_that_finds_nothing_is_the_reason(make_retrieval):
     hidden = dataclasses.replace(test, qrels=Qrels.of(range(120), farthest, [1] * 120, (120, 400)))
     comparison = compare(hidden, fitted(test), resamples=50)
     assert comparison.verdict.name == "too_little_data"
-    assert "the teacher's own nDCG@10 is 0" in comparison.verdict.reasons[0]
+    assert comparison.verdict.rule is Rule.TEACHER_FINDS_NOTHING
 
 
 def test_queries_seen_in_training_raise_an_alarm_and_many_decide(demo_set, demo_artifact, demo):
-    assert demo.meta["seen_in_training"] is None
+    assert demo.to_json()["meta"]["seen_in_training"] is None
     some = compare(demo_set, demo_artifact, resamples=50, seen=30)
-    assert "trained on 30 of the 600 queries" in some.meta["alarms"]["raised"][0]
-    assert some.verdict.name == "use" and some.meta["seen_in_training"] == 30
+    assert some.alarms == (Alarm.SEEN,) and "trained on 30 of the 600 queries" in alarms_of(some)[0]
+    assert some.verdict.name == "use" and some.to_json()["meta"]["seen_in_training"] == 30
     many = compare(demo_set, demo_artifact, resamples=50, seen=31)
-    assert many.verdict.name == "too_little_data" and "trained on 31 of the 600" in many.verdict.reasons[0]
+    assert many.verdict.name == "too_little_data" and many.verdict.rule is Rule.SEEN_IN_TRAINING
 
 
 def test_groups_for_the_table_are_not_what_is_relevant(make_pairs):
@@ -353,10 +362,26 @@ def test_a_teacher_that_its_student_beats_is_not_worth_keeping(make_retrieval):
     rows = comparison.rows
     assert rows["teacher"]["ndcg@10"] < rows["student"]["ndcg@10"] - 0.2
     assert comparison.verdict.name == "teacher_is_worse"
-    assert f"{rows['student']['ndcg@10']:.3f}" in comparison.verdict.reasons[0]
-    assert f"{rows['teacher']['ndcg@10']:.3f}" in comparison.verdict.reasons[0]
+    reason = verdict_words(comparison.verdict).reasons[0]
+    assert f"{rows['student']['ndcg@10']:.3f}" in reason and f"{rows['teacher']['ndcg@10']:.3f}" in reason
 
 
-def test_texts_unlike_training_are_said_once(demo_set, demo_artifact, demo_baselines):
-    told = compare(demo_set, demo_artifact, demo_baselines, resamples=200, unlike="these texts are unlike training")
-    assert told.meta["alarms"]["raised"][-1].startswith("these texts are unlike training; expect less")
+def test_texts_unlike_training_are_said_once(demo_set, demo_artifact, demo_baselines, demo_splits):
+    far = Unlike(0.31, 0.62)
+    told = compare(demo_set, demo_artifact, demo_baselines, resamples=200, unlike=far)
+    assert told.alarms == (Alarm.UNLIKE,)
+    assert "is 0.31 in the student's space, and 0.62" in alarms_of(told)[0] and "expect less" in alarms_of(told)[0]
+    blind = dataclasses.replace(demo_artifact, parts={"query_head": demo_baselines["mean"]})
+    broken = compare(demo_set, blind, demo_baselines, resamples=200, unlike=far)
+    assert broken.verdict.rule is Rule.BROKEN and Alarm.UNLIKE not in broken.alarms
+    assert "probably because these texts are unlike" in verdict_words(broken.verdict).reasons[0]
+
+
+def test_times_are_taken_where_the_models_were_timed(make_retrieval):
+    test = make_retrieval()
+    embedding = {"student": EmbeddingTime(2.0, "here"), "teacher": EmbeddingTime(None, "not timed: dear")}
+    rows = compare(test, fitted(test), resamples=20, embedding=embedding).rows
+    assert rows["aligned"].times.total_ms > 2 and rows["aligned_both"].times == rows["aligned"].times
+    assert rows["cascade"].times.total_ms is None and rows["teacher"].times.embed_ms is None
+    assert rows["student"].times.head_ms == 0 and rows["student"].times.search_ms > 0
+    assert compare(test, fitted(test), resamples=20).rows["aligned"].times is None

@@ -47,9 +47,9 @@ def test_a_constant_corpus_and_one_smaller_than_k():
 def test_an_evaluation_by_faiss_has_the_same_figures(demo_set, demo_artifact):
     pytest.importorskip("faiss")
     exact, by_faiss = (compare(demo_set, demo_artifact, search=name, resamples=50) for name in ("exact", "faiss"))
-    assert exact.rows == by_faiss.rows
-    for name, ranking in exact.rankings.items():
-        np.testing.assert_array_equal(ranking.rows, by_faiss.rankings[name].rows)
+    assert exact.rows == by_faiss.rows and exact.groups == by_faiss.groups
+    for name, curve in exact.recall.by_row.items():
+        np.testing.assert_array_equal(curve, by_faiss.recall.by_row[name])
 
 
 def test_a_missing_library_or_unknown_search_is_said(demo_set, demo_artifact, monkeypatch):

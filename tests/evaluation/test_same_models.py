@@ -9,10 +9,8 @@ from small_embedder import SmallEmbedder
 
 from alignkit.artifact import Artifact
 from alignkit.errors import ArtifactError, EmbedderError
-from alignkit.evaluation.outcome import Evaluation
 from alignkit.evaluation.same_models import check_fit, check_models, doubts_of
 from alignkit.heads.linear import LinearHead
-from alignkit.reporting.console import console_words
 
 IDENTITIES = {f"{name}_identity": {"backend": "small", "model": name} for name in ("student", "teacher")}
 
@@ -55,11 +53,3 @@ def test_a_head_of_unknown_models_is_doubted_where_the_vectors_are_known(artifac
     assert doubts_of(bare, made) == []  # nothing is known of either
     doubts = doubts_of(bare, known)
     assert len(doubts) == 2 and "the head does not say which student it was trained with" in doubts[0]
-
-
-def test_doubts_reach_the_terminal(demo_set, demo_artifact, demo_baselines):
-    from alignkit.evaluation.comparison import compare
-
-    comparison = compare(demo_set, demo_artifact, demo_baselines, resamples=20)
-    words = list(console_words(Evaluation(comparison, about={"doubts": ["who knows"]})))
-    assert words[-1] == "  ? who knows"

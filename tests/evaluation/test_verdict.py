@@ -7,9 +7,12 @@ import dataclasses
 import pytest
 
 from alignkit.errors import ConfigError
+from alignkit.evaluation.columns import Column
 from alignkit.evaluation.rankings import cascade_size
-from alignkit.evaluation.verdict import HEADLINES, Evidence, Thresholds, decide
+from alignkit.evaluation.verdict import Answer, Evidence, Rule, Thresholds, decide
 from alignkit.metrics.intervals import Interval
+from alignkit.reporting.verdict_words import HEADLINES, REASONS, verdict_words
+from alignkit.runs.training_sample import Unlike
 
 
 def interval(value, width=0.02):
@@ -17,7 +20,7 @@ def interval(value, width=0.02):
 
 
 GOOD = Evidence(
-    measure="ndcg@10",
+    measure=Column.NDCG_10,
     queries=500,
     groups=500,
     corpus=1000,
@@ -28,7 +31,7 @@ GOOD = Evidence(
     teacher_mean=0.75,
     student_mean=0.60,
     cascade_share=interval(0.99, 0.005),
-    cascade="cascade@50",
+    cascade_size=50,
     floor_share=0.02,
     floor_cascade_share=0.06,
     asked=500,
@@ -36,7 +39,8 @@ GOOD = Evidence(
 
 
 def verdict_of(thresholds=None, **changes):
-    return decide(dataclasses.replace(GOOD, **changes), thresholds)
+    """In words, which is where a user meets it."""
+    return verdict_words(decide(dataclasses.replace(GOOD, **changes), thresholds))
 
 
 def test_use():
@@ -95,7 +99,7 @@ def test_a_teacher_that_finds_less_than_its_student_is_the_first_thing_to_say():
 def test_texts_unlike_the_training_sentences_are_the_likelier_cause():
     broken = {"share": interval(0.05, 0.01), "gain": interval(-0.7)}
     assert "are all pairs of the same sentence?" in verdict_of(**broken).reasons[0]
-    verdict = verdict_of(**broken, unlike="these texts are unlike the training sentences: far away")
+    verdict = verdict_of(**broken, unlike=Unlike(0.2, 0.7))
     assert verdict.name == "do_not"
     assert "probably because these texts are unlike" in verdict.reasons[0]
     assert "are all pairs" not in verdict.reasons[0]
@@ -162,5 +166,6 @@ def test_a_cascade_never_sees_so_much_that_chance_would_do():
 
 def test_every_verdict_has_a_sentence_and_json():
     names = {"use", "use_with_cascade", "own_index", "teacher_is_worse", "do_not", "too_little_data"}
-    assert set(HEADLINES) == names
+    assert set(HEADLINES) == set(Answer) == names
+    assert set(REASONS) == set(Rule)
     assert verdict_of().to_json()["name"] == "use"

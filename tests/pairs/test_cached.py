@@ -9,10 +9,10 @@ import pytest
 from alignkit.cache import VectorCache
 from alignkit.embedders.base import EmbeddedBatch, Session
 from alignkit.errors import CacheError, ConfigError, DataError, EmbedderError
-from alignkit.estimator.training_report import cut_words
 from alignkit.pairs import cached_sides
 from alignkit.pairs.base import Cut
 from alignkit.pairs.cached import load_cached
+from alignkit.reporting.training_words import cut_words
 
 
 class LengthEmbedder:
@@ -262,9 +262,9 @@ def test_what_was_cut_is_counted_and_told_in_the_report(where, student):
     splits = load_cached(student=student, teacher=teacher, **where)
     assert splits.origin.cut == {"student": Cut(0, None), "teacher": Cut(10, 7)}
     assert splits.origin.to_json()["cut"]["teacher"] == {"sentences": 10, "context": 7}
-    assert cut_words(splits, "student") == ""
+    assert cut_words(splits.origin, "student") == ""
     longer = "10 of the sentences are longer than a context of 7 tokens: their vectors are of their beginnings"
-    assert cut_words(splits, "teacher") == f"; {longer}"
+    assert cut_words(splits.origin, "teacher") == f"; {longer}"
 
 
 class Renamed(LengthEmbedder):

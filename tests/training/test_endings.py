@@ -7,11 +7,11 @@ from functools import partial
 import pytest
 import torch
 
-from alignkit.estimator.training_report import _kept_words
 from alignkit.heads.linear import LinearHead
 from alignkit.heads.mlp import MlpHead
 from alignkit.losses.cos_mse import CosMseLoss
 from alignkit.pairs.views import join_pairs
+from alignkit.reporting.training_words import kept_words
 from alignkit.training.best import KeepBest
 from alignkit.training.device import Device
 from alignkit.training.fit import Fitter
@@ -26,7 +26,7 @@ def fitter(trainer=None, *, make_head=LinearHead, init="random", loss=None, run_
 
 
 def words(result):
-    return _kept_words({"best_epoch": result.best_epoch, "epochs": result.epochs, "ended": result.ended})
+    return kept_words(result.best_epoch, result.epochs, result.ended)
 
 
 @pytest.mark.parametrize(
@@ -182,7 +182,7 @@ def test_whatever_it_was_trained_in_a_head_is_kept_in_float32(splits, precision)
 
 def test_words_for_each_ending():
     def said(best, epochs, ended=None):
-        return _kept_words({"best_epoch": best, "epochs": epochs, "ended": ended})
+        return kept_words(best, epochs, ended)
 
     assert said(0, 0) == "the starting point, untrained"
     assert said(0, 5) == "the starting point: training did not improve on it"

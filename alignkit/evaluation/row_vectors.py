@@ -1,0 +1,59 @@
+"""The vectors that each row searches the teacher's corpus with."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from alignkit.errors import ArtifactError
+from alignkit.evaluation.aligning import align
+from alignkit.evaluation.table_rows import RowName
+from alignkit.heads.base import Head
+from alignkit.pairs.evaluation_set import EvaluationSet
+from alignkit.vectors import l2_normalize
+
+
+@dataclass(frozen=True)
+class RowVectors:
+    """One row's vectors of the queries.
+
+    Attributes:
+        given: `(Q, teacher_dim)` float32 as the head gives them.
+        unit: the same, rows of length 1.
+    """
+
+    given: Tensor
+    unit: Tensor
+
+
+def vectors_of_rows(test: EvaluationSet, heads: Mapping[RowName, Head]) -> dict[RowName, RowVectors]:
+    """The queries through every head, and the teacher's own.
+
+    Args:
+        test: what is measured on.
+        heads: maps of the student's vectors; `aligned` is among them.
+
+    Raises:
+        ArtifactError: if the aligned vectors are not finite.
+    """
+    vectors = {}
+    for name, head in heads.items():
+        given = align(head, test.queries.student)
+        if name == RowName.ALIGNED:
+            _check_finite(given)
+        vectors[name] = RowVectors(given, l2_normalize(given))
+    teacher = torch.from_numpy(np.asarray(test.queries.teacher))
+    return {**vectors, RowName.TEACHER: RowVectors(teacher, teacher)}
+
+
+def _check_finite(aligned: Tensor) -> None:
+    broken = (~torch.isfinite(aligned).all(dim=1)).nonzero()
+    if len(broken):
+        raise ArtifactError(
+            f"the head gives NaN or Inf for {len(broken)} of {len(aligned)} queries, the first is query "
+            f"{int(broken[0])}; train it again with a smaller lr"
+        )

@@ -1,0 +1,79 @@
+"""All that the templates of the report say, as plain values."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from alignkit.evaluation.columns import Column
+from alignkit.evaluation.result import Result
+from alignkit.evaluation.same_models import model_name
+from alignkit.evaluation.table_rows import RowName
+from alignkit.metrics.intervals import Interval
+from alignkit.reporting import glossary
+from alignkit.reporting.confidence_words import confidence_words
+from alignkit.reporting.curve_words import curve_words
+from alignkit.reporting.remarks import alarms_of, notes_of
+from alignkit.reporting.training_words import training_words
+from alignkit.reporting.verdict_words import verdict_words
+
+DATA_KINDS = {True: "real data", False: "synthetic data", None: "not stated whether real or synthetic"}
+WORST_GROUPS = 10
+
+
+def report_words(result: Result) -> dict[str, Any]:
+    """Names of the templates → values."""
+    about, origin, rows = result.about, result.origin, result.rows
+    present = [column for column in Column if any(row[column] is not None for row in rows.values())]
+    found = [column for column in present if column in result.certainty.means or column == Column.HUMAN_SPEARMAN]
+    likeness = [column for column in present if column not in found]
+    return {
+        "source": origin.source,
+        "split": origin.split,
+        "data_kind": DATA_KINDS[origin.real],
+        "student": model_name(origin.student_identity),
+        "teacher": model_name(origin.teacher_identity),
+        "notes": [*notes_of(result), *(about.doubts or ())],
+        "leaks": about.leaks,
+        "alarms": alarms_of(result),
+        "verdict": verdict_words(result.verdict),
+        "evidence": result.verdict.evidence,
+        "measure": result.measure.heading,
+        "resamples": result.sampling.resamples,
+        "rows": result.labelled({name: row.to_json() for name, row in rows.items()}),
+        "row_meanings": result.labelled({name: glossary.ROWS[name] for name in rows}),
+        "tables": [("Finding: what each row retrieves", found), ("Likeness: how near the vectors are", likeness)],
+        "headings": glossary.HEADINGS,
+        "meanings": glossary.MEANINGS,
+        "share_columns": [column for column in present if any(column in row.shares for row in rows.values())],
+        "share_meaning": glossary.SHARE_MEANING,
+        "times": result.labelled({name: row.times.to_json() for name, row in rows.items() if row.times}),
+        "time_columns": list(glossary.TIME_COLUMNS),
+        "timed": about.timed or {},
+        "intervals": result.labelled(result.certainty.means[result.measure]),
+        "shares": result.labelled(result.certainty.shares),
+        "differences": _differences(result),
+        "groups": result.groups[:WORST_GROUPS],
+        "group_count": len(result.groups),
+        "failures": result.failures,
+        "confidence": result.confidence,
+        "confidence_words": confidence_words(result.confidence) if result.confidence else [],
+        "curve_words": curve_words(result),
+        "splits": {
+            split: {name.value: row.to_json() for name, row in table.items()}
+            for split, table in result.other_splits.items()
+        },
+        "training": training_words(result, about.training) if about.training else [],
+        "limits": glossary.LIMITS,
+        "missing": [f"`{name.value}`" for name in result.left_out],
+    }
+
+
+def _differences(result: Result) -> list[tuple[str, Interval, str]]:
+    found = []
+    for rival, interval in result.certainty.differences[result.measure].items():
+        if interval is not None:
+            beyond = "beyond chance" if interval.low > 0 or interval.high < 0 else "could be chance"
+            if interval.low == interval.high == 0:
+                beyond = "the same for every query"
+            found.append((f"{RowName.ALIGNED.value} - {rival.value}", interval, beyond))
+    return found
