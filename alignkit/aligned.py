@@ -12,7 +12,7 @@ import torch
 
 from alignkit.artifact import CONFIDENCE, QUERY_HEAD, WHITENING, Artifact, load_artifact
 from alignkit.embedders.adapted import as_embedder
-from alignkit.embedders.base import EmbeddedBatch, Embedder, Role, current_identity, join_batches
+from alignkit.embedders.base import ROLES, EmbeddedBatch, Embedder, Role, current_identity, join_batches
 from alignkit.embedders.sameness import differences
 from alignkit.errors import ArtifactError, EmbedderError
 from alignkit.heads.base import Head
@@ -21,7 +21,6 @@ from alignkit.vectors import l2_normalize
 logger = logging.getLogger(__name__)
 
 DOCUMENT_HEAD = "document_head"
-ROLES: tuple[Role, ...] = ("query", "document")
 
 
 class WidthError(EmbedderError):

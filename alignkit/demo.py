@@ -14,14 +14,15 @@ from rich.text import Text
 
 from alignkit.aligned import check_student
 from alignkit.artifact import load_artifact
-from alignkit.commandline import build, command
+from alignkit.commandline import build, build_data, command, complete_sides, plain
 from alignkit.embedders.base import Embedder, Role
 from alignkit.errors import EmbedderError
-from alignkit.evaluate import evaluation_set, settings_for
+from alignkit.evaluate import evaluation_set
 from alignkit.evaluation.embedding_time import where_it_ran
-from alignkit.evaluation.evaluate_settings import whole_number
+from alignkit.evaluation.evaluate_settings import check_seed, whole_number
 from alignkit.evaluation.same_models import check_fit, check_models, doubts_of
 from alignkit.evaluation.side_by_side import EMBED, Answer, Hit, SideBySide
+from alignkit.pairs.base import SIDES
 from alignkit.pairs.text_sets import TextSet
 from alignkit.runs.folder import newest_run
 
@@ -40,16 +41,18 @@ HEADINGS = {
 }
 
 
-@command("demo", EXAMPLES, texts=("head", "cache_dir"))
+@command("demo", EXAMPLES, texts=("head", "cache_dir"), completed=SIDES)
 def main(config: DictConfig) -> None:
     """Load head and data, search, print."""
     head = Path(config.head).expanduser() if config.head is not None else newest_run()
     artifact = load_artifact(head)
-    settings = settings_for(config, artifact)
+    complete_sides(config, artifact)
+    settings = plain(config)
+    check_seed(settings["seed"])
     for name in ("samples", "topk"):
         whole_number(name, settings[name], 1)
-    data = build(settings["data"])
-    names = ("student", "teacher") if isinstance(data, TextSet) else ("student",) if settings["interactive"] else ()
+    data = build_data(settings)
+    names = SIDES if isinstance(data, TextSet) else ("student",) if settings["interactive"] else ()
     embedders: dict[str, Embedder] = {name: build(settings[name]) for name in names}
     console = Console(width=None if sys.stdout.isatty() else 100)
     console.print(f"head: {head}\n", highlight=False, soft_wrap=True, markup=False)

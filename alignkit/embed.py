@@ -21,19 +21,19 @@ from alignkit.cache.keys import identity_digest
 from alignkit.cache.saving import save_vectors, saving_to
 from alignkit.cache.watching import ModelChangedError
 from alignkit.cache.wording import described, megabytes, summary
-from alignkit.commandline import build, command
-from alignkit.embedders.base import Embedder, Role
+from alignkit.commandline import build, command, complete_sides
+from alignkit.embedders.base import ROLES, Embedder, Role
 from alignkit.errors import AlignkitError, CacheError, ConfigError, EmbedderError
 from alignkit.migration.moving import migrate
+from alignkit.pairs.base import SIDES
 from alignkit.progress import progress
 from alignkit.sentences.records import Sentence
 from alignkit.sentences.sentence_files import read_sentences
 
 logger = logging.getLogger("alignkit.embed")
 
-SIDES = ("teacher", "student")
 ALIGNED = "aligned.npy"
-ROLES: tuple[Role, ...] = ("document", "query")
+OLLAMA = dict.fromkeys(SIDES, "ollama")
 EXAMPLES = (
     "python -m alignkit.embed which=both sentences=sentences.txt student=static teacher=minilm",
     "python -m alignkit.embed which=teacher sentences=faq.csv text_column=question teacher.model=qwen2.5:7b",
@@ -49,7 +49,7 @@ EXAMPLES = (
     "embed",
     EXAMPLES,
     texts=("action", "which", "sentences", "text_column", "cache_dir", "role", "dtype", "save_to", "other", "head"),
-    sides_of_head=True,
+    completed=SIDES,
 )
 def main(config: DictConfig) -> None:
     """Do one action on one cache."""
@@ -73,7 +73,12 @@ def main(config: DictConfig) -> None:
 def sides(settings: dict[str, Any]) -> tuple[str, ...]:
     """Which embedders a command is about."""
     # the head is applied to the student's vectors: these are what costs, so these are cached
-    choices = {"teacher": ("teacher",), "student": ("student",), "both": SIDES, "aligned": ("student",)}
+    choices = {
+        "teacher": ("teacher",),
+        "student": ("student",),
+        "both": ("teacher", "student"),
+        "aligned": ("student",),
+    }
     if settings["which"] not in choices:
         raise ConfigError(f"which={settings['which']}: expected one of {', '.join(choices)}")
     return choices[settings["which"]]
@@ -100,6 +105,7 @@ def embed_sentences(settings: dict[str, Any], config: DictConfig) -> None:
     """Embed what is missing, one model after the other: two at once would push each other out of memory."""
     chosen, heads_role = sides(settings), settings["role"]
     artifact = head_to_apply(settings)
+    complete_sides(config, artifact, OLLAMA)
     sentences = sentences_of(settings)
     texts = KeyedTexts([sentence.text for sentence in sentences])
     with VectorCache(settings["cache_dir"], settings["dtype"]) as cache:
@@ -205,6 +211,7 @@ def prune(settings: dict[str, Any], config: DictConfig) -> None:
     """Keep the vectors of the models that the command line names, and no others."""
     keep = []
     with VectorCache(settings["cache_dir"], create=False) as cache:
+        complete_sides(config, None, OLLAMA)
         for side in sides(settings):
             with opened_embedder(config, side) as embedder:
                 keep += [cache.identity_of(embedder, role) for role in ROLES]

@@ -10,23 +10,31 @@ from typing import Any
 
 from hydra.core.hydra_config import HydraConfig
 from hydra.errors import HydraException
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 from rich.console import Console
 
-from alignkit.artifact import Artifact, load_artifact
-from alignkit.commandline import build, command, conf_folder, explain_error, plain, without_secrets
+from alignkit.artifact import load_artifact
+from alignkit.commandline import (
+    build,
+    build_data,
+    choice_of,
+    command,
+    complete_sides,
+    explain_error,
+    plain,
+    without_secrets,
+)
 from alignkit.embedders.base import Embedder
 from alignkit.errors import AlignkitError, ConfigError
 from alignkit.evaluation.comparison import compare
 from alignkit.evaluation.embedding_time import embedding_times
-from alignkit.evaluation.evaluate_settings import check_seed, check_settings
+from alignkit.evaluation.evaluate_settings import check_settings
 from alignkit.evaluation.leak_checks import check_leaks
 from alignkit.evaluation.learning_curve import FEWEST_PAIRS, learning_curve
 from alignkit.evaluation.requirements import failed_requirements
 from alignkit.evaluation.result import About, Result
 from alignkit.evaluation.same_models import check_models, doubts_of
 from alignkit.pairs.base import SIDES, PairSplits
-from alignkit.pairs.demo import demo_student
 from alignkit.pairs.evaluation_set import EvaluationSet, set_of_pairs
 from alignkit.pairs.text_sets import TextSet
 from alignkit.reporting.console import console_rows, console_words
@@ -49,15 +57,16 @@ EXAMPLES = (
 )
 
 
-@command("evaluate", EXAMPLES, texts=("head", "cache_dir", "search"), run_folder=True)
+@command("evaluate", EXAMPLES, texts=("head", "cache_dir", "search"), run_folder=True, completed=SIDES)
 def main(config: DictConfig) -> None:
     """Load head and data, compare, report."""
     head = Path(config.head).expanduser() if config.head is not None else newest_run()
     artifact, run = load_artifact(head), run_of(head)
     baselines = load_baselines(run)
-    settings = settings_for(config, artifact)
+    complete_sides(config, artifact)
+    settings = plain(config)
     thresholds = check_settings(settings)
-    data = build(settings["data"])
+    data = build_data(settings)
     if settings["learning_curve"] and not isinstance(data, PairSplits):
         raise ConfigError("learning_curve=true needs training pairs; take data=demo, vectors, cached or built")
     embedders, absent = _live_models(settings, data)
@@ -101,18 +110,6 @@ def main(config: DictConfig) -> None:
         sys.exit(FAILED_EXIT_CODE)
 
 
-def settings_for(config: DictConfig, artifact: Artifact) -> dict[str, Any]:
-    """The settings as plain values; on the demo pack the student is the head's own unless one was named."""
-    named = any(text.startswith(("embedder@student=", "data.student=")) for text in HydraConfig.get().overrides.task)
-    choices = HydraConfig.get().runtime.choices
-    if choices["data"] == "demo" and not named and (own := demo_student(artifact.student_identity)):
-        config.student = OmegaConf.load(conf_folder() / "embedder" / f"{own}.yaml")
-        config.data.student = own
-    settings = plain(config)
-    check_seed(settings["seed"])
-    return settings
-
-
 def evaluation_set(data: PairSplits | TextSet, embedders: dict[str, Embedder], seed: int) -> EvaluationSet:
     """The test split of pairs, or a set of texts put through the embedders."""
     if isinstance(data, PairSplits):
@@ -125,9 +122,9 @@ def _live_models(settings: dict[str, Any], data: PairSplits | TextSet) -> tuple[
     absent = dict.fromkeys(SIDES, "time_embedding=false") if settings["time_embedding"] is False else {}
     if isinstance(data, TextSet):
         return {name: build(settings[name]) for name in SIDES}, absent
-    chosen = HydraConfig.get().runtime.choices["data"]
-    if settings["time_embedding"] == "auto" and chosen in NEVER_CALL_THE_TEACHER:
-        absent["teacher"] = f"data={chosen} never calls the teacher; time_embedding=true does"
+    source = choice_of("data", settings["data"])
+    if settings["time_embedding"] == "auto" and source in NEVER_CALL_THE_TEACHER:
+        absent["teacher"] = f"data={source} never calls the teacher; time_embedding=true does"
     found: dict[str, Embedder] = {}
     for name in SIDES:
         if name in absent:

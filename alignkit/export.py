@@ -7,15 +7,16 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 
-from alignkit.aligned import ROLES, check_student
+from alignkit.aligned import check_student
 from alignkit.artifact import load_artifact
-from alignkit.commandline import build, command, plain
-from alignkit.embedders.base import Embedder
+from alignkit.commandline import build, command, complete_sides, plain
+from alignkit.embedders.base import ROLES, Embedder
 from alignkit.errors import ConfigError
 from alignkit.exporters.base import Job, export_head, format_named, place_of
 from alignkit.exporters.material import find_material
+from alignkit.pairs.base import SIDES
 
 EXAMPLES = (
     "python -m alignkit.export head=outputs/train/RUN format=sentence_transformers out=aligned-model",
@@ -26,25 +27,24 @@ EXAMPLES = (
 )
 # settings that only some formats know
 OPTIONS = ("router", "quantize")
-# left out of what is read at once: one whose setting is missing shall not stop a command that does not need it
-SIDES = ("student", "teacher")
 
 
 @command(
     "export",
     EXAMPLES,
     texts=("head", "format", "out", "role", "quantize", "vectors", "sentences"),
-    sides_of_head=True,
+    completed=SIDES,
 )
 def main(config: DictConfig) -> None:
     """Compose, export, say how well it agrees."""
-    settings = plain(OmegaConf.masked_copy(config, [str(name) for name in config if name not in SIDES]))
+    settings = plain(config, without=SIDES)
     if settings["role"] not in ROLES:
         raise ConfigError(f"role={settings['role']}: expected one of {', '.join(ROLES)}")
     options = {name: settings[name] for name in OPTIONS if settings[name] is not None}
     form = format_named(settings["format"], options)
     out = place_of(form, settings["out"])
     artifact = load_artifact(settings["head"])
+    complete_sides(config, artifact)
 
     with contextlib.ExitStack() as opened:
 

@@ -11,9 +11,9 @@ import sys
 
 from omegaconf import DictConfig
 
-from alignkit.aligned import ROLES
 from alignkit.artifact import load_artifact
 from alignkit.commandline import command, plain
+from alignkit.embedders.base import ROLES
 from alignkit.errors import ConfigError
 from alignkit.migration.moving import migrate
 from alignkit.progress import progress

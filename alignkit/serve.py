@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 
 from alignkit.aligned import AlignedEmbedder
-from alignkit.commandline import build, command, plain
+from alignkit.artifact import load_artifact
+from alignkit.commandline import build, command, complete_sides, plain
 from alignkit.errors import ConfigError, MissingExtraError
+from alignkit.pairs.base import SIDES
 
 EXAMPLES = (
     "python -m alignkit.serve head=outputs/train/RUN student=static",
@@ -16,8 +18,6 @@ EXAMPLES = (
     "python -m alignkit.serve head=outputs/train/RUN host=0.0.0.0 token_env=ALIGNKIT_TOKEN",
     "python -m alignkit.serve head=outputs/train/RUN fallback=teacher teacher=minilm fallback_below=0.4",
 )
-# left out of what is read at once: one whose setting is missing shall not stop a command that does not need it
-SIDES = ("student", "teacher")
 # while it is served, a remote model has one more attempt: whoever waits can send a request again
 SERVED_RETRIES = 1
 
@@ -27,11 +27,11 @@ SERVED_RETRIES = 1
     EXAMPLES,
     texts=("head", "host", "model_name", "token_env", "fallback"),
     other_names={"model": "model_name"},  # Hydra takes `model=` for the group of heads
-    sides_of_head=True,
+    completed=SIDES,
 )
 def main(config: DictConfig) -> None:
     """Compose, check, serve until stopped."""
-    settings = plain(OmegaConf.masked_copy(config, [str(name) for name in config if name not in SIDES]))
+    settings = plain(config, without=SIDES)
     try:
         from alignkit.serving.answers import Answerer
         from alignkit.serving.limits import Batching, Limits
@@ -46,8 +46,10 @@ def main(config: DictConfig) -> None:
         raise ConfigError(f"fallback={settings['fallback']}: expected teacher or null")
     limits = Limits(**{name: settings[name] for name in Limits.__dataclass_fields__})
     batching = Batching(settings["max_batch_texts"], settings["max_queue_texts"], settings["batch_wait_ms"])
+    artifact = load_artifact(settings["head"])
+    complete_sides(config, artifact)
     student = build(impatient(plain(config.student), limits.answer_timeout_s))
-    aligned = AlignedEmbedder.load(settings["head"], student, settings["allow_student_mismatch"])
+    aligned = AlignedEmbedder(artifact, student, settings["allow_student_mismatch"])
     teacher = None
     if settings["fallback"]:
         teacher = build(impatient(plain(config.teacher), settings["fallback_timeout_s"]))

@@ -14,9 +14,8 @@ from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 from rich.console import Console
 
-from alignkit.commandline import build, command, plain, without_secrets
+from alignkit.commandline import build_data, choice_of, command, plain, without_secrets
 from alignkit.commandline.resumed import config_yaml, resume_command, settings_of_run
-from alignkit.commandline.words import as_given
 from alignkit.errors import AlignkitError, ConfigError
 from alignkit.estimator.plan import make_plan
 from alignkit.estimator.trained import Trained, carry_out
@@ -56,15 +55,15 @@ def main(config: DictConfig) -> float | None:
     if resume:
         folder = Path(config.resume).expanduser()
         check_resumable(folder)
-        settings = settings_of_run(folder / CONFIG, config, as_given(HydraConfig.get().overrides.task))
+        settings = settings_of_run(folder / CONFIG, config)
     else:
         settings = plain(config)
     check_seed(settings["seed"])
     check_settings(settings)
     start = time.perf_counter()
-    splits = build(settings["data"])
+    splits = build_data(settings)
     if not isinstance(splits, PairSplits):
-        data = HydraConfig.get().runtime.choices["data"]
+        data = choice_of("data", settings["data"])
         raise ConfigError(
             f"data={data} is a test set without training pairs, for evaluate; train with data=demo, vectors, cached or "
             "built"

@@ -11,6 +11,7 @@ import pytest
 
 import alignkit
 from alignkit.__main__ import commands
+from alignkit.parts import conf_folder
 
 PACKAGE = Path(alignkit.__file__).parent
 FLOORS = [
@@ -177,3 +178,12 @@ def test_no_private_operator_of_torch_is_called():
         if isinstance(node, ast.Attribute) and node.attr.startswith("_") and "torch.ops" in ast.unparse(node.value)
     }
     assert private <= {"exporters/numpy_lines.py"}  # an operator's schema, which every build has
+
+
+def test_only_the_command_line_knows_its_words():
+    """A config means the same wherever it comes from: nobody else asks what was typed, or which YAML was named."""
+    words = {"overrides", "choices"}
+    asking = {path for path, node in nodes() if isinstance(node, ast.Attribute) and node.attr in words}
+    assert {path for path in asking if not path.startswith("commandline/")} == set()
+    yamls = [path for path in conf_folder().rglob("*.yaml") if "${hydra:" in path.read_text(encoding="utf-8")]
+    assert yamls == []

@@ -12,14 +12,19 @@ anywhere, `student=NAME` selects an embedder, keys are refused, an `AlignkitErro
 from __future__ import annotations
 
 from alignkit.commandline.composed import build, plain
-from alignkit.commandline.conf import conf_folder, group_choices, own_settings, yaml_of
+from alignkit.commandline.conf import choice_of, conf_folder, group_choices, own_settings, yaml_of
+from alignkit.commandline.data import build_data
 from alignkit.commandline.mistakes import explain_error
+from alignkit.commandline.sides import complete_sides
 from alignkit.commandline.starting import command
 from alignkit.credentials import without_secrets
 
 __all__ = [
     "build",
+    "build_data",
+    "choice_of",
     "command",
+    "complete_sides",
     "conf_folder",
     "explain_error",
     "group_choices",

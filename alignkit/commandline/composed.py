@@ -2,22 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import MissingMandatoryValue
 
+from alignkit.commandline.conf import choice_of
 from alignkit.errors import ConfigError
-from alignkit.parts import build_part
+from alignkit.parts import TARGET, build_part
 
 
-def plain(config: DictConfig) -> dict[str, Any]:
+def plain(config: DictConfig, without: Collection[str] = ()) -> dict[str, Any]:
     """The config as dicts, lists and plain values, interpolations resolved.
+
+    Args:
+        config: of a command, or a part of one.
+        without: settings that are left out: what is missing in them shall not stop who does not need them.
 
     Raises:
         ConfigError: if a setting without a default was not given.
     """
+    register_resolvers()
+    if without:
+        config = OmegaConf.masked_copy(config, [str(name) for name in config if name not in without])
     try:
         return OmegaConf.to_container(config, resolve=True, throw_on_missing=True)  # type: ignore[return-value]
     except MissingMandatoryValue as error:
@@ -36,3 +44,15 @@ def build(settings: Mapping[str, Any] | DictConfig) -> Any:
         AlignkitError: whatever the part says against its settings.
     """
     return build_part(plain(settings) if isinstance(settings, DictConfig) else settings)
+
+
+def register_resolvers() -> None:
+    """`${embedder_name:…}` in a YAML: the name of the embedder that stands there."""
+    OmegaConf.register_new_resolver("embedder_name", _embedder_name, replace=True)
+
+
+def _embedder_name(settings: Any) -> Any:
+    if not isinstance(settings, Mapping | DictConfig):
+        return settings
+    found = {TARGET: settings.get(TARGET)}
+    return choice_of("embedder", found) or found[TARGET]

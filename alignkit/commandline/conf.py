@@ -10,7 +10,7 @@ from typing import Any
 
 from omegaconf import OmegaConf
 
-from alignkit.parts import conf_folder, group_choices
+from alignkit.parts import TARGET, conf_folder, group_choices
 
 # `student=NAME` on the command line is `embedder@student=NAME` to Hydra
 MOUNTED_GROUPS = {"student": "embedder@student", "teacher": "embedder@teacher"}
@@ -43,6 +43,13 @@ def yaml_of(*parts: str) -> dict[str, Any]:
 def own_settings(name: str) -> dict[str, Any]:
     """What a command's own YAML sets, nested as it stands, without its list of groups."""
     return {key: value for key, value in yaml_of(name).items() if key != _DEFAULTS}
+
+
+def choice_of(group: str, settings: Mapping[Any, Any]) -> str | None:
+    """Which YAML of a group settings belong to, by their `_target_`; `None` for a part of somebody else's."""
+    target = settings.get(TARGET)
+    choices = group_choices(group) if target is not None else ()
+    return next((one for one in choices if yaml_of(group, one).get(TARGET) == target), None)
 
 
 @functools.cache

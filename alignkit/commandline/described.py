@@ -9,10 +9,13 @@ from typing import Any
 from alignkit.commandline.conf import group_choices, yaml_of
 from alignkit.credentials import redacted
 from alignkit.errors import ConfigError
+from alignkit.pairs.base import SIDES
 from alignkit.parts import TARGET
 
 # whose YAMLs describe the parts that stand within a part of a group
 _GROUP_WITHIN = {"data": "embedder", "loss": "loss"}
+# an embedder of the command, as the YAMLs of `data` name it
+_SIDES = tuple(f"${{oc.select:{side}}}" for side in SIDES)
 _LONGEST_SHOWN = 80
 
 
@@ -75,8 +78,8 @@ def _parts(node: Any) -> Iterator[dict[str, Any]]:
 
 
 def _check_value(place: str, value: Any, ours: Any, group: str) -> None:
-    """A part where ours is one (`${student}` too), a mapping where ours is one, else plain values."""
-    if ours in ("${student}", "${teacher}") or (isinstance(ours, dict) and TARGET in ours):
+    """A part where ours is one or stands for one, a mapping where ours is one, else plain values."""
+    if ours in _SIDES or (isinstance(ours, dict) and TARGET in ours):
         check_part(place, value, group)
     elif isinstance(ours, dict) and any(isinstance(one, dict) and TARGET in one for one in ours.values()):
         if not isinstance(value, dict):

@@ -6,21 +6,23 @@ what our own YAMLs describe at that place. Whom to talk to and whose code to run
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import yaml
+from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 
 from alignkit.commandline.conf import group_choices, yaml_of
 from alignkit.commandline.described import check_part, check_values
 from alignkit.commandline.texts import TARGET
+from alignkit.commandline.words import as_given
 from alignkit.credentials import STARS, redacted, without_secrets
 from alignkit.errors import ConfigError
+from alignkit.pairs.base import SIDES
 from alignkit.pasting import command_line
 
-SIDES = ("student", "teacher")
 # place → the group whose YAMLs say what may stand there
 PARTS = {"data": "data", "model": "model", "loss": "loss", **dict.fromkeys(SIDES, "embedder")}
 # what a file may not decide about a model: whom its texts and keys go to, and whether code that lies with it is run
@@ -29,20 +31,22 @@ REACHING = ("base_url", "api_key_env", "trust_remote_code", "model")
 _ALONGSIDE = ("resume", "threads", *SIDES)
 # of a config.yaml; ours stay far below
 _DEEPEST, _MOST_BYTES = 20, 100_000
+# of the data, what a run of 0.1 and before kept of its command line
+_OLDER = ("chosen", "overrides")
 _NEEDED = {"data", "model", "loss", "trainer", "device", "seed", "refit", "html", "objective", "select_by"}
 
 
-def settings_of_run(path: Path, config: DictConfig, words: Sequence[str]) -> dict[str, Any]:
+def settings_of_run(path: Path, config: DictConfig) -> dict[str, Any]:
     """What an interrupted run was started with.
 
     Args:
         path: of its config.
         config: what the command line composes to.
-        words: the command line, as typed.
 
     Raises:
         ConfigError: if the file is not what `train` writes, or reaches further than the user said.
     """
+    words = as_given(HydraConfig.get().overrides.task)
     given = {word.partition("=")[0] for word in words}
     allowed = {*_ALONGSIDE, *(f"{side}.{name}" for side in SIDES for name in REACHING)}
     if unfit := [word for word in words if word.partition("=")[0] not in allowed]:
@@ -86,6 +90,9 @@ def _read(path: Path) -> dict[str, Any]:
         raise ConfigError(f"{path}: no readable config ({' '.join(str(error).split())[:80]})") from None
     if not isinstance(found, dict):
         raise ConfigError(f"{path}: holds no settings; expected what python -m alignkit.train writes")
+    if isinstance(data := found.get("data"), dict):
+        for name in _OLDER:
+            data.pop(name, None)
     return found
 
 

@@ -1,14 +1,25 @@
-"""The models that a head was trained with, as words of a command line: who names none means those."""
+"""Student and teacher of a command that has a head: who names none means those that the head was trained with.
+
+What decides is the config and nothing else, so that a setting means the same on the command line, in a YAML of the
+user's and in a sweep: a side that names no embedder (`student: null`, or settings alone) is the head's own.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from typing import Any
 
-from alignkit.artifact import load_artifact
-from alignkit.commandline.conf import MOUNTED_GROUPS, group_choices, yaml_of
-from alignkit.errors import AlignkitError
+from omegaconf import DictConfig, OmegaConf, open_dict
 
+from alignkit.artifact import Artifact
+from alignkit.commandline.conf import choice_of, group_choices, yaml_of
+from alignkit.commandline.texts import escaped
+from alignkit.credentials import STARS, redacted
+from alignkit.errors import ConfigError
+from alignkit.parts import TARGET
+
+# the packaged models, as in the demo pack
+PACKAGED_SIDES = {"student": "two_layer", "teacher": "minilm"}
 # what an identity says that a YAML can be told, by name there; where a server is and which key it wants, only the user
 # says, and nothing of a file is more than a value
 SETTINGS: dict[str, tuple[str, type]] = {
@@ -21,47 +32,89 @@ SETTINGS: dict[str, tuple[str, type]] = {
 }
 # models of installed packages: name and number of layers → the YAML
 PACKAGED = {("all-MiniLM-L6-v2", None): "minilm", ("all-MiniLM-L6-v2", 2): "two_layer"}
+_MISSING = "???"
 
 
-def with_sides_of_head(words: Sequence[str]) -> list[str]:
-    """A command line, put after what its head knows of student and teacher.
+def complete_sides(
+    config: DictConfig, artifact: Artifact | None, otherwise: Mapping[str, str] = PACKAGED_SIDES
+) -> None:
+    """Put the head's own models where the config names none.
 
     Args:
-        words: as typed; `head=` among them names the head.
+        config: of the command; its `student` and `teacher` are changed.
+        artifact: the head; `None` where the command is about none.
+        otherwise: side → the embedder where the head does not tell.
 
-    Returns:
-        The words with others before them; the same where the head cannot be read, which the command will say, or tells
-        nothing that a YAML fits. What is typed is never overruled.
+    Raises:
+        ConfigError: for a setting that the embedder does not have.
     """
-    given = {name: value for name, _, value in (word.partition("=") for word in words)}
-    try:
-        artifact = load_artifact(given.get("head", ""))
-    except AlignkitError:
-        return list(words)
-    known = {"student": artifact.student_identity, "teacher": artifact.teacher_identity}
-    own = [word for side, identity in known.items() if identity for word in _words(side, identity, given)]
-    return [*own, *words]
+    for side, default in otherwise.items():
+        identity = getattr(artifact, f"{side}_identity", None)
+        node = config.get(side)
+        given = OmegaConf.to_container(node, resolve=True) if isinstance(node, DictConfig) else node or {}
+        if not isinstance(given, dict):
+            raise ConfigError(f"{side}={given}: expected an embedder by name: {', '.join(group_choices('embedder'))}")
+        with open_dict(config):  # without a choice Hydra has no place for one
+            config[side] = escaped(_completed(side, given, identity, default))
 
 
-def _words(side: str, identity: Mapping[str, Any], given: Mapping[str, str]) -> Iterator[str]:
-    choice = _choice(identity)
-    named = given.get(side, given.get(MOUNTED_GROUPS[side]))
-    if choice is None or named not in (None, choice):
-        return
-    if named is None:
-        yield f"{side}={choice}"
+def words_of_side(side: str, settings: Mapping[str, Any]) -> list[str]:
+    """The words of a command line that choose this embedder: `teacher=ollama teacher.model=bge-m3`.
+
+    Args:
+        side: `student` or `teacher`.
+        settings: of the embedder, as its YAML names them.
+    """
+    choice = choice_of("embedder", settings)
+    if choice is None:
+        return []
+    ours = yaml_of("embedder", choice) | _default_model(side, choice)
+    own = {name: value for name, value in settings.items() if name in ours and value != ours[name]}
+    return [f"{side}={choice}", *(f"{side}.{name}={_word(value)}" for name, value in own.items())]
+
+
+def _completed(side: str, given: Mapping[Any, Any], identity: Mapping[str, Any] | None, default: str) -> dict[str, Any]:
+    told = None if identity is None else _choice_of_identity(identity)
+    choice = choice_of("embedder", given) if TARGET in given else told or default
+    if choice is None:  # an embedder of the user's own
+        return dict(given)
     ours = yaml_of("embedder", choice)
+    if unknown := [name for name in given if name not in ours]:
+        known = ", ".join(name for name in ours if name != TARGET)
+        raise ConfigError(f"{side}.{unknown[0]}: {choice} has no such setting; it has {known}")
+    settings = {**ours, **given}
+    if identity is not None and choice == told:
+        unsaid = [name for name in ours if name not in given or settings[name] == _MISSING]
+        settings |= {name: value for name, value in _settings_of_identity(identity) if name in unsaid}
+    return settings | {
+        name: value for name, value in _default_model(side, choice).items() if settings[name] == _MISSING
+    }
+
+
+def _default_model(side: str, choice: str) -> dict[str, Any]:
+    """What a choice means for one side alone."""
+    name = f"{side}_{choice}"
+    return yaml_of("embedder_model", name) if name in group_choices("embedder_model") else {}
+
+
+def _settings_of_identity(identity: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
     for name, (told, kind) in SETTINGS.items():
-        value, place = identity.get(told), f"{side}.{name}"
-        if name in ours and type(value) is kind and value != ours[name] and place not in given:
-            yield f"{place}={str(value).lower() if kind is bool else value}"
+        if type(value := identity.get(told)) is kind:
+            yield name, value
 
 
-def _choice(identity: Mapping[str, Any]) -> str | None:
+def _choice_of_identity(identity: Mapping[str, Any]) -> str | None:
     """The YAML of an embedder; None where the identity does not say enough, as for a folder on another machine."""
     backend = identity.get("backend")
     if backend == "sentence_transformer":
         return PACKAGED.get((str(identity.get("model")), identity.get("layers")))
     # alignkit.embedders.<backend>.<Class>
     choices = group_choices("embedder")
-    return next((one for one in choices if str(yaml_of("embedder", one)["_target_"]).split(".")[-2] == backend), None)
+    return next((one for one in choices if str(yaml_of("embedder", one)[TARGET]).split(".")[-2] == backend), None)
+
+
+def _word(value: Any) -> Any:
+    """As it is typed: Hydra's `true` and `null`, and nothing of a password."""
+    if STARS in redacted(str(value)):
+        return "…"
+    return "null" if value is None else str(value).lower() if isinstance(value, bool) else value

@@ -14,20 +14,19 @@ from typing import Any
 import hydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.errors import HydraException
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
 from alignkit import __version__
+from alignkit.commandline.composed import register_resolvers
 from alignkit.commandline.conf import conf_folder
 from alignkit.commandline.flags import SHOWING, split_flags
 from alignkit.commandline.folders import CALLBACK, RunFolders, check_room, unusable
 from alignkit.commandline.helping import help_text
 from alignkit.commandline.mistakes import explain_error
 from alignkit.commandline.screen import readers_may_leave, set_up_logging, use_utf8, without_controls
-from alignkit.commandline.sides import with_sides_of_head
 from alignkit.commandline.stopping import termination_is_interruption
-from alignkit.commandline.texts import escaped
-from alignkit.commandline.words import Reader, as_given, forget_passwords
+from alignkit.commandline.words import Reader, forget_passwords
 from alignkit.credentials import redacted
 from alignkit.errors import AlignkitError, ConfigError
 
@@ -56,7 +55,8 @@ class Command:
         texts: those of its own settings that are texts, which are taken letter for letter.
         other_names: name on the command line → name in the YAML.
         run_folder: whether it writes into a folder of its own for each run.
-        sides_of_head: whether student and teacher are, unless others are named, those that its `head=` knows.
+        completed: groups that the task completes where the config names none of their choices: their settings may
+            then stand alone, as in `student.base_url=…`.
     """
 
     name: str
@@ -65,7 +65,7 @@ class Command:
     texts: tuple[str, ...] = ()
     other_names: Mapping[str, str] = field(default_factory=dict)
     run_folder: bool = False
-    sides_of_head: bool = False
+    completed: tuple[str, ...] = ()
 
     def __call__(self) -> int:
         """Run it with `sys.argv`; returns the exit code."""
@@ -95,9 +95,7 @@ class Command:
 
         try:
             flags, words = split_flags(arguments)
-            if self.sides_of_head:
-                words = with_sides_of_head(words)
-            reader = Reader(self.name, self.texts, self.other_names)
+            reader = Reader(self.name, self.texts, self.other_names, self.completed)
             overrides = reader.overrides(words, sweeping="--multirun" in flags)
             return self._compose(flags, overrides, secrets)
         except _Stop as stop:
@@ -119,7 +117,6 @@ class Command:
             nonlocal started
             # a distributed run starts its further processes with these words
             started, sys.argv = True, original
-            register_resolvers()
             if os.getpid() != process:  # a launcher's own
                 set_up_logging(secrets)
             folder = Path(HydraConfig.get().runtime.output_dir)
@@ -161,12 +158,12 @@ def command(
     texts: Sequence[str] = (),
     other_names: Mapping[str, str] | None = None,
     run_folder: bool = False,
-    sides_of_head: bool = False,
+    completed: Sequence[str] = (),
 ) -> Callable[[Task], Callable[[], None]]:
     """Turn a function of one config into a command without arguments, fed by `sys.argv`; see `Command`."""
 
     def decorate(task: Task) -> Callable[[], None]:
-        declared = Command(name, examples, task, tuple(texts), other_names or {}, run_folder, sides_of_head)
+        declared = Command(name, examples, task, tuple(texts), other_names or {}, run_folder, tuple(completed))
 
         @functools.wraps(task)
         def main() -> None:
@@ -178,15 +175,6 @@ def command(
         return main
 
     return decorate
-
-
-def register_resolvers() -> None:
-    """`${as_given:…}` in a YAML: overrides as a user would type them."""
-    OmegaConf.register_new_resolver(
-        "as_given",
-        lambda overrides: escaped(as_given(OmegaConf.to_container(overrides))),  # type: ignore[arg-type]
-        replace=True,
-    )
 
 
 class _Stop(BaseException):

@@ -36,11 +36,13 @@ class Reader:
         command: its name.
         texts: those of its own settings that are texts.
         other_names: name on the command line → name in the YAML.
+        completed: groups that the command completes itself where none of their choices is named.
     """
 
     command: str
     texts: tuple[str, ...] = ()
     other_names: Mapping[str, str] | None = None
+    completed: tuple[str, ...] = ()
 
     def overrides(self, words: Sequence[str], sweeping: bool = False) -> list[str]:
         """Hydra's overrides.
@@ -57,7 +59,9 @@ class Reader:
         split = [self._split(word, before) for word, before in zip(words, ("", *words), strict=False)]
         places = {name.partition(".")[0] for _, name, _ in split}
         texts = text_settings(self.command, own_texts(own_settings(self.command), self.texts), places)
-        return [self._override(*parts, texts, sweeping) for parts in split]
+        named = {name.rpartition("@")[2] for _, name, _ in split}
+        alone = tuple(f"{place}." for place in self.completed if place not in named)
+        return [self._override(*parts, texts, sweeping, alone) for parts in split]
 
     def _split(self, word: str, before: str) -> tuple[str, str, str | None]:
         """Its sign (`+`, `++`, `~`), name and value."""
@@ -77,12 +81,20 @@ class Reader:
             )
         return sign, (self.other_names or {}).get(bare, bare), value if equals else None
 
-    def _override(self, sign: str, name: str, value: str | None, texts: Mapping[str, bool], sweeping: bool) -> str:
+    def _override(
+        self,
+        sign: str,
+        name: str,
+        value: str | None,
+        texts: Mapping[str, bool],
+        sweeping: bool,
+        alone: tuple[str, ...],
+    ) -> str:
         if value is None:
             return f"{sign}{name}"
         if name in mounted_groups(self.command):
             name = MOUNTED_GROUPS[name]
-        elif name.startswith(OPEN_NODES) and not sign:
+        elif name.startswith((*OPEN_NODES, *alone)) and not sign:
             sign = "++"
         return f"{sign}{name}={self._value(name, value, texts, sweeping)}"
 

@@ -11,6 +11,7 @@ import numpy as np
 from alignkit.errors import EmbedderError
 
 Role = Literal["query", "document"]
+ROLES: tuple[Role, ...] = ("query", "document")
 
 
 @dataclass(frozen=True)

@@ -10,8 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from alignkit.aligned import ROLES
-from alignkit.embedders.base import Embedder, embed_all
+from alignkit.embedders.base import ROLES, Embedder, embed_all
 from alignkit.embedders.sameness import same_vectors
 from alignkit.errors import AlignkitError
 from alignkit.evaluation.query_times import median_ms

@@ -11,11 +11,25 @@ from typing import Any
 
 import numpy as np
 
-from alignkit.errors import DataError
+from alignkit.errors import CacheError, DataError
 
 MIN_PAIRS = 20
 SIDES = ("student", "teacher")
 Identity = dict[str, Any]
+
+
+class MissingVectorsError(CacheError):
+    """The vector cache lacks vectors of one side.
+
+    Args:
+        message: how many, and where.
+        side: `student` or `teacher`.
+        refused: whether its model was asked and gave none, so that it must be asked again on purpose.
+    """
+
+    def __init__(self, message: str, side: str, *, refused: bool = False) -> None:
+        super().__init__(message)
+        self.side, self.refused = side, refused
 
 
 @dataclass(frozen=True)

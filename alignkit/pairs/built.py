@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +12,7 @@ from alignkit.embedders.base import Embedder, Role
 from alignkit.errors import DataError
 from alignkit.pairs.base import MIN_PAIRS, Origin, Pairs, PairSplits
 from alignkit.pairs.cached_sides import CachedSides, check_role
-from alignkit.sentences.dataset_folder import SENTENCES, SPLITS, read_dataset
+from alignkit.sentences.dataset_folder import SPLITS, read_dataset
 from alignkit.sentences.records import Sample, Sentence
 
 
@@ -23,8 +23,6 @@ def load_built(
     cache_dir: str = "cache",
     student_live: bool = True,
     role: Role = "document",
-    chosen: Mapping[str, str] | None = None,
-    overrides: Sequence[str] = (),
 ) -> PairSplits:
     """Pairs of all texts of a built set: anchors, paraphrases and hard negatives.
 
@@ -39,12 +37,10 @@ def load_built(
         cache_dir: folder of the vector cache.
         student_live: False: the student's vectors too come from the cache only.
         role: whose prompt the vectors were made with, `query` or `document`.
-        chosen: names of the embedders on the command line, for the command that a message gives.
-        overrides: the command line, likewise.
 
     Raises:
         DataError: if the folder cannot be used, or too few sentences are left.
-        CacheError: if vectors are missing; it says how many, and the command that gets them.
+        MissingVectorsError: if the cache lacks vectors; it says how many, and of which side.
         EmbedderError: if the student has to be asked and cannot.
     """
     check_role(role)
@@ -60,12 +56,9 @@ def load_built(
                 cache,
                 student,
                 teacher,
-                folder / SENTENCES,
                 Path(cache_dir),
                 role,
                 student_live,
-                chosen or {},
-                overrides,
             ).both(sentences)
             kept = sides.sentences
             row_of = {sentence.text: row for row, sentence in enumerate(kept)}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -29,8 +29,6 @@ def load_cached(
     validation: float = 0.1,
     test: float = 0.1,
     seed: int = 0,
-    chosen: Mapping[str, str] | None = None,
-    overrides: Sequence[str] = (),
 ) -> PairSplits:
     """Pairs of a file's sentences. The teacher is never called, and where all is cached no server is needed.
 
@@ -45,12 +43,10 @@ def load_cached(
         validation: share of the sentences.
         test: likewise.
         seed: of the split; equal texts (but for case and punctuation) stay together.
-        chosen: names of the embedders on the command line, for the command that a message gives.
-        overrides: the command line, likewise.
 
     Raises:
         DataError: if the file cannot be used, or too few sentences are left.
-        CacheError: if vectors are missing; it says how many, and the command that gets them.
+        MissingVectorsError: if the cache lacks vectors; it says how many, and of which side.
         EmbedderError: if the student has to be asked and cannot.
     """
     check_role(role)
@@ -58,9 +54,7 @@ def load_cached(
     distinct = list({sentence.text: sentence for sentence in reversed(sentences)}.values())[::-1]
     try:
         with VectorCache(cache_dir) as cache:
-            sides = CachedSides(
-                cache, student, teacher, Path(path), Path(cache_dir), role, student_live, chosen or {}, overrides
-            ).both(distinct)
+            sides = CachedSides(cache, student, teacher, Path(cache_dir), role, student_live).both(distinct)
             kept = sides.sentences
             if len(kept) < MIN_PAIRS:
                 raise DataError(

@@ -1,10 +1,10 @@
-"""Both sides' vectors of some sentences out of the vector cache, or the command that gets what is missing."""
+"""Both sides' vectors of some sentences out of the vector cache."""
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
 
@@ -13,9 +13,8 @@ import numpy as np
 from alignkit.cache import KeyedTexts, VectorCache
 from alignkit.cache.stored import StoredVectors
 from alignkit.embedders.base import Embedder, Role, current_identity, session_of
-from alignkit.errors import CacheError, ConfigError, EmbedderError
-from alignkit.pairs.base import Cut
-from alignkit.pasting import command_line
+from alignkit.errors import ConfigError, EmbedderError
+from alignkit.pairs.base import Cut, MissingVectorsError
 from alignkit.progress import progress
 from alignkit.sentences.records import Sentence
 
@@ -61,29 +60,23 @@ class CachedSides:
         cache: open.
         student: embeds what the cache lacks, where `live`.
         teacher: only its settings are looked at.
-        path: file of the sentences, for the command that a message gives.
-        cache_dir: likewise.
+        cache_dir: its folder, for messages.
         role: whose prompt the vectors were made with.
         live: whether the student may be asked.
-        chosen: names of the embedders on the command line, for the message.
-        overrides: the command line, likewise.
     """
 
     cache: VectorCache
     student: Embedder
     teacher: Embedder
-    path: Path
     cache_dir: Path
     role: Role = "document"
     live: bool = True
-    chosen: Mapping[str, str] = field(default_factory=dict)
-    overrides: Sequence[str] = ()
 
     def both(self, sentences: Sequence[Sentence]) -> BothSides:
         """Sentences with both vectors.
 
         Raises:
-            CacheError: if vectors are missing; it says how many, and the command that gets them.
+            MissingVectorsError: if the cache lacks vectors; it says how many, and of which side.
             EmbedderError: if the student has to be asked and cannot.
         """
         texts = KeyedTexts([sentence.text for sentence in sentences])
@@ -117,16 +110,15 @@ class CachedSides:
         if lacking - quarantined:
             raise self._missing(side, len(lacking - quarantined), len(texts))
         if quarantined:
-            reason, again = reasons[min(quarantined)], self._command(side, "retry_quarantined=true")
+            reason = reasons[min(quarantined)]
             if len(quarantined) == len(texts):
-                raise CacheError(
-                    f"the {side} gave no vector for any of {len(texts)} sentences when it was asked ({reason}); once "
-                    f"that is mended, try them again with: {again}"
-                )
+                raise MissingVectorsError(
+                    f"the {side} gave no vector for any of {len(texts)} sentences when it was asked ({reason})",
+                    side, refused=True,
+                )  # fmt: skip
             logger.warning(
-                "%d sentences are left out: the %s gave no vector for them (%s); %s tries them again",
-                len(quarantined), side, reason, again,
-            )  # fmt: skip
+                "%d sentences are left out: the %s gave no vector for them (%s)", len(quarantined), side, reason
+            )
         return np.delete(np.arange(len(texts)), list(quarantined)), identity, len(quarantined)
 
     def _filed_otherwise(self, embedder: Embedder) -> dict[str, Any] | None:
@@ -138,22 +130,8 @@ class CachedSides:
         except EmbedderError:
             return None
 
-    def _missing(self, side: str, count: int, total: int) -> CacheError:
-        return CacheError(
-            f"{count} of {total} sentences have no {side} vector in {self.cache_dir}; "
-            f"get them with: {self._command(side)}"
-        )
-
-    def _command(self, side: str, *more: str) -> str:
-        """What embeds the sentences with a side's model."""
-        words = [f"which={side}", f"sentences={self.path}", f"cache_dir={self.cache_dir}"]
-        if side in self.chosen:
-            words.append(f"{side}={self.chosen[side]}")
-        words += [word for word in self.overrides if word.startswith(f"{side}.")]
-        words += [word.removeprefix("data.") for word in self.overrides if word.startswith("data.text_column=")]
-        if self.role != "document":
-            words.append(f"role={self.role}")
-        return command_line("embed", [*words, *more])
+    def _missing(self, side: str, count: int, total: int) -> MissingVectorsError:
+        return MissingVectorsError(f"{count} of {total} sentences have no {side} vector in {self.cache_dir}", side)
 
 
 def check_role(role: str) -> None:

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -61,9 +59,3 @@ def load_demo(student: str = "two_layer", seed: int = 0, validation: float = 0.1
         teacher_identity=about["identities"]["teacher"],
     )
     return PairSplits(train=take(train[kept]), validation=take(train[held_out]), test=take(test), origin=origin)
-
-
-def demo_student(identity: Mapping[str, Any] | None) -> str | None:
-    """Which student of the demo pack a head was trained on, `None` where it was another."""
-    about = json.loads((PACK / "pack.json").read_text(encoding="utf-8"))
-    return next((name for name in STUDENTS if about["identities"][name] == identity), None)

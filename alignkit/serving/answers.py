@@ -9,8 +9,8 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from alignkit.aligned import ROLES, AlignedEmbedder
-from alignkit.embedders.base import Embedder, RowsInOrder
+from alignkit.aligned import AlignedEmbedder
+from alignkit.embedders.base import ROLES, Embedder, RowsInOrder
 from alignkit.embedders.sameness import same_vectors
 from alignkit.errors import ConfigError, EmbedderError
 from alignkit.serving.vector_json import as_numbers

@@ -3,7 +3,10 @@ from dataclasses import replace
 
 import pytest
 from declaring import declared
-from omegaconf import OmegaConf
+
+from alignkit.commandline import complete_sides, plain
+from alignkit.commandline.sides import PACKAGED_SIDES
+from alignkit.embed import OLLAMA
 
 
 @pytest.fixture
@@ -15,7 +18,9 @@ def composed(monkeypatch, tmp_path, capsys):
         found = []
 
         def task(config):
-            found.append(OmegaConf.to_container(config, resolve=True))
+            if "student" in declared(name).completed:
+                complete_sides(config, None, OLLAMA if name == "embed" else PACKAGED_SIDES)
+            found.append(plain(config))
 
         task.__module__ = declared(name).task.__module__
         monkeypatch.setattr(sys, "argv", [name, *words])

@@ -28,7 +28,8 @@ def begun(tmp_path_factory):
     from alignkit.commandline.conf import conf_folder
 
     with initialize_config_dir(str(conf_folder()), version_base="1.3"):
-        config = compose("train", return_hydra_config=True, overrides=["trainer.max_epochs=0", "html=false"])
+        words = ["loss=cos_mse", "trainer.max_epochs=0", "html=false"]
+        config = compose("train", return_hydra_config=True, overrides=words)
         HydraConfig.instance().set_config(config)
         OmegaConf.set_struct(config, False)
         del config["hydra"]
@@ -100,6 +101,13 @@ def test_nothing_of_a_run_folder_is_built_but_what_train_writes(resume, tmp_path
     code, out, err = resume(changes)
     assert code == 1 and out == "" and err.count("\n") == 1 and err.startswith("alignkit: run")
     assert not (tmp_path / "harm").exists() and sorted(path.name for path in tmp_path.iterdir()) == ["run"]
+
+
+@pytest.mark.parametrize("name", ["chosen", "overrides"])
+def test_what_older_runs_kept_of_their_command_line_is_not_looked_at(resume, name):
+    vectors = {"_target_": "alignkit.pairs.vectors.load_vectors", "student": "s.npy", "teacher": "t.npy"}
+    code, _, err = resume({"data": {**vectors, name: {"_target_": "os.system", "command": HARM}}})
+    assert code == 1 and "s.npy" in err
 
 
 @pytest.mark.parametrize("text", ["${oc.env:HOME}", "${oc.create:{a: b}}", "${", "$(touch harm)"])
@@ -200,7 +208,8 @@ def test_every_combination_of_parts_can_be_resumed(composed, tmp_path, run_comma
         for choice in group_choices(group):
             if choice == "auto":
                 continue
-            (config,) = composed("train", *words, f"{group}={choice}")
+            loss = "cos_mse" if group == "model" else choice  # a run keeps the loss that it took
+            (config,) = composed("train", *words, f"{group}={choice}", f"loss={loss}")
             folder = tmp_path / f"{group} {choice}"
             folder.mkdir()
             (folder / "config.yaml").write_text(config_yaml(config), encoding="utf-8")

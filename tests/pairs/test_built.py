@@ -97,10 +97,8 @@ def test_splits_labels_and_hard_negatives_are_those_of_the_set(folder, load):
     assert splits.origin.real is False and splits.origin.teacher_identity["model"] == "big"
 
 
-def test_a_missing_teacher_says_the_command(folder, load):
-    with pytest.raises(
-        CacheError, match=r"800 of 800 sentences have no teacher vector .*embed which=teacher sentences="
-    ):
+def test_a_missing_teacher_is_counted(folder, load):
+    with pytest.raises(CacheError, match="800 of 800 sentences have no teacher vector"):
         load(folder, fill=False)
 
 
