@@ -33,6 +33,17 @@ def test_an_index_is_moved(run_command, head_folder, tmp_path):
     assert np.load(tmp_path / "new.npy").shape == (600, 384)
 
 
+def test_an_index_is_moved_as_codes(run_command, head_folder, tmp_path):
+    np.save(tmp_path / "old.npy", np.array(load_demo("static").test.student))
+    arguments = (f"head={head_folder}", "vectors=old.npy", "out=new.npy", "codes=int8,dims=256")
+    code, out, err = run_command("migrate", *arguments)
+    assert (code, err) == (0, "")
+    assert "new.npy: 600 rows of the first 256 of 384 dimensions as int8, 256 bytes each" in out
+    assert "encode queries with the ranges in new.ranges.npy; their mean cosine with the vectors is " in out
+    assert max(map(len, out.splitlines())) <= 120
+    assert np.load(tmp_path / "new.npy").dtype == np.int8
+
+
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import io
 import json
 import logging
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -16,13 +18,14 @@ from filelock import FileLock, Timeout
 
 from alignkit.agreement import Tolerance, compare
 from alignkit.artifact import Artifact
+from alignkit.codes.kinds import Int8Code, leading, ranges_of
 from alignkit.embedders.base import Role
 from alignkit.errors import AlignkitError, ArtifactError, ConfigError, DataError
 from alignkit.files import move as rename
 from alignkit.files import write_whole
 from alignkit.migration.planned_move import Move, array_header, check_room, plan
 from alignkit.migration.sources import ParquetSource, open_source
-from alignkit.vectors import l2_normalize
+from alignkit.vectors import cosine, l2_normalize
 
 logger = logging.getLogger(__name__)
 
@@ -30,8 +33,16 @@ BLOCK_BYTES = 32 * 1024 * 1024
 # what a crash may cost; each time waits for the disk once
 COMMIT_BYTES = 512 * 1024 * 1024
 VERIFIED_ROWS = 1000
-# of an alignment in float32, and of rounding numbers below 1 to float16
-_TOLERANCES = {"float32": Tolerance(1e-5), "float16": Tolerance(1e-3, 0.9999)}
+# from which the ranges of int8 codes are found
+CALIBRATION_ROWS = 10_000
+# of an alignment in float32, of rounding numbers below 1 to float16, of one step of int8 (a range is 2 at most), and of
+# a bit that the rounding of a number near zero turns
+_TOLERANCES = {
+    "float32": Tolerance(1e-5),
+    "float16": Tolerance(1e-3, 0.9999),
+    "int8": Tolerance(2.01 / 255, 0.999),
+    "binary": Tolerance(2.0, 0.99),
+}
 
 Progress = Callable[[int, int], None]
 
@@ -44,6 +55,7 @@ def migrate(
     dtype: str | None = None,
     role: Role = "document",
     progress: Progress = lambda done, rows: None,
+    codes: str | None = None,
 ) -> dict[str, Any]:
     """Move an index that the head's student built into the teacher's space; row order, ids and other columns are kept.
 
@@ -57,6 +69,8 @@ def migrate(
         dtype: `float16` or `float32`; None keeps the index's own (float32 for float64).
         role: what the rows are: an index holds documents, for which some heads have a part of their own.
         progress: told the rows done and the rows in all.
+        codes: `int8` or `binary`, of fewer dimensions with `,dims=256`; in place of `dtype`. The ranges of int8 are
+            written beside `out`, as `<name>.ranges.npy`.
 
     Returns:
         The manifest, as it is written beside `out`.
@@ -67,7 +81,7 @@ def migrate(
         ArtifactError: if what was written does not agree with the head.
         AlignkitError: if a file cannot be read or written, on a full disk for instance; what is done is kept.
     """
-    move = plan(open_source(vectors, key), artifact, Path(out).expanduser(), dtype, role)
+    move = plan(open_source(vectors, key), artifact, Path(out).expanduser(), dtype, role, codes)
     try:
         with _alone(move):
             return _finished_before(move) if move.out.exists() else _move(move, progress)
@@ -99,12 +113,13 @@ def _alone(move: Move) -> Iterator[None]:
 
 
 def _move(move: Move, progress: Progress) -> dict[str, Any]:
+    move = _calibrated(move)
     zero_rows = _fill_part(move, progress)
     try:
         verification = _verify(move)
     except ArtifactError:
         # or every further attempt would find the same part
-        _remove(move.part, move.state)
+        _remove(move.part, move.state, move.ranges)
         raise
     manifest = {**move.ticket, "rows": move.source.rows, "zero_rows": zero_rows, "verification": verification}
     # before the file appears: without its manifest nobody could tell that it was made from this, not even a next try
@@ -112,6 +127,22 @@ def _move(move: Move, progress: Progress) -> dict[str, Any]:
     _finish(move)
     _remove(move.state)
     return manifest
+
+
+def _calibrated(move: Move) -> Move:
+    """The same move with the ranges of int8 codes: those it began with, or of an even sample of the new vectors."""
+    if not isinstance(move.code, Int8Code):
+        return move
+    begun = move.ranges.exists() and (_read(move.state) or {}).get("ticket") == move.ticket
+    if begun:
+        ranges = np.load(move.ranges, allow_pickle=False)
+    else:
+        sample = (_align(move, block, 0)[0] for block in _spread(move, CALIBRATION_ROWS))
+        ranges = ranges_of(sample, move.code.dims)
+        buffer = io.BytesIO()
+        np.save(buffer, ranges)
+        write_whole(move.ranges, buffer.getvalue())
+    return replace(move, code=Int8Code(ranges))
 
 
 def _finished_before(move: Move) -> dict[str, Any]:
@@ -145,10 +176,11 @@ def _fill_part(move: Move, progress: Progress) -> int:
         progress(done, move.source.rows)
         for block in move.source.blocks(done, rows):
             aligned, zeros = _align(move, block, done)
-            file.write(aligned.data)
+            stored = np.ascontiguousarray(move.code.encode(aligned))
+            file.write(stored.data)
             done += len(block)
             zero_rows += zeros
-            uncommitted += aligned.nbytes
+            uncommitted += stored.nbytes
             if uncommitted >= COMMIT_BYTES:
                 _commit(move, file, done, zero_rows)
                 uncommitted = 0
@@ -176,7 +208,7 @@ def _commit(move: Move, file: BinaryIO, rows: int, zero_rows: int) -> None:
 
 
 def _align(move: Move, block: np.ndarray, first_row: int) -> tuple[np.ndarray, int]:
-    """New vectors of one block `(n, teacher_dim)` in their dtype, and how many of the old ones were zero."""
+    """New vectors of one block, `(n, teacher_dim)` float32, and how many of the old ones were zero."""
     student = torch.from_numpy(np.array(block, dtype=np.float32))
     mass = student.abs().sum(dim=1, dtype=torch.float64)
     if not bool(torch.isfinite(mass).all()):
@@ -188,25 +220,31 @@ def _align(move: Move, block: np.ndarray, first_row: int) -> tuple[np.ndarray, i
         count = int(zeros.sum())
         if count:
             aligned[zeros] = 0
-    return np.ascontiguousarray(aligned.numpy().astype(move.dtype, copy=False)), count
+    return aligned.numpy(), count
+
+
+def _spread(move: Move, most: int) -> Iterator[np.ndarray]:
+    """Old vectors of at most so many rows, evenly spread over the index, block by block."""
+    step, row = max(1, -(-move.source.rows // most)), 0
+    for block in move.source.blocks(0, max(step, BLOCK_BYTES // (4 * move.source.dim))):
+        yield np.array(block[-row % step :: step])
+        row += len(block)
 
 
 def _verify(move: Move) -> dict[str, Any]:
     """Read evenly spread rows back and align them once more."""
     made = np.load(move.part, mmap_mode="r", allow_pickle=False)
-    step = max(1, -(-move.source.rows // VERIFIED_ROWS))
-    old, row = [], 0
-    for block in move.source.blocks(0, max(step, BLOCK_BYTES // (4 * move.source.dim))):
-        old.append(np.array(block[-row % step :: step]))
-        row += len(block)
-    expected, _ = _align(move, np.concatenate(old), 0)
-    got = np.array(made[::step], dtype=np.float32)
+    aligned, _ = _align(move, np.concatenate(list(_spread(move, VERIFIED_ROWS))), 0)
+    got = move.code.decode(np.array(made[:: max(1, -(-move.source.rows // VERIFIED_ROWS))]))
     del made
-    kept = np.abs(expected).sum(axis=1) > 0
+    kept = np.abs(aligned).sum(axis=1) > 0
     if not kept.any():
         return {"rows": 0}
-    result = compare(expected[kept].astype(np.float32), got[kept], _TOLERANCES[str(move.dtype)])
-    return {"rows": int(kept.sum()), **result}
+    expected = move.code.decode(move.code.encode(aligned))
+    result = compare(expected[kept], got[kept], _TOLERANCES[move.code.name])
+    whole = torch.from_numpy(leading(aligned[kept], move.code.dims))
+    left = cosine(whole, torch.from_numpy(got[kept])).mean()
+    return {"rows": int(kept.sum()), **result, "mean_cosine_of_code": round(float(left), 6)}
 
 
 def _finish(move: Move) -> None:

@@ -13,6 +13,7 @@ import numpy as np
 from alignkit import __version__
 from alignkit.aligned import head_for
 from alignkit.artifact import Artifact
+from alignkit.codes.kinds import Code, FloatCode, check_dims, make_code, parse_codes
 from alignkit.embedders.base import Role
 from alignkit.errors import ConfigError, DataError
 from alignkit.heads.base import Head
@@ -29,14 +30,14 @@ class Move:
         source: the old index.
         head: applied to each row.
         out: `.npy`, or `.parquet` for a table.
-        dtype: of the new vectors.
+        code: how the new vectors are stored. Its ranges are found when the move begins, see `moving`.
         ticket: what must be the same for an unfinished move to be gone on with.
     """
 
     source: Source
     head: Head
     out: Path
-    dtype: np.dtype
+    code: Code
     ticket: dict[str, Any]
 
     @property
@@ -62,10 +63,17 @@ class Move:
     @property
     def width_bytes(self) -> int:
         """Of one new row."""
-        return self.head.teacher_dim * self.dtype.itemsize
+        return self.code.width * self.code.dtype.itemsize
+
+    @property
+    def ranges(self) -> Path:
+        """Of int8 codes, beside the finished file: what `quantize_embeddings` takes as `ranges`."""
+        return self.out.with_name(self.out.stem + ".ranges.npy")
 
 
-def plan(source: Source, artifact: Artifact, out: Path, dtype: str | None, role: Role) -> Move:
+def plan(
+    source: Source, artifact: Artifact, out: Path, dtype: str | None, role: Role, codes: str | None = None
+) -> Move:
     """What goes where, and what it must be the same as to be gone on with.
 
     Raises:
@@ -82,9 +90,7 @@ def plan(source: Source, artifact: Artifact, out: Path, dtype: str | None, role:
     suffix = PARQUET if isinstance(source, ParquetSource) else ".npy"
     if out.suffix.lower() != suffix:
         raise ConfigError(f"out={out}: expected a name that ends in {suffix}, as {source.path.name} is written to it")
-    dtype = dtype or ("float16" if source.dtype == np.float16 else "float32")
-    if dtype not in DTYPES:
-        raise ConfigError(f"dtype={dtype}: expected one of {', '.join(DTYPES)}")
+    code = _code(source, head, dtype, codes)
     found = source.path.stat()
     ticket = {
         "alignkit_version": __version__,
@@ -94,10 +100,30 @@ def plan(source: Source, artifact: Artifact, out: Path, dtype: str | None, role:
         "student_identity": artifact.student_identity,
         "teacher_identity": artifact.teacher_identity,
         "role": role,
-        "dtype": dtype,
+        "dtype": code.dtype.name,
         "dim": head.teacher_dim,
     }
-    return Move(source, head, out, np.dtype(dtype), ticket)
+    if codes is not None:  # a move that an older version began has no such entry
+        ticket |= {"codes": code.name, "code_dims": code.dims, "code_bytes": code.width * code.dtype.itemsize}
+    return Move(source, head, out, code, ticket)
+
+
+def _code(source: Source, head: Head, dtype: str | None, codes: str | None) -> Code:
+    """How the new vectors are stored, by either setting."""
+    if codes is None:
+        dtype = dtype or ("float16" if source.dtype == np.float16 else "float32")
+        if dtype not in DTYPES:
+            raise ConfigError(f"dtype={dtype}: expected one of {', '.join(DTYPES)}")
+        return FloatCode(head.teacher_dim, dtype)
+    asked = parse_codes(codes)
+    if len(asked.kinds) > 1 or len(asked.dims) > 1:
+        raise ConfigError(f"codes={codes}: an index holds one kind of code; expected for example int8,dims=256")
+    if dtype is not None:
+        raise ConfigError(f"dtype={dtype} and codes={codes}: both say how vectors are stored; leave dtype out")
+    check_dims(asked.dims, head.teacher_dim)
+    dims = asked.dims[0] if asked.dims else head.teacher_dim
+    kind = asked.kinds[0] if asked.kinds else "float32"
+    return make_code(kind, dims, [np.zeros((1, head.teacher_dim), np.float32)])
 
 
 def check_room(move: Move, done: int) -> None:
@@ -119,7 +145,7 @@ def check_room(move: Move, done: int) -> None:
 def array_header(move: Move) -> bytes:
     """What a `.npy` of all the new vectors begins with."""
     buffer = io.BytesIO()
-    shape = (move.source.rows, move.head.teacher_dim)
-    described = {"descr": np.lib.format.dtype_to_descr(move.dtype), "fortran_order": False, "shape": shape}
+    shape = (move.source.rows, move.code.width)
+    described = {"descr": np.lib.format.dtype_to_descr(move.code.dtype), "fortran_order": False, "shape": shape}
     np.lib.format.write_array_header_1_0(buffer, described)
     return buffer.getvalue()
