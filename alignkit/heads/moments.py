@@ -86,8 +86,8 @@ class Moments:
         teacher = (teacher.float() if teacher.dtype.itemsize < 4 else teacher) - self.teacher_shift
         student, teacher = student.float(), teacher.float()
         self.count += len(student)
-        self.student_sum += student.sum(dim=0, dtype=torch.float64)
-        self.teacher_sum += teacher.sum(dim=0, dtype=torch.float64)
+        self.student_sum += student.sum(dim=0)
+        self.teacher_sum += teacher.sum(dim=0)
         for start in range(0, len(self.gram), GRAM_BLOCK):
             block = slice(start, start + GRAM_BLOCK)
             self.gram[start:, block] += student[:, start:].T @ student[:, block]
@@ -128,12 +128,14 @@ class Moments:
     def centered(self) -> CenteredMoments:
         """The moments about the means of all that was seen."""
         student_mean, teacher_mean = self.student_sum / self.count, self.teacher_sum / self.count
-        gram = self.gram - torch.outer(self.student_sum, student_mean)
+        # in place: matrices of wide students are what there is least room for
+        gram = torch.addr(self.gram, self.student_sum, student_mean, alpha=-1).tril_()
+        gram += gram.tril(-1).T
         return CenteredMoments(
             count=self.count,
             student_mean=student_mean + self.student_shift,
             teacher_mean=teacher_mean + self.teacher_shift,
-            gram=gram.tril_() + gram.tril(-1).T,
-            cross=self.cross - torch.outer(self.student_sum, teacher_mean),
+            gram=gram,
+            cross=torch.addr(self.cross, self.student_sum, teacher_mean, alpha=-1),
             teacher_variation=max(0.0, self.teacher_square - float(self.teacher_sum @ teacher_mean)),
         )

@@ -28,7 +28,7 @@ USUAL_TRIES = 4
 # the bandwidth is chosen on so many pairs and features
 SAMPLE_PAIRS, SAMPLE_FEATURES = 4096, 1024
 # λ is chosen on all pairs and, where those are many, on so many features
-LAMBDA_FEATURES = 2048
+LAMBDA_FEATURES = 1024
 
 
 class RandomFeaturesHead(Head):
