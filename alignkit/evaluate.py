@@ -14,6 +14,7 @@ from omegaconf import DictConfig
 from rich.console import Console
 
 from alignkit.artifact import load_artifact
+from alignkit.codes.kinds import check_dims, parse_codes
 from alignkit.commandline import (
     build,
     build_data,
@@ -26,6 +27,7 @@ from alignkit.commandline import (
 )
 from alignkit.embedders.base import Embedder
 from alignkit.errors import AlignkitError, ConfigError
+from alignkit.evaluation.code_table import code_table
 from alignkit.evaluation.comparison import compare
 from alignkit.evaluation.embedding_time import embedding_times
 from alignkit.evaluation.evaluate_settings import check_settings
@@ -37,6 +39,7 @@ from alignkit.evaluation.same_models import check_models, doubts_of
 from alignkit.pairs.base import SIDES, PairSplits
 from alignkit.pairs.evaluation_set import EvaluationSet, set_of_pairs
 from alignkit.pairs.text_sets import TextSet
+from alignkit.reporting.code_words import console_codes
 from alignkit.reporting.console import console_rows, console_words
 from alignkit.reporting.events import log_evaluation
 from alignkit.reporting.report_files import write_report
@@ -53,11 +56,12 @@ EXAMPLES = (
     "python -m alignkit.evaluate head=outputs/train/RUN",
     "python -m alignkit.evaluate data=beir data.path=faq student=ollama teacher=ollama",
     "python -m alignkit.evaluate data=sts data.path=pairs.jsonl",
+    "python -m alignkit.evaluate codes=int8,binary,dims=256",
     "python -m alignkit.evaluate 'require={recall@10: 0.9, share_of_teacher: 0.95}'",
 )
 
 
-@command("evaluate", EXAMPLES, texts=("head", "cache_dir", "search"), run_folder=True, completed=SIDES)
+@command("evaluate", EXAMPLES, texts=("head", "cache_dir", "search", "codes"), run_folder=True, completed=SIDES)
 def main(config: DictConfig) -> None:
     """Load head and data, compare, report."""
     head = Path(config.head).expanduser() if config.head is not None else newest_run()
@@ -66,6 +70,8 @@ def main(config: DictConfig) -> None:
     complete_sides(config, artifact)
     settings = plain(config)
     thresholds = check_settings(settings)
+    asked = parse_codes(settings["codes"]) if settings["codes"] is not None else None
+    check_dims(asked.dims if asked else (), artifact.head.teacher_dim)
     data = build_data(settings)
     if settings["learning_curve"] and not isinstance(data, PairSplits):
         raise ConfigError("learning_curve=true needs training pairs; take data=demo, vectors, cached or built")
@@ -97,7 +103,8 @@ def main(config: DictConfig) -> None:
         timed={side: one.said for side, one in timed.items()},
         settings=without_secrets(settings),
     )
-    result = replace(result, curve=curve, about=about)
+    codes = code_table(test, artifact.head, asked) if asked else ()
+    result = replace(result, curve=curve, codes=codes, about=about)
     folder = Path(HydraConfig.get().runtime.output_dir)
     write_report(result, folder, html=settings["html"])
     if settings["tensorboard"]:
@@ -142,6 +149,9 @@ def _print(result: Result, folder: Path, html: bool) -> None:
         console.print(line, highlight=False, markup=False)
     console.print()
     console.print(console_rows(result))
+    if result.codes:
+        console.print()
+        console.print(console_codes(result))
     report = folder / ("report.html" if html else "alignment_report.md")
     console.print(f"\nreport: {report}", soft_wrap=True, highlight=False, markup=False)
 

@@ -39,6 +39,23 @@ def test_the_newest_run_is_evaluated_on_the_demo_pack(run, run_command, tmp_path
     assert "near-duplicate" in metrics["meta"]["leaks"]
 
 
+def test_codes_are_a_table_in_every_report(run, run_command, tmp_path):
+    quick = ("time_embedding=false", "tensorboard=false", "resamples=50")
+    code, out, err = run_command("evaluate", *quick, "codes=int8,binary,dims=128")
+    assert code == 0, err
+    assert all(len(line.rstrip()) <= 80 for line in out.splitlines() if not line.startswith("report:"))
+    assert "binary 384, rescored by int8" in out
+    folder = report_folder(tmp_path)
+    for name in ("report.html", "alignment_report.md"):
+        text = (folder / name).read_text(encoding="utf-8")
+        assert "What a smaller index still finds" in text and "binary 128, rescored" in text
+    rows = json.loads((folder / "metrics.json").read_text(encoding="utf-8"))["meta"]["codes"]
+    assert rows[0]["overlap"]["teacher"] == 1 and {row["bytes_a_text"] for row in rows} == {1536, 384, 48, 512, 128, 16}
+    for wrong in ("codes=int4", "codes=int8,dims=1000"):
+        code, _, err = run_command("evaluate", *quick, wrong, "hydra.run.dir=other")
+        assert code == 1 and err.count("\n") == 1 and "dims=" in err
+
+
 def test_require_decides_the_exit_code(run, run_command):
     quick = ("time_embedding=false", "html=false", "tensorboard=false", "resamples=50")
     code, _, err = run_command("evaluate", *quick, "require={recall@10: 0.7, share_of_teacher: 0.9}")

@@ -10,8 +10,11 @@ import numpy as np
 
 from alignkit.codes.kinds import Asked, Code, check_dims, make_code
 from alignkit.codes.search import RESCORED, rescore, search_codes
+from alignkit.evaluation.aligning import align
+from alignkit.heads.base import Head
 from alignkit.metrics.retrieval import ndcg_at_k, ranking_overlap
 from alignkit.pairs.evaluation_set import EvaluationSet
+from alignkit.vectors import l2_normalize, top_k
 
 DEPTH = 10
 BLOCK_ROWS = 4096
@@ -47,16 +50,18 @@ class CodeRow:
         """Plain JSON values."""
         return asdict(self)
 
+    @property
+    def is_judged(self) -> bool:
+        """Whether there is an nDCG."""
+        return all(value is not None for value in self.ndcg.values())
 
-def code_table(
-    test: EvaluationSet, queries: Mapping[str, np.ndarray], wanted: np.ndarray, asked: Asked
-) -> tuple[CodeRow, ...]:
+
+def code_table(test: EvaluationSet, head: Head, asked: Asked) -> tuple[CodeRow, ...]:
     """Search the teacher's corpus in every code that was asked for, and in float32 to compare with.
 
     Args:
         test: its corpus is encoded a block at a time; int8's ranges are the corpus' own.
-        queries: `teacher` and `aligned`, each `(Q, teacher_dim)` float32 of length 1.
-        wanted: `(Q, K)` corpus rows that the teacher finds with all of its numbers.
+        head: makes the aligned queries.
         asked: kinds and widths.
 
     Raises:
@@ -64,14 +69,19 @@ def code_table(
     """
     corpus = test.corpus.teacher
     check_dims(asked.dims, corpus.shape[1])
-    together = np.concatenate([np.asarray(one, dtype=np.float32) for one in queries.values()])
+    queries = {
+        "teacher": np.asarray(test.queries.teacher),
+        "aligned": l2_normalize(align(head, test.queries.student)).numpy(),
+    }
+    wanted = top_k(queries["teacher"], corpus, DEPTH, exclude=test.itself)[1].numpy()
+    together = np.concatenate(list(queries.values()))
     itself = np.concatenate([test.itself] * len(queries))
     rows = []
     for dims in dict.fromkeys((corpus.shape[1], *asked.dims)):
         codes = [make_code(kind, dims, _blocks(corpus)) for kind in dict.fromkeys(("float32", *asked.kinds))]
         for code in codes:
             depth = DEPTH if code.name.startswith("float") else DEPTH * RESCORED
-            found = search_codes(together, corpus, code, min(depth, len(corpus)), exclude=itself)
+            found = search_codes(together, corpus, code, depth, exclude=itself)
             rows.append(_row(test, queries, wanted, code, None, found))
             for better in codes if depth > DEPTH else ():
                 if better is code or (code.name, better.name) == ("binary", "int8"):

@@ -10,6 +10,7 @@ import numpy as np
 from torch import Tensor
 
 from alignkit.evaluation.alarms import Alarm, Health
+from alignkit.evaluation.code_table import CodeRow
 from alignkit.evaluation.columns import Column
 from alignkit.evaluation.confidence_figures import ConfidenceFigures
 from alignkit.evaluation.examples import Failure, GroupFigure
@@ -122,6 +123,7 @@ class Result:
         failures: the queries that lose most.
         projection: some of the vectors.
         curve: quality against the number of training pairs, where it was asked for.
+        codes: what indexes of fewer bytes still find, where that was asked for.
         about: what stands beside.
         other_splits: split → rows, for comparison (the training split's).
     """
@@ -140,6 +142,7 @@ class Result:
     failures: tuple[Failure, ...]
     projection: Projection
     curve: LearningCurve | None = None
+    codes: tuple[CodeRow, ...] = ()
     about: About = About()
     other_splits: Mapping[str, Mapping[RowName, Row]] = field(default_factory=dict)
 
@@ -197,6 +200,7 @@ class Result:
             **({"confidence": self.confidence.to_json()} if self.confidence else {}),
             **self.about.to_json(),
             **({"learning_curve": self.curve.to_json()} if self.curve else {}),
+            **({"codes": [row.to_json() for row in self.codes]} if self.codes else {}),
         }
         return {"rows": self.labelled({name: row.to_json() for name, row in self.rows.items()}), "meta": meta}
 

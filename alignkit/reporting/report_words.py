@@ -9,7 +9,7 @@ from alignkit.evaluation.result import Result
 from alignkit.evaluation.same_models import model_name
 from alignkit.evaluation.table_rows import RowName
 from alignkit.metrics.intervals import Interval
-from alignkit.reporting import glossary
+from alignkit.reporting import code_words, glossary
 from alignkit.reporting.confidence_words import confidence_words
 from alignkit.reporting.curve_words import curve_words
 from alignkit.reporting.remarks import alarms_of, notes_of
@@ -58,6 +58,9 @@ def report_words(result: Result) -> dict[str, Any]:
         "confidence": result.confidence,
         "confidence_words": confidence_words(result.confidence) if result.confidence else [],
         "curve_words": curve_words(result),
+        "code_headings": code_words.code_headings(result),
+        "code_rows": list(code_words.code_cells(result)),
+        "code_meaning": code_words.MEANING,
         "splits": {
             split: {name.value: row.to_json() for name, row in table.items()}
             for split, table in result.other_splits.items()

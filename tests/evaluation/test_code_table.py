@@ -1,0 +1,119 @@
+"""What smaller indexes still find, against searching them by hand."""
+
+import dataclasses
+import io
+
+import numpy as np
+import pytest
+import torch
+from rich.console import Console
+from sklearn.metrics import ndcg_score
+
+from alignkit.codes.kinds import BinaryCode, make_code, parse_codes
+from alignkit.errors import ConfigError
+from alignkit.evaluation.aligning import align
+from alignkit.evaluation.code_table import code_table
+from alignkit.evaluation.comparison import compare
+from alignkit.evaluation.table_rows import RowName
+from alignkit.heads.linear import LinearHead
+from alignkit.reporting.code_words import code_cells, code_headings, console_codes
+from alignkit.vectors import l2_normalize
+
+ASKED = parse_codes("int8,binary,dims=128")
+
+
+@pytest.fixture(scope="module")
+def rows(demo_set, demo_head):
+    return code_table(demo_set, demo_head, ASKED)
+
+
+def test_every_code_at_every_width_with_and_without_rescoring(rows):
+    of_width = ("float32 {}", "int8 {}", "int8 {}, rescored", "binary {}", "binary {}, rescored by int8",
+                "binary {}, rescored")  # fmt: skip
+    assert [row.name for row in rows] == [name.format(dims) for dims in (384, 128) for name in of_width]
+    sizes = {(row.code, row.dims): row.bytes_a_text for row in rows}
+    assert sizes == {
+        ("float32", 384): 1536, ("int8", 384): 384, ("binary", 384): 48,
+        ("float32", 128): 512, ("int8", 128): 128, ("binary", 128): 16,
+    }  # fmt: skip
+
+
+def test_the_whole_vectors_find_what_the_comparison_says(rows, demo_set, demo_artifact):
+    result = compare(demo_set, demo_artifact)
+    whole = rows[0]
+    assert whole.overlap["teacher"] == pytest.approx(1)
+    for name in ("teacher", "aligned"):
+        own = result.rows[RowName(name)].to_json()
+        assert whole.overlap[name] == pytest.approx(own["overlap@10"])
+        assert whole.ndcg[name] == pytest.approx(own["ndcg@10"])
+
+
+def test_bits_and_their_rescoring_by_hand(rows, demo_set, demo_head):
+    """All distances, sorted; ties by row."""
+    teacher = np.asarray(demo_set.corpus.teacher)
+    aligned = l2_normalize(align(demo_head, demo_set.queries.student)).numpy()
+    scores = teacher @ teacher.T
+    np.fill_diagonal(scores, -9)
+    wanted = np.argsort(-scores, axis=1, kind="stable")[:, :10]
+    differing = ((aligned[:, None] > 0) != (teacher[None] > 0)).sum(axis=2)
+    np.fill_diagonal(differing, 999)
+    found = np.argsort(differing, axis=1, kind="stable")[:, :40]
+    bits = np.where(teacher > 0, 1.0, -1.0)
+    again = np.take_along_axis(
+        found, np.argsort(-np.einsum("qd,qkd->qk", aligned, bits[found]), axis=1, kind="stable")[:, :10], axis=1
+    )
+    by_name = {row.name: row for row in rows}
+    for name, hits in (("binary 384", found[:, :10]), ("binary 384, rescored", again)):
+        shares = [len(set(one) & set(other)) / 10 for one, other in zip(hits, wanted, strict=True)]
+        assert by_name[name].overlap["aligned"] == pytest.approx(np.mean(shares), abs=2e-4)
+
+
+def test_fewer_bytes_find_less_and_rescoring_brings_much_back(rows):
+    by_name = {row.name: row.overlap["teacher"] for row in rows}
+    assert (
+        by_name["int8 384, rescored"] > by_name["binary 384, rescored"] > by_name["binary 384"] > by_name["binary 128"]
+    )
+    assert by_name["binary 384, rescored by int8"] > by_name["binary 384, rescored"]
+    assert by_name["float32 384"] > by_name["float32 128"]
+
+
+def test_judgements_count_where_there_are_any(make_retrieval):
+    torch.manual_seed(0)
+    test = make_retrieval(queries=30, corpus=60)
+    row = code_table(test, LinearHead(16, 24).eval(), parse_codes("binary"))[1]
+    code = BinaryCode(24)
+    queries, corpus = (code.scanned(code.encode(np.asarray(side.teacher))) for side in (test.queries, test.corpus))
+    order = np.argsort(-(queries @ corpus.T), axis=1, kind="stable")
+    relevant = np.zeros((30, 60))
+    judged = test.judge(np.tile(np.arange(60), (30, 1)))
+    relevant[np.arange(30), np.argmax(judged.gains, axis=1)] = 1
+    ranks = np.empty_like(order)
+    np.put_along_axis(ranks, order, np.arange(60)[None], axis=1)
+    assert row.ndcg["teacher"] == pytest.approx(ndcg_score(relevant, -ranks.astype(float), k=10))
+
+
+def test_without_judgements_there_is_no_ndcg(demo_set, demo_head, demo_artifact):
+    bare = dataclasses.replace(demo_set, labels=None, groups=None)
+    result = dataclasses.replace(compare(bare, demo_artifact), codes=code_table(bare, demo_head, ASKED))
+    assert code_headings(result) == ["index", "bytes a text", "teacher overlap@10", "aligned overlap@10"]
+    assert {len(cells) for cells in code_cells(result)} == {4}
+
+
+def test_a_terminal_of_80_columns_holds_the_table(rows, demo_set, demo_artifact):
+    result = dataclasses.replace(compare(demo_set, demo_artifact), codes=rows)
+    console = Console(width=80, file=io.StringIO())
+    console.print(console_codes(result))
+    lines = console.file.getvalue().splitlines()
+    assert max(map(len, lines)) <= 80 and len(lines) == 2 + len(rows)
+    assert "…" not in "".join(lines)
+
+
+def test_a_width_that_the_teacher_does_not_have(demo_set, demo_head):
+    with pytest.raises(ConfigError, match="dims=385: the vectors have 384 dimensions"):
+        code_table(demo_set, demo_head, parse_codes("dims=385"))
+
+
+def test_ranges_are_of_the_whole_corpus(demo_set):
+    corpus = np.asarray(demo_set.corpus.teacher)
+    ranges = make_code("int8", 384, [corpus[:100], corpus[100:]]).ranges
+    assert np.array_equal(ranges, np.stack([corpus.min(axis=0), corpus.max(axis=0)]))
