@@ -7,7 +7,7 @@ from torch import Tensor
 
 from alignkit.neighbours import top_k
 
-__all__ = ["cosine", "l2_normalize", "top_k"]
+__all__ = ["cosine", "l2_normalize", "top_k", "unit_cosine"]
 
 
 def l2_normalize(vectors: Tensor, eps: float = 1e-12) -> Tensor:
@@ -39,4 +39,14 @@ def cosine(first: Tensor, second: Tensor) -> Tensor:
     >>> cosine(torch.tensor([[1.0, 0.0], [1.0, 1.0]]), torch.tensor([[2.0, 0.0], [0.0, 0.0]]))
     tensor([1., 0.])
     """
-    return (l2_normalize(first) * l2_normalize(second)).sum(dim=-1).clamp(-1.0, 1.0)
+    return unit_cosine(l2_normalize(first), l2_normalize(second))
+
+
+def unit_cosine(first: Tensor, second: Tensor) -> Tensor:
+    """Cosine of each row of `first` with the same row of `second`, in [-1, 1].
+
+    Args:
+        first: `(..., D)`, rows of length 1 or zero.
+        second: `(..., D)`, likewise.
+    """
+    return (first * second).sum(dim=-1).clamp(-1.0, 1.0)

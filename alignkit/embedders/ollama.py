@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import functools
 import logging
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
@@ -140,7 +141,7 @@ class OllamaEmbedder:
             self._wire.model = self._model.name
             self._wire.context.least = self._model.least_context if self._wire.truncate else None
             if normal_name(self._model.name) != self.model:
-                logger.info("%s: its copy %s gives the vectors", self._typed, self._model.name)
+                _tell_of_copy(self._typed, self._model.name, self._engine.where)
         return self._model
 
     @contextmanager
@@ -190,6 +191,12 @@ class OllamaEmbedder:
     def close(self) -> None:
         """Free sockets and the thread; harmless twice."""
         self._engine.close()
+
+
+@functools.cache
+def _tell_of_copy(model: str, copy: str, where: str) -> None:
+    """Once for a model: a command may make one embedder for its data and another to time it."""
+    logger.info("%s: its copy %s gives the vectors", model, copy)
 
 
 class _OllamaWire:

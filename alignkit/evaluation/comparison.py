@@ -12,6 +12,7 @@ from collections.abc import Mapping
 import numpy as np
 from torch import Tensor
 
+from alignkit.aligned import head_for
 from alignkit.artifact import CONFIDENCE, QUERY_HEAD, Artifact
 from alignkit.evaluation.alarms import measure_health
 from alignkit.evaluation.aligning import align
@@ -35,8 +36,8 @@ from alignkit.heads.base import Head
 from alignkit.metrics.intervals import RESAMPLES, PairedBootstrap
 from alignkit.pairs.evaluation_set import EvaluationSet
 from alignkit.runs.training_sample import Unlike
+from alignkit.vectors import unit_cosine
 
-DOCUMENT_HEAD = "document_head"
 RIVALS = (RowName.STUDENT, RowName.RIDGE, RowName.TEACHER)
 # vectors that a picture or a projector shows
 PROJECTED = 600
@@ -82,9 +83,8 @@ def compare(
     raw = raw_head(artifact.head.student_dim, artifact.head.teacher_dim, seed)
     heads = {RowName.ALIGNED: artifact.parts[QUERY_HEAD], **known, RowName.RAW: raw}
     vectors = vectors_of_rows(test, heads)
-    document_head = artifact.parts.get(DOCUMENT_HEAD, artifact.head)
     unit = {name: own.unit for name, own in vectors.items()}
-    rankings = rank_all(test, unit, document_head, search=search)
+    rankings = rank_all(test, unit, head_for(artifact, "document"), search=search)
     size = cascade_size(len(test.corpus))
     # what knows nothing, a random projection and the mean, is the first stage of a cascade too
     first_stage = {name: rankings[name] for name in (RowName.ALIGNED, *FLOORS) if name in rankings}
@@ -103,9 +103,7 @@ def compare(
         measure=measure, cascade_size=size, seen=seen, unlike=unlike,
     )  # fmt: skip
     cosines: dict[RowName, np.ndarray] = {
-        name: (own * unit[RowName.TEACHER]).sum(dim=1).clamp(-1, 1).numpy()
-        for name, own in unit.items()
-        if name != RowName.TEACHER
+        name: unit_cosine(own, unit[RowName.TEACHER]).numpy() for name, own in unit.items() if name != RowName.TEACHER
     }
     result = Result(
         origin=test.origin,

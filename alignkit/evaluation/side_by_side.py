@@ -8,13 +8,13 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from alignkit.embedders.base import Embedder, Role, embed_all
 from alignkit.errors import ConfigError, DataError
 from alignkit.evaluation.aligning import align
 from alignkit.heads.base import Head
 from alignkit.pairs.evaluation_set import EvaluationSet
+from alignkit.pairs.unit_rows import unit_rows
 from alignkit.vectors import l2_normalize
 
 MODELS = ("student", "aligned", "teacher")
@@ -63,8 +63,9 @@ class SideBySide:
                 "data.sentences= and no test files, of which no sentences are read"
             )
         self._test, self._head = test, head
-        teacher = _unit(test.corpus.teacher)
-        self._indexes = {"student": _unit(test.corpus.student), "aligned": teacher, "teacher": teacher}
+        teacher = torch.from_numpy(np.asarray(test.corpus.teacher))
+        student = torch.from_numpy(np.asarray(unit_rows(test.corpus.student)))
+        self._indexes = {"student": student, "aligned": teacher, "teacher": teacher}
         self._answer_row(0, 1)  # the first pass through a head is slower than any other
 
     def text(self, hit: Hit) -> str:
@@ -105,7 +106,8 @@ class SideBySide:
         started = time.perf_counter()
         aligned = align(self._head, vectors["student"])
         times["head"] = _ms(started)
-        unit = {name: _unit(vector) for name, vector in vectors.items()} | {"aligned": l2_normalize(aligned)}
+        unit = {name: torch.from_numpy(unit_rows(vector)) for name, vector in vectors.items()}
+        unit["aligned"] = l2_normalize(aligned)
         scores = {}
         for name in MODELS:
             if name in unit:
@@ -126,10 +128,6 @@ class SideBySide:
             for name in orders
         }
         return Answer(text, hits, times)
-
-
-def _unit(vectors: np.ndarray) -> Tensor:
-    return l2_normalize(torch.from_numpy(np.array(vectors, dtype=np.float32)))
 
 
 def _ms(started: float) -> float:

@@ -12,7 +12,7 @@ from scipy import stats
 from torch import Tensor
 
 from alignkit.shapes import check_shapes
-from alignkit.vectors import cosine, l2_normalize, top_k
+from alignkit.vectors import cosine, l2_normalize, top_k, unit_cosine
 
 SENTENCE_PAIRS = 20_000
 # sentences that the pairs are drawn from: few enough for one matrix product to hold all their similarities
@@ -27,7 +27,7 @@ def alignment_figures(aligned: Tensor, teacher: Tensor, teacher_mean: Tensor, se
 
     Args:
         aligned: `(N, D)`, the head's output, not normalised.
-        teacher: `(N, D)`, the teacher's own vectors, normalised or not.
+        teacher: `(N, D)`, the teacher's own vectors, rows of length 1.
         teacher_mean: `(D,)`, mean of the training split's normalised teacher vectors.
         seed: of the sample of sentence pairs.
 
@@ -36,12 +36,13 @@ def alignment_figures(aligned: Tensor, teacher: Tensor, teacher_mean: Tensor, se
         (-inf, 1]; `spearman` in [-1, 1].
     """
     check_shapes(aligned=(aligned, "N D"), teacher=(teacher, "N D"), teacher_mean=(teacher_mean, "D"))
-    aligned, teacher = aligned.float(), l2_normalize(teacher.float())
+    aligned = aligned.float()
+    unit = l2_normalize(aligned)
     return {
-        **cosine_summary(cosine(aligned, teacher)),
-        "cosine_centered_mean": _number(centered_cosine(aligned, teacher, teacher_mean).mean()),
+        **cosine_summary(unit_cosine(unit, teacher)),
+        "cosine_centered_mean": _number(centered_cosine(unit, teacher, teacher_mean).mean()),
         "r2": r2(aligned, teacher),
-        "spearman": pairwise_spearman(aligned, teacher, seed=seed),
+        "spearman": pairwise_spearman(unit, teacher, seed=seed),
     }
 
 
@@ -65,13 +66,13 @@ def cosine_summary(cosines: Tensor) -> Row:
 
 
 def centered_cosine(aligned: Tensor, teacher: Tensor, teacher_mean: Tensor) -> Tensor:
-    """Cosine after the training teacher mean is subtracted from both normalised sides.
+    """Cosine after the training teacher mean is subtracted from both sides.
 
     A head that predicts that mean for every sentence scores near 0 here, however high its plain cosine is.
 
     Args:
-        aligned: `(N, D)`.
-        teacher: `(N, D)`.
+        aligned: `(N, D)`, rows of length 1.
+        teacher: `(N, D)`, rows of length 1.
         teacher_mean: `(D,)`, mean of the training split's normalised teacher vectors.
 
     Returns:
@@ -79,7 +80,7 @@ def centered_cosine(aligned: Tensor, teacher: Tensor, teacher_mean: Tensor) -> T
     """
     check_shapes(aligned=(aligned, "N D"), teacher=(teacher, "N D"), teacher_mean=(teacher_mean, "D"))
     mean = teacher_mean.to(aligned)
-    return cosine(l2_normalize(aligned) - mean, l2_normalize(teacher) - mean)
+    return cosine(aligned - mean, teacher - mean)
 
 
 def r2(aligned: Tensor, teacher: Tensor) -> float | None:

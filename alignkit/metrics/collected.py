@@ -19,7 +19,7 @@ from alignkit.metrics.alignment import (
     sample_rows,
 )
 from alignkit.shapes import check_shapes
-from alignkit.vectors import cosine, l2_normalize
+from alignkit.vectors import l2_normalize, unit_cosine
 
 # the figures of `AlignmentMetric`
 FIGURES = (
@@ -72,15 +72,15 @@ class AlignmentMetric(Metric):
 
         Args:
             rows: `(B,)` int64, the row of each pair in the split.
-            aligned: `(B, D)`.
-            teacher: `(B, D)`.
+            aligned: `(B, D)`, the head's output, not normalised.
+            teacher: `(B, D)`, rows of length 1.
         """
         check_shapes(
             rows=(rows, "B"), aligned=(aligned, "B D"), teacher=(teacher, "B D"), teacher_mean=(self.teacher_mean, "D")
         )
-        aligned, teacher = aligned.detach().float(), l2_normalize(teacher.detach().float())
+        aligned, teacher = l2_normalize(aligned.detach().float()), teacher.detach().float()
         self.rows.append(rows)
-        self.cosines.append(cosine(aligned, teacher))
+        self.cosines.append(unit_cosine(aligned, teacher))
         self.centered.append(centered_cosine(aligned, teacher, self.teacher_mean))
         mine = self.sampled[rows]
         self.sample_rows_seen.append(rows[mine])

@@ -72,6 +72,15 @@ class TestWithACopy:
         ]
         assert message.startswith("qwen2.5:7b by its copy qwen2.5:7b-embed, digest ")
 
+    def test_it_is_told_once_however_many_embedders_ask_it(self, ollama, embedder_of, caplog):
+        """`evaluate` makes one for its data and another to time."""
+        make_copy(ollama, "qwen2.5:7b")
+        with caplog.at_level("INFO", "alignkit.embedders.ollama"):
+            for _ in range(2):
+                embed_all(embedder_of("qwen2.5:7b"), ["a"])
+        told = [record.getMessage() for record in caplog.records if "gives the vectors" in record.getMessage()]
+        assert told == ["qwen2.5:7b: its copy qwen2.5:7b-embed gives the vectors"]
+
     def test_by_either_name_it_is_one_model(self, ollama, embedder_of):
         make_copy(ollama, "qwen2.5:7b")
         named, direct = embedder_of("qwen2.5:7b").identity(), embedder_of("qwen2.5:7b-embed").identity()
