@@ -99,7 +99,7 @@ class Corrected(Head):
         """
         inputs = STUDENT_DIM / self.student_dim
         outputs = (TEACHER_DIM / self.teacher_dim) ** 0.5
-        width = HIDDEN / self.layers[-1].in_features  # type: ignore[operator]
+        width = min(1.0, HIDDEN / self.layers[-1].in_features)  # type: ignore[operator]
         return {
             "skip.": SKIP_RATE * inputs * outputs,
             f"layers.{len(self.layers) - 1}.": LAST_RATE * width * outputs,

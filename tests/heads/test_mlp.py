@@ -63,7 +63,7 @@ def test_the_lengths_of_the_students_make_no_difference(scale):
 
 
 def test_steps_shrink_as_layers_grow():
-    small, large = (MlpHead(width, 4 * width, hidden=8 * width).rates() for width in (16, 64))
+    small, large = (MlpHead(width, 4 * width, hidden=128 * width).rates() for width in (16, 64))
     assert large["layers."] < small["layers."]
     assert large["skip."] == pytest.approx(small["skip."] / 8) and large["layers.3."] == pytest.approx(
         small["layers.3."] / 8

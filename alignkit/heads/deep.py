@@ -1,0 +1,78 @@
+"""Gated blocks beside ridge regression, from which the head starts: the most that a head here can learn."""
+
+from __future__ import annotations
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from alignkit.errors import ConfigError
+from alignkit.heads.corrected import Corrected
+
+
+class DeepHead(Corrected):
+    """A linear map plus a stack of gated residual blocks of one width.
+
+    Args:
+        student_dim: width of the student's vectors.
+        teacher_dim: width of the teacher's.
+        width: numbers that flow from block to block.
+        blocks: how many, at least 1.
+        hidden: gated units of each block.
+        dropout: probability in [0, 1) of dropping a gated unit while training.
+        ridge_lambda: of the linear map's closed form, as of the linear head.
+        normalise: scale each student vector to length 1 first.
+    """
+
+    def __init__(
+        self,
+        student_dim: int,
+        teacher_dim: int,
+        width: int = 512,
+        blocks: int = 3,
+        hidden: int = 1024,
+        dropout: float = 0.0,
+        ridge_lambda: float | None = None,
+        normalise: bool = True,
+    ) -> None:
+        if min(width, blocks, hidden) < 1 or not 0 <= dropout < 1:
+            raise ConfigError(
+                f"width={width}, blocks={blocks}, hidden={hidden}, dropout={dropout}: expected at least 1, at least 1, "
+                "at least 1, and 0 up to 1"
+            )
+        layers = nn.Sequential(
+            nn.Linear(student_dim, width),
+            *(GatedBlock(width, hidden, dropout) for _ in range(blocks)),
+            nn.LayerNorm(width),
+            nn.Linear(width, teacher_dim),
+        )
+        super().__init__(student_dim, teacher_dim, layers, ridge_lambda, normalise)
+        self.width = width
+        self.blocks = blocks
+        self.hidden = hidden
+        self.dropout = dropout
+
+
+class GatedBlock(nn.Module):
+    """`v + W·(a ⊙ gelu(b))` with `(a, b) = U·norm(v)`; `W` starts at zero, so that the block starts as nothing.
+
+    Args:
+        width: of `v`.
+        hidden: of `a` and of `b`.
+        dropout: probability of dropping a gated unit while training.
+
+    Source: Shazeer, GLU variants improve transformer, arXiv:2002.05202, eq. 6 (GEGLU).
+    """
+
+    def __init__(self, width: int, hidden: int, dropout: float = 0.0) -> None:
+        super().__init__()
+        self.norm = nn.LayerNorm(width)
+        self.up = nn.Linear(width, 2 * hidden)
+        self.down = nn.Linear(hidden, width)
+        self.drop = nn.Dropout(dropout)
+        for parameter in self.down.parameters():
+            nn.init.zeros_(parameter)
+
+    def forward(self, values: Tensor) -> Tensor:
+        """`(B, width)` → `(B, width)`."""
+        opened, gate = self.up(self.norm(values)).chunk(2, dim=-1)
+        return values + self.down(self.drop(opened * F.gelu(gate)))
