@@ -1,101 +1,197 @@
 """All heads on both kinds of student, as the README shows them: python tests/bench/heads_table.py FOLDER
 
-FOLDER holds `train.jsonl`, `test.jsonl` … of clinc150 (https://github.com/clinc/oos-eval as one JSON object with a
-`text` a line). Needs the extra `local`. Each head is fitted by its YAML, its settings chosen on a tenth of the
-training pairs, then fitted once more on all of them: what `python -m alignkit.train … refit=true` does. To make some
-lines only: python tests/bench/heads_table.py FOLDER orthogonal "mlp loss=cosine"
+FOLDER holds `clinc150` (https://github.com/clinc/oos-eval: `train.jsonl`, `test.jsonl` …, one JSON object with a `text`
+a line), `sentences_en/sentences.tsv` (a column `text`), and to judge by `stackfaq` and `ir_cranfield` (BEIR folders)
+and `stsb/test.jsonl` (`en1`, `en2`, `score`). Needs the extra `local`.
+
+Each head is fitted by its YAML, its settings chosen on a tenth of the training pairs: on clinc150 then once more on all
+of them, as `python -m alignkit.train … refit=true` does; on the sentences its queries are whitened where that tenth
+says so, as in any run.
+
+To make some rows only: python tests/bench/heads_table.py FOLDER orthogonal "mlp model.hidden=4096"
+To train on another number of the sentences than 24,000: python tests/bench/heads_table.py FOLDER sentences=48000
+Vectors are kept in `outputs/heads_table`, so that further rows need no model.
 """
 
 from __future__ import annotations
 
 import json
+import random
 import sys
 import time
-from dataclasses import replace
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-import hydra
 import numpy as np
 import torch
 from hydra import compose, initialize_config_dir
+from scipy.stats import spearmanr
 
 from alignkit.commandline import conf_folder, plain
 from alignkit.embedders.base import embed_all
+from alignkit.estimator.plan import fitter_of
+from alignkit.heads.base import Head
 from alignkit.metrics.alignment import overlap_at_k
+from alignkit.metrics.retrieval import Qrels, ndcg_at_k
 from alignkit.pairs.base import Pairs, PairSplits
-from alignkit.training.device import choose_device
-from alignkit.training.fit import Fitter
-from alignkit.training.recipe import Recipe
-from alignkit.vectors import cosine, l2_normalize
+from alignkit.parts import build_part
+from alignkit.sentences.beir import BeirSet, read_beir
+from alignkit.training.fit import FitResult
+from alignkit.vectors import cosine, l2_normalize, top_k
 
-TRAIN = ("train", "val", "oos_train", "oos_val")
-TEST = ("test", "oos_test")
-STUDENTS = ("two_layer", "static")
+KEPT = Path("outputs/heads_table")
+TEACHER, STUDENTS = "minilm", ("two_layer", "static")
+SENTENCES, COUNT = "sentences_en", "24000"
+# a document of the FAQ is its question, to which the queries are paraphrases
+SETS = {"stackfaq": "title", "ir_cranfield": "title+text"}
 CLOSED_FORM = "trainer.max_epochs=0"
 # the row as the table calls it → overrides
 ROWS = {
-    "`linear`, 5 epochs from a random start": ("model=linear", "model.init=random"),
-    "`linear`, closed form (ridge)": ("model=linear", CLOSED_FORM),
-    "`orthogonal`": ("model=orthogonal",),
-    "`low_rank`": ("model=low_rank", CLOSED_FORM),
-    "`local_mixture`": ("model=local_mixture", CLOSED_FORM),
-    "`mlp loss=cosine`": ("model=mlp", "loss=cosine"),
-    "`residual loss=cosine`": ("model=residual", "loss=cosine"),
-    "`random_features`": ("model=random_features", CLOSED_FORM),
-    "`random_features loss=rank_kl`": ("model=random_features", "loss=rank_kl"),
-    "`random_features model.features=8192`": ("model=random_features", "model.features=8192", CLOSED_FORM),
-    "the same with `loss=rank_kl`": ("model=random_features", "model.features=8192", "loss=rank_kl"),
-}
-HEADER = "| `model=` | `two_layer`: cosine | overlap@10 | fit (s) | `static`: cosine | overlap@10 | fit (s) |"
+    "linear": ("model=linear", CLOSED_FORM),
+    "orthogonal": ("model=orthogonal",),
+    "low_rank": ("model=low_rank", CLOSED_FORM),
+    "local_mixture": ("model=local_mixture", CLOSED_FORM),
+    "random_features": ("model=random_features", CLOSED_FORM),
+    "random_features loss=rank_kl": ("model=random_features", "loss=rank_kl"),
+    "random_features model.features=8192 loss=rank_kl": (
+        "model=random_features", "model.features=8192", "loss=rank_kl",
+    ),
+    "mlp model.hidden=512": ("model=mlp", "model.hidden=512"),
+    "mlp": ("model=mlp",),
+    "mlp model.hidden=4096": ("model=mlp", "model.hidden=4096"),
+    "deep": ("model=deep",),
+}  # fmt: skip
+HEADER = (
+    "| `model=` | cosine | overlap@10 | fit (s) | StackFAQ nDCG@10, share of the teacher's | Cranfield, likewise | "
+    "STS-B, Spearman with people | multiplications a query (M) | size (MB) |"
+)
 
 
-def main(folder: Path, only: list[str]) -> None:
-    """Print the table, a line as soon as it is known."""
-    print(f"{HEADER}\n|---|{'---:|' * 3 * len(STUDENTS)}", flush=True)
+@dataclass(frozen=True)
+class Texts:
+    """All texts by the name of their set, and what was judged of some."""
+
+    by_set: dict[str, list[str]]
+    retrieval: dict[str, BeirSet]
+    scores: list[float]
+
+
+def main(folder: Path, only: Sequence[str]) -> None:
+    """Print a table for each student, a row as soon as it is known."""
+    counts = [word.removeprefix("sentences=") for word in only if word.startswith("sentences=")]
+    only = [word for word in only if not word.startswith("sentences=")]
+    if unknown := [row for row in only if row not in ROWS]:
+        sys.exit(f"no row {unknown[0]!r}; rows: {', '.join(ROWS)}")
     with initialize_config_dir(str(conf_folder()), version_base="1.3"):
-        teacher = {split: _vectors("minilm", _texts(folder, names)) for split, names in _splits()}
-        given = {
-            student: {split: l2_normalize(_vectors(student, _texts(folder, names))) for split, names in _splits()}
-            for student in STUDENTS
-        }
-        for row, overrides in ROWS.items():
-            if not only or row.replace("`", "") in only:
-                cells = [cell for student in STUDENTS for cell in _cells(given[student], teacher, overrides)]
-                print(f"| {row} | {' | '.join(cells)} |", flush=True)
+        texts = read(folder, int((counts or [COUNT])[-1]))
+        teacher = {name: vectors(TEACHER, name, some) for name, some in texts.by_set.items()}
+        for student in STUDENTS:
+            given = {name: vectors(student, name, some) for name, some in texts.by_set.items()}
+            print(f"\n{student}\n\n{HEADER}\n|---|{'---:|' * 8}", flush=True)
+            for row, overrides in ROWS.items():
+                if not only or row in only:
+                    cells = [*at_home(given, teacher, overrides), *away(given, teacher, texts, overrides)]
+                    print(f"| `{row}` | {' | '.join(cells)} |", flush=True)
 
 
-def _cells(
-    student: dict[str, torch.Tensor], teacher: dict[str, torch.Tensor], overrides: tuple[str, ...]
-) -> tuple[str, str, str]:
+def at_home(given: dict[str, torch.Tensor], teacher: dict[str, torch.Tensor], overrides: Sequence[str]) -> list[str]:
+    """Cosine and overlap@10 on clinc150's test split, and how long the fit took."""
     start = time.perf_counter()
-    head = _fit(student["train"], teacher["train"], overrides)
+    head = fit(given["clinc_train"], teacher["clinc_train"], overrides, refit=True)[0].head
     seconds = time.perf_counter() - start
-    with torch.inference_mode():
-        aligned = torch.cat([head(part) for part in student["test"].split(1024)])
-    overlap = overlap_at_k(aligned, teacher["test"], most=len(aligned)).mean()
-    figures = (cosine(aligned, teacher["test"]).mean(), overlap)
-    return *(f"{float(figure):.3f}".removeprefix("0") for figure in figures), f"{seconds:.1f}"  # type: ignore[return-value]
+    aligned = map_all(head, given["clinc_test"])
+    overlap = overlap_at_k(aligned, teacher["clinc_test"], most=len(aligned)).mean()
+    return [share(cosine(aligned, teacher["clinc_test"]).mean()), share(overlap), f"{seconds:.1f}"]
 
 
-def _splits() -> tuple[tuple[str, tuple[str, ...]], ...]:
-    return ("train", TRAIN), ("test", TEST)
+def away(
+    given: dict[str, torch.Tensor], teacher: dict[str, torch.Tensor], texts: Texts, overrides: Sequence[str]
+) -> list[str]:
+    """Figures on texts unlike the sentences that the head was fitted on, and what a query costs."""
+    result, splits = fit(given[SENTENCES], teacher[SENTENCES], overrides, refit=None)
+    queries = whitened(result, splits)
+    cells = []
+    for name, judged in texts.retrieval.items():
+        documents = teacher[f"{name}_documents"]
+        found = ndcg(queries(given[f"{name}_queries"]), documents, judged)
+        cells.append(f"{100 * found / ndcg(teacher[f'{name}_queries'], documents, judged):.1f}%")
+    first = map_all(result.head, given["stsb_first"])  # whitened queries are for search: similarities are the head's
+    similarities = cosine(first, teacher["stsb_second"])
+    cells.append(share(spearmanr(similarities.numpy(), texts.scores).statistic))
+    cost = result.head.cost()
+    return [*cells, f"{cost['flops_per_query'] / 2e6:.2f}", f"{4 * cost['parameters'] / 1e6:.1f}"]
 
 
-def _texts(folder: Path, names: tuple[str, ...]) -> list[str]:
-    lines = [line for name in names for line in (folder / f"{name}.jsonl").read_text(encoding="utf-8").splitlines()]
-    return [json.loads(line)["text"] for line in lines]
+def whitened(result: FitResult, splits: PairSplits) -> Callable[[torch.Tensor], torch.Tensor]:
+    """What maps the students of queries, as a run would keep it."""
+    try:
+        from alignkit.training.whitening import choose_whitening
+    except ModuleNotFoundError:
+        return lambda students: map_all(result.head, students)
+    part = choose_whitening(result.kept, splits).part
+    return lambda students: (part or torch.nn.Identity())(map_all(result.head, students))
 
 
-def _vectors(name: str, texts: list[str]) -> torch.Tensor:
-    embedder = hydra.utils.instantiate(plain(compose("train", overrides=[f"embedder@student={name}"]).student))
-    return torch.from_numpy(embed_all(embedder, texts))
+def ndcg(queries: torch.Tensor, documents: torch.Tensor, judged: BeirSet) -> float:
+    """Mean nDCG@10."""
+    row = {one: place for place, one in enumerate(judged.corpus_ids)}
+    triples = [
+        (place, row[document], grade)
+        for place, query in enumerate(judged.query_ids)
+        for document, grade in judged.qrels[query].items()
+        if grade > 0
+    ]
+    qrels = Qrels.of(*zip(*triples, strict=True), (len(judged.query_ids), len(row)))
+    return float(np.nanmean(ndcg_at_k(qrels.judge(top_k(queries, documents, 10)[1].numpy()), 10)))
 
 
-def _fit(student: torch.Tensor, teacher: torch.Tensor, overrides: tuple[str, ...]) -> torch.nn.Module:
-    config = compose("train", overrides=list(overrides))
-    model, loss, trainer = (plain(config[name]) for name in ("model", "loss", "trainer"))
-    init = model.pop("init")
-    recipe = Recipe().overlay(model.pop("recipe", None), init).overlay(loss.pop("recipe", None), init).overlay(trainer)
+def read(folder: Path, count: int) -> Texts:
+    """Everything that FOLDER holds."""
+    clinc = {
+        name: [json.loads(line)["text"] for part in parts for line in lines(folder / "clinc150" / f"{part}.jsonl")]
+        for name, parts in {
+            "clinc_train": ("train", "val", "oos_train", "oos_val"),
+            "clinc_test": ("test", "oos_test"),
+        }.items()
+    }
+    sentences = [line.split("\t")[0] for line in lines(folder / SENTENCES / "sentences.tsv")[1:]]
+    random.Random(0).shuffle(sentences)  # noqa: S311
+    retrieval = {name: read_beir(folder / name, document=document) for name, document in SETS.items()}
+    sts = [json.loads(line) for line in lines(folder / "stsb" / "test.jsonl")]
+    by_set = {
+        **clinc,
+        SENTENCES: sentences[:count],
+        **{f"{name}_documents": judged.corpus_texts for name, judged in retrieval.items()},
+        **{f"{name}_queries": judged.query_texts for name, judged in retrieval.items()},
+        "stsb_first": [one["en1"] for one in sts],
+        "stsb_second": [one["en2"] for one in sts],
+    }
+    return Texts(by_set, retrieval, [float(one["score"]) for one in sts])
+
+
+def lines(path: Path) -> list[str]:
+    """Of a text file."""
+    return path.read_text(encoding="utf-8").splitlines()
+
+
+def vectors(name: str, of: str, texts: list[str]) -> torch.Tensor:
+    """`(N, D)` of length 1, from disk where they were made before."""
+    path = KEPT / f"{of}-{len(texts)}.{name}.npy"
+    if not path.is_file():
+        settings = plain(compose("train", overrides=[f"embedder@student={name}"]).student)
+        found = embed_all(build_part(settings), [text.strip() or "untitled" for text in texts])
+        path.parent.mkdir(parents=True, exist_ok=True)
+        np.save(path, found)
+    return l2_normalize(torch.from_numpy(np.load(path)))
+
+
+def fit(
+    student: torch.Tensor, teacher: torch.Tensor, overrides: Sequence[str], *, refit: bool | None
+) -> tuple[FitResult, PairSplits]:
+    """By the YAMLs, choosing on a tenth."""
+    settings: dict[str, Any] = plain(compose("train", overrides=[*overrides, "device=cpu"]))
     order = np.random.default_rng(0).permutation(len(student))
     held_out = len(order) // 10
     rows = {"validation": order[:held_out], "train": order[held_out:], "test": order[:2]}
@@ -105,14 +201,18 @@ def _fit(student: torch.Tensor, teacher: torch.Tensor, overrides: tuple[str, ...
             for name, part in rows.items()
         }
     )
-    fitter = Fitter(
-        init=init,
-        make_head=hydra.utils.instantiate(model),
-        loss=hydra.utils.instantiate(loss),
-        recipe=replace(recipe, precision="32-true"),
-        device=choose_device("cpu", "32-true"),
-    )
-    return fitter.fit(splits, refit=True).head
+    return fitter_of(settings, settings["model"], None).fit(splits, refit=refit), splits
+
+
+@torch.inference_mode()
+def map_all(head: Head, students: torch.Tensor) -> torch.Tensor:
+    """`(N, teacher_dim)` of length 1."""
+    return torch.cat([l2_normalize(head(part)) for part in students.split(1024)])
+
+
+def share(figure: Any) -> str:
+    """As the README writes what lies between 0 and 1."""
+    return f"{float(figure):.3f}".removeprefix("0")
 
 
 if __name__ == "__main__":
