@@ -27,6 +27,7 @@ from typing import Any
 import numpy as np
 import torch
 from hydra import compose, initialize_config_dir
+from omegaconf import OmegaConf
 from scipy.stats import spearmanr
 
 from alignkit.commandline import conf_folder, plain
@@ -46,6 +47,8 @@ TEACHER, STUDENTS = "minilm", ("two_layer", "static")
 SENTENCES, COUNT = "sentences_en", "24000"
 # a document of the FAQ is its question, to which the queries are paraphrases
 SETS = {"stackfaq": "title", "ir_cranfield": "title+text"}
+# of the settings of train, what only Hydra can fill in
+NOT_FITTED = ("data", "student", "teacher")
 CLOSED_FORM = "trainer.max_epochs=0"
 # the row as the table calls it → overrides
 ROWS = {
@@ -191,7 +194,8 @@ def fit(
     student: torch.Tensor, teacher: torch.Tensor, overrides: Sequence[str], *, refit: bool | None
 ) -> tuple[FitResult, PairSplits]:
     """By the YAMLs, choosing on a tenth."""
-    settings: dict[str, Any] = plain(compose("train", overrides=[*overrides, "device=cpu"]))
+    config = compose("train", overrides=[*overrides, "device=cpu"])
+    settings: dict[str, Any] = plain(OmegaConf.masked_copy(config, [name for name in config if name not in NOT_FITTED]))
     order = np.random.default_rng(0).permutation(len(student))
     held_out = len(order) // 10
     rows = {"validation": order[:held_out], "train": order[held_out:], "test": order[:2]}
