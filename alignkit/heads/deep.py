@@ -53,11 +53,11 @@ class DeepHead(Corrected):
 
 
 class GatedBlock(nn.Module):
-    """`v + W·(a ⊙ gelu(b))` with `(a, b) = U·norm(v)`; `W` starts at zero, so that the block starts as nothing.
+    """`v + W·(A·u ⊙ gelu(B·u))` with `u = norm(v)`; `W` starts at zero, so that the block starts as nothing.
 
     Args:
         width: of `v`.
-        hidden: of `a` and of `b`.
+        hidden: of what is between.
         dropout: probability of dropping a gated unit while training.
 
     Source: Shazeer, GLU variants improve transformer, arXiv:2002.05202, eq. 6 (GEGLU).
@@ -66,7 +66,8 @@ class GatedBlock(nn.Module):
     def __init__(self, width: int, hidden: int, dropout: float = 0.0) -> None:
         super().__init__()
         self.norm = nn.LayerNorm(width)
-        self.up = nn.Linear(width, 2 * hidden)
+        self.up = nn.Linear(width, hidden)
+        self.gate = nn.Linear(width, hidden)
         self.down = nn.Linear(hidden, width)
         self.drop = nn.Dropout(dropout)
         for parameter in self.down.parameters():
@@ -74,5 +75,5 @@ class GatedBlock(nn.Module):
 
     def forward(self, values: Tensor) -> Tensor:
         """`(B, width)` → `(B, width)`."""
-        opened, gate = self.up(self.norm(values)).chunk(2, dim=-1)
-        return values + self.down(self.drop(opened * F.gelu(gate)))
+        seen = self.norm(values)
+        return values + self.down(self.drop(self.up(seen) * F.gelu(self.gate(seen))))
