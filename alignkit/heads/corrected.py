@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -99,7 +99,7 @@ class Corrected(Head):
         """
         inputs = STUDENT_DIM / self.student_dim
         outputs = (TEACHER_DIM / self.teacher_dim) ** 0.5
-        width = min(1.0, HIDDEN / self.layers[-1].in_features)  # type: ignore[operator]
+        width = min(1.0, HIDDEN / self.output_layers()[-1].in_features)
         return {
             "skip.": SKIP_RATE * inputs * outputs,
             f"layers.{len(self.layers) - 1}.": LAST_RATE * width * outputs,
@@ -108,7 +108,7 @@ class Corrected(Head):
 
     def output_layers(self) -> tuple[nn.Linear, ...]:
         """See `Head.output_layers`."""
-        return self.skip, self.layers[-1]  # type: ignore[return-value]
+        return self.skip, cast(nn.Linear, self.layers[-1])
 
     def _seen(self, batches: Batches) -> Batches:
         return _UnitStudents(batches) if self.normalise else batches
