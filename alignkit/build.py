@@ -47,7 +47,7 @@ def main(config: DictConfig) -> None:
         generated: Generated = build(settings["generator"])(**basics)
         written = _write(folder, generated, settings)
         judged = written.first[:MOST_JUDGED]
-        figures = judge_samples(judged, *(_embed(settings.get(side), judged) for side in ("teacher", "student")))
+        figures = judge_samples(judged, *(_embed(settings.get(side), side, judged) for side in ("teacher", "student")))
         card = data_card(
             Path(basics["out"]).name,
             {name: settings[name] for name in ("target", "language", "seed", "validation", "test")},
@@ -84,10 +84,10 @@ def _write(folder: Path, generated: Generated, settings: dict[str, Any]) -> Writ
         )
 
 
-def _embed(settings: dict[str, Any] | None, samples: list[Sample]) -> np.ndarray | None:
+def _embed(settings: dict[str, Any] | None, side: str, samples: list[Sample]) -> np.ndarray | None:
     if not settings:
         return None
-    embedder: Embedder = build(settings)
+    embedder: Embedder = build(settings, side)
     try:
         return embed_all(embedder, [text for sample in samples for text in sample.texts()])
     finally:

@@ -57,7 +57,7 @@ def look(config: DictConfig) -> Iterator[Finding]:
     yield from check_machine(Path(config.cache_dir))
     for name in ("student", "teacher"):
         try:
-            embedder = build(config[name])
+            embedder = build(config[name], name)
         except AlignkitError as error:
             yield failure(name, error)
             continue

@@ -53,7 +53,7 @@ def main(config: DictConfig) -> None:
         whole_number(name, settings[name], 1)
     data = build_data(settings)
     names = SIDES if isinstance(data, TextSet) else ("student",) if settings["interactive"] else ()
-    embedders: dict[str, Embedder] = {name: build(settings[name]) for name in names}
+    embedders: dict[str, Embedder] = {name: build(settings[name], name) for name in names}
     console = Console(width=None if sys.stdout.isatty() else 100)
     console.print(f"head: {head}\n", highlight=False, soft_wrap=True, markup=False)
     try:

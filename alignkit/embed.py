@@ -87,7 +87,7 @@ def sides(settings: dict[str, Any]) -> tuple[str, ...]:
 @contextmanager
 def opened_embedder(config: DictConfig, side: str) -> Iterator[Embedder]:
     """The embedder that the command line chose for a side."""
-    embedder: Embedder = build(config[side])
+    embedder: Embedder = build(config[side], side)
     try:
         yield embedder
     finally:

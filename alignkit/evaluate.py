@@ -128,7 +128,7 @@ def _live_models(settings: dict[str, Any], data: PairSplits | TextSet) -> tuple[
     """The models that are called: both for texts, else those whose time is taken; and why the others take no time."""
     absent = dict.fromkeys(SIDES, "time_embedding=false") if settings["time_embedding"] is False else {}
     if isinstance(data, TextSet):
-        return {name: build(settings[name]) for name in SIDES}, absent
+        return {name: build(settings[name], name) for name in SIDES}, absent
     source = choice_of("data", settings["data"])
     if settings["time_embedding"] == "auto" and source in NEVER_CALL_THE_TEACHER:
         absent["teacher"] = f"data={source} never calls the teacher; time_embedding=true does"
@@ -137,7 +137,7 @@ def _live_models(settings: dict[str, Any], data: PairSplits | TextSet) -> tuple[
         if name in absent:
             continue
         try:
-            found[name] = build(settings[name])
+            found[name] = build(settings[name], name)
         except (AlignkitError, HydraException) as error:  # with the vectors there, only its time needs the model
             absent[name] = explain_error(error, "evaluate")
     return found, absent

@@ -48,13 +48,13 @@ def main(config: DictConfig) -> None:
 
     with contextlib.ExitStack() as opened:
 
-        def make(side: DictConfig) -> Embedder:
-            embedder: Embedder = build(side)
+        def make(side: str) -> Embedder:
+            embedder: Embedder = build(config[side], side)
             opened.callback(embedder.close)
             return embedder
 
         def make_student() -> Embedder:
-            student = make(config.student)
+            student = make("student")
             check_student(artifact, student, settings["allow_student_mismatch"])
             return student
 
@@ -67,7 +67,7 @@ def main(config: DictConfig) -> None:
             vectors_from=material.origin,
             texts=material.texts,
             student=material.student,
-            teacher=make(config.teacher) if options.get("router") else None,
+            teacher=make("teacher") if options.get("router") else None,
             role=settings["role"],
             options=options,
         )

@@ -48,11 +48,11 @@ def main(config: DictConfig) -> None:
     batching = Batching(settings["max_batch_texts"], settings["max_queue_texts"], settings["batch_wait_ms"])
     artifact = load_artifact(settings["head"])
     complete_sides(config, artifact)
-    student = build(impatient(plain(config.student), limits.answer_timeout_s))
+    student = build(impatient(plain(config.student), limits.answer_timeout_s), "student")
     aligned = AlignedEmbedder(artifact, student, settings["allow_student_mismatch"])
     teacher = None
     if settings["fallback"]:
-        teacher = build(impatient(plain(config.teacher), settings["fallback_timeout_s"]))
+        teacher = build(impatient(plain(config.teacher), settings["fallback_timeout_s"]), "teacher")
     answerer = Answerer(aligned, teacher, settings["fallback_below"])
     run(
         Service(

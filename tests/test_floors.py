@@ -29,6 +29,7 @@ FLOORS = [
         "pasting",
         "event_files",
         "parts",
+        "setting_names",
     },
     {"heads", "losses", "metrics", "codes", "sentences", "embedders", "vector_files", "gguf_files"},
     {"cache", "artifact", "aligned", "agreement", "pairs", "resources"},
@@ -43,6 +44,8 @@ FLOOR_OF = {room: floor for floor, rooms in enumerate(FLOORS) for room in rooms}
 NEIGHBOURS = {
     ("vectors", "neighbours"),
     ("neighbours", "rounding"),
+    ("servers", "setting_names"),
+    ("parts", "setting_names"),
     ("event_files", "files"),
     ("aligned", "agreement"),
     ("artifact", "agreement"),

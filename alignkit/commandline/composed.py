@@ -11,6 +11,7 @@ from omegaconf.errors import MissingMandatoryValue
 from alignkit.commandline.conf import choice_of
 from alignkit.errors import ConfigError
 from alignkit.parts import TARGET, build_part
+from alignkit.setting_names import settings_under
 
 
 def plain(config: DictConfig, without: Collection[str] = ()) -> dict[str, Any]:
@@ -32,18 +33,20 @@ def plain(config: DictConfig, without: Collection[str] = ()) -> dict[str, Any]:
         raise ConfigError(f"{error.full_key} is not set; give it as {error.full_key}=...") from None
 
 
-def build(settings: Mapping[str, Any] | DictConfig) -> Any:
+def build(settings: Mapping[str, Any] | DictConfig, place: str = "") -> Any:
     """What the settings' `_target_` names, called with the rest of them; see `build_part`.
 
     Hydra's own `instantiate` would fill in `${…}` once more, in texts that a user or a file gave.
 
     Args:
         settings: as `plain` gives them; of a config, interpolations are resolved first.
+        place: where these settings are on the command line, such as `student`: the part's messages then say so.
 
     Raises:
         AlignkitError: whatever the part says against its settings.
     """
-    return build_part(plain(settings) if isinstance(settings, DictConfig) else settings)
+    with settings_under(place):
+        return build_part(plain(settings) if isinstance(settings, DictConfig) else settings)
 
 
 def register_resolvers() -> None:

@@ -47,7 +47,7 @@ def copy_helps(version: str, words: str) -> bool:
 
 
 def advice(
-    model: str, architecture: str, version: str, words: str, base_url: str | None = None, by_itself: bool = True
+    model: str, architecture: str, version: str, words: str, base_url: str | None = None, model_setting: str = ""
 ) -> str:
     """What to do where the server refuses to embed with a model, true of this version and this architecture.
 
@@ -57,7 +57,7 @@ def advice(
         version: of the server.
         words: with which it refused.
         base_url: of the server.
-        by_itself: whether the copy is found where the model is named; else its name has to be given.
+        model_setting: what the user calls the setting that has to name the copy; "" where it is found by itself.
     """
     command = enabling_command(model, base_url)
     others = [
@@ -73,7 +73,7 @@ def advice(
     if not architecture or architecture in EMBEDDED_BEFORE:
         named = architecture or " and ".join(sorted(EMBEDDED_BEFORE))
         others.append(f"stay on Ollama 0.24 or older, which embeds {named} models as they are")
-    after = ", which is then found by itself" if by_itself else f"; then give model={copy_name(model)}"
+    after = f"; then give {model_setting}={copy_name(model)}" if model_setting else ", which is then found by itself"
     return (
         f"{model} is a chat model: its file names no pooling type, without which Ollama gives no vectors since 0.30. "
         f"Run: {command} (it makes {copy_name(model)}, the same weights with a pooling type{after}). "

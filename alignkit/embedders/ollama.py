@@ -24,6 +24,7 @@ from alignkit.embedders.sameness import normal_name
 from alignkit.errors import ConfigError, EmbedderError
 from alignkit.servers.addresses import ollama_address
 from alignkit.servers.untrusted_words import one_line
+from alignkit.setting_names import SettingNames
 
 logger = logging.getLogger(__name__)
 
@@ -71,7 +72,7 @@ class OllamaEmbedder:
         check_dimensions(dimensions)
         model = str(model).strip()
         if not model:
-            raise ConfigError("model is empty; give the name of one in `ollama list`")
+            raise ConfigError(f"{SettingNames()('model')} is empty; give the name of one in `ollama list`")
         self.model = normal_name(model)
         self._typed = model
         self._prompts: dict[Role, str] = {"query": query_prompt, "document": document_prompt}
@@ -204,7 +205,6 @@ class _OllamaWire:
 
     path = "api/embed"
     form = "json"
-    start_fix = "is Ollama running there? Start it with `ollama serve`, or set base_url"
     restart = "start it (`ollama serve`)"
 
     def __init__(self, model: str, dimensions: int | None, truncate: bool) -> None:
@@ -213,8 +213,10 @@ class _OllamaWire:
         self.truncate = truncate
         self.context = Context()
         self.load_s: float | None = None
+        self._called = called = SettingNames()
+        self.start_fix = f"is Ollama running there? Start it with `ollama serve`, or set {called('base_url')}"
         self.fixes: Mapping[int, str] = {
-            401: "name the environment variable that holds the key in api_key_env",
+            401: f"name the environment variable that holds the key in {called('api_key_env')}",
             403: "the server refuses this client; see OLLAMA_ORIGINS",
             404: f"run: ollama pull {model}",
         }
@@ -231,8 +233,9 @@ class _OllamaWire:
 
     def address_fix(self, where: str) -> str:
         """Something else answers there."""
+        base_url = self._called("base_url")
         return (
-            f"does Ollama answer at {where}? Set base_url to its root, such as http://127.0.0.1:11434 "
+            f"does Ollama answer at {where}? Set {base_url} to its root, such as http://127.0.0.1:11434 "
             "(for OpenAI's API: the embedder openai)"
         )
 

@@ -24,6 +24,7 @@ from alignkit.embedders.sameness import normal_name
 from alignkit.errors import EmbedderError
 from alignkit.servers.addresses import openai_address
 from alignkit.servers.untrusted_words import one_line
+from alignkit.setting_names import SettingNames
 
 # what llama-server tells of the file it has loaded; another quantisation has another size
 _FILE_FACTS = ("n_params", "size", "n_embd", "n_vocab")
@@ -176,7 +177,7 @@ class OpenAIEmbedder:
                 raise
             server = self._engine.where.removesuffix("/v1")
             version = str(self._engine.ask_if_there("../api/version").get("version", ""))
-            said = advice(self.model, "", version, str(error), server, by_itself=False)
+            said = advice(self.model, "", version, str(error), server, self._wire.called("model"))
             raise StatusError(error.status, f"{server}: {said}") from None
 
     @property
@@ -208,7 +209,8 @@ class OpenAIEmbedder:
             # such a server gives its one model's vectors under any name
             other = one_line(entries[0].get("id"), 100)
             raise EmbedderError(
-                f"{self._engine.where} serves '{other}', not '{self.model}'; set model to what it serves"
+                f"{self._engine.where} serves '{other}', not '{self.model}'; "
+                f"set {self._wire.called('model')} to what it serves"
             )
         info = self._ask_root("info", patient)
         self._context = self._context or _count(info.get("max_input_length"))
@@ -251,7 +253,6 @@ class _OpenAIWire:
     """`/v1/embeddings` as OpenAI documents it and the others understand it."""
 
     path = "embeddings"
-    start_fix = "is the server running there, and is base_url right?"
     restart = "start it again"
 
     def __init__(self, model: str, dimensions: int | None, api_key_env: str | None) -> None:
@@ -260,15 +261,17 @@ class _OpenAIWire:
         self.form = "base64"
         self._base64_works = False
         self.context = Context()
+        self.called = called = SettingNames()
+        self.start_fix = f"is the server running there, and is {called('base_url')} right?"
         key_fix = (
             f"is the key in the environment variable {api_key_env} right?"
             if api_key_env
-            else "name the environment variable that holds the key in api_key_env"
+            else f"name the environment variable that holds the key in {called('api_key_env')}"
         )
         self.fixes: Mapping[int, str] = {
             401: key_fix,
             403: key_fix,
-            404: f"set model to one that the server has, instead of '{model}'",
+            404: f"set {called('model')} to one that the server has, instead of '{model}'",
             501: "start llama-server with --embeddings and a --pooling (last for a chat model)",
         }
 
@@ -281,10 +284,11 @@ class _OpenAIWire:
 
     def address_fix(self, where: str) -> str:
         """Nearly always the `/v1` is missing, in which Ollama keeps OpenAI's API beside its own."""
+        base_url = self.called("base_url")
         if where.endswith("/api"):
-            return f"set base_url={where.removesuffix('/api')}/v1 for Ollama, {where}/v1 for others"
+            return f"set {base_url}={where.removesuffix('/api')}/v1 for Ollama, {where}/v1 for others"
         if not re.search(r"/v\d+", where):
-            return f"base_url lacks the /v1 that nearly all such servers have: set base_url={where}/v1"
+            return f"{base_url} lacks the /v1 that nearly all such servers have: set {base_url}={where}/v1"
         return f"does a model that embeds answer at {where}/{self.path}? (For Ollama's own API: the embedder ollama)"
 
     def embeddings(self, answer: dict[str, Any], texts: list[str]) -> list[object]:

@@ -8,6 +8,7 @@ import numpy as np
 
 from alignkit.embedders.base import EmbeddedBatch
 from alignkit.errors import ConfigError
+from alignkit.setting_names import SettingNames
 
 UNIT_WITHIN = 1e-6  # float32 cannot do better
 ALIKE_WITHIN = 1e-6
@@ -23,7 +24,8 @@ def check_dimensions(dimensions: object) -> None:
         ConfigError: for anything but a whole number from 1 on.
     """
     if dimensions is not None and (type(dimensions) is not int or dimensions < 1):
-        raise ConfigError(f"dimensions={dimensions}: expected a whole number from 1 on, or null for the model's own")
+        name = SettingNames()("dimensions")
+        raise ConfigError(f"{name}={dimensions}: expected a whole number from 1 on, or null for the model's own")
 
 
 def squared_lengths(vectors: np.ndarray) -> np.ndarray:

@@ -25,6 +25,7 @@ from alignkit.embedders.model_loading import load_model
 from alignkit.embedders.rows import UNLIKE_TEXTS, batch_of, check_dimensions, useless
 from alignkit.errors import ConfigError, EmbedderError, MissingExtraError
 from alignkit.servers.untrusted_words import one_line
+from alignkit.setting_names import SettingNames
 
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
@@ -74,10 +75,13 @@ class SentenceTransformerEmbedder:
     ) -> None:
         if importlib.util.find_spec("sentence_transformers") is None:
             raise MissingExtraError("sentence-transformers", "local")
+        self._called = SettingNames()
         if batch_size < 1:
-            raise ConfigError(f"batch_size={batch_size}: expected at least 1")
+            raise ConfigError(f"{self._called('batch_size')}={batch_size}: expected at least 1")
         if pooling is not None and pooling not in POOLING_MODES:
-            raise ConfigError(f"pooling={pooling}: expected one of {', '.join(POOLING_MODES)}, or null")
+            raise ConfigError(
+                f"{self._called('pooling')}={pooling}: expected one of {', '.join(POOLING_MODES)}, or null"
+            )
         check_dimensions(dimensions)
         self.model = model
         self._batch_size = batch_size
@@ -101,7 +105,8 @@ class SentenceTransformerEmbedder:
             raise EmbedderError(f"{self.model} does not tell the width of its vectors")
         if self._dimensions is not None and self._dimensions > width:
             raise ConfigError(
-                f"dimensions={self._dimensions}: {self.model} gives {width}-d vectors; ask for at most {width}, or null"
+                f"{self._called('dimensions')}={self._dimensions}: {self.model} gives {width}-d vectors; ask "
+                f"for at most {width}, or null"
             )
         return self._dimensions or width
 
@@ -183,7 +188,9 @@ class SentenceTransformerEmbedder:
             EmbedderError: if the model has no route for this role.
         """
         if self._dimensions is not None:
-            raise ConfigError(f"dimensions={self._dimensions}: no module of sentence-transformers shortens vectors")
+            raise ConfigError(
+                f"{self._called('dimensions')}={self._dimensions}: no module of sentence-transformers shortens vectors"
+            )
         from sentence_transformers.sentence_transformer.modules import Normalize
 
         modules = routes.modules_of(self._load(), role, self.model)
@@ -207,7 +214,7 @@ class SentenceTransformerEmbedder:
             )
         except (RuntimeError, ValueError, IndexError, TypeError) as error:  # memory, a device, a module's own code
             failed = f"'{self.model}' failed on {len(texts)} texts: {one_line(error)}"
-            raise EmbedderError(f"{failed}; try a smaller batch_size, or another device") from None
+            raise EmbedderError(f"{failed}; try a smaller {self._called('batch_size')}, or another device") from None
         return np.asarray(vectors, dtype=np.float32)
 
     def _check_use(self, model: SentenceTransformer, texts: list[str], vectors: np.ndarray, role: Role) -> None:

@@ -16,6 +16,7 @@ from alignkit.embedders.embeddable import admit
 from alignkit.embedders.rows import batch_of, unit_rows
 from alignkit.embedders.word_tokens import WordTokens
 from alignkit.errors import ConfigError, EmbedderError, MissingExtraError
+from alignkit.setting_names import SettingNames
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
@@ -38,7 +39,7 @@ class StaticEmbedder:
         self, batch_size: int = 2048, query_prompt: str = "", document_prompt: str = "", normalize: bool = True
     ) -> None:
         if batch_size < 1:
-            raise ConfigError(f"batch_size={batch_size}: expected at least 1")
+            raise ConfigError(f"{SettingNames()('batch_size')}={batch_size}: expected at least 1")
         self._prompts: dict[Role, str] = {"query": query_prompt, "document": document_prompt}
         self._batch_size = batch_size
         self._normalize = normalize

@@ -16,6 +16,7 @@ from alignkit.embedders.remote.server_faults import Backoff, TextFault, TooLarge
 from alignkit.errors import ConfigError, DataError, EmbedderError
 from alignkit.sentences.partial_json import object_in
 from alignkit.servers.addresses import ollama_address, openai_address
+from alignkit.setting_names import settings_under
 
 APIS = ("ollama", "openai")
 # far from the seeds of other questions, which are small numbers
@@ -61,10 +62,11 @@ class ChatModel:
         if api not in APIS:
             raise ConfigError(f"api={api}: expected one of {', '.join(APIS)}")
         sends_key = api_key_env is not None
-        address = ollama_address(base_url) if api == "ollama" else openai_address(base_url, sends_key=sends_key)
         self.model = model
         self._speech = _Speech(model, api, api_key_env)
-        self._connection = Connection(address, self._speech, concurrency, api_key_env)
+        with settings_under("generator"):
+            address = ollama_address(base_url) if api == "ollama" else openai_address(base_url, sends_key=sends_key)
+            self._connection = Connection(address, self._speech, concurrency, api_key_env)
         self._loop: BackgroundLoop | None = None
         self._closed = False
         self._closing = threading.Lock()
@@ -157,8 +159,7 @@ class ChatModel:
         except TooLargeFault as fault:
             raise ChatError(f"{self.where} refused: {fault}") from None
         except EmbedderError as error:
-            # these words are made for an embedder, whose settings stand on their own
-            raise ChatError(str(error).replace("set base_url", "set generator.base_url")) from None
+            raise ChatError(str(error)) from None
 
 
 class _Speech:

@@ -9,6 +9,7 @@ import urllib.parse
 from dataclasses import dataclass
 
 from alignkit.errors import ConfigError
+from alignkit.setting_names import SettingNames
 
 OLLAMA_PORT = 11434
 OLLAMA_HOST = "OLLAMA_HOST"
@@ -52,7 +53,7 @@ def ollama_address(base_url: str | None) -> str:
     """
     if base_url is None or not _cleaned(base_url):
         return _from_environment(os.environ.get(OLLAMA_HOST, ""))
-    address = _parsed(base_url, "base_url", lenient_port=False)
+    address = _parsed(base_url, SettingNames()("base_url"), lenient_port=False)
     return _ollama(address, has_scheme=_has_scheme(base_url))
 
 
@@ -69,12 +70,13 @@ def openai_address(base_url: str | None, sends_key: bool = False) -> str:
     >>> openai_address("127.0.0.1:8080/v1/embeddings")
     'http://127.0.0.1:8080/v1'
     """
+    name = SettingNames()("base_url")
     if base_url is None or not _cleaned(base_url):
-        raise ConfigError("base_url is empty; give the server's address, such as http://127.0.0.1:8080/v1")
-    address = _parsed(base_url, "base_url", lenient_port=False)
+        raise ConfigError(f"{name} is empty; give the server's address, such as http://127.0.0.1:8080/v1")
+    address = _parsed(base_url, name, lenient_port=False)
     if not _has_scheme(base_url) and sends_key and not is_loopback(address.host):
         raise ConfigError(
-            f"base_url={base_url}: a key is sent there, so say https:// (or http://, which sends the key in the clear)"
+            f"{name}={base_url}: a key is sent there, so say https:// (or http://, which sends the key in the clear)"
         )
     if re.search(r"/api/(embed|embeddings|generate|chat|tags)$", address.path, re.IGNORECASE):
         path = _OLLAMA_REQUESTS.sub("", address.path) + "/v1"  # Ollama's own API; OpenAI's is beside it

@@ -19,6 +19,7 @@ from alignkit.embedders.remote.unreachable import fault_of_error
 from alignkit.errors import ConfigError, EmbedderError
 from alignkit.servers.addresses import is_loopback
 from alignkit.servers.untrusted_words import words_of
+from alignkit.setting_names import SettingNames
 
 logger = logging.getLogger(__name__)
 
@@ -62,7 +63,7 @@ class KeyFromEnvironment(httpx.Auth):
     """Puts the key on each request, straight from the environment: no object here ever holds it."""
 
     def __init__(self, variable: str) -> None:
-        check_variable_name("api_key_env", variable)  # people give the key itself
+        check_variable_name(SettingNames()("api_key_env"), variable)  # people give the key itself
         self.variable = variable
 
     def key(self) -> str:
@@ -95,6 +96,7 @@ class Connection:
         transport: instead of the network, for tests.
 
     Attributes:
+        called: what the user calls the settings.
         answered_at: when the server last did, by the monotonic clock.
     """
 
@@ -106,10 +108,13 @@ class Connection:
         api_key_env: str | None = None,
         transport: httpx.AsyncBaseTransport | None = None,
     ) -> None:
+        self.called = SettingNames()
         try:
             given = httpx.URL(address)
         except httpx.InvalidURL as error:
-            raise ConfigError(f"base_url: no URL ({error}); expected e.g. http://127.0.0.1:11434") from None
+            raise ConfigError(
+                f"{self.called('base_url')}: no URL ({error}); expected e.g. http://127.0.0.1:11434"
+            ) from None
         # without the credentials, which else would stand in httpx' own log lines
         url = given.copy_with(username=None, password=None, query=None)
         self.where = str(url).rstrip("/")
@@ -154,20 +159,22 @@ class Connection:
         except httpx.RequestError as error:
             self._lost += 1
             answered = self.answered_at is not None
-            raise fault_of_error(error, self.where, timeout_s, answered, self._wire.start_fix) from None
+            fault = fault_of_error(error, self.where, timeout_s, answered, self._wire.start_fix, self.called)
+            raise fault from None
         address_fix = self._wire.address_fix(self.where)
         if response.has_redirect_location:
             raise self._redirected(response)
         kind = response.headers.get("content-type", "")
         if response.status_code != 200:
             words = words_of(self._redacted(response.content))
-            raise self._placed(
-                fault_of_status(response.status_code, words, response.headers, self._wire.fixes, address_fix)
+            fault = fault_of_status(
+                response.status_code, words, response.headers, self._wire.fixes, address_fix, self.called
             )
+            raise self._placed(fault)
         answer = parse_json(response.content, kind)
         if answer.get("error"):
-            refusal = fault_in_answer(parse_json(self._redacted(response.content), kind), self._wire.fixes, address_fix)
-            raise self._placed(refusal)
+            refused = parse_json(self._redacted(response.content), kind)
+            raise self._placed(fault_in_answer(refused, self._wire.fixes, address_fix, self.called))
         self.answered_at = time.monotonic()
         return answer
 
@@ -206,9 +213,8 @@ class Connection:
         # a query may hold what is nobody's business
         to = str(target.url.copy_with(query=None, fragment=None, username=None, password=None))
         base = to.rstrip("/").removesuffix(f"/{self._wire.path}")
-        fix = (
-            f"set base_url={base}" if base != to.rstrip("/") and base != self.where else "set base_url to what answers"
-        )
+        known = base != to.rstrip("/") and base != self.where
+        fix = f"set {self.called('base_url')}{f'={base}' if known else ' to what answers'}"
         return StatusError(status, f"{self.where} answered HTTP {status} and sends requests on to {to}; {fix}")
 
     def _placed(self, fault: Exception) -> Exception:

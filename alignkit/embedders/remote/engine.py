@@ -24,6 +24,7 @@ from alignkit.embedders.remote.server_faults import (
     TransientFault,
 )
 from alignkit.errors import ConfigError, EmbedderError
+from alignkit.setting_names import SettingNames
 
 
 class HttpEngine:
@@ -220,6 +221,7 @@ def _fatal_in(error: BaseException) -> BaseException:
 
 
 def _check_positive(**settings: float) -> None:
+    called = SettingNames()
     for name, value in settings.items():
         if not value > 0:
-            raise ConfigError(f"{name}={value}: expected more than 0")
+            raise ConfigError(f"{called(name)}={value}: expected more than 0")

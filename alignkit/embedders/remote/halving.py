@@ -88,7 +88,7 @@ class Batches:
         if self._misfits > self._concurrency * self._batch_size.bit_length():
             raise ServerError(
                 f"{self._requester.where} answers single texts only: {fault}, {self._misfits} times in a row; "
-                "set batch_size=1",
+                f"set {self._requester.called('batch_size')}=1",
                 "misfit answers",
             )
 

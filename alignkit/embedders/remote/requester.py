@@ -65,6 +65,7 @@ class Requester:
     ) -> None:
         self.where = connection.where
         self.dim: int | None = None
+        self.called = connection.called
         self._connection = connection
         self._wire = wire
         self._requests = asyncio.Semaphore(concurrency)
@@ -127,7 +128,7 @@ class Requester:
             await self._in_either_form([PROBE_TEXT])
         except (TextFault, TooLargeFault) as refusal:
             mend = self._wire.address_fix(self.where) if isinstance(refusal, ShapeFault) else ""
-            mend = mend or getattr(refusal, "mend", "")
+            mend = mend or self.called.in_words(getattr(refusal, "mend", ""))
             words = f"{self.where} gives no usable vector for any text: {refusal}{mend and '; '}{mend}"
             raise ServerError(words, f"{refusal.brief} for any text") from None
 
@@ -157,16 +158,17 @@ class Requester:
         try:
             rows = check_rows(self._wire.embeddings(answer, texts), len(texts))
         except ServerError as error:
-            raise ServerError(f"{self.where}: {error}", error.brief) from None
+            raise ServerError(f"{self.where}: {self.called.in_words(str(error))}", error.brief) from None
         self._check_width(rows[1].shape[1])
         return rows
 
     def _check_width(self, width: int) -> None:
         asked = self._wire.dimensions
         if asked not in (None, width):
+            dimensions = self.called("dimensions")
             raise EmbedderError(
-                f"{self.where} gives {width}-d vectors, expected dimensions={asked}; leave dimensions unset for this "
-                f"model{f', or ask for fewer than {width}' if asked > width else ''}"
+                f"{self.where} gives {width}-d vectors, expected {dimensions}={asked}; leave {dimensions} unset for "
+                f"this model{f', or ask for fewer than {width}' if asked > width else ''}"
             )
         if self.dim is None:
             self.dim = width
@@ -250,4 +252,5 @@ class Requester:
             )
         if fault.attempts is not None:  # one text may be the cause
             return fault.after(str(fault), brief=fault.brief)
-        return ServerError(f"{self.where} failed {attempts} times in a row: {fault}; {fault.mend}", fault.brief)
+        mend = self.called.in_words(fault.mend)
+        return ServerError(f"{self.where} failed {attempts} times in a row: {fault}; {mend}", fault.brief)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import email.utils
 import re
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from alignkit.embedders.remote.server_faults import (
@@ -49,6 +49,7 @@ def fault_of_status(
     headers: Mapping[str, str],
     fixes: Mapping[int, str],
     address_fix: str = "",
+    called: Callable[[str], str] = str,
     label: str = "",
 ) -> Exception:
     """What an answer other than 200 means.
@@ -59,6 +60,7 @@ def fault_of_status(
         headers: of the answer, lower-case names.
         fixes: status → what the user can do, for this kind of server.
         address_fix: what the user can do where the address is wrong.
+        called: what the user calls a setting.
         label: instead of "HTTP" and the status.
 
     Returns:
@@ -81,7 +83,7 @@ def fault_of_status(
     if status == 413 or (status == 422 and "batch size" in lower):
         return TooLargeFault(reason, most_texts=_last_number(words) if status == 422 else None)
     if status == 400 and "https" in lower and "http request" in lower:
-        return StatusError(status, f"{reason}; set base_url to https://…, which it speaks")
+        return StatusError(status, f"{reason}; set {called('base_url')} to https://…, which it speaks")
     if status in (400, 422):
         return TextFault(reason, brief=label)
     # a server that lacks a model says so; without a word of one, the address is another program's
@@ -89,7 +91,9 @@ def fault_of_status(
     return StatusError(status, "; ".join(filter(None, [reason, fix])))
 
 
-def fault_in_answer(answer: dict[str, Any], fixes: Mapping[int, str], address_fix: str) -> Exception:
+def fault_in_answer(
+    answer: dict[str, Any], fixes: Mapping[int, str], address_fix: str, called: Callable[[str], str] = str
+) -> Exception:
     """What the `error` means that some servers put into an answer of status 200."""
     error = answer.get("error")
     words = words_in(error) or one_line(error, 100)
@@ -98,7 +102,7 @@ def fault_in_answer(answer: dict[str, Any], fixes: Mapping[int, str], address_fi
     if status is None and any(place in lower for place in NO_SUCH_PLACE):
         status = 404
     if status is not None:
-        return fault_of_status(status, words, {}, fixes, address_fix, ERROR_IN_200)
+        return fault_of_status(status, words, {}, fixes, address_fix, called, ERROR_IN_200)
     if any(word in lower for word in BUSY):
         return TransientFault("an error as answer", words, mend=GIVE_LESS)
     return TextFault(f"{ERROR_IN_200}: {words}", brief=ERROR_IN_200)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import socket
 import ssl
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import httpx
 
@@ -29,7 +29,12 @@ _BRIEFS: tuple[tuple[type[BaseException], str], ...] = (
 
 
 def fault_of_error(
-    error: httpx.RequestError, where: str, timeout_s: float, answered: bool, start_fix: str
+    error: httpx.RequestError,
+    where: str,
+    timeout_s: float,
+    answered: bool,
+    start_fix: str,
+    called: Callable[[str], str] = str,
 ) -> Exception:
     """What an exception of httpx means.
 
@@ -39,6 +44,7 @@ def fault_of_error(
         timeout_s: for the answer.
         answered: whether the server has ever given an answer.
         start_fix: what the user can do where there is no server.
+        called: what the user calls a setting.
 
     Returns:
         The fault to raise; a `ServerError` where no retry can help.
@@ -50,7 +56,7 @@ def fault_of_error(
             "the proxy refuses",
         )
     if isinstance(error, httpx.ConnectError | httpx.ConnectTimeout):
-        if no_tls := _without_tls(error, where):
+        if no_tls := _without_tls(error, where, called):
             return ServerError(f"cannot connect to {where}: {no_tls}", "no TLS")
         brief = brief_of(error)
         if answered:
@@ -94,7 +100,7 @@ def _causes(error: BaseException | None) -> Iterator[BaseException]:
         error = error.__cause__ or error.__context__
 
 
-def _without_tls(error: BaseException, where: str) -> str:
+def _without_tls(error: BaseException, where: str, called: Callable[[str], str]) -> str:
     for cause in _causes(error):
         if isinstance(cause, ssl.SSLCertVerificationError):
             return (
@@ -104,6 +110,7 @@ def _without_tls(error: BaseException, where: str) -> str:
         if isinstance(cause, ssl.SSLError) and not isinstance(cause, ssl.SSLWantReadError):  # it waited in silence
             reason = str(cause.reason or cause).upper().replace(" ", "_")
             if any(known in reason for known in _NO_TLS):
-                return f"the server speaks plain http there; set base_url={where.replace('https://', 'http://', 1)}"
+                plain = where.replace("https://", "http://", 1)
+                return f"the server speaks plain http there; set {called('base_url')}={plain}"
             return f"TLS fails ({one_line(cause.reason or cause, 60)}); does it speak https there?"
     return ""
