@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 
+from alignkit.embedders.sameness import normal_name
 from alignkit.pasting import command_line
 
 # HTTP status of a server that does not embed with a model, whatever is sent
@@ -31,6 +33,22 @@ def enabling_command(model: str, base_url: str | None = None) -> str:
     """The command line that makes the copy; the address is left out where it is Ollama's usual one."""
     usual = base_url is None or re.fullmatch(r"http://(127\.0\.0\.1|localhost):11434/?", base_url)
     return command_line("enable_embeddings", [f"model={model}", *([] if usual else [f"base_url={base_url}"])])
+
+
+def how_to_get(name: str, there: Iterable[str], base_url: str | None = None) -> str:
+    """The command that gets a model which a server lacks: its own way, or ours for a copy that was deleted.
+
+    Args:
+        name: of the missing model.
+        there: names of the server's models.
+        base_url: of the server.
+
+    >>> how_to_get("bge-m3", ["smol:latest"]), how_to_get("smol-embed:latest", ["smol:latest"])
+    ('ollama pull bge-m3', 'python -m alignkit.enable_embeddings model=smol')
+    """
+    copies = {normal_name(copy_name(model)): normal_name(model) for model in there}
+    original = copies.get(normal_name(name))
+    return f"ollama pull {name}" if original is None else enabling_command(original, base_url)
 
 
 def copy_helps(version: str, words: str) -> bool:

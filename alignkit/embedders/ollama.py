@@ -28,6 +28,8 @@ from alignkit.setting_names import SettingNames
 
 logger = logging.getLogger(__name__)
 
+NO_SUCH_MODEL = 404
+
 
 class OllamaEmbedder:
     """A model behind Ollama. Its vectors come L2-normalised from the server.
@@ -153,9 +155,23 @@ class OllamaEmbedder:
         try:
             yield
         except StatusError as error:
+            if error.status == NO_SUCH_MODEL:
+                self._say_what_is_there()
             if error.status != NO_VECTORS:
                 raise
             raise StatusError(error.status, f"{self._engine.where}: {self._advice(str(error))}") from None
+
+    def _say_what_is_there(self) -> None:
+        """After a model was deleted while it was in use: the named one, or the copy that gave its vectors.
+
+        Raises:
+            StatusError: unless it is there again.
+        """
+        asked, self._model = self._wire.model, None
+        try:
+            self._models.find(asked, patient=False)
+        except EmbedderError as error:
+            raise StatusError(NO_SUCH_MODEL, str(error)) from None
 
     def _advice(self, words: str) -> str:
         version = str(self._engine.ask_if_there("api/version").get("version", ""))
@@ -206,6 +222,7 @@ class _OllamaWire:
     path = "api/embed"
     form = "json"
     restart = "start it (`ollama serve`)"
+    sign_of_life = "api/version"
 
     def __init__(self, model: str, dimensions: int | None, truncate: bool) -> None:
         self.model = model

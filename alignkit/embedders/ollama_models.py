@@ -8,7 +8,7 @@ import re
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from alignkit.embedders.chat_models import MADE_FROM, copy_name
+from alignkit.embedders.chat_models import MADE_FROM, copy_name, how_to_get
 from alignkit.embedders.remote.embedding_answers import entries_in
 from alignkit.embedders.remote.engine import HttpEngine
 from alignkit.embedders.sameness import normal_name
@@ -100,7 +100,7 @@ class OllamaModels:
         if normal_name(name) not in digests:
             raise EmbedderError(
                 f"{self._engine.where} has no model '{name}' (it has: {one_line(', '.join(sorted(names))) or 'none'}); "
-                f"run: ollama pull {name}"
+                f"run: {how_to_get(name, names, self._engine.where.removesuffix('/v1'))}"
             )
         model = self._known_or_new(name, digests[normal_name(name)])
         copied = digests.get(normal_name(copy_name(name)))

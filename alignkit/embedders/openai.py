@@ -254,6 +254,7 @@ class _OpenAIWire:
 
     path = "embeddings"
     restart = "start it again"
+    sign_of_life = "models"
 
     def __init__(self, model: str, dimensions: int | None, api_key_env: str | None) -> None:
         self.model = model

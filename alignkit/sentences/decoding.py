@@ -21,6 +21,10 @@ _MARKS = (
 )
 _WRONG_BYTE = re.compile("[\udc80-\udcff]")
 _HEAD_BYTES = 4096
+NUL = "\0"
+# most letters of Latin text and of markup have NUL bytes beside them in UTF-16 and UTF-32; of any text, all newlines
+_MOSTLY = 0.5
+_FEW_LINES = 3
 
 
 def read_lines(path: Path) -> Iterator[tuple[int, str]]:
@@ -44,7 +48,7 @@ def read_lines(path: Path) -> Iterator[tuple[int, str]]:
                 for number, line in enumerate(file, start=1):
                     # files that were put together keep the mark of each part
                     text = line.removesuffix("\n").removeprefix("\ufeff")
-                    if not text.isascii() or "\0" in text:
+                    if not text.isascii() or NUL in text:
                         _check(text, path, number, head)
                     yield number, text
             except UnicodeDecodeError as error:
@@ -54,23 +58,36 @@ def read_lines(path: Path) -> Iterator[tuple[int, str]]:
 
 
 def _check(text: str, path: Path, number: int, head: bytes) -> None:
-    if "\0" in text:
-        raise DataError(f"{path}, line {number}: holds NUL characters{_without_mark(head)}; save the file as UTF-8")
-    if wrong := _WRONG_BYTE.search(text):
+    wrong = _WRONG_BYTE.search(text)
+    if (wrong or NUL in text) and (wide := _wide_encoding(head)):
+        raise DataError(f"{path}, line {number}: {wide} without a byte-order mark; save the file as UTF-8")
+    if NUL in text:
+        raise DataError(
+            f"{path}, line {number}: character {text.index(NUL) + 1} is NUL (byte 0), which no text holds; remove it, "
+            "or give another file if this is not text"
+        )
+    if wrong:
         before = len(text[: wrong.start()].encode("utf-8"))
         raise DataError(
             f"{path}, line {number}: byte {before + 1} is not UTF-8 (it may be {_likely(text)}); save the file as UTF-8"
         )
 
 
-def _without_mark(head: bytes) -> str:
-    """Latin letters have NUL bytes beside them in UTF-16 and UTF-32: where these stand tells which."""
-    even, odd = head[::2].count(0), head[1::2].count(0)
-    if head[1::4].count(0) + head[2::4].count(0) > 0.9 * len(head) / 2:
-        return ", as in UTF-32 without a byte-order mark"
-    if max(even, odd) > 10 * min(even, odd):
-        return f", as in UTF-16 ({'little' if odd > even else 'big'} endian) without a byte-order mark"
-    return ": is it a binary file?"
+def _wide_encoding(head: bytes) -> str:
+    r"""UTF-16 or UTF-32, told by where its NUL bytes stand; "" where a few stray ones stand in other text.
+
+    >>> _wide_encoding("some text".encode("utf-16-le")), _wide_encoding(b"some\0text")
+    ('UTF-16 (little endian)', '')
+    """
+    for width, name in ((4, "UTF-32"), (2, "UTF-16")):
+        letters = [head[start : start + width] for start in range(0, len(head) - width + 1, width)]
+        for endian, zeros in (("little", slice(1, None)), ("big", slice(None, -1))):
+            wide = [letter for letter in letters if not any(letter[zeros])]
+            newlines = sum(b"\n" in letter for letter in wide)
+            all_newlines = newlines >= _FEW_LINES and newlines >= head.count(b"\n") - 1  # the last may be cut
+            if all_newlines or sum(map(any, wide)) > _MOSTLY * len(letters):
+                return f"{name} ({endian} endian)"
+    return ""
 
 
 def _likely(text: str) -> str:

@@ -94,6 +94,32 @@ class TestWithACopy:
         del ollama.models["qwen2.5:7b-embed"]
         assert differences(before, embedder.current_identity())
 
+    @pytest.mark.parametrize("name", ["qwen2.5:7b", "qwen2.5:7b-embed"])
+    def test_one_that_is_deleted_while_in_use_is_made_again_and_not_pulled(self, ollama, embedder_of, name):
+        make_copy(ollama, "qwen2.5:7b")
+        embedder = embedder_of(name)
+        embed_all(embedder, ["a"])
+        del ollama.models["qwen2.5:7b-embed"]
+        with pytest.raises(EmbedderError, match=f"has no model 'qwen2.5:7b-embed'.*run: {COMMAND}") as error:
+            embed_all(embedder, ["b"])
+        assert "ollama pull" not in str(error.value)
+        make_copy(ollama, "qwen2.5:7b")
+        assert embed_all(embedder, ["b"]).shape == (1, 16)
+
+    def test_one_that_is_named_and_was_never_made(self, embedder_of):
+        with pytest.raises(EmbedderError, match=f"has no model 'qwen2.5:7b-embed'.*run: {COMMAND}"):
+            embedder_of("qwen2.5:7b-embed").identity()
+        with pytest.raises(EmbedderError, match="run: ollama pull other-embed"):
+            embedder_of("other-embed").identity()
+
+    def test_a_model_that_is_deleted_while_in_use_is_pulled_again(self, ollama, embedder_of, tmp_path):
+        ollama.add("bge", write_model(tmp_path / "bge.gguf", "bert", pooling_type=1))
+        embedder = embedder_of("bge")
+        embed_all(embedder, ["a"])
+        del ollama.models["bge"]
+        with pytest.raises(EmbedderError, match="has no model 'bge'.*run: ollama pull bge"):
+            embed_all(embedder, ["b"])
+
     def test_another_model_of_such_a_name_is_not_taken(self, ollama, embedder_of, tmp_path):
         ollama.add("qwen2.5:7b-embed", write_model(tmp_path / "other.gguf", "bert", pooling_type=1))
         with pytest.raises(EmbedderError, match=COMMAND):

@@ -10,6 +10,7 @@ from pathlib import Path
 import fake_server as fake
 import pytest
 from collecting import assert_right, collect
+from listening import listening
 
 from alignkit.cache import VectorCache
 from alignkit.embedders.ollama import OllamaEmbedder
@@ -194,3 +195,35 @@ def test_retries_are_one_short_line_each_and_one_at_a_time_before_the_first_answ
     lines = [record.getMessage() for record in caplog.records]
     assert [line.partition("; again")[0] for line in lines] == [f"{server.url[7:]}: HTTP 503"] * 3
     assert all(len(line) <= 80 and "\n" not in line for line in lines)
+
+
+class TestServersThatHang:
+    """They take connections and never answer, as a stopped process or a GPU that hangs: found out once, not per try."""
+
+    WAITS = {"timeout_s": 0.2, "first_timeout_s": 30, "retries": 5, "retry_wait_s": 1}
+
+    @pytest.mark.parametrize("kind", ["ollama", "openai"])
+    @pytest.mark.parametrize("what", [lambda one: collect(one, TEXTS), lambda one: one.identity(), lambda one: one.dim])
+    def test_from_the_start(self, request, kind, what):
+        with listening(hold=True) as place:
+            end = "/v1" if kind == "openai" else ""
+            embedder = request.getfixturevalue(kind)(base_url=f"http://{place}{end}", **self.WAITS)
+            for _ in range(2):  # the second time it is known
+                started = time.monotonic()
+                with pytest.raises(EmbedderError, match="takes connections and answers nothing.*it hangs; stop it and"):
+                    what(embedder)
+                assert time.monotonic() - started < 8
+
+    def test_in_the_middle(self, server, ollama, monkeypatch):
+        embedder = ollama(**{**self.WAITS, "concurrency": 2})
+        got = []
+        server.always = lambda handler, texts: fake.hang(handler, texts) if len(server.requests) > 2 else texts
+        with pytest.raises(EmbedderError, match="answers nothing, not even GET api/version: it hangs"):
+            for batch in embedder.embed(TEXTS):
+                got.append(batch)
+                monkeypatch.setattr(fake.Handler, "do_GET", lambda handler: fake.hang(handler, []))
+        assert got
+
+    def test_one_that_is_only_busy_is_asked_again(self, server, ollama):
+        server.faults = [fake.hang]
+        assert len(collect(ollama(**{**self.WAITS, "first_timeout_s": 0.2, "retry_wait_s": 0.01}), TEXTS)[0])

@@ -2,6 +2,7 @@ import builtins
 import csv
 import io
 import json
+import re
 
 import pytest
 
@@ -131,14 +132,34 @@ def test_every_line_ending_in_every_encoding_with_a_mark(tmp_path, ending, encod
     [
         ("utf-16-le", r"UTF-16 \(little endian\) without a byte-order mark; save the file as UTF-8"),
         ("utf-16-be", r"UTF-16 \(big endian\) without"),
-        ("utf-32-le", "UTF-32 without"),
-        ("utf-32-be", "UTF-32 without"),
+        ("utf-32-le", r"UTF-32 \(little endian\) without"),
+        ("utf-32-be", r"UTF-32 \(big endian\) without"),
     ],
 )
 @pytest.mark.parametrize("name", ["a.txt", "a.csv", "a.tsv", "a.jsonl"])
-def test_wide_characters_without_a_mark_are_refused(tmp_path, encoding, said, name):
-    with pytest.raises(DataError, match=f"{name}, line 1: holds NUL characters, as in {said}"):
-        read_sentences(write(tmp_path / name, "one sentence\nanother\n" * 30, encoding))
+@pytest.mark.parametrize("content", ["one sentence\nanother\n" * 30, "短句\n第1句\n" * 30, "one line"])
+def test_wide_characters_without_a_mark_are_refused(tmp_path, encoding, said, name, content):
+    path = write(tmp_path / name, content, encoding)
+    with pytest.raises(DataError) as error:
+        read_sentences(path)
+    assert re.search(f"{name}, line 1: {said}", str(error.value))
+
+
+@pytest.mark.parametrize("name", ["a.txt", "a.csv", "a.tsv"])
+@pytest.mark.parametrize(
+    "line",
+    [b"text with a \0 stray", b"\0", b"a\0b\0c\0d", b"text\0\0\0\0", b"caf\xc3\xa9\0", b"even\0\0 odd\0"],
+)
+def test_a_stray_nul_is_called_by_its_place_and_no_encoding(tmp_path, name, line):
+    head = b"" if name == "a.txt" else b"text\n"
+    with pytest.raises(DataError) as error:
+        read_sentences(write(tmp_path / name, head + b"a first sentence\n" * 5 + line + b"\na last sentence\n", None))
+    place = len(line.split(b"\0")[0].decode()) + 1
+    number = 6 if name == "a.txt" else 7
+    assert f"{name}, line {number}: character {place} is NUL (byte 0), which no text holds; remove it" in str(
+        error.value
+    )
+    assert "UTF-16" not in str(error.value) and "UTF-32" not in str(error.value)
 
 
 def test_other_encodings_are_named_by_their_likely_name(tmp_path):

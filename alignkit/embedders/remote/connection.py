@@ -44,6 +44,7 @@ class Wire(Speech, Protocol):
 
     dimensions: int | None  # asked for
     restart: str  # how to start a server that has gone
+    sign_of_life: str  # the path of a page that such a server shows at once, also while its model computes
     form: str  # of the request: what `fall_back` changes
 
     def request(self, texts: list[str]) -> dict[str, Any]:

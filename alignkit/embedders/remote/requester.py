@@ -17,6 +17,7 @@ from alignkit.embedders.remote.server_faults import (
     GoneFault,
     ServerError,
     ShapeFault,
+    SilentFault,
     TextFault,
     TooLargeFault,
     TransientFault,
@@ -73,6 +74,7 @@ class Requester:
         self._first_timeout_s = max(first_timeout_s, timeout_s)
         self._backoff = backoff
         self._told_until: dict[str, float] = {}
+        self._hangs = False
         self._last: tuple[str, np.ndarray] | None = None  # the last text that was sent alone, and its vector
 
     async def ask(
@@ -95,15 +97,23 @@ class Requester:
         Raises:
             TransientFault: without `patient`: the server does not answer now.
         """
-        if patient:
-            timeout_s = min(self._timeout_s, ASK_TIMEOUT_S)
-            return await self._with_retries(
-                lambda: self._connection.ask(method, path, timeout_s, body), ASK_ATTEMPTS, suspects
-            )
+        brief_s = min(self._timeout_s, BRIEF_TIMEOUT_S)
         try:
-            return await self._connection.ask(method, path, min(self._timeout_s, BRIEF_TIMEOUT_S), body)
+            if patient and not self._hangs:
+                timeout_s = min(self._timeout_s, ASK_TIMEOUT_S)
+                found = await self._with_retries(
+                    lambda: self._connection.ask(method, path, timeout_s, body), ASK_ATTEMPTS, suspects
+                )
+            else:
+                found = await self._connection.ask(method, path, brief_s, body)
         except GoneFault as fault:
             raise self._given_up(fault, 1) from None
+        except SilentFault:
+            if patient:
+                raise self._hung(path) from None
+            raise
+        self._hangs = False
+        return found
 
     async def vectors_of(self, texts: list[str]) -> Rows:
         """One batch's places, vectors and failures.
@@ -154,13 +164,46 @@ class Requester:
         async with self._requests:
             # the model is loaded once the first vectors have come
             timeout_s = self._first_timeout_s if self.dim is None else self._timeout_s
-            answer = await self._connection.ask("POST", self._wire.path, timeout_s, self._wire.request(texts))
+            if self._connection.answered_at is None:
+                await self._check_life()
+            try:
+                answer = await self._connection.ask("POST", self._wire.path, timeout_s, self._wire.request(texts))
+            except SilentFault:
+                await self._check_life()
+                raise
         try:
             rows = check_rows(self._wire.embeddings(answer, texts), len(texts))
         except ServerError as error:
             raise ServerError(f"{self.where}: {self.called.in_words(str(error))}", error.brief) from None
         self._check_width(rows[1].shape[1])
         return rows
+
+    async def _check_life(self) -> None:
+        """See whether the server answers at all: one that hangs would use up the timeout of every attempt.
+
+        Called within a request's turn, so that a connection is free for it.
+
+        Raises:
+            ServerError: if it takes connections and answers nothing.
+        """
+        page = self._wire.sign_of_life
+        for _ in range(1 if self._hangs else ASK_ATTEMPTS):
+            try:
+                await self._connection.ask("GET", page, min(self._timeout_s, BRIEF_TIMEOUT_S))
+            except SilentFault:
+                continue
+            except (TextFault, TooLargeFault, TransientFault, EmbedderError):
+                pass  # an answer, or a fault that the request itself will tell better
+            return
+        raise self._hung(page)
+
+    def _hung(self, page: str) -> ServerError:
+        self._hangs = True
+        return ServerError(
+            f"the server at {self.where} takes connections and answers nothing, not even GET {page}: it hangs; stop it "
+            f"and {self._wire.restart}; the same command goes on from where it was",
+            "the server hangs",
+        )
 
     def _check_width(self, width: int) -> None:
         asked = self._wire.dimensions
@@ -228,6 +271,8 @@ class Requester:
                 left_s = gone_at + GONE_AFTER_S - time.monotonic() if gone_at else wait_s
                 loading = fault.loading and time.monotonic() - started < self._first_timeout_s
                 if (failed >= attempts and not loading) or left_s <= 0 or (fault.attempts and not suspects):
+                    if most is not None and isinstance(fault, SilentFault):
+                        raise
                     raise self._given_up(fault, failed) from None
                 wait_s = min(wait_s, left_s, LONGEST_LOADING_WAIT_S if loading else left_s)
                 self._tell(fault.brief, wait_s, "while it loads" if loading else f"{failed + 1} of {attempts}")

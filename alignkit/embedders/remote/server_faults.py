@@ -69,6 +69,10 @@ class GoneFault(TransientFault):
     """Nothing listens any more where the server was."""
 
 
+class SilentFault(TransientFault):
+    """The server took the request and has not answered in time: it is busy, or it hangs."""
+
+
 class MisfitFault(TextFault):
     """The answer to several texts does not fit them: too few vectors, or of several widths."""
 

@@ -14,6 +14,7 @@ from alignkit.embedders.remote.server_faults import (
     SUSPECT_ATTEMPTS,
     GoneFault,
     ServerError,
+    SilentFault,
     TransientFault,
 )
 from alignkit.servers.untrusted_words import one_line
@@ -64,7 +65,8 @@ def fault_of_error(
         plain = "; a server of plain http may stay silent when asked for https" if where.startswith("https") else ""
         return ServerError(f"cannot connect to {where} ({brief}); {start_fix}{plain}", "cannot connect")
     if isinstance(error, httpx.TimeoutException):
-        return TransientFault(f"no answer within {timeout_s:g} s", mend=GIVE_TIME)
+        kind = TransientFault if isinstance(error, httpx.PoolTimeout) else SilentFault
+        return kind(f"no answer within {timeout_s:g} s", mend=GIVE_TIME)
     if isinstance(error, httpx.RemoteProtocolError) and "illegal" in str(error):
         return ServerError(
             f"what listens at {where} does not speak HTTP ({one_line(error, 120)}); is the port right?", "no HTTP"
