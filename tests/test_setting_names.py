@@ -29,7 +29,7 @@ def answer(body, status="200 OK"):
 WIDE = '{"data": [{"index": 0, "embedding": [0.6, 0.8, 0.0]}]}'
 REDIRECT = b"HTTP/1.1 301 Moved\r\nLocation: http://127.0.0.1:9/v2/embeddings\r\nContent-Length: 0\r\n\r\n"
 HTTPS = answer('{"error": "Client sent an HTTP request to an HTTPS server."}', "400 Bad Request")
-# what is set, what the server says (None: nobody is there, "": it never answers), what the message asks for
+# what is set, what the server says (None: nobody is there), what the message asks for
 CASES = {
     "no Ollama": ({"_target_": OLLAMA}, None, "or set {place}base_url"),
     "no server": ({}, None, "is {place}base_url right?"),
@@ -40,7 +40,11 @@ CASES = {
     "no width": ({"dimensions": 0}, None, "{place}dimensions=0: expected"),
     "no batch": ({"batch_size": 0}, None, "{place}batch_size=0: expected"),
     "no model of Ollama": ({"_target_": OLLAMA, "model": " "}, None, "{place}model is empty"),
-    "no answer": ({}, "", "give it longer with {place}timeout_s, or less at once with {place}batch_size and"),
+    "busy": (
+        {},
+        answer("{}", "504 Gateway Timeout"),
+        "give it longer with {place}timeout_s, or less at once with {place}",
+    ),
     "no such model": ({}, answer('{"error": "no such model"}', "404 Not Found"), "set {place}model to one"),
     "no key": ({}, answer('{"error": "who?"}', "401 Unauthorized"), "holds the key in {place}api_key_env"),
     "another place": ({}, answer("404 page not found", "404 Not Found"), "set {place}base_url=http"),
@@ -74,7 +78,7 @@ def test_a_setting_is_called_by_its_place(given, reply, wanted, place):
         settings = {"_target_": settings["_target_"], "batch_size": 0}
         if "sentence" in settings["_target_"]:
             settings["model"] = "m"
-    with listening(reply or b"", hold=reply == "") as there:
+    with listening(reply or b"") as there:
         if "static" not in settings["_target_"] and "sentence" not in settings["_target_"]:
             path = "" if "place" in wanted and reply and b"page not found" in reply else "/v1"
             settings.setdefault("base_url", f"http://{free_port() if reply is None else there}{path}")
