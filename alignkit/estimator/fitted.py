@@ -9,7 +9,9 @@ from typing import Any
 
 import numpy as np
 
+from alignkit.aligned import ROLES, head_for
 from alignkit.artifact import Artifact, load_artifact, save_artifact
+from alignkit.embedders.base import Role
 from alignkit.errors import ConfigError, DataError
 from alignkit.estimator.arrays import as_pairs, as_vectors
 from alignkit.estimator.report import Report
@@ -59,20 +61,26 @@ class Fitted:
         """Width of the vectors that `transform` gives."""
         return self.artifact.head.teacher_dim
 
-    def transform(self, student_vectors: Any) -> np.ndarray:
+    def transform(self, student_vectors: Any, role: Role = "query") -> np.ndarray:
         """Map student vectors into the teacher's space.
 
         Args:
             student_vectors: `(N, student_dim)`: arrays, memory maps, tensors, lists.
+            role: `query` for what searches an index of the teacher's vectors: whitened where held-out texts found
+                themselves more often so. `document` for what is put into such an index or compared with other
+                aligned vectors: as near to the teacher's vectors as the head comes.
 
         Returns:
             `(N, teacher_dim)` float32, rows of length 1.
 
         Raises:
+            ConfigError: for another role.
             DataError: for another shape or width, NaN, Inf or zero rows.
         """
+        if role not in ROLES:
+            raise ConfigError(f"role={role}: expected one of {', '.join(ROLES)}")
         vectors = as_vectors(student_vectors, "student_vectors", self.student_dim)
-        return l2_normalize(align(self.artifact.head, vectors)).numpy()
+        return l2_normalize(align(head_for(self.artifact, role), vectors)).numpy()
 
     def evaluate(
         self, student_vectors: Any, teacher_vectors: Any, *, corpus: tuple[Any, Any] | None = None,

@@ -6,7 +6,7 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
-from alignkit.artifact import CONFIDENCE, QUERY_HEAD, Artifact, save_artifact
+from alignkit.artifact import CONFIDENCE, QUERY_HEAD, WHITENING, Artifact, save_artifact
 from alignkit.estimator.plan import Plan
 from alignkit.estimator.training_report import evaluate_training
 from alignkit.evaluation.floor_heads import mean_head
@@ -20,6 +20,7 @@ from alignkit.runs.training_sample import TrainingSample
 from alignkit.training.batches import SolverBatches
 from alignkit.training.confidence_fit import fit_confidence
 from alignkit.training.fit import FitResult
+from alignkit.training.whitening import choose_whitening
 
 
 @dataclass(frozen=True)
@@ -63,13 +64,19 @@ def carry_out(
     start, mean = time.perf_counter(), fit.teacher_mean
     baselines = {"ridge": _ridge(plan, splits, fit), "mean": mean_head(splits.train.student_dim, mean)}
     clock["baselines"] = time.perf_counter() - start
-    parts = {QUERY_HEAD: fit.head}
-    if settings.get("confidence"):  # a run that an older version began has no such setting
+    parts: dict[str, Head] = {QUERY_HEAD: fit.head}
+    whitening = None
+    if settings.get("whiten_by"):  # a run that an older version began has no such setting
         start = time.perf_counter()
-        sure = fit_confidence(fit.kept, splits, settings["seed"])
+        whitening = choose_whitening(fit.kept, splits, settings["whiten_by"], settings["seed"])
+        parts |= {} if whitening.part is None else {WHITENING: whitening.part}
+        clock["whitening"] = time.perf_counter() - start
+    if settings.get("confidence"):
+        start = time.perf_counter()
+        sure = fit_confidence(Artifact({**parts, QUERY_HEAD: fit.kept}).query_head, splits, settings["seed"])
         parts |= {} if sure is None else {CONFIDENCE: sure}
         clock["confidence"] = time.perf_counter() - start
-    history = _history(plan, fit, clock)
+    history = replace(_history(plan, fit, clock), whitening=whitening and whitening.about)
     artifact = Artifact(parts, splits.origin.student_identity, splits.origin.teacher_identity, meta=history.to_json())
     if plan.fitter.run_folder is not None:  # first of all: what follows may fail, and took no training
         save_artifact(artifact, plan.fitter.run_folder / "head")

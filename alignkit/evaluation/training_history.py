@@ -25,6 +25,7 @@ class TrainingHistory:
         validation: figures of the kept state on the validation split.
         seed: of everything that is drawn.
         seconds: step → what it took.
+        whitening: how queries are whitened and why, as `ChosenWhitening.about` has it; `None` where nothing was chosen.
     """
 
     model: str
@@ -40,6 +41,7 @@ class TrainingHistory:
     validation: Mapping[str, float]
     seed: int
     seconds: Mapping[str, float]
+    whitening: Mapping[str, Any] | None = None
 
     def to_json(self) -> dict[str, Any]:
         """As the artifact and `metrics.json` have it."""

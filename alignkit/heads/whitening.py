@@ -4,13 +4,14 @@ A head is fitted to look like the teacher. Given the student's vector, the teach
 head's output `h`, with the covariance Σ of what the head misses; the text most likely to be meant has the largest
 Mahalanobis score `dᵀΣ⁻¹(h − μ)`, not the largest cosine with `h`. So the query is mapped, the index is left as it is:
 
-    query = (Σ + ε·mean(Σ)·I)^(−b) · (h − κ·μ),   Σ = (1 − w)·Σ_residual + w·Σ_teacher
+    query = (Σ + ε·mean(Σ)·I)^(−b) · (g·h − κ·μ),   Σ = (Σ_residual + Σ_teacher) / 2, each of trace 1
 
-`b = 0, κ = 0` leaves the query as it is; `b = 0, κ > 0` undoes the shrinkage of least squares towards the mean;
-`w = 1` is the teacher's own whitening, which needs no residuals.
+`b = 0, κ = 0` leaves the query as it is; `b = 0, κ > 0` undoes the shrinkage of least squares towards the mean. The
+teacher's own covariance stands in for what few residuals cannot tell, and for the documents' own term of the score,
+which a search by cosine leaves out. `g` brings outputs of any length to the teacher's scale.
 
 Source: the score is that of linear discriminant analysis with a shared covariance (Hastie, Tibshirani and Friedman, The
-Elements of Statistical Learning, section 4.3); its mixing with another covariance is regularised discriminant analysis
+Elements of Statistical Learning, section 4.3); mixing in another covariance is regularised discriminant analysis
 (Friedman, JASA 84 (1989)).
 """
 
@@ -23,6 +24,8 @@ from torch import Tensor
 
 # ε: keeps directions in which hardly anything varies from taking over the score
 FLOOR = 0.1
+# wider covariances are known by so many leading directions; what is left varies alike
+WIDEST, LEADING, SWEEPS = 1024, 512, 4
 
 
 @dataclass(frozen=True)
@@ -32,12 +35,10 @@ class Setting:
     Attributes:
         power: b, at least 0.
         centre: κ in [0, 1].
-        teacher_share: w in [0, 1].
     """
 
     power: float = 0.0
     centre: float = 0.0
-    teacher_share: float = 1.0
 
     @property
     def is_plain(self) -> bool:
@@ -46,45 +47,63 @@ class Setting:
 
 
 PLAIN = Setting()
-
-
-def covariance(vectors: Tensor) -> Tensor:
-    """Of `(N, D)` around their mean, `(D, D)` float64; zero for fewer than two."""
-    centred = vectors.double() - vectors.double().mean(dim=0) if len(vectors) else vectors.double()
-    return centred.T @ centred / max(1, len(vectors) - 1)
+# from the mildest to the strongest
+SETTINGS = (PLAIN, Setting(0.0, 0.5), *(Setting(power, 1.0) for power in (0.25, 0.5, 0.75, 1.0)))
 
 
 class Whitenings:
     """The family around one head.
 
     Args:
-        residuals: `(N, D)`, teacher less head, of pairs that the head was not fitted on.
-        teacher: `(D, D)`, covariance of the teacher's vectors.
-        mean: `(D,)` of the teacher's vectors.
+        aligned: `(N, D)`, outputs of the head for texts that it was not fitted on.
+        own: `(N, D)`, the teacher's vectors of the same texts, of length 1.
+        teacher: `(M, D)`, the teacher's vectors of other texts, of length 1.
     """
 
-    def __init__(self, residuals: Tensor, teacher: Tensor, mean: Tensor) -> None:
-        self.mean = mean.double()
-        self._residual, self._teacher = _unit_trace(covariance(residuals)), _unit_trace(teacher.double())
-        self._eigen: dict[float, tuple[Tensor, Tensor]] = {}
+    def __init__(self, aligned: Tensor, own: Tensor, teacher: Tensor) -> None:
+        aligned, own, teacher = aligned.double(), own.double(), teacher.double()
+        energy = float(aligned.square().sum())
+        self.gain = max(0.0, float((aligned * own).sum()) / energy if energy > 0 else 0.0) or 1.0
+        self.mean = teacher.mean(dim=0)
+        mixed = (_covariance(own - self.gain * aligned) + _covariance(teacher)) / 2
+        self._values, self._vectors, self._rest = _leading(mixed)
 
     def map(self, setting: Setting) -> tuple[Tensor, Tensor]:
         """Weight `(D, D)` and bias `(D,)`, float64, of the affine map behind the head."""
-        weight = torch.eye(len(self.mean), dtype=torch.float64)
+        width = len(self.mean)
+        weight = torch.eye(width, dtype=torch.float64)
         if setting.power:
-            values, vectors = self._eigenpairs(setting.teacher_share)
-            stretch = (values + FLOOR * values.mean()).pow(-setting.power)
-            # of mean 1, so that outputs keep about their size
-            weight = (vectors * (stretch / stretch.mean())) @ vectors.T
-        return weight, -setting.centre * (weight @ self.mean)
-
-    def _eigenpairs(self, share: float) -> tuple[Tensor, Tensor]:
-        if share not in self._eigen:
-            values, vectors = torch.linalg.eigh((1 - share) * self._residual + share * self._teacher)
-            self._eigen[share] = values.clamp_min(0), vectors
-        return self._eigen[share]
+            floor = FLOOR / width  # the traces are 1
+            inner, outer = (part + floor for part in (self._values, self._rest))
+            # relative to the directions that are not known one by one, and of size 1 on average
+            inner, outer = inner.pow(-setting.power), outer.pow(-setting.power)
+            size = (inner.sum() + (width - len(inner)) * outer) / width
+            weight = (self._vectors * ((inner - outer) / size)) @ self._vectors.T
+            weight.diagonal().add_(outer / size)
+        return weight, -setting.centre / self.gain * (weight @ self.mean)
 
 
-def _unit_trace(matrix: Tensor) -> Tensor:
+def _covariance(vectors: Tensor) -> Tensor:
+    """`(N, D)` → `(D, D)` of trace 1; a multiple of the identity where nothing varies."""
+    centred = vectors - vectors.mean(dim=0) if len(vectors) else vectors
+    matrix = centred.T @ centred
     trace = float(matrix.trace())
     return matrix / trace if trace > 0 else torch.eye(len(matrix), dtype=matrix.dtype) / len(matrix)
+
+
+def _leading(matrix: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Eigenvalues `(K,)` and eigenvectors `(D, K)` of the leading directions, and the mean eigenvalue of the others.
+
+    Source: subspace iteration with a Rayleigh-Ritz step: Halko, Martinsson and Tropp, SIAM Review 53 (2011).
+    """
+    width = len(matrix)
+    if width <= WIDEST:
+        values, vectors = torch.linalg.eigh(matrix)
+        return values.clamp_min(0), vectors, values.new_zeros(())
+    start = torch.randn(width, LEADING, dtype=matrix.dtype, generator=torch.Generator().manual_seed(0))
+    basis = torch.linalg.qr(start)[0]
+    for _ in range(SWEEPS):
+        basis = torch.linalg.qr(matrix @ basis)[0]
+    values, turned = torch.linalg.eigh(basis.T @ matrix @ basis)
+    rest = (matrix.trace() - values.sum()).clamp_min(0) / (width - LEADING)
+    return values.clamp_min(0), basis @ turned, rest

@@ -10,7 +10,7 @@ from alignkit.exporters.base import Job
 from alignkit.heads.base import ClosedForm
 from alignkit.heads.linear import LinearHead
 from alignkit.heads.streaming import TensorBatches
-from alignkit.heads.whitening import Setting, Whitenings, covariance
+from alignkit.heads.whitening import Setting, Whitenings
 from alignkit.pairs.demo import load_demo
 
 
@@ -41,11 +41,12 @@ def train_head(demo):
 
 
 def whitening_of(demo, head):
-    """Half whitened by the teacher's covariance."""
-    teacher = torch.from_numpy(np.array(demo.train.teacher[:500], dtype=np.float32))
-    family = Whitenings(torch.zeros(0, head.teacher_dim), covariance(teacher), teacher.mean(dim=0))
+    """Half whitened."""
+    student, teacher = (
+        torch.from_numpy(np.array(part[:500], dtype=np.float32)) for part in (demo.train.student, demo.train.teacher)
+    )
+    weight, bias = Whitenings(head(student), teacher, teacher).map(Setting(power=0.5, centre=1.0))
     part = LinearHead(head.teacher_dim, head.teacher_dim).requires_grad_(False)
-    weight, bias = family.map(Setting(power=0.5, centre=1.0))
     part.projection.weight.copy_(weight)
     part.projection.bias.copy_(bias)
     return part.eval()

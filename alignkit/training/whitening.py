@@ -1,0 +1,170 @@
+"""Choose how queries are whitened: by whether held-out texts then find their own teacher vectors more often."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from alignkit.errors import ConfigError
+from alignkit.heads.base import Head
+from alignkit.heads.linear import LinearHead
+from alignkit.heads.whitening import PLAIN, SETTINGS, Setting, Whitenings
+from alignkit.metrics.alignment import sample_rows
+from alignkit.metrics.retrieval import ranking_overlap
+from alignkit.metrics.self_retrieval import self_retrieval
+from alignkit.pairs.base import Pairs, PairSplits
+from alignkit.vectors import l2_normalize, top_k
+
+logger = logging.getLogger(__name__)
+
+SELF_MRR, OVERLAP = "self_mrr", "overlap@10"
+WHITEN_BY = (SELF_MRR, OVERLAP)
+# fewer held-out texts cannot tell one setting from another
+FEWEST_QUERIES = 20
+MOST_QUERIES, MOST_CORPUS = 2_000, 20_000
+# of float32, so that wide vectors take no more memory than narrow ones
+MOST_ELEMENTS = 25_000_000
+# a reciprocal rank that is nearly always 1 tells little; the probability of the own vector still does
+SATURATED = 0.95
+# standard errors: to whiten at all, and to whiten more than the mildest setting that is about as good
+SURE, ABOUT_AS_GOOD = 2.0, 1.0
+# a gain below it is none, however sure
+LEAST_GAIN = 1e-3
+
+
+@dataclass(frozen=True)
+class ChosenWhitening:
+    """What was chosen and why.
+
+    Attributes:
+        part: the affine map behind the head; `None` where queries stay as the head gives them.
+        about: plain JSON values: `power`, `centre`, `chosen_by`, `queries`, `corpus`, `reason`, and `tried` with the
+            figures of each setting.
+    """
+
+    part: LinearHead | None
+    about: dict[str, Any]
+
+
+def check_whiten_by(whiten_by: str | None) -> None:
+    """Refuse what queries cannot be whitened by.
+
+    Raises:
+        ConfigError: for an unknown figure.
+    """
+    if whiten_by is not None and whiten_by not in WHITEN_BY:
+        raise ConfigError(f"whiten_by={whiten_by}: expected one of {', '.join(WHITEN_BY)}, or null for no whitening")
+
+
+@torch.no_grad()
+def choose_whitening(kept: Head, splits: PairSplits, whiten_by: str = SELF_MRR, seed: int = 0) -> ChosenWhitening:
+    """Estimate the covariance on one half of the validation texts, choose on the other, and the other way round.
+
+    Args:
+        kept: the head as it was before it was fitted once more, which has not seen the validation split; on the CPU.
+        splits: train and validation pairs; the test split is not looked at.
+        whiten_by: `self_mrr`, or `overlap@10` for those who want the teacher's own neighbours.
+        seed: of the samples, where there are more than 2,000 validation or 20,000 training pairs.
+    """
+    check_whiten_by(whiten_by)
+    width = splits.train.teacher_dim
+    rows = np.random.default_rng(seed).permutation(sample_rows(len(splits.validation), MOST_QUERIES, seed).numpy())
+    most = max(2, min(MOST_CORPUS, MOST_ELEMENTS // width) - len(rows))
+    others = _vectors(splits.train, sample_rows(len(splits.train), most, seed).numpy(), "teacher")
+    own, aligned = _vectors(splits.validation, rows, "teacher"), kept(_vectors(splits.validation, rows, "student"))
+    corpus = torch.cat([own, others])
+    about = {"chosen_by": whiten_by, "queries": len(own), "corpus": len(corpus)}
+    if len(own) < FEWEST_QUERIES:
+        reason = f"{len(own)} validation texts are too few to choose by; at least {FEWEST_QUERIES} are needed"
+        return _chosen(PLAIN, None, {**about, "tried": [], "reason": reason})
+    halves = [torch.arange(start, len(own), 2) for start in (0, 1)]
+    families = [Whitenings(aligned[half], own[half], others) for half in halves]
+    figures: dict[Setting, dict[str, Tensor]] = {}
+    for setting in SETTINGS:
+        parts = [
+            _figures(_apply(family, setting, aligned[asked]), corpus, asked, whiten_by)
+            for family, asked in zip(families, reversed(halves), strict=True)
+        ]
+        figures[setting] = {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
+    by = whiten_by
+    if by == SELF_MRR and max(float(tried[SELF_MRR].mean()) for tried in figures.values()) >= SATURATED:
+        by = "self_log_probability"
+    setting = mildest({setting: tried[by] for setting, tried in figures.items()})
+    tried = [
+        {**asdict(one), **{name: float(values.mean()) for name, values in told.items()}}
+        for one, told in figures.items()
+    ]
+    about |= {"tried": tried, "reason": _reason(setting, figures, by)}
+    logger.info("whitening: %s", about["reason"])
+    return _chosen(setting, Whitenings(aligned, own, others), about)
+
+
+def mildest(figures: dict[Setting, Tensor]) -> Setting:
+    """The mildest setting that is about as good as the best one; plain, unless the best one surely is better.
+
+    Held-out texts are like those that the head was fitted on. On others the strongest setting is rarely the best.
+
+    Args:
+        figures: from the mildest setting on, `(Q,)` each; the first one is plain.
+    """
+    best = max(figures, key=lambda setting: float(figures[setting].mean()))
+    plain = next(iter(figures))
+    if not _leads(figures[best] - figures[plain], SURE):
+        return plain
+    return next(
+        setting
+        for setting, values in figures.items()
+        if setting is not plain and not _leads(figures[best] - values, ABOUT_AS_GOOD)
+    )
+
+
+def _leads(gain: Tensor, errors: float) -> bool:
+    return float(gain.mean()) > max(LEAST_GAIN, errors * float(gain.std(correction=0)) / len(gain) ** 0.5)
+
+
+def _figures(queries: Tensor, corpus: Tensor, own: Tensor, whiten_by: str) -> dict[str, Tensor]:
+    found = self_retrieval(queries, corpus, own)
+    figures = {
+        SELF_MRR: found.reciprocal_ranks,
+        "self_recall@1": found.hits,
+        "self_log_probability": found.log_probabilities,
+    }
+    if whiten_by == OVERLAP:
+        mine, wanted = (top_k(side, corpus, 10, exclude=own)[1].numpy() for side in (queries, corpus[own]))
+        figures[OVERLAP] = torch.from_numpy(ranking_overlap(mine, wanted, 10))
+    return figures
+
+
+def _apply(family: Whitenings, setting: Setting, aligned: Tensor) -> Tensor:
+    weight, bias = (part.to(aligned) for part in family.map(setting))
+    return torch.addmm(bias, aligned, weight.T)
+
+
+def _chosen(setting: Setting, family: Whitenings | None, about: dict[str, Any]) -> ChosenWhitening:
+    about = {**asdict(setting), **about}
+    if family is None or setting.is_plain:
+        return ChosenWhitening(None, about)
+    weight, bias = family.map(setting)
+    part = LinearHead(len(bias), len(bias)).requires_grad_(False)
+    part.projection.weight.copy_(weight)
+    part.projection.bias.copy_(bias)
+    return ChosenWhitening(part.eval(), about)
+
+
+def _reason(setting: Setting, figures: dict[Setting, dict[str, Tensor]], by: str) -> str:
+    name = SELF_MRR if by != OVERLAP else OVERLAP
+    before, after = (float(figures[one][name].mean()) for one in (PLAIN, setting))
+    if setting.is_plain:
+        return f"queries stay as the head gives them: no whitening surely raises {name} ({before:.3f})"
+    how = f"power {setting.power:g}" if setting.power else f"the mean taken off by {setting.centre:g}"
+    return f"queries are whitened ({how}): {name} {before:.3f} -> {after:.3f} on texts that the head was not fitted on"
+
+
+def _vectors(pairs: Pairs, rows: np.ndarray, side: str) -> Tensor:
+    vectors = torch.from_numpy(np.array(getattr(pairs, side)[rows], dtype=np.float32))
+    return l2_normalize(vectors) if side == "teacher" else vectors
