@@ -62,7 +62,7 @@ def main(config: DictConfig) -> None:
         check_fit(artifact, test)
         for doubt in doubts_of(artifact, test):
             logger.warning("%s", doubt)
-        searches = SideBySide(test, artifact.head)
+        searches = SideBySide(test, artifact.query_head)
         if settings["interactive"]:
             role = check_student(artifact, embedders["student"], False)
             _converse(console, searches, embedders["student"], role, settings["topk"])

@@ -255,8 +255,8 @@ def test_the_head_learns_how_sure_it_is_unless_told_not_to(run_command, tmp_path
     assert run_command(*settings, "confidence=false", "hydra.run.dir=unsure")[0] == 0
     files = [tmp_path / run / "metrics.json" for run in ("sure", "unsure")]
     metas = [json.loads(file.read_text(encoding="utf-8"))["meta"] for file in files]
-    assert set(load_artifact(tmp_path / "sure").parts) == {"query_head", "confidence"}
-    assert set(load_artifact(tmp_path / "unsure").parts) == {"query_head"} and "confidence" not in metas[1]
+    assert set(load_artifact(tmp_path / "sure").parts) == {"query_head", "whitening", "confidence"}
+    assert set(load_artifact(tmp_path / "unsure").parts) == {"query_head", "whitening"} and "confidence" not in metas[1]
     fifth = next(one for one in metas[0]["confidence"]["routing"] if one["share"] == 0.2)
     assert fifth["overlap"] > fifth["random"] + 0.01 and metas[0]["confidence"]["spearman"] > 0.2
     assert "confidence" in metas[0]["seconds"]

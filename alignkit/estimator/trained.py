@@ -76,7 +76,7 @@ def carry_out(
         sure = fit_confidence(Artifact({**parts, QUERY_HEAD: fit.kept}).query_head, splits, settings["seed"])
         parts |= {} if sure is None else {CONFIDENCE: sure}
         clock["confidence"] = time.perf_counter() - start
-    history = replace(_history(plan, fit, clock), whitening=whitening and whitening.about)
+    history = replace(_history(plan, fit, clock), whitening=None if whitening is None else whitening.about)
     artifact = Artifact(parts, splits.origin.student_identity, splits.origin.teacher_identity, meta=history.to_json())
     if plan.fitter.run_folder is not None:  # first of all: what follows may fail, and took no training
         save_artifact(artifact, plan.fitter.run_folder / "head")

@@ -64,4 +64,10 @@ class Column(StrEnum):
         "nDCG@10",
         "how near the order of the first ten is to the best possible one (gain = grade, as trec_eval)",
     )
+    SELF_MRR = (
+        "self_mrr",
+        "self MRR",
+        "1 / place of a query's own teacher vector among the corpus and the other queries; needs no judgements",
+    )
+    SELF_RECALL_1 = "self_recall@1", "self R@1", "share of queries whose own teacher vector comes first there"
     HUMAN_SPEARMAN = "human_spearman", "human", "rank correlation of the cosines with people's likeness scores"

@@ -13,7 +13,7 @@ import numpy as np
 from torch import Tensor
 
 from alignkit.aligned import head_for
-from alignkit.artifact import CONFIDENCE, QUERY_HEAD, Artifact
+from alignkit.artifact import CONFIDENCE, Artifact
 from alignkit.evaluation.alarms import measure_health
 from alignkit.evaluation.aligning import align
 from alignkit.evaluation.columns import Column
@@ -28,8 +28,9 @@ from alignkit.evaluation.rankings import cascade_size, rank_all, rerank
 from alignkit.evaluation.recall_curves import recall_curves
 from alignkit.evaluation.result import Certainty, Projection, Result, Sampling
 from alignkit.evaluation.row_figures import figures_of_rows
-from alignkit.evaluation.row_vectors import RowVectors, vectors_of_rows
+from alignkit.evaluation.row_vectors import RowVectors, queries_of_rows, vectors_of_rows
 from alignkit.evaluation.same_models import check_fit
+from alignkit.evaluation.self_figures import self_figures
 from alignkit.evaluation.table_rows import FLOORS, RowName
 from alignkit.evaluation.verdict import Thresholds, decide
 from alignkit.heads.base import Head
@@ -81,10 +82,11 @@ def compare(
     check_fit(artifact, test)
     known = {RowName(name): head for name, head in (baselines or {}).items()}
     raw = raw_head(artifact.head.student_dim, artifact.head.teacher_dim, seed)
-    heads = {RowName.ALIGNED: artifact.parts[QUERY_HEAD], **known, RowName.RAW: raw}
+    heads = {RowName.ALIGNED: artifact.head, **known, RowName.RAW: raw}
     vectors = vectors_of_rows(test, heads)
     unit = {name: own.unit for name, own in vectors.items()}
-    rankings = rank_all(test, unit, head_for(artifact, "document"), search=search)
+    asked = queries_of_rows(test, artifact, unit)
+    rankings = rank_all(test, asked, head_for(artifact, "document"), search=search)
     size = cascade_size(len(test.corpus))
     # what knows nothing, a random projection and the mean, is the first stage of a cascade too
     first_stage = {name: rankings[name] for name in (RowName.ALIGNED, *FLOORS) if name in rankings}
@@ -107,7 +109,7 @@ def compare(
     }
     result = Result(
         origin=test.origin,
-        rows=figures_of_rows(test, vectors, bootstraps, _training_mean(known), seed),
+        rows=figures_of_rows(test, vectors, bootstraps, self_figures(test, asked, seed), _training_mean(known), seed),
         left_out=tuple(name for name in (RowName.RIDGE, RowName.MEAN) if name not in heads),
         verdict=decide(evidence, thresholds),
         certainty=_certainty(bootstraps, measure),

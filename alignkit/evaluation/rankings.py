@@ -65,7 +65,8 @@ def rank_all(
 
     Args:
         test: queries and corpus.
-        vectors: row → `(Q, teacher_dim)`, rows of length 1 that search the teacher's corpus; `aligned` is among them.
+        vectors: row → `(Q, teacher_dim)`, rows of length 1 that search the teacher's corpus; `aligned` is among them,
+            and `aligned_plain` where those are whitened.
         document_head: what makes the corpus of `aligned_both`.
         search: `exact` or `faiss`, see `SEARCHES`.
 
@@ -94,7 +95,10 @@ def rank_all(
     aligned_corpus: AlignedRows | Tensor = AlignedRows(document_head, test.corpus.student)
     if 4 * len(test.corpus) * vectors[RowName.ALIGNED].shape[1] <= HELD_BYTES:
         aligned_corpus = aligned_corpus[:]  # a search looks at it more than once
-    found[RowName.ALIGNED_BOTH] = _ranking(find(vectors[RowName.ALIGNED], aligned_corpus, depth, exclude=test.itself))
+    plain = vectors.get(
+        RowName.ALIGNED_PLAIN, vectors[RowName.ALIGNED]
+    )  # whitening suits the teacher's own index alone
+    found[RowName.ALIGNED_BOTH] = _ranking(find(plain, aligned_corpus, depth, exclude=test.itself))
     found[RowName.STUDENT] = _ranking(find(test.queries.student, test.corpus.student, depth, exclude=test.itself))
     return found
 

@@ -22,7 +22,8 @@ CKA_SENTENCES = 1_000
 
 def figures_of_rows(
     test: EvaluationSet, vectors: Mapping[RowName, RowVectors],
-    bootstraps: Mapping[Column, PairedBootstrap[RowName]], training_mean: Tensor | None, seed: int,
+    bootstraps: Mapping[Column, PairedBootstrap[RowName]], found: Mapping[RowName, Figures],
+    training_mean: Tensor | None, seed: int,
 ) -> dict[RowName, Row]:  # fmt: skip
     """The table without its times.
 
@@ -30,6 +31,7 @@ def figures_of_rows(
         test: what was measured on.
         vectors: of the rows that have any; `teacher` is among them.
         bootstraps: of every measure of what was found.
+        found: figures of rows that no bootstrap holds.
         training_mean: `(teacher_dim,)`; without it the centred cosine is undefined.
         seed: of the samples.
     """
@@ -38,11 +40,11 @@ def figures_of_rows(
         **{name: _likeness(own, vectors[RowName.TEACHER].unit, training_mean, seed) for name, own in vectors.items()},
         RowName.STUDENT: _likeness_of_student(student, vectors[RowName.TEACHER].unit, seed),
     }
-    # its queries are those of `aligned`
-    likeness[RowName.ALIGNED_BOTH] = likeness[RowName.ALIGNED]
+    # their queries come out of the same head
+    likeness |= dict.fromkeys((RowName.ALIGNED_PLAIN, RowName.ALIGNED_BOTH), likeness[RowName.ALIGNED])
     rows = {}
     for name in bootstraps[Column.OVERLAP_10].names:
-        figures = dict(likeness.get(name, {}))
+        figures = {**likeness.get(name, {}), **found.get(name, {})}
         shares: dict[Column, float | None] = {}
         for measure, bootstrap in bootstraps.items():
             figures[measure] = _value(bootstrap.mean(name))
@@ -85,7 +87,8 @@ def _human_spearman(
     elif name == RowName.ALIGNED_BOTH:
         first = second = vectors[RowName.ALIGNED].unit
     else:
-        first, second = vectors[name].unit, vectors[RowName.TEACHER].unit
+        own = vectors[RowName.ALIGNED if name == RowName.ALIGNED_PLAIN else name]
+        first, second = own.unit, vectors[RowName.TEACHER].unit
     cosines = cosine(first[torch.from_numpy(human.first)], second[torch.from_numpy(human.second)])
     return spearman(cosines.numpy(), human.scores)
 

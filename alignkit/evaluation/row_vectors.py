@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from alignkit.artifact import Artifact
 from alignkit.errors import ArtifactError
 from alignkit.evaluation.aligning import align
 from alignkit.evaluation.table_rows import RowName
@@ -19,7 +20,7 @@ from alignkit.vectors import l2_normalize
 
 @dataclass(frozen=True)
 class RowVectors:
-    """One row's vectors of the queries.
+    """One row's vectors of the queries, as its head imitates the teacher.
 
     Attributes:
         given: `(Q, teacher_dim)` float32 as the head gives them.
@@ -48,6 +49,22 @@ def vectors_of_rows(test: EvaluationSet, heads: Mapping[RowName, Head]) -> dict[
         vectors[name] = RowVectors(given, l2_normalize(given))
     teacher = torch.from_numpy(np.asarray(test.queries.teacher))
     return {**vectors, RowName.TEACHER: RowVectors(teacher, teacher)}
+
+
+def queries_of_rows(test: EvaluationSet, artifact: Artifact, unit: Mapping[RowName, Tensor]) -> dict[RowName, Tensor]:
+    """What each row searches the teacher's corpus with: of `aligned` the whitened queries, if the head has a whitening.
+
+    What they would find without it is then the row `aligned_plain`.
+
+    Args:
+        test: what is measured on.
+        artifact: the head.
+        unit: `(Q, teacher_dim)` of length 1, as heads imitate the teacher; `aligned` is among them.
+    """
+    if artifact.query_head is artifact.head:
+        return dict(unit)
+    whitened = l2_normalize(align(artifact.query_head, test.queries.student))
+    return {**unit, RowName.ALIGNED: whitened, RowName.ALIGNED_PLAIN: unit[RowName.ALIGNED]}
 
 
 def _check_finite(aligned: Tensor) -> None:

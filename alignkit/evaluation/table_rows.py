@@ -19,6 +19,7 @@ class RowName(StrEnum):
 
     TEACHER = "teacher"
     ALIGNED = "aligned"
+    ALIGNED_PLAIN = "aligned_plain"
     ALIGNED_BOTH = "aligned_both"
     STUDENT = "student"
     CASCADE = "cascade"

@@ -17,6 +17,11 @@ ROWS = {
         "teacher corpus",
         "the product: cheap queries, expensive index",
     ),
+    RowName.ALIGNED_PLAIN: (
+        "the same without its whitening",
+        "teacher corpus",
+        "what queries find that look like the teacher's vectors, as documents do",
+    ),
     RowName.ALIGNED_BOTH: (
         "student query through the head",
         "student corpus through the head",

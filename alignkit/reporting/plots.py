@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 COLORS = {
     RowName.TEACHER: "#000000",
     RowName.ALIGNED: "#0072B2",
+    RowName.ALIGNED_PLAIN: "#0072B2",
     RowName.ALIGNED_BOTH: "#56B4E9",
     RowName.STUDENT: "#D55E00",
     RowName.CASCADE: "#009E73",
@@ -30,7 +31,7 @@ COLORS = {
     RowName.RAW: "#999999",
     RowName.MEAN: "#E69F00",
 }
-DASHED = {RowName.RIDGE, RowName.RAW, RowName.MEAN}
+DASHED = {RowName.ALIGNED_PLAIN, RowName.RIDGE, RowName.RAW, RowName.MEAN}
 MAP_POINTS, LINKED_POINTS = 600, 150
 WIDTH, HEIGHT = 6.4, 3.7
 

@@ -24,7 +24,8 @@ def report_words(result: Result) -> dict[str, Any]:
     """Names of the templates → values."""
     about, origin, rows = result.about, result.origin, result.rows
     present = [column for column in Column if any(row[column] is not None for row in rows.values())]
-    found = [column for column in present if column in result.certainty.means or column == Column.HUMAN_SPEARMAN]
+    finding = {*result.certainty.means, Column.SELF_MRR, Column.SELF_RECALL_1, Column.HUMAN_SPEARMAN}
+    found = [column for column in present if column in finding]
     likeness = [column for column in present if column not in found]
     return {
         "source": origin.source,
