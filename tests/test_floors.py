@@ -162,6 +162,11 @@ def test_loading_a_head_needs_neither_hydra_nor_lightning():
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout.strip() == "[]"
 
 
+def test_the_list_of_commands_needs_no_torch():
+    code = "import sys, alignkit.__main__; print('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout.strip() == "False"
+
+
 def nodes():
     for path in MODULES:
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
