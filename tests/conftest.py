@@ -8,14 +8,18 @@ import numpy as np
 import pytest
 import torch
 
+from alignkit import progress
 from alignkit.pairs.base import Origin, Pairs, PairSplits
 
 SHARED_DATA = Path(__file__).resolve().parents[1].parent / "shared" / "data"
 
 # models come from installed packages; nothing may look for them elsewhere
 os.environ["HF_HUB_OFFLINE"] = "1"
-# two cores, several libraries: more threads only wait for each other
+# two cores, several libraries and processes: more threads only wait for each other
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 torch.set_num_threads(1)
+# on a busy machine any job takes long enough for a line of progress, which no test expects on stderr
+progress.FIRST_LINE_S = 3600.0
 
 
 @pytest.fixture

@@ -168,7 +168,7 @@ class TestOllama:
 @pytest.mark.parametrize("version", ["0.24.0", "0.32.15"])
 def test_a_model_replaced_under_its_name_leaves_no_mixture(start, tmp_path, version, api):
     url = start("fake_ollama.py", version, "swap_after=30")
-    texts = [f"{text}, as the customer wrote" for text in TEXTS] + [f"order {number}" for number in range(1000)]
+    texts = [f"{text}, as the customer wrote" for text in TEXTS] + [f"order {number}" for number in range(300)]
 
     def model():
         if api == "ollama":

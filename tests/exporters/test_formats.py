@@ -3,6 +3,7 @@
 import ast
 import copy
 import hashlib
+import importlib.util
 import json
 import subprocess
 import sys
@@ -23,6 +24,30 @@ from alignkit.heads.base import Head
 from alignkit.vectors import l2_normalize
 
 VECTOR_FORMATS = [name for name in formats() if name != "sentence_transformers"]
+
+
+@pytest.fixture(scope="session")
+def traced():
+    """The bytes of `head.onnx`, by head: tracing one takes over a second, and every rounding begins with the same."""
+    return {}
+
+
+@pytest.fixture(autouse=True)
+def traced_once(monkeypatch, traced):
+    if importlib.util.find_spec("onnxscript") is None:
+        return
+    from alignkit.exporters import onnx
+
+    export = onnx._export
+
+    def once(head, path, student_dim):
+        key = str(head), *((one.dtype, one.double().numpy().tobytes()) for one in head.state_dict().values())
+        if key not in traced:
+            export(head, path, student_dim)
+            traced[key] = path.read_bytes()
+        path.write_bytes(traced[key])
+
+    monkeypatch.setattr(onnx, "_export", once)
 
 
 def out_of(folder, name):
