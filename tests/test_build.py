@@ -81,7 +81,7 @@ def test_more_than_the_seeds_can_make_and_a_folder_in_use(run_command, tmp_path)
     (tmp_path / "used").mkdir()
     (tmp_path / "used" / "mine.txt").write_text("keep me", encoding="utf-8")
     code, _, error = run_command("build", "target=5", "out=used")
-    assert code == 1 and "out=used is in use" in error
+    assert code == 1 and "out=used is not empty" in error
     assert files_of(tmp_path / "used") == {"mine.txt": b"keep me"}
 
 

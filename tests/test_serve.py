@@ -167,7 +167,7 @@ def test_the_name_that_clients_ask_for(start):
         (["host=0.0.0.0"], "host=0.0.0.0 can be reached from other machines"),
         (["token_env=NO_SUCH_VARIABLE"], "token_env=NO_SUCH_VARIABLE: this environment variable is not set"),
         (["fallback=student"], "fallback=student: expected teacher or null"),
-        (["fallback=teacher"], "this one has none"),
+        (["fallback=teacher"], "and this one has none"),
         (["student=minilm"], "the student gives 384-d vectors, this head expects 256-d"),
         (["student.query_prompt=query: ", "student.document_prompt=passage: "], "prompt: expected '', got"),
         (["max_batch_texts=0"], "max_batch_texts=0"),

@@ -20,13 +20,13 @@ class BeirSet:
 
     Attributes:
         corpus_ids: D document ids, distinct.
-        corpus_texts: D texts: what of each document was asked for.
-        corpus_parts: D pairs of title ("" for none) and text.
-        query_ids: Q ids: the queries that have a judgement in the split, in the order of the file.
+        corpus_texts: D texts, the requested part of each document.
+        corpus_parts: D pairs of title ("" if none) and text.
+        query_ids: Q ids of the queries judged in the split, in file order.
         query_texts: Q texts.
         qrels: query id -> document id -> grade (an integer; above 0 is relevant).
-        queries: how many there are, judged or not.
-        unknown_ids: ids that only the judgements name; empty unless they were allowed.
+        queries: number of queries, judged or not.
+        unknown_ids: ids that appear only in the qrels; empty unless allowed.
     """
 
     corpus_ids: list[str]
@@ -42,25 +42,25 @@ class BeirSet:
 def read_beir(
     folder: str | Path, split: str | None = "test", allow_unknown: bool = False, document: str = "title+text"
 ) -> BeirSet:
-    """Everything of one split.
+    """Read one split.
 
     Args:
         folder: with `corpus.jsonl`, `queries.jsonl` and `qrels/`.
-        split: name of the file in `qrels/`; None takes all of them together.
-        allow_unknown: leave out judgements on queries or documents that are not there, instead of refusing them.
+        split: name of the file in `qrels/`; None takes all files together.
+        allow_unknown: skip judgements of unknown queries or documents instead of refusing them.
         document: what of a document is its text: `title+text` joined by a space, `title` (the questions of a FAQ) or
             `text`; a document without a title has its text whatever was asked for.
 
     Raises:
         ConfigError: for another `document`.
-        DataError: for a missing file, a split that is not there (with those found), a broken line (file and number),
-            an id that stands twice, a grade that is no integer, judgements on unknown ids (how many, the first three).
+        DataError: for a missing file, an unknown split (with those found), a broken line (file and number),
+            a repeated id, a grade that is not an integer, judgements of unknown ids (how many, the first three).
     """
     if document not in DOCUMENTS:
         raise ConfigError(f"document={document}: expected one of {', '.join(DOCUMENTS)}")
     folder = Path(folder).expanduser()
     if not folder.is_dir():
-        raise DataError(f"there is no folder {folder}; expected one with corpus.jsonl, queries.jsonl and qrels/ in it")
+        raise DataError(f"there is no folder {folder}; expected one that holds corpus.jsonl, queries.jsonl and qrels/")
     corpus = _read_texts(folder / "corpus.jsonl")
     queries = _read_texts(folder / "queries.jsonl")
     qrels: dict[str, dict[str, int]] = {}
@@ -73,8 +73,8 @@ def read_beir(
                 qrels.setdefault(query_id, {})[document_id] = grade
     if unknown and not allow_unknown:
         raise DataError(
-            f"{folder}: the judgements name {len(unknown)} ids that are neither in queries.jsonl nor in corpus.jsonl, "
-            f"the first: {', '.join(list(unknown)[:3])}"
+            f"{folder}: the qrels name {len(unknown)} ids that are in neither queries.jsonl nor corpus.jsonl, "
+            f"such as {', '.join(list(unknown)[:3])}"
         )
     asked = [query_id for query_id in queries if query_id in qrels]
     return BeirSet(
@@ -90,7 +90,7 @@ def read_beir(
 
 
 def is_beir(folder: Path) -> bool:
-    """Whether a folder looks like one."""
+    """Whether a folder looks like a BEIR folder."""
     return (folder / "corpus.jsonl").is_file() and (folder / "queries.jsonl").is_file()
 
 
@@ -103,10 +103,10 @@ def _read_texts(path: Path) -> dict[str, tuple[str, str]]:
     texts: dict[str, tuple[str, str]] = {}
     for line, row in read_rows(path, ("_id", "text")):
         if is_missing(row["_id"]):
-            raise DataError(f"{path}, line {line}: _id is empty; each needs one of its own")
+            raise DataError(f"{path}, line {line}: _id is empty; every line needs its own")
         one = str(row["_id"])
         if one in texts:
-            raise DataError(f"{path}, line {line}: _id {one!r} stands twice")
+            raise DataError(f"{path}, line {line}: _id {one!r} appears twice")
         title = "" if is_missing(row.get("title")) else text_of(row, "title", path, line)
         texts[one] = title, text_of(row, "text", path, line)
     return texts

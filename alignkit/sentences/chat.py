@@ -1,4 +1,4 @@
-"""Ask a chat model for JSON of a given shape, over Ollama's or OpenAI's API; faults are those of the embedders."""
+"""Ask a chat model for JSON of a given schema over Ollama's or OpenAI's API. Errors are handled as the embedders do."""
 
 from __future__ import annotations
 
@@ -19,32 +19,32 @@ from alignkit.servers.addresses import ollama_address, openai_address
 from alignkit.setting_names import settings_under
 
 APIS = ("ollama", "openai")
-# far from the seeds of other questions, which are small numbers
+# far from the seeds of other questions, which are small
 _NEXT_SEED = 1_000_003
 _OTHER_LIMIT = "max_completion_tokens"
 _LENGTHS = ("minLength", "maxLength")
 
 
 class ChatError(DataError):
-    """The server gave no usable answer, also after retries."""
+    """The server gave no usable answer, even after retries."""
 
 
 class ChatModel:
-    """One model behind one server; may be used by several threads.
+    """One model behind one server. Thread-safe.
 
     Args:
-        model: its name there.
-        base_url: of the server, for the OpenAI API with its `/v1`; None for Ollama as its own client finds it.
+        model: its name on the server.
+        base_url: the server's address, with `/v1` for the OpenAI API; None finds Ollama as its own client does.
         api: `ollama` (`/api/chat`) or `openai` (`/chat/completions`).
         api_key_env: environment variable that holds a bearer token.
-        temperature: 0 for the likeliest answer; above, answers vary.
-        timeout_s: for one answer; the first one waits for the model to load.
-        retries: further attempts after a busy, failing or silent server.
-        retry_wait_s: about the first wait before one of them; it doubles each time.
-        concurrency: requests at once.
+        temperature: 0 for the likeliest answer; above 0, answers vary.
+        timeout_s: for one answer; the first one includes loading the model.
+        retries: further attempts if the server is busy, fails or does not answer.
+        retry_wait_s: approximate wait before the first retry; it doubles each time.
+        concurrency: requests in flight at once.
 
     Raises:
-        ConfigError: for an unknown API or what is no address.
+        ConfigError: for an unknown API or an invalid address.
     """
 
     def __init__(
@@ -88,19 +88,19 @@ class ChatModel:
         most_tokens: int,
         left_s: float = math.inf,
     ) -> dict[str, Any]:
-        """One answer as the JSON object that it holds; of an answer that is cut, what is complete.
+        """The JSON object in one answer; of a truncated answer, the complete part.
 
         Args:
-            system: what the model is to be.
-            question: what it is to answer.
+            system: the system prompt.
+            question: the user prompt.
             schema: JSON schema of the answer, which the server enforces where it can.
-            seed: of the sampling. A retry has another one: what looped once would loop again.
-            most_tokens: of the answer, since a small model may never come to an end.
-            left_s: seconds that are left for it, where fewer than the timeout.
+            seed: of the sampling. A retry uses another one, because an answer that looped would loop again.
+            most_tokens: of the answer, because a small model may never stop.
+            left_s: seconds left for it, if fewer than the timeout.
 
         Raises:
-            ChatError: if the server does not answer, or refuses.
-            ValueError: if the answer holds no JSON object, or takes too long; worth asking again with another seed.
+            ChatError: if the server does not answer or refuses.
+            ValueError: if the answer holds no JSON object or takes too long; worth asking again with another seed.
         """
         messages = [{"role": "system", "content": system}, {"role": "user", "content": question}]
         begun = time.monotonic()
@@ -127,7 +127,7 @@ class ChatModel:
                 time.sleep(min(wait_s, left_s))
         raise ChatError(
             f"{self.where} gave no answer in {self._backoff.attempts} attempts; the last: {last}; "
-            "see the server's log, or ask less at once with generator.concurrency=1"
+            "see the server's log, or send fewer requests at once with generator.concurrency=1"
         )
 
     def close(self) -> None:
@@ -144,7 +144,7 @@ class ChatModel:
         async def request() -> None:
             ended.put(await self._connection.ask("POST", self._speech.path, timeout_s, body))
 
-        with self._closing:  # a request that starts while the loop ends would never end
+        with self._closing:  # a request that starts while the loop is ending would never finish
             if self._closed:
                 raise ChatError("the chat model is closed")
             self._loop = self._loop or BackgroundLoop()
@@ -163,7 +163,7 @@ class ChatModel:
 
 
 class _Speech:
-    """How the two APIs are asked, and what a user can do where they refuse."""
+    """How to call the two APIs, and what a user can do if they refuse."""
 
     def __init__(self, model: str, api: str, api_key_env: str | None) -> None:
         self._model = model
@@ -185,19 +185,19 @@ class _Speech:
         self.fixes: Mapping[int, str] = {401: key_fix, 403: key_fix, 404: missing}
 
     def address_fix(self, where: str) -> str:
-        """Something else answers there."""
+        """Another kind of server answers there."""
         if self._ollama:
             return f"does Ollama answer at {where}? For OpenAI's API set generator.api=openai"
-        return f"does {where} speak OpenAI's API? Its address mostly ends in /v1; for Ollama's set generator.api=ollama"
+        return f"does {where} speak OpenAI's API? Its address often ends in /v1; for Ollama's set generator.api=ollama"
 
     def body(
         self, messages: list[dict[str, str]], schema: dict[str, Any], seed: int, most_tokens: int, temperature: float
     ) -> dict[str, Any]:
-        """The JSON of one request."""
+        """The JSON body of one request."""
         body: dict[str, Any] = {"model": self._model, "messages": messages, "stream": False}
         if self._ollama:
             options = {"temperature": temperature, "seed": seed, "num_predict": most_tokens}
-            # a model that thinks first would come to the limit before it says anything
+            # a model that thinks first would reach the limit before it answers
             return body | {"format": schema, "think": False, "options": options}
         schema = schema if self._bounds_lengths else _without_lengths(schema)
         named = {"name": "answer", "schema": schema, "strict": True}
@@ -205,7 +205,7 @@ class _Speech:
         return body | {"temperature": temperature, "seed": seed, self._limit: most_tokens}
 
     def text_of(self, answer: Mapping[str, Any]) -> str:
-        """What the model said.
+        """The model's message.
 
         Raises:
             ValueError: if there is no message in the answer.
@@ -217,7 +217,7 @@ class _Speech:
             raise ValueError("no message in the answer") from None
 
     def fall_back(self, refusal: str) -> bool:
-        """A hosted API may know the limit by another name, or no lengths in a schema: ask so, once."""
+        """A hosted API may have another name for the limit, or no lengths in a schema: try that once."""
         if not self._ollama and self._limit != _OTHER_LIMIT and _OTHER_LIMIT in refusal:
             self._limit = _OTHER_LIMIT
             return True

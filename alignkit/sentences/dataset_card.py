@@ -18,15 +18,15 @@ def data_card(
     figures: TextFigures,
     judged: JudgedFigures | None,
 ) -> str:
-    """The text of `README.md`; no date and no path in it, so that equal sets have equal cards.
+    """The text of `README.md`, without dates and paths, so that equal sets have equal cards.
 
     Args:
-        name: of the folder.
+        name: the folder's name.
         settings: how it was built.
         about: where the samples came from.
         written: counts.
-        figures: of the first samples.
-        judged: what embedders made of them, where there were any.
+        figures: measured on the first samples.
+        judged: figures by embedders, if any took part.
     """
     sections = [
         f"# {name}",
@@ -57,32 +57,32 @@ def _counts(written: Written) -> list[tuple[str, int]]:
 def _split(written: Written) -> str:
     closed = written.closed
     return (
-        f"By group: a situation with all its samples, paraphrases and hard negatives is in one split. "
+        f"Split by group: a situation with all its samples, paraphrases and hard negatives is in one split. "
         f"{closed.merged_equal:,} groups were moved to another because they share a text with it, and "
         f"{closed.merged_near:,} because of near-duplicates (Jaccard similarity of character n-grams "
-        f"of at least {written.threshold:g}, looked for among {closed.near_checked:,} texts). "
-        "No text stands in two splits."
+        f"of at least {written.threshold:g}, searched among {closed.near_checked:,} texts). "
+        "No text is in two splits."
     )
 
 
 def _quality(figures: TextFigures, judged: JudgedFigures | None) -> str:
     rows = [
-        ("words a text, mean (Chinese: characters)", f"{figures.words_mean:.1f}"),
-        ("words a text, 5th to 95th percentile", f"{figures.words_p05:.0f} to {figures.words_p95:.0f}"),
+        ("words per text, mean (Chinese: characters)", f"{figures.words_mean:.1f}"),
+        ("words per text, 5th to 95th percentile", f"{figures.words_p05:.0f} to {figures.words_p95:.0f}"),
         ("vocabulary", f"{figures.vocabulary:,}"),
-        ("paraphrases with under 60% of their words from the anchor", _percent(figures.paraphrases_far)),
-        ("words a paraphrase has from its anchor, mean", _percent(figures.paraphrase_overlap)),
-        ("words a hard negative has from its anchor, mean", _percent(figures.negative_overlap)),
+        ("paraphrases that share less than 60% of their words with the anchor", _percent(figures.paraphrases_far)),
+        ("share of a paraphrase's words that are in its anchor, mean", _percent(figures.paraphrase_overlap)),
+        ("share of a hard negative's words that are in its anchor, mean", _percent(figures.negative_overlap)),
     ]
-    note = f"Of the first {figures.samples:,} samples."
+    note = f"Measured on the first {figures.samples:,} samples."
     if judged is not None:
         rows += [
             ("teacher ranks a paraphrase over every hard negative", _percent(judged.judge)),
             (f"{judged.by} alone: Recall@1 of a paraphrase among all other texts", _percent(judged.recall_at_1)),
         ]
-        note += f" Embedders saw the first {judged.samples:,}. Near 100% it could not tell a good head from a bad one."
+        note += f" Embedders saw the first {judged.samples:,}. Near 100% it cannot tell a good head from a bad one."
     else:
-        note += " No embedder took part; name them (student=static teacher=minilm) for what they make of the set."
+        note += " No embedder took part; name some (student=static teacher=minilm) to measure the set with them."
     return _table(rows) + "\n\n" + note
 
 
@@ -105,7 +105,7 @@ _FILES = """## Files
 | file | holds |
 |---|---|
 | `raw_sentences.jsonl` | the hand-written seeds |
-| `dataset.jsonl` | a sample a line, with its slots, paraphrases and hard negatives |
+| `dataset.jsonl` | one sample per line, with its slots, paraphrases and hard negatives |
 | `split.json` | ids of train, validation and test |
 | `corpus.jsonl`, `queries.jsonl`, `qrels/*.tsv` | the same in BEIR's layout: anchors search all other texts |
-| `sentences.txt` | every text once more, a line each, for `python -m alignkit.embed` |"""
+| `sentences.txt` | every text, one per line, for `python -m alignkit.embed` |"""

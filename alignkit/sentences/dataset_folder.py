@@ -1,4 +1,4 @@
-"""A data set's folder: it appears whole or not at all, and is read back sample by sample."""
+"""A data set's folder: it appears complete or not at all, and is read sample by sample."""
 
 from __future__ import annotations
 
@@ -27,15 +27,15 @@ SENTENCES = "sentences.txt"
 
 @contextlib.contextmanager
 def new_folder(out: str | Path) -> Iterator[Path]:
-    """A folder beside `out` that takes its place when the block ends well, and vanishes when it does not.
+    """A folder beside `out` that replaces it when the block succeeds, and is removed when it fails.
 
     Raises:
-        ConfigError: if `out` holds anything, or another build is writing it.
+        ConfigError: if `out` is not empty or another build is writing it.
         AlignkitError: if the disk refuses.
     """
     out = Path(out).expanduser()
     if out.is_file() or (out.is_dir() and any(out.iterdir())):
-        raise ConfigError(f"out={out} is in use; give an empty or a new folder")
+        raise ConfigError(f"out={out} is not empty; name an empty or a new folder")
     part = out.with_name(out.name + ".part")
     try:
         part.mkdir(parents=True)
@@ -43,7 +43,7 @@ def new_folder(out: str | Path) -> Iterator[Path]:
         if not part.is_dir():
             raise refused(out, NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR))) from None
         raise ConfigError(
-            f"{part} is there: another build is writing out={out}, or one was killed; wait for it, or remove the folder"
+            f"{part} exists: another build is writing out={out}, or one was killed; wait for it or remove the folder"
         ) from None
     except OSError as error:
         raise refused(out, error) from None
@@ -63,12 +63,12 @@ def read_dataset(folder: str | Path) -> tuple[list[Sample], dict[str, set[str]]]
     """Samples of a built folder, and the ids of each split.
 
     Raises:
-        DataError: if the folder is no data set, a line is broken, or the split does not fit the samples.
+        DataError: if the folder is not a data set, a line is broken, or the split does not fit the samples.
     """
     folder = Path(folder).expanduser()
     if not (folder / DATASET).is_file() or not (folder / SPLIT).is_file():
         raise DataError(
-            f"{folder} is no data set: expected dataset.jsonl and split.json; python -m alignkit.build makes them"
+            f"{folder} is not a data set: expected dataset.jsonl and split.json; make one with python -m alignkit.build"
         )
     samples = []
     for line, row in read_rows(folder / DATASET):
@@ -86,5 +86,5 @@ def read_dataset(folder: str | Path) -> tuple[list[Sample], dict[str, set[str]]]
         if ids - known:
             raise DataError(f"{folder / 'split.json'}: {len(ids - known)} ids of {name} are not in dataset.jsonl")
     if sum(map(len, splits.values())) != len(set().union(*splits.values())):
-        raise DataError(f"{folder / 'split.json'}: an id stands in two splits")
+        raise DataError(f"{folder / 'split.json'}: an id is in two splits")
     return samples, splits

@@ -1,4 +1,4 @@
-"""Write a data set as a stream: what is remembered of a sample is a few numbers, so a million fit in memory."""
+"""Write a data set as a stream. Only a few numbers per sample are kept, so a million fit in memory."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ from alignkit.sentences.splits import split_groups
 
 @dataclass
 class Written:
-    """What was written, counted.
+    """Counts of what was written.
 
     Attributes:
         texts: of all samples, with paraphrases and hard negatives.
         first: the first samples, for the quality report.
-        closed: which groups were merged, and how many texts are distinct.
-        splits: split -> samples in it.
-        threshold: similarity from which texts were near-duplicates.
+        closed: the merged groups, and how many texts are distinct.
+        splits: split -> its number of samples.
+        threshold: similarity at and above which texts count as near-duplicates.
     """
 
     samples: int = 0
@@ -77,14 +77,14 @@ def write_dataset(
         samples: read once, one at a time.
         seeds: for `raw_sentences.jsonl`.
         seed: of the split.
-        validation: share of the samples.
-        test: share of the samples.
-        threshold: similarity from which two groups stay together; see `find_near_duplicates`.
-        keep_first: samples to keep for the quality report.
-        on_sample: told after each one.
+        validation: its share of the samples.
+        test: its share of the samples.
+        threshold: similarity at and above which two groups stay together; see `find_near_duplicates`.
+        keep_first: number of samples to keep for the quality report.
+        on_sample: called after each sample.
 
     Raises:
-        DataError: if there is no sample, or fewer groups than splits.
+        DataError: if there is no sample or fewer groups than splits.
     """
     written = Written(threshold=threshold)
     ids: list[str] = []
@@ -106,7 +106,7 @@ def write_dataset(
             _write_row(dataset, sample.to_json())
             _write_row(queries, {"_id": sample.id, "text": sample.text})
             sentences.writelines(text + "\n" for text in texts)
-            # A sentence without paraphrases is no query with an answer, but worth finding.
+            # A sentence without paraphrases is no query, having no answer, but belongs in the corpus.
             begin = 1 if sample.paraphrases else 0
             for text, digest in zip(texts[begin:], found[begin:], strict=True):
                 if digest not in documents:
@@ -149,12 +149,12 @@ def write_dataset(
 
 
 def text_digest(text: str) -> int:
-    """64 bits that equal normalised texts share."""
+    """A 64-bit digest, equal for equal normalised texts."""
     return int.from_bytes(hashlib.blake2b(normalise_text(text).encode("utf-8"), digest_size=8).digest(), "big")
 
 
 def document_id(digest: int) -> str:
-    """How the corpus calls a text: by what it says, so that equal texts are one document."""
+    """A text's id in the corpus, derived from the text, so that equal texts are one document."""
     return f"d{digest:016x}"
 
 

@@ -1,4 +1,4 @@
-"""Lines of a text file, whoever wrote it: a byte-order mark is obeyed, any line ending taken, a wrong byte named."""
+"""Lines of a text file from any source: byte-order marks are obeyed, all line endings accepted, wrong bytes named."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from alignkit.errors import DataError
 from alignkit.file_kinds import real_format
 from alignkit.sentences.normalise import is_cjk
 
-# UTF-32 first: its mark begins with that of UTF-16
+# UTF-32 first, because its mark begins with that of UTF-16
 _MARKS = (
     (codecs.BOM_UTF32_LE, "utf-32"),
     (codecs.BOM_UTF32_BE, "utf-32"),
@@ -41,19 +41,19 @@ def read_lines(path: Path) -> Iterator[tuple[int, str]]:
             raise DataError(f"{path}: expected text in UTF-8, but it is {kind}")
         raw.seek(0)
         encoding = next((name for mark, name in _MARKS if head.startswith(mark)), "utf-8")
-        # a byte that is no UTF-8 becomes half of a surrogate pair, so that its line can be named
+        # a byte that is not UTF-8 becomes a lone surrogate, so that its line can be named
         errors = "surrogateescape" if encoding == "utf-8" else "strict"
         with io.TextIOWrapper(raw, encoding=encoding, errors=errors, newline=None) as file:
             try:
                 for number, line in enumerate(file, start=1):
-                    # files that were put together keep the mark of each part
+                    # concatenated files keep the mark of each part
                     text = line.removesuffix("\n").removeprefix("\ufeff")
                     if not text.isascii() or NUL in text:
                         _check(text, path, number, head)
                     yield number, text
             except UnicodeDecodeError as error:
                 raise DataError(
-                    f"{path} begins as {encoding.upper()} and is not: {error.reason}; save it as UTF-8"
+                    f"{path} begins as {encoding.upper()} but is not: {error.reason}; save it as UTF-8"
                 ) from None
 
 

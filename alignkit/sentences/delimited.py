@@ -12,17 +12,17 @@ from typing import Any
 from alignkit.errors import DataError
 from alignkit.sentences.decoding import read_lines
 
-# Python's own limit is 131,072 characters; a C long on Windows ends here
+# Python's default limit is 131,072 characters; this is the largest C long on Windows
 _LONGEST_FIELD = 2**31 - 1
 _DELIMITERS = (",", ";", "\t")
 _TOLD_BY_EXCEL = re.compile('"?sep=(.)"?', re.IGNORECASE)
 
 
 def csv_rows(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
-    """Rows of a CSV file by the names in its header; commas, semicolons or tabs, whichever makes most columns of it.
+    """Rows of a CSV file, keyed by its header; the separator is the comma, semicolon or tab that gives most columns.
 
     Raises:
-        DataError: for quotes that do not close, a row of another width than the header, a name that stands twice.
+        DataError: for an unclosed quote, a row of another width than the header, a repeated column name.
     """
     lines = (text for _, text in read_lines(path))
     first = next(lines, None)
@@ -45,7 +45,7 @@ def csv_rows(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
         try:
             fields = next(reader, None)
         except csv.Error as error:
-            why = "a quoted field does not end, or has a quote in it that is not doubled"
+            why = "a quoted field does not end, or contains a quote that is not doubled"
             raise DataError(f"{path}, line {line}: not CSV: {why} ({error})") from None
         if fields is None:
             return
@@ -56,10 +56,10 @@ def csv_rows(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
 
 
 def tsv_rows(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
-    """Rows of a TSV file by the names in its header; a quote is text unless a spreadsheet put it around a field.
+    """Rows of a TSV file, keyed by its header. A quote is text unless a spreadsheet put it around a field.
 
     Raises:
-        DataError: for a row of another width than the header, a name that stands twice.
+        DataError: for a row of another width than the header, a repeated column name.
     """
     header: list[str] | None = None
     for line, text in read_lines(path):
@@ -72,11 +72,11 @@ def tsv_rows(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
 
 def _delimiter_of(header: str) -> str:
     bare = re.sub('"[^"]*"', "", header)
-    return max(_DELIMITERS, key=bare.count)  # the first of equals: the comma
+    return max(_DELIMITERS, key=bare.count)  # the first wins a tie: the comma
 
 
 def _unquote(field: str) -> str:
-    """Undo what spreadsheets do to a field with quotes in it; other quotes are part of the text."""
+    """Undo a spreadsheet's quoting of a field; other quotes are part of the text."""
     inner = field[1:-1]
     if len(field) < 2 or field[0] != '"' or field[-1] != '"' or '"' in inner.replace('""', ""):
         return field
@@ -87,17 +87,17 @@ def _header(fields: list[str], path: Path) -> list[str]:
     header = [name.strip() for name in fields]
     twice = [name for index, name in enumerate(header) if name and name in header[:index]]
     if twice:
-        raise DataError(f"{path}, line 1: column {twice[0]!r} stands twice; rename one")
+        raise DataError(f"{path}, line 1: column {twice[0]!r} appears twice; rename one")
     return header
 
 
 def _row(header: list[str], fields: list[str], path: Path, line: int) -> dict[str, Any]:
     while len(fields) > len(header) and not fields[-1]:
-        fields.pop()  # spreadsheets fill rows up with empty cells
+        fields.pop()  # spreadsheets pad rows with empty cells
     if len(fields) != len(header):
         quotes = "; text with a separator or a line break in it needs quotes" if path.suffix.lower() == ".csv" else ""
         raise DataError(
             f"{path}, line {line}: expected {len(header)} columns ({', '.join(header)}), got {len(fields)}{quotes}"
         )
-    # a column without a name is what spreadsheets and row numbers leave
+    # spreadsheets and row numbers leave columns without a name
     return {name: field for name, field in zip(header, fields, strict=True) if name}

@@ -1,4 +1,4 @@
-"""What can be used of a chat model's answers, sentence by sentence, so that one bad one spoils no other."""
+"""The usable sentences of a chat model's answers, checked one by one, so that a bad one does not spoil the others."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ from alignkit.sentences.records import HardNegative, Sample
 from alignkit.sentences.seeds import HARD_NEGATIVES, PARAPHRASES
 
 KINDS = ("date", "person", "amount", "place", "item", "negation", "opposite", "neighbour")
-# of the sentence that it is made of
+# times the length of the original sentence
 LEAST_LENGTH_RATIO, MOST_LENGTH_RATIO = 0.25, 2.5
-# share of the words of a hard negative that its sentence has, too
+# share of a hard negative's words that its sentence has too
 LEAST_OVERLAP = 0.3
-# with so much from the model it is not asked again; the grammar fills what is missing
+# with this much from the model it is not asked again; the grammar fills the rest
 ENOUGH_PARAPHRASES, ENOUGH_NEGATIVES = 2, 1
 
 
 class Draft:
-    """Sentences for one sample, gathered from as many answers as it takes.
+    """Sentences for one sample, gathered over as many answers as needed.
 
     Attributes:
         paraphrases: at most four.
@@ -37,18 +37,18 @@ class Draft:
 
     @property
     def is_enough(self) -> bool:
-        """Whether it is worth no further question."""
+        """Whether no further question is needed."""
         return len(self.paraphrases) >= ENOUGH_PARAPHRASES and len(self.negatives) >= ENOUGH_NEGATIVES
 
     def take(self, answer: Mapping[str, Any]) -> str:
-        """Take what can be used of an answer.
+        """Take the usable sentences of an answer.
 
         Returns:
-            Why the first that cannot be used is not, in a few words that samples share; "" where all can.
+            Why the first unusable sentence is unusable, in a few general words; "" if all are usable.
         """
         paraphrases, negatives = answer.get("paraphrases", []), answer.get("hard_negatives", [])
         if not isinstance(paraphrases, list) or not isinstance(negatives, list):
-            return "another shape than asked for"
+            return "not the requested shape"
         if not paraphrases and not negatives:
             return "no whole sentence in the answer"
         reasons = []
@@ -66,7 +66,7 @@ class Draft:
         return next(filter(None, reasons), "")
 
     def row(self, reason: str) -> dict[str, Any]:
-        """What to keep of it: the sentences, or the reason why there are none."""
+        """What to note: the sentences, or the reason why there are none."""
         if not self.paraphrases and not self.negatives:
             return {"reason": reason}
         return {
@@ -84,26 +84,26 @@ class Draft:
 
     def _no_hard_negative(self, text: Any, kind: object) -> str:
         if kind not in KINDS:
-            return "a kind of difference nobody asked for"
+            return "a kind of difference that was not requested"
         far = word_overlap(self._sample.text, text) < LEAST_OVERLAP
         return "a hard negative about something else" if far else ""
 
     def _reason_against(self, text: Any) -> str:
         if not isinstance(text, str):
-            return "another shape than asked for"
+            return "not the requested shape"
         anchor = self._sample.text
         ratio = len(text.strip()) / len(anchor)
         if not LEAST_LENGTH_RATIO <= ratio <= MOST_LENGTH_RATIO or len(text.splitlines()) > 1:
-            return "several lines, far too short or far too long"
+            return "several lines, or far too short or long"
         if any("\ud800" <= character <= "\udfff" for character in text):
-            return "half of a surrogate pair"
+            return "a lone surrogate"
         if is_cjk(text) != is_cjk(anchor):
             return "another language"
-        return "a copy of the sentence or of another one" if normalise_text(text) in self._seen else ""
+        return "a copy of the sentence or of another" if normalise_text(text) in self._seen else ""
 
 
 def completed(sample: Sample, row: Mapping[str, Any]) -> tuple[Sample, bool]:
-    """A sample with the sentences of a row, the grammar's filling what is missing; and whether none was missing."""
+    """A sample with the sentences of a row, completed by the grammar's; and whether none were missing."""
     negatives = [HardNegative(one["text"], one["kind"]) for one in row["hard_negatives"]]
     paraphrases = list(row["paraphrases"])
     seen = {normalise_text(text) for text in [sample.text, *paraphrases, *(one.text for one in negatives)]}

@@ -22,20 +22,20 @@ from alignkit.sentences.seeds import FOLDER, Seeds, languages, read_seeds
 logger = logging.getLogger(__name__)
 
 MOST_SAMPLES = 1_000_000
-# what a model answers in that is made for the machine at hand: some 250 tokens
+# time for about 250 tokens from a model that suits the machine
 SECONDS_A_SAMPLE = 5.0
 
 
 @dataclass
 class Generated:
-    """What a generator hands over.
+    """What a generator returns.
 
     Attributes:
-        samples: to be taken once.
-        seeds: the sentences that were there before; written to `raw_sentences.jsonl`.
-        total: how many samples there will be, where that is known.
-        about: one line for the data card, asked for when the samples have been taken.
-        finish: to be called when the set is safely written.
+        samples: can be iterated once.
+        seeds: the original sentences; written to `raw_sentences.jsonl`.
+        total: how many samples there will be, if known.
+        about: one line for the data card, called after the samples are consumed.
+        finish: to be called once the set is safely written.
     """
 
     samples: Iterable[Sample]
@@ -51,14 +51,14 @@ def from_grammar(
     """The hand-written seeds, varied.
 
     Args:
-        target: samples, 1 to 1,000,000.
-        language: one that has seeds, or `mixed` for all of them.
+        target: number of samples, 1 to 1,000,000.
+        language: one that has seeds, or `mixed` for all.
         seed: same seed, same samples.
         out: not used.
         seeds_folder: None for the packaged seeds.
 
     Raises:
-        ConfigError: for a target or a language that cannot be had.
+        ConfigError: for an impossible target or an unknown language.
         DataError: for broken seed files.
     """
     known = _seeds_of(target, language, seeds_folder)
@@ -66,7 +66,7 @@ def from_grammar(
         samples=generate(known, target, seed),
         seeds=(sample for each in known for sample in seed_samples(each)),
         total=target,
-        about=lambda: "grammar over hand-written seeds; no model took part",
+        about=lambda: "grammar over hand-written seeds, without a model",
     )
 
 
@@ -106,7 +106,7 @@ def from_chat_model(
         retry_wait_s: see `ChatModel`.
         attempts: see `rewrite`.
         concurrency: see `rewrite`.
-        budget_s: most seconds for all answers; what is not reached stays the grammar's. None takes 5 a sample.
+        budget_s: most seconds for all answers; samples not reached stay the grammar's. None means 5 per sample.
         seeds_folder: see `from_grammar`.
 
     Raises:
@@ -118,7 +118,7 @@ def from_chat_model(
             raise ConfigError(f"{name}={value}: expected a whole number of at least 1")
     budget_s = SECONDS_A_SAMPLE * target if budget_s is None else budget_s
     if isinstance(budget_s, bool) or not isinstance(budget_s, int | float) or not budget_s > 0:
-        raise ConfigError(f"budget_s={budget_s}: expected seconds, or inf for no end")
+        raise ConfigError(f"budget_s={budget_s}: expected seconds, or inf for no limit")
     out = Path(out).expanduser()
     counts = RewriteCounts()
     settings: dict[str, Any] = {
@@ -129,7 +129,7 @@ def from_chat_model(
     asking = {"attempts": attempts, "concurrency": concurrency, "seed": seed}
 
     def samples() -> Iterator[Sample]:
-        logger.info("asking %s at %s for %s s at the most", model, chat.where, f"{budget_s:,g}")
+        logger.info("asking %s at %s for at most %s s", model, chat.where, f"{budget_s:,g}")
         try:
             yield from rewrite(
                 generate(known, target, seed), chat, journal, counts, patience=Patience(budget_s), **asking
@@ -149,7 +149,7 @@ def from_chat_model(
 def from_file(
     target: int, language: str, seed: int, out: str | Path, *, path: str | Path, **settings: Any
 ) -> Generated:
-    """Somebody's file or BEIR folder; `settings` are those of `import_samples`, which also says what it raises.
+    """A user's file or BEIR folder. `settings` and errors are those of `import_samples`.
 
     Args:
         target: not used: the file decides.

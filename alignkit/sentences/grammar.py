@@ -14,14 +14,14 @@ from alignkit.sentences.records import HardNegative, Sample
 from alignkit.sentences.seeds import HARD_NEGATIVES, PARAPHRASES, Seeds, Situation, SlotType
 from alignkit.sentences.wordings import Edit, Part, Slot, Wording, fill
 
-# The share of samples with a negative that differs from its anchor by a date, a figure or a negation alone. Small
-# models hardly see those: in every sample they would make each student fail, in none they would let each one pass.
+# The share of samples with a negative that differs from its anchor only by a date, a figure or a negation. Small
+# models hardly see those: in every sample they would fail any student, in none they would pass any.
 SUBTLE_SHARE = 0.35
 _TRIES = 8
 
 
 class SituationGrammar:
-    """The samples of one situation. Values are numbered, so that a set of integers knows which were used."""
+    """The samples of one situation. Values are numbered, so that a set of integers records which were used."""
 
     def __init__(self, situation: Situation, slot_types: Mapping[str, SlotType], seed: int) -> None:
         self.situation = situation
@@ -38,11 +38,11 @@ class SituationGrammar:
 
     @property
     def capacity(self) -> int:
-        """How many samples there are with slot values of their own."""
+        """How many samples with distinct slot values there are."""
         return math.prod(self._radices)
 
     def samples(self, count: int) -> Iterator[Sample]:
-        """Yield `count` samples, no two with the same slot values; without an id, which the caller gives."""
+        """Yield `count` samples, no two with the same slot values and without an id, which the caller assigns."""
         numbers = self._rng.sample(range(self.capacity), count)
         self._taken = set(numbers)
         for number in numbers:
@@ -69,7 +69,7 @@ class SituationGrammar:
         )
 
     def _paraphrases(self, family: Sequence[Wording], values: Mapping[str, str], text: str) -> tuple[str, ...]:
-        """First a close rewording of the anchor where there is one, then other families, each once if they suffice."""
+        """First a close rewording of the anchor if there is one, then other families, each once if they suffice."""
         others = [one for one in self.situation.families if one is not family]
         self._rng.shuffle(others)
         close = list(family[1:])
@@ -86,7 +86,7 @@ class SituationGrammar:
         return tuple(found.values())[1:]
 
     def _negatives(self, parts: tuple[Part, ...], indices: list[int], known: set[str]) -> tuple[HardNegative, ...]:
-        """Three texts in the anchor's own words that differ in a value or in what they ask for."""
+        """Three texts in the anchor's words that differ in a value or in what they ask for."""
         slots = range(len(indices))
         plain = [("slot", slot) for slot in slots if not self._types[slot].subtle]
         subtle = [("slot", slot) for slot in slots if self._types[slot].subtle]
@@ -111,7 +111,7 @@ class SituationGrammar:
         return tuple(negatives)
 
     def _swap(self, indices: list[int], slot: int) -> list[int]:
-        """Another value in one slot; rather a combination that no other text uses."""
+        """Another value in one slot, preferably a combination that no other text uses."""
         held = {index for index, kind in zip(indices, self._types, strict=True) if kind is self._types[slot]}
         swapped = list(indices)
         for _ in range(_TRIES):
@@ -134,7 +134,7 @@ class SituationGrammar:
         indices: list[int] = []
         for radix, twin in zip(self._radices, self._twin, strict=True):
             number, digit = divmod(number, radix)
-            # A second value is counted from the one after the first, and so is never the first.
+            # A second value is counted from the one after the first, so it never equals the first.
             indices.append(digit if twin is None else (indices[twin] + 1 + digit) % (radix + 1))
         return indices
 
@@ -148,7 +148,7 @@ class SituationGrammar:
 
 
 def seed_samples(seeds: Seeds) -> Iterator[Sample]:
-    """Every hand-written sentence as it stands, with a value in each slot: what `raw_sentences.jsonl` holds."""
+    """Every hand-written sentence unchanged, with a value in each slot: the content of `raw_sentences.jsonl`."""
     for turn, situation in enumerate(seeds.situations):
         values = {}
         for offset, name in enumerate(situation.slots):
@@ -168,15 +168,15 @@ def seed_samples(seeds: Seeds) -> Iterator[Sample]:
 
 
 def capacity(seeds: Sequence[Seeds]) -> int:
-    """The most samples with slot values of their own that these seeds can make."""
+    """The most samples with distinct slot values that these seeds can make."""
     return sum(SituationGrammar(one, each.slot_types, 0).capacity for each in seeds for one in each.situations)
 
 
 def generate(seeds: Sequence[Seeds], target: int, seed: int) -> Iterator[Sample]:
-    """`target` samples one by one, the situations (and so the languages) taking turns; no two have equal slot values.
+    """Yield `target` samples, the situations (and so the languages) taking turns; no two have equal slot values.
 
     Raises:
-        ConfigError: if the seeds cannot make that many; says the most they can.
+        ConfigError: if the seeds cannot make that many; says how many they can.
     """
     by_language = [[SituationGrammar(one, each.slot_types, seed) for one in each.situations] for each in seeds]
     for own in by_language:
@@ -200,11 +200,11 @@ def _take_turns(waiting: list[Iterator[Sample]]) -> Iterator[Sample]:
 
 
 def _shares(capacities: Sequence[int], target: int) -> list[int]:
-    """Equal shares of `target`; what one situation cannot make the others do."""
+    """Equal shares of `target`; what one situation cannot make, the others do."""
     if target > sum(capacities):
         raise ConfigError(
-            f"target={target} is more than these seeds can make distinct; the most is {sum(capacities)}. "
-            "Add situations or slot values, or ask for fewer"
+            f"target={target} is more distinct samples than these seeds can make; the most is {sum(capacities)}; "
+            "add situations or slot values, or ask for fewer"
         )
     shares = [0] * len(capacities)
     left = target

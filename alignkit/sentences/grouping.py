@@ -1,4 +1,4 @@
-"""Which groups must stay on one side of a split: those that share a text, or nearly do."""
+"""Which groups must stay on one side of a split: those that share a text or a near-duplicate."""
 
 from __future__ import annotations
 
@@ -10,21 +10,21 @@ import numpy as np
 from alignkit.sentences.near_duplicates import THRESHOLD, find_near_duplicates
 from alignkit.sentences.splits import merge_groups
 
-# Texts compared for near-duplicates. A group of a built set has few wordings, so its first texts stand for it.
+# Texts compared for near-duplicates. A group of a built set has few wordings, so its first texts represent it.
 MOST_NEAR_CHECKED = 200_000
 MOST_NEAR_CHECKED_PER_GROUP = 250
 
 
 @dataclass(frozen=True)
 class ClosedGroups:
-    """Groups without a text in common.
+    """Groups that have no text in common.
 
     Attributes:
-        names: N names, one a sample.
-        distinct_texts: of all texts, how many differ when normalised.
-        merged_equal: groups that joined another because of a text that both hold.
-        merged_near: groups that joined another because of near-duplicates.
-        near_checked: texts compared for these.
+        names: N names, one per sample.
+        distinct_texts: how many texts differ when normalised.
+        merged_equal: groups merged into another because of a shared text.
+        merged_near: groups merged into another because of near-duplicates.
+        near_checked: texts compared for near-duplicates.
     """
 
     names: list[str]
@@ -44,7 +44,7 @@ def close_groups(
     """Merge groups until none shares a text or a near-duplicate with another.
 
     Args:
-        groups: N names, one a sample.
+        groups: N names, one per sample.
         digests: `(T,)` of the texts of all samples, in order; equal for equal normalised texts.
         texts_per_sample: `(N,)`, summing to T.
         compared: `(group, text)` of the texts to compare for near-duplicates.
@@ -74,7 +74,7 @@ def close_groups(
 
 
 def _pairs(left: np.ndarray, right: np.ndarray) -> list[tuple[int, int]]:
-    """Distinct pairs of different numbers, sorted."""
+    """The distinct pairs of different numbers, sorted."""
     apart = left != right
     both = np.sort(np.stack([left[apart], right[apart]], axis=1), axis=1)
     return [(int(one), int(other)) for one, other in np.unique(both, axis=0)]

@@ -1,4 +1,4 @@
-"""The distinct texts of one import, and a count of what fell away, so that nothing is dropped in silence."""
+"""The distinct texts of one import, and counts of those left out, so that nothing is dropped silently."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from alignkit.sentences.normalise import normalise_text
 
 @dataclass
 class ImportCounts:
-    """What became of the texts of a file.
+    """What happened to the texts of a file.
 
     Attributes:
-        read: texts that were looked at.
-        blank: of these, without any character.
-        repeated: the same letter for letter.
-        alike: differing from another one in case, width, spacing or punctuation only; `example` shows two.
+        read: texts that were read.
+        blank: of these, the blank ones.
+        repeated: exact repetitions.
+        alike: texts that differ from another only in case, width, spacing or punctuation; `example` shows two.
         equal_pairs: pairs whose two texts are equal in that sense.
         unlabelled: sentences without a label among others that have one.
     """
@@ -32,9 +32,9 @@ class ImportCounts:
         """What to tell the user.
 
         >>> ImportCounts(read=3, blank=1, alike=1, example=("Hi!", "hi")).line()
-        "3 texts read; left out: 1 blank, 1 like another but for case, width, spacing or punctuation ('Hi!' and 'hi')"
+        "3 texts read; left out: 1 blank, 1 like another except in case, width, spacing or punctuation ('Hi!' and 'hi')"
         """
-        like = " like another but for case, width, spacing or punctuation"
+        like = " like another except in case, width, spacing or punctuation"
         shown = f" ({self.example[0]!r} and {self.example[1]!r})" if self.example else ""
         left_out = [
             f"{count:,}{what}"
@@ -50,16 +50,16 @@ class ImportCounts:
         if left_out:
             parts.append(f"left out: {', '.join(left_out)}")
         if self.unlabelled:
-            parts.append(f"{self.unlabelled:,} without a label, each by itself")
+            parts.append(f"{self.unlabelled:,} without a label, each a group of its own")
         return "; ".join(parts)
 
 
 class Pool:
-    """Distinct texts, each with a number; spaces and line breaks run together.
+    """Distinct texts, each with a number; runs of spaces and line breaks become one space.
 
     Args:
-        counts: kept up to date.
-        repeatable: whether a text may well come again, as in pairs; it is then not counted as left out.
+        counts: updated along the way.
+        repeatable: whether repetitions are normal, as in pairs; they are then not counted as left out.
     """
 
     def __init__(self, counts: ImportCounts, repeatable: bool = False) -> None:

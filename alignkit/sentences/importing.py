@@ -1,4 +1,4 @@
-"""Make samples of files that somebody else wrote: sentences, intents, pairs, scored pairs, BEIR folders."""
+"""Make samples from other people's files: sentences, intents, pairs, scored pairs, BEIR folders."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from alignkit.sentences.sentence_files import column_names, read_sentences
 from alignkit.sentences.splits import merge_groups
 
 KINDS = ("auto", "sentences", "intents", "pairs", "sts", "beir")
-# Of the highest score in an STS file: from here on a paraphrase, up to here a hard negative.
+# Shares of the highest score in an STS file: at least the first is a paraphrase, at most the second a hard negative.
 SAME_FROM, DIFFERENT_UP_TO = 0.8, 0.4
 
 
@@ -35,20 +35,20 @@ def import_samples(
     limit: int | None = None,
     counts: ImportCounts | None = None,
 ) -> Iterator[Sample]:
-    """Samples of a file or folder; texts that are blank or were there before (when normalised) are left out.
+    """Samples of a file or folder; blank texts and repetitions (when normalised) are left out.
 
     Args:
         path: a file that `read_rows` reads, or a BEIR folder.
-        kind: `sentences` (each by itself), `intents` (sentences of one label are paraphrases), `pairs`, `sts`, `beir`
+        kind: `sentences` (each on its own), `intents` (sentences of one label are paraphrases), `pairs`, `sts`, `beir`
             (a query's relevant documents are its paraphrases); `auto` looks at the columns.
-        text_column: of sentences and intents.
-        first_column: of pairs and STS; None looks for a usual name.
+        text_column: for sentences and intents.
+        first_column: for pairs and STS; None looks for a usual name.
         second_column: likewise.
-        label_column: of pairs: 1 for the same meaning, 0 for another.
-        score_column: of STS.
-        no_intent: labels that name no intent, in any case, so that its sentences are no paraphrases of each other.
+        label_column: for pairs, 1 for the same meaning, 0 for a different one.
+        score_column: for STS.
+        no_intent: labels, in any case, that name no intent, so that their sentences are not paraphrases.
         limit: most samples; None for all.
-        counts: kept up to date while samples are taken.
+        counts: updated while samples are taken.
 
     Raises:
         ConfigError: for an unknown kind or a limit below 1.
@@ -105,7 +105,7 @@ def _from_sentences(
         alone = label is None or label.casefold() in no_intent
         members.setdefault(("", number) if alone else (str(label), -1), []).append(number)
     for (label, number), numbers in members.items():
-        # "#5" may be a label, too
+        # "#5" may be a label too
         group = "#" + label if label.startswith("#") else label
         yield from _chunks(path, pool, numbers, group or f"#{number}", label, {})
 
@@ -141,7 +141,7 @@ def _from_pairs(path: Path, pairs: Sequence[TextPair], counts: ImportCounts) -> 
     for number, meaning in enumerate(meanings):
         members.setdefault(meaning, []).append(number)
     for numbers in members.values():
-        # More texts of one meaning than fit in a sample: the name of the meaning says that they belong together.
+        # More texts of one meaning than fit in a sample: the name of the meaning keeps them together.
         meaning = f"meaning-{numbers[0]}" if len(numbers) > 1 + PARAPHRASES else ""
         yield from _chunks(path, pool, numbers, groups[numbers[0]], meaning, unlike)
 
@@ -174,7 +174,7 @@ def _from_beir(folder: Path, counts: ImportCounts) -> Iterator[Sample]:
 def _chunks(
     path: Path, pool: Pool, numbers: Sequence[int], group: str, intent: str, unlike: Mapping[int, Sequence[int]]
 ) -> Iterator[Sample]:
-    """Texts of one meaning as samples: an anchor and up to four paraphrases, each text once."""
+    """Texts of one meaning as samples of an anchor and up to four paraphrases, each text once."""
     for start in range(0, len(numbers), 1 + PARAPHRASES):
         part = numbers[start : start + 1 + PARAPHRASES]
         texts = [pool.texts[number] for number in part]

@@ -1,4 +1,4 @@
-"""Answers of a chat model on disk as they come, so that a build that was stopped goes on from there."""
+"""A chat model's answers, written to disk as they come, so that an interrupted build can go on."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ class Journal:
     """Rows by sample id. The file is made with the first row; its first line holds the settings.
 
     Args:
-        path: of the file; one that holds answers under other settings is refused, one without answers overwritten.
-        settings: all that shapes an answer.
+        path: of the file; one with answers to other settings is refused, one without answers is overwritten.
+        settings: everything that shapes an answer.
 
     Raises:
         ConfigError: if answers to other settings would be lost.
@@ -33,19 +33,19 @@ class Journal:
         if not path.is_file():
             return
         first, *lines = path.read_text(encoding="utf-8", errors="replace").split("\n")
-        rows = _rows_of(lines[:-1])  # what follows the last line end was cut off by a crash
+        rows = _rows_of(lines[:-1])  # a crash left an incomplete last line
         if first == self._header:
             self.rows = rows
         elif any(is_answer(row) for row in rows.values()):
             raise ConfigError(
-                f"{path} holds answers of another build ({_differences(first, settings)}); finish that build with its "
+                f"{path} holds the answers of another build ({_differences(first, settings)}); finish it with its "
                 "settings, or remove the file"
             )
         if self.rows:
-            logger.info("%d answers are in %s; going on from there", len(self.rows), path)
+            logger.info("%d answers are already in %s; going on from there", len(self.rows), path)
 
     def note(self, sample_id: str, row: Mapping[str, Any]) -> None:
-        """Keep one row."""
+        """Append one row."""
         if self._file is None:
             kept = [json.dumps(known, ensure_ascii=False) for known in self.rows.values()]
             write_whole(self.path, "\n".join([self._header, *kept, ""]))
@@ -60,7 +60,7 @@ class Journal:
             self._file.close()
 
     def remove(self) -> None:
-        """The set is written: nobody needs the answers any more."""
+        """Remove the file; the set is written, so the answers are no longer needed."""
         self.close()
         try:
             self.path.unlink(missing_ok=True)
@@ -69,7 +69,7 @@ class Journal:
 
 
 def is_answer(row: Mapping[str, Any]) -> bool:
-    """Whether a row holds sentences of the model's; others say why there are none."""
+    """Whether a row holds sentences of the model; other rows say why there are none."""
     return bool(row.get("paraphrases") or row.get("hard_negatives"))
 
 

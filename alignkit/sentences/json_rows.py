@@ -1,4 +1,4 @@
-"""Rows of JSON: one object a line, or one array of objects."""
+"""Rows of JSON: one object per line, or one array of objects."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from alignkit.sentences.decoding import read_lines
 
 
 def json_rows(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
-    """Rows of a file, whichever of the two forms it has; of an array, the number is the row's and not the line's.
+    """Rows of a file in either form, numbered by line, or by row in an array.
 
     Raises:
-        DataError: for what is not JSON, and for rows that are no objects.
+        DataError: for invalid JSON, and for rows that are not objects.
     """
     lines = ((number, text) for number, text in read_lines(path) if text.strip())
     first = next(lines, None)
@@ -29,7 +29,7 @@ def json_rows(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
         try:
             row = json.loads(text)
         except (ValueError, RecursionError) as error:
-            raise DataError(f"{path}, line {line}: not JSON: {error}; expected one object a line") from None
+            raise DataError(f"{path}, line {line}: not JSON: {error}; expected one object per line") from None
         yield line, _checked(row, path, line)
 
 
@@ -37,7 +37,7 @@ def _of_array(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
     try:
         rows = json.loads("\n".join(text for _, text in read_lines(path)))
     except (ValueError, RecursionError) as error:
-        raise DataError(f"{path}: not JSON: {error}; expected an array of objects, or one object a line") from None
+        raise DataError(f"{path}: not JSON: {error}; expected an array of objects, or one object per line") from None
     for number, row in enumerate(rows, start=1):
         yield number, _checked(row, path, number)
 

@@ -1,11 +1,11 @@
-"""Which cells hold no value: files write "nothing" in many ways, and none of them is a label."""
+"""Which cells hold no value: files write "nothing" in many ways, and none of these is a label."""
 
 from __future__ import annotations
 
 import unicodedata
 
-# What pandas, R, SQL, spreadsheets and people write where there is none. A label that is really called so costs its
-# sentences their paraphrases; a missing one taken for a label makes all unlabelled sentences paraphrases of each other.
+# What pandas, R, SQL, spreadsheets and people write for no value. A real label of that name costs its
+# sentences their paraphrases; a missing value taken for a label makes all unlabelled sentences paraphrases.
 _NOTHING = frozenset(
     "nan -nan nat null (null) none (none) nil na n/a n.a. #n/a #na <na> undefined unknown unlabeled unlabelled (blank) "
     "\\n #value! #ref! #div/0! #name? #num! #null!".split()
@@ -22,12 +22,12 @@ def is_missing(value: object) -> bool:
 
 
 def label_of(value: object) -> str | None:
-    """A label as text; None where there is none.
+    """A label as text; None for no label.
 
-    Punctuation alone, such as a dash or empty brackets, is no label; a symbol such as `+` is one.
+    Punctuation alone, such as a dash or empty brackets, is not a label; a symbol such as `+` is.
 
     Args:
-        value: a cell: text, a number, None. A whole number is the same label as `3` and as `3.0`.
+        value: a cell: text, a number or None. `3` and `3.0` are the same label.
 
     >>> label_of(" refund "), label_of(3.0), label_of("N/A"), label_of(float("nan")), label_of(False)
     ('refund', '3', None, None, 'False')
@@ -41,5 +41,5 @@ def label_of(value: object) -> str | None:
 
 
 def _says_nothing(character: str) -> bool:
-    """Whether it is punctuation, a space, or not to be seen."""
+    """Whether it is punctuation, a space or invisible."""
     return unicodedata.category(character)[0] in "PZC"

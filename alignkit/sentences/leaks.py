@@ -1,4 +1,4 @@
-"""Whether test sentences were seen in training: equal ones are an error, nearly equal ones are counted."""
+"""Whether test sentences were seen in training: equal ones are an error, near-duplicates are counted."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ MOST_NEAR_AGAINST = 200_000
 
 @dataclass(frozen=True)
 class LeakReport:
-    """What the check saw.
+    """The check's result.
 
     Attributes:
-        near: `(train row, test row, similarity)`, one for each test text that has a near-duplicate: its nearest.
-        threshold: from which similarity on (see `find_near_duplicates`).
-        test_checked: test texts compared for near-duplicates; all were compared for equality.
-        train_checked: training texts that they were compared with.
+        near: `(train row, test row, similarity)`, the nearest for each test text that has near-duplicates.
+        threshold: the similarity of near-duplicates (see `find_near_duplicates`).
+        test_checked: number of test texts compared for near-duplicates; all were compared for equality.
+        train_checked: number of training texts that these were compared with.
     """
 
     near: tuple[tuple[int, int, float], ...]
@@ -35,7 +35,7 @@ class LeakReport:
     def line(self) -> str:
         """One line for a report."""
         return (
-            f"no test text stands in training; {len(self.near):,} of {self.test_checked:,} test texts compared have a "
+            f"no test text is in training; {len(self.near):,} of {self.test_checked:,} compared test texts have a "
             f"near-duplicate among {self.train_checked:,} training texts (character n-grams, Jaccard >= "
             f"{self.threshold:g})"
         )
@@ -46,18 +46,18 @@ def find_leaks(
     test_texts: Sequence[str],
     threshold: float = THRESHOLD,
 ) -> LeakReport:
-    """Compare test with training sentences: all for equality, a bounded share for near-equality.
+    """Compare test and training sentences: all for equality, a bounded number for near-duplicates.
 
-    Of more than 5,000 test and 200,000 training texts a share is compared for near-equality that depends on the texts
-    alone, so that two runs see the same.
+    Beyond 5,000 test and 200,000 training texts, a sample is compared for near-duplicates; it depends on the texts
+    alone, so two runs compare the same ones.
 
     Args:
-        train_texts: what the head was or will be fitted on.
-        test_texts: what it is judged on.
-        threshold: Jaccard similarity of character n-grams from which two texts are near-duplicates.
+        train_texts: the texts the head is fitted on.
+        test_texts: the texts it is tested on.
+        threshold: Jaccard similarity of character n-grams at and above which two texts are near-duplicates.
 
     Raises:
-        DataError: if a test text stands in training too (case, width, punctuation and spacing do not count).
+        DataError: if a test text is in training too (case, width, punctuation and spacing do not count).
 
     >>> find_leaks(["book a room for Monday", "call me back"], ["book a room for  Mondays"]).near
     ((0, 0, 0.875),)
@@ -66,8 +66,8 @@ def find_leaks(
     equal = [text for text in test_texts if normalise_text(text) in seen]
     if equal:
         raise DataError(
-            f"{len(equal)} of {len(test_texts)} test texts stand in the training split too, the first is {equal[0]!r} "
-            f"({seen[normalise_text(equal[0])]!r}); split by group: python -m alignkit.build does"
+            f"{len(equal)} of {len(test_texts)} test texts are in the training split too, the first is {equal[0]!r} "
+            f"({seen[normalise_text(equal[0])]!r}); split by group, as python -m alignkit.build does"
         )
     train_rows = _some(train_texts, MOST_NEAR_AGAINST)
     test_rows = _some(test_texts, MOST_NEAR_CHECKED)
@@ -83,7 +83,7 @@ def find_leaks(
 
 
 def _some(texts: Sequence[str], most: int) -> np.ndarray:
-    """Rows of all texts, or of the `most` whose hash is smallest, ascending."""
+    """Rows of all texts, or of the `most` with the smallest hashes, ascending."""
     if len(texts) <= most:
         return np.arange(len(texts))
     keys = [hashlib.blake2b(text.encode("utf-8", "replace"), digest_size=8).digest() for text in texts]

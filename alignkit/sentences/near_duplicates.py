@@ -10,7 +10,7 @@ from scipy import sparse
 from alignkit.errors import ConfigError
 from alignkit.sentences.normalise import is_cjk, normalise_text
 
-# Jaccard similarity of the sets of character trigrams (Chinese and Japanese: bigrams) of the normalised texts.
+# Jaccard similarity of the sets of character trigrams (bigrams for Chinese and Japanese) of the normalised texts.
 THRESHOLD = 0.8
 # A pair of similarity s becomes a candidate with probability 1 - (1 - s^ROWS)^BANDS: 0.9996 at 0.8, 0.02 at 0.25.
 _BANDS, _ROWS = 20, 5
@@ -29,14 +29,14 @@ def find_near_duplicates(
     """Pairs of a left and a right text whose character n-grams overlap by at least `threshold` (Jaccard).
 
     Candidates come from MinHash signatures in bands (Broder, "On the resemblance and containment of documents", 1997;
-    Leskovec, Rajaraman and Ullman, "Mining of Massive Datasets", 3.4) and are then compared exactly: whatever is
-    returned is right, and of the pairs at a similarity of 0.8 four in ten thousand are missed.
+    Leskovec, Rajaraman and Ullman, "Mining of Massive Datasets", 3.4) and are then compared exactly: every
+    returned pair is correct, and four in ten thousand of the pairs at a similarity of 0.8 are missed.
 
     Args:
         left: L texts.
         right: R texts.
-        threshold: in [0.5, 1]; below, too much would be missed.
-        groups: `(L,)` and `(R,)` group numbers; pairs within one group are not looked at.
+        threshold: in [0.5, 1]; below 0.5 too many would be missed.
+        groups: `(L,)` and `(R,)` group numbers; pairs within one group are skipped.
 
     Returns:
         Rows in left `(P,)`, rows in right `(P,)`, similarities `(P,)` float64, ordered by left, then right.
@@ -67,8 +67,8 @@ def find_near_duplicates(
 
 
 def _gram_sets(texts: Sequence[str]) -> sparse.csr_matrix:
-    """`(N, grams)`, 1 where a text holds an n-gram."""
-    # A space on each side makes the first and last letter count, and gives the shortest text one trigram.
+    """`(N, grams)`, 1 where a text contains an n-gram."""
+    # A space on each side makes the first and last letters count, and gives the shortest text one trigram.
     padded = [f" {text} " if text else "   " for text in map(normalise_text, texts)]
     lengths = np.array([len(text) for text in padded], dtype=np.int64)
     width = np.array([2 if is_cjk(text) else 3 for text in padded], dtype=np.int64)

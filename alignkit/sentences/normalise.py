@@ -1,4 +1,4 @@
-"""The one definition of "the same text": case, width, spacing and punctuation do not count, signs with a meaning do."""
+"""The definition of "the same text": case, width, spacing and punctuation do not count; meaningful signs do."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ CJK = "\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0003ffff
 _SPACE_BESIDE_CJK = re.compile(rf"(?<=[{CJK}]) | (?=[{CJK}])")
 _IS_CJK = re.compile(rf"[{CJK}]")
 
-# Punctuation that always means something: C#, 10%, @home, R&D, A*, snake_case.
+# Punctuation that always has a meaning: C#, 10%, @home, R&D, A*, snake_case.
 _SIGNS = "#%@&*_\\\u00a7\u066a\u2030\u2031\u2020\u2021"
-# What stands for one and the same mark; an en dash only before a digit, where it is a minus or a range.
+# Variants of one mark; an en dash only before a digit, where it is a minus or a range.
 _DASHES = re.compile(r"[\u2010-\u2012\u2212]|\u2013(?=\d)|\u301c(?=\d)")
 _APOSTROPHES = re.compile("[\u2019\u02bc`\u00b4]|(?<![\\d\u2032])\u2032")
-# Powers and fractions that NFKC would run together with the number before them: 10\u00b2 is not 102.
+# Powers and fractions that NFKC would merge with the number before them: 10\u00b2 is not 102.
 _POWERS = re.compile(r"(?<=\d)(?=[\u00b2\u00b3\u00b9\u2070\u2074-\u2079\u207b])")
 _FRACTIONS = re.compile(r"(?<=\d)(?=[\u00bc-\u00be\u2150-\u215e])")
 _WORD = rf"[^\W{CJK}]"
-# Marks that mean something only where they stand. Each branch starts with the mark itself, so that the search is fast.
+# Marks that have a meaning only in context. Each branch starts with the mark itself, so that the search is fast.
 _MEANT = re.compile(
     "|".join(
         (
@@ -38,14 +38,14 @@ _MEANT = re.compile(
         )
     )
 )
-# Unicode's noncharacters stand in for them while the other punctuation goes.
+# Unicode's noncharacters replace them while the other punctuation is removed.
 _KEPT = dict(zip("-.,:;/!'\u2032()", range(0xFDD0, 0xFDF0), strict=False))
 _PROTECT = {ord(mark): code for mark, code in _KEPT.items()}
 
 
 @functools.cache
 def _table() -> dict[int, str]:
-    """Punctuation becomes a space, invisible characters vanish; symbols (currency, emoji) and signs stay."""
+    """Punctuation becomes a space and invisible characters vanish; symbols (currency, emoji) and signs stay."""
     table = {ord("'"): "", 0x2032: ""}
     for code in range(0x20000):
         category = unicodedata.category(chr(code))
@@ -57,11 +57,11 @@ def _table() -> dict[int, str]:
 
 
 def normalise_text(text: str) -> str:
-    """What two texts have in common when a reader would call them the same sentence.
+    """The form that two texts share if a reader would call them the same sentence.
 
     NFKC (so full width equals half width), case folding, no punctuation, single spaces, none beside Chinese or
     Japanese characters. Signs that carry meaning stay: those of C#, -5, 10%, @home, A*, .net, R&D, 3.5, 10:30, we're.
-    A text of punctuation alone keeps it, so that `?` and `!` stay two texts.
+    A text of punctuation alone keeps it, so `?` and `!` remain two texts.
 
     >>> normalise_text("  Don\u2019t  CANCEL it\uff01 ")
     "don't cancel it"
@@ -70,7 +70,7 @@ def normalise_text(text: str) -> str:
     >>> [normalise_text(text) for text in ("It is \u22125\u00b0, well-known.", "It is 5\u00b0: well known!")]
     ['it is -5\u00b0 well known', 'it is 5\u00b0 well known']
     """
-    if text.isascii():  # the same, several times as fast
+    if text.isascii():  # the same, but several times as fast
         folded = text.lower().replace("`", "'")
         return " ".join(_bare(folded).split()) or " ".join(folded.split())
     folded = _FRACTIONS.sub(" ", _POWERS.sub("^", text))

@@ -1,4 +1,4 @@
-"""How many words two sentences share: the figure that tells a paraphrase from a copy."""
+"""How many words two sentences share, which tells a paraphrase from a copy."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from alignkit.sentences.normalise import words
 
 
 def word_overlap(anchor: str, other: str) -> float:
-    """The share of the distinct words of `other` that `anchor` has too, in [0, 1]; of Chinese, characters.
+    """The share of the distinct words of `other` that `anchor` has too, in [0, 1]; characters for Chinese.
 
     >>> word_overlap("Call Ann back on Friday", "On Friday, phone Ann")
     0.75

@@ -1,4 +1,4 @@
-"""Read files with two texts a row: scored pairs (STS), and pairs that mean the same or do not."""
+"""Read files with two texts per row: scored pairs (STS), and pairs that mean the same or do not."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from alignkit.sentences.sentence_files import column_names, read_rows, text_of
 
 logger = logging.getLogger(__name__)
 
-# Names under which public sets keep their two texts, tried in this order.
+# Column names of public sets, tried in this order.
 TEXT_COLUMNS = (
     ("sentence1", "sentence2"),
     ("question1", "question2"),
@@ -33,12 +33,12 @@ LABEL_COLUMNS = ("is_duplicate", "label", "same")
 
 @dataclass(frozen=True)
 class StsSet:
-    """Sentence pairs with a similarity that people gave them.
+    """Sentence pairs with similarity scores given by people.
 
     Attributes:
         first: N texts.
         second: N texts.
-        scores: `(N,)` float64, the higher the more alike, in the scale of the file.
+        scores: `(N,)` float64, higher is more similar, on the file's scale.
     """
 
     first: list[str]
@@ -48,7 +48,7 @@ class StsSet:
 
 @dataclass(frozen=True)
 class TextPair:
-    """Two texts that mean the same (`same`), or do not; None where that is not clear."""
+    """Two texts that mean the same (`same`) or do not; None if unknown."""
 
     first: str
     second: str
@@ -56,7 +56,7 @@ class TextPair:
 
 
 def read_sts(path: str | Path, first: str | None = None, second: str | None = None, score: str = "score") -> StsSet:
-    """All scored pairs of a file; those without a score are left out, and counted in the log.
+    """All scored pairs of a file; pairs without a score are left out and counted in the log.
 
     Args:
         path: `.jsonl`, `.csv`, `.tsv` or `.parquet`.
@@ -65,7 +65,7 @@ def read_sts(path: str | Path, first: str | None = None, second: str | None = No
         score: column of the score.
 
     Raises:
-        DataError: see `read_sentences`; also for a score that is no number, and for a file without pairs.
+        DataError: see `read_sentences`; also for a score that is not a number, and for a file without pairs.
     """
     path = Path(path).expanduser()
     firsts, seconds, scores = [], [], []
@@ -81,20 +81,20 @@ def read_sts(path: str | Path, first: str | None = None, second: str | None = No
     if not scores:
         raise DataError(f"{path}: none of its {unscored:,} pairs has a {score}")
     if unscored:
-        logger.warning("%s: %d of %d pairs have no %s and are left out", path, unscored, unscored + len(scores), score)
+        logger.warning("%s: %d of %d pairs have no %s and were left out", path, unscored, unscored + len(scores), score)
     return StsSet(firsts, seconds, np.array(scores, dtype=np.float64))
 
 
 def read_pairs(
     path: str | Path, first: str | None = None, second: str | None = None, label: str | None = None
 ) -> list[TextPair]:
-    """Pairs of a file; without a label column every pair means the same, without a label it is not known.
+    """Pairs of a file. Without a label column every pair means the same; a pair without a label is unknown.
 
     Args:
         path: see `read_sts`.
         first: see `read_sts`.
         second: see `read_sts`.
-        label: column with 1 (the same) or 0; None looks for `is_duplicate`, `label` and `same`.
+        label: column with 1 (same meaning) or 0; None looks for `is_duplicate`, `label` and `same`.
 
     Raises:
         DataError: see `read_sts`; also for a label that is neither 0 nor 1.
@@ -110,7 +110,7 @@ def read_pairs(
 
 
 def text_columns(names: Collection[str]) -> tuple[str, str] | None:
-    """The usual pair of columns among some names, if any.
+    """The usual pair of columns among the names, if any.
 
     >>> text_columns(["id", "question1", "question2"])
     ('question1', 'question2')
@@ -124,7 +124,7 @@ def _rows(
     names = column_names(path)
     columns = (first, second) if first and second else text_columns(names)
     if not names:
-        raise DataError(f"{path} holds no pair")
+        raise DataError(f"{path} holds no pairs")
     if columns is None:
         known = ", ".join("/".join(pair) for pair in TEXT_COLUMNS)
         raise DataError(f"{path}: no two columns of text; found: {', '.join(names)}; name them, or call them {known}")
@@ -133,7 +133,7 @@ def _rows(
         empty = False
         yield line, row, text_of(row, columns[0], path, line), text_of(row, columns[1], path, line)
     if empty:
-        raise DataError(f"{path} holds no pair")
+        raise DataError(f"{path} holds no pairs")
 
 
 def _score(row: dict[str, Any], column: str, path: Path, line: int) -> float | None:

@@ -1,4 +1,4 @@
-"""Rows of Parquet, of the columns that are needed alone: beside a text there may be a vector of 10 KB."""
+"""Rows of Parquet, with only the needed columns: next to a text there may be a vector of 10 KB."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def parquet_columns(path: Path) -> list[str]:
     """Names of the columns.
 
     Raises:
-        DataError: if it is no Parquet file.
+        DataError: if it is not a Parquet file.
         MissingExtraError: without pyarrow.
     """
     with _opened(path) as table:
@@ -28,10 +28,10 @@ def parquet_rows(path: Path, columns: Collection[str] | None) -> Iterator[tuple[
 
     Args:
         path: of the file.
-        columns: which to read, of those that there are; None for all.
+        columns: which of the existing columns to read; None for all.
 
     Raises:
-        DataError: if it is no Parquet file.
+        DataError: if it is not a Parquet file.
         MissingExtraError: without pyarrow.
     """
     with _opened(path) as table:
@@ -54,4 +54,4 @@ def _opened(path: Path) -> Iterator[Any]:
         with path.open("rb") as file:
             yield pq.ParquetFile(file)
     except (pa.ArrowInvalid, OSError) as error:
-        raise DataError(f"{path} is no Parquet file: {str(error).splitlines()[0]}") from None
+        raise DataError(f"{path} is not a Parquet file: {str(error).splitlines()[0]}") from None

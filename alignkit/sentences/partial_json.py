@@ -1,4 +1,4 @@
-"""The JSON object in a model's answer, as far as it goes: an answer may be cut in the middle of a word."""
+"""The JSON object in a model's answer, as far as it goes: an answer may be truncated in the middle of a word."""
 
 from __future__ import annotations
 
@@ -7,15 +7,15 @@ import re
 from typing import Any
 
 _CLOSERS = {"{": "}", "[": "]"}
-# a whole string, or a bracket; of a string that is cut nothing is found
+# a whole string or a bracket; a truncated string does not match
 _TOKENS = re.compile(r'"(?:[^"\\]|\\.)*"|[{}\[\]]|"', re.DOTALL)
 
 
 def object_in(text: str) -> dict[str, Any]:
-    """The first object of a text; where it is cut, what is complete of it.
+    """The first object of a text; if it is truncated, its complete part.
 
     Raises:
-        ValueError: if no object begins in it.
+        ValueError: if no object begins in the text.
 
     >>> object_in('{"a": ["one", "two", "thr')
     {'a': ['one', 'two']}
@@ -33,13 +33,13 @@ def object_in(text: str) -> dict[str, Any]:
     for end, closers in reversed(_ends(text, start)):
         try:
             return json.loads(text[start:end] + closers)
-        except (ValueError, RecursionError):  # behind a key, for instance
+        except (ValueError, RecursionError):  # after a key, for instance
             continue
     return {}
 
 
 def _ends(text: str, start: int) -> list[tuple[int, str]]:
-    """Where a value may end, and what would close all that is open there."""
+    """Where a value may end, and what would close every open bracket there."""
     found: list[tuple[int, str]] = []
     still_open: list[str] = []
     for token in _TOKENS.finditer(text, start):

@@ -1,4 +1,4 @@
-"""How long a build goes on asking a chat model: until its time is up, or until the model has shown that it cannot."""
+"""How long a build keeps asking a chat model: until its time is up or the model proves unable."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ import time
 
 logger = logging.getLogger(__name__)
 
-# so many answers at the start without one sentence of use, and there will be none
+# after so many first answers without a usable sentence there will be none
 MOST_USELESS = 8
 
 
 class Patience:
-    """May be asked by several threads; the clock runs from the first question.
+    """Thread-safe. The clock starts with the first question.
 
     Args:
         budget_s: seconds for all answers together.
@@ -36,13 +36,13 @@ class Patience:
             return max(0.0, self._begun + self._budget_s - time.monotonic())
 
     def note(self, useful: bool) -> None:
-        """An answer has come."""
+        """Record an answer."""
         with self._lock:
             self._useful = self._useful or useful
             self._useless += not useful
 
     def end(self) -> str:
-        """Why there is no point in asking any more; "" while there is."""
+        """Why asking on is pointless; "" while it is not."""
         if self.left_s() == 0:
             return self._say(
                 "the time was up",
@@ -52,8 +52,8 @@ class Patience:
             hopeless = not self._useful and self._useless >= MOST_USELESS
         if hopeless:
             return self._say(
-                "the model's answers were of no use",
-                f"none of {MOST_USELESS} answers held a sentence of use, the grammar writes the rest; a larger model?",
+                "the model's answers were unusable",
+                f"none of {MOST_USELESS} answers held a usable sentence; the grammar writes the rest; a larger model?",
             )
         return ""
 

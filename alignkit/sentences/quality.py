@@ -1,4 +1,4 @@
-"""Is a built set any good? Figures on its texts, and on what two embedders make of them."""
+"""Whether a built set is any good: figures of its texts, and of what two embedders make of them."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ _BLOCK_ROWS = 256
 
 @dataclass(frozen=True)
 class TextFigures:
-    """Figures that need no model; None where there is nothing to measure.
+    """Figures that need no model; None if there is nothing to measure.
 
     Attributes:
-        samples: how many were looked at.
-        words_mean: words a text (Chinese: characters); `words_p05` and `words_p95` likewise.
+        samples: how many were measured.
+        words_mean: words per text (characters for Chinese); `words_p05` and `words_p95` likewise.
         vocabulary: distinct words.
-        paraphrases_far: share of the paraphrases that have less than 60% of their words from the anchor.
+        paraphrases_far: share of paraphrases that have less than 60% of their words in common with the anchor.
         paraphrase_overlap: mean share of a paraphrase's words that its anchor has; `negative_overlap` likewise.
     """
 
@@ -39,14 +39,14 @@ class TextFigures:
 
 @dataclass(frozen=True)
 class JudgedFigures:
-    """What embedders make of the set; None where no sample has both paraphrases and hard negatives.
+    """Figures by embedders; None if no sample has both paraphrases and hard negatives.
 
     Attributes:
         samples: how many were embedded.
-        judge: share of the samples in which the judge (the teacher) ranks a paraphrase over every hard negative.
+        judge: share of samples in which the judge (the teacher) ranks a paraphrase above every hard negative.
         recall_at_1: share of the anchors whose nearest text, of all other texts, is a paraphrase of theirs, for the
-            student, or for the judge where there is no student.
-        by: whose recall that is.
+            student, or for the judge if there is no student.
+        by: whose recall it is.
     """
 
     samples: int
@@ -56,7 +56,7 @@ class JudgedFigures:
 
 
 def measure_texts(samples: Sequence[Sample]) -> TextFigures:
-    """Lengths, vocabulary and lexical overlap of some samples."""
+    """Lengths, vocabulary and lexical overlap of samples."""
     split = [words(text) for sample in samples for text in sample.texts()]
     lengths = np.array([len(one) for one in split])
     far = [word_overlap(sample.text, other) for sample in samples for other in sample.paraphrases]
@@ -76,7 +76,7 @@ def measure_texts(samples: Sequence[Sample]) -> TextFigures:
 def judge_samples(
     samples: Sequence[Sample], teacher: np.ndarray | None = None, student: np.ndarray | None = None
 ) -> JudgedFigures | None:
-    """What two models make of samples; None without any vectors.
+    """Figures by two models; None without any vectors.
 
     Args:
         samples: S samples, whose texts, one after the other, are the T rows of both arrays.

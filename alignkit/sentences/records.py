@@ -1,4 +1,4 @@
-"""What this room hands on: a sentence, and a sample with its paraphrases and hard negatives."""
+"""The records of this room: a sentence, and a sample with its paraphrases and hard negatives."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from alignkit.sentences.labels import label_of
 
 @dataclass(frozen=True)
 class Sentence:
-    """One text, as it stood in its file.
+    """One text, as it is in its file.
 
     Attributes:
         id: distinct within its file.
-        text: unchanged but for the line ending; may be blank or a repetition (the caller decides).
+        text: unchanged except for the line ending; may be blank or a repetition (the caller decides).
         label: an intent, a topic, a paraphrase group: equal labels mean related.
-        has_own_id: whether its file names it so; else the id is made of the file's name and the row.
+        has_own_id: whether the file names the id; otherwise it is made from the file's name and the row.
     """
 
     id: str
@@ -31,8 +31,8 @@ class HardNegative:
     """A text that looks like its anchor and means something else.
 
     Attributes:
-        kind: how it differs: the name of the slot that has another value (`date`, `person`, `amount` ...), `negation`,
-            `opposite` (action), `neighbour` (ing intent), or `labelled` where an imported file says so.
+        kind: how it differs: the name of the slot with another value (`date`, `person`, `amount` ...), `negation`,
+            `opposite` (action), `neighbour` (ing intent), or `labelled` if an imported file says so.
     """
 
     text: str
@@ -45,10 +45,10 @@ class Sample:
 
     Attributes:
         id: distinct in the set.
-        group: all samples that came of one origin (a situation, a pair, a topic); a group is never split.
-        slots: slot name -> the value that stands in `text` and in every paraphrase.
+        group: shared by all samples of one origin (a situation, a pair, a topic); a group is never split.
+        slots: slot name -> its value in `text` and in every paraphrase.
         language: `en`, `zh` or another tag.
-        intent: what it asks for; "" for none.
+        intent: what the text asks for; "" for none.
         source: what made it: `grammar`, `llm`, or the name of an imported file.
     """
 
@@ -64,11 +64,11 @@ class Sample:
     hard_negatives: tuple[HardNegative, ...] = ()
 
     def texts(self) -> list[str]:
-        """The anchor, its paraphrases, its hard negatives: in this order."""
+        """The anchor, its paraphrases and its hard negatives, in this order."""
         return [self.text, *self.paraphrases, *(negative.text for negative in self.hard_negatives)]
 
     def to_json(self) -> dict[str, Any]:
-        """Plain JSON values, in the order in which they are written."""
+        """Plain JSON values, in the order of writing."""
         return {
             "id": self.id,
             "text": self.text,

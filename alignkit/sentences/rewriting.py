@@ -1,4 +1,4 @@
-"""Let a chat model write paraphrases and hard negatives; what it gets wrong stays as the grammar made it."""
+"""Let a chat model write paraphrases and hard negatives; the grammar's remain where it fails."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ from alignkit.sentences.seeds import HARD_NEGATIVES, PARAPHRASES
 
 logger = logging.getLogger(__name__)
 
-# A server that fails this often in a row is down; what is done is in the journal.
+# A server that fails this often in a row is down; finished answers are in the journal.
 MOST_FAILURES_IN_A_ROW = 5
 _SYSTEM = "You write short sentences as people say them at work. Answer with JSON only."
 _LANGUAGES = {"en": "English", "zh": "Chinese (simplified)"}
 
 
 class Asks(Protocol):
-    """What a chat model does here; `alignkit.sentences.chat.ChatModel` is one."""
+    """What is needed of a chat model; `alignkit.sentences.chat.ChatModel` is one."""
 
     def ask(
         self,
@@ -45,7 +45,7 @@ class Asks(Protocol):
 
 @dataclass
 class RewriteCounts:
-    """How the model did: samples it wrote, wholly or in part, those left to the grammar, and why."""
+    """How the model did: samples it wrote wholly or in part, samples left to the grammar, and why."""
 
     written: int = 0
     partly: int = 0
@@ -78,16 +78,16 @@ def rewrite(
     concurrency: int = 2,
     seed: int = 0,
 ) -> Iterator[Sample]:
-    """Yield the samples in order, with those of the model's sentences that pass; the rest stays the grammar's.
+    """Yield the samples in order, with the model's sentences that pass; the rest remain the grammar's.
 
     Args:
         samples: from the grammar; their paraphrases and negatives are the fallback.
-        model: who is asked; several times at once if `concurrency` says so.
-        journal: each answer is noted here as it comes, so that the next run with the same settings goes on from it.
-        counts: kept up to date while samples are taken.
+        model: asked several times at once if `concurrency` allows it.
+        journal: keeps each answer as it comes, so that the next run with the same settings goes on from there.
+        counts: updated while samples are taken.
         patience: when to stop asking; None never stops.
-        attempts: questions a sample, each with another seed, until enough has passed.
-        concurrency: questions under way at once.
+        attempts: questions per sample, each with another seed, until enough sentences pass.
+        concurrency: questions in flight at once.
         seed: of the model's sampling.
 
     Raises:
@@ -114,10 +114,10 @@ def rewrite(
                         journal.note(sample.id, row)
                 yield _apply(sample, row or {}, counts)
     except (AlignkitError, KeyboardInterrupt) as error:
-        # after Ctrl-C nobody waits for what is under way: whoever closes the model ends it
+        # after Ctrl-C nobody waits for questions in flight: closing the model ends them
         pool.shutdown(wait=isinstance(error, AlignkitError), cancel_futures=True)
         if journal.rows:
-            logger.warning("%d answers are kept; the same command goes on from there", len(journal.rows))
+            logger.warning("%d answers are kept; run the same command to go on from there", len(journal.rows))
         raise
     finally:
         pool.shutdown(wait=False, cancel_futures=True)
@@ -127,7 +127,7 @@ def rewrite(
 def _answer(
     model: Asks, sample: Sample, attempts: int, seed: int, patience: Patience
 ) -> tuple[dict[str, Any], ChatError | None]:
-    """What to note of a sample, and the fault that kept the server from answering."""
+    """What to note for a sample, and the fault that kept the server from answering."""
     draft = Draft(sample)
     reason = ""
     for attempt in range(attempts):
@@ -151,7 +151,7 @@ def _answer(
 
 
 def _schema(sample: Sample) -> dict[str, Any]:
-    """What an answer looks like. Bounded strings: a server that enforces them ends what a small model would not."""
+    """The schema of an answer. Bounded strings: a server that enforces them stops a small model that never would."""
     length = len(sample.text)
     text = {
         "type": "string",
@@ -177,7 +177,7 @@ def _schema(sample: Sample) -> dict[str, Any]:
 
 
 def _most_tokens(sample: Sample) -> int:
-    """Twice what good answers take: tokenizers of small models cut a text into some two bytes each."""
+    """Twice what good answers take: small models' tokens are about two bytes long."""
     sentence = len(sample.text.encode("utf-8")) // 2
     return 64 + (PARAPHRASES + HARD_NEGATIVES) * (16 + sentence)
 

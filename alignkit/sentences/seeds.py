@@ -1,4 +1,4 @@
-"""Read the hand-written seeds of a language: situations in several wordings, and the values of their slots."""
+"""Read the hand-written seeds of a language: situations in several wordings, and their slots' values."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class SlotType:
     """The values of one kind of slot.
 
     Attributes:
-        subtle: marked with a star: a reader easily overlooks that the value is another one (a date, an amount).
+        subtle: marked with a star: readers easily overlook a changed value (a date, an amount).
     """
 
     values: tuple[str, ...]
@@ -36,7 +36,7 @@ class Situation:
     """Sentences that all say the same; `families[i]` is a seed with its close rewordings.
 
     Attributes:
-        slots: slot names, those of every wording, sorted (so `date` stands before `date2`).
+        slots: slot names, the same in every wording, sorted (so `date` precedes `date2`).
     """
 
     language: str
@@ -47,13 +47,13 @@ class Situation:
 
     @property
     def name(self) -> str:
-        """What its group is called in a data set; the same in every language, so translations stay in one split."""
+        """The name of its group in a data set; the same in every language, so translations stay in one split."""
         return f"{self.domain}/{self.intent}"
 
 
 @dataclass(frozen=True)
 class Seeds:
-    """All that was written by hand for one language."""
+    """Everything written by hand for one language."""
 
     language: str
     situations: tuple[Situation, ...]
@@ -66,11 +66,11 @@ def languages(folder: str | Path = FOLDER) -> list[str]:
 
 
 def read_seeds(language: str, folder: str | Path = FOLDER) -> Seeds:
-    """Everything under `folder/<language>`.
+    """Read everything under `folder/<language>`.
 
     Raises:
-        ConfigError: if there is nothing for that language.
-        DataError: for a line that breaks the notation, an unknown slot, wordings of one situation that do not hold the
+        ConfigError: if there are no seeds for that language.
+        DataError: for a line that breaks the notation, an unknown slot, wordings of one situation that do not have the
             same slots, or too few wordings for a sample (file and line).
     """
     known = languages(folder)
@@ -104,7 +104,7 @@ def _blocks(path: Path) -> Iterator[tuple[int, str, list[tuple[int, str]]]]:
             if block:
                 yield block
             if heading[1] in names:
-                raise DataError(f"{path}, line {line}: {text} stands twice")
+                raise DataError(f"{path}, line {line}: {text} appears twice")
             names.add(heading[1])
             block = (line, heading[1], [])
         elif block is None:
@@ -140,7 +140,7 @@ def _read_situations(path: Path, language: str, slot_types: Mapping[str, SlotTyp
 def _check_slots(wording: Wording, slots: tuple[str, ...], slot_types: Mapping[str, SlotType], place: str) -> None:
     if not slots or set(wording.slots) != set(slots):
         raise DataError(
-            f"{place}: every wording of a situation holds the same slots; expected "
+            f"{place}: every wording of a situation must have the same slots; expected "
             f"{', '.join(slots) or 'at least one'}, got {', '.join(wording.slots) or 'none'}"
         )
     for name in slots:
@@ -157,7 +157,7 @@ def _read_slot_types(path: Path) -> dict[str, SlotType]:
         for number, text in entries:
             for value in _expand(text, types, f"{path}, line {number}"):
                 if values.setdefault(normalise_text(value), value) != value:
-                    raise DataError(f"{path}, line {number}: value {value!r} stands twice in [{name}]")
+                    raise DataError(f"{path}, line {number}: value {value!r} appears twice in [{name}]")
         if len(values) < HARD_NEGATIVES + 1:
             raise DataError(f"{path}, line {line}: [{name}] needs at least {HARD_NEGATIVES + 1} values")
         types[name] = SlotType(tuple(values.values()), star == "*")
@@ -176,5 +176,5 @@ def _expand(text: str, types: Mapping[str, SlotType], place: str) -> Iterator[st
         elif piece in types:
             choices.append(types[piece].values)
         else:
-            raise DataError(f"{place}: {{{piece}}} is neither {{first..last}} nor a slot listed above")
+            raise DataError(f"{place}: {{{piece}}} is neither {{first..last}} nor a slot defined above")
     return ("".join(combination) for combination in itertools.product(*choices))

@@ -1,4 +1,4 @@
-"""Read rows and sentences from text, JSON, CSV, TSV and Parquet; a broken line is named by file and number."""
+"""Read rows and sentences from text, JSON, CSV, TSV and Parquet; errors name the file and the line."""
 
 from __future__ import annotations
 
@@ -20,17 +20,17 @@ Row = dict[str, Any]
 
 
 def read_sentences(path: str | Path, text_column: str = "text") -> list[Sentence]:
-    """All sentences of a file in order, blanks and repetitions included.
+    """All sentences of a file in order, including blanks and repetitions.
 
     Args:
-        path: `.txt` (a sentence a line; so is a file without an ending), `.jsonl`, `.json` (an array), `.csv`, `.tsv`
+        path: `.txt` (a sentence per line; so is a file without a suffix), `.jsonl`, `.json` (an array), `.csv`, `.tsv`
             (with a header) or `.parquet`; UTF-8, or UTF-16 with a byte-order mark, any line ending.
-        text_column: where the text stands. An `id` or `_id` column names the sentences, `label` labels them; where
-            there is no id the sentence is called `<file>-<row>`, where there is no label (see `label_of`) it has none.
+        text_column: the column of the text. An `id` or `_id` column names the sentences, `label` labels them. Without
+            an id the sentence is called `<file>-<row>`; without a label (see `label_of`) it has none.
 
     Raises:
         DataError: for a missing file, an unknown suffix, a wrong encoding, a broken line (file and number), a missing
-            column (with those found), an id that stands twice.
+            column (with those found), a repeated id.
         MissingExtraError: for Parquet without pyarrow.
     """
     path = Path(path).expanduser()
@@ -40,7 +40,7 @@ def read_sentences(path: str | Path, text_column: str = "text") -> list[Sentence
         given = row.get("_id") if is_missing(row.get("id")) else row["id"]
         sentence_id = f"{path.stem}-{len(sentences)}" if is_missing(given) else str(given)
         if sentence_id in line_of:
-            raise DataError(f"{path}, line {line}: id {sentence_id!r} already stands in line {line_of[sentence_id]}")
+            raise DataError(f"{path}, line {line}: id {sentence_id!r} is already in line {line_of[sentence_id]}")
         line_of[sentence_id] = line
         text, label = text_of(row, text_column, path, line), label_of(row.get("label"))
         sentences.append(Sentence(sentence_id, text, label, has_own_id=not is_missing(given)))
@@ -52,12 +52,12 @@ def read_rows(
 ) -> Iterator[tuple[int, Row]]:
     """Yield `(line number, row)` one by one; every row has `columns`.
 
-    Line numbers count from 1 as an editor shows them; for Parquet and a JSON array it is the row.
+    Line numbers count from 1, as in an editor; for Parquet and JSON arrays they are row numbers.
 
     Args:
         path: see `read_sentences`.
         columns: a row without one of them is an error.
-        also: what else of a row is of use; None for all. Parquet is read in these columns alone.
+        also: further columns of interest; None for all. Of Parquet only these are read.
 
     Raises:
         DataError: see `read_sentences`.
@@ -75,7 +75,7 @@ def read_rows(
 
 
 def column_names(path: str | Path) -> list[str]:
-    """Names of the columns of a file, of JSON those of the first row; empty where there is no row.
+    """Names of the columns of a file, for JSON those of the first row; empty if there are no rows.
 
     Raises:
         DataError: see `read_sentences`.
@@ -88,10 +88,10 @@ def column_names(path: str | Path) -> list[str]:
 
 
 def text_of(row: Row, column: str, path: Path, line: int) -> str:
-    """The text in a column of a row that was read from `line` of `path`.
+    """The text in a column of a row from `line` of `path`.
 
     Raises:
-        DataError: if it is no text, or cannot be written as UTF-8 (a lone surrogate).
+        DataError: if it is not text or cannot be written as UTF-8 (a lone surrogate).
     """
     text = row[column]
     if not isinstance(text, str):
@@ -100,7 +100,7 @@ def text_of(row: Row, column: str, path: Path, line: int) -> str:
     try:
         text.encode("utf-8")
     except UnicodeEncodeError as error:
-        raise DataError(f"{path}, line {line}: half of a surrogate pair at character {error.start + 1}") from None
+        raise DataError(f"{path}, line {line}: a lone surrogate at character {error.start + 1}") from None
     return text
 
 

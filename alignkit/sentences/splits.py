@@ -1,4 +1,4 @@
-"""Splits by group: what belongs together, or is the same text, is never on two sides."""
+"""Splits by group: texts that belong together, or are equal, are never in two splits."""
 
 from __future__ import annotations
 
@@ -14,23 +14,23 @@ Splits = tuple[np.ndarray, np.ndarray, np.ndarray]
 
 
 def split_groups(groups: Sequence[str], *, seed: int, validation: float = 0.1, test: float = 0.1) -> Splits:
-    """Rows of train, validation and test, so that no group stands in two of them.
+    """Rows of train, validation and test, so that no group is in two of them.
 
-    The order in which groups are dealt is a hash of the seed and the group's name: the same on every platform, and
-    hardly changed by more data. Sizes come as near to the fractions as whole groups allow.
+    Groups are dealt in the order of a hash of seed and name, which is the same on every platform and
+    hardly changes with more data. Sizes are as close to the fractions as whole groups allow.
 
     Args:
-        groups: N group names, one a row.
+        groups: N group names, one per row.
         seed: any integer.
         validation: fraction of the rows in [0, 1).
         test: fraction of the rows in [0, 1).
 
     Returns:
-        Three ascending int64 arrays that together are `arange(N)`.
+        Three ascending int64 arrays that together make up `arange(N)`.
 
     Raises:
-        ConfigError: if the fractions leave nothing to train on.
-        DataError: if there are fewer groups than splits asked for.
+        ConfigError: if the fractions leave nothing for training.
+        DataError: if there are fewer groups than requested splits.
 
     >>> [len(rows) for rows in split_groups([str(i) for i in range(20)], seed=0)]
     [16, 2, 2]
@@ -60,14 +60,14 @@ def split_groups(groups: Sequence[str], *, seed: int, validation: float = 0.1, t
 
 
 def merge_equal_texts(texts: Sequence[str], groups: Sequence[str] | None = None) -> list[str]:
-    """A group name a text: groups that hold the same normalised text become one.
+    """A group name per text: groups that share a normalised text become one.
 
     Args:
         texts: N texts.
-        groups: N names of what already belongs together (a paraphrase set, a topic); None for each text by itself.
+        groups: N names of texts that already belong together (a paraphrase set, a topic); None if each is alone.
 
     Returns:
-        N names; a merged group is called by its first member.
+        N names; a merged group has the name of its first member.
 
     >>> merge_equal_texts(["Hi!", "hi", "bye"], ["a", "b", "c"])
     ['a', 'a', 'c']
@@ -104,16 +104,16 @@ def _digest(group: str, seed: int) -> bytes:
 
 
 def _order_of_distinct(groups: Sequence[str], seed: int) -> np.ndarray | None:
-    """Rows in the order in which they are dealt, where each is a group of its own: no name is kept in memory."""
+    """Rows in dealing order, if each is its own group: no names are kept in memory."""
     starts = (int.from_bytes(_digest(group, seed)[:8], "big") for group in groups)
     keys = np.fromiter(starts, dtype=np.uint64, count=len(groups))
     order = np.argsort(keys, kind="stable")
-    # equal beginnings: equal groups, or a chance of one in millions of millions that only the whole digest can settle
+    # equal beginnings mean equal groups, or a one-in-a-trillion chance that only the whole digest can settle
     return None if (np.diff(keys[order]) == 0).any() else order
 
 
 def _fill(sizes: list[tuple[str, int]], wanted: int, most: int) -> set[str]:
-    """Groups in the given order whose sizes sum up to `wanted` as nearly as greedy choice can; at most `most`."""
+    """Groups, in the given order, whose sizes sum to about `wanted`, chosen greedily; at most `most`."""
     chosen: set[str] = set()
     left = wanted
     for group, size in sizes:

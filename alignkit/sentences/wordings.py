@@ -1,4 +1,4 @@
-"""The notation of the seed files: how one line of text becomes parts that can be filled, varied and turned around.
+"""The notation of the seed files: how one line of text becomes parts that can be filled, varied and reversed.
 
 A seed file (`seeds/<language>/<domain>.txt`) is a list of situations::
 
@@ -6,9 +6,9 @@ A seed file (`seeds/<language>/<domain>.txt`) is a list of situations::
     (Please refund|Refund) order {order} for {person}, it <arrived too late^never arrived>. / For {person}, ...
     {person} wants <a refund~no refund> because order {order} was late. / ...
 
-`[name]` opens a situation; every line below it means the same and holds the same slots. ` / ` separates a sentence from
-a close rewording of it. `{order}` is a value from `slots.txt` (`{date2}`: a second, different date). `(a|b)` are words
-that can stand for each other; the first is the seed's. `<a~b>` reads a; with b the sentence asks for the opposite;
+`[name]` opens a situation; every line below it means the same and has the same slots. ` / ` separates a sentence from
+a close rewording of it. `{order}` is a value from `slots.txt` (`{date2}`: a second, different date). `(a|b)` are
+interchangeable words; the first is the seed's. `<a~b>` reads a; with b the sentence asks for the opposite;
 `<a!b>` negates it, `<a^b>` makes it a neighbouring intent.
 """
 
@@ -39,14 +39,14 @@ class Slot:
 
 @dataclass(frozen=True)
 class Choice:
-    """Words that can stand for each other."""
+    """Interchangeable words."""
 
     options: tuple[str, ...]
 
 
 @dataclass(frozen=True)
 class Edit:
-    """Words that stand in the sentence, and those that change what it asks for."""
+    """Words of the sentence, and others that change what it asks for."""
 
     words: str
     instead: str
@@ -69,11 +69,11 @@ class Wording:
 
     @property
     def edits(self) -> tuple[int, ...]:
-        """Positions of the parts that can be turned around."""
+        """Positions of the parts that can be reversed."""
         return tuple(index for index, part in enumerate(self.parts) if isinstance(part, Edit))
 
     def choose(self, rng: random.Random | None = None) -> tuple[Part, ...]:
-        """Parts with every choice made; without `rng` the first, as the seed was written."""
+        """Parts with every choice made; without `rng` the first option, as the seed was written."""
         return tuple(
             (rng.choice(part.options) if rng else part.options[0]) if isinstance(part, Choice) else part
             for part in self.parts
@@ -81,7 +81,7 @@ class Wording:
 
 
 def fill(parts: tuple[Part, ...], values: Mapping[str, str], edit: int | None = None) -> str:
-    """The sentence: slots filled, the part at position `edit` turned around, the first letter a capital."""
+    """The sentence with its slots filled, the part at position `edit` reversed and the first letter capitalised."""
     words = []
     for index, part in enumerate(parts):
         if isinstance(part, str):
@@ -126,5 +126,5 @@ def parse_wording(text: str) -> Wording:
     for part in wording.parts:
         loose = re.search(r"[{}<>|]", part) if isinstance(part, str) else None
         if loose:
-            raise DataError(f"{loose[0]!r} in {text!r} belongs to no {{slot}}, (a|b) or <a~b>")
+            raise DataError(f"{loose[0]!r} in {text!r} is not part of a {{slot}}, (a|b) or <a~b>")
     return wording

@@ -1,4 +1,4 @@
-"""What the models say to a batch of texts: the student through the head, and the teacher."""
+"""What the models answer to a batch of texts: the student through the head, and the teacher."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from alignkit.errors import ConfigError, EmbedderError
 from alignkit.serving.vector_json import as_numbers
 from alignkit.vectors import l2_normalize
 
-# calls of a model behind a server that may hang at once, each in a thread of its own
+# how many calls to a model behind a server may hang at the same time, each in its own thread
 MOST_HUNG = 4
 
 
@@ -26,10 +26,10 @@ class Answer:
 
     Attributes:
         vectors: `(N, teacher_dim)` float32, L2-normalised; rows of failed texts are undefined.
-        failures: position of a text without a vector → the reason.
-        confidence: `(N,)` in [0, 1], None where the head has no such estimate.
-        by_teacher: `(N,)` bool, which rows the teacher itself embedded; None where it was not asked.
-        batch: the answer of which this is a part, from row `start`; its rows are written as JSON once for all parts.
+        failures: position of each text without a vector → the reason.
+        confidence: `(N,)` in [0, 1]; None if the head does not estimate it.
+        by_teacher: `(N,)` bool, which rows the teacher embedded; None if it was not asked.
+        batch: the answer that this is a part of, from row `start`; its rows are serialised once for all parts.
         start: see `batch`.
     """
 
@@ -42,7 +42,7 @@ class Answer:
 
     @functools.cached_property
     def numbers(self) -> list[bytes]:
-        """Each row as JSON, which asks for an answer without failures."""
+        """Each row as JSON; valid only for an answer without failures."""
         return as_numbers(self.vectors)
 
     def part(self, start: int, stop: int) -> Answer:
@@ -53,7 +53,7 @@ class Answer:
         return Answer(self.vectors[start:stop], failures, confidence, by_teacher, self, start)
 
     def spread(self, rows: Sequence[int], count: int, other: np.ndarray) -> Answer:
-        """These vectors at some rows of `count`, and another `(teacher_dim,)` with no confidence in all others."""
+        """`count` rows: these vectors at `rows`, and `other` `(teacher_dim,)` with confidence 0 everywhere else."""
         vectors = np.tile(other, (count, 1))
         vectors[rows] = self.vectors
         confidence, by_teacher = self.confidence, self.by_teacher
@@ -67,12 +67,12 @@ class Answer:
 
     @property
     def teacher_texts(self) -> int:
-        """How many rows the teacher itself embedded."""
+        """How many rows the teacher embedded."""
         return 0 if self.by_teacher is None else int(self.by_teacher.sum())
 
 
 def join_answers(answers: Sequence[Answer]) -> Answer:
-    """The answer to the parts of one request as one."""
+    """The answers to the parts of one request, as one answer."""
     failures: dict[int, str] = {}
     start = 0
     for answer in answers:
@@ -91,11 +91,11 @@ class Answerer:
 
     Args:
         aligned: student and head.
-        teacher: embeds the queries that the head is least sure of, live; see `Fallback`.
-        fallback_below: confidence in [0, 1] under which the teacher is asked.
+        teacher: embeds live the queries that the head is least sure of; see `Fallback`.
+        fallback_below: confidence in [0, 1] below which the teacher is asked.
 
     Raises:
-        ConfigError: if a teacher is given and the head has no confidence, or the teacher does not fit.
+        ConfigError: if a teacher is given but the head estimates no confidence, or the teacher does not fit.
     """
 
     def __init__(self, aligned: AlignedEmbedder, teacher: Embedder | None = None, fallback_below: float = 0.5) -> None:
@@ -112,16 +112,16 @@ class Answerer:
 
     @functools.cached_property
     def blank_vector(self) -> np.ndarray:
-        """What stands for a text without content, `(teacher_dim,)`: the head's answer to no student vector at all."""
+        """The vector of a blank text, `(teacher_dim,)`: the head's output for a zero student vector."""
         vector = self.aligned.align(np.zeros((1, self.aligned.artifact.head.student_dim), dtype=np.float32))[0]
-        # a head without an offset answers nothing, which has no direction
+        # a head without an offset maps zero to zero, which has no direction
         return vector if vector.any() else np.full_like(vector, self.dim**-0.5)
 
     def answer(self, texts: Sequence[str]) -> Answer:
         """Vectors of all texts.
 
         Raises:
-            EmbedderError: if the student leaves a text without an answer, or gives vectors of a wrong width.
+            EmbedderError: if the student leaves a text unanswered or gives vectors of the wrong width.
         """
         rows = RowsInOrder(len(texts), self.dim)
         confidence = np.zeros(len(texts), dtype=np.float32)
@@ -139,19 +139,19 @@ class Answerer:
         """The teacher's own vectors of all texts.
 
         Raises:
-            EmbedderError: if the teacher leaves a text without an answer, or gives vectors of a wrong width.
+            EmbedderError: if the teacher leaves a text unanswered or gives vectors of the wrong width.
         """
         rows = RowsInOrder(len(texts), self.dim)
         for batch in self.teacher.embed(texts, "query") if self.teacher is not None else ():
             if batch.vectors.shape[1] != self.dim:
-                raise EmbedderError(f"the teacher gave width {batch.vectors.shape[1]}, expected {self.dim}")
+                raise EmbedderError(f"the teacher gave {batch.vectors.shape[1]}-d vectors, expected {self.dim}-d")
             rows.put(batch, l2_normalize(torch.from_numpy(batch.vectors)).numpy())
         vectors, failures = rows.all()
         return Answer(vectors, failures, None)
 
 
 def most_hung(embedder: Embedder | None) -> int:
-    """How many calls of a model may hang before it is left alone: a model in this process takes one call at a time."""
+    """How many calls may hang before a model gets no more: a model in this process takes one call at a time."""
     return MOST_HUNG if getattr(embedder, "thread_safe", False) else 1
 
 
@@ -160,7 +160,7 @@ def _check_fallback(aligned: AlignedEmbedder, teacher: Embedder, fallback_below:
         raise ConfigError(f"fallback_below={fallback_below}: expected a confidence from 0 to 1")
     if not aligned.estimates_confidence:
         raise ConfigError(
-            "fallback=teacher needs a head with a confidence estimate, this one has none; "
+            "fallback=teacher needs a head with a confidence estimate, and this one has none; "
             "train it with one, or serve without fallback"
         )
     if teacher.dim != aligned.dim:
@@ -169,4 +169,4 @@ def _check_fallback(aligned: AlignedEmbedder, teacher: Embedder, fallback_below:
         )
     recorded = aligned.artifact.teacher_identity
     if recorded is not None and not any(same_vectors(recorded, teacher.identity(role)) for role in ROLES):
-        raise ConfigError("the teacher is not the one that the head was trained with; use that one for fallback")
+        raise ConfigError("the teacher is not the one that the head was trained for; use that one for fallback")

@@ -1,4 +1,4 @@
-"""The HTTP application: which path leads where, who may ask, how a fault is worded, what is counted."""
+"""The HTTP application: which path leads where, who may ask, how an error is worded, what is counted."""
 
 from __future__ import annotations
 
@@ -42,16 +42,16 @@ class Entry:
 async def health(service: Service, request: Request) -> Response:
     """`GET /health`: the process runs, and new clients can reach it."""
     if not service.draining and any(listener.fileno() < 0 for listener in service.listeners):
-        return json_response({"status": "the server no longer listens for new clients; start it again"}, 503)
+        return json_response({"status": "the server no longer accepts new clients; restart it"}, 503)
     return json_response({"status": "ok"})
 
 
 async def ready(service: Service, request: Request) -> Response:
-    """`GET /ready`: the student has answered, is the head's own, and the server is not about to stop."""
+    """`GET /ready`: the student answers, it is the one the head was trained for, and the server is not stopping."""
     if service.draining:
         reason = "stopping"
     elif service.student_watch.replaced:
-        reason = "the student was replaced; the server's log says by what"
+        reason = "the student was replaced; see the server's log"
     elif not service.readiness.ready:
         reason = "the student does not answer"
     else:
@@ -88,9 +88,9 @@ ENTRIES = (
 
 
 def create_app(service: Service) -> ASGIApp:
-    """The application of one service; it watches the service's models from start to shutdown and closes it then.
+    """The application of one service. It watches the service's models until shutdown, then closes the service.
 
-    A dictionary of paths is all the routing there is: Starlette's own would take a third of the time of a request.
+    Routing is one dictionary lookup; Starlette's router would take a third of a request's time.
     """
     entries = {(entry.method, entry.path): entry for entry in ENTRIES}
 
@@ -111,7 +111,7 @@ def create_app(service: Service) -> ASGIApp:
 
 async def _live(service: Service, receive: Receive, send: Send) -> None:
     await receive()
-    # beside the requests: /health answers and the server can be stopped while the models load
+    # in a task of its own, so that /health answers and the server can be stopped while the models load
     watching = asyncio.create_task(service.watch())
     await send({"type": "lifespan.startup.complete"})
     await receive()
@@ -131,12 +131,12 @@ async def _answer(service: Service, entry: Entry, request: Request) -> Response:
     except asyncio.CancelledError:
         if not service.draining:
             raise
-        response = entry.envelope(RequestFault(503, "the server stops and could not wait any longer"))
+        response = entry.envelope(RequestFault(503, "the server is stopping and could not wait any longer"))
     except Exception as error:
-        # neither the message nor the frames' values: both may hold a request's texts
+        # log neither the message nor the frames' values, which may hold a request's texts
         place = traceback.extract_tb(error.__traceback__)[-1]
         logger.error("%s in %s, line %s, on %s", type(error).__name__, place.filename, place.lineno, entry.path)
-        response = entry.envelope(RequestFault(500, "internal error; it was logged"))
+        response = entry.envelope(RequestFault(500, "internal error; see the server's log"))
     finally:
         service.bodies.release(request)
     service.metrics.request(entry.path, response.status_code, time.perf_counter() - started)
@@ -144,7 +144,7 @@ async def _answer(service: Service, entry: Entry, request: Request) -> Response:
 
 
 def _with_name(path: str) -> str:
-    """The entry for what lies under a path: a model's name may have slashes of its own."""
+    """The entry that serves everything below a path: a model's name may contain slashes."""
     return ONE_MODEL if path.startswith(f"{MODELS}/") else path
 
 
@@ -163,6 +163,6 @@ def _no_such_path(method: str, path: str) -> Response:
     envelope = ollama_api.envelope if path.startswith("/api/") else openai_api.envelope
     methods = [entry.method for entry in ENTRIES if entry.path == _with_name(path)]
     if methods:
-        message = f"{method} is not possible here, {methods[0]} is"
+        message = f"{method} is not allowed here; use {methods[0]}"
         return envelope(RequestFault(405, message, headers={"allow": ", ".join(methods)}))
-    return envelope(RequestFault(404, f"no such path; there are {', '.join(entry.path for entry in ENTRIES)}"))
+    return envelope(RequestFault(404, f"no such path; the paths are {', '.join(entry.path for entry in ENTRIES)}"))

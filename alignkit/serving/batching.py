@@ -1,4 +1,4 @@
-"""Micro-batches: what waits while the models are busy goes to them together next."""
+"""Micro-batches: texts that wait while the models are busy go to them together in the next call."""
 
 from __future__ import annotations
 
@@ -37,23 +37,23 @@ class _Call:
 
 
 class MicroBatcher:
-    """Gathers the texts of many requests into batches for one blocking function in a thread of its own.
+    """Gathers the texts of many requests into batches for one blocking function in its own thread.
 
-    An idle worker starts at once with what the loop's current turn brought; a busy one finds all that came meanwhile.
+    An idle worker starts at once with the texts of the loop's current turn; a busy one later takes all that arrived.
     So a lone request waits for nothing, and under load batches grow by themselves. `wait_s` makes an idle worker
     wait for more, for models whose cost lies in the call rather than in the texts. A request with more texts than a
     batch holds goes in parts, each once the one before is answered, so that others come in between.
 
     Args:
         work: texts → answer; runs in the worker thread.
-        max_batch_texts: most texts a call.
+        max_batch_texts: most texts per call.
         max_queue_texts: most texts waiting, the rest of a request that goes in parts included; beyond it a request is
             turned away. One that is larger by itself is taken when nothing waits.
         wait_s: longest wait of the oldest request for company, 0 for none.
         call_timeout_s: a call that takes longer is given up, which does not end it: its thread goes on.
         most_hung: with so many calls given up and still running, requests are turned away until one returns. 1 for
             models that two threads must not call at once; with more, the next call has a new thread meanwhile.
-        on_batch: told the number of texts of each batch.
+        on_batch: called with the number of texts of each batch.
     """
 
     def __init__(
@@ -88,24 +88,24 @@ class MicroBatcher:
 
     @property
     def busy(self) -> bool:
-        """Whether a call runs, given up or not."""
+        """Whether a call is running, even one that was given up."""
         return self._running is not None or self._hung > 0
 
     async def submit(self, texts: list[str], alone: bool = False) -> Answer:
-        """The answer to these texts.
+        """Answer these texts.
 
         Args:
             texts: of one request.
-            alone: in no batch with those of others.
+            alone: in a batch of their own.
 
         Raises:
-            QueueFullFault: if too many texts wait already.
-            StuckFault: if the models have not come back from earlier calls.
-            AlignkitError: if the models failed, whatever the texts.
+            QueueFullFault: if too many texts are waiting.
+            StuckFault: if the models have not returned from earlier calls.
+            AlignkitError: if the models failed for a reason other than the texts.
         """
         if self._hung >= self._most_hung:
             raise StuckFault()
-        # a request larger than the queue is taken when nothing waits, or it never would be
+        # a request larger than the queue is accepted when nothing waits; otherwise it never would be
         if self._queued_texts and self._queued_texts + len(texts) > self._max_queue_texts:
             raise QueueFullFault(self._retry_after_s())
         self._queued_texts += len(texts)
@@ -123,7 +123,7 @@ class MicroBatcher:
         return join_answers(answers)
 
     async def close(self, wait_s: float = 30.0) -> None:
-        """Finish what somebody waits for, in that time, and let the thread end."""
+        """Finish within that time what somebody waits for, then let the thread end."""
         deadline = time.monotonic() + wait_s
         while self._is_awaited() and time.monotonic() < deadline:
             await asyncio.sleep(0.005)
@@ -142,14 +142,14 @@ class MicroBatcher:
         try:
             return await waiting.answer
         except asyncio.CancelledError:
-            # what nobody waits for any more takes no place from others
+            # texts that nobody waits for any more must not take up room
             with contextlib.suppress(ValueError):
                 self._queue.remove(waiting)
                 self._queued_texts -= len(texts)
             raise
 
     def _arrange(self) -> None:
-        """Have the next batch start as soon as it should."""
+        """Start the next batch as soon as it is due."""
         if self._running is not None or not self._queue or self._hung >= self._most_hung:
             return
         loop = asyncio.get_running_loop()
@@ -159,7 +159,7 @@ class MicroBatcher:
                 return
             self._alarm.cancel()
         left = 0.0 if full else self._wait_s - (time.perf_counter() - self._queue[0].since)
-        # call_soon, not at once: other requests that the loop has read already come along
+        # call_soon, so that other requests that the loop has already read join the batch
         self._alarm = loop.call_later(left, self._start) if left > 0 else loop.call_soon(self._start)
 
     def _start(self) -> None:
@@ -185,7 +185,7 @@ class MicroBatcher:
                 break
             self._queue.popleft()
             self._queued_texts -= len(waiting.texts)
-            if waiting.answer.done():  # its request was given up
+            if waiting.answer.done():  # the request was given up
                 continue
             batch.append(waiting)
             count += len(waiting.texts)
@@ -221,7 +221,7 @@ class MicroBatcher:
 
     def _fail(self, batch: list[_Waiting], error: BaseException) -> None:
         if len(batch) > 1 and not isinstance(error, AlignkitError):
-            # no error that models announce: one request may have caused it, so each is tried by itself
+            # not an error that models announce: one request may have caused it, so each is tried alone
             for waiting in reversed(batch):
                 waiting.alone = True
                 self._queue.appendleft(waiting)

@@ -1,4 +1,4 @@
-"""Does a server still embed as it did? A text of ours tells what no digest does: its version, its flags, a pooling."""
+"""Whether a server still embeds as before. A probe text reveals what no digest does: version, flags, pooling."""
 
 from __future__ import annotations
 
@@ -8,19 +8,19 @@ import numpy as np
 
 from alignkit.embedders.base import Embedder, embed_all
 
-# of several words: of one, several poolings make the same vector
+# several words, because several poolings give the same vector for a single one
 TEXT = "The parcel for the harbour office arrived two days late, and nobody had signed for it."
 ALIKE = 0.999
 
 
 class Canary:
-    """Embeds one text at first, and again after a connection was opened, as the server may have been restarted.
+    """Embeds one text at the start, and again after each new connection, as the server may have been restarted.
 
-    Once the vector is another, each question embeds the text again.
+    Once the vector differs, every question embeds the text again.
 
     Args:
-        embedder: a model behind a server; one in this process opens no connection and is not asked.
-        connections: how many were opened so far.
+        embedder: a model behind a server; a model in this process opens no connections and is not asked.
+        connections: returns how many were opened so far.
     """
 
     def __init__(self, embedder: Embedder, connections: Callable[[], int]) -> None:
@@ -31,7 +31,7 @@ class Canary:
         self._found: list[str] = []
 
     def changes(self) -> list[str]:
-        """What is otherwise than at first, in words; empty for nothing.
+        """What differs from the start, in words; empty if nothing does.
 
         Raises:
             EmbedderError: if the server gives no vector now.
@@ -46,7 +46,7 @@ class Canary:
         self._found = (
             []
             if cosine >= ALIKE
-            else [f"it embeds a text otherwise than at first, cosine {cosine:.4f}; was its server started differently?"]
+            else [f"it embeds a text differently than at the start, cosine {cosine:.4f}; have its settings changed?"]
         )
         self._asked_at = connections
         return self._found

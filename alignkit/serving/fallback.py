@@ -17,17 +17,17 @@ from alignkit.serving.watch import watch_teacher
 
 logger = logging.getLogger(__name__)
 
-# after a failure the teacher is left alone for so long: its queries would only wait for nothing
+# how long the teacher is not asked after a failure; queries would only wait in vain
 PAUSE_S = 10.0
 
 
 class Fallback:
-    """Puts the teacher's vectors into answers; where it fails, is slow, pauses or was replaced, the head's own stand.
+    """Puts the teacher's vectors into answers; if it fails, is slow, pauses or was replaced, the head's own are kept.
 
-    The teacher has a queue and a thread of its own, so that a query of which the head is sure never waits for it.
+    The teacher has its own queue and thread, so a query that the head is sure of never waits for it.
 
     Args:
-        answerer: of the head.
+        answerer: the head's.
         teacher: its teacher.
         timeout_s: for the teacher to answer.
         max_batch_texts: most texts a call.
@@ -51,7 +51,7 @@ class Fallback:
 
     @property
     def busy(self) -> bool:
-        """Whether the teacher is at work."""
+        """Whether the teacher is busy."""
         return self._batcher.busy
 
     async def improve(self, texts: list[str], answer: Answer) -> Answer:
@@ -66,10 +66,10 @@ class Fallback:
                 found = await self._batcher.submit([texts[row] for row in rows])
                 await self.watch.after_answer()
         except Exception as error:
-            # an unsure vector is better than none, whatever is the matter with the teacher
+            # an unsure vector is better than none, whatever is wrong with the teacher
             self._paused_until = time.monotonic() + PAUSE_S
             logger.warning(
-                "the teacher gave no vectors (%s), the head's stand in for %d texts; it is asked again in %g s",
+                "the teacher gave no vectors (%s); %d texts keep the head's; the teacher is asked again in %g s",
                 brief_of(error),
                 len(rows),
                 PAUSE_S,

@@ -1,4 +1,4 @@
-"""From bytes to checked texts: limits, JSON, types; whatever is wrong is a `RequestFault`."""
+"""From bytes to checked texts: limits, JSON, types. Whatever is wrong is a `RequestFault`."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ from alignkit.embedders.embeddable import BLANK, fault_of
 from alignkit.serving.limits import Limits
 from alignkit.serving.request_faults import OverloadedFault, RequestFault
 
-# what is left of such a body is not read: the connection cannot be used again
+# the rest of such a body is not read, so the connection cannot be used again
 _CLOSE = {"connection": "close"}
-# of bodies of the largest size, all that are read or answered at one time together
+# how many bodies of the largest size may be in memory at one time
 MOST_LARGE_BODIES = 64
 
 
 class Bodies:
-    """Bytes of all bodies in memory: many clients, each within its own limit, are too much together.
+    """Counts the bytes of all bodies in memory, because many clients within their own limits can be too much together.
 
     Args:
-        most_bytes: of all of them; beyond it requests are turned away.
+        most_bytes: of all bodies together; beyond it requests are turned away.
     """
 
     _KEY = "alignkit.body_bytes"
@@ -32,10 +32,10 @@ class Bodies:
         self.bytes = 0
 
     def add(self, request: Request, count: int) -> None:
-        """Count some more bytes of a request's body.
+        """Count more bytes of a request's body.
 
         Raises:
-            OverloadedFault: if they are too many.
+            OverloadedFault: if that is too many.
         """
         if self.bytes + count > self._most_bytes:
             raise OverloadedFault("the server holds as many texts as it can", 1, headers=_CLOSE)
@@ -43,7 +43,7 @@ class Bodies:
         request.scope[self._KEY] = request.scope.get(self._KEY, 0) + count
 
     def release(self, request: Request) -> None:
-        """The request is answered; harmless twice."""
+        """Release the bytes of an answered request; harmless twice."""
         self.bytes -= request.scope.pop(self._KEY, 0)
 
 
@@ -51,7 +51,7 @@ async def read_object(request: Request, limits: Limits, bodies: Bodies) -> dict[
     """The body as a JSON object.
 
     Raises:
-        RequestFault: if it is too large, too slow, compressed, or no JSON object.
+        RequestFault: if it is too large, too slow, compressed, or not a JSON object.
     """
     encoding = request.headers.get("content-encoding", "identity").strip().lower()
     if encoding not in ("", "identity"):
@@ -60,9 +60,9 @@ async def read_object(request: Request, limits: Limits, bodies: Bodies) -> dict[
     try:
         parsed = orjson.loads(body)
     except orjson.JSONDecodeError as error:
-        # only where and what: the error's own text could quote the body
+        # the position only: the error's own text could quote the body
         raise RequestFault(
-            400, f"the body is no valid JSON (line {error.lineno}, column {error.colno})", code="invalid_json"
+            400, f"the body is not valid JSON (line {error.lineno}, column {error.colno})", code="invalid_json"
         ) from None
     if not isinstance(parsed, dict):
         raise RequestFault(400, f"the body must be a JSON object, got {json_type(parsed)}", code="invalid_json")
@@ -98,7 +98,7 @@ async def _read_body(request: Request, limits: Limits, bodies: Bodies) -> bytes:
 def _too_large(limits: Limits) -> RequestFault:
     return RequestFault(
         413,
-        f"the body is larger than {limits.max_body_bytes} bytes; send fewer texts a request",
+        f"the body is larger than {limits.max_body_bytes} bytes; send fewer texts per request",
         code="body_too_large",
         headers=_CLOSE,
     )
@@ -108,13 +108,13 @@ def texts_of(value: Any, param: str, limits: Limits, blank: bool = False) -> lis
     """A text or a list of texts, checked.
 
     Args:
-        value: of the field.
+        value: the field's value.
         param: the field's name.
         limits: of one request.
         blank: let blank texts through.
 
     Raises:
-        RequestFault: naming the field and the first wrong text by its position.
+        RequestFault: naming the field and the position of the first wrong text.
     """
     texts = [value] if isinstance(value, str) else value
     if not isinstance(texts, list):
@@ -122,7 +122,7 @@ def texts_of(value: Any, param: str, limits: Limits, blank: bool = False) -> lis
     if len(texts) > limits.max_texts:
         raise RequestFault(
             422,
-            f"{param} has {len(texts)} texts, at most {limits.max_texts} are taken a request",
+            f"{param} has {len(texts)} texts; at most {limits.max_texts} are allowed per request",
             param=param,
             code="too_many_texts",
         )
@@ -133,7 +133,7 @@ def texts_of(value: Any, param: str, limits: Limits, blank: bool = False) -> lis
     if characters > limits.max_characters:
         raise RequestFault(
             422,
-            f"{param} has {characters} characters, at most {limits.max_characters} are taken a request",
+            f"{param} has {characters} characters; at most {limits.max_characters} are allowed per request",
             param=param,
             code="too_long",
         )
@@ -148,7 +148,7 @@ def _not_a_text(value: Any, place: str, param: str) -> RequestFault:
     if tokens and all(isinstance(token, int) and not isinstance(token, bool) for token in tokens):
         return RequestFault(
             400,
-            f"{place} holds token ids; this server takes texts only, as its tokens are not OpenAI's "
+            f"{place} holds token ids; this server takes only texts, because its tokens are not OpenAI's "
             "(LangChain: check_embedding_ctx_length=False)",
             param=param,
             code="tokens_not_supported",
@@ -157,10 +157,10 @@ def _not_a_text(value: Any, place: str, param: str) -> RequestFault:
 
 
 def dimensions_of(value: Any, dim: int) -> int | None:
-    """The requested width, checked; None for the whole.
+    """The requested width, checked; None for the full width.
 
     Raises:
-        RequestFault: if it is no whole number from 1 to `dim`.
+        RequestFault: if it is not a whole number from 1 to `dim`.
     """
     if value is None:
         return None
@@ -174,7 +174,7 @@ def model_name_of(value: Any) -> str:
     """The requested model's name.
 
     Raises:
-        RequestFault: if it is no text.
+        RequestFault: if it is not a text.
     """
     if not isinstance(value, str):
         raise RequestFault(400, f"model must be a name, got {json_type(value)}", param="model")

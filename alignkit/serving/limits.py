@@ -1,4 +1,4 @@
-"""What a server takes: of one request, of all that wait, of all who are connected."""
+"""What a server accepts: per request, in the queue, and in connections."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ from dataclasses import dataclass
 
 from alignkit.errors import ConfigError
 
-# with those who are refused, below the 512 sockets that `select` of Python on Windows can wait for
+# together with the refused ones, below the 512 sockets that Python's `select` can wait for on Windows
 MOST_CONNECTIONS = 448
-# past the limit so many clients at once are told so; who comes beyond that is cut off
+# so many clients past the limit are told so; any more are cut off
 REFUSED_CONNECTIONS = 32
 
 
@@ -17,15 +17,15 @@ class Limits:
     """What one request may ask for.
 
     Attributes:
-        max_body_bytes: of the request's body; more is 413.
-        max_texts: texts a request; more is 422.
+        max_body_bytes: size of the request's body; more is 413.
+        max_texts: texts per request; more is 422.
         max_characters: of all its texts together; more is 422.
-        body_timeout_s: for the headers to arrive, then for the whole body; later is 408. A client that takes nothing of
-            its answer for thrice so long is cut off.
+        body_timeout_s: for the headers to arrive, then for the whole body; later is 408. A client that reads nothing of
+            its answer for three times as long is cut off.
         answer_timeout_s: for the models to answer; later is 504.
 
     Raises:
-        ConfigError: if one of them is not what it should be.
+        ConfigError: if a value is out of range.
     """
 
     max_body_bytes: int = 8 * 1024 * 1024
@@ -41,10 +41,10 @@ class Limits:
 
 @dataclass(frozen=True)
 class Batching:
-    """How requests share calls of the models; see `MicroBatcher`.
+    """How requests share calls to the models; see `MicroBatcher`.
 
     Raises:
-        ConfigError: if one of them is not what it should be.
+        ConfigError: if a value is out of range.
     """
 
     max_batch_texts: int = 256
@@ -58,10 +58,10 @@ class Batching:
 
 
 def check_counts(**settings: object) -> None:
-    """Hold settings to whole numbers of at least 1.
+    """Check that settings are whole numbers of at least 1.
 
     Raises:
-        ConfigError: naming the first that is none.
+        ConfigError: naming the first that is not.
     """
     for name, value in settings.items():
         if not isinstance(value, int) or isinstance(value, bool) or value < 1:
@@ -69,10 +69,10 @@ def check_counts(**settings: object) -> None:
 
 
 def check_seconds(**settings: object) -> None:
-    """Hold settings to finite numbers above 0.
+    """Check that settings are finite numbers above 0.
 
     Raises:
-        ConfigError: naming the first that is none.
+        ConfigError: naming the first that is not.
     """
     for name, value in settings.items():
         if not _is_number(value) or not 0 < value < float("inf"):  # type: ignore[operator]

@@ -1,4 +1,4 @@
-"""What the server counts, for Prometheus; never a text."""
+"""The server's counters for Prometheus; they never hold a text."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ BATCH_BUCKETS = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024, 2048)
 
 
 class ServerMetrics:
-    """Counters of one server, in a registry of their own.
+    """Counters of one server, in their own registry.
 
     Args:
-        queued_texts: asked for at each scrape.
+        queued_texts: called at each scrape.
     """
 
     def __init__(self, queued_texts: Callable[[], int]) -> None:
@@ -35,12 +35,12 @@ class ServerMetrics:
         )
         self._texts = Counter("alignkit_texts", "Texts embedded for answered requests", registry=self._registry)
         self._by_teacher = Counter(
-            "alignkit_teacher_texts", "Of these, texts that the teacher embedded", registry=self._registry
+            "alignkit_teacher_texts", "Of these, texts embedded by the teacher", registry=self._registry
         )
         self._batches = Histogram(
-            "alignkit_batch_texts", "Texts a batch", buckets=BATCH_BUCKETS, registry=self._registry
+            "alignkit_batch_texts", "Texts per batch", buckets=BATCH_BUCKETS, registry=self._registry
         )
-        Gauge("alignkit_queued_texts", "Texts that wait", registry=self._registry).set_function(queued_texts)
+        Gauge("alignkit_queued_texts", "Texts waiting", registry=self._registry).set_function(queued_texts)
 
     def request(self, route: str, status: int, seconds: float) -> None:
         """Count an answered request."""
@@ -48,7 +48,7 @@ class ServerMetrics:
         counter.inc()
         histogram.observe(seconds)
 
-    @functools.cache  # noqa: B019 -- looking labels up costs more than counting; there are few, and one server
+    @functools.cache  # noqa: B019 -- looking up labels costs more than counting; there are few labels and one server
     def _of(self, route: str, status: int) -> tuple[Any, Any]:
         return self._requests.labels(route, str(status)), self._latency.labels(route)
 

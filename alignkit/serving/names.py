@@ -1,4 +1,4 @@
-"""The name of the served model, as clients of Ollama's and OpenAI's APIs write it, and what they hear of others."""
+"""The name of the served model as clients of Ollama's and OpenAI's APIs write it, and the answer to other names."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ LONGEST_SHOWN = 128
 
 
 def check_served_name(name: object) -> None:
-    """Refuse what no client could ask for.
+    """Refuse a name that no client could ask for.
 
     Raises:
-        ConfigError: if it is no text, blank, or not of one line.
+        ConfigError: if it is not a text, is blank, or has more than one line.
     """
     if not isinstance(name, str) or not normal_name(name) or not name.isprintable():
-        raise ConfigError(f"model_name={name!r}: expected the name that clients ask for, such as alignkit")
+        raise ConfigError(f"model_name={name!r}: expected the name that clients use, such as alignkit")
 
 
 def is_name_of(asked: str, model: str) -> bool:
@@ -38,13 +38,13 @@ def tagged_name(name: str) -> str:
 
 
 def shown_name(name: object) -> str:
-    """A name that a client sent, fit for an answer: of bounded length, on one line."""
+    """A name that a client sent, made safe for an answer: short and on one line."""
     text = str(name)[:LONGEST_SHOWN]
     return "".join(letter if letter.isprintable() else "?" for letter in text)
 
 
 def unknown_to_ollama(name: object) -> RequestFault:
-    """Another model's name, in Ollama's own words, which some clients look for."""
+    """The error for another model's name, in Ollama's own words, which some clients look for."""
     words = f'model "{shown_name(name)}" not found, try pulling it first' if name else "model '' not found"
     return RequestFault(404, words, param="model", code="model_not_found")
 

@@ -20,7 +20,7 @@ from alignkit.serving.vector_json import as_numbers
 
 
 async def embed(service: Service, request: Request) -> Response:
-    """`POST /api/embed`; without a text the list of vectors is empty, as Ollama has it."""
+    """`POST /api/embed`; without texts the list of vectors is empty, as in Ollama."""
     started = time.perf_counter_ns()
     asked = await read_object(request, service.limits, service.bodies)
     model = _model_of(service, asked)
@@ -52,7 +52,7 @@ async def embeddings(service: Service, request: Request) -> Response:
 
 
 def envelope(fault: RequestFault) -> Response:
-    """Ollama's form of an error."""
+    """An error in Ollama's format."""
     return json_response({"error": fault.message}, fault.status, fault.headers)
 
 
@@ -64,7 +64,7 @@ def _model_of(service: Service, asked: dict[str, Any]) -> str:
 
 
 async def _answer(service: Service, texts: list[str]) -> Answer:
-    """As Ollama does: a blank text among others, or spaces alone, get a vector like any other."""
+    """As in Ollama: a blank text among others, or one of spaces, gets a vector like any other."""
     kept = [row for row, text in enumerate(texts) if fault_of(text) != BLANK]
     if len(kept) == len(texts) > 0:
         return await service.embed(texts)

@@ -1,4 +1,4 @@
-"""What Ollama's clients ask of a server beside vectors: is it there, which models has it, what are they like."""
+"""What Ollama's clients ask a server besides vectors: whether it runs, and which models it has."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from alignkit.serving.request_faults import RequestFault
 from alignkit.serving.service import Service, json_response
 
 _STARTED = datetime.datetime.now(datetime.UTC)
-# the model stays as long as the server does; Ollama's command line calls what is so far off "Forever"
+# the model stays loaded as long as the server runs; Ollama's command line shows a date this far off as "Forever"
 _EXPIRES = _STARTED.replace(year=_STARTED.year + 100, day=1)
 ARCHITECTURE = "alignkit"
 
@@ -74,7 +74,7 @@ async def show(service: Service, request: Request) -> Response:
 
 
 async def chat(service: Service, request: Request) -> Response:
-    """`POST /api/chat` and `/api/generate`: what Ollama says of a model that only embeds."""
+    """`POST /api/chat` and `/api/generate`: what Ollama says about a model that only embeds."""
     name = (await read_object(request, service.limits, service.bodies)).get("model", service.model)
     if not isinstance(name, str) or not service.is_called(name):
         raise unknown_to_ollama(name)
@@ -114,7 +114,7 @@ def _name_in(identity: dict[str, Any] | None) -> str | None:
 
 
 def _short_count(count: int) -> str:
-    """A number as Ollama shows that of parameters.
+    """A number of parameters as Ollama shows it.
 
     >>> [_short_count(count) for count in (7, 98_688, 22_700_000, 1_500_000_000)]
     ['7', '98.7K', '22.7M', '1.5B']

@@ -43,7 +43,7 @@ async def embeddings(service: Service, request: Request) -> Response:
         b'{"object":"embedding","index":%d,"embedding":%b}' % (index, row) for index, row in enumerate(rows)
     )
     tokens = estimated_tokens(texts)
-    # around the entries, which are JSON already
+    # built around the entries, which are already JSON
     return json_answer(
         b'{"object":"list","data":[%b],"model":%b,"usage":{"prompt_tokens":%d,"total_tokens":%d}}'
         % (entries, orjson.dumps(model), tokens, tokens),
@@ -63,7 +63,7 @@ async def model(service: Service, request: Request) -> Response:
 
 
 def envelope(fault: RequestFault) -> Response:
-    """OpenAI's form of an error."""
+    """An error in OpenAI's format."""
     kind = "invalid_request_error" if fault.status < 500 else "server_error"
     error = {"message": fault.message, "type": kind, "param": fault.param, "code": fault.code}
     return json_response({"error": error}, fault.status, fault.headers)

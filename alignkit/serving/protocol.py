@@ -1,4 +1,4 @@
-"""HTTP as uvicorn reads it with httptools, less what a careless or hostile client could hold on to."""
+"""HTTP as uvicorn reads it with httptools, without the resources that a careless or hostile client could hold."""
 
 from __future__ import annotations
 
@@ -11,21 +11,21 @@ from alignkit.serving.limits import MOST_CONNECTIONS, REFUSED_CONNECTIONS
 from alignkit.serving.openai_api import envelope
 from alignkit.serving.request_faults import RequestFault
 
-# of a request, its body excepted: headers, and the framing of a body in chunks
+# of a request without its body: headers, and the framing of a chunked body
 MOST_HEAD_BYTES = 64 * 1024
-# the system takes some megabytes of an answer and asks for more only when a good part of them has gone, so that with a
-# slow client nothing seems to move for a while
+# the system buffers megabytes of an answer and asks for more only when much of that is sent, so a slow client seems
+# to read nothing for a while
 DRAIN_TIMES = 3
-# for who comes when there are too many already
+# for clients past the limit
 REFUSED_TIMEOUT_S = 2.0
 
 
 class BoundedProtocol(HttpToolsProtocol):
-    """What is read and written of one connection.
+    """One connection, with time limits on reading and writing.
 
     Attributes:
-        timeout_s: for headers to arrive; a client that takes nothing of its answer in thrice that is cut off.
-        max_connections: at once; a request on any further one gets 503, and some more than that are cut off.
+        timeout_s: for headers to arrive; a client that reads nothing of its answer for three times as long is cut off.
+        max_connections: open at once; a request on the next few gets 503, and any more are cut off.
     """
 
     timeout_s = 20.0
@@ -54,7 +54,7 @@ class BoundedProtocol(HttpToolsProtocol):
         """Stop the clocks, and the answers."""
         self._head_arrived()
         self._drained()
-        # uvicorn tells only the request that was read last, and those before it would write to a closed connection
+        # uvicorn tells only the request read last; earlier ones would write to a closed connection
         self.pipeline.clear()
         for cycle in self._unanswered:
             cycle.disconnected = True
@@ -62,15 +62,13 @@ class BoundedProtocol(HttpToolsProtocol):
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
-        """Count what is no body."""
+        """Count bytes that are not part of a body."""
         self._begun, self._body_bytes = False, 0
         super().data_received(data)
-        # where a request begins in these bytes, one before it may have ended: they are not counted
+        # bytes in which a request begins may also end another, and are not counted
         self._head_bytes = 0 if self._begun else self._head_bytes + len(data) - self._body_bytes
         if self._head_bytes > MOST_HEAD_BYTES:
-            self._refuse(
-                431, f"the headers are larger than {MOST_HEAD_BYTES} bytes; send less than that beside the body"
-            )
+            self._refuse(431, f"the headers are larger than {MOST_HEAD_BYTES} bytes; send fewer")
         elif self.cycle is None or self.cycle.response_complete:
             self._await_head()
 
@@ -113,30 +111,30 @@ class BoundedProtocol(HttpToolsProtocol):
             self.transport.close()
 
     def send_400_response(self, msg: str) -> None:
-        """In our envelope, and not within another answer."""
+        """Answer in our error format, but not inside another answer."""
         self._refuse(400, msg)
 
     def _refuse(self, status: int, message: str) -> None:
         if self.transport.is_closing():
             return
-        if self.cycle is None or self.cycle.response_complete:  # else it would stand within another answer
+        if self.cycle is None or self.cycle.response_complete:  # or it would appear inside another answer
             self.transport.write(_whole_answer(RequestFault(status, message)))
         self.transport.close()
 
     def pause_writing(self) -> None:
-        """See whether the client takes anything: one that does not would keep its answer in memory for ever."""
+        """Check that the client reads: one that does not would keep its answer in memory forever."""
         super().pause_writing()
         if self._drain_timer is None:
             self._unsent = self.transport.get_write_buffer_size()
             self._drain_timer = self.loop.call_later(self._drain_timeout_s, self._look_at_unsent)
 
     def resume_writing(self) -> None:
-        """The client has taken nearly all."""
+        """The client has read nearly all."""
         self._drained()
         super().resume_writing()
 
     def timeout_keep_alive_handler(self) -> None:
-        """Closing waits for the client to take what is left; one that had all this time for it will not."""
+        """Closing waits for the client to read the rest; one that had all this time will not."""
         super().timeout_keep_alive_handler()
         if self.transport.get_write_buffer_size():
             self.transport.abort()
@@ -156,7 +154,7 @@ class BoundedProtocol(HttpToolsProtocol):
 
 
 def bounded_protocol(timeout_s: float, max_connections: int) -> type[BoundedProtocol]:
-    """The class with these limits, for uvicorn to make its connections from."""
+    """The connection class with these limits, for uvicorn."""
     return type("Protocol", (BoundedProtocol,), {"timeout_s": timeout_s, "max_connections": max_connections})
 
 

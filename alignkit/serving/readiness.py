@@ -1,4 +1,4 @@
-"""Whether the models answer: found out at the start and after each failure, without a client's help."""
+"""Whether the models answer, checked at the start and after each failure, without waiting for a client."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ FIRST_WAIT_S, LONGEST_WAIT_S = 0.5, 30.0
 
 
 class Readiness:
-    """Asks until there is an answer, in ever longer intervals.
+    """Asks the models until they answer, at growing intervals.
 
     Args:
-        probe: asks the models for something of their own; raises while they do not answer.
+        probe: asks the models for a vector; raises while they do not answer.
     """
 
     def __init__(self, probe: Callable[[], Awaitable[object]]) -> None:
@@ -29,22 +29,22 @@ class Readiness:
 
     @property
     def ready(self) -> bool:
-        """Whether the models answered last time."""
+        """Whether the models answered the last time."""
         return not self._unknown.is_set()
 
     def answered(self) -> None:
-        """A request had an answer."""
+        """Record that a request was answered."""
         self._unknown.clear()
         if self._words:
             logger.warning("the student answers again")
             self._words = ""
 
     def failed(self) -> None:
-        """A request had none, and it was not its own fault."""
+        """Record that a request failed through no fault of its own."""
         self._unknown.set()
 
     async def watch(self) -> None:
-        """Probe whenever it is not known that the models answer; runs until it is cancelled."""
+        """Probe whenever the models may not answer; runs until cancelled."""
         while True:
             await self._unknown.wait()
             wait_s = FIRST_WAIT_S
@@ -54,12 +54,12 @@ class Readiness:
             self.answered()
 
     async def _answers(self) -> bool:
-        if self.ready:  # a request had an answer meanwhile
+        if self.ready:  # a request was answered in the meantime
             return True
         try:
             await self._probe()
         except (AlignkitError, RequestFault, TimeoutError) as error:
-            # of a text of ours that went alone, so the words hold nobody's texts
+            # the probe text was sent alone, so the message holds nobody's texts
             self._log(str(error) or type(error).__name__)
             return False
         except Exception as error:
@@ -68,7 +68,7 @@ class Readiness:
         return True
 
     def _log(self, words: str) -> None:
-        # the same words once, however often they come
+        # log the same message once
         if words != self._words:
             logger.warning("the student does not answer: %s", words)
             self._words = words

@@ -1,4 +1,4 @@
-"""Why a request is not answered with vectors: a status, a sentence, and what a client needs beside it."""
+"""Why a request gets no vectors: a status, a sentence, and what else a client needs."""
 
 from __future__ import annotations
 
@@ -6,13 +6,13 @@ from collections.abc import Mapping
 
 from alignkit.errors import EmbedderError
 
-# for who comes while the models hang: how long that lasts is not known
+# for requests while the models hang, when the end is not known
 STUCK_RETRY_S = 10
 REPLACED_RETRY_S = 30
 
 
 class RequestFault(Exception):
-    """Answered in the envelope of the API that was asked.
+    """Answered in the error format of the API that was called.
 
     Args:
         status: HTTP status.
@@ -40,7 +40,7 @@ class RequestFault(Exception):
 
 
 class UpstreamFault(RequestFault):
-    """The models failed. The client hears what it can do; what the operator can do stands in the server's log."""
+    """The models failed. The client learns what it can do; the server's log tells the operator the rest."""
 
     def __init__(self, error: Exception) -> None:
         brief = getattr(error, "brief", None)
@@ -51,13 +51,13 @@ class UpstreamFault(RequestFault):
 
 
 class ReplacedFault(RequestFault):
-    """The student is another one than the head's: its vectors would be wrong without a sign of it."""
+    """The student is not the one the head was trained for: its vectors would be wrong without any sign of it."""
 
     def __init__(self) -> None:
         super().__init__(
             503,
-            "the model behind this server was replaced, so that vectors would not fit those of before; "
-            "its operator was told; try again later",
+            "the model behind this server was replaced, and its vectors would not match earlier ones; "
+            "the operator was told; try again later",
             code="model_replaced",
             headers={"retry-after": str(REPLACED_RETRY_S)},
         )
@@ -77,27 +77,27 @@ class OverloadedFault(RequestFault):
 
 
 class QueueFullFault(OverloadedFault):
-    """More texts wait than may."""
+    """Too many texts are waiting."""
 
     def __init__(self, retry_after_s: int) -> None:
-        super().__init__("the server has more texts waiting than it takes", retry_after_s)
+        super().__init__("too many texts are waiting", retry_after_s)
 
 
 class StuckFault(OverloadedFault):
-    """The models are still busy with calls that were given up."""
+    """The models are still busy with calls that took too long."""
 
     def __init__(self) -> None:
         super().__init__("the model is still busy with an earlier request that took too long", STUCK_RETRY_S)
 
 
 class SharedCallError(EmbedderError):
-    """The models failed on the texts of several requests; their words may repeat any of these, so they are left out."""
+    """The models failed on texts of several requests. Their message may quote any of these, so it is left out."""
 
     def __init__(self, cause: BaseException) -> None:
         self.brief = brief_of(cause)
-        super().__init__(f"{self.brief}, for several requests at once; send it again")
+        super().__init__(f"{self.brief}, for several requests at once; send the request again")
 
 
 def brief_of(error: BaseException) -> str:
-    """What may be logged and shown to anybody of an error of the models: their own words may hold texts."""
+    """The part of a model's error that is safe to log and show; its message may hold texts."""
     return str(getattr(error, "brief", type(error).__name__))

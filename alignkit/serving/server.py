@@ -1,4 +1,4 @@
-"""The process around the application: where it listens, who may reach it, how it ends."""
+"""The server process: where it listens, who may reach it, how it stops."""
 
 from __future__ import annotations
 
@@ -21,33 +21,33 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-# after the signal, busy clients learn with their next answer that the connection ends; then it is closed
+# after the signal, a busy client's next answer announces that the connection will close
 DRAIN_S = 0.5
 SWITCH_INTERVAL_S = 0.0005
-# as a shell has it after Ctrl-C
+# a shell's code for Ctrl-C
 INTERRUPTED_EXIT_CODE = 130
-# what a process opens beside its clients' connections: listener, model files, an upstream's sockets
+# files that a process opens besides its clients' connections: listener, model files, sockets to an upstream
 OTHER_FILES = 128
 
 
 def token_from_environment(variable: str | None) -> str | None:
-    """The bearer token that an environment variable holds; None where no variable is named.
+    """The bearer token from an environment variable; None if no variable is named.
 
     Raises:
-        ConfigError: if the variable is not set or empty.
+        ConfigError: if the variable is unset or empty.
     """
     return None if variable is None else from_environment("token_env", variable)
 
 
 def check_exposure(host: str, token: str | None, insecure: bool) -> None:
-    """Refuse to open a server without a token to other machines.
+    """Refuse to serve other machines without a token.
 
     Raises:
-        ConfigError: if `host` is no loopback address, there is no token, and `insecure` is false.
+        ConfigError: if `host` is not a loopback address, there is no token, and `insecure` is false.
     """
     if token is None and not insecure and not _is_loopback(host):
         raise ConfigError(
-            f"host={host} can be reached from other machines and no token is set; name an environment variable with "
+            f"host={host} can be reached from other machines, and no token is set; name an environment variable with "
             "token_env=…, listen on 127.0.0.1, or accept it with insecure=true"
         )
 
@@ -66,17 +66,17 @@ def run(
     grace_s: float = 30.0,
     max_connections: int = MOST_CONNECTIONS,
 ) -> None:
-    """Serve until SIGINT or SIGTERM, then finish what was taken.
+    """Serve until SIGINT or SIGTERM, then finish the accepted requests.
 
     Args:
         service: what is served.
         host: address to listen on.
         port: 0 takes a free one.
-        grace_s: longest wait for requests that run when the signal comes.
-        max_connections: at once; a request on any further one gets 503.
+        grace_s: longest wait for requests in progress when the signal comes.
+        max_connections: open at once; a request on any further one gets 503.
 
     Raises:
-        ConfigError: if the port is taken, the address is not this machine's, or a limit is none.
+        ConfigError: if the port is taken, the address is not this machine's, or a limit is invalid.
     """
     check_seconds(grace_s=grace_s)
     check_counts(max_connections=max_connections)
@@ -85,22 +85,22 @@ def run(
     listener = listen(host, port)
     shown = f"[{host}]" if ":" in host else host
     logger.info("serving '%s' (%d-d) at http://%s:%d", service.model, service.dim, shown, listener.getsockname()[1])
-    # the thread that embeds and the loop that answers share one interpreter: at Python's own 5 ms each waits
-    # for the other longer than the work takes
+    # the embedding thread and the answering loop share one interpreter; at Python's default of 5 ms each waits
+    # for the other longer than its work takes
     sys.setswitchinterval(SWITCH_INTERVAL_S)
     try:
         server.run(sockets=[listener])
     except KeyboardInterrupt:
         if not service.busy:
             raise
-        # Python cannot end a thread that is inside a library: at its own end the process would be aborted
-        logger.warning("interrupted while a model was still at work; it is left behind")
+        # Python cannot end a thread inside a library; a normal exit would abort the process
+        logger.warning("interrupted while a model was still working; its call is abandoned")
         logging.shutdown()
         os._exit(INTERRUPTED_EXIT_CODE)
 
 
 def make_room_for(max_connections: int, platform: str = sys.platform) -> None:
-    """Let this process open as many sockets as its clients may.
+    """Raise this process's limit of open files to what its clients may need.
 
     Raises:
         ConfigError: if the system does not allow so many.
@@ -109,7 +109,7 @@ def make_room_for(max_connections: int, platform: str = sys.platform) -> None:
         if max_connections > MOST_CONNECTIONS:
             raise ConfigError(
                 f"max_connections={max_connections}: expected at most {MOST_CONNECTIONS} on Windows, "
-                "where Python waits for no more than 512 sockets at once"
+                "where Python can wait for no more than 512 sockets"
             )
         return
     import resource
@@ -120,17 +120,17 @@ def make_room_for(max_connections: int, platform: str = sys.platform) -> None:
         return
     if hard != resource.RLIM_INFINITY and hard < needed:
         raise ConfigError(
-            f"max_connections={max_connections} needs {needed} open files, this process may have {hard}; "
-            "raise the limit with ulimit -n, or take fewer connections"
+            f"max_connections={max_connections} needs {needed} open files, and this process may have {hard}; "
+            "raise the limit with ulimit -n, or allow fewer connections"
         )
     resource.setrlimit(resource.RLIMIT_NOFILE, (needed, hard))
 
 
 def event_loop(platform: str = sys.platform) -> str:
-    """Which event loop uvicorn shall run.
+    """Which event loop uvicorn should use.
 
     On Windows asyncio's own choice closes the listener at any error of `accept`, such as a client that reset its
-    connection (https://github.com/python/cpython/issues/93821): the process would live on and hear nobody.
+    connection (https://github.com/python/cpython/issues/93821): the process would run on and hear nobody.
     """
     return "asyncio:SelectorEventLoop" if platform == "win32" else "auto"
 
@@ -158,7 +158,7 @@ def build_server(service: Service, grace_s: float = 30.0, max_connections: int =
         async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
             service.draining = True
             await self._take_who_is_connected(sockets or [])
-            # uvicorn would close kept-alive connections at once, and a request just sent there would be lost
+            # uvicorn would close kept-alive connections at once and lose a request just sent on one
             await asyncio.sleep(DRAIN_S)
             await super().shutdown(sockets)
 
@@ -196,27 +196,27 @@ def build_server(service: Service, grace_s: float = 30.0, max_connections: int =
 
 
 def clients_in(room: socket.socket) -> Iterator[socket.socket]:
-    """Who is connected to a listener and was not accepted yet; one who left meanwhile keeps nobody else waiting."""
+    """Clients connected to a listener but not yet accepted; one that has left does not hold up the others."""
     room.setblocking(False)
     while True:
         try:
             client, _ = room.accept()
         except ConnectionError:
             continue
-        except OSError:  # BlockingIOError: nobody is left
+        except OSError:  # BlockingIOError: no more clients
             return
         yield client
 
 
 def _report(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
-    # one line: asyncio would print a traceback for each client that resets its connection at a bad moment
+    # one line; asyncio would print a traceback for every client that resets its connection at a bad moment
     error = context.get("exception")
     what = str(context.get("message", "")).partition("(")[0].strip()
     logger.error("%s (%s); the server goes on", what, type(error).__name__ if error else "no exception")
 
 
 def listen(host: str, port: int) -> socket.socket:
-    """A socket that connections can be made to already.
+    """A socket that already accepts connections.
 
     Raises:
         ConfigError: if the port is taken or the address is not this machine's.

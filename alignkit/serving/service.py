@@ -1,4 +1,4 @@
-"""One head behind HTTP: what every API of the server asks for vectors."""
+"""One head behind HTTP: where every API of the server gets its vectors."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from alignkit.serving.watch import watch_student
 logger = logging.getLogger(__name__)
 
 MODEL_NAME = "alignkit"
-# a header line longer than some 8000 bytes is refused by common clients
+# common clients refuse a header line longer than about 8000 bytes
 MOST_CONFIDENCES = 1000
 
 
@@ -41,9 +41,9 @@ class Service:
         model: the name that clients ask for.
         limits: of one request.
         batching: across requests.
-        token: that clients must send as a bearer; None for an open server.
-        fallback_timeout_s: for the teacher to answer; later the head's own vector stands.
-        allow_student_mismatch: go on, with a line in the log, where the student is replaced while it is served.
+        token: the bearer token that clients must send; None for an open server.
+        fallback_timeout_s: for the teacher to answer; later the head's own vector is used.
+        allow_student_mismatch: if the student is replaced while it is served, log it and go on.
     """
 
     def __init__(
@@ -90,11 +90,11 @@ class Service:
 
     @property
     def busy(self) -> bool:
-        """Whether a model is at work, for a request or for one that was given up."""
+        """Whether a model is busy, even with a request that was given up."""
         return self._batcher.busy or (self._fallback is not None and self._fallback.busy)
 
     def is_called(self, name: str) -> bool:
-        """Whether a client that asks for this name means the model that is served."""
+        """Whether a client that asks for this name means the served model."""
         return is_name_of(name, self.model)
 
     async def embed(self, texts: list[str]) -> Answer:
@@ -106,7 +106,7 @@ class Service:
         """
         answer = await self._ask_student(texts)
         if answer.failures:
-            # embedders name single texts only where others have vectors: sent again, the text would fail again
+            # embedders blame single texts only if others have vectors; sent again, the text would fail again
             position = min(answer.failures)
             raise RequestFault(
                 422,
@@ -141,13 +141,13 @@ class Service:
         return answer
 
     def _failed(self, brief: str) -> None:
-        # once, not for each request that meets the same fault; the probe that follows logs all the words
+        # logged once, not for each request; the probe that follows logs the whole message
         if self.readiness.ready:
             logger.warning("the student failed: %s", brief)
         self.readiness.failed()
 
     async def watch(self) -> None:
-        """Look after the models until it is cancelled."""
+        """Watch the models; runs until cancelled."""
         async with asyncio.TaskGroup() as group:
             group.create_task(self.readiness.watch())
             group.create_task(self.student_watch.run())
@@ -155,7 +155,7 @@ class Service:
                 group.create_task(self._fallback.watch.run())
 
     async def close(self) -> None:
-        """Finish what was taken and free the threads."""
+        """Finish the accepted requests and end the threads."""
         self.student_watch.close()
         await self._batcher.close()
         if self._fallback is not None:
@@ -166,12 +166,12 @@ class Service:
             answer = await self._batcher.submit(["ready"], alone=True)
         if answer.failures:
             raise EmbedderError(answer.failures[0])
-        # a server that has come back may have come back with another model
+        # a server that is back may have another model
         await self.student_watch.look_briefly()
 
 
 async def numbers_of(answer: Answer, dimensions: int | None) -> list[bytes]:
-    """Each row as a JSON list; a batch of many small requests is written at once, at a sixth of the time a row."""
+    """Each row as a JSON list. A batch of many small requests is written at once, in a sixth of the time."""
     batch = answer.batch
     if dimensions is None and batch is not None and not batch.failures and batch.vectors.size <= PIECE_NUMBERS:
         return batch.numbers[answer.start : answer.start + len(answer.vectors)]
@@ -179,7 +179,7 @@ async def numbers_of(answer: Answer, dimensions: int | None) -> list[bytes]:
 
 
 def json_answer(body: bytes, answer: Answer) -> Response:
-    """A JSON response with what the answer tells beside the vectors."""
+    """A JSON response whose headers tell the rest of the answer."""
     headers = {"content-type": "application/json"}
     if answer.confidence is not None and len(answer.confidence) <= MOST_CONFIDENCES:
         headers["x-alignkit-confidence"] = ",".join(f"{value:.3f}" for value in answer.confidence.tolist())
@@ -194,7 +194,7 @@ def json_response(content: Any, status: int = 200, headers: dict[str, str] | Non
 
 
 def estimated_tokens(texts: list[str]) -> int:
-    """Tokens of the texts at four characters each: clients add them up, students do not tell them.
+    """Tokens of the texts, at four characters each: clients expect a number, and students do not report one.
 
     >>> estimated_tokens(["reset my password", ""])
     5

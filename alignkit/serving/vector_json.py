@@ -1,4 +1,4 @@
-"""Vectors as JSON, piece by piece: the loop turns between the pieces, so that a large answer holds nobody up."""
+"""Vectors as JSON, in pieces: the event loop runs between them, so a large answer holds nobody up."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import numpy as np
 import orjson
 import pybase64
 
-# a piece of so many numbers is written in some milliseconds
+# so many numbers take a few milliseconds to write
 PIECE_NUMBERS = 100_000
 
 
@@ -32,7 +32,7 @@ def as_base64(vectors: np.ndarray) -> list[bytes]:
 
 
 async def write_rows(vectors: np.ndarray, write: Callable[[np.ndarray], list[bytes]]) -> list[bytes]:
-    """The rows of `(N, D)` by one of the functions above, with the loop turning in between."""
+    """The rows of `(N, D)` by one of the functions above, yielding to the event loop in between."""
     rows_a_piece = max(1, PIECE_NUMBERS // max(1, vectors.shape[1]))
     written = write(vectors[:rows_a_piece])
     for start in range(rows_a_piece, len(vectors), rows_a_piece):

@@ -1,4 +1,4 @@
-"""Whether a model is still the one that was meant: its server is asked now and then, beside the requests."""
+"""Whether a model is still the intended one: its server is asked from time to time, apart from requests."""
 
 from __future__ import annotations
 
@@ -17,22 +17,22 @@ from alignkit.serving.worker import Worker
 logger = logging.getLogger(__name__)
 
 EVERY_S = 30.0
-# as long as it is another model: whoever mends it should not wait
+# while it is another model, so that whoever fixes it need not wait
 WRONG_EVERY_S = 5.0
-# for a request that found the server on a new connection; later the answer of the last time holds
+# for a request on a new connection to the server; after that the last answer holds
 LONGEST_LOOK_S = 2.0
 
 
 class Watch:
-    """Asks in a thread of its own, one question at a time. While it cannot be told, what was told last holds.
+    """Asks in its own thread, one question at a time. While there is no answer, the last one holds.
 
     Args:
-        model: how the operator's log calls it: the student, the teacher.
-        changes: asks what the model is now that it was not before, in words, empty for nothing. Raises
-            `AlignkitError` where that cannot be told now.
-        connections: how many were opened to the model's server so far; a new one may lead to another server.
-        advice: for the operator where it is another model.
-        refuses: whether another model is a reason to refuse; else it is only logged.
+        model: its name in the log: the student, the teacher.
+        changes: asks how the model differs from before, in words, empty for no difference. Raises
+            `AlignkitError` if that cannot be told now.
+        connections: returns how many were opened to the model's server; a new one may lead to another server.
+        advice: for the operator, if it is another model.
+        refuses: whether another model is a reason to refuse requests; otherwise it is only logged.
     """
 
     def __init__(
@@ -56,24 +56,24 @@ class Watch:
 
     @property
     def replaced(self) -> bool:
-        """Whether it is another model, so that its vectors must not be used."""
+        """Whether it is another model, whose vectors must not be used."""
         return self._refuses and bool(self._found)
 
     async def run(self) -> None:
-        """Look again and again; runs until it is cancelled."""
+        """Look at intervals; runs until cancelled."""
         while True:
             await self._look()
             await asyncio.sleep(WRONG_EVERY_S if self._found else EVERY_S)
 
     async def after_answer(self) -> None:
-        """Look, for no longer than a moment, if the answer may have come from another server than the one before."""
-        # the first look may have begun before the connection was opened, and one may itself open a connection
+        """Look briefly, if the answer may have come from a different server than before."""
+        # the first look may have begun before the connection was opened, and a look may open one itself
         for _ in range(2):
             if self._connections() != self._seen:
                 await self.look_briefly()
 
     async def look_briefly(self) -> None:
-        """Look, and go on with what was known before if that takes long."""
+        """Look; if that takes long, go on with what was known."""
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(LONGEST_LOOK_S):
                 await self._look()
@@ -92,7 +92,7 @@ class Watch:
             self._looking = loop.create_future()
             self._seen = self._connections()
             self._worker.call(None, loop, self._take)
-        # several may wait for one look, and one of them may give up
+        # several requests may wait for one look, and one of them may give up
         await asyncio.shield(self._looking)
 
     def _take(self, found: Sequence[str] | None, error: BaseException | None) -> None:
@@ -100,7 +100,7 @@ class Watch:
             self._note(tuple(found or ()))
         elif self._told:
             words = str(error) if isinstance(error, AlignkitError) else type(error).__name__
-            logger.warning("whether %s is still the same cannot be told now: %s", self._model, words)
+            logger.warning("cannot tell whether %s is still the same: %s", self._model, words)
         self._told = error is None
         if self._looking is not None:
             self._looking.set_result(None)
@@ -110,16 +110,16 @@ class Watch:
         if found and found != self._found:
             logger.error("%s was replaced (%s); %s", self._model, "; ".join(found), self._advice)
         elif self._found and not found:
-            logger.warning("%s is the one of before again", self._model)
+            logger.warning("%s is the original one again", self._model)
         self._found = found
 
 
 def watch_student(aligned: AlignedEmbedder, allow_mismatch: bool) -> Watch:
-    """Of the student that the head was put in front of."""
+    """Watches the student that the head was trained for."""
     advice = (
-        "going on, as allow_student_mismatch=true says"
+        "going on, because allow_student_mismatch=true"
         if allow_mismatch
-        else "requests get 503 until it is the head's own again; put that model back, or start the server with "
+        else "requests get 503 until the original model is back; restore it, or start the server with "
         "allow_student_mismatch=true to go on with this one"
     )
     connections = _connections_of(aligned.student)
@@ -132,14 +132,14 @@ def watch_student(aligned: AlignedEmbedder, allow_mismatch: bool) -> Watch:
 
 
 def watch_teacher(teacher: Embedder) -> Watch:
-    """Of the teacher that is asked live."""
+    """Watches the teacher that is asked live."""
     connections = _connections_of(teacher)
     canary = Canary(teacher, connections)
 
     def changes() -> list[str]:
         return differences(teacher.identity("query"), current_identity(teacher, "query")) or canary.changes()
 
-    advice = "the head's own vectors stand in for it until it is the one of before again"
+    advice = "the head's own vectors are used until the original one is back"
     return Watch("the teacher", changes, connections, advice)
 
 

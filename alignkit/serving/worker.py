@@ -1,4 +1,4 @@
-"""The thread in which the models run: one call at a time, and one that hangs does not keep the process from ending."""
+"""The thread in which the models run: one call at a time, and a hanging call does not keep the process alive."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ Result = TypeVar("Result")
 
 
 class Worker(Generic[Given, Result]):
-    """A daemon thread: those of `concurrent.futures` are waited for when the process ends, however long they hang.
+    """A daemon thread. Python waits for threads of `concurrent.futures` at exit, however long they hang.
 
     Args:
-        work: what it does.
+        work: the function to call.
     """
 
     def __init__(self, work: Callable[[Given], Result]) -> None:
@@ -31,11 +31,11 @@ class Worker(Generic[Given, Result]):
         loop: asyncio.AbstractEventLoop,
         done: Callable[[Result | None, BaseException | None], object],
     ) -> None:
-        """Do the work; `done(result, error)` is called in the loop, unless that is closed by then."""
+        """Call the function; `done(result, error)` is then called in the loop, unless it is closed."""
         self._calls.put((given, loop, done))
 
     def end(self) -> None:
-        """End the thread after the calls that it was given."""
+        """End the thread after the calls it was given."""
         self._calls.put(None)
 
     def _run(self) -> None:
@@ -44,11 +44,11 @@ class Worker(Generic[Given, Result]):
             result, failure = None, None
             try:
                 result = self._work(given)
-            except BaseException as error:  # whoever waits is told, whatever it was
+            except BaseException as error:  # any error goes to whoever waits
                 failure = error
             try:
                 loop.call_soon_threadsafe(done, result, failure)
-            except RuntimeError:  # the loop is closed: nobody waits
+            except RuntimeError:  # the loop is closed, so nobody waits
                 pass
-            # while the thread waits, it shall hold nothing of the last call
+            # hold nothing of the last call while waiting
             del call, given, loop, done, result, failure

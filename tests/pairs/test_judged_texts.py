@@ -70,7 +70,7 @@ def test_a_query_of_the_corpus_is_itself_only_where_the_text_agrees(folder):
         ([], [("q1", "d1", 1)], "holds no texts"),
         (CORPUS, [("q1", "d9", 1)], "no query has a relevant text"),
         (CORPUS, [("q1", "d1", "high")], r"test.tsv, line 2: score must be an integer, got 'high'"),
-        ([*CORPUS, CORPUS[0]], [("q1", "d1", 1)], r"corpus.jsonl, line 3: _id 'd1' stands twice"),
+        ([*CORPUS, CORPUS[0]], [("q1", "d1", 1)], r"corpus.jsonl, line 3: _id 'd1' appears twice"),
     ],
 )
 def test_what_cannot_be_used_is_refused(folder, corpus, qrels, said):
@@ -79,7 +79,7 @@ def test_what_cannot_be_used_is_refused(folder, corpus, qrels, said):
 
 
 def test_a_missing_folder_or_split_names_what_is_there(folder, tmp_path):
-    with pytest.raises(DataError, match="there is no folder .* expected one with corpus.jsonl"):
+    with pytest.raises(DataError, match="there is no folder .* expected one that holds corpus.jsonl"):
         judged_texts(tmp_path / "nowhere")
     path = folder(CORPUS, QUERIES, [("q1", "d1", 1)], split="dev")
     with pytest.raises(DataError, match=r"has no test.tsv; found: dev"):

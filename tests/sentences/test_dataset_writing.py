@@ -104,7 +104,7 @@ def test_no_normalised_text_stands_in_two_splits(tmp_path):
 def test_a_folder_in_use_is_left_alone(tmp_path, samples):
     build(tmp_path / "set", samples)
     before = (tmp_path / "set" / "dataset.jsonl").read_bytes()
-    with pytest.raises(ConfigError, match="is in use; give an empty or a new folder"):
+    with pytest.raises(ConfigError, match="is not empty; name an empty or a new folder"):
         build(tmp_path / "set", samples[:5])
     assert (tmp_path / "set" / "dataset.jsonl").read_bytes() == before
     (tmp_path / "other.part").mkdir()
@@ -126,7 +126,7 @@ def test_a_build_that_fails_leaves_nothing(tmp_path, samples):
 
 
 def test_damaged_folders_are_named(tmp_path, samples):
-    with pytest.raises(DataError, match="is no data set: expected dataset.jsonl and split.json"):
+    with pytest.raises(DataError, match="is not a data set: expected dataset.jsonl and split.json"):
         read_dataset(tmp_path)
     out = tmp_path / "set"
     build(out, samples)
@@ -135,7 +135,7 @@ def test_damaged_folders_are_named(tmp_path, samples):
     for bad, said in (
         ({"train": []}, "must hold a list of ids for each of train, validation, test"),
         (good | {"test": ["nobody"]}, "1 ids of test are not in dataset.jsonl"),
-        (good | {"test": good["train"]}, "an id stands in two splits"),
+        (good | {"test": good["train"]}, "an id is in two splits"),
     ):
         split.write_text(json.dumps(bad), encoding="utf-8")
         with pytest.raises(DataError, match=said):

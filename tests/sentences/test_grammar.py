@@ -127,7 +127,9 @@ def test_more_than_the_seeds_can_make_says_the_most(own):
     seeds = [read_seeds("en", own())]
     assert capacity(seeds) == 30
     assert len(list(generate(seeds, 30, 0))) == 30
-    with pytest.raises(ConfigError, match="target=31 is more than these seeds can make distinct; the most is 30"):
+    with pytest.raises(
+        ConfigError, match="target=31 is more distinct samples than these seeds can make; the most is 30"
+    ):
         generate(seeds, 31, 0)
 
 
@@ -140,13 +142,13 @@ def test_an_unknown_language_names_the_known_ones():
     ("domain", "slots", "said"),
     [
         ("Call {person}.\n", SLOTS, "office.txt, line 1: expected a .heading."),
-        (DOMAIN + "{person} <a~b>.\n", SLOTS, "line 5: every wording of a situation holds the same slots"),
+        (DOMAIN + "{person} <a~b>.\n", SLOTS, "line 5: every wording of a situation must have the same slots"),
         (DOMAIN.replace("{date}", "{day}"), SLOTS, r"line 2: slot \{day\} is not in slots.txt; found: date, person"),
         (DOMAIN.replace("<us^her>", "<us^her"), SLOTS, "line 4: '<' in"),
         (DOMAIN.replace("<us^her>", "us"), SLOTS, "line 4: mark at least one <a~b>"),
         ("[call]\nCall {person} <a~b>.\n", SLOTS, r"line 1: \[call\] needs more than 4 wordings"),
-        (DOMAIN + DOMAIN, SLOTS, r"line 5: \[call\] stands twice"),
-        (DOMAIN, SLOTS + "[x]\na\nA\nb\nc\nd\n", "slots.txt, line 12: value 'A' stands twice"),
+        (DOMAIN + DOMAIN, SLOTS, r"line 5: \[call\] appears twice"),
+        (DOMAIN, SLOTS + "[x]\na\nA\nb\nc\nd\n", "slots.txt, line 12: value 'A' appears twice"),
         (DOMAIN, SLOTS + "[x]\n{nobody}\n", r"slots.txt, line 11: \{nobody\} is neither"),
         (DOMAIN, SLOTS + "[x]\na\n", r"slots.txt, line 10: \[x\] needs at least 4 values"),
         ("# nothing\n", SLOTS, "holds no situations"),

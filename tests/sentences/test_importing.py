@@ -36,7 +36,7 @@ def test_beir_joins_title_and_text_and_keeps_judged_queries(beir):
 def test_unknown_ids_in_the_judgements_are_counted_and_the_first_three_named(beir):
     with (beir / "qrels" / "test.tsv").open("a", encoding="utf-8") as file:
         file.write("q1\td7\t1\nq9\td8\t1\nq1\td9\t1\n")
-    with pytest.raises(DataError, match=r"name 4 ids that are neither .* the first: d7, q9, d8$"):
+    with pytest.raises(DataError, match=r"name 4 ids that are in neither .* such as d7, q9, d8$"):
         read_beir(beir)
     assert read_beir(beir, allow_unknown=True).unknown_ids == ("d7", "q9", "d8", "d9")
 
@@ -51,7 +51,7 @@ def test_beir_faults_are_named(beir):
     with pytest.raises(DataError, match="no column 'query-id'; found: query, document, score"):
         read_beir(beir)
     write(beir / "queries.jsonl", {"_id": "q1", "text": "a"}, {"_id": "q1", "text": "b"})
-    with pytest.raises(DataError, match=r"queries.jsonl, line 2: _id 'q1' stands twice"):
+    with pytest.raises(DataError, match=r"queries.jsonl, line 2: _id 'q1' appears twice"):
         read_beir(beir)
 
 
@@ -76,7 +76,7 @@ def test_pairs_without_a_score_are_left_out_and_counted(tmp_path, missing, caplo
     good = {"text1": "a", "text2": "b", "score": 0}
     path = write(tmp_path / "a.jsonl", good, good | {"score": missing}, good | {"score": 2})
     assert read_sts(path).scores.tolist() == [0, 2]
-    assert "1 of 3 pairs have no score and are left out" in caplog.text
+    assert "1 of 3 pairs have no score and were left out" in caplog.text
     with pytest.raises(DataError, match="none of its 2 pairs has a score"):
         read_sts(write(tmp_path / "b.jsonl", good | {"score": missing}, good | {"score": missing}))
 
@@ -171,7 +171,7 @@ def test_sentences_without_a_label_are_no_paraphrases_of_each_other(tmp_path, mi
     samples = list(import_samples(write(tmp_path / "i.csv", "text,label", *rows), counts=counts))
     assert [(one.intent, len(one.paraphrases)) for one in samples] == [("pay", 2)] + [("", 0)] * 6
     assert len({one.group for one in samples}) == 7
-    assert counts.line() == "9 texts read" + "; 6 without a label, each by itself" * (missing != "OOS")
+    assert counts.line() == "9 texts read" + "; 6 without a label, each a group of its own" * (missing != "OOS")
 
 
 @pytest.mark.parametrize("sign", ["+", "👍", "A-", "$", "0", "不"])
@@ -198,7 +198,7 @@ def test_signs_that_matter_make_other_sentences_and_what_is_left_out_is_counted(
     path = write(tmp_path / "a.txt", *texts, "Home!", "home", " ")
     assert [one.text for one in import_samples(path, counts=counts)] == texts
     assert counts.line() == (
-        "16 texts read; left out: 1 blank, 1 repeated, 1 like another but for case, width, spacing or punctuation "
+        "16 texts read; left out: 1 blank, 1 repeated, 1 like another except in case, width, spacing or punctuation "
         "('home' and 'Home!')"
     )
 

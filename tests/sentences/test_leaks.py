@@ -47,7 +47,7 @@ def test_shortest_texts_and_empty_sides():
 
 
 def test_an_equal_test_text_fails_loudly():
-    with pytest.raises(DataError, match=r"1 of 2 test texts stand in the training split too, the first is 'BOOK it！'"):
+    with pytest.raises(DataError, match=r"1 of 2 test texts are in the training split too, the first is 'BOOK it！'"):
         find_leaks(["book it.", "other"], ["BOOK it！", "new"])
 
 
@@ -55,7 +55,7 @@ def test_near_leaks_are_reported_with_the_nearest_training_text():
     train = ["please book the blue room for monday", "please book the blue room for mondays", "cancel everything"]
     report = find_leaks(train, ["something else entirely", "please book the blue room for a monday"])
     assert [(row, column) for row, column, _ in report.near] == [(0, 1)]
-    assert "1 of 2 test texts" in report.line() and "0.8" in report.line()
+    assert "1 of 2 compared test texts" in report.line() and "0.8" in report.line()
 
 
 def test_nothing_to_compare_is_no_leak():

@@ -66,14 +66,14 @@ def test_another_column_can_hold_the_text(tmp_path):
         ("a.jsonl", '{"text": "a"}\n{"text": \n', "line 2: not JSON"),
         ("a.jsonl", '{"text": "a"}\n[1]\n', "line 2: expected a JSON object, got list"),
         ("a.jsonl", '{"text": "a"}\n{"text": 3}\n', "line 2: column 'text' must be text, got int"),
-        ("a.jsonl", '{"text": "a"}\n{"text": "\\ud800"}\n', "line 2: half of a surrogate pair"),
+        ("a.jsonl", '{"text": "a"}\n{"text": "\\ud800"}\n', "line 2: a lone surrogate"),
         ("a.jsonl", '{"body": "a", "lang": "en"}\n', "no column 'text'; found: body, lang"),
         ("a.csv", "text,label\na,b,c\n", r"line 2: expected 2 columns \(text, label\), got 3"),
         ("a.csv", 'text\n"a\n', "line 2: not CSV"),
         ("a.csv", "body,lang\na,en\n", "no column 'text'; found: body, lang"),
-        ("a.csv", "text,text\na,b\n", "column 'text' stands twice"),
+        ("a.csv", "text,text\na,b\n", "column 'text' appears twice"),
         ("a.tsv", "text\tlabel\na\n", "line 2: expected 2 columns"),
-        ("a.jsonl", '{"id": 1, "text": "a"}\n{"id": 1, "text": "b"}\n', "line 2: id '1' already stands in line 1"),
+        ("a.jsonl", '{"id": 1, "text": "a"}\n{"id": 1, "text": "b"}\n', "line 2: id '1' is already in line 1"),
         ("a.txt", "gut\nmüde\n".encode("latin-1"), "line 2: byte 2 is not UTF-8"),
         ("a.csv", "text\nmüde\n".encode("latin-1"), "line 2: byte 2 is not UTF-8"),
         ("a.doc", "one\n", "expected one of .txt, .jsonl, .json, .csv, .tsv, .parquet, got '.doc'"),
@@ -111,7 +111,7 @@ def test_parquet(tmp_path):
     assert [(one.text, one.label) for one in read_sentences(tmp_path / "a.parquet")] == [("a", "x"), ("b", None)]
     with pytest.raises(DataError, match="no column 'body'; found: text, label"):
         read_sentences(tmp_path / "a.parquet", text_column="body")
-    with pytest.raises(DataError, match="is no Parquet file"):
+    with pytest.raises(DataError, match="is not a Parquet file"):
         read_sentences(write(tmp_path / "b.parquet", b"not parquet at all"))
 
 
@@ -167,7 +167,7 @@ def test_other_encodings_are_named_by_their_likely_name(tmp_path):
         read_sentences(write(tmp_path / "a.txt", "one\n请取消我的订单\n", "gbk"))
     with pytest.raises(DataError, match=r"line 1: byte 5 is not UTF-8 \(it may be Windows-1252\)"):
         read_sentences(write(tmp_path / "a.txt", "the \u20ac5 caf\u00e9\n", "cp1252"))
-    with pytest.raises(DataError, match="begins as UTF-16 and is not"):
+    with pytest.raises(DataError, match="begins as UTF-16 but is not"):
         read_sentences(write(tmp_path / "a.txt", "odd".encode("utf-16") + b"x"))
 
 

@@ -172,7 +172,7 @@ def test_a_torn_last_line_of_the_journal_is_dropped(server, run, samples, tmp_pa
 
 def test_a_journal_with_answers_to_other_settings_is_refused(run, samples):
     run(samples[:1], settings={"model": "a", "seed": 0})
-    with pytest.raises(ConfigError, match=r"holds answers of another build \(model=a, now b\); finish that build"):
+    with pytest.raises(ConfigError, match=r"holds the answers of another build \(model=a, now b\); finish it"):
         run(samples[:1], settings={"model": "b", "seed": 0})
 
 
@@ -276,7 +276,7 @@ def test_a_model_that_never_comes_to_an_end_is_given_up(server, run, samples, ca
     found, counts = run(samples)
     assert MOST_USELESS <= len(server.requests) <= MOST_USELESS + 2  # what was under way
     assert found == samples and counts.fallen_back == 12
-    assert "no whole sentence in the answer" in counts.line() and "of no use" in counts.line()
+    assert "no whole sentence in the answer" in counts.line() and "were unusable" in counts.line()
     assert caplog.text.count("none of 8 answers held a sentence of use") == 1
 
 
@@ -397,17 +397,20 @@ def test_where_no_object_begins():
         (lambda one: one["paraphrases"].__setitem__(0, "ANCHOR!"), "a copy"),
         (lambda one: one["paraphrases"].__setitem__(1, one["paraphrases"][0].upper()), "a copy"),
         (lambda one: one["paraphrases"].__setitem__(1, one["paraphrases"][1] + "好"), "another language"),
-        (lambda one: one["paraphrases"].__setitem__(1, " "), "several lines, far"),
+        (lambda one: one["paraphrases"].__setitem__(1, " "), "several lines, or far"),
         (lambda one: one["hard_negatives"][0].update(text="The cat is very pretty today"), "a hard negative about"),
-        (lambda one: one["hard_negatives"][0].update(text="The"), "several lines, far too short"),
-        (lambda one: one["paraphrases"].__setitem__(1, one["paraphrases"][1] * 3), "several lines, far too short or"),
+        (lambda one: one["hard_negatives"][0].update(text="The"), "several lines, or far too short"),
+        (
+            lambda one: one["paraphrases"].__setitem__(1, one["paraphrases"][1] * 3),
+            "several lines, or far too short or long",
+        ),
         (lambda one: one["paraphrases"].__setitem__(1, "a\nb"), "several lines"),
         (lambda one: one["paraphrases"].__setitem__(1, "a\rb"), "several lines"),
-        (lambda one: one["paraphrases"].__setitem__(1, "\ud800 see something else"), "half of a surrogate pair"),
-        (lambda one: one["paraphrases"].__setitem__(1, 7), "another shape"),
+        (lambda one: one["paraphrases"].__setitem__(1, "\ud800 see something else"), "a lone surrogate"),
+        (lambda one: one["paraphrases"].__setitem__(1, 7), "not the requested shape"),
         (lambda one: one["hard_negatives"][0].update(kind="mood"), "a kind"),
         (lambda one: one["hard_negatives"][0].update(text=one["paraphrases"][1].upper()), "a copy"),
-        (lambda one: one["hard_negatives"].__setitem__(0, "text"), "another shape"),
+        (lambda one: one["hard_negatives"].__setitem__(0, "text"), "not the requested shape"),
     ],
 )
 def test_one_bad_sentence_is_left_out_and_the_grammars_stands_in(samples, change, reason):

@@ -118,7 +118,7 @@ def test_a_teacher_that_hangs_holds_up_the_unsure_for_a_while_and_the_sure_not_a
 
 
 def test_what_cannot_work_is_refused_at_the_start(aligned):
-    with pytest.raises(ConfigError, match="confidence estimate, this one has none"):
+    with pytest.raises(ConfigError, match="confidence estimate, and this one has none"):
         Answerer(AlignedEmbedder(odd_artifact(), OddStudent()), Teacher())
     with pytest.raises(ConfigError, match="7-d vectors, the head maps to 6-d"):
         Answerer(aligned, Teacher(dim=7))
@@ -126,5 +126,5 @@ def test_what_cannot_work_is_refused_at_the_start(aligned):
         Answerer(aligned, Teacher(), 1.5)
     other = Teacher()
     other.identity = lambda role="document": {"backend": "another"}
-    with pytest.raises(ConfigError, match="not the one that the head was trained with"):
+    with pytest.raises(ConfigError, match="not the one that the head was trained for"):
         Answerer(aligned, other)

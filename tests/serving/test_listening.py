@@ -103,7 +103,7 @@ def test_health_fails_where_nobody_listens_any_more(platform, odd_service, monke
     with asyncio.Runner(loop_factory=one.config.get_loop_factory()) as runner:
         answer = runner.run(scenario())
     assert answer.status_code == 503
-    assert "no longer listens" in answer.json()["status"]
+    assert "no longer accepts" in answer.json()["status"]
 
 
 def test_far_too_many_clients_are_cut_off_and_the_others_stay(odd_service, serve, monkeypatch):
@@ -145,5 +145,5 @@ def test_more_connections_than_this_process_may_have(monkeypatch):
     assert limits == [(256, 1024)]
     server.make_room_for(448, platform="linux")
     assert limits[-1] == (448 + REFUSED_CONNECTIONS + server.OTHER_FILES, 1024)
-    with pytest.raises(ConfigError, match="needs 2160 open files, this process may have 1024; raise the limit"):
+    with pytest.raises(ConfigError, match="needs 2160 open files, and this process may have 1024; raise the limit"):
         server.make_room_for(2000, platform="linux")

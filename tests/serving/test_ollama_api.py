@@ -100,7 +100,7 @@ def test_a_name_with_a_tag_is_another(aligned, ask):
 
 @pytest.mark.parametrize("name", ["", "  ", ":latest", "a\nb", None, 3])
 def test_names_that_nobody_could_ask_for(name, aligned):
-    with pytest.raises(ConfigError, match="expected the name that clients ask for"):
+    with pytest.raises(ConfigError, match="expected the name that clients use"):
         Service(Answerer(aligned), model=name)
 
 

@@ -120,7 +120,7 @@ def test_the_operator_can_say_go_on(quick, serve, caplog):
             until(lambda: "was replaced" in caplog.text)
             assert ready(url).status_code == post(url).status_code == 200
         student.close()
-    assert "going on, as allow_student_mismatch=true says" in caplog.text
+    assert "going on, because allow_student_mismatch=true" in caplog.text
 
 
 @pytest.mark.parametrize("make", [OllamaEmbedder, OpenAIEmbedder])
@@ -164,7 +164,7 @@ def test_a_server_that_came_back_with_other_flags_is_refused_though_it_tells_of_
                 until(lambda: ready(url).status_code == 200)
                 assert post(url).json() == before
         student.close()
-    assert "the student was replaced (it embeds a text otherwise than at first, cosine" in caplog.text
+    assert "the student was replaced (it embeds a text differently than at the start, cosine" in caplog.text
 
 
 def test_the_same_model_on_a_server_that_came_back_goes_on(quick, serve):
@@ -227,7 +227,7 @@ def test_a_replaced_fallback_teacher_is_left_out(quick, serve, caplog):
             assert (answer.status_code, answer.headers.get("x-alignkit-teacher-texts")) == (200, None)
             assert ready(url).status_code == 200
             del upstream.digests["tiny:latest"]
-            until(lambda: "the teacher is the one of before again" in caplog.text)
+            until(lambda: "the teacher is the original one again" in caplog.text)
             assert post(url).headers["x-alignkit-teacher-texts"] == "1"
         teacher.close()
 
