@@ -7,16 +7,18 @@ user's and in a sweep: a side that names no embedder (`student: null`, or settin
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from omegaconf import DictConfig, OmegaConf, open_dict
 
-from alignkit.artifact import Artifact
 from alignkit.commandline.conf import choice_of, group_choices, yaml_of
 from alignkit.commandline.texts import escaped
 from alignkit.credentials import STARS, redacted
 from alignkit.errors import ConfigError
 from alignkit.parts import TARGET
+
+if TYPE_CHECKING:  # torch, which `alignkit --help` does without
+    from alignkit.artifact import Artifact
 
 # the packaged models, as in the demo pack
 PACKAGED_SIDES = {"student": "two_layer", "teacher": "minilm"}
