@@ -178,7 +178,7 @@ def test_the_name_that_clients_ask_for(start):
         (["fallback_timeout_s=soon"], "fallback_timeout_s=soon: expected seconds"),
         (["port=70000"], "port=70000: expected 0 to 65535"),
         (["token_env=sk-proj-a1b2c3d4e5f6g7h8"], "(what was given is not shown: it may be the key itself)"),
-        (["model= "], "model_name=' ': expected the name that clients ask for"),
+        (["model= "], "model_name=' ': expected the name that clients use"),
     ],
 )
 def test_what_cannot_be_served_is_one_line(arguments, words, run_command, head_folder):

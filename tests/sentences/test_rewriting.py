@@ -111,7 +111,9 @@ def test_samples_are_rewritten_in_order_with_a_schema(server, run, samples, api,
     assert {one.source for one in found} == {"llm"} and counts.written == 12 and counts.fallen_back == 0
     assert found[0].paraphrases[0] == samples[0].text + " now" and found[0].hard_negatives[0].kind == "negation"
     assert {asked for asked, _, _ in server.requests} == {path}
-    body = server.requests[0][1]
+    (body,) = (
+        body for _, body, _ in server.requests if sentence_of(body["messages"][-1]["content"]) == samples[0].text
+    )
     schema = body["format"] if api == "ollama" else body["response_format"]["json_schema"]["schema"]
     assert schema["required"] == ["paraphrases", "hard_negatives"] and body["stream"] is False
     length = len(samples[0].text)
@@ -277,7 +279,7 @@ def test_a_model_that_never_comes_to_an_end_is_given_up(server, run, samples, ca
     assert MOST_USELESS <= len(server.requests) <= MOST_USELESS + 2  # what was under way
     assert found == samples and counts.fallen_back == 12
     assert "no whole sentence in the answer" in counts.line() and "were unusable" in counts.line()
-    assert caplog.text.count("none of 8 answers held a sentence of use") == 1
+    assert caplog.text.count("none of 8 answers held a usable sentence") == 1
 
 
 def test_when_the_time_is_up_what_was_reached_counts(server, run, samples, caplog, tmp_path):
@@ -360,7 +362,7 @@ def test_a_server_that_goes_keeps_what_was_answered(server, run, samples, caplog
     server.plan = lambda question, number: (200, good_answer(question)) if number < 4 else (503, "busy")
     with pytest.raises(ChatError, match="gave no answer in 3 attempts; the last: HTTP 503: busy; see the server's log"):
         run(samples, concurrency=1)
-    assert "3 answers are kept; the same command goes on" in caplog.text
+    assert "3 answers are kept; run the same command" in caplog.text
 
 
 @pytest.mark.parametrize(

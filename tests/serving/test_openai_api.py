@@ -89,8 +89,8 @@ def test_requests_of_one_batch_get_their_own_rows(aligned):
         ({"input": "a", "dimensions": 385}, 400, None, "dimensions", "1 to 384, got 385"),
         ({"input": "a", "dimensions": 1.5}, 400, None, "dimensions", "1 to 384"),
         ({"input": "a", "dimensions": True}, 400, None, "dimensions", "1 to 384"),
-        ({"input": ["a"] * 2049}, 422, "too_many_texts", "input", "2049 texts, at most 2048"),
-        ({"input": "a" * 2_000_001}, 422, "too_long", "input", "2000001 characters, at most"),
+        ({"input": ["a"] * 2049}, 422, "too_many_texts", "input", "2049 texts; at most 2048"),
+        ({"input": "a" * 2_000_001}, 422, "too_long", "input", "2000001 characters; at most"),
     ],
 )
 def test_wrong_requests(asked, status, code, param, words, service, ask):

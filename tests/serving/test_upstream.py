@@ -45,7 +45,7 @@ def post(url, text, timeout=20):
     return httpx.post(f"{url}/v1/embeddings", json={"input": text}, timeout=timeout)
 
 
-def until(condition, timeout_s=10):
+def until(condition, timeout_s=120):
     deadline = time.monotonic() + timeout_s
     while not condition():
         assert time.monotonic() < deadline

@@ -58,7 +58,7 @@ def quick(monkeypatch):
     monkeypatch.setattr(readiness, "FIRST_WAIT_S", 0.05)
 
 
-def until(condition, timeout_s=10):
+def until(condition, timeout_s=120):
     deadline = time.monotonic() + timeout_s
     while not condition():
         assert time.monotonic() < deadline
@@ -109,7 +109,7 @@ def test_no_vectors_of_a_replaced_student_until_it_is_back(bare, quick, serve, c
     assert f"the student was replaced (digest: expected '{DIGEST[:12]}', got '{OTHER[:12]}')" in log
     assert "allow_student_mismatch=true to go on" in log
     assert log.count("was replaced") == 1
-    assert "the one of before again" in log
+    assert "the original one again" in log
 
 
 def test_the_operator_can_say_go_on(quick, serve, caplog):
@@ -195,12 +195,12 @@ def test_a_server_that_stops_telling_digests_stays_ready(quick, serve, caplog):
                 upstream.models = ()
 
             upstream.always = fault
-            until(lambda: "cannot be told now" in caplog.text)
+            until(lambda: "cannot tell whether" in caplog.text)
             time.sleep(0.5)
             assert ready(url).status_code == 200
             assert post(url).status_code == 200
         student.close()
-    assert caplog.text.count("cannot be told now") == 1
+    assert caplog.text.count("cannot tell whether") == 1
 
 
 def test_a_server_without_digests_is_no_reason_to_refuse(quick, serve):
