@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from alignkit.artifact import CONFIDENCE, QUERY_HEAD, WHITENING, Artifact, load_artifact
+from alignkit.artifact import DOCUMENT_HEAD, QUERY_HEAD, WHITENING, Artifact, load_artifact
 from alignkit.embedders.adapted import as_embedder
 from alignkit.embedders.base import ROLES, EmbeddedBatch, Embedder, Role, current_identity, join_batches
 from alignkit.embedders.sameness import differences
@@ -19,8 +19,6 @@ from alignkit.heads.base import Head
 from alignkit.vectors import l2_normalize
 
 logger = logging.getLogger(__name__)
-
-DOCUMENT_HEAD = "document_head"
 
 
 class WidthError(EmbedderError):
@@ -93,23 +91,24 @@ class AlignedEmbedder:
         """
         with torch.inference_mode():
             aligned = head_for(self.artifact, role)(torch.from_numpy(np.ascontiguousarray(student, dtype=np.float32)))
+            lengths = torch.linalg.vector_norm(aligned.float(), dim=1)
             vectors = l2_normalize(aligned.float()).numpy()
-        if not np.isfinite(vectors).all():
-            broken = int((~np.isfinite(vectors).all(axis=1)).sum())
+        # of finite numbers too large to square the length is infinite, and the vector would be zero
+        if broken := int((~torch.isfinite(lengths)).sum()):
             raise EmbedderError(
-                f"the head gave NaN for {broken} of {len(vectors)} vectors; the student's vectors are too large for "
-                "it, or not finite: embed with the student that it was trained with"
+                f"numbers overflow in the head for {broken} of {len(vectors)} vectors; the student's vectors are too "
+                "large for it, or not finite: embed with the student that it was trained with"
             )
         return vectors
 
     @property
     def estimates_confidence(self) -> bool:
         """Whether the head tells how sure it is."""
-        return CONFIDENCE in self.artifact.parts
+        return self.artifact.confidence is not None
 
     def confidence(self, student: np.ndarray) -> np.ndarray | None:
         """How sure the head is of each row of `(N, student_dim)`: `(N,)` in [0, 1]; None where it has no estimate."""
-        part = self.artifact.parts.get(CONFIDENCE)
+        part = self.artifact.confidence
         if part is None:
             return None
         with torch.inference_mode():
@@ -165,7 +164,7 @@ def head_for(artifact: Artifact, role: Role) -> Head:
     Queries go through the whitened head, where there is one: it is for searching the teacher's index alone. Documents
     become vectors of that index, so they go through the head as it imitates the teacher, or through one of their own.
     """
-    return artifact.parts.get(DOCUMENT_HEAD, artifact.head) if role == "document" else artifact.query_head
+    return artifact.document_head if role == "document" else artifact.query_head
 
 
 def check_student(artifact: Artifact, student: Embedder, allow_mismatch: bool) -> Role:

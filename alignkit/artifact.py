@@ -5,12 +5,13 @@ from __future__ import annotations
 import functools
 import hashlib
 import json
+import math
 import zipfile
 import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
-from typing import Any
+from typing import Any, cast
 
 import torch
 from safetensors import SafetensorError
@@ -20,14 +21,17 @@ from safetensors.torch import save as save_tensors
 from alignkit import __version__
 from alignkit.errors import ArtifactError, ConfigError
 from alignkit.files import appearing_together, write_whole
-from alignkit.heads.base import Head
-from alignkit.heads.building import build_head
+from alignkit.heads.base import Head, Part
+from alignkit.heads.building import build_part
+from alignkit.heads.confidence import ConfidenceEstimate
 from alignkit.heads.folding import fold_output
 
 FORMAT_VERSION = 1
-QUERY_HEAD, WHITENING, CONFIDENCE = "query_head", "whitening", "confidence"
+QUERY_HEAD, WHITENING, DOCUMENT_HEAD, CONFIDENCE = "query_head", "whitening", "document_head", "confidence"
 JSON_NAME, WEIGHTS_NAME = "head.json", "head.safetensors"
 BUNDLE_SUFFIX = ".zip"
+# the length of a vector is the root of a sum of squares
+LARGEST_WEIGHT = torch.finfo(torch.float32).max ** 0.5
 LONGEST_DESCRIPTION_BYTES = 16 * 1024 * 1024
 # what heads and torch raise where arguments, or numbers behind them, make no sense
 _UNFIT = (
@@ -56,23 +60,39 @@ class Artifact:
         meta: what else is worth knowing (how it was trained, versions).
     """
 
-    parts: Mapping[str, Head]
+    parts: Mapping[str, Part]
     student_identity: dict[str, Any] | None = None
     teacher_identity: dict[str, Any] | None = None
     metrics: dict[str, Any] = field(default_factory=dict)
     meta: dict[str, Any] = field(default_factory=dict)
 
+    def __post_init__(self) -> None:
+        for name, part in self.parts.items():
+            if isinstance(part, ConfidenceEstimate) != (name == CONFIDENCE):
+                expected = "an estimate of confidence" if name == CONFIDENCE else "a head"
+                raise ArtifactError(f"{name}: expected {expected}, got a part of the kind '{part.kind()}'")
+
     @property
     def head(self) -> Head:
         """The head as it imitates the teacher: for documents, and for comparing two aligned texts with each other."""
-        return self.parts[QUERY_HEAD]
+        return cast(Head, self.parts[QUERY_HEAD])
+
+    @property
+    def document_head(self) -> Head:
+        """The head that documents go through, where an index is made with the student; mostly `head`."""
+        return cast(Head, self.parts.get(DOCUMENT_HEAD, self.head))
+
+    @property
+    def confidence(self) -> ConfidenceEstimate | None:
+        """What tells how sure the head is of a query, where the artifact has it."""
+        return cast("ConfidenceEstimate | None", self.parts.get(CONFIDENCE))
 
     @functools.cached_property
     def query_head(self) -> Head:
         """The head for queries that search the teacher's index: of the same size, with the whitening folded in."""
         if WHITENING not in self.parts:
             return self.head
-        layer = self.parts[WHITENING].output_layers()[0]
+        layer = cast(Head, self.parts[WHITENING]).output_layers()[0]
         return fold_output(self.head, layer.weight, layer.bias)
 
     def weights(self) -> bytes:
@@ -179,13 +199,21 @@ def build_artifact(description: Mapping[str, Any], weights: bytes, name: str) ->
         )
     except _UNFIT as error:
         message = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise ArtifactError(f"{name}: {JSON_NAME} and {WEIGHTS_NAME} do not describe a head ({message})") from None
+        raise ArtifactError(
+            f"{name}: {JSON_NAME} and {WEIGHTS_NAME} do not describe a head ({message}); copy both from the same run "
+            "again, or train again"
+        ) from None
 
 
-def _check_whitening(parts: Mapping[str, Head]) -> None:
+def _check_whitening(parts: Mapping[str, Part]) -> None:
     """It is read as one matrix and a bias that fit behind the head."""
-    part, width = parts.get(WHITENING), parts[QUERY_HEAD].teacher_dim
-    if part is not None and (part.kind(), part.student_dim, part.teacher_dim) != ("linear", width, width):
+    part, head = parts.get(WHITENING), parts[QUERY_HEAD]
+    width = getattr(head, "teacher_dim", None)
+    if part is not None and (part.kind(), part.student_dim, getattr(part, "teacher_dim", 0)) != (
+        "linear",
+        width,
+        width,
+    ):
         raise ValueError(f"{WHITENING}: expected a linear map of {width} numbers to as many")
 
 
@@ -202,13 +230,21 @@ def find_head(path: str | Path) -> Path:
     raise ArtifactError(f"{path}: no {JSON_NAME} there nor in {path / 'head'}; expected a run folder or its head/")
 
 
-def _check_finite(parts: Mapping[str, Head], name: str) -> None:
+def _check_finite(parts: Mapping[str, Part], name: str) -> None:
     for part, module in parts.items():
         for key, tensor in module.state_dict().items():
-            if tensor.is_floating_point() and not bool(tensor.isfinite().all()):
+            if not tensor.is_floating_point() or not tensor.numel():
+                continue
+            largest = float(tensor.abs().max())
+            if not math.isfinite(largest):
                 raise ArtifactError(
                     f"{name}: {part}'s {key} holds NaN or infinite numbers, with which every vector would be NaN; "
                     "train the head again, with a smaller lr or in float32"
+                )
+            if largest > LARGEST_WEIGHT:
+                raise ArtifactError(
+                    f"{name}: {part}'s {key} holds {largest:.2g}, whose square is infinite in float32, so that vectors "
+                    f"would be zero or NaN; expected at most {LARGEST_WEIGHT:.2g}; train again, with a smaller lr"
                 )
 
 
@@ -292,6 +328,9 @@ def _check_kinds(description: Mapping[str, Any]) -> None:
             raise ValueError(f"{name}: expected settings by name, got {type(value).__name__}")
 
 
-def _build(name: str, entry: Mapping[str, Any], tensors: Mapping[str, torch.Tensor]) -> Head:
+def _build(name: str, entry: Mapping[str, Any], tensors: Mapping[str, torch.Tensor]) -> Part:
     weights = {key.removeprefix(f"{name}."): tensor for key, tensor in tensors.items() if key.startswith(f"{name}.")}
-    return build_head(entry["kind"], entry["arguments"], weights)
+    try:
+        return build_part(entry["kind"], entry["arguments"], weights)
+    except ValueError as error:
+        raise ValueError(f"{name}: {error}") from None

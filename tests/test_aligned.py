@@ -163,10 +163,20 @@ def test_numbers_that_overflow_in_the_head_are_no_vectors(artifact):
     with torch.no_grad():
         artifact.head.projection.weight.fill_(3e38)
     embedder = AlignedEmbedder(artifact, Letters())
-    with pytest.raises(EmbedderError, match="the head gave NaN for 2 of 2 vectors.*the student that it was trained"):
+    with pytest.raises(
+        EmbedderError, match="numbers overflow in the head for 2 of 2 vectors.*the student that it was trained"
+    ):
         embedder.align(np.full((2, DIM), 7, dtype=np.float32))
-    with pytest.raises(EmbedderError, match="the head gave NaN"):
+    with pytest.raises(EmbedderError, match="numbers overflow in the head"):
         embedder.encode(["abc"])
+
+
+def test_a_length_that_overflows_is_no_zero_vector(artifact):
+    """Divided by an infinite length, the vector would be zero and look well."""
+    with torch.no_grad():
+        artifact.head.projection.weight.fill_(3e19)
+    with pytest.raises(EmbedderError, match="numbers overflow in the head for 1 of 1 vectors"):
+        AlignedEmbedder(artifact, Letters()).encode(["ab", "c"])
 
 
 class Behind(Letters):

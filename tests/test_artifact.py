@@ -1,3 +1,4 @@
+import hashlib
 import json
 import zipfile
 
@@ -8,7 +9,7 @@ from alignkit import artifact as artifact_module
 from alignkit.aligned import head_for
 from alignkit.artifact import Artifact, load_artifact, load_head, save_artifact, save_head
 from alignkit.errors import ArtifactError
-from alignkit.heads.confidence import ConfidenceHead
+from alignkit.heads.confidence import ConfidenceEstimate
 from alignkit.heads.linear import LinearHead
 from alignkit.heads.mlp import MlpHead
 
@@ -89,7 +90,8 @@ def test_changed_weights_are_refused(saved):
         ({"parts": {"query_head": {"kind": "base", "arguments": {}}}}, "unknown head 'base'"),
         (
             {"parts": {"query_head": {"kind": "linear", "arguments": {"student_dim": 5, "teacher_dim": 6}}}},
-            "do not describe",
+            r"query_head: a linear part with these arguments has projection.weight of shape \(6, 5\), the weights have "
+            r"\(6, 4\)\); copy both from the same run again, or train again",
         ),
         ({"parts": {"query_head": {"kind": "linear", "arguments": {"nonesuch": 5}}}}, "do not describe"),
         ({"parts": {}}, "names no query_head"),
@@ -100,6 +102,74 @@ def test_a_description_that_was_tampered_with_is_refused(saved, fields, says):
     change(saved[1], **fields)
     with pytest.raises(ArtifactError, match=says):
         load_head(saved[1])
+
+
+def weights_of(folder, change_them):
+    """Save other weights under a hash that fits them, as somebody else's program might."""
+    from safetensors.torch import load_file, save_file
+
+    tensors = load_file(folder / "head.safetensors")
+    change_them(tensors)
+    save_file(tensors, folder / "head.safetensors")
+    change(folder, weights_sha256=hashlib.sha256((folder / "head.safetensors").read_bytes()).hexdigest())
+
+
+@pytest.mark.parametrize(
+    ("change_them", "says"),
+    [
+        (
+            lambda tensors: tensors.pop("query_head.projection.bias"),
+            "has projection.bias, and there are no such weights",
+        ),
+        (
+            lambda tensors: tensors.update({"query_head.extra": torch.zeros(2)}),
+            "has no extra, and there are such weights",
+        ),
+        (
+            lambda tensors: tensors.update({"query_head.projection.bias": torch.zeros(6, 1)}),
+            r"has projection.bias of shape \(6,\), the weights have \(6, 1\)",
+        ),
+        (
+            lambda tensors: tensors.update({"query_head.projection.bias": torch.zeros(6, dtype=torch.int64)}),
+            "has projection.bias of type torch.float32, the weights have torch.int64",
+        ),
+        (
+            lambda tensors: tensors.update({"query_head.projection.bias": torch.zeros(6, dtype=torch.float16)}),
+            "has numbers of one type, the weights have torch.float16 and torch.float32",
+        ),
+    ],
+)
+def test_weights_of_another_head_are_told_in_one_line(change_them, says, saved):
+    weights_of(saved[1], change_them)
+    with pytest.raises(ArtifactError, match=says) as caught:
+        load_head(saved[1])
+    assert "\n" not in str(caught.value) and "train again" in str(caught.value)
+
+
+@pytest.mark.parametrize("largest", [3e38, -2e19])
+def test_weights_whose_squares_overflow_are_refused(largest, saved):
+    def overflowing(tensors):
+        tensors["query_head.projection.weight"][0, 0] = largest
+
+    weights_of(saved[1], overflowing)
+    with pytest.raises(ArtifactError, match="whose square is infinite in float32"):
+        load_head(saved[1])
+
+
+def test_an_estimate_of_confidence_is_no_head():
+    with pytest.raises(ArtifactError, match="query_head: expected a head, got a part of the kind 'confidence'"):
+        Artifact({"query_head": ConfidenceEstimate(4, anchors=5)})
+    with pytest.raises(ArtifactError, match="confidence: expected an estimate of confidence"):
+        Artifact({"query_head": LinearHead(4, 6), "confidence": LinearHead(4, 1)})
+
+
+def test_a_confidence_that_an_older_version_saved(tmp_path):
+    parts = {"query_head": LinearHead(4, 6).eval(), "confidence": ConfidenceEstimate(4, anchors=5).eval()}
+    save_artifact(Artifact(parts), tmp_path)
+    described = json.loads((tmp_path / "head.json").read_text(encoding="utf-8"))["parts"]
+    described["confidence"]["arguments"]["teacher_dim"] = 1
+    change(tmp_path, parts=described)
+    assert load_artifact(tmp_path).confidence.anchors == 5
 
 
 @pytest.mark.parametrize("content", [b"", b"{", b"[]", b"\xff"])
@@ -120,9 +190,8 @@ def test_missing_files_are_named(saved, tmp_path):
 PARTS = {
     "query_head": lambda: LinearHead(4, 6),
     "document_head": lambda: MlpHead(4, 6, hidden=3),
-    "confidence": lambda: ConfidenceHead(4, anchors=5),
+    "confidence": lambda: ConfidenceEstimate(4, anchors=5),
     "whitening": lambda: LinearHead(6, 6),
-    "calibration": lambda: LinearHead(1, 1),
 }
 
 

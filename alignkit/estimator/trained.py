@@ -12,7 +12,7 @@ from alignkit.estimator.training_report import evaluate_training
 from alignkit.evaluation.floor_heads import mean_head
 from alignkit.evaluation.result import Result
 from alignkit.evaluation.training_history import TrainingHistory
-from alignkit.heads.base import Head
+from alignkit.heads.base import Head, Part
 from alignkit.heads.linear import LinearHead
 from alignkit.pairs.base import PairSplits
 from alignkit.reporting.metrics_file import rows_json
@@ -64,7 +64,7 @@ def carry_out(
     start, mean = time.perf_counter(), fit.teacher_mean
     baselines = {"ridge": _ridge(plan, splits, fit), "mean": mean_head(splits.train.student_dim, mean)}
     clock["baselines"] = time.perf_counter() - start
-    parts: dict[str, Head] = {QUERY_HEAD: fit.head}
+    parts: dict[str, Part] = {QUERY_HEAD: fit.head}
     whitening = None
     if settings.get("whiten_by"):  # a run that an older version began has no such setting
         start = time.perf_counter()

@@ -12,8 +12,7 @@ from collections.abc import Mapping
 import numpy as np
 from torch import Tensor
 
-from alignkit.aligned import head_for
-from alignkit.artifact import CONFIDENCE, Artifact
+from alignkit.artifact import Artifact
 from alignkit.evaluation.alarms import measure_health
 from alignkit.evaluation.aligning import align
 from alignkit.evaluation.columns import Column
@@ -86,7 +85,7 @@ def compare(
     vectors = vectors_of_rows(test, heads)
     unit = {name: own.unit for name, own in vectors.items()}
     asked = queries_of_rows(test, artifact, unit)
-    rankings = rank_all(test, asked, head_for(artifact, "document"), search=search)
+    rankings = rank_all(test, asked, artifact.document_head, search=search)
     size = cascade_size(len(test.corpus))
     # what knows nothing, a random projection and the mean, is the first stage of a cascade too
     first_stage = {name: rankings[name] for name in (RowName.ALIGNED, *FLOORS) if name in rankings}
@@ -148,9 +147,9 @@ def _training_mean(baselines: Mapping[RowName, Head]) -> Tensor | None:
 
 
 def _confidence(artifact: Artifact, test: EvaluationSet, figures: QueryFigures) -> ConfidenceFigures | None:
-    if CONFIDENCE not in artifact.parts:
+    if artifact.confidence is None:
         return None
-    told = align(artifact.parts[CONFIDENCE], test.queries.student).numpy()
+    told = align(artifact.confidence, test.queries.student).numpy()
     return confidence_figures(told, figures[Column.OVERLAP_10][RowName.ALIGNED])
 
 

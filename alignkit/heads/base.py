@@ -9,7 +9,7 @@ import importlib
 import inspect
 import re
 from collections.abc import Callable, Mapping
-from typing import Any, ClassVar, Protocol, get_args, get_type_hints, runtime_checkable
+from typing import Any, ClassVar, Protocol, Self, get_args, get_type_hints, runtime_checkable
 
 import torch
 from torch import Tensor, nn
@@ -18,11 +18,42 @@ from alignkit.errors import ArtifactError, ConfigError
 from alignkit.heads.streaming import Batches
 
 
-class Head(nn.Module):
-    """Maps student vectors to teacher space; what it does to them first (centring, normalising) is inside it.
+class Part(nn.Module):
+    """A module that an artifact keeps: built again from its kind, its arguments and its weights.
 
-    Every constructor argument is a plain JSON value and is kept as an attribute of its own name, so that
-    `arguments()` can rebuild the head from an artifact. Parameters and buffers are in the state dict, all of them.
+    Every constructor argument is a plain JSON value and is kept as an attribute of its own name. Parameters and buffers
+    are in the state dict, all of them.
+
+    Attributes:
+        student_dim: width of the vectors it takes.
+    """
+
+    student_dim: int
+
+    @classmethod
+    def kind(cls) -> str:
+        """Name of its file, and in artifacts."""
+        return cls.__module__.rpartition(".")[2]
+
+    @classmethod
+    def of_arguments(cls, arguments: Mapping[str, Any]) -> Self:
+        """A part of this shape, as `arguments` or an older version tells it."""
+        return cls(**arguments)
+
+    def arguments(self) -> dict[str, Any]:
+        """Constructor arguments, plain JSON values; `type(self)(**self.arguments())` has this part's shape."""
+        return {name: getattr(self, name) for name in inspect.signature(type(self)).parameters}
+
+    def __call__(self, student: Tensor) -> Tensor:
+        """`forward`, of vectors in any float type; the output has the type of the weights."""
+        dtype = next(self.parameters()).dtype
+        if student.dtype != dtype:  # no cast at all where none is needed: an exported graph then has none either
+            student = student.to(dtype)
+        return super().__call__(student)
+
+
+class Head(Part):
+    """Maps student vectors to teacher space; what it does to them first (centring, normalising) is inside it.
 
     Attributes:
         student_dim: width of the student's vectors.
@@ -31,29 +62,12 @@ class Head(nn.Module):
             otherwise.
     """
 
-    student_dim: int
     teacher_dim: int
     closed_form_is_whole: ClassVar[bool] = True
-
-    @classmethod
-    def kind(cls) -> str:
-        """Name of the head's file, of its YAML and in artifacts."""
-        return cls.__module__.rpartition(".")[2]
-
-    def arguments(self) -> dict[str, Any]:
-        """Constructor arguments, plain JSON values; `type(self)(**self.arguments())` has this head's shape."""
-        return {name: getattr(self, name) for name in inspect.signature(type(self)).parameters}
 
     def forward(self, student: Tensor) -> Tensor:
         """`(B, student_dim)` → `(B, teacher_dim)`, not normalised."""
         raise NotImplementedError
-
-    def __call__(self, student: Tensor) -> Tensor:
-        """`forward`, of vectors in any float type; the output has the type of the head's weights."""
-        dtype = next(self.parameters()).dtype
-        if student.dtype != dtype:  # no cast at all where none is needed: an exported graph then has none either
-            student = student.to(dtype)
-        return super().__call__(student)
 
     def output_layers(self) -> tuple[nn.Linear, ...]:
         """The linear layers whose sum is the output, so that an affine map of the output can be folded into them.
@@ -103,8 +117,8 @@ class ClosedForm(Protocol):
 
         Args:
             train: what to solve on; streamed.
-            validation: what to choose the strength of regularisation (and the like) on; without it a criterion
-                that needs no held-out pairs decides.
+            validation: what to choose the strength of regularisation (and the like) on; without it every tenth pair
+                of `train` is held out to choose on, and then all pairs are solved: that is three times as many passes.
             chosen: what an earlier call returned: nothing is chosen again. For solving once more on all pairs.
 
         Returns:
@@ -113,23 +127,37 @@ class ClosedForm(Protocol):
         ...
 
 
+def part_class(kind: str) -> type[Part]:
+    """The class of a part by the name of its file; nothing outside `alignkit.heads` is ever imported.
+
+    Raises:
+        ArtifactError: if there is no such part.
+    """
+    if re.fullmatch(r"[a-z][a-z0-9_]*", kind):
+        try:
+            module = importlib.import_module(f"alignkit.heads.{kind}")
+        except ModuleNotFoundError:
+            module = None
+        stem = "".join(part.capitalize() for part in kind.split("_"))
+        for name in (f"{stem}Head", f"{stem}Estimate"):
+            found = getattr(module, name, None)
+            if isinstance(found, type) and issubclass(found, Part):
+                return found
+    raise ArtifactError(
+        f"unknown head '{kind}'; this version of alignkit has no alignkit.heads.{kind}; upgrade alignkit"
+    )
+
+
 def head_class(kind: str) -> type[Head]:
-    """The class of a head by the name of its file; nothing outside `alignkit.heads` is ever imported.
+    """The class of a head by the name of its file.
 
     Raises:
         ArtifactError: if there is no such head.
     """
-    name = "".join(part.capitalize() for part in kind.split("_")) + "Head"
-    if re.fullmatch(r"[a-z][a-z0-9_]*", kind):
-        try:
-            found = getattr(importlib.import_module(f"alignkit.heads.{kind}"), name, None)
-        except ModuleNotFoundError:
-            found = None
-        if isinstance(found, type) and issubclass(found, Head):
-            return found
-    raise ArtifactError(
-        f"unknown head '{kind}'; this version of alignkit has no alignkit.heads.{kind}; upgrade alignkit"
-    )
+    found = part_class(kind)
+    if not issubclass(found, Head):
+        raise ArtifactError(f"'{kind}' is a part of an artifact and no head: it does not map to the teacher's space")
+    return found
 
 
 def check_argument_types(make_head: Callable[..., Head], arguments: Mapping[str, Any]) -> None:

@@ -1,4 +1,4 @@
-"""A head from a description and its weights, both of which somebody else may have made."""
+"""A part from a description and its weights, both of which somebody else may have made."""
 
 from __future__ import annotations
 
@@ -8,30 +8,50 @@ from typing import Any
 import torch
 from torch.overrides import TorchFunctionMode
 
-from alignkit.heads.base import Head, head_class
+from alignkit.heads.base import Part, part_class
 
 # heads take five or six operations for each of their tensors; a few more are free
 OPERATIONS_A_TENSOR, FREE_OPERATIONS = 20, 100
 
 
-def build_head(kind: str, arguments: Mapping[str, Any], weights: Mapping[str, torch.Tensor]) -> Head:
-    """Build a head around its weights, in evaluation mode.
+def build_part(kind: str, arguments: Mapping[str, Any], weights: Mapping[str, torch.Tensor]) -> Part:
+    """Build a part around its weights, in evaluation mode.
 
     Args:
-        kind: as `head_class` knows it.
+        kind: as `part_class` knows it.
         arguments: of its constructor.
         weights: its state dict; taken over, not copied.
 
     Raises:
-        ArtifactError: if there is no such head.
-        Exception: whatever its constructor or torch say of arguments and weights that do not go together.
+        ArtifactError: if there is no such part.
+        ValueError: if the weights are not those of such a part.
+        Exception: whatever its constructor says of arguments that make no sense.
     """
     _check_sizes(arguments, sum(tensor.numel() for tensor in weights.values()))
     # on "meta" first: nothing is initialised that the weights overwrite anyway
     with torch.device("meta"), _Bounded(len(weights)):
-        head = head_class(kind)(**arguments)
-    head.load_state_dict(weights, assign=True)
-    return head.eval().requires_grad_(False)
+        part = part_class(kind).of_arguments(arguments)
+    _check_weights(kind, part.state_dict(), weights)
+    part.load_state_dict(weights, assign=True)
+    return part.eval().requires_grad_(False)
+
+
+def _check_weights(kind: str, expected: Mapping[str, torch.Tensor], weights: Mapping[str, torch.Tensor]) -> None:
+    """Torch would say the same in as many lines as there are differences, behind a first line that says nothing."""
+    told = f"a {kind} part with these arguments"
+    if missing := sorted(expected.keys() - weights.keys()):
+        raise ValueError(f"{told} has {', '.join(missing[:3])}, and there are no such weights")
+    if unknown := sorted(weights.keys() - expected.keys()):
+        raise ValueError(f"{told} has no {', '.join(unknown[:3])}, and there are such weights")
+    for name, tensor in expected.items():
+        given = weights[name]
+        if given.shape != tensor.shape:
+            raise ValueError(f"{told} has {name} of shape {tuple(tensor.shape)}, the weights have {tuple(given.shape)}")
+        if given.is_floating_point() != tensor.is_floating_point():
+            raise ValueError(f"{told} has {name} of type {tensor.dtype}, the weights have {given.dtype}")
+    kinds = sorted({str(tensor.dtype) for tensor in weights.values() if tensor.is_floating_point()})
+    if len(kinds) > 1:
+        raise ValueError(f"{told} has numbers of one type, the weights have {' and '.join(kinds)}")
 
 
 def _check_sizes(arguments: Mapping[str, Any], numbers: int) -> None:
@@ -57,5 +77,5 @@ class _Bounded(TorchFunctionMode):
     ) -> Any:
         self.left -= 1
         if self.left < 0:
-            raise ValueError("the arguments describe a larger head than there are weights for")
+            raise ValueError("the arguments describe a larger part than there are weights for")
         return function(*arguments, **(options or {}))

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any, Self
+
 import torch
 from torch import Tensor, nn
 
 from alignkit.errors import DataError
-from alignkit.heads.base import Head
+from alignkit.heads.base import Part
 from alignkit.heads.moments import Moments
 from alignkit.heads.ridge import cross_validated_lambda, solve_ridge
 from alignkit.vectors import cosine, l2_normalize
@@ -14,7 +17,7 @@ from alignkit.vectors import cosine, l2_normalize
 KNOTS = 32
 
 
-class ConfidenceHead(Head):
+class ConfidenceEstimate(Part):
     """Expected share of the teacher's ten nearest sentences that a query finds, in [0, 1].
 
     A ridge regression of that share on what can be seen of a query without any index: the student's vector scaled to
@@ -23,21 +26,24 @@ class ConfidenceHead(Head):
 
     Args:
         student_dim: width of the student's vectors.
-        teacher_dim: 1, since the answer is one number; present so that all parts of an artifact are built alike.
         anchors: training sentences to compare with.
 
     Source: isotonic regression as calibration: Zadrozny and Elkan, KDD 2002.
     """
 
-    def __init__(self, student_dim: int, teacher_dim: int = 1, anchors: int = 1024) -> None:
+    def __init__(self, student_dim: int, anchors: int = 1024) -> None:
         super().__init__()
         self.student_dim = student_dim
-        self.teacher_dim = teacher_dim
         self.anchors = anchors
         self.references = nn.Parameter(torch.zeros(anchors, student_dim), requires_grad=False)
         self.score = nn.Linear(student_dim + 3, 1).requires_grad_(False)
         self.knots = nn.Parameter(torch.linspace(-1, 1, KNOTS), requires_grad=False)
         self.shares = nn.Parameter(torch.zeros(KNOTS), requires_grad=False)
+
+    @classmethod
+    def of_arguments(cls, arguments: Mapping[str, Any]) -> Self:
+        """Older versions kept a `teacher_dim` of 1."""
+        return cls(**{name: value for name, value in arguments.items() if name != "teacher_dim"})
 
     def forward(self, student: Tensor) -> Tensor:
         """`(B, student_dim)` → `(B,)`."""

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 
 from alignkit.heads.base import Head
-from alignkit.heads.confidence import ConfidenceHead
+from alignkit.heads.confidence import ConfidenceEstimate
 from alignkit.metrics.alignment import sample_rows
 from alignkit.metrics.retrieval import ranking_overlap
 from alignkit.pairs.base import PairSplits
@@ -26,7 +26,7 @@ MOST_ELEMENTS = 50_000_000
 
 
 @torch.inference_mode()
-def fit_confidence(kept: Head, splits: PairSplits, seed: int = 0) -> ConfidenceHead | None:
+def fit_confidence(kept: Head, splits: PairSplits, seed: int = 0) -> ConfidenceEstimate | None:
     """Learn from what each validation sentence finds among the teacher's vectors of train + validation.
 
     Args:
@@ -55,7 +55,7 @@ def fit_confidence(kept: Head, splits: PairSplits, seed: int = 0) -> ConfidenceH
         corpus[start : start + len(some)] = _rows(splits.train.teacher, some)
     itself = torch.arange(len(others), len(corpus))
     found, wanted = (top_k(query, corpus, NEIGHBOURS, exclude=itself)[1].numpy() for query in (kept(student), teacher))
-    part = ConfidenceHead(splits.train.student_dim)
+    part = ConfidenceEstimate(splits.train.student_dim)
     shares = torch.from_numpy(ranking_overlap(found, wanted, NEIGHBOURS)).float()
     part.fit(student, shares, _rows(splits.train.student, others))
     return part.eval().requires_grad_(False)

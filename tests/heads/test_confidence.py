@@ -5,7 +5,7 @@ import torch
 
 from alignkit.artifact import Artifact, load_artifact, save_artifact
 from alignkit.errors import DataError
-from alignkit.heads.confidence import ConfidenceHead
+from alignkit.heads.confidence import ConfidenceEstimate
 from alignkit.heads.linear import LinearHead
 from alignkit.vectors import l2_normalize
 
@@ -22,7 +22,7 @@ def make_queries(count, seed):
 
 @pytest.fixture
 def confidence():
-    part = ConfidenceHead(8, anchors=32)
+    part = ConfidenceEstimate(8, anchors=32)
     part.fit(*make_queries(800, seed=0), references=make_queries(400, seed=1)[0])
     return part
 
@@ -61,11 +61,11 @@ def test_comes_back_as_part_of_an_artifact(confidence, tmp_path):
 def test_refuses_to_learn_from_a_handful():
     student, shares = make_queries(19, seed=0)
     with pytest.raises(DataError, match="at least 20"):
-        ConfidenceHead(8).fit(student, shares, student)
+        ConfidenceEstimate(8).fit(student, shares, student)
 
 
 def test_fewer_sentences_than_anchors():
     student, shares = make_queries(40, seed=0)
-    part = ConfidenceHead(8, anchors=64)
+    part = ConfidenceEstimate(8, anchors=64)
     part.fit(student, shares, student[:10])
     assert part(student).isfinite().all()

@@ -53,9 +53,11 @@ def test_the_test_split_is_not_looked_at(demo, kept):
 
 def test_what_is_learned_is_the_share_among_train_and_validation(demo, kept, monkeypatch):
     seen = {}
-    own = confidence_fit.ConfidenceHead.fit
+    own = confidence_fit.ConfidenceEstimate.fit
     monkeypatch.setattr(
-        confidence_fit.ConfidenceHead, "fit", lambda self, *given: (seen.update(enumerate(given)), own(self, *given))
+        confidence_fit.ConfidenceEstimate,
+        "fit",
+        lambda self, *given: (seen.update(enumerate(given)), own(self, *given)),
     )
     fit_confidence(kept, demo)
     corpus = torch.nn.functional.normalize(as_float(np.concatenate([demo.train.teacher, demo.validation.teacher])))
