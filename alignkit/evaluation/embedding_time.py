@@ -1,4 +1,4 @@
-"""What it costs to embed one query, by models that made these vectors; and where each ran, for a time says little else.
+"""What it costs to embed one query with the models that made these vectors, and where each of them ran.
 
 A model may run in this process, on a graphics card, or behind a server anywhere: its time is that of where it ran.
 """
@@ -38,12 +38,12 @@ class EmbeddingTime:
 def embedding_times(
     test: EvaluationSet, embedders: Mapping[str, Embedder], absent: Mapping[str, str]
 ) -> dict[str, EmbeddingTime]:
-    """Time both models on queries of the set, one at a time; what cannot be timed says why and ends nothing.
+    """Time both models on queries of the set, one at a time; a model that cannot be timed says why.
 
     Args:
         test: its queries are embedded.
         embedders: `student` and `teacher`, as far as they are there.
-        absent: of those that shall not or cannot be timed, why not.
+        absent: model → why it is not timed, for those that are not.
     """
     times = {}
     for name in SIDES:
@@ -56,7 +56,7 @@ def embedding_times(
                 continue
         except AlignkitError as error:  # an evaluation that is done is not thrown away for a time
             reason = str(error)
-        logger.info("the time of the %s is not taken: %s", name, reason)
+        logger.info("the %s is not timed: %s", name, reason)
         times[name] = EmbeddingTime(None, f"not timed: {reason}")
     return times
 
@@ -71,12 +71,12 @@ def where_it_ran(embedder: Embedder) -> str:
     try:
         provenance = embedder.provenance()
     except AlignkitError:  # a server need not tell its version
-        return "a server that tells nothing of itself"
+        return "a server that does not say what it is"
     return place_in_words(provenance)
 
 
 def place_in_words(provenance: Mapping[str, Any]) -> str:
-    """What `Embedder.provenance` says of the place.
+    """Where a model ran, by what `Embedder.provenance` says.
 
     >>> place_in_words({"base_url": "http://10.0.0.5:11434"}), place_in_words({"device": "cuda:0"}), place_in_words({})
     ('the server at http://10.0.0.5:11434', 'this machine, cuda:0', 'this machine, CPU')
@@ -88,7 +88,7 @@ def place_in_words(provenance: Mapping[str, Any]) -> str:
 
 
 def _mismatch(name: str, embedder: Embedder | None, test: EvaluationSet) -> str | None:
-    """Why this model's time would say nothing of these vectors; `None` where it made them."""
+    """Why this model's time would say nothing about these vectors; `None` where it made them."""
     if embedder is None:
         return "it was not loaded"
     if not test.queries.texts:

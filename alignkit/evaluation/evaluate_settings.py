@@ -1,4 +1,4 @@
-"""Settings of `evaluate` and `demo`, looked at before anything is computed: what is wrong is one line."""
+"""Settings of `evaluate` and `demo`, checked before anything is computed."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ LARGEST_SEED = 2**32 - 1
 
 
 def check_settings(settings: Mapping[str, Any]) -> Thresholds:
-    """Look at what `conf/evaluate.yaml` has.
+    """Check the settings of `conf/evaluate.yaml`.
 
     Returns:
         The thresholds of the verdict.
@@ -46,7 +46,7 @@ def whole_number(name: str, value: object, least: int, most: int | None = None) 
     >>> whole_number("topk", 5, 1)
     5
     """
-    # True is an int for Python, and no number for anybody else
+    # True is an int to Python, and not a number to anybody else
     if isinstance(value, int) and not isinstance(value, bool) and value >= least and (most is None or value <= most):
         return value
     upto = "" if most is None else f" and at most {most}"
@@ -54,7 +54,7 @@ def whole_number(name: str, value: object, least: int, most: int | None = None) 
 
 
 def check_seed(seed: object) -> None:
-    """Refuse what seeds none of NumPy, torch and Lightning.
+    """Refuse a seed that NumPy, torch or Lightning would not take.
 
     Raises:
         ConfigError: if it is not a whole number of 32 bits.

@@ -1,4 +1,4 @@
-"""Whether a head is judged on what it was trained on, as far as its run can tell."""
+"""Whether a head is judged on what it was trained on, as far as its run tells."""
 
 from __future__ import annotations
 
@@ -95,7 +95,7 @@ def leaks_of_splits(splits: PairSplits) -> str:
         One line for the report.
 
     Raises:
-        DataError: if a test sentence, or a pair of vectors of the test split, stands in training too.
+        DataError: if a test sentence, or a pair of vectors of the test split, is in the training split too.
     """
     train, test = [splits.train, splits.validation], splits.test
     if splits.train.texts is not None and test.texts is not None:
@@ -117,7 +117,7 @@ def find_vector_leaks(train: Sequence[Pairs], test: Pairs) -> str:
         One line for the report.
 
     Raises:
-        DataError: if a pair of the test split stands in training too.
+        DataError: if a pair of the test split is in the training split too.
     """
     prints = [vector_fingerprints(part.student) for part in train]
     of_test = vector_fingerprints(test.student)
@@ -130,8 +130,8 @@ def find_vector_leaks(train: Sequence[Pairs], test: Pairs) -> str:
         equal = shared[np.isin(vector_fingerprints(np.asarray(test.teacher[shared])), np.concatenate(teachers))]
         if len(equal):
             raise DataError(
-                f"{len(equal):,} of {len(test):,} test pairs stand in the training split too, the first is test row "
-                f"{equal[0]}; take other test files, or leave them out and a share of the rows is held out"
+                f"{len(equal):,} of {len(test):,} test pairs are in the training split too, the first is test row "
+                f"{equal[0]}; take other test files, or give none: a share of the rows is then held out"
             )
     whole = max(train, key=len)
     rows, known = sample_rows(len(test), MOST_CHECKED, 0).numpy(), sample_rows(len(whole), MOST_AGAINST, 0).numpy()
@@ -143,13 +143,13 @@ def find_vector_leaks(train: Sequence[Pairs], test: Pairs) -> str:
     if near.sum() > MOST_NEAR * len(rows):
         logger.warning(
             "%s of %s test pairs compared are nearly equal to training pairs: the figures flatter the head; leave "
-            "one of each out",
+            "out one of each",
             f"{near.sum():,}",
             f"{len(rows):,}",
         )
     return (
-        f"no pair of test vectors stands in training; {near.sum():,} of {len(rows):,} test pairs compared have a "
-        f"nearly equal one among {len(known):,} training pairs (cosine >= {NEARLY_EQUAL:g} on both sides)"
+        f"no test pair is in the training split; {near.sum():,} of {len(rows):,} test pairs compared are nearly equal "
+        f"to one of {len(known):,} training pairs (cosine >= {NEARLY_EQUAL:g} on both sides)"
     )
 
 

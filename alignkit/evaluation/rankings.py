@@ -22,7 +22,7 @@ DEPTH = 100
 CASCADE_SHARE = 0.05
 # aligned corpora up to this size are held in memory
 HELD_BYTES = 320 * 1024 * 1024
-# what finds the neighbours; both are exact and find the same
+# both are exact and return the same rows
 SEARCHES: dict[str, Callable[..., tuple[Tensor, Tensor]]] = {"exact": top_k, "faiss": faiss_top_k}
 
 

@@ -1,4 +1,4 @@
-"""What a run in continuous integration demands of a head."""
+"""What a run in continuous integration requires of a head."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ SHARE = "share_of_teacher"
 
 
 def check_requirements(required: object) -> dict[str, float]:
-    """Refuse, before anything is computed, what could never be met or missed.
+    """Check the requirements before anything is computed.
 
     Args:
         required: the setting `require`; `None` demands nothing.
@@ -23,7 +23,7 @@ def check_requirements(required: object) -> dict[str, float]:
         Figure → least value.
 
     Raises:
-        ConfigError: if it is no mapping, names what is never measured, or demands what is no number.
+        ConfigError: if it is no mapping, names an unknown figure, or demands what is no number.
     """
     if required is None:
         return {}
@@ -35,7 +35,7 @@ def check_requirements(required: object) -> dict[str, float]:
     known = [SHARE, *Column, *(f"{name}_share" for name in Column)]
     for name, least in required.items():
         if name not in known:
-            raise ConfigError(f"require: '{name}' is never measured; known are {SHARE}, {', '.join(Column)}")
+            raise ConfigError(f"require: unknown figure '{name}'; expected one of {SHARE}, {', '.join(Column)}")
         if not is_number(least):
             raise ConfigError(f"require: {name} must be a number, got {least!r}")
     return dict(required)

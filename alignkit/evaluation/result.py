@@ -83,7 +83,7 @@ class About:
         timed: model → where it ran, or why it has no time.
         settings: of the command, without secrets.
         versions: library → version.
-        training: how the head came about, where this evaluation is the end of a training.
+        training: how the head was trained, where this evaluation is the end of a training.
         pairs: split → number of pairs, likewise.
     """
 

@@ -1,4 +1,4 @@
-"""Whether a head and a set of vectors were made by the same models."""
+"""Whether a head and a set of vectors come from the same models."""
 
 from __future__ import annotations
 
@@ -34,9 +34,9 @@ def check_fit(artifact: Artifact, test: EvaluationSet) -> None:
 
 
 def check_models(artifact: Artifact, embedders: Mapping[str, Embedder]) -> None:
-    """Refuse models that the head was not trained with, before they embed anything: it may be slow, and cost money.
+    """Refuse models that the head was not trained with before they embed anything, which can be slow and cost money.
 
-    A server that does not answer is not refused here: the cache may hold all that is needed, and `check_fit` follows.
+    A server that does not answer is not refused here: the cache may hold everything, and `check_fit` follows.
 
     Args:
         artifact: the head.
@@ -56,14 +56,14 @@ def check_models(artifact: Artifact, embedders: Mapping[str, Embedder]) -> None:
 
 
 def doubts_of(artifact: Artifact, test: EvaluationSet) -> list[str]:
-    """What nobody can check: that a head which does not say its models was trained with those of these vectors."""
+    """What cannot be checked: a head that does not name its models may have been trained with others."""
     doubts = []
     for name, trained_with in _identities(artifact).items():
         made_by = test.origin.identity(name)
         if made_by and trained_with is None:
             doubts.append(
                 f"the head does not say which {name} it was trained with; these {name} vectors are by "
-                f"{model_name(made_by)}, and if that is another model, the figures say nothing of the head"
+                f"{model_name(made_by)}, and if that is another model, the figures say nothing about the head"
             )
     return doubts
 

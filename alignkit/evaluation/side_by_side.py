@@ -1,4 +1,4 @@
-"""The same queries searched by the student, through the head and by the teacher, for looking at."""
+"""The same queries searched by the student, through the head and by the teacher, side by side."""
 
 from __future__ import annotations
 
@@ -59,8 +59,8 @@ class SideBySide:
     def __init__(self, test: EvaluationSet, head: Head) -> None:
         if test.queries.texts is None or test.corpus.texts is None:
             raise DataError(
-                "the sentences behind the test vectors are not known, so there is nothing to show; data=vectors needs "
-                "data.sentences= and no test files, of which no sentences are read"
+                "the sentences behind the test vectors are not known, so there is nothing to show; with data=vectors, "
+                "give data.sentences= and no test files, whose sentences cannot be given"
             )
         self._test, self._head = test, head
         teacher = torch.from_numpy(np.asarray(test.corpus.teacher))

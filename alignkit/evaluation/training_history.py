@@ -1,10 +1,18 @@
-"""How a head came about, for the report of its training."""
+"""How a head was trained, for its report."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What a head stores, and what one query costs it."""
+
+    parameters: int
+    flops_per_query: int
 
 
 @dataclass(frozen=True)
@@ -19,7 +27,7 @@ class TrainingHistory:
         ended: why training ended early; `None` where it did not.
         refitted: whether the head was fitted once more on train and validation.
         recipe: of the training.
-        cost: `parameters` and `flops_per_query` of the head.
+        cost: of the head.
         selection: what `model=auto` tried, as `Selection.to_json` has it; `None` where the head was named.
         device: what it ran on, and why.
         validation: figures of the kept state on the validation split.
@@ -35,7 +43,7 @@ class TrainingHistory:
     ended: str | None
     refitted: bool
     recipe: Mapping[str, Any]
-    cost: Mapping[str, int]
+    cost: Cost
     selection: Mapping[str, Any] | None
     device: str
     validation: Mapping[str, float]

@@ -61,8 +61,8 @@ class EvaluationSet:
         corpus: C texts; the queries themselves where a set has no corpus of its own.
         itself: `(Q,)` corpus row that is the query, which it must not find; -1 for none.
         qrels: judgements, where there are any.
-        labels: of the Q queries, where queries are the corpus: equal labels are relevant to each other, and do not
-            count as independent of each other.
+        labels: of the Q queries, where queries are the corpus: texts of one label are relevant to each other, and do
+            not count as independent.
         groups: Q names for the table by group (a domain, an intent).
         human: scores of text pairs, where there are any.
         origin: where it came from, and what was left out and why.
@@ -98,8 +98,8 @@ def set_of_pairs(pairs: Pairs, origin: Origin, *, most: int | None = None, seed:
     Args:
         pairs: usually a test split.
         origin: of the pairs.
-        most: of more sentences, a seeded sample is taken, of labelled ones by group; `None` is 5,000, fewer of wide
-            vectors.
+        most: where there are more sentences, a seeded sample is taken, by group if they have labels; `None` is 5,000,
+            or fewer for wide vectors.
         seed: of the sample.
     """
     labels = pairs.labels
@@ -118,11 +118,11 @@ def set_of_pairs(pairs: Pairs, origin: Origin, *, most: int | None = None, seed:
         notes.append(f"a seeded sample of {len(rows):,} of the {len(pairs):,} sentences{together}")
     labels = _take(labels, rows)
     if labels is not None:
-        notes.append("relevant to a sentence are the others with its label")
+        notes.append("the texts relevant to a sentence are the others with its label")
         sizes = Counter(labels)
         if alone := sum(size == 1 for size in sizes.values()):
             notes.append(
-                f"{alone:,} of {len(rows):,} sentences are the only ones with their label: they can be found, and are "
+                f"{alone:,} of {len(rows):,} sentences are the only ones with their label: they can be found, but are "
                 "not judged as queries"
             )
     groups = _take(pairs.groups, rows) if pairs.groups is not None else labels
@@ -146,7 +146,7 @@ def sample_groups(labels: Sequence[str], most: int, seed: int) -> np.ndarray:
 
     Args:
         labels: N names, equal within a group.
-        most: bound on the rows; a single group may be larger if it is 10 or less.
+        most: bound on the rows; a single group of at most 10 may exceed it.
         seed: of the sample.
 
     Returns:

@@ -1,4 +1,4 @@
-"""What of a BEIR folder can be measured: queries with something to find, and what was left out, in words."""
+"""What can be measured in a BEIR folder: queries with something to find, and what was left out, in words."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which rows of vectors are equal, told without their sentences and without a copy of the vectors."""
+"""Equal rows of vectors, found without their sentences and without a copy of the vectors."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import torch
 
 _BLOCK_ELEMENTS = 1024 * 1024
 _MINUS_ZERO = 0x8000
-# a side with fewer distinct vectors than this share of the rows tells classes apart rather than sentences
+# a side with fewer distinct vectors than this share of the rows distinguishes classes, not sentences
 FEWEST_DISTINCT = 0.1
 
 
@@ -51,8 +51,8 @@ def first_equal_rows(student: np.ndarray, teacher: np.ndarray) -> np.ndarray:
     """Find the rows that are one sentence: those whose student or whose teacher vectors are equal.
 
     Equal teacher vectors count too: a teacher that ignores case gives "Hello" and "hello" one vector. A side with
-    hardly any distinct vectors (one a class) tells no sentences apart and is not asked; where both are such, rows are
-    one sentence if both vectors are equal.
+    hardly any distinct vectors (one for each class) cannot distinguish sentences and is ignored; where both are such,
+    rows are one sentence if both vectors are equal.
 
     Args:
         student: `(N, student_dim)`, an array or a memory map.

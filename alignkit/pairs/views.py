@@ -1,4 +1,4 @@
-"""Some of the pairs of a set, or two sets as one, without a copy of their vectors."""
+"""A part of some pairs, or two sets of pairs as one, without a copy of their vectors."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What rows and columns mean, in the words of a reader who has not seen them before."""
+"""What rows and columns mean, for a reader who has not seen them before."""
 
 from __future__ import annotations
 
@@ -42,11 +42,11 @@ ROWS = {
     RowName.MEAN: (
         "the mean teacher vector of the training split, whatever the query",
         "teacher corpus",
-        "the floor: no knowledge of the query at all",
+        "the floor: it knows nothing of the query",
     ),
 }
 TIME_COLUMNS = {
-    "embed_ms": ("embed ms", "embedding one query, ms, where its model ran: that is said below the table"),
+    "embed_ms": ("embed ms", "embedding one query, ms, where its model ran (see below the table)"),
     "head_ms": ("head ms", "the head on this machine's CPU, ms"),
     "search_ms": ("search ms", "scanning the whole corpus on this machine's CPU, ms"),
     "total_ms": ("total ms", "the three together, ms"),
@@ -54,13 +54,14 @@ TIME_COLUMNS = {
 HEADINGS = {**{column.value: column.heading for column in Column}, **{key: one[0] for key, one in TIME_COLUMNS.items()}}
 MEANINGS = {**{column.value: column.meaning for column in Column}, **{key: one[1] for key, one in TIME_COLUMNS.items()}}
 SHARE_MEANING = (
-    "Each figure divided by the teacher's own: 100% is all that the teacher finds, more than 100% is better than it. "
-    "The mean of a row over the mean of the teacher, not the mean of the queries' shares."
+    "Each figure divided by the teacher's own: at 100% a row finds as much as the teacher, above 100% more. This is "
+    "the mean of a row divided by the mean of the teacher, not the mean over queries."
 )
 LIMITS = (
-    "They hold for texts like those tested. Another domain, language or length can be far worse: evaluate on your own.",
-    "The intervals say how much the choice of queries matters, not how much the choice of training pairs or seed does.",
-    "A high cosine is not a good search: the `mean` row shows what a model gets that ignores its input.",
+    "They hold for texts like those tested. Figures for another domain, language or length can be far worse: evaluate "
+    "on your own texts.",
+    "The intervals cover the choice of queries, not the choice of training pairs or of the seed.",
+    "A high cosine does not mean a good search: the `mean` row shows what a model gets that ignores its input.",
     "Where relevance is a shared label, a text with another label counts as wrong even if a reader would accept it.",
     "Times are of one query at a time, scanning all vectors, as measured once; an approximate index is faster, and a "
     "server that is busy or far away is slower.",

@@ -76,8 +76,8 @@ def _map(result: Result) -> Iterator[Picture]:
         yield (
             "Does the aligned space look like the teacher's?",
             plane,
-            "Each grey line joins the two vectors of one text. Blue points drawn to the middle are texts that the head "
-            "makes too average; two dimensions show a small part of the space.",
+            "Each grey line joins the two vectors of one text. Blue points near the middle are texts whose aligned "
+            "vectors are too average. Two dimensions show a small part of the space.",
         )
 
 
@@ -90,7 +90,8 @@ def _confidence(result: Result) -> Iterator[Picture]:
             "Does the head know how much it finds?",
             plots.reliability_plot(sure.reliability),
             calibration_words(sure)
-            or "A point is a tenth of the queries, the least sure to the left; on the line it found what was told.",
+            or "Each point is a tenth of the queries, the least sure to the left. On the line, a head finds what it "
+            "expects.",
         )
 
 

@@ -110,7 +110,7 @@ def frontier_plot(
     measure: str,
     label: Callable[[RowName], str] = str,
 ) -> str:
-    """Quality against the time of a query; the line joins rows than which none is both quicker and better."""
+    """Quality against the time of a query; the line joins the rows that no other beats in both."""
     axes = _axes("time of a query, ms", measure)
     front = frontier(quality, total_ms)
     axes.plot(
@@ -158,7 +158,7 @@ def _log_ticks(low: float, high: float) -> list[float]:
 
 
 def frontier(quality: Mapping[RowName, float], total_ms: Mapping[RowName, float]) -> list[RowName]:
-    """The Pareto frontier: rows than which no other is better in as little time, the quickest first.
+    """The Pareto frontier: the rows that no other beats in as little time, the quickest first.
 
     >>> quality = {RowName.STUDENT: 0.5, RowName.RIDGE: 0.4, RowName.TEACHER: 0.9}
     >>> [str(row) for row in frontier(quality, {RowName.STUDENT: 1.0, RowName.RIDGE: 2.0, RowName.TEACHER: 3.0})]
@@ -203,8 +203,8 @@ def routing_plot(routing: Sequence[Routed]) -> str:
 
 
 def reliability_plot(reliability: Sequence[Tenth]) -> str:
-    """What was found against what was told, by tenths of the queries."""
-    axes = _axes("confidence: overlap@10 that was told", "overlap@10 that was found")
+    """What was found against what was expected, by tenths of the queries."""
+    axes = _axes("confidence: expected overlap@10", "overlap@10 found")
     axes.plot([0, 1], [0, 1], "--", color=COLORS[RowName.RAW], linewidth=1)
     points = [(one.told, one.true) for one in reliability]
     axes.plot(*zip(*points, strict=True), "o-", color=COLORS[RowName.ALIGNED])

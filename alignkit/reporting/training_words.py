@@ -1,14 +1,15 @@
-"""How a head came about, in lines for the report."""
+"""How a head was trained, in lines for the report."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
 from alignkit.evaluation.result import Result
 from alignkit.evaluation.same_models import model_name
 from alignkit.evaluation.training_history import TrainingHistory
+from alignkit.metrics.intervals import Interval
 from alignkit.pairs.base import SIDES, Origin
+from alignkit.selection.record import Selection
 
 
 def training_words(result: Result, history: TrainingHistory) -> list[str]:
@@ -20,9 +21,9 @@ def training_words(result: Result, history: TrainingHistory) -> list[str]:
     cost = history.cost
     return [
         f"{pairs.get('train', 0):,} training and {pairs.get('validation', 0):,} validation pairs",
-        f"head: {history.model}; {cost['parameters']:,} parameters, {cost['flops_per_query'] / 1e6:.2f} Mflop a "
+        f"head: {history.model}; {cost.parameters:,} parameters, {cost.flops_per_query / 1e6:.2f} Mflop a "
         f"query; chosen on validation: {chosen}",
-        *_selection_words(history.selection),
+        *(_selection_words(Selection.from_json(history.selection)) if history.selection else []),
         *([] if history.whitening is None else [f"whitening: {history.whitening['reason']}"]),
         f"kept: {kept_words(history.best_epoch, history.epochs, history.ended)}{again}",
         f"recipe: {recipe}",
@@ -40,7 +41,7 @@ def cut_words(origin: Origin, side: str) -> str:
     if cut is None or not cut.sentences:
         return f", {context}" if context else ""
     longer = f"{cut.sentences:,} of the sentences are longer than {context or 'its context'}"
-    return f"; {longer}: their vectors are of their beginnings"
+    return f"; {longer}: their vectors cover only their beginnings"
 
 
 def kept_words(best: float, trained: float, ended: str | None) -> str:
@@ -54,26 +55,22 @@ def kept_words(best: float, trained: float, ended: str | None) -> str:
     return f"{kept}; training ended after {trained:.3g} epochs: {ended}" if ended else kept
 
 
-def _selection_words(selection: Mapping[str, Any] | None) -> list[str]:
+def _selection_words(selection: Selection) -> list[str]:
     """What `model=auto` tried."""
-    if selection is None:
-        return []
-    lines = [f"chosen by model=auto on {selection['queries']:,} validation sentences: {selection['reason']}"]
-    for one in selection["tries"]:
-        if one["seconds"] is None:
-            lines.append(f"not tried: {one['name']}, about {one['expected_s']:.0f} s were expected")
+    lines = [f"chosen by model=auto on {selection.queries:,} validation sentences: {selection.reason}"]
+    for one in selection.tries:
+        if one.seconds is None:
+            lines.append(f"not tried: {one.name}, expected to take about {one.expected_s:,.0f} s")
             continue
-        quality, gain = one["quality"], one["gain"]
-        worth = _interval(selection["target"], quality, ".3f") + _interval("gain over ridge", gain, "+.3f")
-        lines.append(f"tried: {one['name']}, {worth}{one['parameters']:,} parameters, {one['seconds']:.1f} s")
+        worth = _interval(selection.target, one.quality, ".3f") + _interval("gain over ridge", one.gain, "+.3f")
+        lines.append(f"tried: {one.name}, {worth}{one.parameters:,} parameters, {one.seconds:.1f} s")
     return lines
 
 
-def _interval(name: str, interval: Mapping[str, float] | None, digits: str) -> str:
+def _interval(name: str, interval: Interval | None, digits: str) -> str:
     if interval is None:
         return ""
-    value, low, high = (f"{interval[key]:{digits}}" for key in ("value", "low", "high"))
-    return f"{name} {value} (95% interval {low} to {high}), "
+    return f"{name} {interval.value:{digits}} (95% interval {interval.low:{digits}} to {interval.high:{digits}}), "
 
 
 def _number(value: Any) -> Any:

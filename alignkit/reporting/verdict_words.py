@@ -17,7 +17,7 @@ HEADLINES = {
     Answer.TEACHER_IS_WORSE: "Do not keep this teacher: the student's own index finds more than the teacher's.",
     Answer.OWN_INDEX: "Search with the student's own index: it finds more than the head does in the teacher's.",
     Answer.DO_NOT: "Do not use this head.",
-    Answer.TOO_LITTLE_DATA: "This test set cannot tell: there is too little in it.",
+    Answer.TOO_LITTLE_DATA: "This test set is too small to tell.",
 }
 SEEN = "This test set cannot tell: the head was trained on part of it."
 WAYS_OUT = (
@@ -72,7 +72,7 @@ def _few_groups(verdict: Verdict) -> str:
     evidence = verdict.evidence
     return (
         f"{evidence.queries:,} queries can be judged, of {evidence.groups} labels only, and queries of one label "
-        f"fare alike; at least {MIN_GROUPS} labels are needed: hold out more of them (test= of build, data.test=)"
+        f"fare alike; at least {MIN_GROUPS} labels are needed: hold out more of them (test= of build, or data.test=)"
     )
 
 
@@ -103,7 +103,7 @@ def _seen(verdict: Verdict) -> str:
 
 def _nothing_to_keep(verdict: Verdict) -> str:
     return (
-        f"the teacher's own {verdict.evidence.measure.heading} is 0 or nearly so, and there is nothing to keep; do "
+        f"the teacher's own {verdict.evidence.measure.heading} is 0 or nearly 0, so there is nothing to keep; do the "
         "queries, texts and judgements belong together?"
     )
 
@@ -112,7 +112,7 @@ def _blind(verdict: Verdict) -> str:
     evidence = verdict.evidence
     return (
         f"a head that knows nothing keeps {evidence.floor_share:.0%} of the teacher's {evidence.measure.heading} here, "
-        f"so that {verdict.thresholds.worth_using:.0%} would be passed by construction"
+        f"so any head would reach {verdict.thresholds.worth_using:.0%}"
     )
 
 
@@ -142,7 +142,7 @@ def _reranked(verdict: Verdict) -> str:
 def _rival(verdict: Verdict) -> str:
     gain = verdict.evidence.gain
     if gain is None:
-        return "the student's own index could not be compared"
+        return "there is no figure of the student's own index to compare with"
     if gain.low > 0:
         who = "aligned is better than the student's own index"
     elif gain.high < 0:

@@ -1,4 +1,4 @@
-"""Whether the texts that a head is judged on are like those that it was trained on, seen by the student."""
+"""A sample of the training pairs, which tells whether other texts are like them, as the student sees it."""
 
 from __future__ import annotations
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -44,6 +45,12 @@ class Try:
             **intervals,
         }
 
+    @classmethod
+    def from_json(cls, given: Mapping[str, Any]) -> Try:
+        """What `to_json` gave."""
+        intervals = {name: Interval(**given[name]) if given[name] else None for name in ("quality", "gain")}
+        return cls(**{**given, **intervals})
+
 
 @dataclass(frozen=True)
 class Selection:
@@ -72,3 +79,8 @@ class Selection:
             "queries": self.queries,
             "tries": [one.to_json() for one in self.tries],
         }
+
+    @classmethod
+    def from_json(cls, given: Mapping[str, Any]) -> Selection:
+        """What `to_json` gave: the settings of a run hold it in that form."""
+        return cls(**{**given, "tries": tuple(map(Try.from_json, given["tries"]))})

@@ -78,4 +78,4 @@ def test_a_server_that_tells_nothing_is_still_timed(test_set, monkeypatch):
 
     monkeypatch.setattr(teacher, "provenance", refuse)
     times = embedding_times(test_set, {"teacher": teacher}, {})
-    assert times["teacher"].ms > 0 and "tells nothing of itself" in times["teacher"].said
+    assert times["teacher"].ms > 0 and "does not say what it is" in times["teacher"].said

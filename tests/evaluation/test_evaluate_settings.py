@@ -40,7 +40,7 @@ def test_the_defaults_pass():
         ("require", {"recall@10": "much"}, "recall@10 must be a number, got 'much'"),
         ("require", {"recall@10": None}, "must be a number"),
         ("require", {"recall@10": float("nan")}, "must be a number"),
-        ("require", {"recall@3": 0.9}, "'recall@3' is never measured; known are share_of_teacher"),
+        ("require", {"recall@3": 0.9}, "unknown figure 'recall@3'; expected one of share_of_teacher"),
     ],
 )
 def test_what_cannot_be_used(name, value, said):

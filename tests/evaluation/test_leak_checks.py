@@ -86,7 +86,7 @@ def test_rows_of_bare_vectors_dealt_anew_are_noticed(make_pairs, tmp_path):
     own = check_leaks(side_of(first.test), tmp_path, first)
     assert own.seen == 0
     assert own.line.startswith("0 of 40 queries are among the student vectors that this head was trained on; ")
-    assert "0 of 40 test pairs compared have a nearly equal one among 320 training pairs" in own.line
+    assert "0 of 40 test pairs compared are nearly equal to one of 320 training pairs" in own.line
     assert check_leaks(side_of(other.test), tmp_path, other).seen > 30
 
 
@@ -97,17 +97,17 @@ def bare(splits, **changes):
 
 def test_pairs_of_vectors_that_stand_in_training_are_refused_as_texts_are(demo_splits):
     clean = bare(demo_splits)
-    assert leaks_of_splits(clean).startswith("no pair of test vectors stands in training; ")
+    assert leaks_of_splits(clean).startswith("no test pair is in the training split; ")
     seen = dataclasses.replace(
         clean.test,
         student=np.concatenate([clean.test.student[:-19], clean.validation.student[:19]]),
         teacher=np.concatenate([clean.test.teacher[:-19], clean.validation.teacher[:19]]),
     )
-    with pytest.raises(DataError, match="19 of 600 test pairs stand in the training split too, .*test row 581"):
+    with pytest.raises(DataError, match="19 of 600 test pairs are in the training split too, .*test row 581"):
         leaks_of_splits(bare(demo_splits, test=seen))
     # another sentence with the same student vector, as a student that ignores the order of words gives it
     anagram = dataclasses.replace(seen, teacher=clean.test.teacher)
-    assert "no pair of test vectors" in leaks_of_splits(bare(demo_splits, test=anagram))
+    assert "no test pair is in the training" in leaks_of_splits(bare(demo_splits, test=anagram))
 
 
 def test_vectors_of_one_text_from_two_batches_are_nearly_equal(demo_splits):
@@ -123,7 +123,7 @@ def test_vectors_of_one_text_from_two_batches_are_nearly_equal(demo_splits):
         student=np.concatenate([clean.test.student[7:], again(clean.train.student)]),
         teacher=np.concatenate([clean.test.teacher[7:], again(clean.train.teacher)]),
     )
-    assert "7 of 600 test pairs compared have a nearly equal one" in leaks_of_splits(bare(demo_splits, test=near))
+    assert "7 of 600 test pairs compared are nearly equal to one" in leaks_of_splits(bare(demo_splits, test=near))
 
 
 def test_many_pairs_that_are_nearly_those_of_training_are_a_warning(demo_splits, caplog):
@@ -131,7 +131,7 @@ def test_many_pairs_that_are_nearly_those_of_training_are_a_warning(demo_splits,
     count = len(clean.test)
     longer = {side: np.asarray(getattr(clean.train, side)[:count]) * 3 for side in ("student", "teacher")}
     line = leaks_of_splits(bare(demo_splits, test=dataclasses.replace(clean.test, **longer)))
-    assert "600 of 600 test pairs compared have a nearly equal one" in line
+    assert "600 of 600 test pairs compared are nearly equal to one" in line
     assert "600 of 600 test pairs compared are nearly equal to training pairs: the figures flatter" in caplog.text
 
 

@@ -136,7 +136,7 @@ def test_a_broken_head_is_not_excused_by_a_good_student():
         ({"share": None}, "teacher's own"),
         # a head that knows nothing keeps all of nothing: that is not the reason
         ({"share": None, "floor_share": 1.0}, "teacher's own nDCG@10 is 0"),
-        ({"floor_share": 0.9}, "by construction"),
+        ({"floor_share": 0.9}, "so any head would reach 90%"),
         ({"seen": 26}, "trained on 26 of the 500 queries (5.2%; at most 5% may be)"),
     ],
 )

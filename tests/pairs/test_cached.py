@@ -254,7 +254,7 @@ def test_what_was_cut_is_counted_and_told_in_the_report(where, student):
     assert splits.origin.cut == {"student": Cut(0, None), "teacher": Cut(10, 7)}
     assert splits.origin.to_json()["cut"]["teacher"] == {"sentences": 10, "context": 7}
     assert cut_words(splits.origin, "student") == ""
-    longer = "10 of the sentences are longer than a context of 7 tokens: their vectors are of their beginnings"
+    longer = "10 of the sentences are longer than a context of 7 tokens: their vectors cover only their beginnings"
     assert cut_words(splits.origin, "teacher") == f"; {longer}"
 
 
