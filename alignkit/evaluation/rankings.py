@@ -95,9 +95,8 @@ def rank_all(
     aligned_corpus: AlignedRows | Tensor = AlignedRows(document_head, test.corpus.student)
     if 4 * len(test.corpus) * vectors[RowName.ALIGNED].shape[1] <= HELD_BYTES:
         aligned_corpus = aligned_corpus[:]  # a search looks at it more than once
-    plain = vectors.get(
-        RowName.ALIGNED_PLAIN, vectors[RowName.ALIGNED]
-    )  # whitening suits the teacher's own index alone
+    # whitening suits the teacher's own index alone
+    plain = vectors.get(RowName.ALIGNED_PLAIN, vectors[RowName.ALIGNED])
     found[RowName.ALIGNED_BOTH] = _ranking(find(plain, aligned_corpus, depth, exclude=test.itself))
     found[RowName.STUDENT] = _ranking(find(test.queries.student, test.corpus.student, depth, exclude=test.itself))
     return found

@@ -13,7 +13,6 @@ from alignkit.evaluation.table_rows import Figures, RowName
 from alignkit.metrics.alignment import sample_rows
 from alignkit.metrics.self_retrieval import self_retrieval
 from alignkit.pairs.evaluation_set import EvaluationSet
-from alignkit.vectors import l2_normalize
 
 MOST_QUERIES, MOST_CORPUS = 1_000, 10_000
 # of float32, so that wide vectors take no more memory and time than narrow ones
@@ -25,7 +24,7 @@ def self_figures(test: EvaluationSet, queries: Mapping[RowName, Tensor], seed: i
 
     Args:
         test: queries and corpus; of many a seeded sample.
-        queries: row → `(Q, teacher_dim)`, what it searches with; `teacher` is among them.
+        queries: row → `(Q, teacher_dim)`, rows of length 1 that it searches with; `teacher` is among them.
         seed: of the samples.
     """
     width = queries[RowName.TEACHER].shape[1]
@@ -33,7 +32,7 @@ def self_figures(test: EvaluationSet, queries: Mapping[RowName, Tensor], seed: i
     most = max(2, min(MOST_CORPUS, MOST_ELEMENTS // width))
     others = np.setdiff1d(sample_rows(len(test.corpus), most, seed).numpy(), test.itself[asked.numpy()])
     own = queries[RowName.TEACHER][asked]
-    found = torch.from_numpy(np.array(test.corpus.teacher[others], dtype=np.float32))
-    corpus, itself = torch.cat([own, l2_normalize(found)]), torch.arange(len(own))
+    corpus = torch.cat([own, torch.from_numpy(test.corpus.teacher[others])])
+    itself = torch.arange(len(own))
     told = {name: self_retrieval(own[asked], corpus, itself).figures() for name, own in queries.items()}
     return {name: {Column(key): value for key, value in figures.items()} for name, figures in told.items()}
