@@ -2,31 +2,7 @@
 
 from __future__ import annotations
 
-import logging
-import sys
-from collections.abc import Iterator, Sequence
-from pathlib import Path
-
-from omegaconf import DictConfig
-from rich.console import Console
-from rich.table import Table
-from rich.text import Text
-
-from alignkit.aligned import check_student
-from alignkit.artifact import load_artifact
-from alignkit.commandline import build, build_data, command, complete_sides, plain
-from alignkit.embedders.base import Embedder, Role
-from alignkit.errors import EmbedderError
-from alignkit.evaluate import evaluation_set
-from alignkit.evaluation.embedding_time import where_it_ran
-from alignkit.evaluation.evaluate_settings import check_seed, whole_number
-from alignkit.evaluation.same_models import check_fit, check_models, doubts_of
-from alignkit.evaluation.side_by_side import EMBED, Answer, Hit, SideBySide
-from alignkit.pairs.base import SIDES
-from alignkit.pairs.text_sets import TextSet
-from alignkit.runs.folder import newest_run
-
-logger = logging.getLogger("alignkit.demo")
+from alignkit.commandline import command
 
 EXAMPLES = (
     "python -m alignkit.demo",
@@ -34,91 +10,8 @@ EXAMPLES = (
     "python -m alignkit.demo interactive=true",
     "python -m alignkit.demo data=beir data.path=faq student=ollama teacher=ollama",
 )
-HEADINGS = {
-    "student": "student (own index)",
-    "aligned": "aligned (teacher's index)",
-    "teacher": "teacher",
-}
 
-
-@command("demo", EXAMPLES, texts=("head", "cache_dir"), completed=SIDES)
-def main(config: DictConfig) -> None:
-    """Load head and data, search, print."""
-    head = Path(config.head).expanduser() if config.head is not None else newest_run()
-    artifact = load_artifact(head)
-    complete_sides(config, artifact)
-    settings = plain(config)
-    check_seed(settings["seed"])
-    for name in ("samples", "topk"):
-        whole_number(name, settings[name], 1)
-    data = build_data(settings)
-    names = SIDES if isinstance(data, TextSet) else ("student",) if settings["interactive"] else ()
-    embedders: dict[str, Embedder] = {name: build(settings[name], name) for name in names}
-    console = Console(width=None if sys.stdout.isatty() else 100)
-    console.print(f"head: {head}\n", highlight=False, soft_wrap=True, markup=False)
-    try:
-        check_models(artifact, embedders if isinstance(data, TextSet) else {})
-        test = evaluation_set(data, embedders, settings["seed"])
-        check_fit(artifact, test)
-        for doubt in doubts_of(artifact, test):
-            logger.warning("%s", doubt)
-        searches = SideBySide(test, artifact.query_head)
-        if settings["interactive"]:
-            role = check_student(artifact, embedders["student"], False)
-            _converse(console, searches, embedders["student"], role, settings["topk"])
-        else:
-            for answer in searches.samples(settings["samples"], settings["topk"], settings["seed"]):
-                _show(console, searches, answer)
-            console.print("+2: two places higher than the teacher has it; -3: three places lower.", style="dim")
-    finally:
-        for embedder in embedders.values():
-            embedder.close()
-
-
-def _converse(console: Console, searches: SideBySide, student: Embedder, role: Role, topk: int) -> None:
-    place = None
-    for line in _lines():
-        try:
-            answer = searches.ask(line, student, role, topk)
-            place = place or where_it_ran(student)  # after the first call: only then a model is on its device
-            _show(console, searches, answer, place)
-        except EmbedderError as error:  # one bad sentence ends nothing
-            console.print(str(error), style="red", highlight=False, markup=False)
-
-
-def _lines() -> Iterator[str]:
-    print("Type a sentence and press Enter; an empty line ends.", file=sys.stderr)  # noqa: T201
-    for line in sys.stdin:
-        if not line.strip():
-            return
-        yield line.strip()
-
-
-def _show(console: Console, searches: SideBySide, answer: Answer, place: str | None = None) -> None:
-    table = Table(title=Text(answer.query), title_justify="left", title_style="bold", show_lines=False, expand=True)
-    names = [name for name in HEADINGS if name in answer.hits]
-    table.add_column("", justify="right", no_wrap=True)
-    for name in names:
-        table.add_column(HEADINGS[name], ratio=1)
-    for rank in range(max(len(hits) for hits in answer.hits.values())):
-        table.add_row(Text(str(rank + 1)), *(_cell(searches, answer.hits[name], rank) for name in names))
-    console.print(table, highlight=False)
-    if EMBED in answer.times_ms:
-        console.print(
-            f"embedding, {answer.times_ms[EMBED]:.2f} ms: {place}", style="dim", highlight=False, markup=False
-        )
-    steps = [f"{step} {milliseconds:.2f}" for step, milliseconds in answer.times_ms.items() if step != EMBED]
-    console.print(f"CPU milliseconds: {', '.join(steps)}\n", style="dim", highlight=False)
-
-
-def _cell(searches: SideBySide, hits: Sequence[Hit], rank: int) -> Text:
-    if rank >= len(hits):
-        return Text()
-    hit = hits[rank]
-    moved = f" {hit.moved:+d}" if hit.moved else ""
-    # Text, because square brackets of a sentence are not rich's markup
-    return Text(f"{hit.score:.2f}{moved}  {searches.text(hit)}")
-
+main = command("demo", __doc__, EXAMPLES, texts=("head", "cache_dir"), completed=("student", "teacher"))
 
 if __name__ == "__main__":
     main()

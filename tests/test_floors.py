@@ -37,7 +37,7 @@ FLOORS = [
     {"training", "evaluation", "selection", "exporters", "serving", "checking", "migration", "enabling"},
     {"reporting"},
     {"estimator"},
-    {*commands(), "commandline", "__main__"},
+    {*commands(), "commands", "commandline", "__main__"},
 ]
 FLOOR_OF = {room: floor for floor, rooms in enumerate(FLOORS) for room in rooms}
 # rooms of one floor that may use each other
@@ -92,7 +92,7 @@ def test_hydra_and_lightning_stay_in_their_rooms(path):
     room = room_of(path)
     if FLOOR_OF[room] < len(FLOORS) - 1:
         assert not libraries & {"hydra", "omegaconf"}
-    if room not in {"training", "train"}:
+    if room != "training":
         assert "lightning" not in libraries
         # seconds at the start of a command: it imports matplotlib and transformers where they are installed
         assert path == PACKAGE / "metrics" / "collected.py" or "torchmetrics" not in libraries
@@ -142,11 +142,11 @@ def test_a_circle_is_seen():
 
 
 def test_a_files_name_says_which():
-    """A name that stands in two rooms is a contract's, or a part's, which its YAML gives."""
+    """A name that stands twice is a contract's, a part's (its YAML gives it), or a command's (declared, and done)."""
     parts = {path.stem for path in PACKAGE.parent.glob("conf/*/*.yaml")}
     assert parts
     count = Counter(path.stem for path in MODULES)
-    assert not {name for name, times in count.items() if times > 1} - {"__init__", "base", *parts}
+    assert not {name for name, times in count.items() if times > 1} - {"__init__", "base", *parts, *commands()}
 
 
 def test_importing_alignkit_loads_nothing_heavy():
@@ -195,3 +195,31 @@ def test_only_the_command_line_knows_its_words():
     assert {path for path in asking if not path.startswith("commandline/")} == set()
     yamls = [path for path in conf_folder().rglob("*.yaml") if "${hydra:" in path.read_text(encoding="utf-8")]
     assert yamls == []
+
+
+def test_commands_import_no_commands():
+    """What two of them need lies in a room below; what one declares is light, so that its help is there at once."""
+    for name in commands():
+        declared = set(imported(PACKAGE / f"{name}.py")) - {"__future__"}
+        assert declared == {"alignkit.commandline"}, f"{name} imports {declared}"
+    names = {f"alignkit.{prefix}{name}" for name in commands() for prefix in ("", "commands.")}
+    asking = {path.relative_to(PACKAGE).as_posix(): names & set(imported(path)) for path in MODULES}
+    assert {path: found for path, found in asking.items() if found} == {}
+
+
+@pytest.mark.parametrize("name", commands())
+def test_help_and_mistakes_of_a_command_are_there_before_anything_heavy(name):
+    heavy = {"torch", "lightning", "numpy", "scipy", "httpx", "matplotlib", "sentence_transformers", "starlette"}
+    code = f"""
+import contextlib, io, sys, alignkit.{name} as command
+for words in (["--help"], ["--version"], ["nonesuch=1"], ["students.model=x"], ["nonesuch"]):
+    sys.argv = ["{name}", *words]
+    with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
+        try:
+            command.main()
+        except SystemExit as left:
+            assert left.code == (0 if words[0].startswith("--") else 1)
+print(sorted({heavy!r} & set(sys.modules)))
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.stdout.strip() == "[]", done.stdout + done.stderr

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import importlib
 import os
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -50,6 +51,7 @@ class Command:
 
     Attributes:
         name: its own and that of its YAML in `conf/`.
+        summary: what it is for, for `--help`.
         examples: command lines for `--help`.
         task: called with the composed config.
         texts: those of its own settings that are texts, which are taken letter for letter.
@@ -60,6 +62,7 @@ class Command:
     """
 
     name: str
+    summary: str
     examples: Sequence[str]
     task: Task
     texts: tuple[str, ...] = ()
@@ -73,8 +76,7 @@ class Command:
         arguments = sys.argv[1:]
         with readers_may_leave():
             if {"--help", "-h"} & set(arguments):
-                summary = sys.modules[self.task.__module__].__doc__ or ""
-                print(help_text(self.name, summary, self.examples))  # noqa: T201
+                print(help_text(self.name, self.summary, self.examples))  # noqa: T201
                 return 0
             if "--version" in arguments:
                 print(f"alignkit {__version__}")  # noqa: T201
@@ -96,7 +98,8 @@ class Command:
         try:
             flags, words = split_flags(arguments)
             reader = Reader(self.name, self.texts, self.other_names, self.completed)
-            overrides = reader.overrides(words, sweeping="--multirun" in flags)
+            own_yamls = bool({"--config-dir", "--config-path"} & set(flags))
+            overrides = reader.overrides(words, "--multirun" in flags, own_yamls)
             return self._compose(flags, overrides, secrets)
         except _Stop as stop:
             return fail(explain_error(stop.error, self.name))
@@ -151,30 +154,23 @@ class Command:
         return [setting.format(name=self.name) for setting in settings if setting.partition("=")[0] not in given]
 
 
-def command(
-    name: str,
-    examples: Sequence[str],
-    *,
-    texts: Sequence[str] = (),
-    other_names: Mapping[str, str] | None = None,
-    run_folder: bool = False,
-    completed: Sequence[str] = (),
-) -> Callable[[Task], Callable[[], None]]:
-    """Turn a function of one config into a command without arguments, fed by `sys.argv`; see `Command`."""
+def command(name: str, summary: str | None, examples: Sequence[str], **declared: Any) -> Callable[[], None]:
+    """A command without arguments, fed by `sys.argv`; see `Command`.
 
-    def decorate(task: Task) -> Callable[[], None]:
-        declared = Command(name, examples, task, tuple(texts), other_names or {}, run_folder, tuple(completed))
+    What it does is `main` of `alignkit.commands.<name>`, which is imported once the words have been read: help and
+    mistakes need nothing of it.
+    """
 
-        @functools.wraps(task)
-        def main() -> None:
-            sys.exit(declared())
+    def task(config: DictConfig) -> Any:
+        return importlib.import_module(f"alignkit.commands.{name}").main(config)
 
-        # wraps() would show Hydra and doctest the inner signature
-        del main.__wrapped__
-        main.declared = declared  # type: ignore[attr-defined]
-        return main
+    found = Command(name, summary or "", examples, task, **declared)
 
-    return decorate
+    def main() -> None:
+        sys.exit(found())
+
+    main.declared = found  # type: ignore[attr-defined]
+    return main
 
 
 class _Stop(BaseException):

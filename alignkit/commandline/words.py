@@ -11,7 +11,8 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override, QuotedString
 from hydra.errors import HydraException
 
-from alignkit.commandline.conf import MOUNTED_GROUPS, mounted_groups, mounts_of, own_settings
+from alignkit.commandline.conf import MOUNTED_GROUPS, mounted_groups, mounts_of, own_settings, settings_of
+from alignkit.commandline.mistakes import unknown_setting
 from alignkit.commandline.texts import HYDRA_TEXTS, as_literal, escaped, own_texts, text_settings
 from alignkit.credentials import SECRET_NAME, STARS, check_variable_name, is_there, looks_like_key
 from alignkit.errors import ConfigError
@@ -44,12 +45,13 @@ class Reader:
     other_names: Mapping[str, str] | None = None
     completed: tuple[str, ...] = ()
 
-    def overrides(self, words: Sequence[str], sweeping: bool = False) -> list[str]:
+    def overrides(self, words: Sequence[str], sweeping: bool = False, own_yamls: bool = False) -> list[str]:
         """Hydra's overrides.
 
         Args:
             words: of the command line, without flags.
             sweeping: whether commas separate values.
+            own_yamls: whether the user has YAMLs too, whose settings only Hydra knows.
 
         Raises:
             ConfigError: for a word that is no setting, and for a key where none may stand.
@@ -57,6 +59,10 @@ class Reader:
         for word in words:
             refuse_key(word)
         split = [self._split(word, before) for word, before in zip(words, ("", *words), strict=False)]
+        for sign, name, _ in split:
+            # Hydra would find it too, after much has been imported
+            if not sign and not own_yamls and not self._may_be(name):
+                raise ConfigError(unknown_setting(name, self.command))
         places = {name.partition(".")[0] for _, name, _ in split}
         texts = text_settings(self.command, own_texts(own_settings(self.command), self.texts), places)
         named = {name.rpartition("@")[2] for _, name, _ in split}
@@ -80,6 +86,17 @@ class Reader:
                 f"python -m alignkit.{self.command} --help lists the settings"
             )
         return sign, (self.other_names or {}).get(bare, bare), value if equals else None
+
+    def _may_be(self, name: str) -> bool:
+        """Whether this is a setting of the command, of one of its groups' choices, or of what is open."""
+        mounts = mounts_of(self.command)
+        groups = {*(mount.place for mount in mounts), *(mount.group for mount in mounts), *MOUNTED_GROUPS.values()}
+        known = settings_of(self.command)
+        return (
+            name.startswith(("hydra.", "hydra/", *OPEN_NODES))
+            or name in groups
+            or any(place == name or place.startswith(f"{name}.") or name.startswith(f"{place}.") for place in known)
+        )
 
     def _override(
         self,

@@ -12,7 +12,8 @@ import numpy as np
 from alignkit.cache import CachedEmbedder, VectorCache
 from alignkit.embedders.base import Embedder, Role
 from alignkit.errors import EmbedderError
-from alignkit.pairs.evaluation_set import EvaluationSet, Side
+from alignkit.pairs.base import PairSplits
+from alignkit.pairs.evaluation_set import EvaluationSet, Side, set_of_pairs
 from alignkit.pairs.judged_texts import SHOWN
 from alignkit.progress import progress
 
@@ -26,6 +27,13 @@ class TextSet(Protocol):
     def embed(self, student: Embedder, teacher: Embedder) -> EvaluationSet:
         """Read the texts and embed what the cache lacks."""
         ...
+
+
+def evaluation_set(data: PairSplits | TextSet, embedders: Mapping[str, Embedder], seed: int) -> EvaluationSet:
+    """The test split of pairs, or a set of texts put through the embedders."""
+    if isinstance(data, PairSplits):
+        return set_of_pairs(data.test, data.origin, seed=seed)
+    return data.embed(embedders["student"], embedders["teacher"])
 
 
 @dataclass(frozen=True)

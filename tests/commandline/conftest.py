@@ -3,10 +3,10 @@ from dataclasses import replace
 
 import pytest
 from declaring import declared
+from omegaconf import OmegaConf
 
-from alignkit.commandline import complete_sides, plain
-from alignkit.commandline.sides import PACKAGED_SIDES
-from alignkit.embed import OLLAMA
+from alignkit.commandline.sides import PACKAGED_SIDES, complete_sides
+from alignkit.commands.embed import OLLAMA
 
 
 @pytest.fixture
@@ -20,9 +20,8 @@ def composed(monkeypatch, tmp_path, capsys):
         def task(config):
             if "student" in declared(name).completed:
                 complete_sides(config, None, OLLAMA if name == "embed" else PACKAGED_SIDES)
-            found.append(plain(config))
+            found.append(OmegaConf.to_container(config, resolve=True))
 
-        task.__module__ = declared(name).task.__module__
         monkeypatch.setattr(sys, "argv", [name, *words])
         code = replace(declared(name), task=task)()
         assert code == 0, capsys.readouterr().err

@@ -78,7 +78,8 @@ def test_a_path_near_the_limit_holds_a_whole_run_but_for_the_events_or_refuses_a
 
 
 def test_the_head_is_there_whatever_fails_after_training(run_command, tmp_path, monkeypatch):
-    from alignkit import load_head, train
+    from alignkit import load_head
+    from alignkit.commands import train
     from alignkit.estimator import trained
 
     def fail(*given, **named):

@@ -6,6 +6,7 @@ import pytest
 from declaring import COMMANDS
 
 from alignkit.commandline.words import PRIVATE, as_given
+from alignkit.errors import CacheError
 
 KEY = "sk-proj-a1b2c3d4e5f6g7h8"
 # a place of each kind: names of variables, other settings, unknown ones, Hydra's own, words that are no settings
@@ -117,14 +118,14 @@ def test_showing_the_config_shows_no_password(run_command):
 def test_the_value_of_a_named_variable_is_starred_out_of_logs(run_command, monkeypatch):
     import logging
 
-    import alignkit.embed
+    from alignkit.commands import embed
 
-    def talkative(settings, config):
+    def talkative(cache_dir):
         logging.getLogger("alignkit.embed").warning("the server said: wrong key %s", "correct-horse")
-        raise alignkit.embed.CacheError("wrong key correct-horse")
+        raise CacheError("wrong key correct-horse")
 
     monkeypatch.setenv("MY_KEY", "correct-horse")
-    monkeypatch.setattr(alignkit.embed, "list_models", talkative)
+    monkeypatch.setattr(embed, "list_models", talkative)
     code, _, err = run_command("embed", "action=list", "teacher=openai", "teacher.api_key_env=MY_KEY")
     assert code == 1 and "correct-horse" not in err and err.count("wrong key ***") == 2
 

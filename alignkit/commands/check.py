@@ -1,0 +1,67 @@
+"""The command `check`: what is done once its words have been read."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+from omegaconf import DictConfig
+from rich.console import Console
+from rich.text import Text
+
+from alignkit.checking.cache_findings import check_cache
+from alignkit.checking.embedding import check_embedder
+from alignkit.checking.findings import Finding, failure
+from alignkit.checking.index_findings import check_index
+from alignkit.checking.machine import check_machine
+from alignkit.commandline import build
+from alignkit.errors import AlignkitError, ConfigError
+
+COLOURS = {"ok": "green", "warning": "yellow", "failure": "bold red"}
+
+
+def main(config: DictConfig) -> None:
+    """Compose, look, print."""
+    if config.format not in ("table", "json"):
+        raise ConfigError(f"format={config.format}: expected table or json")
+    findings = []
+    for finding in look(config):
+        findings.append(finding)
+        if config.format == "table":
+            _print_line(finding)
+    if config.format == "json":
+        print(json.dumps([dataclasses.asdict(finding) for finding in findings], ensure_ascii=False, indent=2))  # noqa: T201
+    if any(finding.status == "failure" for finding in findings):
+        sys.exit(1)
+
+
+def look(config: DictConfig) -> Iterator[Finding]:
+    """Every finding, as soon as it is there."""
+    yield from check_machine(Path(config.cache_dir))
+    for name in ("student", "teacher"):
+        try:
+            embedder = build(config[name], name)
+        except AlignkitError as error:
+            yield failure(name, error)
+            continue
+        try:
+            yield from check_embedder(name, embedder)
+            if name == "teacher" and config.index is not None:
+                yield from check_index(config.index, config.sentences, embedder, config.index_key)
+        finally:
+            embedder.close()
+    yield from check_cache(config.cache_dir)
+
+
+def _print_line(finding: Finding) -> None:
+    line = Text.assemble(
+        (f"{finding.status:<8}", COLOURS[finding.status]),
+        (f"{finding.topic:<18}", "bold"),
+        finding.message,
+        *((" -> ", finding.fix) if finding.fix else ()),
+    )
+    # never folded: one finding is one line, also in a pipe
+    Console(soft_wrap=True, highlight=False).print(line)

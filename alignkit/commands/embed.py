@@ -1,0 +1,98 @@
+"""The command `embed`: six actions on one cache, each given what it uses."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from omegaconf import DictConfig
+
+from alignkit.artifact import Artifact, load_artifact
+from alignkit.commandline import build, plain
+from alignkit.commandline.sides import complete_sides
+from alignkit.commands.embed_actions.embedding_job import Embedding
+from alignkit.commands.embed_actions.upkeep import forget, list_models, merge, prune, verify
+from alignkit.embedders.base import ROLES, Embedder
+from alignkit.errors import ConfigError
+from alignkit.pairs.base import SIDES
+from alignkit.sentences.records import Sentence
+from alignkit.sentences.sentence_files import read_sentences
+
+ACTIONS = ("embed", "list", "verify", "prune", "merge", "forget")
+# one model after the other: two at once would push each other out of memory
+WHICH = {
+    "teacher": ("teacher",),
+    "student": ("student",),
+    "both": ("teacher", "student"),
+    "aligned": ("student",),  # the head is applied to the student's vectors: these cost, so these are cached
+}
+OLLAMA = dict.fromkeys(SIDES, "ollama")
+
+
+def main(config: DictConfig) -> None:
+    """Do one action."""
+    settings = plain(config, without=SIDES)
+    for name, choices in (("action", ACTIONS), ("which", tuple(WHICH)), ("role", ROLES)):
+        if settings[name] not in choices:
+            raise ConfigError(f"{name}={settings[name]}: expected one of {', '.join(choices)}")
+    action, cache_dir = settings["action"], settings["cache_dir"]
+    if action == "embed":
+        embed(config, settings)
+    elif action == "list":
+        list_models(cache_dir)
+    elif action == "verify":
+        verify(cache_dir)
+    elif action == "prune":
+        complete_sides(config, None, OLLAMA)
+        opened = (opened_embedder(config, side) for side in WHICH[settings["which"]])
+        prune(cache_dir, opened, confirm=settings["confirm"])
+    elif action == "merge":
+        merge(cache_dir, settings["other"], settings["dtype"])
+    else:
+        forget(cache_dir, sentences_of(settings["sentences"], settings["text_column"]))
+
+
+def embed(config: DictConfig, settings: dict[str, Any]) -> None:
+    """Embed what is missing, one model after the other."""
+    head = head_to_apply(settings["head"], settings["save_to"]) if settings["which"] == "aligned" else None
+    complete_sides(config, head, OLLAMA)
+    job = Embedding(
+        cache_dir=settings["cache_dir"],
+        dtype=settings["dtype"],
+        sentences=sentences_of(settings["sentences"], settings["text_column"]),
+        role=settings["role"],
+        retry_quarantined=settings["retry_quarantined"],
+        save_to=None if settings["save_to"] is None else Path(settings["save_to"]).expanduser(),
+        head=head,
+        allow_student_mismatch=settings["allow_student_mismatch"],
+    )
+    with job.opened_cache() as cache:
+        for side in WHICH[settings["which"]]:
+            with opened_embedder(config, side) as embedder:
+                job.embed(cache, side, embedder)
+
+
+@contextmanager
+def opened_embedder(config: DictConfig, side: str) -> Iterator[Embedder]:
+    """The embedder of a side, built only now: one whose setting is missing shall not stop who does not need it."""
+    embedder: Embedder = build(config[side], side)
+    try:
+        yield embedder
+    finally:
+        embedder.close()
+
+
+def sentences_of(path: str | None, text_column: str) -> list[Sentence]:
+    """The file that the settings name."""
+    if path is None:
+        raise ConfigError("sentences is not set; give it as sentences=FILE (.txt, .jsonl, .csv, .tsv or .parquet)")
+    return read_sentences(Path(path).expanduser(), text_column)
+
+
+def head_to_apply(head: str | None, save_to: str | None) -> Artifact:
+    """The head that `which=aligned` needs, where there is also a folder for what it gives."""
+    if head is None or save_to is None:
+        raise ConfigError("which=aligned needs head=RUN_OR_HEAD and save_to=FOLDER")
+    return load_artifact(head)

@@ -1,0 +1,1 @@
+"""What `embed` does to a vector cache."""

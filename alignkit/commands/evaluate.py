@@ -1,0 +1,133 @@
+"""The command `evaluate`: what is done once its words have been read."""
+
+from __future__ import annotations
+
+import logging
+import sys
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from hydra.core.hydra_config import HydraConfig
+from hydra.errors import HydraException
+from omegaconf import DictConfig
+from rich.console import Console
+
+from alignkit.artifact import load_artifact
+from alignkit.codes.kinds import check_dims, parse_codes
+from alignkit.commandline import build, choice_of, explain_error, plain, without_secrets
+from alignkit.commandline.data import build_data
+from alignkit.commandline.sides import complete_sides
+from alignkit.embedders.base import Embedder
+from alignkit.errors import AlignkitError, ConfigError
+from alignkit.evaluation.code_table import code_table
+from alignkit.evaluation.comparison import compare
+from alignkit.evaluation.embedding_time import embedding_times
+from alignkit.evaluation.evaluate_settings import check_settings
+from alignkit.evaluation.leak_checks import check_leaks
+from alignkit.evaluation.learning_curve import FEWEST_PAIRS, learning_curve
+from alignkit.evaluation.requirements import failed_requirements
+from alignkit.evaluation.result import About, Result
+from alignkit.evaluation.same_models import check_models, doubts_of
+from alignkit.pairs.base import SIDES, PairSplits
+from alignkit.pairs.text_sets import TextSet, evaluation_set
+from alignkit.reporting.code_words import console_codes
+from alignkit.reporting.console import console_rows, console_words
+from alignkit.reporting.events import log_evaluation
+from alignkit.reporting.report_files import write_report
+from alignkit.runs.baselines import load_baselines
+from alignkit.runs.folder import newest_run, run_of
+from alignkit.runs.training_sample import TrainingSample
+
+logger = logging.getLogger("alignkit.evaluate")
+
+FAILED_EXIT_CODE = 3
+# the teacher's vectors come from the cache alone, so that it may be dear, remote or switched off
+NEVER_CALL_THE_TEACHER = ("cached", "built")
+
+
+def main(config: DictConfig) -> None:
+    """Load head and data, compare, report."""
+    head = Path(config.head).expanduser() if config.head is not None else newest_run()
+    artifact, run = load_artifact(head), run_of(head)
+    baselines = load_baselines(run)
+    complete_sides(config, artifact)
+    settings = plain(config)
+    thresholds = check_settings(settings)
+    asked = parse_codes(settings["codes"]) if settings["codes"] is not None else None
+    check_dims(asked.dims if asked else (), artifact.head.teacher_dim)
+    data = build_data(settings)
+    if settings["learning_curve"] and not isinstance(data, PairSplits):
+        raise ConfigError("learning_curve=true needs training pairs; take data=demo, vectors, cached or built")
+    embedders, absent = _live_models(settings, data)
+    try:
+        check_models(artifact, embedders if isinstance(data, TextSet) else {})
+        test = evaluation_set(data, embedders, settings["seed"])
+        timed = embedding_times(test, embedders, absent)
+    finally:
+        for embedder in embedders.values():
+            embedder.close()
+    leaks = check_leaks(test.queries, run, data if isinstance(data, PairSplits) else None)
+    sample = TrainingSample.load(run)
+    result = compare(
+        test, artifact, baselines, thresholds=thresholds, seen=leaks.seen,
+        unlike=sample.unlike(test.queries.student) if sample else None, embedding=timed,
+        **{name: settings[name] for name in ("seed", "resamples", "search")},
+    )  # fmt: skip
+    doubts, curve = doubts_of(artifact, test), None
+    if settings["learning_curve"] and isinstance(data, PairSplits):
+        curve = learning_curve(data.train, data.validation, test, result.measure, seed=settings["seed"])
+        if curve is None:
+            few = f"{len(data.train)} training pairs, at least {FEWEST_PAIRS} are needed"
+            doubts.append(f"there is no learning curve: {few}")
+    about = About(
+        head=str(head),
+        leaks=leaks.line,
+        doubts=tuple(doubts),
+        timed={side: one.said for side, one in timed.items()},
+        settings=without_secrets(settings),
+    )
+    codes = code_table(test, artifact.query_head, asked) if asked else ()
+    result = replace(result, curve=curve, codes=codes, about=about)
+    folder = Path(HydraConfig.get().runtime.output_dir)
+    write_report(result, folder, html=settings["html"])
+    if settings["tensorboard"]:
+        log_evaluation(result, folder)
+    _print(result, folder, settings["html"])
+    failed = failed_requirements(result, settings["require"] or {})
+    if failed:
+        for line in failed:
+            print(f"alignkit: required and not met: {line}", file=sys.stderr)  # noqa: T201
+        sys.exit(FAILED_EXIT_CODE)
+
+
+def _live_models(settings: dict[str, Any], data: PairSplits | TextSet) -> tuple[dict[str, Embedder], dict[str, str]]:
+    """The models that are called: both for texts, else those whose time is taken; and why the others take no time."""
+    absent = dict.fromkeys(SIDES, "time_embedding=false") if settings["time_embedding"] is False else {}
+    if isinstance(data, TextSet):
+        return {name: build(settings[name], name) for name in SIDES}, absent
+    source = choice_of("data", settings["data"])
+    if settings["time_embedding"] == "auto" and source in NEVER_CALL_THE_TEACHER:
+        absent["teacher"] = f"data={source} never calls the teacher; time_embedding=true does"
+    found: dict[str, Embedder] = {}
+    for name in SIDES:
+        if name in absent:
+            continue
+        try:
+            found[name] = build(settings[name], name)
+        except (AlignkitError, HydraException) as error:  # with the vectors there, only its time needs the model
+            absent[name] = explain_error(error, "evaluate")
+    return found, absent
+
+
+def _print(result: Result, folder: Path, html: bool) -> None:
+    console = Console(width=None if sys.stdout.isatty() else 80)
+    for line in console_words(result):
+        console.print(line, highlight=False, markup=False)
+    console.print()
+    console.print(console_rows(result))
+    if result.codes:
+        console.print()
+        console.print(console_codes(result))
+    report = folder / ("report.html" if html else "alignment_report.md")
+    console.print(f"\nreport: {report}", soft_wrap=True, highlight=False, markup=False)

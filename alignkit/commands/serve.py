@@ -1,0 +1,70 @@
+"""The command `serve`: what is done once its words have been read."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from omegaconf import DictConfig
+
+from alignkit.aligned import AlignedEmbedder
+from alignkit.artifact import load_artifact
+from alignkit.commandline import build, plain
+from alignkit.commandline.sides import complete_sides
+from alignkit.errors import ConfigError, MissingExtraError
+from alignkit.pairs.base import SIDES
+
+# while it is served, a remote model has one more attempt: whoever waits can send a request again
+SERVED_RETRIES = 1
+
+
+def main(config: DictConfig) -> None:
+    """Compose, check, serve until stopped."""
+    settings = plain(config, without=SIDES)
+    try:
+        from alignkit.serving.answers import Answerer
+        from alignkit.serving.limits import Batching, Limits
+        from alignkit.serving.server import check_exposure, run, token_from_environment
+        from alignkit.serving.service import Service
+    except ModuleNotFoundError as error:
+        raise MissingExtraError(str(error.name), "serve") from None
+
+    token = token_from_environment(settings["token_env"])
+    check_exposure(settings["host"], token, settings["insecure"])
+    if settings["fallback"] not in (None, "teacher"):
+        raise ConfigError(f"fallback={settings['fallback']}: expected teacher or null")
+    limits = Limits(**{name: settings[name] for name in Limits.__dataclass_fields__})
+    batching = Batching(settings["max_batch_texts"], settings["max_queue_texts"], settings["batch_wait_ms"])
+    artifact = load_artifact(settings["head"])
+    complete_sides(config, artifact)
+    student = build(impatient(plain(config.student), limits.answer_timeout_s), "student")
+    aligned = AlignedEmbedder(artifact, student, settings["allow_student_mismatch"])
+    teacher = None
+    if settings["fallback"]:
+        teacher = build(impatient(plain(config.teacher), settings["fallback_timeout_s"]), "teacher")
+    answerer = Answerer(aligned, teacher, settings["fallback_below"])
+    run(
+        Service(
+            answerer,
+            settings["model_name"],
+            limits,
+            batching,
+            token,
+            settings["fallback_timeout_s"],
+            settings["allow_student_mismatch"],
+        ),
+        settings["host"],
+        settings["port"],
+        settings["grace_s"],
+        settings["max_connections"],
+    )
+    aligned.close()
+
+
+def impatient(embedder: dict[str, Any], longest_s: float) -> dict[str, Any]:
+    """The settings of a model for serving: where it is remote, it fails before its clients have given up.
+
+    >>> impatient({"retries": 5, "timeout_s": 120.0, "batch_size": 32}, 30.0)
+    {'retries': 1, 'timeout_s': 30.0, 'batch_size': 32}
+    """
+    longest = {"retries": SERVED_RETRIES, "timeout_s": longest_s}
+    return {name: min(value, longest[name]) if name in longest else value for name, value in embedder.items()}
