@@ -1,4 +1,5 @@
 import dataclasses
+import functools
 import json
 
 import numpy as np
@@ -130,6 +131,14 @@ def test_a_head_without_closed_form_is_trained():
     mlp = next(one for one in selection.tries if one.name == "mlp")
     torch.manual_seed(0)
     assert mlp.quality.value > 0.5
+
+
+def test_a_head_whose_closed_form_is_only_a_start_is_trained_from_it():
+    recipe = {"max_epochs": 8, "batch_size": 64, "lr": 2e-2}
+    mlp = fitter(functools.partial(MlpHead, hidden=64), **recipe)
+    assert not mlp.is_solved and fitter(LinearHead).is_solved
+    selection = select_head({"linear": fitter(LinearHead), "mlp": mlp}, splits(curvature=1.0), target="cosine")
+    assert selection.name == "mlp" and selection.tries[-1].gain.low > 0
 
 
 def test_settings_that_cannot_work_are_found_before_the_search(candidates, monkeypatch):

@@ -1,0 +1,41 @@
+"""Which loss and which recipe a head is fitted with."""
+
+import pytest
+
+from alignkit.estimator.plan import fitter_of
+from alignkit.losses.cos_mse import CosMseLoss
+from alignkit.losses.info_nce import InfoNceLoss
+from alignkit.losses.mix import MixLoss
+from alignkit.parts import settings_of_command, settings_of_part
+
+
+def planned(model, loss="auto", **changes):
+    settings = settings_of_command("train") | {"loss": settings_of_part("loss", loss, 0), "device": {"name": "cpu"}}
+    return fitter_of(settings | changes, settings_of_part("model", model, 0), None)
+
+
+@pytest.mark.parametrize(
+    ("model", "loss", "taken"),
+    [("linear", "auto", CosMseLoss), ("mlp", "auto", MixLoss), ("deep", "auto", MixLoss),
+     ("mlp", "info_nce", InfoNceLoss), ("mlp", "cos_mse", CosMseLoss)],
+)  # fmt: skip
+def test_a_loss_nobody_named_is_the_one_that_the_head_is_best_trained_with(model, loss, taken):
+    assert type(planned(model, loss).loss) is taken
+
+
+@pytest.mark.parametrize("loss", ["auto", "rank_kl", "info_nce"])
+def test_a_perceptron_keeps_its_own_steps_whatever_the_loss(loss):
+    """Steps for fine-tuning a closed form, which rank_kl brings along, would leave it where it starts."""
+    recipe = planned("mlp", loss).recipe
+    assert (recipe.lr, recipe.batch_size, recipe.max_epochs, recipe.schedule) == (2e-3, 256, 16, "one_cycle")
+    assert recipe.select_by == "val/overlap@10"
+
+
+def test_the_command_line_has_the_last_word():
+    recipe = planned("mlp", lr=1e-4, batch_size=32, select_by="val/loss").recipe
+    assert (recipe.lr, recipe.batch_size, recipe.select_by) == (1e-4, 32, "val/loss")
+
+
+@pytest.mark.parametrize(("model", "solved"), [("linear", True), ("random_features", True), ("mlp", False)])
+def test_which_heads_need_no_training(model, solved):
+    assert planned(model).is_solved is solved
