@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -68,6 +68,8 @@ def fitter_of(settings: Mapping[str, Any], model: Mapping[str, Any], run_folder:
     recipe = Recipe().overlay(loss.pop("recipe", None), init).overlay(head.pop("recipe", None), init)
     own = Recipe.__dataclass_fields__.keys() - {"loss"}  # which is settled above
     recipe = recipe.overlay({name: settings[name] for name in own if name in settings})
+    if trainer.get("max_epochs") is not None:  # asked for, so trained, whatever the number of pairs
+        recipe = replace(recipe, enough_pairs=None)
     recipe = recipe.overlay({name: trainer.pop(name) for name in own if name in trainer})
     return Fitter(
         init=init,

@@ -1,4 +1,4 @@
-"""Which head: try them within a time budget, cheapest first, and keep a dearer one only where it is surely better."""
+"""Which head: try them within a time budget, quickest first, and keep a dearer one only where it is surely better."""
 
 from __future__ import annotations
 
@@ -73,8 +73,8 @@ def select_head(
     start = time.perf_counter()
     inner = _hold_out(splits, seed)
     tries, figures = [], {}
-    # closed forms first: a head that has to be trained would use up their time
-    plans = sorted(_plans(candidates, splits), key=lambda plan: (not candidates[plan.name].is_solved, _cost(plan)))
+    # the quickest first, so that as many as can be are tried
+    plans = sorted(_plans(candidates, splits), key=lambda plan: (plan.name != BASELINE, plan.expected_s))
     for plan in plans:
         left_s = max(0.0, budget_s - (time.perf_counter() - start))
         if plan.name != BASELINE and plan.expected_s > left_s:
@@ -107,7 +107,7 @@ def _plans(candidates: Mapping[str, Fitter], splits: PairSplits) -> list[Try]:
         cost, count = head.cost(), len(splits.train)
         flops = head.solve_flops(count) if fitter.init == "closed_form" else 0.0
         if not fitter.is_solved:
-            flops += 3.0 * cost["flops_per_query"] * count * fitter.recipe.max_epochs
+            flops += 3.0 * cost["flops_per_query"] * count * fitter.recipe.for_pairs(count).max_epochs
         plans.append(Try(name, flops / speed, cost["parameters"], cost["flops_per_query"]))
     return plans
 

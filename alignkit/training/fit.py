@@ -134,6 +134,9 @@ class Fitter:
             ConfigError: if a setting of the trainer cannot be used.
             KeyboardInterrupt: on Ctrl-C; the checkpoint is there.
         """
+        recipe = self.recipe.for_pairs(len(splits.train))
+        if recipe is not self.recipe:
+            return replace(self, recipe=recipe).fit(splits, refit=refit, resume=resume)
         clock = _Clock()
         check_trainer_settings(self.trainer_settings)
         if not fits((splits.train, splits.validation), torch.device("cpu")):

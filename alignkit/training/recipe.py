@@ -11,6 +11,8 @@ from alignkit.errors import ConfigError
 SCHEDULES = ("constant", "one_cycle")
 # in a YAML's recipe: what holds only where the head starts from its closed form
 FROM_CLOSED_FORM = "from_closed_form"
+# of many pairs
+FEWEST_EPOCHS = 3
 
 
 @dataclass(frozen=True)
@@ -21,6 +23,8 @@ class Recipe:
         loss: the YAML of the loss that is taken where none is asked for.
         batch_size: pairs a step, at least 1.
         max_epochs: 0 gives the starting point alone.
+        enough_pairs: of many pairs fewer epochs are trained: as many as see so many pairs, but `FEWEST_EPOCHS` at
+            least; `None` trains all epochs whatever the number of pairs.
         lr: AdamW's learning rate, the peak one under `one_cycle`.
         weight_decay: AdamW's, at least 0.
         schedule: `constant` or `one_cycle`.
@@ -34,6 +38,7 @@ class Recipe:
     loss: str = "cos_mse"
     batch_size: int = 64
     max_epochs: int = 5
+    enough_pairs: int | None = None
     lr: float = 1e-3
     weight_decay: float = 1e-4
     schedule: str = "constant"
@@ -63,6 +68,17 @@ class Recipe:
             raise ConfigError(f"unknown recipe setting '{unknown[0]}'; expected one of {', '.join(sorted(known))}")
         return replace(self, **{name: value for name, value in given.items() if value is not None})
 
+    def for_pairs(self, count: int) -> Recipe:
+        """With the epochs that so many training pairs are given.
+
+        >>> Recipe(max_epochs=16, enough_pairs=300_000).for_pairs(48_000).max_epochs
+        6
+        """
+        if self.enough_pairs is None:
+            return self
+        epochs = max(FEWEST_EPOCHS, self.enough_pairs // max(1, count))
+        return replace(self, max_epochs=min(self.max_epochs, epochs), enough_pairs=None)
+
     def check(self) -> None:
         """Refuse what cannot be trained with.
 
@@ -77,10 +93,11 @@ class Recipe:
                 raise ConfigError(f"{name}={value}: expected {expected}")
 
 
-_OPTIONAL = ("gradient_clip_val", "early_stop_patience")
+_OPTIONAL = ("enough_pairs", "gradient_clip_val", "early_stop_patience")
 _RULES: tuple[tuple[str, Any, Callable[[Any], bool], str], ...] = (
     ("batch_size", int, lambda value: value >= 1, "a whole number of at least 1"),
     ("max_epochs", int, lambda value: value >= 0, "a whole number of at least 0"),
+    ("enough_pairs", int, lambda value: value >= 1, "a whole number of at least 1, or null, which trains all epochs"),
     ("lr", int | float, lambda value: 0 < value < float("inf"), "a number above 0"),
     ("weight_decay", int | float, lambda value: 0 <= value < float("inf"), "a number of at least 0"),
     ("schedule", str, lambda value: value in SCHEDULES, f"one of {', '.join(SCHEDULES)}"),

@@ -39,3 +39,10 @@ def test_the_command_line_has_the_last_word():
 @pytest.mark.parametrize(("model", "solved"), [("linear", True), ("random_features", True), ("mlp", False)])
 def test_which_heads_need_no_training(model, solved):
     assert planned(model).is_solved is solved
+
+
+def test_of_many_pairs_a_perceptron_sees_fewer_epochs_unless_somebody_says_how_many():
+    recipe = planned("mlp").recipe
+    assert [recipe.for_pairs(count).max_epochs for count in (300, 18_200, 48_000, 10**6)] == [16, 16, 6, 3]
+    trainer = settings_of_command("train")["trainer"] | {"max_epochs": 20}
+    assert planned("mlp", trainer=trainer).recipe.for_pairs(10**6).max_epochs == 20

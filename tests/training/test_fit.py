@@ -155,6 +155,12 @@ def test_each_layer_is_trained_at_its_own_rate(splits):
     assert sorted(seen[0]) == pytest.approx(sorted(1e-3 * rate for rate in rates.values()))
 
 
+def test_enough_pairs_ends_the_schedule_earlier_and_the_second_fit_with_it(splits):
+    count = len(splits.train)
+    result = fitter(recipe={"max_epochs": 9, "enough_pairs": 4 * count}).fit(splits, refit=True)
+    assert result.epochs == 4
+
+
 @pytest.mark.parametrize("stop_after", [1, 2])
 @pytest.mark.parametrize("schedule", ["constant", "one_cycle"])
 def test_a_resumed_run_ends_as_an_uninterrupted_one(splits, tmp_path, stop_after, schedule):
