@@ -16,7 +16,7 @@ from alignkit.training.device import choose_device
 from alignkit.training.fit import Fitter
 from alignkit.training.processes import hand_down, head_of_first_process
 from alignkit.training.recipe import Recipe
-from alignkit.training.whitening import check_whiten_by
+from alignkit.training.whitening_choice import check_whiten_by
 
 logger = logging.getLogger(__name__)
 

@@ -20,7 +20,7 @@ from alignkit.runs.training_sample import TrainingSample
 from alignkit.training.batches import SolverBatches
 from alignkit.training.confidence_fit import fit_confidence
 from alignkit.training.fit import FitResult
-from alignkit.training.whitening import choose_whitening
+from alignkit.training.whitening_choice import choose_whitening
 
 
 @dataclass(frozen=True)

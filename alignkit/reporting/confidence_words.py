@@ -29,8 +29,8 @@ def calibration_words(figures: ConfidenceFigures) -> str | None:
         return None
     return (
         f"On average the head expects {figures.told_mean:.3f} and finds {figures.true_mean:.3f}: it is "
-        f"{'too sure' if off > 0 else 'not sure enough'}. These texts or this corpus are unlike those it learned from; "
-        "trust the order of its confidence, not the values."
+        f"{'too sure' if off > 0 else 'not sure enough'}. These texts or this corpus may differ from those that "
+        "it learned from; trust the order of its confidence, not the values."
     )
 
 

@@ -130,7 +130,7 @@ def away(
 def whitened(result: FitResult, splits: PairSplits) -> Callable[[torch.Tensor], torch.Tensor]:
     """What maps the students of queries, as a run would keep it."""
     try:
-        from alignkit.training.whitening import choose_whitening
+        from alignkit.training.whitening_choice import choose_whitening
     except ModuleNotFoundError:
         return lambda students: map_all(result.head, students)
     part = choose_whitening(result.kept, splits).part

@@ -13,7 +13,7 @@ from alignkit.heads.streaming import TensorBatches
 from alignkit.pairs.demo import load_demo
 from alignkit.pairs.evaluation_set import set_of_pairs
 from alignkit.reporting.remarks import notes_of
-from alignkit.training.whitening import choose_whitening
+from alignkit.training.whitening_choice import choose_whitening
 
 
 @pytest.fixture(scope="module")

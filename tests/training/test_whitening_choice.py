@@ -12,7 +12,7 @@ from alignkit.heads.streaming import TensorBatches
 from alignkit.heads.whitening import PLAIN, SETTINGS
 from alignkit.metrics.self_retrieval import self_retrieval
 from alignkit.pairs.demo import load_demo
-from alignkit.training.whitening import choose_whitening, mildest
+from alignkit.training.whitening_choice import choose_whitening, mildest
 from alignkit.vectors import l2_normalize
 
 
