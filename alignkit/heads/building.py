@@ -31,27 +31,37 @@ def build_part(kind: str, arguments: Mapping[str, Any], weights: Mapping[str, to
     # on "meta" first: nothing is initialised that the weights overwrite anyway
     with torch.device("meta"), _Bounded(len(weights)):
         part = part_class(kind).of_arguments(arguments)
-    _check_weights(kind, part.state_dict(), weights)
-    part.load_state_dict(weights, assign=True)
+    told, expected = f"a {kind} part with these arguments", part.state_dict()
+    try:
+        part.load_state_dict(weights, assign=True)
+    except RuntimeError as error:
+        misfit = _misfit(expected, weights) or _wrong_type(expected, weights)
+        raise ValueError(f"{told} {misfit or error}") from None
+    if wrong := _wrong_type(expected, part.state_dict()):
+        raise ValueError(f"{told} {wrong}")
     return part.eval().requires_grad_(False)
 
 
-def _check_weights(kind: str, expected: Mapping[str, torch.Tensor], weights: Mapping[str, torch.Tensor]) -> None:
-    """Torch would say the same in as many lines as there are differences, behind a first line that says nothing."""
-    told = f"a {kind} part with these arguments"
+def _misfit(expected: Mapping[str, torch.Tensor], weights: Mapping[str, torch.Tensor]) -> str | None:
+    """The first difference; torch lists all of them behind a first line that says nothing."""
     if missing := sorted(expected.keys() - weights.keys()):
-        raise ValueError(f"{told} has {', '.join(missing[:3])}, and there are no such weights")
+        return f"has {', '.join(missing[:3])}, and there are no such weights"
     if unknown := sorted(weights.keys() - expected.keys()):
-        raise ValueError(f"{told} has no {', '.join(unknown[:3])}, and there are such weights")
+        return f"has no {', '.join(unknown[:3])}, and there are such weights"
     for name, tensor in expected.items():
-        given = weights[name]
-        if given.shape != tensor.shape:
-            raise ValueError(f"{told} has {name} of shape {tuple(tensor.shape)}, the weights have {tuple(given.shape)}")
-        if given.is_floating_point() != tensor.is_floating_point():
-            raise ValueError(f"{told} has {name} of type {tensor.dtype}, the weights have {given.dtype}")
-    kinds = sorted({str(tensor.dtype) for tensor in weights.values() if tensor.is_floating_point()})
-    if len(kinds) > 1:
-        raise ValueError(f"{told} has numbers of one type, the weights have {' and '.join(kinds)}")
+        wanted, got = tuple(tensor.shape), tuple(weights[name].shape)
+        if wanted != got:
+            return f"has {name} of shape {wanted}, the weights have {got}"
+    return None
+
+
+def _wrong_type(expected: Mapping[str, torch.Tensor], loaded: Mapping[str, torch.Tensor]) -> str | None:
+    """The first tensor whose numbers are of another kind; torch would take them and fail at the first query."""
+    for name, tensor in loaded.items():
+        if tensor.is_floating_point() != expected[name].is_floating_point():
+            return f"has {name} of type {expected[name].dtype}, the weights have {tensor.dtype}"
+    kinds = sorted({str(tensor.dtype) for tensor in loaded.values() if tensor.is_floating_point()})
+    return f"has numbers of one type, the weights have {' and '.join(kinds)}" if len(kinds) > 1 else None
 
 
 def _check_sizes(arguments: Mapping[str, Any], numbers: int) -> None:

@@ -1,4 +1,4 @@
-"""Choose one setting from an ordered grid without trying all of it."""
+"""Choose the best setting of an ordered grid without trying every one."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ Outcome = TypeVar("Outcome")
 def climb(
     grid: Sequence[float], start: float, attempt: Callable[[float], Outcome], score: Callable[[Outcome], float]
 ) -> Outcome:
-    """Walk from `start` to its better neighbour until none is better; finds the best of a grid with one peak.
+    """Walk from `start` to the better neighbour until no neighbour is better; finds the best of a grid with one peak.
 
     Args:
         grid: settings in order.
         start: one of them.
-        attempt: tries a setting; called once for each that is tried.
+        attempt: tries a setting; called at most once a setting.
         score: of an outcome, higher is better.
 
     >>> climb([1, 2, 3, 4, 5], 1, lambda value: value, lambda value: -((value - 4) ** 2))
@@ -31,6 +31,6 @@ def climb(
             if not score(outcome) > score(best):
                 break
             best, place, moved = outcome, place + step, True
-        if moved:  # one peak: it does not rise on the other side too
+        if moved:  # with one peak, the other side is lower
             break
     return best

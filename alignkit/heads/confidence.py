@@ -1,4 +1,4 @@
-"""How much to trust an aligned vector, told from the student's vector alone."""
+"""How much to trust an aligned vector, estimated from the student's vector alone."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ KNOTS = 32
 class ConfidenceEstimate(Part):
     """Expected share of the teacher's ten nearest sentences that a query finds, in [0, 1].
 
-    A ridge regression of that share on what can be seen of a query without any index: the student's vector scaled to
-    length 1, its likeness to the nearest of some training sentences, its distance to their mean. Isotonic regression
-    then makes a share out of the score.
+    A ridge regression of that share on what a query shows without an index: the student's vector scaled to length 1,
+    its cosines with the nearest of some training sentences, and with their mean. Isotonic regression turns the score
+    into a share.
 
     Args:
         student_dim: width of the student's vectors.
-        anchors: training sentences to compare with.
+        anchors: number of training sentences to compare with.
 
     Source: isotonic regression as calibration: Zadrozny and Elkan, KDD 2002.
     """
@@ -55,12 +55,12 @@ class ConfidenceEstimate(Part):
 
     @torch.no_grad()
     def fit(self, student: Tensor, shares: Tensor, references: Tensor) -> None:
-        """Learn from queries whose share is known.
+        """Fit to queries whose share is known.
 
         Args:
-            student: `(Q, student_dim)` of queries that the head was not fitted on.
-            shares: `(Q,)` in [0, 1], what each of them found.
-            references: `(R, student_dim)` training sentences; as many as `anchors` are kept, evenly spread.
+            student: `(Q, student_dim)`, queries that the head was not fitted on.
+            shares: `(Q,)` in [0, 1], the share that each of them found.
+            references: `(R, student_dim)`, training sentences; `anchors` of them are kept, evenly spread.
 
         Raises:
             DataError: for fewer than 20 queries.
@@ -74,7 +74,7 @@ class ConfidenceEstimate(Part):
         traits, shares = self._traits(student), shares.double()
         fold = torch.arange(len(student)) % 5
         score = torch.empty_like(shares)
-        for held_out in range(5):  # scores of queries that the regression has not seen, as it will meet them
+        for held_out in range(5):  # scores of unseen queries, like those that will come
             rest = fold != held_out
             weight, bias = _regress(traits[rest], shares[rest])
             score[~rest] = traits[~rest].double() @ weight + bias
@@ -83,7 +83,7 @@ class ConfidenceEstimate(Part):
         self.score.bias.copy_(bias)
         order = score.argsort()
         fitted = torch.from_numpy(isotonic_regression(shares[order].numpy()).x)
-        # means of equally many neighbours: steps of one query each would say more than is known
+        # means of groups of equal size: one step a query would be overfitted
         parts = [part for part in torch.arange(len(score)).tensor_split(KNOTS) if len(part)]
         knots = torch.stack([score[order][part].mean() for part in parts])
         steps = torch.stack([fitted[part].mean() for part in parts])

@@ -20,8 +20,8 @@ DISTANCE_SENTENCES = 1000
 class FeatureSpace:
     """`features(s) = [z, √(2/m)·cos(Ω·z/h + φ)]` with `z = M·(s/|s| − mean)`.
 
-    `M` stretches directions by how much a ridge solution `W` uses them, `(WᵀW)^¼`, so that distances between students
-    tell of distances between teachers; it is scaled to `E|z|² = 1`.
+    `M` stretches directions by how much a ridge solution `W` uses them, `(WᵀW)^¼`, so that students are far apart where
+    their teachers are. It is scaled to `E|z|² = 1`.
 
     Attributes:
         mean: `(student_dim,)` of the students scaled to length 1.
@@ -80,12 +80,12 @@ class FeatureSpace:
 
     @property
     def width(self) -> int:
-        """Numbers that a student vector becomes."""
+        """Length of a feature vector."""
         return len(self.mean) + len(self.phases)
 
     @property
     def height(self) -> float:
-        """`√(2/m)`: the features' inner products are then the kernel."""
+        """`√(2/m)`, so that inner products of features approximate the kernel."""
         return math.sqrt(2 / len(self.phases))
 
     def batches(self, pairs: Iterable[tuple[Tensor, Tensor]]) -> Iterator[tuple[Tensor, Tensor]]:
@@ -93,7 +93,7 @@ class FeatureSpace:
         return ((self(student), teacher) for student, teacher in pairs)
 
     def narrow_moments(self, moments: CenteredMoments, features: int) -> CenteredMoments:
-        """What `narrow(features)` would give as moments of the same pairs; part of this space's, to scale."""
+        """Moments of the same pairs in `narrow(features)`: a block of this space's moments, rescaled."""
         width = len(self.mean) + features
         scale = moments.student_mean.new_ones(width)
         scale[len(self.mean) :] = self.narrow(features).height / self.height
@@ -105,7 +105,7 @@ class FeatureSpace:
         )
 
     def fold(self, weight: Tensor, bias: Tensor) -> dict[str, Tensor]:
-        """A linear readout `(teacher_dim, student_dim + m)` of the features, as parameters of the head."""
+        """The head's parameters for a linear readout `(teacher_dim, student_dim + m)` of the features."""
         width = len(self.mean)
         waves = (self.directions @ self.stretch / self.bandwidth).double()
         skip = weight[:, :width] @ self.stretch.double()
@@ -119,7 +119,7 @@ class FeatureSpace:
 
 
 def orthogonal_directions(width: int, count: int, generator: torch.Generator) -> Tensor:
-    """`(count, width)`: rows distributed like standard normal vectors, orthogonal within each block of `width` rows.
+    """`(count, width)`: rows distributed as standard normal vectors, orthogonal within each block of `width` rows.
 
     Source: Yu et al., Orthogonal random features, NeurIPS 2016.
     """

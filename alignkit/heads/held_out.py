@@ -12,21 +12,21 @@ from alignkit.heads.climb import climb
 from alignkit.heads.streaming import Batches, EvenSample, sample_pairs
 from alignkit.vectors import cosine, l2_normalize
 
-# held-out sentences that are asked for their neighbours, and sentences among which these are looked for
+# held-out sentences that search, and sentences that they search among
 QUERIES, CORPUS = 1024, 4096
 NEIGHBOURS = 10
 
 
 @dataclass(frozen=True)
 class HeldOut:
-    """Sentences that a head has not seen, and which sentences it should find for each of them.
+    """Sentences that a head has not seen, and the neighbours that it should find for each of them.
 
     Attributes:
         student: `(Q, student_dim)`.
         teacher: `(Q, teacher_dim)`, normalised.
-        corpus: `(C, teacher_dim)` normalised, what can be found.
-        itself: `(Q,)` rows of the corpus that are the queries.
-        wanted: `(Q, K)` rows of the corpus: the nearest by the teacher's own vectors, without the query itself.
+        corpus: `(C, teacher_dim)`, normalised; the sentences that can be found.
+        itself: `(Q,)` corpus row of each query.
+        wanted: `(Q, K)` corpus rows nearest to each query by the teacher's own vectors, without the query itself.
     """
 
     student: Tensor
@@ -54,10 +54,11 @@ class HeldOut:
         return cls(student, teacher, corpus, itself, _nearest(teacher, corpus, itself))
 
     def quality(self, aligned: Tensor) -> Tensor:
-        """Cosine plus the share of near neighbours found, `(Q,)` in [-1, 2]: what every setting is chosen by.
+        """Cosine plus the share of near neighbours found, `(Q,)` in [-1, 2]: every closed form chooses by its mean.
 
-        The cosine alone would shrink too much: vectors pulled towards the mean lie nearer to the teacher's and are
-        harder to tell apart.
+        The cosine alone shrinks too much: vectors pulled towards the mean are nearer to the teacher's and harder to
+        tell apart. Whether each sentence finds its own vector was tried instead: it saturates, and with few pairs it
+        chooses a λ that is too weak for other texts.
 
         Args:
             aligned: `(Q, teacher_dim)`.
@@ -72,7 +73,7 @@ class HeldOut:
 
 
 def corpus_sample(train: Batches, validation: Batches) -> EvenSample:
-    """What keeps the `others` of `HeldOut.of` while the training pairs pass by for another purpose."""
+    """Keeps the `others` of `HeldOut.of` while something else reads the training pairs."""
     return EvenSample(len(train), CORPUS - len(validation) if len(validation) < QUERIES else 1)
 
 
@@ -85,15 +86,15 @@ class Choice:
 
 
 def choose_strength(grid: Sequence[float], start: float, attempt: Callable[[float], Tensor]) -> Choice:
-    """The strength of an ascending grid that does best on held-out sentences, found by a few tries from `start`.
+    """Choose the strength that does best on held-out sentences by a few tries from `start`.
 
-    Among strengths that are as good within the noise, the weakest is chosen: held-out sentences lie further apart than
-    those of an index, so they are told apart too easily, which flatters strong regularisation.
+    Of strengths that differ by no more than noise, the weakest is chosen. Held-out sentences lie further apart than
+    those of an index and are told apart too easily, which favours strong regularisation.
 
     Args:
         grid: strengths, ascending.
         start: one of them.
-        attempt: a strength → `(Q,)`, the `HeldOut.quality` of its solution; called once for each that is tried.
+        attempt: a strength → `(Q,)`, the `HeldOut.quality` of its solution; called at most once a strength.
     """
     qualities: dict[float, Tensor] = {}
 

@@ -64,7 +64,7 @@ class LowRankHead(Head):
     ) -> dict[str, Any]:
         """Reduced-rank ridge regression; see `ClosedForm.solve`. One pass over the pairs.
 
-        λ is the full solution's. A rank that was left open is settled here.
+        λ is the best one of the full solution. A rank of `None` is set here.
         """
         settled = {"ridge_lambda": self.ridge_lambda, "rank": self.rank} | (chosen or {})
         if settled["ridge_lambda"] is not None:

@@ -1,4 +1,4 @@
-"""Second moments of student and teacher vectors in one pass: all that a linear closed form has to know of them."""
+"""Second moments of student and teacher vectors in one pass: all that a linear closed form needs of the pairs."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from torch import Tensor
 
 from alignkit.errors import DataError
 
-# the Gram matrix is symmetric: blocks of columns above the diagonal are not computed
+# the Gram matrix is symmetric, so blocks above the diagonal are not computed
 GRAM_BLOCK = 1024
 
 
@@ -38,9 +38,10 @@ class CenteredMoments:
 class Moments:
     """Running sums about a shift, so that a large common mean costs no precision.
 
-    Generative models' vectors share a mean far larger than their spread: plain float32 sums of products then lose the
-    spread altogether. Here the first batch's mean is taken off first, products are float32, sums float64.
-    Sums of several shards or processes add up: see `merge` and `all_reduce`.
+    Vectors of generative models share a mean far larger than their spread, and float32 sums of products would lose the
+    spread. So the mean of the first batch is subtracted first. Sums within a batch are float32, sums of batches are
+    float64.
+    Sums of several shards or processes add up, see `merge` and `all_reduce`.
 
     Args:
         student_shift: `(student_dim,)`, near the mean.
@@ -48,7 +49,7 @@ class Moments:
     """
 
     def __init__(self, student_shift: Tensor, teacher_shift: Tensor) -> None:
-        # a float32 number: taking it off a float32 vector near it then loses nothing
+        # in float32, so that subtracting it from a float32 vector near it loses nothing
         self.student_shift = student_shift.float()
         self.teacher_shift = teacher_shift.float()
         self.count = 0
@@ -61,7 +62,7 @@ class Moments:
 
     @classmethod
     def of(cls, batches: Iterable[tuple[Tensor, Tensor]]) -> Moments:
-        """Sum up all batches; the shift is the first batch's mean.
+        """Sum up all batches; the shift is the mean of the first.
 
         Raises:
             DataError: if there is no pair, or a vector that is not finite.
@@ -80,8 +81,8 @@ class Moments:
         return moments
 
     def add(self, student: Tensor, teacher: Tensor) -> None:
-        """Take in `(B, student_dim)` and `(B, teacher_dim)`, of any float type."""
-        # half precision would round the difference; float64 stays as precise as it came until the shift is off
+        """Add `(B, student_dim)` and `(B, teacher_dim)` of any float type."""
+        # half precision would round the difference; float64 keeps its precision until the shift is subtracted
         student = (student.float() if student.dtype.itemsize < 4 else student) - self.student_shift
         teacher = (teacher.float() if teacher.dtype.itemsize < 4 else teacher) - self.teacher_shift
         student, teacher = student.float(), teacher.float()
@@ -95,7 +96,7 @@ class Moments:
         self.teacher_square += float(torch.linalg.vector_norm(teacher, dim=1).double().square().sum())
 
     def merge(self, other: Moments) -> None:
-        """Take in another shard's or process's sums, whatever its shift."""
+        """Add the sums of another shard or process, whatever its shift."""
         student_gap = other.student_shift.double() - self.student_shift.double()
         teacher_gap = other.teacher_shift.double() - self.teacher_shift.double()
         # Σ(s+g)(t+h)ᵀ = Σstᵀ + Σs·hᵀ + g·Σtᵀ + N·g·hᵀ
@@ -111,7 +112,7 @@ class Moments:
         self.count += other.count
 
     def all_reduce(self) -> Moments:
-        """The sums of all processes of `torch.distributed`, each of which saw pairs of its own; alike in every one."""
+        """The sums over all processes of `torch.distributed`, each with its own pairs; the same in every process."""
         import torch.distributed as dist
 
         shifts = [self.student_shift.clone(), self.teacher_shift.clone()]
@@ -126,9 +127,9 @@ class Moments:
         return total
 
     def centered(self) -> CenteredMoments:
-        """The moments about the means of all that was seen."""
+        """The moments about the means of all pairs added so far."""
         student_mean, teacher_mean = self.student_sum / self.count, self.teacher_sum / self.count
-        # in place: matrices of wide students are what there is least room for
+        # in place: for wide students these matrices take the most memory
         gram = torch.addr(self.gram, self.student_sum, student_mean, alpha=-1).tril_()
         gram += gram.tril(-1).T
         return CenteredMoments(

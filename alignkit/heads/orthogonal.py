@@ -1,4 +1,4 @@
-"""A rotation, one scale and a shift: keeps the student's own geometry, learns from very few pairs."""
+"""A rotation, one scale and a shift: keeps the student's geometry and learns from very few pairs."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from alignkit.heads.streaming import Batches
 class OrthogonalHead(Head):
     """`aligned = c·R·(student − mean) + teacher mean`; `R` has orthonormal rows or columns, whichever are fewer.
 
-    `R` is not trained on: it would not stay orthogonal.
+    Training leaves `R` as it is, since it would not stay orthogonal.
 
     Args:
         student_dim: width of the student's vectors.
@@ -51,7 +51,7 @@ class OrthogonalHead(Head):
 
 
 def solve_procrustes(moments: CenteredMoments) -> tuple[Tensor, Tensor]:
-    """The rotation that brings the centred students nearest to the centred teachers, and its best scale.
+    """The rotation that maps the centred students nearest to the centred teachers, and its best scale.
 
     With `Σ s⊗t = U·S·Vᵀ` the rotation is `R = V·Uᵀ`, which maximises `Σ⟨R·s, t⟩`; for student_dim <= teacher_dim it
     is the least-squares one. The scale `ΣS / Σ|R·s|²` is the least-squares one for this `R`.
@@ -65,7 +65,7 @@ def solve_procrustes(moments: CenteredMoments) -> tuple[Tensor, Tensor]:
     left, strengths, right = torch.linalg.svd(moments.cross, full_matrices=False)
     rotation = (left @ right).T
     spread = float((rotation @ moments.gram * rotation).sum())
-    # constant students, or teachers that have nothing to do with them: only the mean is left to predict
+    # of constant students, or of teachers unrelated to them, only the mean can be predicted
     scale = float(strengths.sum()) / spread if spread > 0 else 0.0
     weight = scale * rotation
     return weight, moments.teacher_mean - weight @ moments.student_mean

@@ -19,34 +19,37 @@ from alignkit.heads.ridge import best_lambda, check_lambda, ridge_moments, solve
 from alignkit.heads.streaming import Batches, EvenSample, TensorBatches, hold_out, unit_students
 from alignkit.vectors import l2_normalize
 
-# of the median distance between training sentences
+# relative to the median distance between training sentences
 BANDWIDTHS = (0.5, 0.7, 1.0, 1.4, 2.0, 2.8, 4.0)
 LAMBDAS = (0.0001, 0.0003, 0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1.0)
-# where the searches begin: good for some thousands of pairs
+# where the searches begin; good for some thousands of pairs
 USUAL_BANDWIDTH, USUAL_LAMBDA = 1.0, 0.003
 USUAL_TRIES = 4
-# the bandwidth is chosen on so many pairs and features
+# pairs and features on which the bandwidth is chosen
 SAMPLE_PAIRS, SAMPLE_FEATURES = 4096, 1024
-# λ is chosen on all pairs and, where those are many, on so many features
+# features on which λ is chosen where there are more pairs than features
 LAMBDA_FEATURES = 1024
 
 
 class RandomFeaturesHead(Head):
     """`aligned = A·cos(Ω·s + φ) + B·s + b`, where `s` is the student's vector scaled to length 1.
 
-    The rows of `Ω` are orthogonal random directions, so that the cosines approximate a Gaussian kernel. Distances are
-    measured where they matter: a ridge solution stretches the directions that the teacher cares for.
+    The rows of `Ω` are orthogonal random directions, so the cosines approximate a Gaussian kernel. Distances are
+    measured in a stretched space: directions that a ridge solution uses count for more.
 
     Args:
         student_dim: width of the student's vectors.
         teacher_dim: width of the teacher's.
-        features: random cosines; quality rises slowly with them, time and size in proportion.
-        bandwidth: of the kernel, relative to the median distance between training sentences; `None` chooses it.
-        ridge_lambda: of the closed form, relative to the mean eigenvalue of the features' Gram matrix; `None` chooses.
+        features: number of random cosines. Time and size grow in proportion, quality grows slowly.
+        bandwidth: of the kernel, relative to the median distance between training sentences; `None` chooses it on
+            validation.
+        ridge_lambda: of the closed form, relative to the mean eigenvalue of the features' Gram matrix; `None` chooses
+            it on validation.
         seed: of the random directions.
 
-    Source: Rahimi and Recht, Random features for large-scale kernel machines, NeurIPS 2007; orthogonal: Yu et al.,
-    NeurIPS 2016; the stretch is one step of Radhakrishnan et al., Science 383 (2024), from a linear model.
+    Source: Rahimi and Recht, Random features for large-scale kernel machines, NeurIPS 2007; Yu et al., Orthogonal
+    random features, NeurIPS 2016; the stretch is one step of Radhakrishnan et al., Science 383 (2024), from a linear
+    model.
     """
 
     def __init__(
@@ -112,17 +115,22 @@ class RandomFeaturesHead(Head):
         return settled
 
     def solve_flops(self, pairs: int) -> float:
-        """The features' Gram matrix and a Cholesky factor for each λ; the search for the bandwidth beside them."""
+        """The features' Gram matrix and its solution; on fewer features, the searches for λ and the bandwidth."""
 
-        def of_width(width: int, count: int) -> float:
-            return float(count) * width * (width + 2 * self.teacher_dim) + USUAL_TRIES * (
-                width**3 + 4 * width**2 * self.teacher_dim
-            )
+        def gram(width: int, count: int) -> float:
+            return float(count) * width * (width + 2 * self.teacher_dim)
+
+        def solution(width: int) -> float:
+            return width**3 + 4.0 * width**2 * self.teacher_dim
 
         width = self.student_dim + self.features
-        sampled = self.student_dim + min(self.features, SAMPLE_FEATURES)
-        search = len(BANDWIDTHS) * of_width(sampled, min(pairs, SAMPLE_PAIRS)) if self.bandwidth is None else 0.0
-        return super().solve_flops(pairs) + of_width(width, pairs) + search
+        narrow = self.student_dim + min(self.features, LAMBDA_FEATURES)
+        tried = narrow if pairs > width else width
+        flops = gram(width, pairs) + solution(width) + USUAL_TRIES * solution(tried)
+        if self.bandwidth is None:
+            few = self.student_dim + min(self.features, SAMPLE_FEATURES)
+            flops += len(BANDWIDTHS) * (gram(few, min(pairs, SAMPLE_PAIRS)) + USUAL_TRIES * solution(few))
+        return super().solve_flops(pairs) + flops
 
     def _take(self, space: FeatureSpace, weight: Tensor, bias: Tensor) -> None:
         parameters = dict(self.named_parameters())
@@ -133,7 +141,7 @@ class RandomFeaturesHead(Head):
 def _choose_bandwidth(
     space: FeatureSpace, few: Batches, held_out: HeldOut, ridge_lambda: float | None
 ) -> tuple[float, float]:
-    """By quality, from fewer pairs and features: what is best hardly depends on how many there are. And its λ."""
+    """The best bandwidth on a sample of pairs and features, and its λ; the best hardly depends on their number."""
     space = space.narrow(SAMPLE_FEATURES)
     tried = {USUAL_BANDWIDTH: ridge_lambda or USUAL_LAMBDA}
 
@@ -151,10 +159,10 @@ def _choose_bandwidth(
 
 
 def _choose_lambda(space: FeatureSpace, moments: CenteredMoments, held_out: HeldOut, start: float) -> float:
-    """λ for all features, chosen on fewer where the pairs are many."""
+    """λ for all features, chosen on fewer of them where there are many pairs."""
     narrow = space.narrow(LAMBDA_FEATURES)
-    # more features leave the kernel, and so the best penalty, as they are; λ is relative to the mean eigenvalue, which
-    # falls as the width grows. With few pairs the features themselves are what is regularised
+    # the kernel, and so the best penalty, stays the same with more features. λ is relative to the mean eigenvalue,
+    # which falls as the width grows. With fewer pairs than features, λ depends on the number of features
     if moments.count > space.width > narrow.width:
         moments = space.narrow_moments(moments, LAMBDA_FEATURES)
         found = best_lambda(moments, narrow(held_out.student), held_out, start, LAMBDAS)

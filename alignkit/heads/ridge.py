@@ -15,20 +15,20 @@ from alignkit.heads.streaming import Batches
 
 logger = logging.getLogger(__name__)
 
-# relative to the mean eigenvalue of the Gram matrix, so that the same grid suits any scale and any N
+# relative to the mean eigenvalue of the Gram matrix, so that one grid suits any scale and any N
 LAMBDAS = tuple(10.0 ** (exponent / 2) for exponent in range(-12, 5))
-# where the search for it begins: good for some thousands of pairs
+# where the search begins; good for some thousands of pairs
 USUAL_LAMBDA = 1e-3
 
 
 def check_lambda(ridge_lambda: float | None) -> None:
-    """Raise a `ConfigError` unless λ is a number above 0, or `None` for "choose it"."""
+    """Raise a `ConfigError` unless λ is a number above 0, or `None`, which means that it is chosen."""
     if ridge_lambda is not None and not 0 < ridge_lambda < float("inf"):
         raise ConfigError(f"ridge_lambda={ridge_lambda}: expected a number above 0, or null to choose it")
 
 
 def ridge_moments(train: Iterable[tuple[Tensor, Tensor]]) -> CenteredMoments:
-    """Moments of the pairs; says so where there are fewer pairs than dimensions."""
+    """Moments of the pairs; warns if there are no more pairs than dimensions."""
     moments = Moments.of(train).centered()
     if moments.count <= len(moments.gram):
         logger.warning(
@@ -62,7 +62,7 @@ def solve_ridge(moments: CenteredMoments, ridge_lambda: float) -> tuple[Tensor, 
 
 
 def cross_validated_lambda(train: CenteredMoments, grid: Sequence[float] = LAMBDAS) -> float:
-    """The λ of the grid with the least squared error by generalised cross-validation, for what is not a whole head.
+    """The λ with the least squared error by generalised cross-validation, for regressions inside a head.
 
     One `eigh` of the Gram matrix serves the whole grid. A tie goes to the stronger λ.
 
@@ -85,11 +85,11 @@ def best_lambda(
     start: float = USUAL_LAMBDA,
     grid: Sequence[float] = LAMBDAS,
 ) -> Choice:
-    """The λ of an ascending grid that does best on held-out pairs; see `choose_strength`.
+    """The λ that does best on held-out pairs, see `choose_strength`.
 
     Args:
         train: moments of what is solved on.
-        student: `(Q, student_dim)`, the held-out students as `train` saw its own: features, where those are regressed.
+        student: `(Q, student_dim)`, held-out students in the form that `train` has (features, if it is of features).
         held_out: the same Q sentences.
         start: λ of the grid to begin at.
         grid: of λ.
@@ -112,7 +112,7 @@ def moments_and_lambda(train: Batches, validation: Batches) -> tuple[CenteredMom
 
 
 def solve_positive(matrix: Tensor, right: Tensor) -> Tensor:
-    """`matrix⁻¹·right` of a positive semidefinite `(..., D, D)`, also where its regularisation is lost in rounding."""
+    """`matrix⁻¹·right` of a positive semidefinite `(..., D, D)`, even if rounding has swallowed its regularisation."""
     factor, failed = torch.linalg.cholesky_ex(matrix)
     if not failed.any():
         return torch.cholesky_solve(right, factor)
@@ -121,13 +121,13 @@ def solve_positive(matrix: Tensor, right: Tensor) -> Tensor:
 
 
 def rounding_floor(values: Tensor) -> Tensor:
-    """What eigenvalues `(..., D)`, ascending, of float32 products cannot be told from: `(..., 1)`."""
+    """`(..., 1)`: ascending eigenvalues `(..., D)` of float32 products that are smaller cannot be told from zero."""
     largest = values[..., -1:].clamp_min(torch.finfo(torch.float64).tiny)
     return torch.finfo(torch.float32).eps * largest
 
 
 def mean_eigenvalue(gram: Tensor) -> float:
-    """The unit of λ; 1 for constant students, whose Gram matrix is zero: any positive number then gives W = 0."""
+    """The unit of λ; 1 for constant students, whose Gram matrix is zero, since any positive number then gives W = 0."""
     return float(gram.diagonal().mean()) or 1.0
 
 
