@@ -185,7 +185,11 @@ def _open_safetensors(path: Path, key: str | None) -> np.ndarray:
 
 
 def _safetensors_header(path: Path) -> tuple[dict[str, Any], int]:
-    """The arrays' descriptions by name, and where their bytes begin: behind 8 bytes of length and so much JSON."""
+    """The arrays' descriptions by name, and where their bytes begin: behind 8 bytes of length and so much JSON.
+
+    Read here, because the library tells no array's offset in the file: its own slices are copies, while a mapped array
+    of any size costs no memory and gives rows in any order.
+    """
     with path.open("rb") as file:
         length = int.from_bytes(file.read(8), "little")
         if length > path.stat().st_size:

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import copy
 import gc
-import hashlib
 import importlib
 import json
 import os
@@ -27,6 +26,7 @@ from alignkit.agreement import Tolerance, compare, kept_overlap
 from alignkit.aligned import head_for
 from alignkit.artifact import Artifact
 from alignkit.embedders.base import Embedder, Role
+from alignkit.embedders.digests import file_digest
 from alignkit.errors import ArtifactError, ConfigError
 from alignkit.files import move, way_out
 from alignkit.heads.base import Head
@@ -182,7 +182,7 @@ def export_head(name: str, job: Job, out: str | Path, tolerance: float | None = 
                 **verification,
                 "overlap@10_loss": loss,
             },
-            "files": {path.relative_to(unfinished).as_posix(): _sha256(path) for path in _files(unfinished)},
+            "files": {path.relative_to(unfinished).as_posix(): file_digest(path) for path in _files(unfinished)},
         }
         text = json.dumps(manifest, indent=2, ensure_ascii=False, allow_nan=False)
         (unfinished / MANIFEST).write_text(text, encoding="utf-8")
@@ -219,8 +219,3 @@ def _describe_head(job: Job) -> dict[str, Any]:
 
 def _files(folder: Path) -> list[Path]:
     return sorted(path for path in folder.rglob("*") if path.is_file())
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

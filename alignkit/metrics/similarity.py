@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import numpy as np
 import torch
+from scipy import stats
 from torch import Tensor
 
 from alignkit.shapes import check_shapes
@@ -123,8 +124,7 @@ def hubness_skew(found: np.ndarray, corpus_rows: int) -> float:
     """
     check_shapes(found=(found, "Q K"))
     counts = np.bincount(found[found >= 0], minlength=corpus_rows).astype(np.float64)
-    spread = counts.std()
-    return float(((counts - counts.mean()) ** 3).mean() / spread**3) if spread > 0 else 0.0
+    return float(stats.skew(counts)) if np.ptp(counts) > 0 else 0.0
 
 
 def share_of_constant_rows(vectors: Tensor) -> float:

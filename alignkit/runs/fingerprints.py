@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -11,7 +10,7 @@ import numpy as np
 from alignkit.errors import AlignkitError, ArtifactError
 from alignkit.pairs.base import PairSplits
 from alignkit.pairs.vector_fingerprints import vector_fingerprints
-from alignkit.sentences.normalise import normalise_text
+from alignkit.sentences.normalise import digest_of
 
 FINGERPRINTS, VECTOR_FINGERPRINTS = "training_texts.npy", "training_vectors.npy"
 # no fingerprints are kept of more vectors: the vectors would be read once more, and the file would take 80 MB
@@ -24,10 +23,7 @@ def text_fingerprints(texts: Sequence[str]) -> np.ndarray:
     >>> bool(text_fingerprints(["Hello!"])[0] == text_fingerprints(["hello"])[0])
     True
     """
-    digests = [
-        hashlib.blake2b(normalise_text(text).encode("utf-8", "replace"), digest_size=8).digest() for text in texts
-    ]
-    return np.frombuffer(b"".join(digests), dtype="<u8").astype(np.uint64)
+    return np.frombuffer(b"".join(map(digest_of, texts)), dtype="<u8").astype(np.uint64)
 
 
 def save_fingerprints(run: Path, splits: PairSplits) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import json
 from array import array
 from collections import Counter
@@ -18,7 +17,7 @@ from alignkit.errors import DataError
 from alignkit.sentences.dataset_folder import CORPUS, DATASET, QUERIES, RAW, SENTENCES, SPLIT, SPLITS
 from alignkit.sentences.grouping import MOST_NEAR_CHECKED, MOST_NEAR_CHECKED_PER_GROUP, ClosedGroups, close_groups
 from alignkit.sentences.near_duplicates import THRESHOLD
-from alignkit.sentences.normalise import normalise_text
+from alignkit.sentences.normalise import digest_of
 from alignkit.sentences.records import Sample
 from alignkit.sentences.splits import split_groups
 
@@ -150,7 +149,7 @@ def write_dataset(
 
 def text_digest(text: str) -> int:
     """A 64-bit digest, equal for equal normalised texts."""
-    return int.from_bytes(hashlib.blake2b(normalise_text(text).encode("utf-8"), digest_size=8).digest(), "big")
+    return int.from_bytes(digest_of(text), "big")
 
 
 def document_id(digest: int) -> str:

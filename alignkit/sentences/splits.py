@@ -6,6 +6,8 @@ import hashlib
 from collections.abc import Iterable, Sequence
 
 import numpy as np
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
 
 from alignkit.errors import ConfigError, DataError
 from alignkit.sentences.normalise import normalise_text
@@ -79,24 +81,18 @@ def merge_equal_texts(texts: Sequence[str], groups: Sequence[str] | None = None)
 
 
 def merge_groups(groups: Sequence[str], same: Iterable[tuple[str, str]]) -> list[str]:
-    """Rename groups so that each pair in `same` shares a name (union-find, the earliest name wins).
+    """Rename groups so that each pair in `same` shares a name, the earliest one.
 
     >>> merge_groups(["a", "b", "c", "d"], [("b", "d"), ("d", "a")])
     ['a', 'a', 'c', 'a']
     """
-    rank = {group: index for index, group in reversed(list(enumerate(groups)))}
-    parent = {group: group for group in rank}
-
-    def root(group: str) -> str:
-        while parent[group] != group:
-            parent[group] = parent[parent[group]]
-            group = parent[group]
-        return group
-
-    for one, other in same:
-        earlier, later = sorted((root(one), root(other)), key=rank.__getitem__)
-        parent[later] = earlier
-    return [root(group) for group in groups]
+    names = list(dict.fromkeys(groups))
+    number = {name: index for index, name in enumerate(names)}
+    pairs = np.array([(number[one], number[other]) for one, other in same], dtype=np.int64).reshape(-1, 2)
+    graph = coo_array((np.ones(len(pairs)), (pairs[:, 0], pairs[:, 1])), shape=(len(names), len(names)))
+    _, joined = connected_components(graph, directed=False)
+    _, earliest = np.unique(joined, return_index=True)
+    return [names[earliest[joined[number[group]]]] for group in groups]
 
 
 def _digest(group: str, seed: int) -> bytes:

@@ -94,6 +94,9 @@ def test_hubness_is_the_skewness_of_occurrences():
     counts = np.bincount(found.ravel(), minlength=40)
     assert hubness_skew(found, 40) == pytest.approx(stats.skew(counts))
     assert hubness_skew(np.zeros((100, 1), dtype=np.int64), 500) > 20
+    # counts 3, 0, 0: mean 1, third moment (8 - 1 - 1) / 3, variance 2
+    assert hubness_skew(np.zeros((3, 1), dtype=np.int64), 3) == pytest.approx(2 / 2**1.5)
+    assert hubness_skew(np.full((2, 1), -1), 3) == 0.0
     assert hubness_skew(np.full((3, 2), -1), 4) == 0
 
 

@@ -13,7 +13,11 @@ POLL_S = 0.5
 
 
 class BackgroundLoop:
-    """Runs coroutines for any number of threads; the thread starts with the object and ends with `close`."""
+    """Runs coroutines for any number of threads; the thread starts with the object and ends with `close`.
+
+    A portal of `anyio` does nearly this, but waits without end in `call`, which Ctrl-C cannot interrupt on Windows, and
+    calls back in the caller's thread while a cancelled coroutine is still cleaning up; here `on_end` means the end.
+    """
 
     def __init__(self) -> None:
         self._loop = asyncio.new_event_loop()
