@@ -21,6 +21,7 @@ FLOORS = [
         "files",
         "file_kinds",
         "neighbours",
+        "corpus_blocks",
         "rounding",
         "shapes",
         "servers",
@@ -44,6 +45,7 @@ FLOOR_OF = {room: floor for floor, rooms in enumerate(FLOORS) for room in rooms}
 NEIGHBOURS = {
     ("vectors", "neighbours"),
     ("neighbours", "rounding"),
+    ("neighbours", "corpus_blocks"),
     ("servers", "setting_names"),
     ("parts", "setting_names"),
     ("event_files", "files"),

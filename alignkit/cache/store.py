@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import tempfile
 from collections.abc import Iterator, Set
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from dataclasses import replace
@@ -13,6 +12,7 @@ import numpy as np
 from filelock import FileLock, Timeout
 
 from alignkit.cache import locks
+from alignkit.cache.cache_folder import SHARDS, prepare
 from alignkit.cache.headers import ShardHeader
 from alignkit.cache.index import ROW_BITS, Index, IndexedShard
 from alignkit.cache.index_file import IndexDamaged, remove_index
@@ -44,8 +44,8 @@ class ShardStore:
 
     def __init__(self, folder: Path, create: bool = True, only_read: bool = False) -> None:
         self.folder = folder
-        self.shard_folder = folder / "shards"
-        self.why_read_only = self._prepare(create, only_read)
+        self.shard_folder = folder / SHARDS
+        self.why_read_only = prepare(folder, create, only_read)
         self._shards: dict[int, Shard] = {}
         # one process at a time looks what is new on disk; the others then find it done
         with self.lock_of("open"):
@@ -86,21 +86,6 @@ class ShardStore:
                         f"another process is embedding with {model} into {self.folder}; {purpose} when it is done"
                     ) from None
             yield
-
-    def _prepare(self, create: bool, only_read: bool) -> str | None:
-        if not (_is_cache(self.folder) or create):
-            raise CacheError(f"there is no cache in {self.folder}; fill one with python -m alignkit.embed")
-        if only_read:
-            return "it was opened to be read only"
-        try:
-            self.shard_folder.mkdir(parents=True, exist_ok=True)
-            (self.folder / locks.FOLDER).mkdir(exist_ok=True)
-            with tempfile.TemporaryFile(dir=self.shard_folder):
-                return None
-        except OSError as error:
-            if not _is_cache(self.folder):
-                raise CacheError(f"cannot make a cache in {self.folder}: {error.strerror or error}") from None
-            return error.strerror or str(error)
 
     def _open_index(self) -> Index:
         if self.why_read_only:
@@ -251,10 +236,3 @@ class ShardStore:
     def close(self) -> None:
         """Let go of the index; harmless twice."""
         self.index.close()
-
-
-def _is_cache(folder: Path) -> bool:
-    try:
-        return (folder / "shards").is_dir()
-    except OSError as error:  # a folder above it is closed to this user
-        raise CacheError(f"cannot read {folder}: {error.strerror or error}; choose another cache_dir") from None

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
+import json
 from pathlib import Path
 
+from alignkit.embedders.base import Role
 from alignkit.errors import EmbedderError
 from alignkit.servers.untrusted_words import one_line
 
 HUB_TIMEOUT_S = 10.0
 EXPECTED = "expected a model's folder, or a name on the Hugging Face hub such as sentence-transformers/all-MiniLM-L6-v2"
+# the names under which models keep their own prompts, in sentence-transformers' order
+_PROMPT_NAMES: dict[Role, tuple[str, ...]] = {"query": ("query",), "document": ("document", "passage", "corpus")}
 
 
 def local_folder(model: str) -> Path | None:
@@ -51,6 +56,22 @@ def model_folder(model: str) -> Path | None:
         return Path(snapshot_download(model, local_files_only=True))
     except LocalEntryNotFoundError:
         return None
+
+
+def name_of(model: str) -> str:
+    """A folder's own name, whatever leads to it; a name on the hub as it is."""
+    with contextlib.suppress(OSError, ValueError, RuntimeError):
+        folder = Path(model).expanduser()
+        if folder.is_dir():
+            return folder.name or folder.resolve().name
+    return model
+
+
+def own_prompt(folder: Path, role: Role) -> str:
+    """What a model wants before each text of a role, as its folder says; "" where it says nothing."""
+    file = folder / "config_sentence_transformers.json"
+    own = json.loads(file.read_text(encoding="utf-8")).get("prompts") or {} if file.is_file() else {}
+    return str(next((own[name] for name in _PROMPT_NAMES[role] if own.get(name)), ""))
 
 
 def check_on_hub(model: str) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime
 import functools
 import logging
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from typing import Any
 
@@ -13,10 +13,9 @@ import httpx
 
 from alignkit.embedders.base import EmbeddedBatch, Role, Session
 from alignkit.embedders.chat_models import NO_VECTORS, advice
-from alignkit.embedders.contexts import Context
 from alignkit.embedders.ollama_models import OllamaModel, OllamaModels
-from alignkit.embedders.remote.embedding_answers import embeddings_in
 from alignkit.embedders.remote.engine import HttpEngine
+from alignkit.embedders.remote.ollama_wire import OllamaWire
 from alignkit.embedders.remote.passing import embed_through
 from alignkit.embedders.remote.server_faults import Backoff, StatusError
 from alignkit.embedders.rows import check_dimensions
@@ -78,7 +77,7 @@ class OllamaEmbedder:
         self.model = normal_name(model)
         self._typed = model
         self._prompts: dict[Role, str] = {"query": query_prompt, "document": document_prompt}
-        self._wire = _OllamaWire(model, dimensions, truncate)
+        self._wire = OllamaWire(model, dimensions, truncate)
         backoff = Backoff(attempts=retries + 1, first_s=retry_wait_s)
         self._engine = HttpEngine(
             self._wire,
@@ -214,59 +213,3 @@ class OllamaEmbedder:
 def _tell_of_copy(model: str, copy: str, where: str) -> None:
     """Once for a model: a command may make one embedder for its data and another to time it."""
     logger.info("%s: its copy %s gives the vectors", model, copy)
-
-
-class _OllamaWire:
-    """`/api/embed` as its source has it; durations are in ns, and fields that are zero are left out."""
-
-    path = "api/embed"
-    form = "json"
-    restart = "start it (`ollama serve`)"
-    sign_of_life = "api/version"
-
-    def __init__(self, model: str, dimensions: int | None, truncate: bool) -> None:
-        self.model = model
-        self.dimensions = dimensions
-        self.truncate = truncate
-        self.context = Context()
-        self.load_s: float | None = None
-        self._called = called = SettingNames()
-        self.start_fix = f"is Ollama running there? Start it with `ollama serve`, or set {called('base_url')}"
-        self.fixes: Mapping[int, str] = {
-            401: f"name the environment variable that holds the key in {called('api_key_env')}",
-            403: "the server refuses this client; see OLLAMA_ORIGINS",
-            404: f"run: ollama pull {model}",
-        }
-
-    def request(self, texts: list[str]) -> dict[str, Any]:
-        """Nothing that makes the server load the model anew, as other options would.
-
-        Cutting is not asked for where a text may be longer than the context: the server cuts without a word, and
-        refuses what it may not cut.
-        """
-        whole = any(text not in self.context.cut and self.context.may_cut(text) for text in texts)
-        body: dict[str, Any] = {"model": self.model, "input": texts, "truncate": self.truncate and not whole}
-        return body if self.dimensions is None else {**body, "dimensions": self.dimensions}
-
-    def address_fix(self, where: str) -> str:
-        """Something else answers there."""
-        base_url = self._called("base_url")
-        return (
-            f"does Ollama answer at {where}? Set {base_url} to its root, such as http://127.0.0.1:11434 "
-            "(for OpenAI's API: the embedder openai)"
-        )
-
-    def embeddings(self, answer: dict[str, Any], texts: list[str]) -> list[object]:
-        """In the order of the texts; how long the model took to load is noted."""
-        found = embeddings_in(answer, "embeddings")
-        told = answer.get("load_duration")
-        loaded_s = told / 1e9 if isinstance(told, int | float) else 0.0
-        if loaded_s > 1 or self.load_s is None:
-            self.load_s = round(loaded_s, 3)
-        if loaded_s > 1:
-            logger.info("loading %s took the server %.1f s", self.model, loaded_s)
-        return found
-
-    def fall_back(self) -> bool:
-        """There is one form of the request only."""
-        return False

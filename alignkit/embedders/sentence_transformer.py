@@ -1,12 +1,13 @@
-"""Vectors from sentence-transformers, in this process."""
+"""Vectors from sentence-transformers, in this process.
+
+More than 250 lines, as one class answers for one model, and a third of it says what its settings mean.
+"""
 
 from __future__ import annotations
 
 import contextlib
 import importlib.metadata
 import importlib.util
-import json
-import math
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -17,12 +18,12 @@ import numpy as np
 from alignkit.embedders import routes
 from alignkit.embedders.bare_transformer import POOLING_MODES, Pooling, repooled
 from alignkit.embedders.base import EmbeddedBatch, Role
-from alignkit.embedders.contexts import Context
 from alignkit.embedders.digests import LoadedFiles, folder_digest
 from alignkit.embedders.embeddable import admit
-from alignkit.embedders.model_folders import EXPECTED, model_folder
+from alignkit.embedders.model_folders import EXPECTED, model_folder, name_of, own_prompt
 from alignkit.embedders.model_loading import load_model
 from alignkit.embedders.rows import UNLIKE_TEXTS, batch_of, check_dimensions, useless
+from alignkit.embedders.token_limits import token_limit, too_long
 from alignkit.errors import ConfigError, EmbedderError, MissingExtraError
 from alignkit.servers.untrusted_words import one_line
 from alignkit.setting_names import SettingNames
@@ -30,8 +31,6 @@ from alignkit.setting_names import SettingNames
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
 
-# the names under which models keep their own prompts, in sentence-transformers' order
-_PROMPT_NAMES: dict[Role, tuple[str, ...]] = {"query": ("query",), "document": ("document", "passage", "corpus")}
 # how many batches are sorted by length and given together: far fewer paddings, and results still come in steps
 _BATCHES_A_STEP = 32
 
@@ -113,7 +112,7 @@ class SentenceTransformerEmbedder:
     @property
     def context(self) -> int | None:
         """Most tokens of a text that the model reads; loads the model the first time."""
-        return _limit_of(routes.modules_of(self._load(), "document", self.model)[0])
+        return token_limit(routes.modules_of(self._load(), "document", self.model)[0])
 
     def settings(self, role: Role = "document") -> dict[str, Any]:
         """The identity without what only the model's files tell, as far as they are not on this machine."""
@@ -121,7 +120,7 @@ class SentenceTransformerEmbedder:
             **self._told_here(role),
             "backend": "sentence_transformer",
             # where a folder lies does not matter, its digest says what it is
-            "model": _name_of(self.model),
+            "model": name_of(self.model),
             "pooling": self._pooling,
             "layers": self._layers,
             "dtype": self._dtype,
@@ -160,9 +159,9 @@ class SentenceTransformerEmbedder:
         for start in range(0, len(texts), step):
             part = texts[start : start + step]
             positions, failures = admit(part)
-            too_long = self._too_long(reader, [(place, prompt + part[place]) for place in positions])
+            cut = too_long(reader, [(place, prompt + part[place]) for place in positions])
             if not self._truncate:
-                failures |= too_long
+                failures |= cut
                 positions = [place for place in positions if place not in failures]
             # sorted here, so that each batch can be given as soon as it is done
             positions.sort(key=lambda place: -len(part[place]))
@@ -176,7 +175,7 @@ class SentenceTransformerEmbedder:
                     self._files.require_unchanged()
                 self._check_use(model, [part[place] for place in places], vectors, role)
                 batch = batch_of([start + place for place in places], vectors, failures if first == 0 else {})
-                yield replace(batch, cut=frozenset(start + place for place in places if place in too_long))
+                yield replace(batch, cut=frozenset(start + place for place in places if place in cut))
 
     def modules(self, role: Role = "document") -> list[Any]:
         """What a role's texts go through, as modules of sentence-transformers, in the type of the weights.
@@ -224,22 +223,11 @@ class SentenceTransformerEmbedder:
             EmbedderError: if it does the same to harmless texts; then no text is to blame.
         """
         if useless(texts, vectors) and (fault := useless(UNLIKE_TEXTS, self._vectors(model, UNLIKE_TEXTS, "", role))):
+            dtype = self._called("dtype")
             raise EmbedderError(
                 f"'{self.model}' gives no usable vector for any text ({fault}); its files are damaged, or its numbers "
-                f"overflow in dtype={self._dtype}: try dtype=float32"
+                f"overflow in {dtype}={self._dtype}: try {dtype}=float32"
             )
-
-    def _too_long(self, reader: Any, texts: list[tuple[int, str]]) -> dict[int, str]:
-        limit = _limit_of(reader)
-        # a token is at least a byte: most texts are too short to be looked at
-        context = Context(limit)
-        texts = [(place, text) for place, text in texts if context.may_cut(text)]
-        if limit is None or not texts:
-            return {}
-        # `verbose` off: a tokenizer warns of every text past the limit, which is what is asked for here
-        tokens = reader.tokenizer([text for _, text in texts], truncation=False, verbose=False)["input_ids"]
-        lengths = [(place, len(ids)) for (place, _), ids in zip(texts, tokens, strict=True)]
-        return {place: f"the text has {n} tokens, the model takes {limit}" for place, n in lengths if n > limit}
 
     def _told_here(self, role: Role) -> dict[str, Any]:
         """What tells the vectors of one role from those of another: the cache must not take one for the other."""
@@ -264,9 +252,7 @@ class SentenceTransformerEmbedder:
         given = self._prompts[role]
         if given is not None:
             return given
-        file = self._folder() / "config_sentence_transformers.json"
-        own = json.loads(file.read_text(encoding="utf-8")).get("prompts") or {} if file.is_file() else {}
-        return str(next((own[name] for name in _PROMPT_NAMES[role] if own.get(name)), ""))
+        return own_prompt(self._folder(), role)
 
     def _folder(self) -> Path:
         """The model's files; a model of the hub is downloaded the first time."""
@@ -294,17 +280,3 @@ class SentenceTransformerEmbedder:
             local_files_only=offline,
         )
         return model if self._pooling is None else repooled(model, self._pooling, self._layers)
-
-
-def _limit_of(reader: Any) -> int | None:
-    limit = getattr(reader, "max_seq_length", None)
-    return None if limit is None or math.isinf(limit) else int(limit)
-
-
-def _name_of(model: str) -> str:
-    """A folder's own name, whatever leads to it."""
-    with contextlib.suppress(OSError, ValueError, RuntimeError):
-        folder = Path(model).expanduser()
-        if folder.is_dir():
-            return folder.name or folder.resolve().name
-    return model

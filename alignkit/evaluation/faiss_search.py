@@ -10,8 +10,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from alignkit.corpus_blocks import BLOCK_ELEMENTS, as_tensor, unit_block
 from alignkit.errors import MissingExtraError
-from alignkit.neighbours import BLOCK_ELEMENTS, as_tensor, settle, unit_block
+from alignkit.neighbours import settle
 
 # candidates beyond k, as a share of k and a number
 MARGIN_SHARE, MARGIN = 0.25, 16

@@ -9,12 +9,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from alignkit.corpus_blocks import pair_cosines
 from alignkit.errors import ConfigError
 from alignkit.evaluation.aligning import align
 from alignkit.evaluation.faiss_search import faiss_top_k
 from alignkit.evaluation.table_rows import RowName
 from alignkit.heads.base import Head
-from alignkit.neighbours import pair_cosines
 from alignkit.pairs.evaluation_set import EvaluationSet
 from alignkit.vectors import top_k
 

@@ -15,7 +15,7 @@ from listening import listening
 from alignkit.cache import VectorCache
 from alignkit.embedders.ollama import OllamaEmbedder
 from alignkit.embedders.openai import OpenAIEmbedder
-from alignkit.embedders.remote import requester
+from alignkit.embedders.remote import retries as attempts
 from alignkit.errors import EmbedderError
 
 TEXTS = [f"sentence number {number}" for number in range(200)]
@@ -75,7 +75,7 @@ MAKE = {
 def test_a_server_that_is_gone_is_named_as_such_and_the_same_command_goes_on(
     process, tmp_path, monkeypatch, caplog, name
 ):
-    monkeypatch.setattr(requester, "GONE_AFTER_S", 1.0)
+    monkeypatch.setattr(attempts, "GONE_AFTER_S", 1.0)
     make, start = MAKE[name]
     embedder = make(process.url, retry_wait_s=0.2)
     embed, given = embedder.embed, []
@@ -106,8 +106,8 @@ def test_a_server_that_is_gone_is_named_as_such_and_the_same_command_goes_on(
 
 def test_it_takes_some_ten_seconds_to_be_sure(process, monkeypatch):
     """Here a tenth of that, with the waits a tenth as long: long enough to start it again, too short to give up on."""
-    assert requester.GONE_AFTER_S == 10
-    monkeypatch.setattr(requester, "GONE_AFTER_S", 1.0)
+    assert attempts.GONE_AFTER_S == 10
+    monkeypatch.setattr(attempts, "GONE_AFTER_S", 1.0)
     embedder = OllamaEmbedder("tiny", process.url, batch_size=4, retry_wait_s=0.05)
     batches = embedder.embed(TEXTS)
     next(batches)
@@ -120,7 +120,7 @@ def test_it_takes_some_ten_seconds_to_be_sure(process, monkeypatch):
 
 
 def test_a_server_that_comes_back_in_time_costs_nothing(process, monkeypatch):
-    monkeypatch.setattr(requester, "GONE_AFTER_S", 60.0)  # a busy machine starts it slowly
+    monkeypatch.setattr(attempts, "GONE_AFTER_S", 60.0)  # a busy machine starts it slowly
     embedder = OllamaEmbedder("tiny", process.url, batch_size=4, retry_wait_s=0.4, retries=8)
     batches = embedder.embed(TEXTS)
     first = next(batches)

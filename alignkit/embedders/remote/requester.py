@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-import logging
-import time
-from collections.abc import Awaitable, Callable
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 
 from alignkit.embedders.remote.connection import Connection, Wire
 from alignkit.embedders.remote.embedding_answers import check_rows
+from alignkit.embedders.remote.retries import Retries
 from alignkit.embedders.remote.server_faults import (
     Backoff,
     GoneFault,
@@ -24,21 +22,14 @@ from alignkit.embedders.remote.server_faults import (
 )
 from alignkit.embedders.rows import UNLIKE_TEXTS, all_alike
 from alignkit.errors import EmbedderError
-from alignkit.servers.untrusted_words import one_line
-
-logger = logging.getLogger(__name__)
 
 PROBE_TEXT = "alignment"
 # for what a server tells of itself, when it is asked in passing
 BRIEF_TIMEOUT_S = 10.0
-# a server that was there and is not any more: started again within this time, it costs nothing
-GONE_AFTER_S = 10.0
-LONGEST_LOADING_WAIT_S = 10.0
 # what tells of a server and its model is there at once, also while the model computes
 ASK_TIMEOUT_S = 30.0
 ASK_ATTEMPTS = 2
 
-Result = TypeVar("Result")
 # places of the good texts, their vectors, place -> reason for the others
 Rows = tuple[np.ndarray, np.ndarray, dict[int, str]]
 
@@ -72,8 +63,7 @@ class Requester:
         self._requests = asyncio.Semaphore(concurrency)
         self._timeout_s = timeout_s
         self._first_timeout_s = max(first_timeout_s, timeout_s)
-        self._backoff = backoff
-        self._told_until: dict[str, float] = {}
+        self._retries = Retries(connection, wire.restart, self._first_timeout_s, backoff)
         self._hangs = False
         self._last: tuple[str, np.ndarray] | None = None  # the last text that was sent alone, and its vector
 
@@ -101,13 +91,13 @@ class Requester:
         try:
             if patient and not self._hangs:
                 timeout_s = min(self._timeout_s, ASK_TIMEOUT_S)
-                found = await self._with_retries(
+                found = await self._retries.result_of(
                     lambda: self._connection.ask(method, path, timeout_s, body), ASK_ATTEMPTS, suspects
                 )
             else:
                 found = await self._connection.ask(method, path, brief_s, body)
         except GoneFault as fault:
-            raise self._given_up(fault, 1) from None
+            raise self._retries.given_up(fault, 1) from None
         except SilentFault:
             if patient:
                 raise self._hung(path) from None
@@ -149,13 +139,13 @@ class Requester:
     async def _in_either_form(self, texts: list[str]) -> Rows:
         form = self._wire.form
         try:
-            return await self._with_retries(lambda: self._embed(texts))
+            return await self._retries.result_of(lambda: self._embed(texts))
         except TextFault:
             # another batch may have changed the form of the request while this one was on its way
             if self._wire.form == form and not self._wire.fall_back():
                 raise
         try:
-            return await self._with_retries(lambda: self._embed(texts))
+            return await self._retries.result_of(lambda: self._embed(texts))
         except TextFault:
             self._wire.form = form  # it was not the form
             raise
@@ -245,57 +235,3 @@ class Requester:
                 "right, and is it one that embeds?",
                 "one vector for every text",
             )
-
-    async def _with_retries(
-        self, request: Callable[[], Awaitable[Result]], most: int | None = None, suspects: bool = True
-    ) -> Result:
-        """The result of a request that is sent again after what may pass.
-
-        Args:
-            request: sends it.
-            most: attempts.
-            suspects: whether to send again after what may lie in the request itself.
-        """
-        failed, started, gone_at = 0, time.monotonic(), 0.0
-        while True:
-            try:
-                return await request()
-            except TransientFault as fault:
-                failed += 1
-                attempts = min(self._backoff.attempts, fault.attempts or self._backoff.attempts)
-                if isinstance(fault, GoneFault):
-                    gone_at = gone_at or time.monotonic()
-                else:
-                    gone_at, attempts = 0.0, min(attempts, most or attempts)
-                wait_s = self._backoff.wait_s(failed, fault.wait_s)
-                left_s = gone_at + GONE_AFTER_S - time.monotonic() if gone_at else wait_s
-                loading = fault.loading and time.monotonic() - started < self._first_timeout_s
-                if (failed >= attempts and not loading) or left_s <= 0 or (fault.attempts and not suspects):
-                    if most is not None and isinstance(fault, SilentFault):
-                        raise
-                    raise self._given_up(fault, failed) from None
-                wait_s = min(wait_s, left_s, LONGEST_LOADING_WAIT_S if loading else left_s)
-                self._tell(fault.brief, wait_s, "while it loads" if loading else f"{failed + 1} of {attempts}")
-                await asyncio.sleep(wait_s)
-
-    def _tell(self, brief: str, wait_s: float, count: str) -> None:
-        """One short line, and one alone of what befalls all requests at once.
-
-        The server's own words are left out: they may repeat the texts.
-        """
-        now = time.monotonic()
-        if now >= self._told_until.get(brief, 0.0):
-            self._told_until[brief] = now + wait_s
-            logger.info("%s: %s; again in %.1f s (%s)", one_line(self._connection.host, 24), brief, wait_s, count)
-
-    def _given_up(self, fault: TransientFault, attempts: int) -> Exception:
-        if isinstance(fault, GoneFault):
-            return ServerError(
-                f"the server at {self.where} is gone ({fault}); {self._wire.restart}; the same command goes on from "
-                "where it was",
-                "the server is gone",
-            )
-        if fault.attempts is not None:  # one text may be the cause
-            return fault.after(str(fault), brief=fault.brief)
-        mend = self.called.in_words(fault.mend)
-        return ServerError(f"{self.where} failed {attempts} times in a row: {fault}; {mend}", fault.brief)
