@@ -40,6 +40,10 @@ class Part(nn.Module):
         """A part of this shape, as `arguments` or an older version tells it."""
         return cls(**arguments)
 
+    def taken_over(self, weights: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
+        """Weights that an older version may have saved, as this one has them."""
+        return weights
+
     def arguments(self) -> dict[str, Any]:
         """Constructor arguments, plain JSON values; `type(self)(**self.arguments())` has this part's shape."""
         return {name: getattr(self, name) for name in inspect.signature(type(self)).parameters}

@@ -31,6 +31,7 @@ def build_part(kind: str, arguments: Mapping[str, Any], weights: Mapping[str, to
     # on "meta" first: nothing is initialised that the weights overwrite anyway
     with torch.device("meta"), _Bounded(len(weights)):
         part = part_class(kind).of_arguments(arguments)
+    weights = part.taken_over(weights)
     told, expected = f"a {kind} part with these arguments", part.state_dict()
     try:
         part.load_state_dict(weights, assign=True)

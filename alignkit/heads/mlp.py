@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
 
 from torch import Tensor, nn
 
 from alignkit.errors import ConfigError
 from alignkit.heads.corrected import Corrected
+
+# numbers; a file that says little must not make much
+MOST_FILLED_IN = 10**8
 
 
 class MlpHead(Corrected):
@@ -28,7 +30,7 @@ class MlpHead(Corrected):
         self,
         student_dim: int,
         teacher_dim: int,
-        hidden: int = 2048,
+        hidden: int = 2400,
         depth: int = 1,
         dropout: float = 0.0,
         ridge_lambda: float | None = None,
@@ -48,17 +50,18 @@ class MlpHead(Corrected):
         self.depth = depth
         self.dropout = dropout
 
-    def load_state_dict(self, state_dict: Mapping[str, Any], strict: bool = True, assign: bool = False) -> Any:
-        """As of any module; weights that have no linear map, which older versions saved, are the perceptron alone."""
-        if any(name.startswith("layers.") for name in state_dict) and "standardise.mean" not in state_dict:
-            self.normalise = self.standardise.normalise = False
-            state_dict = {**self._nothing_beside(state_dict["layers.0.weight"]), **state_dict}
-        return super().load_state_dict(state_dict, strict, assign)
-
-    def _nothing_beside(self, like: Tensor) -> dict[str, Tensor]:
+    def taken_over(self, weights: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
+        """See `Part.taken_over`: without a linear map, they are of a perceptron alone, on vectors as they came."""
+        first = weights.get("layers.0.weight")
+        if first is None or "standardise.mean" in weights:
+            return weights
+        if self.student_dim * self.teacher_dim > MOST_FILLED_IN:
+            raise ValueError(f"no linear map of {self.student_dim} to {self.teacher_dim} dimensions is filled in")
+        self.normalise = self.standardise.normalise = False
         return {
-            "standardise.mean": like.new_zeros(self.student_dim),
-            "standardise.scale": like.new_ones(()),
-            "skip.weight": like.new_zeros(self.teacher_dim, self.student_dim),
-            "skip.bias": like.new_zeros(self.teacher_dim),
+            "standardise.mean": first.new_zeros(self.student_dim),
+            "standardise.scale": first.new_ones(()),
+            "skip.weight": first.new_zeros(self.teacher_dim, self.student_dim),
+            "skip.bias": first.new_zeros(self.teacher_dim),
+            **weights,
         }

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+
+from torch import Tensor
 
 from alignkit.heads.mlp import MlpHead
 
@@ -29,7 +30,7 @@ class ResidualHead(MlpHead):
         self,
         student_dim: int,
         teacher_dim: int,
-        hidden: int = 2048,
+        hidden: int = 2400,
         depth: int = 1,
         dropout: float = 0.0,
         train_skip: bool = True,
@@ -40,10 +41,10 @@ class ResidualHead(MlpHead):
         self.train_skip = train_skip
         self.skip.requires_grad_(train_skip)
 
-    def load_state_dict(self, state_dict: Mapping[str, Any], strict: bool = True, assign: bool = False) -> Any:
-        """As of any module; the parts may have their older names."""
+    def taken_over(self, weights: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
+        """See `Part.taken_over`: its parts had other names."""
         renamed = {}
-        for name, tensor in state_dict.items():
-            old = next((prefix for prefix in _RENAMED if name.startswith(prefix)), "")
+        for name, tensor in weights.items():
+            old = next((start for start in _RENAMED if name.startswith(start)), "")
             renamed[_RENAMED.get(old, "") + name.removeprefix(old)] = tensor
-        return super().load_state_dict(renamed, strict, assign)
+        return super().taken_over(renamed)

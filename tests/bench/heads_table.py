@@ -8,7 +8,7 @@ Each head is fitted by its YAML, its settings chosen on a tenth of the training 
 of them, as `python -m alignkit.train … refit=true` does; on the sentences its queries are whitened where that tenth
 says so, as in any run.
 
-To make some rows only: python tests/bench/heads_table.py FOLDER orthogonal "mlp model.hidden=4096"
+To make some rows only: python tests/bench/heads_table.py FOLDER orthogonal "mlp model.hidden=5000"
 To train on another number of the sentences than 24,000: python tests/bench/heads_table.py FOLDER sentences=48000
 Vectors are kept in `outputs/heads_table`, so that further rows need no model.
 """
@@ -63,7 +63,7 @@ ROWS = {
     ),
     "mlp model.hidden=512": ("model=mlp", "model.hidden=512"),
     "mlp": ("model=mlp",),
-    "mlp model.hidden=4096": ("model=mlp", "model.hidden=4096"),
+    "mlp model.hidden=5000": ("model=mlp", "model.hidden=5000"),
     "deep": ("model=deep",),
 }  # fmt: skip
 HEADER = (

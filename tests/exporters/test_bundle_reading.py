@@ -127,7 +127,7 @@ def test_whatever_goes_wrong_while_building_is_one_line(error, bundle, monkeypat
     def fail(*arguments):
         raise error
 
-    monkeypatch.setattr(artifact, "build_head", fail)
+    monkeypatch.setattr(artifact, "build_part", fail)
     with pytest.raises(ArtifactError, match="do not describe a head") as caught:
         alignkit.load_head(bundle)
     assert "\n" not in str(caught.value)
