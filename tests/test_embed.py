@@ -112,7 +112,7 @@ class TestEmbed:
             (("which=student", "student=static"), "sentences is not set"),
             (("which=neither", "sentences=s.txt"), "which=neither: expected one of teacher, student, both"),
             (("action=polish",), "action=polish: expected one of embed, list, verify, prune, merge, forget"),
-            (("role=poem", *STUDENT), "role=poem: expected one of query, document"),
+            (("role=poem", *STUDENT), "role=poem: expected query or document"),
             (("dtype=int8", *STUDENT), "dtype=int8"),
             (("action=list",), "there is no cache in cache"),
             (("action=merge",), "other is not set"),

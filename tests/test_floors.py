@@ -30,6 +30,7 @@ FLOORS = [
         "pasting",
         "event_files",
         "parts",
+        "setting_rules",
         "setting_names",
     },
     {"heads", "losses", "metrics", "codes", "sentences", "embedders", "vector_files", "gguf_files"},

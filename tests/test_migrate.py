@@ -49,7 +49,7 @@ def test_an_index_is_moved_as_codes(run_command, head_folder, tmp_path):
     [
         (["vectors=none.npy", "out=new.npy"], "none.npy: no such file"),
         (["vectors=old.npy"], "out is not set"),
-        (["vectors=old.npy", "out=new.npy", "role=x"], "role=x: expected one of query, document"),
+        (["vectors=old.npy", "out=new.npy", "role=x"], "role=x: expected query or document"),
         (["vectors=old.npy", "out=old.npy/new.npy"], "old.npy could not be moved to"),
         (["vectors=old.npy", "out=old.npy"], "old.npy exists and was not made from this index"),
         (["vectors=old.npy", "out=new.npy"], "holds 5-d vectors, this head takes 256-d ones of l2_supercat_256"),

@@ -283,7 +283,7 @@ def test_too_few_validation_pairs_give_a_head_without_confidence(run_command, tm
         ("trainer.val_check_interval=1000", "an epoch has 43 batches"),
         ("trainer.limit_train_batches=.0001", "no batch is left of 43"),
         ("trainer.precision=7", "Precision 7 is invalid"),
-        ("loss.mse_weight=abc", "mse_weight=abc: expected a number of at least 0"),
+        ("loss.mse_weight=2", "loss.mse_weight is a setting of loss=cos_mse, which is not chosen"),
     ],
 )
 def test_a_setting_that_cannot_be_used_is_one_line_and_leaves_nothing(run_command, tmp_path, setting, says):

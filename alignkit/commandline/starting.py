@@ -30,6 +30,7 @@ from alignkit.commandline.stopping import termination_is_interruption
 from alignkit.commandline.words import Reader, forget_passwords
 from alignkit.credentials import redacted
 from alignkit.errors import AlignkitError, ConfigError
+from alignkit.setting_rules import check, whole
 
 INTERRUPTED_EXIT_CODE = 130
 # Hydra's own files and logs are off, so that a run folder holds what alignkit wrote and nothing else
@@ -217,8 +218,7 @@ def _values_of_variables(arguments: Sequence[str]) -> list[str]:
 def _set_threads(threads: int | None) -> None:
     if threads is None:
         return
-    if not isinstance(threads, int) or threads < 1:
-        raise ConfigError(f"threads={threads}: expected a whole number of at least 1")
+    check({"threads": threads}, {"threads": whole(1)})
     import torch
 
     torch.set_num_threads(threads)

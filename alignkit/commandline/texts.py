@@ -85,6 +85,17 @@ def text_settings(command: str, own: Mapping[str, bool], places: set[str]) -> di
     return found
 
 
+def may_be_empty(command: str, name: str) -> bool:
+    """Whether a text may be empty: where any of our YAMLs has it so, as prompts are."""
+    place, _, within = name.partition(".")
+    mounts = [mount for mount in mounts_of(command) if mount.place == place and within and not mount.optional]
+    return any(
+        dict(leaves(yaml_of(mount.group, choice))).get(within) == ""
+        for mount in mounts
+        for choice in group_choices(mount.group)
+    )
+
+
 def own_texts(settings: Mapping[str, Any], names: tuple[str, ...]) -> dict[str, bool]:
     """The named settings of a command's own YAML; `null` means none where it is the default."""
     values = dict(leaves(settings))

@@ -13,7 +13,7 @@ from hydra.errors import HydraException
 
 from alignkit.commandline.conf import MOUNTED_GROUPS, mounted_groups, mounts_of, own_settings, settings_of
 from alignkit.commandline.mistakes import unknown_setting
-from alignkit.commandline.texts import HYDRA_TEXTS, as_literal, escaped, own_texts, text_settings
+from alignkit.commandline.texts import HYDRA_TEXTS, as_literal, escaped, may_be_empty, own_texts, text_settings
 from alignkit.credentials import SECRET_NAME, STARS, check_variable_name, is_there, looks_like_key
 from alignkit.errors import ConfigError
 from alignkit.pasting import quoted
@@ -123,7 +123,7 @@ class Reader:
         if name in texts:
             if texts[name] and value.lower() == "null":
                 return value
-            if not value and name in self.texts:
+            if not value and not may_be_empty(self.command, name):
                 # mostly a variable of the shell that is not set; an empty path would be the working folder
                 raise ConfigError(f"{name}= is empty; give it a value, or leave it out for the default")
             return _texts_of_sweep(name, value) if sweeping else as_literal(value)

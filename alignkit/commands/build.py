@@ -12,7 +12,6 @@ from rich.console import Console
 
 from alignkit.commandline import build, plain
 from alignkit.embedders.base import Embedder, embed_all
-from alignkit.errors import ConfigError
 from alignkit.files import write_whole
 from alignkit.pasting import command_line
 from alignkit.progress import progress
@@ -22,16 +21,21 @@ from alignkit.sentences.dataset_writing import Written, write_dataset
 from alignkit.sentences.generators import Generated
 from alignkit.sentences.quality import judge_samples, measure_texts
 from alignkit.sentences.records import Sample
+from alignkit.setting_rules import NUMBER, Rule, check, is_whole
 
 logger = logging.getLogger("alignkit.build")
 
 MOST_JUDGED = 1_000
+RULES = {
+    "seed": Rule(is_whole, "a whole number"),
+    **dict.fromkeys(("validation", "test", "near_duplicate"), NUMBER),
+}
 
 
 def main(config: DictConfig) -> None:
     """Generate, write, measure, print."""
     settings = plain(config)
-    _check(settings)
+    check(settings, RULES)
     basics = {name: settings[name] for name in ("target", "language", "seed", "out")}
     with new_folder(basics["out"]) as folder:
         generated: Generated = build(settings["generator"])(**basics)
@@ -49,14 +53,6 @@ def main(config: DictConfig) -> None:
         write_whole(folder / README, card)
     generated.finish()
     _print(Path(basics["out"]), written, generated.about(), card)
-
-
-def _check(settings: dict[str, Any]) -> None:
-    if isinstance(settings["seed"], bool) or not isinstance(settings["seed"], int):
-        raise ConfigError(f"seed={settings['seed']}: expected a whole number")
-    for name in ("validation", "test", "near_duplicate"):
-        if isinstance(settings[name], bool) or not isinstance(settings[name], (int, float)):
-            raise ConfigError(f"{name}={settings[name]}: expected a number")
 
 
 def _write(folder: Path, generated: Generated, settings: dict[str, Any]) -> Written:

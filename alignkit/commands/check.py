@@ -18,15 +18,16 @@ from alignkit.checking.findings import Finding, failure
 from alignkit.checking.index_findings import check_index
 from alignkit.checking.machine import check_machine
 from alignkit.commandline import build
-from alignkit.errors import AlignkitError, ConfigError
+from alignkit.errors import AlignkitError
+from alignkit.setting_rules import check, one_of
 
+RULES = {"format": one_of(("table", "json"))}
 COLOURS = {"ok": "green", "warning": "yellow", "failure": "bold red"}
 
 
 def main(config: DictConfig) -> None:
     """Compose, look, print."""
-    if config.format not in ("table", "json"):
-        raise ConfigError(f"format={config.format}: expected table or json")
+    check({"format": config.format}, RULES)
     findings = []
     for finding in look(config):
         findings.append(finding)

@@ -20,12 +20,12 @@ from alignkit.commandline.sides import complete_sides
 from alignkit.embedders.base import Embedder, Role
 from alignkit.errors import EmbedderError
 from alignkit.evaluation.embedding_time import where_it_ran
-from alignkit.evaluation.evaluate_settings import check_seed, whole_number
 from alignkit.evaluation.same_models import check_fit, check_models, doubts_of
 from alignkit.evaluation.side_by_side import EMBED, Answer, Hit, SideBySide
 from alignkit.pairs.base import SIDES
 from alignkit.pairs.text_sets import TextSet, evaluation_set
 from alignkit.runs.folder import newest_run
+from alignkit.setting_rules import SEED, SWITCH, check, whole
 
 logger = logging.getLogger("alignkit.demo")
 
@@ -42,9 +42,7 @@ def main(config: DictConfig) -> None:
     artifact = load_artifact(head)
     complete_sides(config, artifact)
     settings = plain(config)
-    check_seed(settings["seed"])
-    for name in ("samples", "topk"):
-        whole_number(name, settings[name], 1)
+    check(settings, {"seed": SEED, "samples": whole(1), "topk": whole(1), "interactive": SWITCH})
     data = build_data(settings)
     names = SIDES if isinstance(data, TextSet) else ("student",) if settings["interactive"] else ()
     embedders: dict[str, Embedder] = {name: build(settings[name], name) for name in names}

@@ -19,6 +19,7 @@ from alignkit.errors import ConfigError
 from alignkit.pairs.base import SIDES
 from alignkit.sentences.records import Sentence
 from alignkit.sentences.sentence_files import read_sentences
+from alignkit.setting_rules import SWITCH, check, one_of
 
 ACTIONS = ("embed", "list", "verify", "prune", "merge", "forget")
 # one model after the other: two at once would push each other out of memory
@@ -28,15 +29,19 @@ WHICH = {
     "both": ("teacher", "student"),
     "aligned": ("student",),  # the head is applied to the student's vectors: these cost, so these are cached
 }
+RULES = {
+    "action": one_of(ACTIONS),
+    "which": one_of(WHICH),
+    "role": one_of(ROLES),
+    **dict.fromkeys(("retry_quarantined", "confirm", "allow_student_mismatch"), SWITCH),
+}
 OLLAMA = dict.fromkeys(SIDES, "ollama")
 
 
 def main(config: DictConfig) -> None:
     """Do one action."""
     settings = plain(config, without=SIDES)
-    for name, choices in (("action", ACTIONS), ("which", tuple(WHICH)), ("role", ROLES)):
-        if settings[name] not in choices:
-            raise ConfigError(f"{name}={settings[name]}: expected one of {', '.join(choices)}")
+    check(settings, RULES)
     action, cache_dir = settings["action"], settings["cache_dir"]
     if action == "embed":
         embed(config, settings)

@@ -12,9 +12,9 @@ from omegaconf import DictConfig
 from alignkit.artifact import load_artifact
 from alignkit.commandline import plain
 from alignkit.embedders.base import ROLES
-from alignkit.errors import ConfigError
 from alignkit.migration.moving import migrate
 from alignkit.progress import progress
+from alignkit.setting_rules import check, one_of
 
 logger = logging.getLogger("alignkit.migrate")
 
@@ -22,8 +22,7 @@ logger = logging.getLogger("alignkit.migrate")
 def main(config: DictConfig) -> None:
     """Compose, move behind a progress bar, say what was done."""
     settings = plain(config)
-    if settings["role"] not in ROLES:
-        raise ConfigError(f"role={settings['role']}: expected one of {', '.join(ROLES)}")
+    check(settings, {"role": one_of(ROLES)})
     artifact = load_artifact(settings["head"])
     student = artifact.student_identity
     known = f"{student.get('model', student.get('backend'))}" if student else "bare vectors of a model it does not know"

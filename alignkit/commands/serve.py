@@ -10,11 +10,17 @@ from alignkit.aligned import AlignedEmbedder
 from alignkit.artifact import load_artifact
 from alignkit.commandline import build, plain
 from alignkit.commandline.sides import complete_sides
-from alignkit.errors import ConfigError, MissingExtraError
+from alignkit.errors import MissingExtraError
 from alignkit.pairs.base import SIDES
+from alignkit.setting_rules import SWITCH, Rule, check
 
 # while it is served, a remote model has one more attempt: whoever waits can send a request again
 SERVED_RETRIES = 1
+RULES = {
+    "fallback": Rule(lambda value: value in (None, "teacher"), "teacher or null"),
+    "insecure": SWITCH,
+    "allow_student_mismatch": SWITCH,
+}
 
 
 def main(config: DictConfig) -> None:
@@ -30,8 +36,7 @@ def main(config: DictConfig) -> None:
 
     token = token_from_environment(settings["token_env"])
     check_exposure(settings["host"], token, settings["insecure"])
-    if settings["fallback"] not in (None, "teacher"):
-        raise ConfigError(f"fallback={settings['fallback']}: expected teacher or null")
+    check(settings, RULES)
     limits = Limits(**{name: settings[name] for name in Limits.__dataclass_fields__})
     batching = Batching(settings["max_batch_texts"], settings["max_queue_texts"], settings["batch_wait_ms"])
     artifact = load_artifact(settings["head"])

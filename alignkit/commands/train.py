@@ -21,7 +21,6 @@ from alignkit.errors import AlignkitError, ConfigError
 from alignkit.estimator.plan import make_plan
 from alignkit.estimator.trained import Trained, carry_out
 from alignkit.estimator.training_report import save_run
-from alignkit.evaluation.evaluate_settings import check_seed
 from alignkit.evaluation.leak_checks import leaks_of_splits
 from alignkit.evaluation.table_rows import RowName
 from alignkit.pairs.base import PairSplits
@@ -46,7 +45,6 @@ def main(config: DictConfig) -> float | None:
         settings = settings_of_run(folder / CONFIG, config)
     else:
         settings = plain(config)
-    check_seed(settings["seed"])
     check_settings(settings)
     start = time.perf_counter()
     splits = build_data(settings)

@@ -12,7 +12,6 @@ from alignkit.estimator.fitted import Fitted
 from alignkit.estimator.plan import make_plan
 from alignkit.estimator.report import Report
 from alignkit.estimator.trained import carry_out
-from alignkit.evaluation.evaluate_settings import check_seed
 from alignkit.evaluation.leak_checks import leaks_of_splits
 from alignkit.parts import settings_of_command, settings_of_part
 from alignkit.progress import no_progress
@@ -77,7 +76,6 @@ def fit(
     >>> fitted.report.rows["aligned"]["cosine_mean"] > 0.99
     True
     """
-    check_seed(seed)
     chosen = _settings(model, loss, settings or {}, seed, device)
     check_settings(chosen)
     whole = as_pairs(student_vectors, teacher_vectors, texts, labels)

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 
 from alignkit.errors import ConfigError
 from alignkit.evaluation.columns import Column
 from alignkit.evaluation.result import Result
 from alignkit.evaluation.table_rows import RowName
+from alignkit.setting_rules import is_number
 
 SHARE = "share_of_teacher"
 
@@ -39,11 +39,6 @@ def check_requirements(required: object) -> dict[str, float]:
         if not is_number(least):
             raise ConfigError(f"require: {name} must be a number, got {least!r}")
     return dict(required)
-
-
-def is_number(value: object) -> bool:
-    """Whether a setting is a finite number; true and false are none."""
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
 
 
 def failed_requirements(result: Result, required: Mapping[str, float]) -> list[str]:

@@ -12,11 +12,12 @@ import numpy as np
 
 from alignkit.cache import KeyedTexts, VectorCache
 from alignkit.cache.stored import StoredVectors
-from alignkit.embedders.base import Embedder, Role, current_identity, session_of
-from alignkit.errors import ConfigError, EmbedderError
+from alignkit.embedders.base import ROLES, Embedder, Role, current_identity, session_of
+from alignkit.errors import EmbedderError
 from alignkit.pairs.base import Cut, MissingVectorsError
 from alignkit.progress import progress
 from alignkit.sentences.records import Sentence
+from alignkit.setting_rules import check, one_of
 
 logger = logging.getLogger(__name__)
 
@@ -140,8 +141,7 @@ def check_role(role: str) -> None:
     Raises:
         ConfigError: for anything but `query` and `document`.
     """
-    if role not in ("query", "document"):
-        raise ConfigError(f"data.role={role}: expected query or document")
+    check({"role": role}, {"role": one_of(ROLES)}, "data")
 
 
 def as_array(vectors: StoredVectors) -> np.ndarray:

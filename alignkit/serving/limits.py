@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from alignkit.errors import ConfigError
+from alignkit.setting_rules import is_number, is_whole
 
 # together with the refused ones, below the 512 sockets that Python's `select` can wait for on Windows
 MOST_CONNECTIONS = 448
@@ -53,7 +54,7 @@ class Batching:
 
     def __post_init__(self) -> None:
         check_counts(max_batch_texts=self.max_batch_texts, max_queue_texts=self.max_queue_texts)
-        if not _is_number(self.wait_ms) or not 0 <= self.wait_ms < float("inf"):
+        if not is_number(self.wait_ms) or not 0 <= self.wait_ms < float("inf"):
             raise ConfigError(f"batch_wait_ms={self.wait_ms}: expected milliseconds, 0 or more")
 
 
@@ -64,7 +65,7 @@ def check_counts(**settings: object) -> None:
         ConfigError: naming the first that is not.
     """
     for name, value in settings.items():
-        if not isinstance(value, int) or isinstance(value, bool) or value < 1:
+        if not is_whole(value) or value < 1:  # type: ignore[operator]
             raise ConfigError(f"{name}={value}: expected a whole number of at least 1, without a unit")
 
 
@@ -75,9 +76,5 @@ def check_seconds(**settings: object) -> None:
         ConfigError: naming the first that is not.
     """
     for name, value in settings.items():
-        if not _is_number(value) or not 0 < value < float("inf"):  # type: ignore[operator]
+        if not is_number(value) or not 0 < value < float("inf"):  # type: ignore[operator]
             raise ConfigError(f"{name}={value}: expected seconds, a number above 0 without a unit")
-
-
-def _is_number(value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from alignkit.errors import ConfigError
 from alignkit.pairs.base import Pairs, PairSplits
+from alignkit.setting_rules import SEED, SWITCH, check, one_of
 from alignkit.training.module import VALIDATION_FIGURES
 from alignkit.training.recipe import Recipe
 from alignkit.training.trainer_settings import check_trainer_settings
@@ -26,6 +27,15 @@ LEAST_GRADIENT = 1e-10
 FEW_PAIRS = 4
 
 
+RULES = {
+    "seed": SEED,
+    "confidence": SWITCH,
+    "html": SWITCH,
+    "refit": SWITCH.or_null("where the kept head is a closed form"),
+    "objective": one_of(VALIDATION_FIGURES),
+}
+
+
 def check_settings(settings: Mapping[str, Any]) -> None:
     """Refuse what can be told before any data is read: a "no" that would count as yes, a trainer that is none.
 
@@ -35,12 +45,7 @@ def check_settings(settings: Mapping[str, Any]) -> None:
     Raises:
         ConfigError: for the first such setting.
     """
-    for name, others in (("confidence", ()), ("html", ()), ("refit", (None,))):
-        value = settings.get(name, True)
-        if not isinstance(value, bool) and value not in others:
-            raise ConfigError(f"{name}={value}: expected true or false")
-    if settings["objective"] not in VALIDATION_FIGURES:
-        raise ConfigError(f"objective={settings['objective']}: expected one of {', '.join(VALIDATION_FIGURES)}")
+    check(settings, RULES)
     trainer = settings["trainer"]
     if not isinstance(trainer, Mapping):
         raise ConfigError(f"trainer={trainer}: expected settings by name, such as trainer.max_epochs=5")

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
 from typing import Any
 
 from alignkit.errors import ConfigError
+from alignkit.setting_rules import check, number_above, number_from, one_of, whole
 
 SCHEDULES = ("constant", "one_cycle")
 # in a YAML's recipe: what holds only where the head starts from its closed form
@@ -85,23 +86,17 @@ class Recipe:
         Raises:
             ConfigError: which names the setting, and what was expected.
         """
-        for name, kind, fits, expected in _RULES:
-            value = getattr(self, name)
-            if value is None and name in _OPTIONAL:
-                continue
-            if isinstance(value, bool) or not isinstance(value, kind) or not fits(value):
-                raise ConfigError(f"{name}={value}: expected {expected}")
+        check(vars(self), RULES)
 
 
-_OPTIONAL = ("enough_pairs", "gradient_clip_val", "early_stop_patience")
-_RULES: tuple[tuple[str, Any, Callable[[Any], bool], str], ...] = (
-    ("batch_size", int, lambda value: value >= 1, "a whole number of at least 1"),
-    ("max_epochs", int, lambda value: value >= 0, "a whole number of at least 0"),
-    ("enough_pairs", int, lambda value: value >= 1, "a whole number of at least 1, or null, which trains all epochs"),
-    ("lr", int | float, lambda value: 0 < value < float("inf"), "a number above 0"),
-    ("weight_decay", int | float, lambda value: 0 <= value < float("inf"), "a number of at least 0"),
-    ("schedule", str, lambda value: value in SCHEDULES, f"one of {', '.join(SCHEDULES)}"),
-    ("warmup_fraction", int | float, lambda value: 0 <= value < 1, "a number of at least 0 and below 1"),
-    ("gradient_clip_val", int | float, lambda value: value > 0, "a number above 0, or null, which does not clip"),
-    ("early_stop_patience", int, lambda value: value >= 1, "a whole number of at least 1, or null, which never stops"),
-)
+RULES = {
+    "batch_size": whole(1),
+    "max_epochs": whole(0),
+    "enough_pairs": whole(1).or_null("which trains all epochs"),
+    "lr": number_above(0),
+    "weight_decay": number_from(0),
+    "schedule": one_of(SCHEDULES),
+    "warmup_fraction": number_from(0, below=1),
+    "gradient_clip_val": number_above(0).or_null("which does not clip"),
+    "early_stop_patience": whole(1).or_null("which never stops"),
+}

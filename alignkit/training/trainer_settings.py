@@ -11,6 +11,7 @@ from typing import Any
 from lightning.pytorch import Trainer
 
 from alignkit.errors import ConfigError
+from alignkit.setting_rules import Rule, check, is_whole
 
 # settled here, or of no effect on a fit: the words say what to do instead
 NOT_TAKEN = {
@@ -32,11 +33,7 @@ NOT_TAKEN = {
 
 
 def _whole(least: int, also: tuple[Any, ...] = ()) -> Callable[[Any], bool]:
-    return lambda value: value in also or (_is_int(value) and value >= least)
-
-
-def _is_int(value: Any) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool)
+    return lambda value: value in also or (is_whole(value) and value >= least)
 
 
 def _is_share(value: Any) -> bool:
@@ -44,7 +41,7 @@ def _is_share(value: Any) -> bool:
 
 
 def _is_limit(value: Any) -> bool:
-    return value is None or _is_share(value) or (_is_int(value) and value >= 1)
+    return value is None or _is_share(value) or (is_whole(value) and value >= 1)
 
 
 def _is_strategy(value: Any) -> bool:
@@ -61,20 +58,22 @@ def _is_time(value: Any) -> bool:
 
 
 _LIMIT = "a share above 0 and at most 1, or a whole number of batches from 1 on"
-_RULES: dict[str, tuple[Callable[[Any], bool], str]] = {
-    "accumulate_grad_batches": (_whole(1), "a whole number of batches from 1 on"),
-    "check_val_every_n_epoch": (_whole(1, (None,)), "a whole number of epochs from 1 on, or null"),
-    "gradient_clip_algorithm": (lambda value: value in (None, "norm", "value"), "norm or value"),
-    "limit_train_batches": (_is_limit, f"{_LIMIT}; trainer.max_epochs=0 trains nothing"),
-    "limit_val_batches": (_is_limit, f"{_LIMIT}; the state that is kept is chosen on validation"),
-    "log_every_n_steps": (_whole(0, (None,)), "a whole number of steps, 0 for no log of them"),
-    "max_time": (_is_time, "a time as DD:HH:MM:SS, such as 00:01:30:00"),
-    "max_steps": (_whole(1, (-1,)), "a whole number of steps from 1 on, or -1; trainer.max_epochs=0 trains nothing"),
-    "min_epochs": (_whole(0, (None,)), "a whole number of epochs"),
-    "min_steps": (_whole(0, (None,)), "a whole number of steps"),
-    "num_nodes": (_whole(1), "a whole number of machines from 1 on"),
-    "num_sanity_val_steps": (_whole(-1), "a whole number of batches, -1 for all"),
-    "strategy": (_is_strategy, "auto or ddp: a head is small enough for one device"),
+RULES = {
+    "accumulate_grad_batches": Rule(_whole(1), "a whole number of batches from 1 on"),
+    "check_val_every_n_epoch": Rule(_whole(1, (None,)), "a whole number of epochs from 1 on, or null"),
+    "gradient_clip_algorithm": Rule(lambda value: value in (None, "norm", "value"), "norm or value"),
+    "limit_train_batches": Rule(_is_limit, f"{_LIMIT}; trainer.max_epochs=0 trains nothing"),
+    "limit_val_batches": Rule(_is_limit, f"{_LIMIT}; the state that is kept is chosen on validation"),
+    "log_every_n_steps": Rule(_whole(0, (None,)), "a whole number of steps, 0 for no log of them"),
+    "max_time": Rule(_is_time, "a time as DD:HH:MM:SS, such as 00:01:30:00"),
+    "max_steps": Rule(
+        _whole(1, (-1,)), "a whole number of steps from 1 on, or -1; trainer.max_epochs=0 trains nothing"
+    ),
+    "min_epochs": Rule(_whole(0, (None,)), "a whole number of epochs"),
+    "min_steps": Rule(_whole(0, (None,)), "a whole number of steps"),
+    "num_nodes": Rule(_whole(1), "a whole number of machines from 1 on"),
+    "num_sanity_val_steps": Rule(_whole(-1), "a whole number of batches, -1 for all"),
+    "strategy": Rule(_is_strategy, "auto or ddp: a head is small enough for one device"),
     **dict.fromkeys(
         (
             "benchmark",
@@ -84,10 +83,10 @@ _RULES: dict[str, tuple[Callable[[Any], bool], str]] = {
             "inference_mode",
             "sync_batchnorm",
         ),
-        (lambda value: value in (None, True, False), "true or false"),
+        Rule(lambda value: value in (None, True, False), "true or false"),
     ),
-    "deterministic": (lambda value: value in (None, True, False, "warn"), "true, false or warn"),
-    "val_check_interval": (
+    "deterministic": Rule(lambda value: value in (None, True, False, "warn"), "true, false or warn"),
+    "val_check_interval": Rule(
         lambda value: isinstance(value, str | Mapping) or _is_limit(value),
         f"{_LIMIT}, or a time as DD:HH:MM:SS",
     ),
@@ -108,9 +107,7 @@ def check_trainer_settings(settings: Mapping[str, Any]) -> None:
             meant = difflib.get_close_matches(str(name), known, n=1)
             hint = f"did you mean trainer.{meant[0]}?" if meant else f"expected one of {', '.join(known)}"
             raise ConfigError(f"trainer.{name}: Lightning's Trainer has no such argument; {hint}")
-        fits, expected = _RULES.get(name, (lambda value: True, ""))
-        if not fits(value):
-            raise ConfigError(f"trainer.{name}={'null' if value is None else value}: expected {expected}")
+    check(settings, RULES, "trainer")
 
 
 def check_batches(settings: Mapping[str, Any], train_batches: int, validation_batches: int) -> None:

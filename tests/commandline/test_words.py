@@ -137,7 +137,12 @@ def test_overrides_as_a_user_would_type_them():
     assert as_given([f"student.base_url='http://${{oc.env:{PRIVATE}0}}@host'"]) == ["student.base_url=http://***@host"]
 
 
-@pytest.mark.parametrize("command", ["train cache_dir", "embed sentences", "embed save_to", "export out", "demo head"])
+@pytest.mark.parametrize(
+    "command",
+    ["train cache_dir", "embed sentences", "embed save_to", "export out", "demo head", "train data.path",
+     "train data.student", "train data.sentences", "build generator.path", "build generator.seeds_folder",
+     "evaluate data.path", "check teacher.base_url", "check student.model"],
+)  # fmt: skip
 def test_an_empty_path_is_not_the_working_folder(run_command, tmp_path, command):
     name, setting = command.split()
     code, out, err = run_command(name, f"{setting}=")

@@ -1,0 +1,101 @@
+"""What a setting may be, said once: a rule a setting, and one way to word what is wrong with it.
+
+A room lists its settings with their rules and calls `check`; who adds a setting adds a line. It is ours because a
+message names the setting as it is typed and says what to type instead, in one line; pydantic's are several lines about
+fields and types.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from alignkit.errors import ConfigError
+
+TWO = 2
+
+
+@dataclass(frozen=True)
+class Rule:
+    """Which values a setting may have.
+
+    Attributes:
+        fits: whether this value is one.
+        expected: the rest of "expected …" in the message.
+    """
+
+    fits: Callable[[Any], bool]
+    expected: str
+
+    def or_null(self, meaning: str = "") -> Rule:
+        """Null too; `meaning` says what that does."""
+        means = f", {meaning}" if meaning else ""
+        return Rule(lambda value: value is None or self.fits(value), f"{self.expected}, or null{means}")
+
+
+def check(settings: Mapping[str, Any], rules: Mapping[str, Rule], place: str = "") -> None:
+    """Refuse the first setting that does not fit its rule.
+
+    Args:
+        settings: by name; those without a rule are not looked at.
+        rules: by name; those without a setting are not looked at.
+        place: of the settings, such as `trainer`.
+
+    Raises:
+        ConfigError: which names the setting, what it is, and what was expected.
+
+    >>> check({"topk": 5}, {"topk": whole(1)})
+    >>> check({"topk": True}, {"topk": whole(1)})
+    Traceback (most recent call last):
+        ...
+    alignkit.errors.ConfigError: topk=True: expected a whole number of at least 1
+    """
+    for name, rule in rules.items():
+        if name in settings and not rule.fits(value := settings[name]):
+            shown = "null" if value is None else value
+            raise ConfigError(f"{f'{place}.' if place else ''}{name}={shown}: expected {rule.expected}")
+
+
+def is_whole(value: object) -> bool:
+    """Whether a value is a whole number; true and false are none for anybody but Python."""
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
+def is_number(value: object) -> bool:
+    """Whether a value is a finite number; true and false are none."""
+    return is_whole(value) or (isinstance(value, float) and math.isfinite(value))
+
+
+def whole(least: int, most: int | None = None) -> Rule:
+    """A whole number in a range, ends included."""
+    upto = "" if most is None else f" and at most {most}"
+    return Rule(
+        lambda value: is_whole(value) and value >= least and (most is None or value <= most),
+        f"a whole number of at least {least}{upto}",
+    )
+
+
+def number_above(limit: float) -> Rule:
+    """A finite number above a limit."""
+    return Rule(lambda value: is_number(value) and value > limit, f"a number above {limit:g}")
+
+
+def number_from(least: float, *, below: float = math.inf) -> Rule:
+    """A finite number of at least so much."""
+    upto = "" if below == math.inf else f" and below {below:g}"
+    return Rule(lambda value: is_number(value) and least <= value < below, f"a number of at least {least:g}{upto}")
+
+
+def one_of(choices: Iterable[Any]) -> Rule:
+    """One of some names."""
+    known = tuple(choices)
+    words = " or ".join(map(str, known)) if len(known) == TWO else f"one of {', '.join(map(str, known))}"
+    return Rule(lambda value: value in known, words)
+
+
+SWITCH = Rule(lambda value: isinstance(value, bool), "true or false")
+NUMBER = Rule(is_number, "a number")
+# what seeds NumPy, torch and Lightning alike
+SEED = whole(0, 2**32 - 1)
