@@ -26,7 +26,7 @@ LAMBDAS = (0.0001, 0.0003, 0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1.0)
 USUAL_BANDWIDTH, USUAL_LAMBDA = 1.0, 0.003
 USUAL_TRIES = 4
 # pairs and features on which the bandwidth is chosen
-SAMPLE_PAIRS, SAMPLE_FEATURES = 4096, 1024
+SAMPLE_PAIRS, SAMPLE_FEATURES = 4096, 512
 # features on which λ is chosen where there are more pairs than features
 LAMBDA_FEATURES = 1024
 

@@ -13,36 +13,23 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 import numpy as np
-import torch
 from filelock import FileLock, Timeout
 
-from alignkit.agreement import Tolerance, compare
 from alignkit.artifact import Artifact
-from alignkit.codes.kinds import Int8Code, leading, ranges_of
+from alignkit.codes.kinds import Int8Code
 from alignkit.embedders.base import Role
 from alignkit.errors import AlignkitError, ArtifactError, ConfigError, DataError
 from alignkit.files import move as rename
 from alignkit.files import write_whole
+from alignkit.migration.new_rows import BLOCK_BYTES, align_rows, find_ranges, verify
 from alignkit.migration.planned_move import Move, array_header, check_room, plan
 from alignkit.migration.sources import ParquetSource, open_source
-from alignkit.vectors import cosine, l2_normalize
 
 logger = logging.getLogger(__name__)
 
-BLOCK_BYTES = 32 * 1024 * 1024
 # what a crash may cost; each time waits for the disk once
 COMMIT_BYTES = 512 * 1024 * 1024
-VERIFIED_ROWS = 1000
-# from which the ranges of int8 codes are found
-CALIBRATION_ROWS = 10_000
-# of an alignment in float32, of rounding numbers below 1 to float16, of one step of int8 (a range is 2 at most), and of
-# a bit that the rounding of a number near zero turns
-_TOLERANCES = {
-    "float32": Tolerance(1e-5),
-    "float16": Tolerance(1e-3, 0.9999),
-    "int8": Tolerance(2.01 / 255, 0.999),
-    "binary": Tolerance(2.0, 0.99),
-}
+
 
 Progress = Callable[[int, int], None]
 
@@ -116,7 +103,7 @@ def _move(move: Move, progress: Progress) -> dict[str, Any]:
     move = _calibrated(move)
     zero_rows = _fill_part(move, progress)
     try:
-        verification = _verify(move)
+        verification = verify(move)
     except ArtifactError:
         # or every further attempt would find the same part
         _remove(move.part, move.state, move.ranges)
@@ -137,8 +124,7 @@ def _calibrated(move: Move) -> Move:
     if begun:
         ranges = np.load(move.ranges, allow_pickle=False)
     else:
-        sample = (_align(move, block, 0)[0] for block in _spread(move, CALIBRATION_ROWS))
-        ranges = ranges_of(sample, move.code.dims)
+        ranges = find_ranges(move)
         buffer = io.BytesIO()
         np.save(buffer, ranges)
         write_whole(move.ranges, buffer.getvalue())
@@ -175,7 +161,7 @@ def _fill_part(move: Move, progress: Progress) -> int:
         file.truncate()
         progress(done, move.source.rows)
         for block in move.source.blocks(done, rows):
-            aligned, zeros = _align(move, block, done)
+            aligned, zeros = align_rows(move, block, done)
             stored = np.ascontiguousarray(move.code.encode(aligned))
             file.write(stored.data)
             done += len(block)
@@ -205,46 +191,6 @@ def _commit(move: Move, file: BinaryIO, rows: int, zero_rows: int) -> None:
     file.flush()
     os.fsync(file.fileno())
     write_whole(move.state, json.dumps({"ticket": move.ticket, "rows": rows, "zero_rows": zero_rows}))
-
-
-def _align(move: Move, block: np.ndarray, first_row: int) -> tuple[np.ndarray, int]:
-    """New vectors of one block, `(n, teacher_dim)` float32, and how many of the old ones were zero."""
-    student = torch.from_numpy(np.array(block, dtype=np.float32))
-    mass = student.abs().sum(dim=1, dtype=torch.float64)
-    if not bool(torch.isfinite(mass).all()):
-        row = first_row + int(torch.nonzero(~torch.isfinite(mass))[0])
-        raise DataError(f"{move.source.path}: row {row} holds NaN or Inf; embed that document again or drop it")
-    with torch.inference_mode():
-        aligned = l2_normalize(move.head(student).float())
-        zeros = mass == 0
-        count = int(zeros.sum())
-        if count:
-            aligned[zeros] = 0
-    return aligned.numpy(), count
-
-
-def _spread(move: Move, most: int) -> Iterator[np.ndarray]:
-    """Old vectors of at most so many rows, evenly spread over the index, block by block."""
-    step, row = max(1, -(-move.source.rows // most)), 0
-    for block in move.source.blocks(0, max(step, BLOCK_BYTES // (4 * move.source.dim))):
-        yield np.array(block[-row % step :: step])
-        row += len(block)
-
-
-def _verify(move: Move) -> dict[str, Any]:
-    """Read evenly spread rows back and align them once more."""
-    made = np.load(move.part, mmap_mode="r", allow_pickle=False)
-    aligned, _ = _align(move, np.concatenate(list(_spread(move, VERIFIED_ROWS))), 0)
-    got = move.code.decode(np.array(made[:: max(1, -(-move.source.rows // VERIFIED_ROWS))]))
-    del made
-    kept = np.abs(aligned).sum(axis=1) > 0
-    if not kept.any():
-        return {"rows": 0}
-    expected = move.code.decode(move.code.encode(aligned))
-    result = compare(expected[kept], got[kept], _TOLERANCES[move.code.name])
-    whole = torch.from_numpy(leading(aligned[kept], move.code.dims))
-    left = cosine(whole, torch.from_numpy(got[kept])).mean()
-    return {"rows": int(kept.sum()), **result, "mean_cosine_of_code": round(float(left), 6)}
 
 
 def _finish(move: Move) -> None:

@@ -9,7 +9,7 @@ import torch
 from alignkit.artifact import Artifact
 from alignkit.errors import ConfigError
 from alignkit.heads.linear import LinearHead
-from alignkit.migration import moving
+from alignkit.migration import moving, new_rows
 from alignkit.migration.moving import migrate
 
 ROWS, STUDENT_DIM, TEACHER_DIM = 1000, 8, 12
@@ -39,6 +39,7 @@ def stop_at(rows):
 @pytest.fixture(autouse=True)
 def small_blocks(monkeypatch):
     monkeypatch.setattr(moving, "BLOCK_BYTES", 4 * TEACHER_DIM * 64)
+    monkeypatch.setattr(new_rows, "BLOCK_BYTES", 4 * TEACHER_DIM * 64)
     monkeypatch.setattr(moving, "COMMIT_BYTES", TEACHER_DIM * 128)
 
 
@@ -101,7 +102,7 @@ def test_an_interrupted_move_ends_byte_for_byte_the_same(rows, old, tmp_path):
 
 
 def test_ranges_of_a_sample_clip_what_lies_outside(old, tmp_path, monkeypatch):
-    monkeypatch.setattr(moving, "CALIBRATION_ROWS", 100)
+    monkeypatch.setattr(new_rows, "CALIBRATION_ROWS", 100)
     manifest = migrate(tmp_path / "old.npy", artifact_of(), tmp_path / "new.npy", codes="int8")
     made = np.load(tmp_path / "new.npy")
     assert {-128, 127} <= set(made.ravel().tolist())

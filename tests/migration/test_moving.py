@@ -9,7 +9,7 @@ import torch
 from alignkit.artifact import Artifact
 from alignkit.errors import AlignkitError, ArtifactError, ConfigError, DataError
 from alignkit.heads.linear import LinearHead
-from alignkit.migration import moving
+from alignkit.migration import moving, new_rows
 from alignkit.migration.moving import migrate
 
 ROWS, STUDENT_DIM, TEACHER_DIM = 1000, 8, 12
@@ -19,6 +19,7 @@ ROWS, STUDENT_DIM, TEACHER_DIM = 1000, 8, 12
 def small_blocks(monkeypatch):
     # many blocks and commits for few rows
     monkeypatch.setattr(moving, "BLOCK_BYTES", 4 * TEACHER_DIM * 64)
+    monkeypatch.setattr(new_rows, "BLOCK_BYTES", 4 * TEACHER_DIM * 64)
     monkeypatch.setattr(moving, "COMMIT_BYTES", 4 * TEACHER_DIM * 128)
 
 
@@ -207,7 +208,7 @@ def test_a_full_disk_is_one_line_and_can_be_gone_on_with(vectors, tmp_path, monk
     import errno
 
     np.save(tmp_path / "old.npy", vectors)
-    align, blocks = moving._align, []
+    align, blocks = moving.align_rows, []
 
     def full(move, block, first_row):
         blocks.append(first_row)
@@ -215,10 +216,10 @@ def test_a_full_disk_is_one_line_and_can_be_gone_on_with(vectors, tmp_path, monk
             raise OSError(errno.ENOSPC, "No space left on device")
         return align(move, block, first_row)
 
-    monkeypatch.setattr(moving, "_align", full)
+    monkeypatch.setattr(moving, "align_rows", full)
     with pytest.raises(AlignkitError, match="old.npy could not be moved to .*new.npy .No space left on device.; mend"):
         migrate(tmp_path / "old.npy", artifact_of(), tmp_path / "new.npy")
-    monkeypatch.setattr(moving, "_align", align)
+    monkeypatch.setattr(moving, "align_rows", align)
     seen = []
     migrate(tmp_path / "old.npy", artifact_of(), tmp_path / "new.npy", progress=lambda done, rows: seen.append(done))
     assert seen[0] > 0
