@@ -2,38 +2,69 @@
 
 from __future__ import annotations
 
+import re
 import shlex
-from collections.abc import Sequence
+import textwrap
+from collections.abc import Iterator, Sequence
 
 from alignkit import __version__
-from alignkit.commandline.conf import conf_folder, group_choices, mounts_of
+from alignkit.commandline.conf import Mount, conf_folder, group_choices, mounts_of
 from alignkit.pasting import quoted
+
+WIDTH = 80
+# where the comments of settings stand; a longer setting has its comment below
+_COLUMN = 30
+_SETTING = re.compile(r"(?P<indent> *)(?P<setting>[^#]*?) *(?:# *(?P<comment>.*))?")
+_CLOSING = """\
+Texts, paths among them, are taken letter for letter; quote them for your shell alone.
+Hydra's own flags work too: -m sweeps over comma-separated values, --cfg job shows the whole config."""
 
 
 def help_text(name: str, summary: str, examples: Sequence[str]) -> str:
-    """The help of a command.
+    """The help of a command, in 80 columns but for its examples, which are copied as a whole.
 
     Args:
         name: of the command.
         summary: what it is for.
         examples: command lines, quoted as in POSIX; they are shown as the shell at hand wants them.
     """
-    groups = [
-        f"  {mount.place}={', '.join(group_choices(mount.group))}   (default {mount.default or 'none'})"
-        for mount in mounts_of(name)
-        if not mount.optional
-    ]
-    settings = (conf_folder() / f"{name}.yaml").read_text(encoding="utf-8").partition("_self_")[2].strip()
-    sections = [summary.strip()]
+    groups_yaml, _, settings_yaml = (conf_folder() / f"{name}.yaml").read_text(encoding="utf-8").partition("_self_")
+    sections = ["\n\n".join(textwrap.fill(" ".join(part.split()), WIDTH) for part in summary.strip().split("\n\n"))]
+    groups = [_group(mount, groups_yaml) for mount in mounts_of(name) if not mount.optional]
     if groups:
         sections.append("Groups (one choice each, its settings as group.setting=value):\n" + "\n".join(groups))
-    lines = [f"  {line}".rstrip() for line in settings.splitlines()]
+    lines = [shown for line in settings_yaml.strip().splitlines() for shown in _setting(line)]
     sections.append("Settings and their defaults:\n" + "\n".join(lines))
-    lines = [" ".join(quoted(word) for word in shlex.split(example)) for example in examples]
-    sections.append("Examples:\n" + "\n".join(f"  {line}" for line in lines))
-    sections.append(
-        "Texts, paths among them, are taken letter for letter; quote them for your shell alone.\n"
-        "Hydra's own flags work too: -m (sweep over comma-separated values), --cfg job (show the whole config).\n"
-        f"alignkit {__version__}"
-    )
-    return "\n\n".join(sections)
+    commands = [" ".join(quoted(word) for word in shlex.split(example)) for example in examples]
+    sections.append("Examples:\n" + "\n".join(f"  {line}" for line in commands))
+    sections.append("\n".join(textwrap.fill(line, WIDTH) for line in _CLOSING.splitlines()))
+    return "\n\n".join(sections) + f"\nalignkit {__version__}"
+
+
+def _group(mount: Mount, yaml: str) -> str:
+    """`model=auto, linear, …   (default linear)`; a default that is none is explained by the comment beside it."""
+    default = mount.default or "none"
+    if told := re.search(rf"@{mount.place}: null +# null: (.*)", yaml):
+        default = told[1]
+    text = f"{mount.place}={', '.join(group_choices(mount.group))} (default: {default})"
+    return textwrap.fill(text, WIDTH, initial_indent="  ", subsequent_indent=" " * (3 + len(mount.place)))
+
+
+def _setting(line: str) -> Iterator[str]:
+    """A line of a YAML with its comment in a column of its own."""
+    found = _SETTING.fullmatch(line.rstrip())
+    if found is None:
+        yield f"  {line}".rstrip()
+        return
+    left, comment = f"  {found['indent']}{found['setting'].replace('???', '(must be given)')}", found["comment"]
+    if comment is None:
+        yield left.rstrip()
+    elif not found["setting"]:
+        yield textwrap.fill(comment, WIDTH, initial_indent=f"{left}# ", subsequent_indent=f"{left}# ")
+    else:
+        rest = textwrap.wrap(comment, WIDTH - _COLUMN - 2)
+        if len(left) > _COLUMN - 2:
+            yield left
+            left = ""
+        yield f"{left:<{_COLUMN}}# {rest[0]}"
+        yield from (f"{'':<{_COLUMN}}  {line}" for line in rest[1:])

@@ -18,6 +18,23 @@ def test_help_names_groups_choices_and_examples(run_command):
     assert out.count("python -m alignkit.train") >= 3
 
 
+@pytest.mark.parametrize("name", COMMANDS)
+def test_help_fits_a_terminal_and_leaves_nothing_out(run_command, name):
+    _, out, _ = run_command(name, "--help")
+    lines = [line for line in out.splitlines() if "python -m alignkit" not in line]
+    assert max(map(len, lines)) <= 80
+    settings = {line.strip().partition(":")[0] for line in lines}
+    assert {place.rpartition(".")[2] for place, _ in leaves(own_settings(name))} <= settings
+    words = " ".join(out.replace("#", " ").split())
+    for line in (conf_folder() / f"{name}.yaml").read_text(encoding="utf-8").partition("_self_")[2].splitlines():
+        assert " ".join(line.partition("#")[2].split()) in words
+
+
+def test_help_tells_what_a_group_means_that_nobody_names(run_command):
+    _, out, _ = run_command("serve", "--help")
+    assert "(default: the head's own, else two_layer)" in out and "head: (must be given)" in out
+
+
 def test_version(run_command):
     assert run_command("train", "--version")[:2] == (0, f"alignkit {__version__}\n")
 
