@@ -8,9 +8,9 @@ from typing import Any
 
 import numpy as np
 from omegaconf import DictConfig
-from rich.console import Console
 
 from alignkit.commandline import build, plain
+from alignkit.commandline.screen import Screen
 from alignkit.embedders.base import Embedder, embed_all
 from alignkit.files import write_whole
 from alignkit.pasting import command_line
@@ -81,7 +81,7 @@ def _embed(settings: dict[str, Any] | None, side: str, samples: list[Sample]) ->
 
 
 def _print(out: Path, written: Written, about: str, card: str) -> None:
-    console = Console(highlight=False)
+    console = Screen()
     splits = ", ".join(f"{count:,} {name}" for name, count in written.splits.items())
     console.print(f"{written.samples:,} samples ({splits}); {about}", soft_wrap=True, markup=False)
     console.print(f"{written.closed.distinct_texts:,} of {written.texts:,} texts are distinct", soft_wrap=True)

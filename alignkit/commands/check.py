@@ -9,7 +9,6 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from omegaconf import DictConfig
-from rich.console import Console
 from rich.text import Text
 
 from alignkit.checking.cache_findings import check_cache
@@ -18,6 +17,7 @@ from alignkit.checking.findings import Finding, failure
 from alignkit.checking.index_findings import check_index
 from alignkit.checking.machine import check_machine
 from alignkit.commandline import build
+from alignkit.commandline.screen import Screen
 from alignkit.errors import AlignkitError
 from alignkit.setting_rules import check, one_of
 
@@ -65,4 +65,4 @@ def _print_line(finding: Finding) -> None:
         *((" -> ", finding.fix) if finding.fix else ()),
     )
     # never folded: one finding is one line, also in a pipe
-    Console(soft_wrap=True, highlight=False).print(line)
+    Screen(soft_wrap=True).print(line)

@@ -16,6 +16,7 @@ from alignkit.aligned import check_student
 from alignkit.artifact import load_artifact
 from alignkit.commandline import build, plain
 from alignkit.commandline.data import build_data
+from alignkit.commandline.screen import Screen
 from alignkit.commandline.sides import complete_sides
 from alignkit.embedders.base import Embedder, Role
 from alignkit.errors import EmbedderError
@@ -46,8 +47,8 @@ def main(config: DictConfig) -> None:
     data = build_data(settings)
     names = SIDES if isinstance(data, TextSet) else ("student",) if settings["interactive"] else ()
     embedders: dict[str, Embedder] = {name: build(settings[name], name) for name in names}
-    console = Console(width=None if sys.stdout.isatty() else 100)
-    console.print(f"head: {head}\n", highlight=False, soft_wrap=True, markup=False)
+    console = Screen(100)
+    console.print(f"head: {head}\n", soft_wrap=True, markup=False)
     try:
         check_models(artifact, embedders if isinstance(data, TextSet) else {})
         test = evaluation_set(data, embedders, settings["seed"])
@@ -75,7 +76,7 @@ def _converse(console: Console, searches: SideBySide, student: Embedder, role: R
             place = place or where_it_ran(student)  # after the first call: only then a model is on its device
             _show(console, searches, answer, place)
         except EmbedderError as error:  # one bad sentence ends nothing
-            console.print(str(error), style="red", highlight=False, markup=False)
+            console.print(str(error), style="red", markup=False)
 
 
 def _lines() -> Iterator[str]:
@@ -94,13 +95,11 @@ def _show(console: Console, searches: SideBySide, answer: Answer, place: str | N
         table.add_column(HEADINGS[name], ratio=1)
     for rank in range(max(len(hits) for hits in answer.hits.values())):
         table.add_row(Text(str(rank + 1)), *(_cell(searches, answer.hits[name], rank) for name in names))
-    console.print(table, highlight=False)
+    console.print(table)
     if EMBED in answer.times_ms:
-        console.print(
-            f"embedding, {answer.times_ms[EMBED]:.2f} ms: {place}", style="dim", highlight=False, markup=False
-        )
+        console.print(f"embedding, {answer.times_ms[EMBED]:.2f} ms: {place}", style="dim", markup=False)
     steps = [f"{step} {milliseconds:.2f}" for step, milliseconds in answer.times_ms.items() if step != EMBED]
-    console.print(f"CPU milliseconds: {', '.join(steps)}\n", style="dim", highlight=False)
+    console.print(f"CPU milliseconds: {', '.join(steps)}\n", style="dim")
 
 
 def _cell(searches: SideBySide, hits: Sequence[Hit], rank: int) -> Text:

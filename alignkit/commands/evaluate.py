@@ -11,12 +11,12 @@ from typing import Any
 from hydra.core.hydra_config import HydraConfig
 from hydra.errors import HydraException
 from omegaconf import DictConfig
-from rich.console import Console
 
 from alignkit.artifact import load_artifact
 from alignkit.codes.kinds import check_dims, parse_codes
 from alignkit.commandline import build, choice_of, explain_error, plain, without_secrets
 from alignkit.commandline.data import build_data
+from alignkit.commandline.screen import Screen
 from alignkit.commandline.sides import complete_sides
 from alignkit.embedders.base import Embedder
 from alignkit.errors import AlignkitError, ConfigError
@@ -121,13 +121,13 @@ def _live_models(settings: dict[str, Any], data: PairSplits | TextSet) -> tuple[
 
 
 def _print(result: Result, folder: Path, html: bool) -> None:
-    console = Console(width=None if sys.stdout.isatty() else 80)
+    console = Screen(80)
     for line in console_words(result):
-        console.print(line, highlight=False, markup=False)
+        console.print(line, markup=False)
     console.print()
     console.print(console_rows(result))
     if result.codes:
         console.print()
         console.print(console_codes(result))
     report = folder / ("report.html" if html else "alignment_report.md")
-    console.print(f"\nreport: {report}", soft_wrap=True, highlight=False, markup=False)
+    console.print(f"\nreport: {report}", soft_wrap=True, markup=False)

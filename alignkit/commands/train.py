@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import sys
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -12,11 +11,11 @@ from typing import Any
 import torch
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
-from rich.console import Console
 
 from alignkit.commandline import choice_of, plain, without_secrets
 from alignkit.commandline.data import build_data
 from alignkit.commandline.resumed import config_yaml, resume_command, settings_of_run
+from alignkit.commandline.screen import Screen
 from alignkit.errors import AlignkitError, ConfigError
 from alignkit.estimator.plan import make_plan
 from alignkit.estimator.trained import Trained, carry_out
@@ -82,9 +81,9 @@ def _report(folder: Path, settings: Mapping[str, Any], splits: PairSplits, train
         log_result(folder, without_secrets(settings), cosines, markdown_table(result), tagged)
     except OSError as error:
         logger.warning("%s: TensorBoard's events could not be written (%s)", folder, error.strerror)
-    console = Console(width=None if sys.stdout.isatty() else 80)
+    console = Screen(80)
     console.print(console_table(result, f"Test split, {len(splits.test):,} pairs"))
     console.print()
     for line in console_words(result):
-        console.print(line, highlight=False, markup=False)
-    console.print(f"\nhead and report: {folder}", soft_wrap=True, highlight=False, markup=False)
+        console.print(line, markup=False)
+    console.print(f"\nhead and report: {folder}", soft_wrap=True, markup=False)

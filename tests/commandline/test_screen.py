@@ -43,6 +43,23 @@ def test_a_reader_that_is_gone_from_the_start_ends_a_command_in_peace(tmp_path):
     os.close(writing)
 
 
+def test_a_command_whose_reader_left_goes_on_to_its_own_end(tmp_path):
+    """Exit code 3 of what evaluate was asked to require is not lost in `evaluate … | head`, nor a training's 0."""
+    code = "from alignkit.commandline.screen import *\nimport sys\n"
+    code += (
+        "with readers_may_leave():\n Screen(80).print('x' * 99)\n print('y')\n open('end', 'w').close(); sys.exit(3)"
+    )
+    reading, writing = os.pipe()
+    os.close(reading)
+    done = subprocess.run([sys.executable, "-c", code], stdout=writing, stderr=subprocess.PIPE, cwd=tmp_path)
+    assert (done.returncode, done.stderr) == (3, b"") and (tmp_path / "end").exists()
+    words = ["student=static", "trainer.max_epochs=0", "html=false", "confidence=false", "hydra.run.dir=run"]
+    done = subprocess.run([sys.executable, "-m", "alignkit.train", *words], stdout=writing, stderr=subprocess.PIPE,
+                          cwd=tmp_path, text=True)  # fmt: skip
+    os.close(writing)
+    assert done.returncode == 0 and (tmp_path / "run" / "metrics.json").is_file(), done.stderr
+
+
 def test_a_terminal_obeys_no_word_of_a_message(run_command):
     code, _, err = run_command("train", "resume=no\x1b[31m\x9b2J run")
     assert code == 1 and "no[31m2J run" in err and err.rstrip("\n").isprintable()
