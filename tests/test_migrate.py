@@ -39,7 +39,7 @@ def test_an_index_is_moved_as_codes(run_command, head_folder, tmp_path):
     code, out, err = run_command("migrate", *arguments)
     assert (code, err) == (0, "")
     assert "new.npy: 600 rows of the first 256 of 384 dimensions as int8, 256 bytes each" in out
-    assert "encode queries with the ranges in new.ranges.npy; their mean cosine with the vectors is " in out
+    assert "encode queries with the ranges in new.ranges.npy; the mean cosine of code and vector is " in out
     assert max(map(len, out.splitlines())) <= 120
     assert np.load(tmp_path / "new.npy").dtype == np.int8
 
