@@ -106,7 +106,7 @@ def _select_model(settings: Mapping[str, Any], splits: PairSplits) -> dict[str, 
     if (chosen := head_of_first_process()) is not None:
         return {**_as_tried(steered, models[chosen]), "selection": None}
     fitters = {name: fitter_of(steered, model, None) for name, model in models.items()}
-    budget = {name: auto[name] for name in ("budget_s", "target")}
+    budget = {name: auto[name] for name in ("budget_s", "target", "hold_out") if name in auto}
     selection = select_head(fitters, splits, **budget, seed=settings["seed"])
     logger.info("auto: %s", selection.reason)
     hand_down(selection.name)

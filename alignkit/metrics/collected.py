@@ -18,6 +18,7 @@ from alignkit.metrics.alignment import (
     pairwise_spearman,
     sample_rows,
 )
+from alignkit.metrics.self_retrieval import self_retrieval
 from alignkit.shapes import check_shapes
 from alignkit.vectors import l2_normalize, unit_cosine
 
@@ -30,7 +31,11 @@ FIGURES = (
     "cosine_centered_mean",
     "spearman",
     "overlap@10",
+    "self_mrr",
+    "self_recall@1",
 )
+# texts that look for themselves: more would cost more than a validation should
+SELF_QUERIES = 1_000
 
 
 class AlignmentMetric(Metric):
@@ -44,6 +49,7 @@ class AlignmentMetric(Metric):
         count: number of pairs in the split.
         seed: of the samples.
         sample: number of rows whose vectors are kept.
+        others: `(M, D)`, the teacher's vectors of other texts, among which a text has to find itself too.
     """
 
     full_state_update = False
@@ -55,12 +61,17 @@ class AlignmentMetric(Metric):
     sample_teacher: list[Tensor]
     teacher_mean: Tensor
     sampled: Tensor
+    others: Tensor
 
-    def __init__(self, teacher_mean: Tensor, count: int, seed: int = 0, sample: int = 2000) -> None:
+    def __init__(
+        self, teacher_mean: Tensor, count: int, seed: int = 0, sample: int = 2000, others: Tensor | None = None
+    ) -> None:
         super().__init__()
         check_shapes(teacher_mean=(teacher_mean, "D"))
         self.seed = seed
         self.register_buffer("teacher_mean", teacher_mean.float(), persistent=False)
+        others = torch.zeros(0, len(teacher_mean)) if others is None else others
+        self.register_buffer("others", others.float(), persistent=False)
         sampled = torch.zeros(count, dtype=torch.bool)
         sampled[sample_rows(count, sample, seed)] = True
         self.register_buffer("sampled", sampled, persistent=False)
@@ -88,7 +99,7 @@ class AlignmentMetric(Metric):
         self.sample_teacher.append(teacher[mine])
 
     def compute(self) -> Row:
-        """`cosine_mean|p05|p50|p95`, `cosine_centered_mean`, `spearman`, `overlap@10`."""
+        """`cosine_mean|p05|p50|p95`, `cosine_centered_mean`, `spearman`, `overlap@10`, `self_mrr`, `self_recall@1`."""
         # processes of unequal length are padded with rows that another has seen; each row counts once
         rows = dim_zero_cat(self.rows)
         first = _first_of_each(rows)
@@ -96,11 +107,14 @@ class AlignmentMetric(Metric):
         order = _first_of_each(sample)
         aligned, teacher = dim_zero_cat(self.sample_aligned)[order], dim_zero_cat(self.sample_teacher)[order]
         overlap = overlap_at_k(aligned, teacher)
+        asked = torch.arange(min(SELF_QUERIES, len(aligned)), device=aligned.device)
+        corpus = torch.cat([teacher, self.others.to(teacher)])
         return {
             **cosine_summary(dim_zero_cat(self.cosines)[first]),
             "cosine_centered_mean": cosine_summary(dim_zero_cat(self.centered)[first])["cosine_mean"],
             "spearman": pairwise_spearman(aligned, teacher, seed=self.seed),
             "overlap@10": float(overlap.mean()) if len(overlap) else None,
+            **self_retrieval(aligned[asked], corpus, asked).figures(),
         }
 
 

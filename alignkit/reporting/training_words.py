@@ -62,7 +62,10 @@ def _selection_words(selection: Selection) -> list[str]:
         if one.seconds is None:
             lines.append(f"not tried: {one.name}, expected to take about {one.expected_s:,.0f} s")
             continue
-        worth = _interval(selection.target, one.quality, ".3f") + _interval("gain over ridge", one.gain, "+.3f")
+        worth = ""
+        if one.alike is not None and one.unlike is not None:
+            worth = f"on texts alike {one.alike:.3f}, unlike {one.unlike:.3f}, "
+        worth += _interval(selection.target, one.quality, ".3f") + _interval("gain over ridge", one.gain, "+.3f")
         lines.append(f"tried: {one.name}, {worth}{one.parameters:,} parameters, {one.seconds:.1f} s")
     return lines
 

@@ -4,33 +4,38 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 
 import numpy as np
 import torch
-from torch import Tensor
 
+from alignkit.artifact import QUERY_HEAD, WHITENING, Artifact
 from alignkit.errors import ConfigError
-from alignkit.evaluation.aligning import align
-from alignkit.heads.base import Head
 from alignkit.metrics.alignment import sample_rows
 from alignkit.metrics.intervals import PairedBootstrap
-from alignkit.metrics.retrieval import judge_by_label, ranking_overlap, recall_at_k
 from alignkit.pairs.base import Pairs, PairSplits
-from alignkit.pairs.evaluation_set import most_sentences
 from alignkit.pairs.views import take_pairs
 from alignkit.selection.record import Selection, Try
+from alignkit.selection.targets import NO_LABELS, TARGETS, figures_of, mean_of_known
+from alignkit.selection.unlike import cluster_rows
 from alignkit.training.fit import Fitter
-from alignkit.vectors import cosine, top_k
+from alignkit.training.whitening_choice import SELF_MRR, choose_whitening
 
 logger = logging.getLogger(__name__)
 
 BASELINE = "linear"
 HELD_OUT_SHARE = 0.1
 # what training goes by once a head was chosen by the target; of recall there is no figure while training
-SELECT_BY = {"overlap@10": "val/overlap@10", "cosine": "val/cosine_mean", "recall@10": "val/overlap@10"}
-NO_LABELS = "target=recall@10 needs sentences with labels and these have none; take target=overlap@10"
+SELECT_BY = {
+    "overlap@10": "val/overlap@10",
+    "self_mrr": "val/self_mrr",
+    "cosine": "val/cosine_mean",
+    "recall@10": "val/overlap@10",
+}
+HOLD_OUT = ("both", "random")
+# of fewer training pairs none can be spared for texts unlike the others
+ENOUGH_FOR_CLUSTERS = 1_000
 # arguments of Lightning's Trainer that start more processes than this one
 SEVERAL_PROCESSES = ("devices", "strategy", "num_nodes")
 
@@ -41,19 +46,24 @@ def select_head(
     *,
     budget_s: float = 60.0,
     target: str = "overlap@10",
+    hold_out: str = "both",
     seed: int = 0,
 ) -> Selection:
     """Try heads on the train split, choose on the validation split; the test split is not looked at.
 
     What a head chooses for itself (λ, the best epoch) it chooses on pairs held out of the train split, so that the
-    validation split is the choice's alone. A head replaces a cheaper one only if the 95% interval of the paired
-    difference is above 0. Ridge regression is always tried.
+    validation split is the choice's alone. Where there are enough pairs, whole clusters of the student's space are held
+    out of the train split too, and a head is judged by both: texts unlike the training ones count as much. A head
+    replaces a cheaper one only if the 95% interval of the paired difference is above 0. Ridge regression is always
+    tried.
 
     Args:
         candidates: name → how it is fitted; must hold `linear`. Heads whose closed form is whole are tried untrained.
         splits: the pairs.
         budget_s: seconds for all tries; a head that would not fit into what is left is passed over.
-        target: `overlap@10`, `cosine`, or `recall@10` (which needs labels).
+        target: `overlap@10`, `self_mrr` (of queries whitened as they would be served), `cosine`, or `recall@10` (which
+            needs labels).
+        hold_out: `both`, or `random`: the validation split alone.
         seed: of the held-out pairs and the bootstrap.
 
     Raises:
@@ -64,6 +74,8 @@ def select_head(
         raise ConfigError(f"budget_s={budget_s}: expected seconds above 0")
     if target not in TARGETS:
         raise ConfigError(f"target={target}: expected one of {', '.join(TARGETS)}")
+    if hold_out not in HOLD_OUT:
+        raise ConfigError(f"hold_out={hold_out}: expected one of {', '.join(HOLD_OUT)}")
     if BASELINE not in candidates:
         raise ConfigError(f"candidates={list(candidates)}: expected '{BASELINE}' among them, to compare with")
     if target == "recall@10" and splits.validation.labels is None:
@@ -71,7 +83,8 @@ def select_head(
     for fitter in candidates.values():  # not after a search of a minute
         fitter.check(splits)
     start = time.perf_counter()
-    inner = _hold_out(splits, seed)
+    spare = hold_out == "both" and len(splits.train) >= ENOUGH_FOR_CLUSTERS
+    inner, unlike = _hold_out(splits, seed, clusters=spare)
     tries, figures = [], {}
     # the quickest first, so that as many as can be are tried
     plans = sorted(_plans(candidates, splits), key=lambda plan: (plan.name != BASELINE, plan.expected_s))
@@ -83,13 +96,21 @@ def select_head(
             continue
         began = time.perf_counter()
         head = _alone(candidates[plan.name]).fit(inner, refit=False).head
-        figures[plan.name] = _figures(head, splits, target, seed)
+        if target == SELF_MRR:
+            whitening = choose_whitening(head, inner, seed=seed).part
+            head = head if whitening is None else Artifact({QUERY_HEAD: head, WHITENING: whitening}).query_head
+        alike = figures_of(head, splits, target, seed)
+        away = None if unlike is None else figures_of(head, replace(inner, validation=unlike), target, seed)
+        figures[plan.name] = alike if away is None else _balanced(alike, away, seed)
         seconds = time.perf_counter() - began
         cost = head.cost()  # a rank is settled only now
         tries.append(
-            replace(plan, seconds=seconds, parameters=cost["parameters"], flops_per_query=cost["flops_per_query"])
-        )
-        logger.info("auto: %s, %s %.3f in %.1f s", plan.name, target, _mean(figures[plan.name]), seconds)
+            replace(
+                plan, seconds=seconds, parameters=cost["parameters"], flops_per_query=cost["flops_per_query"],
+                alike=_known(alike), unlike=None if away is None else _known(away),
+            )
+        )  # fmt: skip
+        logger.info("auto: %s, %s %.3f in %.1f s", plan.name, target, mean_of_known(figures[plan.name]), seconds)
     return _decide(sorted(tries, key=_cost), figures, target, budget_s, seed)
 
 
@@ -133,60 +154,29 @@ def _alone(fitter: Fitter) -> Fitter:
     return replace(fitter, recipe=recipe, run_folder=None, trainer_settings=settings)
 
 
-def _hold_out(splits: PairSplits, seed: int) -> PairSplits:
+def _hold_out(splits: PairSplits, seed: int, *, clusters: bool) -> tuple[PairSplits, Pairs | None]:
+    """What a try is fitted and settled on, and pairs unlike those, where they are asked for."""
+    unlike = None
+    if clusters:
+        away = cluster_rows(splits.train, seed)
+        unlike = take_pairs(splits.train, away)
+        splits = replace(splits, train=take_pairs(splits.train, np.setdiff1d(np.arange(len(splits.train)), away)))
     count = len(splits.train)
     order = np.random.default_rng([seed, count]).permutation(count)
     held_out = max(2, round(HELD_OUT_SHARE * count))
     train, validation = (take_pairs(splits.train, np.sort(rows)) for rows in (order[held_out:], order[:held_out]))
-    return replace(splits, train=train, validation=validation)
+    return replace(splits, train=train, validation=validation), unlike
 
 
-@torch.inference_mode()
-def _figures(head: Head, splits: PairSplits, target: str, seed: int) -> np.ndarray:
-    """`(Q,)` float64, one figure a validation query, of at most 5,000."""
-    most = most_sentences(splits.train.teacher_dim)
-    pairs, others = (
-        take_pairs(part, sample_rows(len(part), count, seed).numpy())
-        for part, count in ((splits.validation, most), (splits.train, max(0, most - len(splits.validation))))
-    )
-    # training sentences can be found too, by the teacher's vectors: a few sentences lie far apart, and any head finds
-    # the nearest among them
-    corpus = torch.from_numpy(np.concatenate([np.asarray(part.teacher, dtype=np.float32) for part in (pairs, others)]))
-    return TARGETS[target](align(head, pairs.student), corpus, pairs).astype(np.float64)
+def _balanced(alike: np.ndarray, away: np.ndarray, seed: int) -> np.ndarray:
+    """As many figures of one kind as of the other, so that both count the same."""
+    count = min(len(alike), len(away))
+    return np.concatenate([part[sample_rows(len(part), count, seed).numpy()] for part in (alike, away)])
 
 
-def _mean(figures: np.ndarray) -> float:
-    known = figures[np.isfinite(figures)]
-    return float(known.mean()) if len(known) else float("nan")
-
-
-def _overlap(aligned: Tensor, corpus: Tensor, pairs: Pairs) -> np.ndarray:
-    itself = torch.arange(len(aligned))
-    wanted, found = (
-        top_k(queries, corpus, min(10, len(corpus) - 1), exclude=itself)[1].numpy()
-        for queries in (corpus[: len(aligned)], aligned)
-    )
-    return ranking_overlap(found, wanted, 10)
-
-
-def _cosine(aligned: Tensor, corpus: Tensor, pairs: Pairs) -> np.ndarray:
-    return cosine(aligned, corpus[: len(aligned)]).numpy()
-
-
-def _recall(aligned: Tensor, corpus: Tensor, pairs: Pairs) -> np.ndarray:
-    if pairs.labels is None:
-        raise ConfigError(NO_LABELS)
-    itself = torch.arange(len(aligned))
-    found = top_k(aligned, corpus[: len(aligned)], 10, exclude=itself)[1].numpy()
-    return recall_at_k(judge_by_label(found, pairs.labels, pairs.labels, exclude=itself.numpy()), 10)
-
-
-# aligned queries `(Q, D)`, a corpus whose first Q rows are theirs, the pairs → `(Q,)`
-TARGETS: dict[str, Callable[[Tensor, Tensor, Pairs], np.ndarray]] = {
-    "overlap@10": _overlap,
-    "cosine": _cosine,
-    "recall@10": _recall,
-}
+def _known(figures: np.ndarray) -> float | None:
+    mean = mean_of_known(figures)
+    return mean if np.isfinite(mean) else None
 
 
 def _decide(tries: list[Try], figures: Mapping[str, np.ndarray], target: str, budget_s: float, seed: int) -> Selection:
@@ -203,7 +193,18 @@ def _decide(tries: list[Try], figures: Mapping[str, np.ndarray], target: str, bu
         if one.name != best and over_best is not None and over_best.low > 0:
             best = one.name
     reason = _reason(best, judged, target, budget_s) if bootstrap.count else _nothing_judged(target)
-    return Selection(best, target, tuple(judged), reason + _clock_words(judged, budget_s), bootstrap.count)
+    reason += _unlike_words(next(one for one in judged if one.name == best), target) + _clock_words(judged, budget_s)
+    return Selection(best, target, tuple(judged), reason, bootstrap.count)
+
+
+def _unlike_words(chosen: Try, target: str) -> str:
+    """What to expect where texts are not like those that it was fitted on."""
+    if chosen.alike is None or chosen.unlike is None:
+        return ""
+    return (
+        f"; {target} is {chosen.alike:.3f} on texts like the training ones, {chosen.unlike:.3f} on clusters held out "
+        "whole: expect this on other texts"
+    )
 
 
 def _clock_words(tries: list[Try], budget_s: float) -> str:

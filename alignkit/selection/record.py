@@ -19,6 +19,8 @@ class Try:
         seconds: that it took; `None` where it was not tried.
         parameters: numbers that it stores.
         flops_per_query: of one forward pass.
+        alike: mean of the target on texts like those that it was fitted on.
+        unlike: the same on held-out clusters; `None` where there are none.
         quality: mean of the target over the choice's queries, with its interval.
         gain: over ridge regression, paired by query.
     """
@@ -28,6 +30,8 @@ class Try:
     parameters: int
     flops_per_query: int
     seconds: float | None = None
+    alike: float | None = None
+    unlike: float | None = None
     quality: Interval | None = None
     gain: Interval | None = None
 
@@ -42,6 +46,8 @@ class Try:
             "expected_s": self.expected_s,
             "parameters": self.parameters,
             "flops_per_query": self.flops_per_query,
+            "alike": self.alike,
+            "unlike": self.unlike,
             **intervals,
         }
 

@@ -10,12 +10,15 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from alignkit.metrics.alignment import sample_rows
 from alignkit.pairs.base import Pairs
 
 # contiguous rows of a memory map that are read at once, and how many such reads are shuffled together
 BLOCK_ROWS, BLOCKS_TOGETHER = 1024, 4
 # rows that are turned into float32 at once
 CHUNK_ROWS = 1024
+# of a sample of the teacher's vectors
+SAMPLED_ROWS, SAMPLED_ELEMENTS = 4_000, 4_000_000
 
 
 class PairBatch(NamedTuple):
@@ -182,6 +185,12 @@ def teacher_mean(pairs: Pairs) -> Tensor:
     for _, teacher in SolverBatches(pairs, device=torch.device("cpu")):
         total += teacher.sum(dim=0, dtype=torch.float64)
     return (total / len(pairs)).float()
+
+
+def sample_of_teacher(pairs: Pairs, seed: int = 0) -> Tensor:
+    """A seeded sample of the teacher's vectors, rows of length 1: at most 4,000, fewer of wide ones."""
+    rows = sample_rows(len(pairs), max(1, min(SAMPLED_ROWS, SAMPLED_ELEMENTS // pairs.teacher_dim)), seed)
+    return _unit_in_place(_to_device(pairs.teacher[rows.numpy()], torch.device("cpu")))
 
 
 def _whole(vectors: np.ndarray, device: torch.device, unit: bool = False) -> Tensor:

@@ -19,7 +19,7 @@ from alignkit.errors import ConfigError
 from alignkit.heads.base import ClosedForm, Head, check_argument_types
 from alignkit.pairs.base import Pairs, PairSplits
 from alignkit.pairs.views import join_pairs
-from alignkit.training.batches import SolverBatches, teacher_mean
+from alignkit.training.batches import SolverBatches, sample_of_teacher, teacher_mean
 from alignkit.training.best import KeepBest
 from alignkit.training.checks import check_loss, check_negatives, check_select_by
 from alignkit.training.datamodule import PairDataModule, fits
@@ -215,7 +215,10 @@ class Fitter:
     ) -> tuple[Trainer, Head]:
         """The trainer afterwards, and the head as it then is."""
         loss = copy.deepcopy(self.loss)  # a memory bank must not carry over into a second fit
-        module = AlignmentModule(head, loss, mean, len(splits.validation), recipe=self.recipe, seed=self.seed)
+        others = sample_of_teacher(splits.train, self.seed)
+        module = AlignmentModule(
+            head, loss, mean, len(splits.validation), recipe=self.recipe, seed=self.seed, others=others
+        )
         uses_negatives = bool(getattr(loss, "uses_negatives", False))
         data = PairDataModule(splits, self.recipe.batch_size, self.seed, with_negatives=uses_negatives)
         callbacks = [StartAlike(), keep]

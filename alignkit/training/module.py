@@ -20,7 +20,8 @@ class AlignmentModule(LightningModule):
     """Trains a head on pairs.
 
     Logs `train/loss`, `val/loss`, `val/cosine_mean|p05|p50|p95`, `val/cosine_centered_mean`, `val/spearman`,
-    `val/overlap@10`; percentiles and rank correlation once an epoch, over all validation pairs of all processes.
+    `val/overlap@10`, `val/self_mrr`, `val/self_recall@1`; percentiles and rank correlation once an epoch, over all
+    validation pairs of all processes.
 
     Args:
         head: trained in place.
@@ -28,6 +29,8 @@ class AlignmentModule(LightningModule):
         teacher_mean: `(teacher_dim,)` of the training split.
         validation_count: pairs in the validation split.
         recipe: of the optimisation.
+        others: `(M, teacher_dim)`, the teacher's vectors of training texts, among which validation texts look for their
+            own.
         seed: an int; what is random in an epoch (dropout) depends on it, the epoch and the process alone.
     """
 
@@ -39,12 +42,13 @@ class AlignmentModule(LightningModule):
         validation_count: int,
         recipe: Recipe,
         seed: int = 0,
+        others: Tensor | None = None,
     ) -> None:
         super().__init__()
         recipe.check()
         self.head = head
         self.loss = loss
-        self.metric = AlignmentMetric(teacher_mean, validation_count, seed=seed)
+        self.metric = AlignmentMetric(teacher_mean, validation_count, seed=seed, others=others)
         self.recipe = recipe
         self.seed = seed
 

@@ -15,6 +15,7 @@ from alignkit.metrics.alignment import (
     sentence_pairs,
 )
 from alignkit.metrics.collected import AlignmentMetric
+from alignkit.metrics.self_retrieval import self_retrieval
 from alignkit.vectors import l2_normalize
 
 
@@ -130,3 +131,14 @@ def test_the_metric_over_batches_in_any_order_equals_the_functions(vectors):
     for name in ("cosine_mean", "cosine_p05", "cosine_centered_mean", "spearman"):
         assert figures[name] == pytest.approx(expected[name], abs=1e-6)
     assert figures["overlap@10"] == pytest.approx(float(overlap_at_k(aligned, teacher).mean()))
+    own = torch.arange(len(teacher))
+    assert figures["self_mrr"] == pytest.approx(self_retrieval(aligned, teacher, own).figures()["self_mrr"])
+
+
+def test_a_text_has_to_find_itself_among_the_others_too(vectors):
+    aligned, teacher = vectors
+    alone, crowded = (AlignmentMetric(teacher.mean(dim=0), len(teacher), others=others) for others in (None, aligned))
+    for metric in (alone, crowded):
+        metric.update(torch.arange(len(teacher)), aligned, teacher)
+    # each text's own output lies there too, nearer than the teacher's vector
+    assert crowded.compute()["self_recall@1"] == 0 < alone.compute()["self_recall@1"]

@@ -52,7 +52,11 @@ def test_the_report_says_what_each_try_gained(run_command, tmp_path):
                                "trainer.max_epochs=0", "html=false", "hydra.run.dir=run")  # fmt: skip
     assert code == 0, err
     report = (tmp_path / "run" / "alignment_report.md").read_text(encoding="utf-8")
-    assert re.search(r"tried: linear, overlap@10 0\.\d+ \(95% interval 0\.\d+ to 0\.\d+\), [\d,]+ parameters", report)
+    assert re.search(
+        r"tried: linear, on texts alike 0\.\d+, unlike 0\.\d+, overlap@10 0\.\d+ "
+        r"\(95% interval 0\.\d+ to 0\.\d+\), [\d,]+ parameters",
+        report,
+    )
     assert re.search(
         r"tried: low_rank, .*, gain over ridge [+-]0\.\d+ \(95% interval [+-]0\.\d+ to [+-]0\.\d+\)", report
     )
