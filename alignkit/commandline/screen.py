@@ -9,9 +9,6 @@ import os
 import re
 import sys
 from collections.abc import Iterator, Sequence
-from typing import Any
-
-from rich.console import Console
 
 from alignkit.credentials import redacted
 
@@ -36,25 +33,6 @@ def set_up_logging(secrets: Sequence[str] = ()) -> None:
     logging.getLogger("py.warnings").setLevel(logging.ERROR)
 
 
-class Screen(Console):
-    """A console whose reader may leave: what is left to print is dropped, and the command goes on to its own end.
-
-    rich's own would end it with exit code 1 and no word, after a training whose results are all saved.
-
-    Args:
-        piped: columns where nobody looks on; `None` leaves them to rich.
-        **options: of rich's `Console`.
-    """
-
-    def __init__(self, piped: int | None = None, **options: Any) -> None:
-        super().__init__(width=None if sys.stdout.isatty() else piped, highlight=False, **options)
-
-    def on_broken_pipe(self) -> None:
-        """Print to nowhere from now on."""
-        self.quiet = True
-        _stop_printing()
-
-
 @contextlib.contextmanager
 def readers_may_leave() -> Iterator[None]:
     """Let `… | head` end a command in peace: what nobody reads is dropped, also when Python flushes at its end."""
@@ -65,10 +43,11 @@ def readers_may_leave() -> Iterator[None]:
         # Windows says "invalid argument" of a pipe whose reader is gone
         if not isinstance(error, BrokenPipeError) and not (os.name == "nt" and error.errno == errno.EINVAL):
             raise
-        _stop_printing()
+        stop_printing()
 
 
-def _stop_printing() -> None:
+def stop_printing() -> None:
+    """Print to nowhere from now on."""
     with contextlib.suppress(OSError, ValueError):  # ValueError: no real file is behind it
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 

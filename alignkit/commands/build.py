@@ -10,7 +10,7 @@ import numpy as np
 from omegaconf import DictConfig
 
 from alignkit.commandline import build, plain
-from alignkit.commandline.screen import Screen
+from alignkit.commandline.results import Screen
 from alignkit.embedders.base import Embedder, embed_all
 from alignkit.files import write_whole
 from alignkit.pasting import command_line

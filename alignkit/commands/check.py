@@ -17,7 +17,7 @@ from alignkit.checking.findings import Finding, failure
 from alignkit.checking.index_findings import check_index
 from alignkit.checking.machine import check_machine
 from alignkit.commandline import build
-from alignkit.commandline.screen import Screen
+from alignkit.commandline.results import Screen
 from alignkit.errors import AlignkitError
 from alignkit.setting_rules import check, one_of
 

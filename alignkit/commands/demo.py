@@ -16,7 +16,7 @@ from alignkit.aligned import check_student
 from alignkit.artifact import load_artifact
 from alignkit.commandline import build, plain
 from alignkit.commandline.data import build_data
-from alignkit.commandline.screen import Screen
+from alignkit.commandline.results import Screen
 from alignkit.commandline.sides import complete_sides
 from alignkit.embedders.base import Embedder, Role
 from alignkit.errors import EmbedderError

@@ -16,7 +16,7 @@ from alignkit.artifact import load_artifact
 from alignkit.codes.kinds import check_dims, parse_codes
 from alignkit.commandline import build, choice_of, explain_error, plain, without_secrets
 from alignkit.commandline.data import build_data
-from alignkit.commandline.screen import Screen
+from alignkit.commandline.results import Screen
 from alignkit.commandline.sides import complete_sides
 from alignkit.embedders.base import Embedder
 from alignkit.errors import AlignkitError, ConfigError

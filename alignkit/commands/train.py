@@ -14,8 +14,8 @@ from omegaconf import DictConfig
 
 from alignkit.commandline import choice_of, plain, without_secrets
 from alignkit.commandline.data import build_data
+from alignkit.commandline.results import Screen
 from alignkit.commandline.resumed import config_yaml, resume_command, settings_of_run
-from alignkit.commandline.screen import Screen
 from alignkit.errors import AlignkitError, ConfigError
 from alignkit.estimator.plan import make_plan
 from alignkit.estimator.trained import Trained, carry_out

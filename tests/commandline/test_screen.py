@@ -45,7 +45,7 @@ def test_a_reader_that_is_gone_from_the_start_ends_a_command_in_peace(tmp_path):
 
 def test_a_command_whose_reader_left_goes_on_to_its_own_end(tmp_path):
     """Exit code 3 of what evaluate was asked to require is not lost in `evaluate … | head`, nor a training's 0."""
-    code = "from alignkit.commandline.screen import *\nimport sys\n"
+    code = "from alignkit.commandline.screen import *\nfrom alignkit.commandline.results import *\nimport sys\n"
     code += (
         "with readers_may_leave():\n Screen(80).print('x' * 99)\n print('y')\n open('end', 'w').close(); sys.exit(3)"
     )

@@ -93,7 +93,7 @@ def test_a_server_that_is_gone_is_named_as_such_and_the_same_command_goes_on(
             cache.fill(embedder, TEXTS)
         message = str(error.value)
         assert " is gone (connection refused); " in message
-        assert f"{start}; the same command goes on" in message
+        assert message.endswith(start)
         assert "timeout_s" not in message and "batch_size" not in message
         retries = [record.getMessage() for record in caplog.records if "again in" in record.getMessage()]
         assert retries and max(map(len, retries)) <= 80
@@ -184,7 +184,7 @@ def test_while_the_model_loads_nobody_gives_up(server, openai, caplog):
 
 def test_a_model_that_loads_for_ever_is_named(server, openai):
     server.always = fake.status(503, "Loading model")
-    with pytest.raises(EmbedderError, match="it is still loading its model; the same command goes on"):
+    with pytest.raises(EmbedderError, match="it is still loading its model; try again in a minute"):
         collect(openai(retries=1, retry_wait_s=0.01, timeout_s=0.2, first_timeout_s=0.2), TEXTS[:4])
 
 

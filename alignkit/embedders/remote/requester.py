@@ -191,7 +191,7 @@ class Requester:
         self._hangs = True
         return ServerError(
             f"the server at {self.where} takes connections and answers nothing, not even GET {page}: it hangs; stop it "
-            f"and {self._wire.restart}; the same command goes on from where it was",
+            f"and {self._wire.restart}",
             "the server hangs",
         )
 

@@ -88,8 +88,7 @@ class Retries:
         """What to raise where a fault does not pass."""
         if isinstance(fault, GoneFault):
             return ServerError(
-                f"the server at {self._where} is gone ({fault}); {self._restart}; the same command goes on from "
-                "where it was",
+                f"the server at {self._where} is gone ({fault}); {self._restart}",
                 "the server is gone",
             )
         if fault.attempts is not None:  # one text may be the cause

@@ -74,7 +74,7 @@ def fault_of_status(
         return StatusError(status, reason)
     if status in TRANSIENT_STATUSES:
         loading, wait_s = status == 503 and "loading" in lower, seconds_of(headers.get("retry-after"))
-        mend = "it is still loading its model; the same command goes on" if loading else TRANSIENT_STATUSES[status]
+        mend = "it is still loading its model; try again in a minute" if loading else TRANSIENT_STATUSES[status]
         return TransientFault(label, words, wait_s, mend=mend, loading=loading)
     if status in SUSPECT_STATUSES:
         if any(fault in lower for fault in TEXT_FAULTS):
