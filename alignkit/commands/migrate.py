@@ -77,7 +77,7 @@ def _stored(manifest: dict[str, Any]) -> str:
 def _said_of_codes(out: str, manifest: dict[str, Any]) -> str:
     """What a search needs beside the codes."""
     kept = manifest["verification"].get("mean_cosine_of_code")
-    near = f"; their mean cosine with the vectors is {kept:.4f}" if kept is not None else ""
+    near = f"; the mean cosine of code and vector is {kept:.4f}" if kept is not None else ""
     if manifest["codes"] == "int8":
         return f"encode queries with the ranges in {Path(out).with_suffix('.ranges.npy')}{near}"
     if manifest["codes"] == "binary":
