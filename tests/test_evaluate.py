@@ -33,7 +33,8 @@ def test_the_newest_run_is_evaluated_on_the_demo_pack(run, run_command, tmp_path
     assert {"report.html", "alignment_report.md", "alignment_metrics.csv", "metrics.json"} <= names
     metrics = json.loads((folder / "metrics.json").read_text(encoding="utf-8"))
     assert list(metrics["rows"]) == [
-        "teacher", "aligned", "aligned_both", "student", "cascade@30", "ridge", "raw", "mean"]  # fmt: skip
+        "teacher", "aligned", "aligned_plain", "aligned_both", "student", "cascade@30", "ridge", "raw", "mean",
+    ]  # fmt: skip
     assert metrics["meta"]["verdict"] == "use"
     assert metrics["meta"]["learning_curve"]["forecast"] > 0.6
     assert "near-duplicate" in metrics["meta"]["leaks"]

@@ -28,7 +28,7 @@ from alignkit.evaluation.leak_checks import check_leaks
 from alignkit.evaluation.learning_curve import FEWEST_PAIRS, learning_curve
 from alignkit.evaluation.requirements import failed_requirements
 from alignkit.evaluation.result import About, Result
-from alignkit.evaluation.same_models import check_models, doubts_of
+from alignkit.evaluation.same_models import check_fit, check_models, doubts_of
 from alignkit.pairs.base import SIDES, PairSplits
 from alignkit.pairs.text_sets import TextSet, evaluation_set
 from alignkit.reporting.code_words import console_codes
@@ -63,6 +63,7 @@ def main(config: DictConfig) -> None:
     try:
         check_models(artifact, embedders if isinstance(data, TextSet) else {})
         test = evaluation_set(data, embedders, settings["seed"])
+        check_fit(artifact, test)  # before any model is timed
         timed = embedding_times(test, embedders, absent)
     finally:
         for embedder in embedders.values():
