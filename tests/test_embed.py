@@ -73,7 +73,7 @@ class TestEmbed:
             write_quarantine(cache.folder, identity_digest(identity), dict.fromkeys(keys, "the vector is zero"))
         _, out, _ = run(*STUDENT)
         assert "nothing to do, 0 texts are cached, 60 quarantined" in out
-        assert "retry_quarantined=true asks for them again" in out
+        assert "retry_quarantined=true tries them again" in out
         code, out, _ = run(*STUDENT, "retry_quarantined=true")
         assert code == 0
         assert out.startswith("student l2_supercat_256: 60 new, 0 cached, 0 quarantined")

@@ -1,4 +1,4 @@
-"""Is it the texts that have no vector, or the model that gives none? A plain sentence tells."""
+"""Are the texts at fault, or does the model give no vectors at all? A plain sentence tells."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ PLAIN = "This is a plain sentence."
 
 
 def check_blame(embedder: Embedder, role: Role, batch: EmbeddedBatch, texts: Sequence[str]) -> None:
-    """Before a batch without a single vector is held against its texts, see whether the model gives one at all.
+    """Before the texts of a batch without vectors are blamed, check that the model gives vectors at all.
 
     Args:
         embedder: whose batch.
@@ -28,6 +28,6 @@ def check_blame(embedder: Embedder, role: Role, batch: EmbeddedBatch, texts: Seq
         if answer.failures:
             model = embedder.settings(role).get("model", "the model")
             raise EmbedderError(
-                f"{model} gives no vector, not even for a plain sentence ({answer.failures[0]}): the fault is the "
-                "model's or its server's, and no text is quarantined for it; mend it and give the same command again"
+                f"{model} gives no vector, not even for a plain sentence ({answer.failures[0]}): the model or "
+                "its server is at fault, so no text is quarantined; fix that and run the same command again"
             )

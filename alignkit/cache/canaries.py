@@ -1,4 +1,4 @@
-"""Does a model still give the vectors that are stored? A few stored texts, embedded again, tell what no digest can."""
+"""Does a model still give the stored vectors? Embedding a few stored texts again tells what no digest can."""
 
 from __future__ import annotations
 
@@ -41,14 +41,18 @@ def compare_canaries(
     ]
     if not changes and "server" not in provenance:
         return
-    change = ", ".join(changes) or "the server tells of no change"
+    change = ", ".join(changes) or "the server reports no change"
     lowest = lowest_cosine(lookup, embedder, role, identity)
     if lowest is None:
-        log.info("%s: no stored text is left to compare the vectors with; going on", change)
+        log.info("%s: no stored text is left for a comparison; going on", change)
         return
     if lowest < CANARY_COSINE:
         name = identity.get("model", "the model")
-        back = "go back to what made them" if changes else "start it with the settings of before (pooling, context)"
+        back = (
+            "go back to the setup that made them"
+            if changes
+            else "start it with its earlier settings (pooling, context)"
+        )
         raise CacheError(
             f"{change}, but {name} now embeds texts unlike the vectors in {lookup.store.folder} "
             f"(lowest cosine {lowest:.4f}, expected at least {CANARY_COSINE}); {back}, or choose another cache_dir"

@@ -1,4 +1,4 @@
-"""No wrong vector comes in: what an embedder gives is checked before it is stored."""
+"""Check what an embedder gives before it is stored."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""Texts of which a model read only the beginning, by key: one file an identity, a key after the other.
+"""Texts of which a model read only the beginning: one file of keys for each identity.
 
-Their vectors are what the model gives, and the same for every text that begins alike: who uses them should know.
+All texts with the same beginning get the same vector, so their users should know.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What stands beside a shard in words: whose vectors these are, of what width and type."""
+"""The header of a shard: which model made the vectors, their width and their type."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from typing import Any
 from alignkit.cache.keys import identity_digest
 
 FORMAT = 1
-# a checksum holds for whatever somebody else wrote; what each field has to be
+# a checksum also holds for what somebody else wrote, so each field is checked
 _FITS: Mapping[str, Callable[[Any], bool]] = {
     "identity": lambda value: isinstance(value, dict),
     "dim": lambda value: type(value) is int and 0 < value < 2**24,
@@ -50,7 +50,7 @@ class ShardHeader:
 
     @property
     def is_of_its_width(self) -> bool:
-        """False for what some servers gave to older versions, which did not look: another width than was asked for."""
+        """False for vectors of another width than was asked for, which older versions stored unchecked."""
         return self.identity.get("dimensions") in (None, self.dim)
 
     def to_json(self) -> str:
@@ -63,19 +63,19 @@ class ShardHeader:
         """The inverse of `to_json`.
 
         Raises:
-            ValueError: if the text is damaged, of a newer format, or says what no shard can be.
+            ValueError: if the text is damaged, of a newer format, or holds values that are not valid.
         """
         try:
             content = json.loads(text)
         except RecursionError:
-            raise ValueError("it is nested too deep") from None
+            raise ValueError("it is nested too deeply") from None
         if not isinstance(content, dict) or content.pop("checksum", None) != _checksum(content):
             raise ValueError("its checksum does not hold")
         if content.pop("format", None) != FORMAT:
             raise ValueError("it is of a newer format; update alignkit")
         for name, fits in _FITS.items():
             if not fits(content.get(name)):
-                raise ValueError(f"its {name} is none")
+                raise ValueError(f"its {name} is not valid")
         if unknown := content.keys() - _FITS.keys():
             raise ValueError(f"it has no field {min(unknown)}")
         return cls(**{**content, "canaries": tuple(content["canaries"])})

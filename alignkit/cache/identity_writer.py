@@ -30,7 +30,7 @@ FLOAT16_PEAK_MIN = 1e-3
 
 
 class IdentityWriter:
-    """Appends vectors of one identity to shards that nobody else writes. Not for two threads at once.
+    """Appends vectors of one identity to shards that nobody else writes. Not safe for use by two threads at once.
 
     Args:
         folder: of the shards.
@@ -156,7 +156,7 @@ class IdentityWriter:
             if self._shard is not None:
                 self._shard.close()
                 self._shard = None
-            # what could not be committed is in the shard: who opens the cache next takes it in
+            # what could not be committed is in the shard and is taken in when the cache is opened next
             self._pending, self._pending_bytes = [], 0
 
     def _begin_anew(self) -> None:
@@ -181,7 +181,7 @@ class IdentityWriter:
             self._shard = None
 
     def close(self) -> None:
-        """Commit and free everything; harmless twice."""
+        """Commit and free everything; calling it twice does no harm."""
         try:
             self.finish_shard()
         finally:

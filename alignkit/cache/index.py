@@ -63,8 +63,8 @@ class Index:
 
     Args:
         folder: of the cache.
-        read_only: work on a copy in memory, for a folder that is to stay as it is.
-        anew: leave aside what stands in the file, which is damaged; without `read_only` the file must be gone.
+        read_only: work on a copy in memory and leave the folder as it is.
+        anew: ignore the file, which is damaged; without `read_only` it must have been removed.
     """
 
     def __init__(self, folder: Path, read_only: bool = False, anew: bool = False) -> None:
@@ -134,7 +134,7 @@ class Index:
             return int(db.execute("SELECT id FROM shards WHERE name = ?", (name,)).fetchone()[0])
 
     def add(self, shard_id: int, keys: np.ndarray, rows: np.ndarray, taken_in: int) -> None:
-        """Commit keys at rows of a shard; `taken_in` rows of it are then known. Doing it twice does no harm."""
+        """Commit keys at rows of a shard; `taken_in` rows of it are then known. Adding them twice does no harm."""
         order = np.argsort(keys["high"])  # neighbours in the tree are written together
         places = (rows[order] + (shard_id << ROW_BITS)).tolist()
         pairs = zip(places, keys["high"][order].tolist(), strict=True)
@@ -206,7 +206,7 @@ class Index:
         return np.array(rows, dtype=np.int64).reshape(-1)
 
     def check(self) -> list[str]:
-        """SQLite's own full check: the faults it finds, in its words; with any, the next who opens it makes it anew."""
+        """SQLite's own full check: its list of faults. After any, the next process that opens the index rebuilds it."""
         with self._guarded() as db:
             found = [str(row[0]) for row in db.execute("PRAGMA integrity_check(10)")]
         if found == ["ok"]:
@@ -221,6 +221,6 @@ class Index:
             self._path.with_name(DAMAGED).touch()
 
     def close(self) -> None:
-        """Let go of the file; harmless twice."""
+        """Close the file; calling it twice does no harm."""
         with self._lock:
             self._db.close()

@@ -11,7 +11,7 @@ from alignkit.errors import CacheError
 log = logging.getLogger(__name__)
 
 FILE_NAME = "index.sqlite"
-# left beside an index that turned out damaged while it was in use: the next who opens it makes it anew
+# marks an index that was found damaged while in use: the next process that opens it rebuilds it
 DAMAGED = "index.damaged"
 BUSY_TIMEOUT_S = 120
 READ_TIMEOUT_S = 5
@@ -26,11 +26,11 @@ class IndexDamaged(CacheError):
 
 
 def open_file(path: Path) -> sqlite3.Connection:
-    """The index to read and write; made where there is none.
+    """Open the index to read and write; create it if there is none.
 
     Raises:
         CacheError: if it cannot be opened.
-        IndexDamaged: if it is no index.
+        IndexDamaged: if it is not an index.
     """
     try:
         # autocommit: transactions are begun by hand, and reads see what other processes committed
@@ -57,7 +57,7 @@ def open_file(path: Path) -> sqlite3.Connection:
 
 
 def copy_in_memory(path: Path) -> sqlite3.Connection:
-    """A copy of the index to work on; the file and its folder stay as they are."""
+    """Copy the index into memory; the file and its folder stay as they are."""
     db = in_memory()
     if not path.is_file():
         return db
@@ -74,7 +74,7 @@ def copy_in_memory(path: Path) -> sqlite3.Connection:
             return db
         except sqlite3.DatabaseError as error:
             fault = error
-    log.warning("the index of the cache cannot be read (%s); it is made anew in memory", fault)
+    log.warning("the index of the cache cannot be read (%s); it is rebuilt in memory", fault)
     db.close()
     return in_memory()
 

@@ -1,6 +1,6 @@
-"""Which stored model an embedder's settings meant last: a name can come to mean another model, and the first again.
+"""Which stored model an embedder's settings meant last: a name can change its model, and change back.
 
-The newest vectors do not tell that where the model's texts all had vectors, maybe under another name of it.
+The newest vectors do not tell: a model whose texts all had vectors already stores none.
 """
 
 from __future__ import annotations

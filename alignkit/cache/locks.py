@@ -18,7 +18,7 @@ FOLDER = "locks"
 
 
 class CacheLock(FileLock):
-    """A lock whose file may be closed to this user, or a link: a cache may come from somebody else."""
+    """A lock whose file this user may be unable to open, since a cache may come from somebody else."""
 
     def acquire(self, *given: Any, **named: Any) -> AcquireReturnProxy:
         """As `FileLock` does.
@@ -33,7 +33,7 @@ class CacheLock(FileLock):
         except OSError as error:
             raise CacheError(
                 f"{self.lock_file}: cannot be locked ({error.strerror or error}); if no other process uses the cache, "
-                "remove this file, else choose another cache_dir"
+                "remove this file; otherwise choose another cache_dir"
             ) from None
 
 
@@ -44,12 +44,12 @@ def lock(folder: Path, name: str) -> CacheLock:
 
 @contextmanager
 def upkeep_lock(folder: Path) -> Iterator[None]:
-    """Hold the lock of who changes the shards of the cache in `folder`."""
+    """Hold the lock for changing the shards of the cache in `folder`."""
     held = lock(folder, "upkeep")
     try:
         held.acquire(timeout=0)
     except Timeout:
-        log.warning("another process is looking after the cache in %s; waiting for it", folder)
+        log.warning("another process is maintaining the cache in %s; waiting for it to finish", folder)
         held.acquire()
     try:
         yield

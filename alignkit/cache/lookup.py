@@ -83,7 +83,7 @@ class Lookup:
         return found
 
     def cut(self, identity: Mapping[str, Any], texts: Sequence[str]) -> int:
-        """How many of the texts are longer than the model's context, so that their vectors are of their beginnings."""
+        """How many texts are longer than the model's context, so that their vectors cover only their beginnings."""
         keyed = KeyedTexts.of(texts)
         found = np.zeros(len(keyed), dtype=bool)
         for filed in self.models.same(identity):

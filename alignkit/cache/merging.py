@@ -58,7 +58,7 @@ def merge(store: ShardStore, other_folder: str | Path, on_rows: Callable[[int], 
         store.take_in()
         for digest in quarantine.quarantined_digests(other):
             theirs = quarantine.read_quarantine(other, digest)
-            with store.lock(digest.hex()):  # who embeds with this model keeps the same list
+            with store.lock(digest.hex()):  # a process that embeds with this model writes the same list
                 mine = quarantine.read_quarantine(store.folder, digest)
                 quarantine.write_quarantine(store.folder, digest, theirs | mine)
         for digest in cut_texts.cut_digests(other):
@@ -68,7 +68,7 @@ def merge(store: ShardStore, other_folder: str | Path, on_rows: Callable[[int], 
 
 
 def _left_as_it_is(other: Path) -> AbstractContextManager[object]:
-    """Nobody prunes the other cache while it is copied; where it cannot be written, nobody can anyway."""
+    """Keep the other cache from being pruned while it is copied; one that cannot be written cannot be pruned either."""
     return locks.upkeep_lock(other) if os.access(other / locks.FOLDER, os.W_OK) else nullcontext()
 
 

@@ -51,7 +51,7 @@ def prune(store: ShardStore, keep: Iterable[Mapping[str, Any]]) -> Removed:
     with store.upkeep():
         shards = store.shards()
         if shards and not any(shard.header.digest in kept for shard in shards.values()):
-            raise CacheError("prune would leave nothing: the cache knows none of these models; see action=list")
+            raise CacheError("prune would leave nothing: the cache holds none of these models; see action=list")
         live = store.index.live_rows()
         changing = {
             shard_id: shard

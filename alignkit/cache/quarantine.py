@@ -1,6 +1,6 @@
 """Texts that a model could not embed, by key, with the reason: one small file an identity.
 
-A model's failure depends on the text, so they are not sent again unless the user wants it (a mended server).
+Whether a model fails depends on the text, so they are not sent again unless the user asks for it (after a fix, say).
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ def write_quarantine(folder: Path, digest: bytes, entries: dict[str, str]) -> No
 
 
 def quarantined_digests(folder: Path) -> list[bytes]:
-    """Identities that have entries; what else lies there, as the copies that cloud drives make, is none."""
+    """Identities that have entries; other files, such as copies made by cloud drives, are ignored."""
     return [
         bytes.fromhex(path.stem) for path in sorted((folder / FOLDER).glob("*.json")) if _DIGEST.fullmatch(path.stem)
     ]

@@ -35,7 +35,7 @@ def identity_of(lookup: Lookup, embedder: Embedder, role: Role = "document") -> 
         identity = models.remembered(embedder.settings(role))
         if identity is None:
             raise
-        log.warning("%s Going on with what the cache remembers of the model.", f"{error}".rstrip(".") + ".")
+        log.warning("%s Using what the cache remembers of the model.", f"{error}".rstrip(".") + ".")
         return identity
 
 
@@ -43,7 +43,7 @@ def _take_for_same(lookup: Lookup, embedder: Embedder, role: Role, identity: Map
     """Where the cache holds vectors of the model's name but not of its files: are they the same after all?
 
     Older versions stored the manifest's digest alone, which any parameter changes. If stored texts embed to the very
-    same vectors, the cache goes on with what it has; else the log says that texts will be embedded anew, and why.
+    same vectors, the cache goes on using them; otherwise the log says that the texts are embedded again, and why.
     """
     models, digest = lookup.models, identity_digest(identity)
     if digest in models.taken_for_same or any(same_vectors(known, identity) for known in models.identities()):
@@ -65,7 +65,7 @@ def _take_for_same(lookup: Lookup, embedder: Embedder, role: Role, identity: Map
             models.taken_for_same[digest] = stored
             return
     log.warning(
-        "%s is not the model whose vectors are in %s (%s); its texts are embedded anew",
+        "%s is not the model whose vectors are in %s (%s); its texts are embedded again",
         name,
         lookup.store.folder,
         change,

@@ -19,7 +19,7 @@ log = logging.getLogger(__name__)
 
 
 class ShardWriter:
-    """Appends to a new shard of its own. Not for two threads at once."""
+    """Appends to a new shard of its own. Not safe for use by two threads at once."""
 
     def __init__(self, folder: Path, header: ShardHeader) -> None:
         self.shard = Shard(folder, self.new_name(header), header)

@@ -25,9 +25,9 @@ from alignkit.files import move
 
 RECORD = np.dtype([*((name, KEY[name].str) for name in KEY.names or ()), ("checksum", "<u4")])
 SCAN_BYTES = 32 * 1024 * 1024
-# what may be in use first: where it is, nothing has been touched yet
+# the file that is likeliest to be in use comes first, so that nothing has been touched where it is
 KINDS = ("vectors", "keys", "json")
-# of a file whose shard is deleted, until it is gone
+# ending of a file that is about to be deleted
 DELETED = ".deleted"
 
 
@@ -108,7 +108,7 @@ class Shard:
         return keys, intact
 
     def erase(self, rows: np.ndarray) -> None:
-        """Overwrite rows in place with zeros, the records first; who still holds their place finds another key there.
+        """Overwrite rows with zeros in place, records first, so that a reader that knows the place sees another key.
 
         Raises:
             CacheError: if the disk refuses.
@@ -124,7 +124,7 @@ class Shard:
             raise CacheError(f"cannot write to {self.path('vectors')}: {error.strerror or error}") from error
 
     def delete(self) -> None:
-        """Remove the files, all or none: Windows deletes no file that a process holds, and half a shard helps nobody.
+        """Remove all files or none: Windows cannot delete a file that is open, and half a shard is useless.
 
         Raises:
             CacheError: if one of them is in use; the shard is then as before.
@@ -143,7 +143,7 @@ class Shard:
                 raise CacheError(f"{path} is in use ({error.strerror or error})") from None
             gone.append((path, deleted))
         for _, deleted in gone:
-            with suppress(OSError):  # who looked for leftovers next removes it
+            with suppress(OSError):  # the next prune removes it
                 deleted.unlink()
 
 

@@ -32,7 +32,7 @@ class ShardStore:
 
     Args:
         folder: of the cache.
-        create: False for who wants no cache where none is.
+        create: whether to make a cache if there is none.
         only_read: leave everything on the disk as it is.
 
     Attributes:
@@ -47,7 +47,7 @@ class ShardStore:
         self.shard_folder = folder / SHARDS
         self.why_read_only = prepare(folder, create, only_read)
         self._shards: dict[int, Shard] = {}
-        # one process at a time looks what is new on disk; the others then find it done
+        # one process at a time takes in what is new on disk; the others then find it done
         with self.lock_of("open"):
             self.index = self._open_index()
             try:
@@ -61,19 +61,19 @@ class ShardStore:
         return locks.lock(self.folder, name)
 
     def lock_of(self, name: str) -> AbstractContextManager[object]:
-        """Hold a lock; nothing in a folder that cannot be written."""
+        """Hold a lock; do nothing in a folder that cannot be written."""
         return nullcontext() if self.why_read_only else self.lock(name)
 
     def upkeep(self) -> AbstractContextManager[object]:
-        """Alone with the shards: no other process prunes, merges, forgets or verifies meanwhile; waits for one."""
+        """Keep other processes from pruning, merging, forgetting and verifying; waits for one that does."""
         return nullcontext() if self.why_read_only else locks.upkeep_lock(self.folder)
 
     @contextmanager
     def nobody_embeds(self, digests: Set[bytes], purpose: str) -> Iterator[None]:
-        """Keep others from embedding with these identities meanwhile.
+        """Keep other processes from embedding with these identities.
 
         Raises:
-            CacheError: if somebody does, before anything has been done.
+            CacheError: if one is; nothing has been changed then.
         """
         with ExitStack() as held:
             for digest in sorted(digests):
@@ -112,7 +112,7 @@ class ShardStore:
             self._take_in()
 
     def _take_in(self) -> None:
-        """Bring the index up to what the folder holds: new shards, tails of a killed writer, lost files."""
+        """Bring the index up to date with the folder: new shards, rows of a killed writer, lost files."""
         known = {shard.name: shard for shard in self.index.shards()}
         on_disk = {path.stem for path in self.shard_folder.glob("*.json")}
         for name in sorted(known.keys() - on_disk):
@@ -154,7 +154,7 @@ class ShardStore:
             try:
                 header = ShardHeader.from_json(indexed.header)
             except ValueError as error:
-                raise IndexDamaged(f"the index in {self.folder} tells what no shard is: {error}") from None
+                raise IndexDamaged(f"the index in {self.folder} describes a shard that cannot exist: {error}") from None
             shard = self._shards[indexed.id] = Shard(self.shard_folder, indexed.name, header)
         return shard
 
@@ -199,7 +199,7 @@ class ShardStore:
         return StoredVectors(self._shards_with(places), places)
 
     def take_in(self) -> None:
-        """Look what was added to the folder since it was opened."""
+        """Take in what was added to the folder since it was opened."""
         with self.lock_of("open"):
             self._take_in()
 
@@ -222,10 +222,10 @@ class ShardStore:
         self.index.register(shard.name, text)
 
     def require_writable(self, purpose: str) -> None:
-        """Refuse in a folder that can only be read.
+        """Refuse to change a folder that can only be read.
 
         Raises:
-            CacheError: which says why it cannot be written.
+            CacheError: if the folder cannot be written; it says why.
         """
         if self.why_read_only:
             raise CacheError(
@@ -234,5 +234,5 @@ class ShardStore:
             )
 
     def close(self) -> None:
-        """Let go of the index; harmless twice."""
+        """Close the index; calling it twice does no harm."""
         self.index.close()

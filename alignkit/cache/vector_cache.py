@@ -33,7 +33,7 @@ class VectorCache:
     Args:
         folder: made if it is not there, unless `create` is False. One that cannot be written can still be read.
         dtype: of new vectors, "float16" or "float32". Vectors that float16 cannot hold are stored as float32.
-        create: False for who wants no cache where none is.
+        create: whether to make a cache if there is none.
         only_read: leave everything on the disk as it is.
 
     Raises:
@@ -75,7 +75,7 @@ class VectorCache:
         return self.lookup.quarantined(identity, texts)
 
     def cut(self, identity: Mapping[str, Any], texts: Sequence[str]) -> int:
-        """How many of the texts are longer than the model's context, so that their vectors are of their beginnings."""
+        """How many texts are longer than the model's context, so that their vectors cover only their beginnings."""
         return self.lookup.cut(identity, texts)
 
     def same(self, identity: Mapping[str, Any]) -> list[dict[str, Any]]:
@@ -140,7 +140,7 @@ class VectorCache:
         return forgetting.forget(self.store, texts)
 
     def close(self) -> None:
-        """Commit, and free all files; harmless twice."""
+        """Commit and free all files; calling it twice does no harm."""
         try:
             self._writers.close()
         finally:

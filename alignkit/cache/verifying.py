@@ -58,7 +58,7 @@ def _verify(store: ShardStore, on_rows: Callable[[int], None]) -> VerifyReport:
         if name in known:
             if fault and not store.why_read_only:
                 write_whole(folder / f"{name}.json", known[name].header)
-                report.problems[-1] += "; written anew from the index"
+                report.problems[-1] += "; rewritten from the index"
             _verify_rows(store, known[name].id, shards[known[name].id], known[name].rows, report, on_rows)
     return report
 

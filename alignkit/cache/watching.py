@@ -1,4 +1,4 @@
-"""No mixture: a model behind a server can be replaced while it embeds, and only what is surely one model's is kept."""
+"""Keep only vectors that surely come from one model: one behind a server can be replaced while it embeds."""
 
 from __future__ import annotations
 
@@ -34,14 +34,14 @@ class ModelChangedError(EmbedderError):
     Args:
         reason: what changed.
         mend: what to do now.
-        texts: those that were embedded and are not kept, as nobody can tell which model's their vectors are.
+        texts: embedded and not kept, since it is unknown which model made their vectors.
     """
 
     def __init__(self, reason: str, mend: str, texts: Sequence[str]) -> None:
         some = ", ".join(quoted(text) for text in texts[:SHOWN])
         more = f" and {len(texts) - SHOWN:,} more" if len(texts) > SHOWN else ""
         lost = f"the {len(texts):,} texts embedded last are not kept ({some}{more})" if texts else "nothing was kept"
-        super().__init__(f"{reason}; {lost}; all that is stored is the earlier model's. {mend}")
+        super().__init__(f"{reason}; {lost}; everything stored comes from the earlier model. {mend}")
         self.reason = reason
         self.mend = mend
         self.texts = list(texts)
@@ -170,9 +170,9 @@ class Watch:
             cosine = self._cosine(*self._canary)
             if cosine < ALIKE:
                 raise ModelChangedError(
-                    f"the server embeds a text otherwise than before (cosine {cosine:.4f}, expected at least {ALIKE}), "
-                    "as one does that was started again with other settings",
-                    "Start it as it was and give the same command again, or choose another cache_dir",
+                    f"the server embeds a text differently now (cosine {cosine:.4f}, expected at least {ALIKE}), "
+                    "as it would after a restart with other settings",
+                    "Start it as before and run the same command again, or choose another cache_dir",
                     self._held_texts(),
                 )
         return session
@@ -203,11 +203,11 @@ class Watch:
 
     def _unsure(self, fault: EmbedderError) -> EmbedderError:
         return EmbedderError(
-            f"{fault}; so nobody can tell which model made the last {len(self._held_texts()):,} vectors, and they are "
+            f"{fault}; so it is unknown which model made the last {len(self._held_texts()):,} vectors, and they are "
             "not kept"
         )
 
 
 def _replaced(changes: Sequence[str], texts: Sequence[str]) -> ModelChangedError:
     reason = f"the model behind the server was replaced while it was embedding ({'; '.join(changes)})"
-    return ModelChangedError(reason, "The same command embeds all texts with the model that is there now", texts)
+    return ModelChangedError(reason, "Run the same command again to embed all texts with the new model", texts)

@@ -1,4 +1,4 @@
-"""What a cache holds and what was done to it, in lines for a person."""
+"""What a cache holds and what was done to it, as lines for the user."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def cut_lines(report: FillReport) -> list[str]:
     if not report.cut:
         return []
     context = "the model's context" if report.context is None else f"the model's context of {report.context:,} tokens"
-    return [f"  {report.cut:,} of the new texts are longer than {context}: their vectors are of their beginnings"]
+    return [f"  {report.cut:,} of the new texts are longer than {context}: their vectors cover only their beginnings"]
 
 
 def quarantine_lines(report: FillReport) -> list[str]:
@@ -45,7 +45,7 @@ def quarantine_lines(report: FillReport) -> list[str]:
     lines = [f"  quarantined: {quoted(text)}: {reason}" for text, reason in shown]
     if len(report.quarantined) > len(shown):
         lines.append(f"  and {len(report.quarantined) - len(shown):,} more")
-    return [*lines, "  quarantined texts have no vector and are left out; retry_quarantined=true asks for them again"]
+    return [*lines, "  quarantined texts have no vector and are left out; retry_quarantined=true tries them again"]
 
 
 def described(model: RememberedIdentity, among: Sequence[RememberedIdentity] = ()) -> list[str]:
@@ -73,7 +73,7 @@ def _apart(model: RememberedIdentity, among: Sequence[RememberedIdentity]) -> st
     ]
     keys = dict.fromkeys(key for other in namesakes for key in differing(model.identity, other))
     told = [f"{key} {brief(model.identity.get(key))!r}" for key in keys]
-    told += ["one model in other words too"] * any(same_vectors(model.identity, other) for other in namesakes)
+    told += ["described in another way too"] * any(same_vectors(model.identity, other) for other in namesakes)
     return f" ({', '.join(told)})" if told else ""
 
 

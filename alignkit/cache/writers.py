@@ -19,7 +19,7 @@ class Writers:
         dtype: of new vectors, "float16" or "float32".
 
     Attributes:
-        lock: held by whoever looks for a writer, and until it is sure that the vectors are to be written.
+        lock: held while a writer is chosen and the model is compared with what is stored.
     """
 
     def __init__(self, store: ShardStore, dtype: str) -> None:
@@ -49,7 +49,7 @@ class Writers:
                 writer.finish_shard()
 
     def close(self) -> None:
-        """Commit and free all files; harmless twice."""
+        """Commit and free all files; calling it twice does no harm."""
         with self.lock:
             try:
                 for writer in self._open.values():

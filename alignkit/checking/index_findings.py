@@ -70,7 +70,7 @@ def _compare(vectors: np.ndarray, texts: Sequence[str], teacher: Embedder) -> Fi
     if alike.min() >= ALIKE:
         return ok(topic, message)
     if alike.min() >= NEARLY_ALIKE:
-        fix = "another version or quantisation of the model? Use the one that made the index, or make the index anew"
+        fix = "another version or quantisation of the model? Use the one that made the index, or rebuild the index"
         return warning(topic, message, fix)
     if np.median(alike) >= ALIKE:
         strange = ", ".join(str(row) for row in sampled[alike < ALIKE][:5])

@@ -36,7 +36,7 @@ class Session:
     """Whether the same server still answers, with all that it was started with; embedders behind one have a `session`.
 
     Attributes:
-        breaks: grows whenever a connection was lost or had to be opened anew.
+        breaks: grows whenever a connection was lost or had to be opened again.
         sure: whether nothing but a restart can change vectors of one identity; else answers have to be compared.
     """
 
@@ -92,7 +92,7 @@ def context_of(embedder: Embedder) -> int | None:
 
 
 def session_of(embedder: Embedder) -> Session | None:
-    """The session of an embedder behind a server; None for one in this process, which nobody can replace."""
+    """The session of an embedder behind a server; None for one in this process, which cannot be replaced."""
     found: Session | None = getattr(embedder, "session", None)
     return found
 

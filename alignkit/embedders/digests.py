@@ -1,4 +1,4 @@
-"""Which weights are these? Digests of model files, computed once a process."""
+"""Digests of model files, each computed once per process."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def folder_digest(folder: Path) -> str:
 
 
 class LoadedFiles:
-    """The files of a model that is in memory. Weights are mapped, so who writes into the file changes the model.
+    """The files of a model that is in memory. Weights are mapped, so writing to the file changes the model.
 
     Args:
         folder: of the model, before it is loaded.
@@ -56,7 +56,7 @@ class LoadedFiles:
         return digest
 
     def require_unchanged(self) -> None:
-        """Refuse to vouch for vectors once a file was written to, replaced or removed.
+        """Refuse once a file was written to, replaced or removed.
 
         Raises:
             EmbedderError: which names it.
@@ -64,8 +64,8 @@ class LoadedFiles:
         for path, stamp in self._stamps.items():
             if _stamp(path) != stamp:
                 raise EmbedderError(
-                    f"{path} was changed while its model was in use, so nobody can tell whose vectors it gives; "
-                    "run the command again: it takes the model as it is then"
+                    f"{path} was changed while its model was in use, so it is unknown which weights made the vectors; "
+                    "run the command again with the model as it is now"
                 )
 
 

@@ -149,7 +149,7 @@ class OllamaEmbedder:
     @contextmanager
     def _asking(self) -> Iterator[None]:
         """Ask the right model, and say what to do where a model made for chat gives no vectors."""
-        with suppress(EmbedderError):  # what is amiss shows when it is asked for vectors
+        with suppress(EmbedderError):  # a fault shows again when vectors are asked for
             self._found(patient=False)
         try:
             yield

@@ -137,7 +137,7 @@ def _check_existing(wish: Wish, card: dict[str, Any], existing: dict[str, Any]) 
         raise ConfigError(f"as={wish.name}: there is another model of this name; {mend}")
     if pooling != POOLINGS[wish.pooling]:
         named = names.get(pooling, f"type {pooling}")
-        raise ConfigError(f"{wish.name} is there with pooling={named}, asked for was pooling={wish.pooling}; {mend}")
+        raise ConfigError(f"{wish.name} exists with pooling={named}, but pooling={wish.pooling} was asked for; {mend}")
     made_from, now = info.get(MADE_FROM), _made_from(card)
     if made_from and now and made_from != now:
         raise ConfigError(f"{wish.name} was made of other weights than {wish.model} has now; {mend}")

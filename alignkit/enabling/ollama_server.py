@@ -159,7 +159,7 @@ class OllamaServer:
         fault = fault_of_error(error, self.where, ANSWER_TIMEOUT_S, answered=False, start_fix=START_FIX)
         if isinstance(fault, EmbedderError):
             return fault
-        return EmbedderError(f"{self.where}: {fault}; see the server's log, then give the same command again")
+        return EmbedderError(f"{self.where}: {fault}; see the server's log, then run the same command again")
 
 
 def _line(text: str) -> dict[str, Any]:

@@ -74,8 +74,8 @@ def migrate(
             return _finished_before(move) if move.out.exists() else _move(move, progress)
     except OSError as error:
         raise AlignkitError(
-            f"{move.source.path} could not be moved to {move.out} ({error.strerror or error}); mend that and give the "
-            "same command again: it goes on from what is done"
+            f"{move.source.path} could not be moved to {move.out} ({error.strerror or error}); fix that and run the "
+            "same command again; it continues from what is done"
         ) from None
 
 

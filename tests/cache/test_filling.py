@@ -227,7 +227,7 @@ class TestCanaries:
             cache.forget(TEXTS)
         with caplog.at_level(logging.INFO), VectorCache(folder) as cache:
             assert cache.fill(HashEmbedder(version="2"), TEXTS).new == 40
-        assert "no stored text is left to compare" in caplog.text
+        assert "no stored text is left for a comparison" in caplog.text
 
 
 class TestCachedEmbedder:

@@ -200,6 +200,6 @@ def test_the_list_says_where_two_entries_are_one_model(server, named, tmp_path):
         store_as_before(cache, named(), "Tiny:latest", TEXTS[:3])
         cache.fill(named(), TEXTS)
         models = cache.identities()
-        assert ["one model in other words too" in described(model, models)[0] for model in models] == [True, True]
+        assert ["described in another way too" in described(model, models)[0] for model in models] == [True, True]
         assert "1" * 64 not in "".join(described(models[1], models))
         assert "weights=111111111111" in described(models[1], models)[1]

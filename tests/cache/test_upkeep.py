@@ -292,6 +292,6 @@ def test_who_changes_the_shards_waits_for_who_does(folder, embedder, tmp_path, c
             thread.start()
             thread.join(0.3)
             assert thread.is_alive()
-            assert "another process is looking after the cache" in caplog.text
+            assert "another process is maintaining the cache" in caplog.text
         thread.join(60)
         assert not thread.is_alive()

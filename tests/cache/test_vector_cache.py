@@ -130,7 +130,7 @@ class TestMemory:
             report = cache.fill(embedder, TEXTS)
         assert report.cached == 100
         assert embedder.asked == []
-        assert "Going on with what the cache remembers" in caplog.text
+        assert "Using what the cache remembers" in caplog.text
 
     def test_with_the_server_off_a_missing_text_is_the_servers_error(self, cache, embedder):
         cache.fill(embedder, TEXTS)

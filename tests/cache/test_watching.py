@@ -122,7 +122,7 @@ def test_a_server_that_tells_nothing_is_known_by_its_vectors(server, behind, tmp
     server.digests.clear()
     embedder = behind("openai")
     with VectorCache(tmp_path) as cache:
-        with pytest.raises(ModelChangedError, match=r"embeds a text otherwise .* \(cosine"):
+        with pytest.raises(ModelChangedError, match=r"embeds a text differently now \(cosine"):
             cache.fill(embedder, TEXTS)
         assert set(stored_weights(cache, embedder.identity(), TEXTS).values()) <= {"first"}
 
@@ -137,7 +137,7 @@ def test_a_llama_server_that_loads_another_file_is_noticed(server, behind, tmp_p
     server.events[7] = swap
     embedder = behind("openai")
     with VectorCache(tmp_path) as cache:
-        with pytest.raises(ModelChangedError, match=r"digest: .*size=2.*size=9|embeds a text otherwise"):
+        with pytest.raises(ModelChangedError, match=r"digest: .*size=2.*size=9|embeds a text differently"):
             cache.fill(embedder, TEXTS)
         assert set(stored_weights(cache, embedder.identity(), TEXTS).values()) <= {"first"}
 
@@ -154,7 +154,7 @@ def test_a_server_started_again_with_other_settings_is_noticed(server, behind, t
     embedder = behind()
     with VectorCache(tmp_path) as cache:
         with pytest.raises(
-            ModelChangedError, match="as one does that was started again with other settings.*Start it as it was"
+            ModelChangedError, match="as it would after a restart with other settings.*Start it as before"
         ):
             cache.fill(embedder, TEXTS)
         assert set(stored_weights(cache, embedder.identity(), TEXTS).values()) <= {"first"}
@@ -165,7 +165,7 @@ def test_a_server_started_with_other_settings_between_two_runs_is_noticed(server
     with VectorCache(tmp_path) as cache:
         cache.fill(behind(kind), TEXTS[:20])
         server.weights = "second"  # say, another pooling: no digest tells
-        with pytest.raises(CacheError, match=r"tells of no change, but tiny now .*start it with the settings"):
+        with pytest.raises(CacheError, match=r"reports no change, but tiny now .*start it with its earlier settings"):
             cache.fill(behind(kind), TEXTS)
         assert len(cache.missing(behind(kind).identity(), TEXTS)) == 40
 
@@ -239,7 +239,7 @@ def test_a_check_that_is_never_answered_keeps_nothing(server, behind, tmp_path, 
 
     embedder.current_identity = silent
     with VectorCache(tmp_path) as cache:
-        with pytest.raises(EmbedderError, match="nobody can tell which model made the last .* they are not kept"):
+        with pytest.raises(EmbedderError, match="it is unknown which model made the last .* they are not kept"):
             cache.fill(embedder, TEXTS)
         assert len(cache.missing(embedder.identity(), TEXTS)) == 60
 

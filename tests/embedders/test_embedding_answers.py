@@ -66,7 +66,7 @@ def test_python_servers_nan_is_read():
     ],
 )
 def test_indices_that_do_not_number_the_rows(entries):
-    with pytest.raises(ServerError, match="nobody knows which text has which; set batch_size=1"):
+    with pytest.raises(ServerError, match="cannot be matched to the texts; set batch_size=1"):
         order_by_index(entries)
 
 

@@ -142,7 +142,7 @@ class TestExisting:
 
     def test_with_another_pooling(self, run):
         run("qwen2.5:7b", pooling="mean")
-        assert "is there with pooling=mean, asked for was pooling=last" in refused(run, "qwen2.5:7b")
+        assert "exists with pooling=mean, but pooling=last was asked for" in refused(run, "qwen2.5:7b")
 
     def test_made_of_what_the_model_was_before(self, run, ollama, tmp_path):
         run("qwen2.5:7b")

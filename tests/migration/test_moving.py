@@ -217,7 +217,7 @@ def test_a_full_disk_is_one_line_and_can_be_gone_on_with(vectors, tmp_path, monk
         return align(move, block, first_row)
 
     monkeypatch.setattr(moving, "align_rows", full)
-    with pytest.raises(AlignkitError, match="old.npy could not be moved to .*new.npy .No space left on device.; mend"):
+    with pytest.raises(AlignkitError, match="old.npy could not be moved to .*new.npy .No space left on device.; fix"):
         migrate(tmp_path / "old.npy", artifact_of(), tmp_path / "new.npy")
     monkeypatch.setattr(moving, "align_rows", align)
     seen = []

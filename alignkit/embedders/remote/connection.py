@@ -211,7 +211,7 @@ class Connection:
         status, target = response.status_code, response.next_request
         if target is None:
             return StatusError(status, f"{self.where} answered HTTP {status}, a redirect to no address")
-        # a query may hold what is nobody's business
+        # a query may hold secrets
         to = str(target.url.copy_with(query=None, fragment=None, username=None, password=None))
         base = to.rstrip("/").removesuffix(f"/{self._wire.path}")
         known = base != to.rstrip("/") and base != self.where

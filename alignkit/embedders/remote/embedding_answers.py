@@ -112,7 +112,7 @@ def order_by_index(entries: Sequence[object]) -> list[object]:
 
     Raises:
         ShapeFault: if these are no entries.
-        ServerError: if an index is missing, twice there or out of range: nobody knows then which text has which.
+        ServerError: if an index is missing, repeated or out of range, so that embeddings cannot be matched to texts.
     """
     if not all(isinstance(entry, dict) for entry in entries):
         raise ShapeFault("the answer holds no entries with an embedding each")
@@ -123,7 +123,7 @@ def order_by_index(entries: Sequence[object]) -> list[object]:
         if not isinstance(index, int) or not 0 <= index < len(entries) or index in seen:
             raise ServerError(
                 f"its {len(entries)} embeddings are not numbered from 0 (index {one_line(repr(index), 20)} is "
-                "twice there or out of range), so that nobody knows which text has which; set batch_size=1",
+                "repeated or out of range), so they cannot be matched to the texts; set batch_size=1",
                 "wrong indices",
             )
         seen.add(index)

@@ -1,4 +1,4 @@
-"""Which text is at fault? A batch that a server refuses is halved, and nobody is blamed before the server is proven."""
+"""Find the text at fault: a refused batch is halved, and no text is blamed before the server has proved to work."""
 
 from __future__ import annotations
 

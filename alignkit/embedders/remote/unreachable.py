@@ -53,7 +53,7 @@ def fault_of_error(
     if isinstance(error, httpx.ProxyError):
         words = f"the proxy in between refuses it: {one_line(error)}"
         return ServerError(
-            f"cannot reach {where}: {words}; name the host in NO_PROXY, or mend HTTP_PROXY and HTTPS_PROXY",
+            f"cannot reach {where}: {words}; name the host in NO_PROXY, or correct HTTP_PROXY and HTTPS_PROXY",
             "the proxy refuses",
         )
     if isinstance(error, httpx.ConnectError | httpx.ConnectTimeout):
