@@ -1,4 +1,4 @@
-"""Parts by the names of their YAMLs: where those are, what they set, and what is built from that."""
+"""Find the YAML of a part by name, read its settings, and build the part from them."""
 
 from __future__ import annotations
 

@@ -25,7 +25,7 @@ class Mount:
         place: of its settings: `student`.
         group: the folder: `embedder`.
         default: the choice that the command's YAML names, `None` for none.
-        optional: filled in by the YAML itself, no matter of the command line.
+        optional: filled in by the YAML itself; not chosen on the command line.
     """
 
     place: str
@@ -46,7 +46,7 @@ def own_settings(name: str) -> dict[str, Any]:
 
 
 def choice_of(group: str, settings: Mapping[Any, Any]) -> str | None:
-    """Which YAML of a group settings belong to, by their `_target_`; `None` for a part of somebody else's."""
+    """The YAML of a group that these settings come from, found by `_target_`; `None` for a part that is not ours."""
     target = settings.get(TARGET)
     choices = group_choices(group) if target is not None else ()
     return next((one for one in choices if yaml_of(group, one).get(TARGET) == target), None)
@@ -82,7 +82,7 @@ def leaves(node: Any, place: str = "") -> Iterator[tuple[str, Any]]:
 
 @functools.cache
 def settings_of(name: str) -> dict[str, tuple[str, ...]]:
-    """Every setting of a command by its dotted name, with the choices it belongs to; no choices: it is always there."""
+    """Every setting of a command by its dotted name, with the choices that have it; an empty tuple means always."""
     found: dict[str, tuple[str, ...]] = {place: () for place, _ in leaves(own_settings(name))}
     for mount in mounts_of(name):
         if mount.optional:

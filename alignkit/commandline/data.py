@@ -1,4 +1,4 @@
-"""The data of a command, and the command that embeds what a vector cache lacks of it."""
+"""The data of a command and, if the vector cache lacks vectors, the command that adds them."""
 
 from __future__ import annotations
 

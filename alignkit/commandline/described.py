@@ -1,4 +1,4 @@
-"""Whether settings that somebody else may have written describe what our own YAMLs describe at that place."""
+"""Check settings that somebody else may have written: at each place they may describe only what our YAMLs do."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _LONGEST_SHOWN = 80
 
 
 def check_part(place: str, node: Any, group: str) -> None:
-    """A part has a target of its group, the settings that our YAMLs give it, and of these each as what it is there.
+    """Check that a part is one of its group, and that its settings are those of our YAMLs and of the same shape.
 
     Args:
         place: for messages.
@@ -48,7 +48,7 @@ def check_part(place: str, node: Any, group: str) -> None:
 
 
 def check_values(place: str, node: Any) -> None:
-    """Values alone: nothing in it is a part to build.
+    """Check that these are plain values: nothing in them is a part to build.
 
     Raises:
         ConfigError: if anything is.
@@ -61,7 +61,7 @@ def check_values(place: str, node: Any) -> None:
 
 @functools.cache
 def nodes_of(group: str) -> Mapping[str, list[dict[str, Any]]]:
-    """Every part that the YAMLs of a group describe, also within others, by its target."""
+    """Every part that the YAMLs of a group describe, nested ones included, by target."""
     found: dict[str, list[dict[str, Any]]] = {}
     for choice in group_choices(group):
         for node in _parts(yaml_of(group, choice)):
@@ -78,7 +78,7 @@ def _parts(node: Any) -> Iterator[dict[str, Any]]:
 
 
 def _check_value(place: str, value: Any, ours: Any, group: str) -> None:
-    """A part where ours is one or stands for one, a mapping where ours is one, else plain values."""
+    """Expect a part where our YAML has one or refers to one, a mapping where it has one, else plain values."""
     if ours in _SIDES or (isinstance(ours, dict) and TARGET in ours):
         check_part(place, value, group)
     elif isinstance(ours, dict) and any(isinstance(one, dict) and TARGET in one for one in ours.values()):

@@ -45,7 +45,7 @@ def split_flags(arguments: Sequence[str]) -> tuple[list[str], list[str]]:
 
 
 def _without_greed(parser: argparse.ArgumentParser, arguments: Sequence[str]) -> list[str]:
-    """The arguments with a value for each `--info` that has none: it would take the setting behind it for one."""
+    """The arguments, with a value for each bare `--info`: argparse would take the next setting as its value."""
     info = next(action for action in parser._actions if action.dest == "info")
     return [
         f"--info={info.const}" if word in info.option_strings and after not in (info.choices or ()) else word

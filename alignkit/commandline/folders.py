@@ -1,4 +1,4 @@
-"""The folder that Hydra makes for a run: made before anything is computed, and gone where nothing was written."""
+"""The run folder that Hydra makes before anything is computed; it is removed again if nothing was written to it."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ class RunFolders:
 
     @classmethod
     def drop_empty(cls) -> None:
-        """Remove those of them that hold nothing; what was there before stays."""
+        """Remove the new folders that are still empty."""
         made, cls.made = cls.made, []
         for path in made:
             with contextlib.suppress(OSError, ValueError):  # it holds something, or was never made

@@ -72,7 +72,7 @@ def unknown_setting(name: str, command: str) -> str:
 
 
 def alike(name: str, known: Mapping[str, tuple[str, ...]]) -> list[str]:
-    """Settings that may be meant by a name: of the same last word, else spelt alike; those always there before others.
+    """Settings that a name may mean: same last word, else similar spelling; settings that are always there come first.
 
     >>> alike("data.cachedir", {"cache_dir": (), "student.model": ("student=ollama",)})
     ['cache_dir']

@@ -1,7 +1,7 @@
-"""The settings of a run that goes on, read from its folder, which may be somebody else's.
+"""The settings of a run that is resumed, read from its folder, which may come from somebody else.
 
-Of `config.yaml` values are read and nothing more: nothing is filled in, and nothing is built before it is known to be
-what our own YAMLs describe at that place. Whom to talk to and whose code to run are no matters for a file.
+Only plain values are read from `config.yaml`: nothing is interpolated, and nothing is built before it has been checked
+against our own YAMLs. A file does not decide which server to talk to, or whose code to run.
 """
 
 from __future__ import annotations
@@ -75,7 +75,7 @@ def config_yaml(settings: Mapping[str, Any]) -> str:
 
 
 def resume_command(folder: Path, settings: Mapping[str, Any]) -> str:
-    """The command that goes on with a run, with all that its config must not say for itself."""
+    """The command that resumes a run, with every setting that must not be taken from the run's own config."""
     return _command(str(folder), dict(_reaching(settings)), settings)
 
 
@@ -108,13 +108,13 @@ def _check_shape(text: str) -> None:
 
 
 def _nodes(settings: Mapping[str, Any], side: str) -> list[dict[str, Any]]:
-    """The embedder of a side: of the run, and as the data holds it."""
+    """The embedder settings of a side: those of the run and those inside `data`."""
     data = settings["data"]
     return [node for node in (settings.get(side), data.get(side)) if isinstance(node, dict)]
 
 
 def _reaching(settings: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
-    """Settings that reach further than a file may decide, where they are not what our own YAML says."""
+    """Settings that a file may not decide (addresses, keys, code), where they differ from our own YAML."""
     for side in SIDES:
         if (node := settings.get(side)) is None:
             continue
@@ -125,7 +125,7 @@ def _reaching(settings: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
 
 
 def _take_reaching(path: Path, settings: Mapping[str, Any], config: DictConfig, given: set[str]) -> None:
-    """Take from the command line what a file may not decide; where that says nothing of it, ask."""
+    """Take from the command line what a file may not decide; ask for it where it was not given."""
     reaching = dict(_reaching(settings))
     if missing := [name for name in reaching if name not in given]:
         again = _command(config.resume, reaching, settings)

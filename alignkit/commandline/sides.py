@@ -1,7 +1,7 @@
-"""Student and teacher of a command that has a head: who names none means those that the head was trained with.
+"""Student and teacher of a command that has a head: by default, those that the head was trained with.
 
-What decides is the config and nothing else, so that a setting means the same on the command line, in a YAML of the
-user's and in a sweep: a side that names no embedder (`student: null`, or settings alone) is the head's own.
+Only the config decides, so a setting means the same on the command line, in a user's YAML and in a sweep. A side that
+names no embedder (`student: null`, or settings without a `_target_`) is the head's own.
 """
 
 from __future__ import annotations
@@ -116,7 +116,7 @@ def _choice_of_identity(identity: Mapping[str, Any]) -> str | None:
 
 
 def _word(value: Any) -> Any:
-    """As it is typed: Hydra's `true` and `null`, and nothing of a password."""
+    """The value as it is typed (`true`, `null`); a password is left out."""
     if STARS in redacted(str(value)):
         return "…"
     return "null" if value is None else str(value).lower() if isinstance(value, bool) else value

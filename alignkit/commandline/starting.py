@@ -113,7 +113,7 @@ class Command:
             forget_passwords()
 
     def _compose(self, flags: list[str], overrides: list[str], secrets: list[str]) -> int:
-        """Let Hydra compose the config and call the task, in the terms that it knows: `sys.argv` and environment."""
+        """Let Hydra compose the config and call the task; it is driven through `sys.argv` and the environment."""
         original, started, process = sys.argv, False, os.getpid()
 
         @functools.wraps(self.task)

@@ -86,7 +86,7 @@ def text_settings(command: str, own: Mapping[str, bool], places: set[str]) -> di
 
 
 def may_be_empty(command: str, name: str) -> bool:
-    """Whether a text may be empty: where any of our YAMLs has it so, as prompts are."""
+    """Whether a text may be empty: yes if it is empty in one of our YAMLs, as prompts are."""
     place, _, within = name.partition(".")
     mounts = [mount for mount in mounts_of(command) if mount.place == place and within and not mount.optional]
     return any(
@@ -120,7 +120,7 @@ def _hints(target: str) -> dict[str, Any]:
 
 
 def _text_or_none(hint: Any) -> bool | None:
-    """Whether a text may be `None`; `None` for what is no text."""
+    """Whether a text may also be `None`; `None` if it is not a text at all."""
     kinds = typing.get_args(hint) if typing.get_origin(hint) in (types.UnionType, typing.Union) else (hint,)
     texts = [kind for kind in kinds if kind in (str, Path) or typing.get_origin(kind) is Literal]
     if not texts or len(texts) + (type(None) in kinds) != len(kinds):

@@ -88,7 +88,7 @@ class Reader:
         return sign, (self.other_names or {}).get(bare, bare), value if equals else None
 
     def _may_be(self, name: str) -> bool:
-        """Whether this is a setting of the command, of one of its groups' choices, or of what is open."""
+        """Whether the command, one of its groups, or an open node such as `trainer` may have this setting."""
         mounts = mounts_of(self.command)
         groups = {*(mount.place for mount in mounts), *(mount.group for mount in mounts), *MOUNTED_GROUPS.values()}
         known = settings_of(self.command)

@@ -1,4 +1,4 @@
-"""Whatever holds vectors, as checked arrays; two of them as pairs in three splits."""
+"""Turn whatever holds vectors into checked arrays, and two such arrays into pairs in three splits."""
 
 from __future__ import annotations
 
@@ -91,7 +91,7 @@ def as_pairs(
 def split_pairs(
     whole: Pairs, *, together: Sequence[Any] | None, validation: float, test: float, seed: int
 ) -> PairSplits:
-    """Seeded shares of the rows; what is the same sentence, or belongs together, stays on one side.
+    """Split the rows by seeded shares; rows of the same sentence, or that belong together, stay in one split.
 
     Args:
         whole: all pairs.

@@ -1,4 +1,4 @@
-"""What is going to be fitted and how: from settings, as the YAMLs name them, to a fitter."""
+"""Turn settings, named as in the YAMLs, into a fitter: what will be fitted, and how."""
 
 from __future__ import annotations
 

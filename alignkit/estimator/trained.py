@@ -1,4 +1,4 @@
-"""From a plan to a head that is worth reporting: fitted, compared with its rivals, with all that a report needs."""
+"""Carry out a plan: fit the head, compare it with its rivals, and keep what a report needs."""
 
 from __future__ import annotations
 
@@ -108,7 +108,7 @@ def _history(plan: Plan, fit: FitResult, seconds: Mapping[str, float]) -> Traini
 
 
 def _ridge(plan: Plan, splits: PairSplits, fit: FitResult) -> Head:
-    """What any head must beat: λ chosen on validation, solved on both splits."""
+    """The baseline that every head must beat: λ chosen on validation, solved on train + validation."""
     solved = fit.head.kind() == "linear" and plan.fitter.init == "closed_form" and fit.best_epoch == 0
     if solved and fit.refitted and plan.settings["model"].get("ridge_lambda") is None:
         return fit.head  # the very same: files larger than memory are not read again for it

@@ -25,7 +25,7 @@ SEED = 0
 
 
 def pick(records: Iterable[dict[str, str]], per_intent: int, taken: set[str]) -> list[dict[str, str]]:
-    """A seeded choice of so many sentences of each intent, none whose normalised text is in `taken` (added to)."""
+    """A seeded choice of `per_intent` sentences an intent; texts in `taken` are skipped, chosen ones added to it."""
     by_intent: dict[str, list[dict[str, str]]] = {}
     for record in records:
         by_intent.setdefault(record["label"], []).append(record)
