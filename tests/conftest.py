@@ -1,6 +1,7 @@
 """Fixtures that more than one room's tests use."""
 
 import os
+import shutil
 import sys
 from pathlib import Path
 
@@ -48,6 +49,27 @@ def run_command(monkeypatch, tmp_path, capsys):
         return code, printed.out, printed.err
 
     return run
+
+
+@pytest.fixture(scope="session")
+def trained_run(tmp_path_factory):
+    """What `train` leaves on the demo pack, by the closed form alone; not to be written to."""
+    from alignkit import train
+
+    folder = tmp_path_factory.mktemp("trained") / "run"
+    with pytest.MonkeyPatch.context() as patched:
+        patched.chdir(folder.parent)
+        patched.setattr(sys, "argv", ["alignkit train", "trainer.max_epochs=0", f"hydra.run.dir={folder}"])
+        with pytest.raises(SystemExit) as left:
+            train.main()
+    assert not left.value.code
+    return folder
+
+
+@pytest.fixture
+def run(trained_run, run_command, tmp_path):
+    """That run, a copy of one's own where commands look for the newest."""
+    return shutil.copytree(trained_run, tmp_path / "outputs" / "train" / "first")
 
 
 @pytest.fixture(scope="session")

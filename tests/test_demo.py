@@ -8,13 +8,6 @@ import re
 import pytest
 
 
-@pytest.fixture
-def run(run_command, tmp_path):
-    folder = tmp_path / "outputs" / "train" / "first"
-    assert run_command("train", "trainer.max_epochs=0", f"hydra.run.dir={folder}")[0] == 0
-    return folder
-
-
 def test_runs_without_an_argument_on_the_newest_run(run, run_command, tmp_path):
     code, out, err = run_command("demo")
     assert code == 0, err

@@ -10,15 +10,6 @@ import pytest
 from alignkit.artifact import load_artifact, save_artifact
 
 
-@pytest.fixture
-def run(run_command, tmp_path):
-    """A run of `train` on the demo pack, closed form alone."""
-    folder = tmp_path / "outputs" / "train" / "first"
-    code, _, err = run_command("train", "trainer.max_epochs=0", f"hydra.run.dir={folder}")
-    assert code == 0, err
-    return folder
-
-
 def report_folder(tmp_path):
     return next((tmp_path / "outputs" / "evaluate").iterdir())
 

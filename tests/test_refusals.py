@@ -332,15 +332,16 @@ def test_a_run_folder_that_cannot_be_made(held, tmp_path):
         claim_run_folder(tmp_path / "outputs" / "train" / "1", "seed: 0\n")
 
 
-@pytest.mark.parametrize("path", sorted(PACKAGE.rglob("*.py")), ids=lambda path: str(path.relative_to(PACKAGE)))
-def test_files_are_renamed_in_one_place(path):
+def test_files_are_renamed_in_one_place():
     """`files.move` is patient where Windows refuses for a moment."""
-    if path.name == "files.py":
-        return
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-        if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name):
-            assert (node.value.id, node.attr) not in {("os", "replace"), ("os", "rename")}
-        assert not (isinstance(node, ast.Attribute) and node.attr == "rename"), f"line {node.lineno}: files.move"
-        # a path's replace takes one argument, a string's at least two
-        if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr == "replace":
-            assert len(node.args) + len(node.keywords) != 1 or node.keywords, f"line {node.lineno}: files.move"
+    for path in sorted(PACKAGE.rglob("*.py")):
+        if path.name == "files.py":
+            continue
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            place = f"{path}, line {getattr(node, 'lineno', 0)}: files.move"
+            if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name):
+                assert (node.value.id, node.attr) not in {("os", "replace"), ("os", "rename")}, place
+            assert not (isinstance(node, ast.Attribute) and node.attr == "rename"), place
+            # a path's replace takes one argument, a string's at least two
+            if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr == "replace":
+                assert len(node.args) + len(node.keywords) != 1 or node.keywords, place

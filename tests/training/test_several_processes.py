@@ -6,6 +6,7 @@ import sys
 
 import numpy as np
 import pytest
+from two_processes import solve_nothing_and_draw_otherwise, train_by_two
 
 from alignkit import load_head
 
@@ -22,21 +23,13 @@ def data(tmp_path, make_pairs):
     return "data=vectors", "data.student=student.npy", "data.teacher=teacher.npy"
 
 
-def train_by_two(folder, *settings, program=("-m", "alignkit.train")):
-    command = [sys.executable, *program, *settings, *TWO]
-    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=240)
-    assert done.returncode == 0, done.stderr
-    assert done.stdout.count("head and report") == 1
-    return done
-
-
 def meta_of(run):
     return json.loads((run / "metrics.json").read_text(encoding="utf-8"))["meta"]
 
 
 def test_a_closed_form_is_what_one_process_solves(run_command, tmp_path, data):
     settings = (*data, "model=linear", "trainer.max_epochs=2", "lr=1e-5", "select_by=val/cosine_mean", "refit=true")
-    train_by_two(tmp_path, *settings, "batch_size=16", "hydra.run.dir=two")
+    train_by_two(tmp_path, *settings, *TWO, "batch_size=16", "hydra.run.dir=two")
     code, _, err = run_command("train", *settings, "batch_size=32", "device=cpu", "html=false", "hydra.run.dir=one")
     assert code == 0, err
     one, two = (load_head(tmp_path / run).projection.weight for run in ("one", "two"))
@@ -49,7 +42,7 @@ def test_a_closed_form_is_what_one_process_solves(run_command, tmp_path, data):
 def test_sentences_are_compared_with_those_of_the_other_process(run_command, tmp_path, data, loss):
     """Two batches of 16 are one of 32: without the other half there would be other negatives, and other weights."""
     settings = (*data, f"loss={loss}", "model.init=random", "lr=1e-2", "trainer.max_epochs=2", "confidence=false")
-    train_by_two(tmp_path, *settings, "batch_size=16", "hydra.run.dir=two")
+    train_by_two(tmp_path, *settings, *TWO, "batch_size=16", "hydra.run.dir=two")
     for run, size in (("one", 32), ("half", 16)):
         code, _, err = run_command("train", *settings, f"batch_size={size}", "device=cpu", "html=false",
                                    f"hydra.run.dir={run}")  # fmt: skip
@@ -60,37 +53,14 @@ def test_sentences_are_compared_with_those_of_the_other_process(run_command, tmp
     assert metas[0]["validation"] == pytest.approx(metas[1]["validation"], abs=1e-4)
 
 
-ODD_SECOND_RANK = """
-import os
-
-import torch
-
-from alignkit import train
-from alignkit.heads.low_rank import LowRankHead
-from alignkit.heads.linear import LinearHead
-
-if os.environ.get("LOCAL_RANK") == "1":
-    def solve(self, *given):
-        raise RuntimeError("a second process solves")
-
-    LowRankHead.solve = solve
-    seed = torch.manual_seed
-    torch.manual_seed = lambda number: seed(number + 1)
-
-if __name__ == "__main__":
-    train.main()
-"""
-
-
 @pytest.mark.parametrize(
     "model",
     ["model=low_rank model.energy=0.6 trainer.max_epochs=1", "model=linear model.init=random trainer.max_epochs=0"],
 )
 def test_all_start_from_the_head_of_the_first(run_command, tmp_path, data, model):
     """A closed form may settle another rank elsewhere, and a random start be another: figures would be of two heads."""
-    (tmp_path / "odd.py").write_text(ODD_SECOND_RANK, encoding="utf-8")
     settings = (*data, *model.split(), "confidence=false", "refit=false", "lr=1e-9")
-    train_by_two(tmp_path, *settings, "batch_size=16", "hydra.run.dir=two", program=[str(tmp_path / "odd.py")])
+    train_by_two(tmp_path, *settings, *TWO, "batch_size=16", "hydra.run.dir=two", odd=solve_nothing_and_draw_otherwise)
     code, _, err = run_command("train", *settings, "batch_size=32", "device=cpu", "html=false", "hydra.run.dir=one")
     assert code == 0, err
     one, two = (meta_of(tmp_path / run) for run in ("one", "two"))
@@ -102,8 +72,13 @@ def test_all_start_from_the_head_of_the_first(run_command, tmp_path, data, model
 
 
 def test_auto_lets_the_first_process_choose(tmp_path, data):
-    train_by_two(tmp_path, *data, "model=auto", "model.candidates=[linear,low_rank,mlp]", "model.budget_s=20",
-                 "model.target=cosine", "trainer.max_epochs=1", "hydra.run.dir=run")  # fmt: skip
+    """The first process hands its choice to the one that it starts: here it does start it."""
+    settings = ("model=auto", "model.candidates=[linear,low_rank,mlp]", "model.budget_s=20", "model.target=cosine",
+                "trainer.max_epochs=1", "hydra.run.dir=run")  # fmt: skip
+    done = subprocess.run([sys.executable, "-m", "alignkit.train", *data, *settings, *TWO],
+                          cwd=tmp_path, capture_output=True, text=True, timeout=900)  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("head and report") == 1
     meta = meta_of(tmp_path / "run")
     assert meta["model"] == meta["selection"]["name"] == load_head(tmp_path / "run").kind()
     assert all(one["seconds"] is not None for one in meta["selection"]["tries"])

@@ -1,0 +1,64 @@
+"""`train` in two processes that are forks of one that has imported everything: the imports take most of a small run."""
+
+import contextlib
+import multiprocessing
+import os
+import socket
+import sys
+from pathlib import Path
+
+
+def free_port():
+    with socket.socket() as one:
+        one.bind(("127.0.0.1", 0))
+        return one.getsockname()[1]
+
+
+def train_by_two(folder, *settings, odd=None):
+    """As a cluster starts them: both at once. What the first alone does before it starts another is not seen here.
+
+    Args:
+        folder: to run in.
+        settings: of `train`.
+        odd: called first in the second process; a function of this module.
+    """
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["alignkit.train", "alignkit.training.fit", "alignkit.evaluation.comparison"])
+    port = free_port()
+    ranks = [context.Process(target=_train, args=(rank, port, folder, settings, odd)) for rank in (0, 1)]
+    for rank in ranks:
+        rank.start()
+    for rank in ranks:
+        rank.join()
+    printed = "".join((Path(folder) / f"rank{rank}").read_text(encoding="utf-8") for rank in (0, 1))
+    assert [rank.exitcode for rank in ranks] == [0, 0], printed
+    assert printed.count("head and report") == 1
+
+
+def _train(rank, port, folder, settings, odd):
+    os.environ.update(
+        MASTER_ADDR="127.0.0.1", MASTER_PORT=str(port), WORLD_SIZE="2", NODE_RANK="0", LOCAL_RANK=str(rank)
+    )
+    os.chdir(folder)
+    sys.argv = ["alignkit train", *settings]
+    with open(f"rank{rank}", "w", encoding="utf-8") as out:
+        with contextlib.redirect_stdout(out), contextlib.redirect_stderr(out):
+            from alignkit import train
+
+            if rank == 1 and odd is not None:
+                odd()
+            train.main()
+
+
+def solve_nothing_and_draw_otherwise():
+    """A second process in which a closed form fails and a random start is another."""
+    import torch
+
+    from alignkit.heads.low_rank import LowRankHead
+
+    def solve(self, *given):
+        raise RuntimeError("a second process solves")
+
+    LowRankHead.solve = solve
+    seed = torch.manual_seed
+    torch.manual_seed = lambda number: seed(number + 1)
