@@ -15,7 +15,7 @@ BLOCK_SCORES = 4 * 1024 * 1024
 # float32 cosines that differ by less count as equal
 TIE = 1e-6
 # the inverse temperatures that are tried
-SHARPNESS = tuple(2.0 ** (step / 2) for step in range(-2, 21))
+SHARPNESS = tuple(2.0**step for step in range(1, 11))
 
 
 @dataclass(frozen=True)

@@ -26,7 +26,7 @@ SELF_MRR, OVERLAP = "self_mrr", "overlap@10"
 WHITEN_BY = (SELF_MRR, OVERLAP)
 # fewer held-out texts cannot tell one setting from another
 FEWEST_QUERIES = 20
-MOST_QUERIES, MOST_CORPUS = 2_000, 20_000
+MOST_QUERIES, MOST_CORPUS = 1_000, 10_000
 # of float32, so that wide vectors take no more memory than narrow ones
 MOST_ELEMENTS = 25_000_000
 # a reciprocal rank that is nearly always 1 tells little; the probability of the own vector still does
@@ -69,7 +69,7 @@ def choose_whitening(kept: Head, splits: PairSplits, whiten_by: str = SELF_MRR, 
         kept: the head as it was before it was fitted once more, which has not seen the validation split; on the CPU.
         splits: train and validation pairs; the test split is not looked at.
         whiten_by: `self_mrr`, or `overlap@10` for those who want the teacher's own neighbours.
-        seed: of the samples, where there are more than 2,000 validation or 20,000 training pairs.
+        seed: of the samples, where there are more than 1,000 validation or 9,000 training pairs.
     """
     check_whiten_by(whiten_by)
     width = splits.train.teacher_dim
