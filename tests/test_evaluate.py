@@ -56,7 +56,7 @@ def test_require_decides_the_exit_code(run, run_command):
         "evaluate", *quick, "require={recall@10: 0.9, share_of_teacher: 0.99}", "hydra.run.dir=second"
     )
     assert code == 3
-    assert "recall@10 is 0.78" in err and "share_of_teacher" in err
+    assert "recall@10 is 0.8" in err and "share_of_teacher" in err
     assert "Use it" in out  # the report is written all the same
     code, _, err = run_command("evaluate", *quick, "require={recall@3: 0.9}", "hydra.run.dir=third")
     assert code == 1 and "recall@3" in err and err.count("\n") == 1
@@ -69,7 +69,7 @@ def test_a_static_head_is_measured_with_its_own_student(run_command, tmp_path):
     assert code == 0, err
     code, _, err = run_command("evaluate", "student=two_layer", "time_embedding=false")
     assert code == 1
-    assert "384-d" in err and "256-d" in err and err.count("\n") == 1
+    assert "384-d" in err and "256-d" in err and err.count("alignkit: ") == 1
 
 
 def test_a_bare_head_has_no_ridge_and_mean_and_that_is_said(run, run_command, tmp_path):
