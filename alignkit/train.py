@@ -12,7 +12,11 @@ EXAMPLES = (
 )
 
 main = command(
-    "train", __doc__, EXAMPLES, texts=("resume", "cache_dir", "objective", "schedule", "select_by"), run_folder=True
+    "train",
+    __doc__,
+    EXAMPLES,
+    texts=("resume", "cache_dir", "objective", "schedule", "select_by", "whiten_by"),
+    run_folder=True,
 )
 
 if __name__ == "__main__":

@@ -45,7 +45,10 @@ def test_version(run_command):
         ("model=nonesuch", "unknown model 'nonesuch'; choices: "),
         ("student=nonesuch", "unknown embedder 'nonesuch'; choices: "),
         ("modle=linear", "unknown setting 'modle'"),
-        ("model.hiden=3", "unknown setting 'model.hiden'; did you mean model.hidden (of model=mlp or model=residual)?"),
+        (
+            "model.hiden=3",
+            "unknown setting 'model.hiden'; did you mean model.hidden (of model=deep or model=mlp or model=residual)?",
+        ),
         ("junk", "'junk' is no setting; expected setting=value"),
         ("data..path=x", "'data..path' is no name of a setting"),
         ("my path=x", "'my path' is no name of a setting"),
