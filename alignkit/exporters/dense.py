@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import copy
 from dataclasses import dataclass
+from typing import cast
 
 import torch
 from torch import Tensor, nn
 
 from alignkit.exporters.graph import STUDENT, Graph, Step, trace
 from alignkit.heads.base import Head
+from alignkit.heads.mlp import MlpHead
 
 ACTIVATIONS: dict[str, type[nn.Module]] = {
     "gelu": nn.GELU,
@@ -37,10 +39,34 @@ class Layer:
 
 
 def dense_layers(head: Head) -> list[Layer] | None:
-    """The head as dense layers, centring folded in; None where it is something else."""
+    """The head as dense layers, centring folded in; None where it is something else.
+
+    Those of a perceptron take vectors of length 1 where it normalises its own; see `normalises_first`.
+    """
+    if isinstance(head, MlpHead) and head.depth == 1:
+        return _perceptron(head)
     if (layer := affine_layer(head)) is not None:
         return [layer]
     return _chain(trace(head))
+
+
+def normalises_first(head: Head) -> bool:
+    """Whether the head's dense layers are those of its student scaled to length 1."""
+    return isinstance(head, MlpHead) and head.depth == 1 and head.normalise
+
+
+@torch.no_grad()
+def _perceptron(head: MlpHead) -> list[Layer]:
+    """A hidden layer and a last one; the linear map beside them goes through both, for `gelu(v) − gelu(−v) = v`."""
+    double = copy.deepcopy(head).double()
+    hidden, last, skip = cast(nn.Linear, double.layers[0]), double.output_layers()[-1], double.skip.weight
+    itself = torch.eye(head.student_dim, dtype=torch.float64)
+    weight = torch.cat([hidden.weight, itself, -itself]) / double.standardise.scale
+    bias = torch.cat([hidden.bias, torch.zeros(2 * head.student_dim)]) - weight @ double.standardise.mean
+    return [
+        Layer(weight.float(), bias.float(), nn.GELU),
+        Layer(torch.cat([last.weight, skip, -skip], dim=1).float(), (last.bias + double.skip.bias).float()),
+    ]
 
 
 @torch.no_grad()

@@ -20,7 +20,7 @@ from alignkit.embedders.model_loading import quiet_loading
 from alignkit.embedders.sameness import same_vectors
 from alignkit.errors import ConfigError, MissingExtraError
 from alignkit.exporters.base import Job
-from alignkit.exporters.dense import Layer, dense_layers
+from alignkit.exporters.dense import Layer, dense_layers, normalises_first
 from alignkit.exporters.graph import trace
 from alignkit.exporters.model_card import card_text
 from alignkit.exporters.module_code import CLASS_NAME, MODULE_NAME, module_source
@@ -53,6 +53,8 @@ def write(job: Job, folder: Path) -> dict[str, Any]:
     head_modules = _dense(layers) if layers is not None else [_module(job, folder)]
     student_modules = _modules(student, _role(job, student))
     precision = _precision(student_modules)
+    if stock and normalises_first(job.head):
+        head_modules.insert(0, Normalize())
     query = [*_in_float32(student_modules), *head_modules, Normalize()]
     if router:
         from sentence_transformers.base.modules import Router
