@@ -15,7 +15,7 @@ main = command(
     "train",
     __doc__,
     EXAMPLES,
-    texts=("resume", "cache_dir", "objective", "schedule", "select_by", "whiten_by"),
+    texts=("resume", "cache_dir", "objective", "schedule", "select_by"),
     run_folder=True,
 )
 
