@@ -78,7 +78,7 @@ def test_the_saved_head_gives_what_the_metrics_say(run_command, tmp_path):
     from alignkit.pairs.demo import load_demo
 
     test = load_demo("static").test
-    aligned = load_head(tmp_path / "run")(torch.from_numpy(test.student.astype(np.float32)))
+    aligned = load_artifact(tmp_path / "run").head(torch.from_numpy(test.student.astype(np.float32)))
     cosine = torch.nn.functional.cosine_similarity(aligned, torch.from_numpy(test.teacher.astype(np.float32))).mean()
     rows = json.loads((tmp_path / "run" / "metrics.json").read_text(encoding="utf-8"))["rows"]
     assert float(cosine) == pytest.approx(rows["aligned"]["cosine_mean"], abs=1e-5)
@@ -173,7 +173,7 @@ def test_test_sentences_among_the_training_sentences_stop_the_run():
         return Pairs([str(row) for row in range(len(texts))], np.ones((len(texts), 2)), np.ones((len(texts), 2)), texts)
 
     splits = PairSplits(part(["Call me back.", "b"]), part(["c"]), part(["call me  BACK", "d"]))
-    with pytest.raises(DataError, match="1 of 2 test texts stand in the training split"):
+    with pytest.raises(DataError, match="1 of 2 test texts are in the training split too"):
         leaks_of_splits(splits)
 
 

@@ -4,7 +4,7 @@ A head is fitted to look like the teacher. Given the student's vector, the teach
 head's output `h`, with the covariance Σ of what the head misses; the text most likely to be meant has the largest
 Mahalanobis score `dᵀΣ⁻¹(h − μ)`, not the largest cosine with `h`. So the query is mapped, the index is left as it is:
 
-    query = (Σ + ε·mean(Σ)·I)^(−b) · (g·h − κ·μ),   Σ = (Σ_residual + Σ_teacher) / 2, each of trace 1
+    query = (Σ + ε·mean(Σ)·I)^(−b) · (g·h − κ·μ),   Σ = (Σ_residual + Σ_teacher) / 2, each of trace 1, ε = .1 + D/M
 
 `b = 0, κ = 0` leaves the query as it is; `b = 0, κ > 0` undoes the shrinkage of least squares towards the mean. The
 teacher's own covariance stands in for what few residuals cannot tell, and for the documents' own term of the score,
@@ -22,7 +22,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-# ε: keeps directions in which hardly anything varies from taking over the score
+# of ε: keeps directions in which hardly anything varies from taking over the score; D/M of M teacher vectors is added,
+# since that much of a small eigenvalue is chance
 FLOOR = 0.1
 # wider covariances are known by so many leading directions; what is left varies alike
 WIDEST, LEADING, SWEEPS = 1024, 512, 4
@@ -65,6 +66,8 @@ class Whitenings:
         energy = float(aligned.square().sum())
         self.gain = max(0.0, float((aligned * own).sum()) / energy if energy > 0 else 0.0) or 1.0
         self.mean = teacher.mean(dim=0)
+        # of traces that are 1
+        self._floor = FLOOR / len(self.mean) + 1 / max(1, len(teacher))
         mixed = (_covariance(own - self.gain * aligned) + _covariance(teacher)) / 2
         self._values, self._vectors, self._rest = _leading(mixed)
 
@@ -73,8 +76,7 @@ class Whitenings:
         width = len(self.mean)
         weight = torch.eye(width, dtype=torch.float64)
         if setting.power:
-            floor = FLOOR / width  # the traces are 1
-            inner, outer = (part + floor for part in (self._values, self._rest))
+            inner, outer = (part + self._floor for part in (self._values, self._rest))
             # relative to the directions that are not known one by one, and of size 1 on average
             inner, outer = inner.pow(-setting.power), outer.pow(-setting.power)
             size = (inner.sum() + (width - len(inner)) * outer) / width

@@ -35,8 +35,11 @@ def test_six_lines_from_arrays_to_an_embedder(fitted, arrays, tmp_path, capsys):
     np.testing.assert_allclose(np.linalg.norm(mapped, axis=1), 1, atol=1e-6)
     test = load_demo().test
     report = fitted.evaluate(test.student, test.teacher, labels=test.labels, texts=test.texts)
-    assert report.verdict.name == "do_not" and "below 90%" in report.verdict.reasons[0]  # of 600 pairs
-    assert report.rows["aligned"]["ndcg@10"] > report.rows["student"]["ndcg@10"]
+    assert report.verdict.name == "use_with_cascade" and "below 90%" in report.verdict.reasons[0]  # of 600 pairs
+    rows = report.rows
+    assert rows["aligned"]["ndcg@10"] > rows["student"]["ndcg@10"]
+    # 540 vectors tell little of 384 dimensions: what was chosen on 60 texts must not undo what the head learned
+    assert rows["aligned"]["ndcg@10"] > rows["aligned_plain"]["ndcg@10"] + 0.05
     report.show()
     shown = capsys.readouterr().out
     assert report.verdict.headline in shown and "aligned" in shown
