@@ -48,8 +48,10 @@ class Setting:
 
 
 PLAIN = Setting()
-# from the mildest to the strongest
-SETTINGS = (PLAIN, Setting(0.0, 0.5), *(Setting(power, 1.0) for power in (0.25, 0.5, 0.75, 1.0)))
+# From the mildest to the strongest. Stronger ones often win on held-out texts and lose on texts of another kind:
+# ridge regression on 3,000 sentences of two sources, both students, searching StackFAQ, share of the teacher's nDCG@10:
+# power .5 gives 90.3, 85.4, 81.8 and 73.6, power 1 gives 88.8, 82.3, 79.0 and 70.2 (no whitening 84.9, 79.7, 71.2, 61.1).
+SETTINGS = (PLAIN, Setting(0.0, 0.5), Setting(0.25, 1.0), Setting(0.5, 1.0))
 
 
 class Whitenings:

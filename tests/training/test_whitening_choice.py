@@ -88,9 +88,9 @@ def test_of_settings_that_are_about_as_good_the_mildest_is_taken():
     generator = torch.Generator().manual_seed(0)
     base = torch.rand(100, generator=generator)
     wobble = 0.1 * torch.randn(100, generator=generator)
-    gains = dict(zip(SETTINGS, (0.0, 0.1, 0.2, 0.3, 0.301, 0.2), strict=True))
+    gains = dict(zip(SETTINGS, (0.0, 0.1, 0.3, 0.301), strict=True))
     figures = {setting: base + gain + wobble * (index % 2) for index, (setting, gain) in enumerate(gains.items())}
-    assert mildest(figures) is SETTINGS[3]
+    assert mildest(figures) is SETTINGS[2]
     assert mildest({setting: base for setting in SETTINGS}) is PLAIN
 
 
