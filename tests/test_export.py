@@ -133,7 +133,7 @@ def test_what_is_wrong_is_said_before_anything_is_embedded(
         (["format=numpy"], "out is not set"),
         (["format=numpy", "out=made", "router=true"], "format=numpy has no setting router"),
         (["format=numpy", "out=made", "role=both"], "role=both: expected query or document"),
-        (["format=numpy", "out=made", "tolerance=0"], "does not agree with the head"),
+        (["format=numpy", "out=made", "tolerance=1e-30"], "does not agree with the head"),
         (["format=sentence_transformers", "out=made", "vectors=v.npy"], "give sentences=FILE"),
         (["format=sentence_transformers", "out=made", "student=minilm"], "384-d vectors, this head expects 256-d"),
         (

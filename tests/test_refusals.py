@@ -296,7 +296,7 @@ class TestMigrate:
             patch.setattr(os, "replace", refuse)
             _, message = run(*move)
         assert f"old.npy could not be moved to new.npy ({IN_USE})" in message
-        assert "same command again: it goes on from what is done" in message
+        assert "run the same command again; it continues from what is done" in message
         run(*move, code=0)
         assert sorted(path.name for path in tmp_path.glob("new*")) == ["new.npy", "new.npy.json"]
 

@@ -72,7 +72,7 @@ def test_without_fingerprints_nothing_is_claimed(demo_splits, tmp_path):
 
 def test_a_text_of_both_splits_is_said(demo_splits):
     doubled = dataclasses.replace(demo_splits, train=demo_splits.test)
-    assert "in this data 600 of 600 test texts stand in" in check_leaks(side_of(doubled.test), None, doubled).line
+    assert "in this data 600 of 600 test texts are in" in check_leaks(side_of(doubled.test), None, doubled).line
 
 
 def test_rows_of_bare_vectors_dealt_anew_are_noticed(make_pairs, tmp_path):

@@ -26,7 +26,9 @@ def test_is_the_stated_formula(setting):
     parts = [np.cov(part, rowvar=False) for part in (own - gain * aligned, teacher)]
     mixed = sum(part / np.trace(part) for part in parts) / 2
     values, directions = np.linalg.eigh(mixed)
-    power = (directions * (values + (FLOOR + len(values) / len(teacher)) * values.mean()) ** -setting.power) @ directions.T
+    power = (
+        directions * (values + (FLOOR + len(values) / len(teacher)) * values.mean()) ** -setting.power
+    ) @ directions.T
     expected = (gain * aligned - setting.centre * teacher.mean(axis=0)) @ power
     weight, bias = Whitenings(*sample()).map(setting)
     got = torch.from_numpy(aligned) @ weight.T + bias

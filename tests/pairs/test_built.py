@@ -127,7 +127,7 @@ def test_imported_intents_are_the_labels(tmp_path, load):
 
 
 def test_what_cannot_be_loaded_is_said(tmp_path, folder, load):
-    with pytest.raises(DataError, match="is no data set"):
+    with pytest.raises(DataError, match="is not a data set"):
         load(tmp_path / "nothing", fill=False)
     with pytest.raises(ConfigError, match="expected query or document"):
         load(folder, role="both")

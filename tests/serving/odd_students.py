@@ -9,7 +9,7 @@ import torch
 from alignkit.artifact import Artifact
 from alignkit.embedders.base import EmbeddedBatch
 from alignkit.errors import EmbedderError
-from alignkit.heads.base import Head
+from alignkit.heads.confidence import ConfidenceEstimate
 from alignkit.heads.linear import LinearHead
 
 DIM = 8
@@ -60,16 +60,11 @@ class OddStudent:
         yield EmbeddedBatch(np.array(rows, dtype=np.int64), vectors, failures)
 
 
-class Confidence(Head):
+class Confidence(ConfidenceEstimate):
     """Sure of texts with few letters."""
 
-    def __init__(self, student_dim, teacher_dim=1):
-        super().__init__()
-        self.student_dim, self.teacher_dim = student_dim, teacher_dim
-        self.scale = torch.nn.Parameter(torch.tensor(10.0))
-
     def forward(self, student):
-        return torch.exp(-(student - 1).sum(dim=1) / self.scale)
+        return torch.exp(-(student - 1).sum(dim=1) / 10)
 
 
 def odd_artifact(confidence=False, identity="document"):
