@@ -40,7 +40,6 @@ from alignkit.pairs.base import Pairs, PairSplits
 from alignkit.parts import build_part
 from alignkit.sentences.beir import BeirSet, read_beir
 from alignkit.training.fit import FitResult
-from alignkit.training.whitening_choice import choose_whitening
 from alignkit.vectors import cosine, l2_normalize, top_k
 
 KEPT = Path("outputs/heads_table")
