@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import torch
@@ -24,13 +25,9 @@ class SelfRetrieval:
 
     Attributes:
         ranks: `(Q,)` float64, rank of the query's own vector, from 1; the middle rank among equal scores.
-        log_probabilities: `(Q,)` float64, at most 0, of the own vector under a softmax over the corpus. The temperature
-            is the one with the largest mean, so the scale of the scores does not matter. They tell heads apart even if
-            nearly every rank is 1.
     """
 
     ranks: Tensor
-    log_probabilities: Tensor
 
     @property
     def reciprocal_ranks(self) -> Tensor:
@@ -65,24 +62,44 @@ def self_retrieval(queries: Tensor, corpus: Tensor, own: Tensor) -> SelfRetrieva
     >>> found.ranks.tolist()
     [1.0, 2.0]
     """
+    ranks = []
+    for margins in _margins(queries, corpus, own):
+        above, level = (margins > TIE).sum(dim=1), (margins.abs() <= TIE).sum(dim=1)
+        ranks.append(above + (level + 1) / 2)  # the own vector ties with itself
+    return SelfRetrieval(torch.cat(ranks).double().cpu() if ranks else torch.zeros(0).double())
+
+
+@torch.no_grad()
+def self_log_probabilities(queries: Tensor, corpus: Tensor, own: Tensor) -> Tensor:
+    """`(Q,)` float64, at most 0: of every query's own vector under a softmax over the cosines with the whole corpus.
+
+    The temperature is the one with the largest mean, so the scale of the scores does not matter. They tell heads apart
+    even if nearly every rank is 1, and take several times as long as the ranks.
+
+    Args:
+        queries: `(Q, D)`, the head's output for Q texts.
+        corpus: `(C, D)`, the teacher's vectors of those texts and of any others.
+        own: `(Q,)` int64, the corpus row of each query.
+
+    Raises:
+        DataError: if the shapes do not fit.
+    """
+    blocks = []
+    for margins in _margins(queries, corpus, own):
+        columns = [-torch.logsumexp(sharpness * margins, dim=1) for sharpness in SHARPNESS]
+        blocks.append(torch.stack(columns, dim=1).double())
+    if not blocks:
+        return torch.zeros(0).double()
+    told = torch.cat(blocks)
+    return told[:, told.mean(dim=0).argmax()].cpu()
+
+
+def _margins(queries: Tensor, corpus: Tensor, own: Tensor) -> Iterator[Tensor]:
+    """`(B, C)` of block after block: cosines minus that with the own vector."""
     check_shapes(queries=(queries, "Q D"), corpus=(corpus, "C D"), own=(own, "Q"))
     queries, corpus = l2_normalize(queries.float()), l2_normalize(corpus.to(queries.device).float())
     own = own.to(queries.device)
-    ranks, by_sharpness = [], []
     size = max(1, BLOCK_SCORES // max(1, len(corpus)))
     for start in range(0, len(queries), size):
         scores = queries[start : start + size] @ corpus.T
-        margins = scores - scores.gather(1, own[start : start + size, None])
-        above, level = (margins > TIE).sum(dim=1), (margins.abs() <= TIE).sum(dim=1)
-        ranks.append(above + (level + 1) / 2)  # the own vector ties with itself
-        by_sharpness.append(_log_probabilities(margins))
-    if not ranks:
-        return SelfRetrieval(torch.zeros(0).double(), torch.zeros(0).double())
-    told = torch.cat(by_sharpness)
-    return SelfRetrieval(torch.cat(ranks).double().cpu(), told[:, told.mean(dim=0).argmax()].cpu())
-
-
-def _log_probabilities(margins: Tensor) -> Tensor:
-    """`(B, C)` scores minus the own score → `(B, S)`, one column per sharpness."""
-    columns = [-torch.logsumexp(sharpness * margins, dim=1) for sharpness in SHARPNESS]
-    return torch.stack(columns, dim=1).double()
+        yield scores - scores.gather(1, own[start : start + size, None])

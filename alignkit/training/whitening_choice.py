@@ -16,7 +16,7 @@ from alignkit.heads.linear import LinearHead
 from alignkit.heads.whitening import PLAIN, SETTINGS, Setting, Whitenings
 from alignkit.metrics.alignment import sample_rows
 from alignkit.metrics.retrieval import ranking_overlap
-from alignkit.metrics.self_retrieval import self_retrieval
+from alignkit.metrics.self_retrieval import self_log_probabilities, self_retrieval
 from alignkit.pairs.base import Pairs, PairSplits
 from alignkit.vectors import l2_normalize, top_k
 
@@ -132,7 +132,7 @@ def _figures(queries: Tensor, corpus: Tensor, own: Tensor, whiten_by: str) -> di
     figures = {
         SELF_MRR: found.reciprocal_ranks,
         "self_recall@1": found.hits,
-        "self_log_probability": found.log_probabilities,
+        "self_log_probability": self_log_probabilities(queries, corpus, own),
     }
     if whiten_by == OVERLAP:
         mine, wanted = (top_k(side, corpus, 10, exclude=own)[1].numpy() for side in (queries, corpus[own]))
