@@ -6,11 +6,9 @@ import functools
 import hashlib
 import json
 import math
-import zipfile
-import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any, cast
 
 import torch
@@ -21,18 +19,15 @@ from safetensors.torch import save as save_tensors
 from alignkit import __version__
 from alignkit.errors import ArtifactError, ConfigError
 from alignkit.files import appearing_together, write_whole
+from alignkit.head_files import FORMAT_VERSION, JSON_NAME, WEIGHTS_NAME, read_head_files
 from alignkit.heads.base import Head, Part
 from alignkit.heads.building import build_part
 from alignkit.heads.confidence import ConfidenceEstimate
 from alignkit.heads.folding import fold_output
 
-FORMAT_VERSION = 1
 QUERY_HEAD, WHITENING, DOCUMENT_HEAD, CONFIDENCE = "query_head", "whitening", "document_head", "confidence"
-JSON_NAME, WEIGHTS_NAME = "head.json", "head.safetensors"
-BUNDLE_SUFFIX = ".zip"
 # the length of a vector is the root of a sum of squares
 LARGEST_WEIGHT = torch.finfo(torch.float32).max ** 0.5
-LONGEST_DESCRIPTION_BYTES = 16 * 1024 * 1024
 # what heads and torch raise where arguments, or numbers behind them, make no sense
 _UNFIT = (
     ArithmeticError,
@@ -150,20 +145,7 @@ def load_artifact(path: str | Path) -> Artifact:
         ArtifactError: if a file is missing or damaged, was changed since it was saved, holds numbers that are not
             finite, or needs a newer alignkit.
     """
-    path = Path(path).expanduser()
-    if path.suffix.lower() == BUNDLE_SUFFIX and path.is_file():
-        return _load_bundle(path)
-    folder = find_head(path)
-    try:
-        text = (folder / JSON_NAME).read_bytes()
-    except OSError as error:
-        raise ArtifactError(f"{folder / JSON_NAME}: {error.strerror}; copy the whole folder of the head") from None
-    description = _parse_description(text, folder / JSON_NAME)
-    try:
-        weights = (folder / WEIGHTS_NAME).read_bytes()
-    except OSError as error:
-        raise ArtifactError(f"{folder / WEIGHTS_NAME}: {error.strerror}; copy the whole folder of the head") from None
-    return build_artifact(description, weights, str(folder))
+    return build_artifact(*read_head_files(path))
 
 
 def build_artifact(description: Mapping[str, Any], weights: bytes, name: str) -> Artifact:
@@ -209,25 +191,9 @@ def _check_whitening(parts: Mapping[str, Part]) -> None:
     """It is read as one matrix and a bias that fit behind the head."""
     part, head = parts.get(WHITENING), parts[QUERY_HEAD]
     width = getattr(head, "teacher_dim", None)
-    if part is not None and (part.kind(), part.student_dim, getattr(part, "teacher_dim", 0)) != (
-        "linear",
-        width,
-        width,
-    ):
+    of = part and (part.kind(), part.student_dim, getattr(part, "teacher_dim", 0))
+    if of and of != ("linear", width, width):
         raise ValueError(f"{WHITENING}: expected a linear map of {width} numbers to as many")
-
-
-def find_head(path: str | Path) -> Path:
-    """The folder that holds `head.json`: the one given, or its `head/`.
-
-    Raises:
-        ArtifactError: if there is none.
-    """
-    path = Path(path).expanduser()
-    for folder in (path, path / "head"):
-        if (folder / JSON_NAME).is_file():
-            return folder
-    raise ArtifactError(f"{path}: no {JSON_NAME} there nor in {path / 'head'}; expected a run folder or its head/")
 
 
 def _check_finite(parts: Mapping[str, Part], name: str) -> None:
@@ -264,60 +230,6 @@ def load_head(path: str | Path) -> Head:
         ArtifactError: as `load_artifact`.
     """
     return load_artifact(path).query_head
-
-
-def _load_bundle(path: Path) -> Artifact:
-    """Nothing is unpacked to disk, and no entry is read but the two that a head consists of."""
-    try:
-        with zipfile.ZipFile(path) as bundle:
-            entries = bundle.infolist()
-            if escaping := [entry.filename for entry in entries if _escapes(entry.filename)]:
-                raise ArtifactError(f"{path}: holds the path {escaping[0]!r}, which leads out of it; refused")
-            description, weights = (_only(entries, f"head/{name}") for name in (JSON_NAME, WEIGHTS_NAME))
-            # stored as they are, weights cannot be larger than the file that was handed over
-            if weights.compress_type != zipfile.ZIP_STORED or weights.file_size > path.stat().st_size:
-                raise ArtifactError(f"{path}: {WEIGHTS_NAME} is compressed; make the bundle with format=bundle")
-            if description.file_size > LONGEST_DESCRIPTION_BYTES:
-                raise ArtifactError(
-                    f"{path}: {JSON_NAME} has {description.file_size} bytes, expected at most "
-                    f"{LONGEST_DESCRIPTION_BYTES}; refused"
-                )
-            parsed = _parse_description(bundle.read(description), path / JSON_NAME)
-            return build_artifact(parsed, bundle.read(weights), str(path))
-    except (OSError, ValueError, RuntimeError, NotImplementedError, zipfile.BadZipFile, zlib.error) as error:
-        message = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise ArtifactError(
-            f"{path}: no readable bundle ({message}); expected what python -m alignkit.export format=bundle writes"
-        ) from None
-
-
-def _only(entries: list[zipfile.ZipInfo], name: str) -> zipfile.ZipInfo:
-    found = [entry for entry in entries if entry.filename == name]
-    if len(found) != 1:
-        raise ValueError(f"holds {len(found)} entries {name}, not one")
-    return found[0]
-
-
-def _escapes(name: str) -> bool:
-    return ".." in PurePosixPath(name.replace("\\", "/")).parts or name.startswith(("/", "\\")) or ":" in name
-
-
-def _parse_description(text: bytes, path: Path) -> dict[str, Any]:
-    try:
-        description = json.loads(text, parse_constant=_no_number)
-        version = description["format_version"]
-    except (ValueError, KeyError, TypeError, RecursionError) as error:
-        raise ArtifactError(f"{path}: not readable as a head's description ({type(error).__name__})") from None
-    if version != FORMAT_VERSION:
-        raise ArtifactError(
-            f"{path}: format {version}, this alignkit {__version__} reads format {FORMAT_VERSION}; "
-            f"upgrade alignkit (the head was saved by {description.get('alignkit_version', 'another version')})"
-        )
-    return description
-
-
-def _no_number(constant: str) -> None:
-    raise ValueError(f"{constant} is no number")  # json reads NaN and Infinity, which no argument of a head may be
 
 
 def _check_kinds(description: Mapping[str, Any]) -> None:

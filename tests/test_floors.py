@@ -29,6 +29,7 @@ FLOORS = [
         "credentials",
         "pasting",
         "event_files",
+        "head_files",
         "parts",
         "setting_rules",
         "setting_names",

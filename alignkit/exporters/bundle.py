@@ -12,10 +12,11 @@ import torch
 
 from alignkit.agreement import Tolerance
 from alignkit.aligned import head_for
-from alignkit.artifact import BUNDLE_SUFFIX, load_artifact, save_artifact
+from alignkit.artifact import load_artifact, save_artifact
 from alignkit.errors import ArtifactError, ConfigError
 from alignkit.exporters.base import Job
 from alignkit.files import move
+from alignkit.head_files import BUNDLE_SUFFIX
 from alignkit.vectors import l2_normalize
 
 OPTIONS: frozenset[str] = frozenset()

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from alignkit.artifact import find_head
 from alignkit.errors import ArtifactError, ConfigError
 from alignkit.files import refused, write_whole
+from alignkit.head_files import find_head
 from alignkit.pasting import command_line
 from alignkit.runs.baselines import BASELINES
 

@@ -9,9 +9,9 @@ import torch
 
 import alignkit
 from alignkit import artifact
-from alignkit.artifact import LONGEST_DESCRIPTION_BYTES
 from alignkit.errors import ArtifactError
 from alignkit.exporters.base import export_head
+from alignkit.head_files import LONGEST_DESCRIPTION_BYTES
 
 
 @pytest.fixture
