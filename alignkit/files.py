@@ -1,4 +1,4 @@
-"""Files that appear whole or not at all: one alone, or several together."""
+"""Writes files atomically: one alone, or several together."""
 
 from __future__ import annotations
 
@@ -13,27 +13,27 @@ from pathlib import Path
 
 from alignkit.errors import AlignkitError
 
-# on Windows a virus scanner or a reader holds a file for a moment, and the file cannot be replaced meanwhile
+# on Windows a virus scanner or a reader may hold a file for a moment, during which it cannot be replaced
 PATIENCE_S = 2.0 if os.name == "nt" else 0.0
 RETRY_S = 0.02
-# 13 characters, whatever the file is called: paths near Windows' limit of 260 get no longer
+# 13 characters whatever the file's name, so that paths near Windows' limit of 260 do not get longer
 UNFINISHED = ".part"
 OLD = "old"
 _NO_SPACE = {errno.ENOSPC, errno.EFBIG, getattr(errno, "EDQUOT", errno.ENOSPC)}
 
 
 def write_whole(path: Path, content: str | bytes, encoding: str = "utf-8") -> None:
-    """Write beside the path, flush to the disk, then rename: no reader ever sees half a file.
+    """Write beside the path, flush to the disk, then rename: no reader ever sees a partial file.
 
-    Threads and processes may write one path at the same time: each has a temporary file of its own, the last one wins.
+    Threads and processes may write to one path at the same time: each uses its own temporary file, and the last wins.
 
     Args:
-        path: of the file; missing folders above it are made.
-        content: text is encoded, its line endings stay as they are.
+        path: of the file; missing parent folders are created.
+        content: text is encoded with its line endings unchanged.
         encoding: of text.
 
     Raises:
-        AlignkitError: if it cannot be written, on a full disk for instance; what was there before is still there.
+        AlignkitError: if it cannot be written, on a full disk for instance; an existing file is left unchanged.
     """
     temporary = unfinished_name(path.parent)
     try:
@@ -53,16 +53,16 @@ def write_whole(path: Path, content: str | bytes, encoding: str = "utf-8") -> No
 
 @contextmanager
 def appearing_together(folder: Path) -> Iterator[Path]:
-    """A folder to write files into; when the block ends well they take their places in `folder`, all or none of them.
+    """Yield a folder to write files into; if the block succeeds, all of them are moved to `folder`, or none.
 
     Args:
-        folder: made if it is not there. Files of the same names are replaced, others stay.
+        folder: created if missing. Files of the same names are replaced, others stay.
 
     Yields:
         An empty folder inside it, on the same disk.
 
     Raises:
-        AlignkitError: if a file cannot be replaced or the folder not be written; all is then as before.
+        AlignkitError: if a file cannot be replaced or the folder cannot be written; nothing is changed then.
     """
     staging = unfinished_name(folder)
     try:
@@ -73,7 +73,7 @@ def appearing_together(folder: Path) -> Iterator[Path]:
         yield staging
         _take_places(staging, folder)
     except BaseException:
-        # a file that could not be put back must not go with the folder it waits in
+        # keep the folder if it still holds an old file that could not be put back
         if not any((staging / OLD).glob("*")):
             shutil.rmtree(staging, ignore_errors=True)
         raise
@@ -89,7 +89,7 @@ def _take_places(staging: Path, folder: Path) -> None:
         for name in names:
             with (staging / name).open("r+b") as file:
                 os.fsync(file.fileno())
-        # first all old files out of the way, so that a file in use refuses before anything has changed
+        # move all old files aside first, so that a file in use fails before anything has changed
         for name in names:
             path = folder / name
             if path.is_dir():
@@ -115,10 +115,10 @@ def _moved(source: Path, target: Path) -> tuple[Path, Path]:
 
 
 def move(source: Path, target: Path) -> None:
-    """Rename over what is there; on Windows patient with who holds either of them for a moment.
+    """Rename, replacing an existing file; on Windows, retry while another program briefly holds either file.
 
     Raises:
-        OSError: if the system refuses for longer.
+        OSError: if the system still refuses after that.
     """
     deadline = time.monotonic() + PATIENCE_S
     while True:
@@ -132,17 +132,17 @@ def move(source: Path, target: Path) -> None:
 
 
 def unfinished_name(folder: Path) -> Path:
-    """A name in a folder that no other writer takes."""
+    """A file name in a folder that no other writer uses."""
     return folder / f"{secrets.token_hex(4)}{UNFINISHED}"
 
 
 def refused(path: Path, error: OSError) -> AlignkitError:
-    """What could not be written, why, and what to do about it."""
+    """The error that says what could not be written, why, and what to do about it."""
     return AlignkitError(f"{path}: could not be written ({error.strerror or error}); {way_out(error)}")
 
 
 def way_out(error: OSError) -> str:
-    """What to do where the system refuses to write.
+    """What the user can do if the system refuses to write.
 
     >>> way_out(OSError(28, "No space left on device"))
     'free some space and try again'
@@ -157,10 +157,10 @@ def way_out(error: OSError) -> str:
 
 
 def why_no_name(folder: Path, length: int) -> OSError | None:
-    """Why the folder takes no file whose name has so many characters: it cannot be written to, or its path is too long.
+    """Why no file with a name of this length can be created in the folder: no write access, or too long a path.
 
     Returns:
-        `None` where one could be made; it is gone again.
+        `None` if one could be created; it is removed again.
     """
     probe = folder / unfinished_name(folder).name.rjust(length, "0")
     try:
@@ -173,7 +173,7 @@ def why_no_name(folder: Path, length: int) -> OSError | None:
 
 
 def _sync_folder(folder: Path) -> None:
-    """Let names outlive a power cut too, where a folder can be asked for that."""
+    """Sync the folder, where the system supports it, so that file names survive a power cut too."""
     if os.name != "posix":
         return
     with suppress(OSError):

@@ -1,4 +1,4 @@
-"""Files of vectors that people have: `.npy`, `.npz`, `.safetensors`; mapped, checked, never unpickled."""
+"""Users' files of vectors, `.npy`, `.npz` and `.safetensors`: memory-mapped, checked, never unpickled."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import numpy as np
 from alignkit.errors import DataError
 from alignkit.file_kinds import is_text, real_format
 
-# what `real_format` says of a file that is what its name says
+# what `real_format` returns for a file whose content matches its suffix
 _KINDS = {
     ".npy": "a NumPy array (.npy)",
     ".npz": "a NumPy archive (.npz)",
@@ -25,17 +25,17 @@ _CHECK_ELEMENTS = 16 * 1024 * 1024
 
 
 def open_vectors(path: str | Path, key: str | None = None) -> np.ndarray:
-    """Open a file of vectors without reading it (`.npz` alone is read: it may be compressed).
+    """Open a file of vectors without reading it (only an `.npz` is read, since it may be compressed).
 
     Args:
         path: `.npy`, `.npz` or `.safetensors`; `~` is the home folder.
-        key: which array of an `.npz` or `.safetensors`; may be left out where there is one.
+        key: which array of an `.npz` or `.safetensors`; optional if there is only one.
 
     Returns:
         `(N, D)` float16, float32 or float64, read-only.
 
     Raises:
-        DataError: if the file is missing, empty, of another kind, or holds something else; it names the file.
+        DataError: if the file is missing, empty, of another format, or holds something else; the message names it.
     """
     path = Path(path).expanduser()
     if path.suffix.lower() not in EXTENSIONS:
@@ -57,7 +57,7 @@ def open_vectors(path: str | Path, key: str | None = None) -> np.ndarray:
 
 
 def chosen_array(path: str | Path, key: str | None = None) -> str | None:
-    """Which array of a file `open_vectors` takes: its name in an archive, None for a `.npy`, which holds but one.
+    """Which array of a file `open_vectors` takes: its name in an archive, None for a `.npy`.
 
     Raises:
         DataError: as `open_vectors`.
@@ -79,7 +79,7 @@ def chosen_array(path: str | Path, key: str | None = None) -> str | None:
 
 
 class MappedRows:
-    """Some rows of a mapped array, read only when they are asked for; behaves as an array of those rows.
+    """Some rows of a memory-mapped array, read only on access; behaves like an array of those rows.
 
     Args:
         array: `(N, D)`.
@@ -103,7 +103,7 @@ class MappedRows:
 
 
 def check_vectors(vectors: np.ndarray, name: str | Path) -> None:
-    """Read all vectors once, in blocks, and refuse what no model gives.
+    """Read all vectors once, in blocks, and refuse values that no model produces.
 
     Args:
         vectors: `(N, D)`.
@@ -116,7 +116,7 @@ def check_vectors(vectors: np.ndarray, name: str | Path) -> None:
     block = max(1, _CHECK_ELEMENTS // vectors.shape[1])
     for start in range(0, len(vectors), block):
         part = np.asarray(vectors[start : start + block])
-        # a row's sum of magnitudes tells all three at once; float64 so that float16 cannot overflow
+        # a row's sum of magnitudes detects all three at once; in float64, so that float16 cannot overflow
         mass = np.abs(part).sum(axis=1, dtype=np.float64)
         broken = np.flatnonzero(~np.isfinite(mass))
         if len(broken):
@@ -131,7 +131,7 @@ def check_vectors(vectors: np.ndarray, name: str | Path) -> None:
 
 
 def _check_kind(path: Path) -> None:
-    """Refuse a file that is not what its ending says, by the name of what it is."""
+    """Refuse a file whose content does not match its suffix, naming its real format."""
     expected = _KINDS.get(path.suffix.lower())
     try:
         found = real_format(path) or ("text" if is_text(path) else None)
@@ -163,7 +163,7 @@ def _open_npz(path: Path, key: str | None) -> np.ndarray:
     try:
         with np.load(path, allow_pickle=False) as archive:
             return archive[_choose(path, list(archive.files), key)]
-    # the last two: a method of compression that Python lacks, a password
+    # the last two: an unsupported compression method, a password
     except (
         ValueError, OSError, EOFError, zipfile.BadZipFile, zlib.error, NotImplementedError, RuntimeError,
     ) as error:  # fmt: skip
@@ -171,7 +171,7 @@ def _open_npz(path: Path, key: str | None) -> np.ndarray:
 
 
 def _open_safetensors(path: Path, key: str | None) -> np.ndarray:
-    # raw arrays stand behind the header: mapping one needs no copy
+    # raw arrays follow the header, so one can be mapped without a copy
     try:
         header, start = _safetensors_header(path)
         entry = header[_choose(path, list(header), key)]
@@ -185,10 +185,10 @@ def _open_safetensors(path: Path, key: str | None) -> np.ndarray:
 
 
 def _safetensors_header(path: Path) -> tuple[dict[str, Any], int]:
-    """The arrays' descriptions by name, and where their bytes begin: behind 8 bytes of length and so much JSON.
+    """The arrays' descriptions by name, and where their bytes begin: after 8 bytes of length and a JSON header.
 
-    Read here, because the library tells no array's offset in the file: its own slices are copies, while a mapped array
-    of any size costs no memory and gives rows in any order.
+    Parsed here because the library does not expose an array's offset in the file: its slices are copies, while a
+    mapped array of any size costs no memory and gives rows in any order.
     """
     with path.open("rb") as file:
         length = int.from_bytes(file.read(8), "little")
@@ -214,7 +214,7 @@ def _choose(path: Path, keys: list[str], key: str | None) -> str:
 
 
 def _why(error: Exception) -> str:
-    """A library's message in one line; the two that say least to a reader in other words."""
+    """A library's message in one line; the two least informative ones are reworded."""
     words = (str(error).splitlines() or [type(error).__name__])[0]
     if "bject" in words and ("allow_pickle" in words or "memory-mapped" in words):
         return "it holds Python objects, which are never unpickled, since that could run code"

@@ -10,7 +10,7 @@ from alignkit.errors import AlignkitError
 
 
 def check_cache(folder: str | Path) -> Iterator[Finding]:
-    """One line for each model that the cache knows; the cache is only read."""
+    """One line for each model in the cache, which is only read."""
     try:
         there = (Path(folder).expanduser() / "shards").is_dir()
     except OSError as error:

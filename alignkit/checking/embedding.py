@@ -1,4 +1,4 @@
-"""Does an embedder really embed, and what are its vectors like?"""
+"""Checks that an embedder really embeds, and describes its vectors."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from alignkit.embedders.base import Embedder, context_of, embed_all
 from alignkit.errors import AlignkitError
 from alignkit.progress import duration
 
-# short, long, several scripts; nothing that a model could refuse
+# short, long, in several scripts; nothing that a model could refuse
 SAMPLE = (
     "How do I reset my password?",
     "The package arrived two days late and the box was open.",
@@ -31,11 +31,11 @@ SPEED_S = 3.0
 
 
 def check_embedder(name: str, embedder: Embedder) -> Iterator[Finding]:
-    """Look at one embedder, from its server to its speed; stop at what nothing after it could survive.
+    """Check one embedder, from its server to its speed; stop at a fault that makes later checks pointless.
 
     Args:
         name: `student` or `teacher`, for the topics.
-        embedder: fresh; it is left open.
+        embedder: not used before; it is left open.
     """
     try:
         yield _server(name, embedder)
@@ -111,7 +111,7 @@ def _routes(name: str, embedder: Embedder, documents: np.ndarray) -> Finding:
 
 
 def _speed(name: str, embedder: Embedder) -> Finding:
-    # no two alike, so that no server can answer from memory
+    # all different, so that no server can answer from a cache
     texts = [f"{SAMPLE[number % len(SAMPLE)]} ({number})" for number in range(SPEED_TEXTS)]
     done, started = 0, time.perf_counter()
     refused: dict[int, str] = {}

@@ -1,4 +1,4 @@
-"""One thing that was looked at, and what to do about it."""
+"""The result of one check, and what to do about it."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ class Finding:
     """A line of the report.
 
     Attributes:
-        topic: what was looked at, such as "student server".
-        status: a failure stops the work, a warning is worth a thought.
+        topic: what was checked, such as "student server".
+        status: a failure prevents the work, a warning deserves attention.
         message: what was found.
-        fix: what to do; empty where there is nothing to do, or where the message says it.
+        fix: what to do; empty if there is nothing to do, or the message says it.
     """
 
     topic: str
@@ -26,15 +26,15 @@ class Finding:
 
 
 def ok(topic: str, message: str) -> Finding:
-    """All is well."""
+    """A finding without a problem."""
     return Finding(topic, "ok", message)
 
 
 def warning(topic: str, message: str, fix: str) -> Finding:
-    """Worth a thought."""
+    """A finding that deserves attention."""
     return Finding(topic, "warning", message, fix)
 
 
 def failure(topic: str, message: object, fix: str = "") -> Finding:
-    """Nothing works until it is mended."""
+    """A finding that must be fixed before anything works."""
     return Finding(topic, "failure", " ".join(str(message).split()), fix)

@@ -1,4 +1,4 @@
-"""Is a file of vectors really this teacher's, row by row the sentences'?"""
+"""Checks that a file of vectors was made by this teacher, from these sentences in this order."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ def check_index(
 
     Args:
         index: `.npy`, `.npz` or `.safetensors`.
-        sentences: the file whose sentences the rows stand for, in order.
-        teacher: said to have made the index.
+        sentences: the file of the rows' sentences, in order.
+        teacher: the model said to have made the index.
         key: which array of the file.
     """
     from alignkit.sentences.sentence_files import read_sentences
@@ -56,7 +56,7 @@ def _compare(vectors: np.ndarray, texts: Sequence[str], teacher: Embedder) -> Fi
     if teacher.dim != vectors.shape[1]:
         fix = "choose the teacher that made the index: teacher=…"
         return failure(topic, f"the index is {vectors.shape[1]}-d, this teacher {teacher.dim}-d", fix)
-    # spread over the whole file, so that a part made by another model is seen too
+    # spread over the whole file, to detect a part made by another model too
     rows = np.unique(np.linspace(0, len(texts) - 1, SAMPLE_ROWS).astype(np.int64))
     again: dict[int, np.ndarray] = {}
     for batch in teacher.embed([texts[row] for row in rows], "document"):
@@ -79,7 +79,7 @@ def _compare(vectors: np.ndarray, texts: Sequence[str], teacher: Embedder) -> Fi
 
 
 def _explain(vectors: np.ndarray, sampled: np.ndarray, fresh: np.ndarray) -> str:
-    """Another model, or this one with the rows in another order?"""
+    """Say whether it is another model, or this one with the rows in another order."""
     from alignkit.vectors import top_k
 
     scores, rows = top_k(fresh, vectors[:SEARCHED_ROWS], k=1)

@@ -15,14 +15,14 @@ NVIDIA_SMI_TIMEOUT_S = 20
 GB = 1e9
 LOW_DISK_GB = 10
 NO_DISK_GB = 1
-# PyPI's torch for Windows knows no GPU; torch's own index has the others
+# PyPI's torch for Windows has no GPU support; torch's own index has builds that do
 CUDA_TORCH = "pip install --force-reinstall torch --index-url https://download.pytorch.org/whl/cu130"
 CUDA_TORCH_DRIVER = 580
 OTHER_CUDA = "https://pytorch.org/get-started/locally names the build for other drivers"
 
 
 def check_machine(folder: Path) -> Iterator[Finding]:
-    """Look at the interpreter, torch with its GPU, and the disk under `folder`."""
+    """Check the interpreter, torch with its GPU, and the disk under `folder`."""
     yield ok("python", f"{platform.python_version()} on {platform.system()} {platform.machine()}")
     yield from _check_torch()
     yield check_disk(folder)
@@ -44,7 +44,7 @@ def _check_torch() -> Iterator[Finding]:
 
 
 def nvidia_gpus() -> list[tuple[str, str]]:
-    """Name and driver version of each NVIDIA GPU, as the driver tells; none where there is no driver."""
+    """Name and driver version of each NVIDIA GPU, as the driver reports them; empty without a driver."""
     program = shutil.which("nvidia-smi")
     if program is None:
         return []
@@ -88,9 +88,9 @@ def gpu_finding(gpus: list[tuple[str, str]], torch_version: str, torch_cuda: str
 
 
 def check_disk(folder: Path) -> Finding:
-    """Free space where the cache lies or will lie."""
+    """Free disk space where the cache is or will be."""
     place = folder.expanduser().absolute()
-    # os.path: a folder that is closed to this user does not exist for it, and is no traceback
+    # os.path.exists: it returns False for a folder that this user may not read, and does not raise
     there = next((parent for parent in (place, *place.parents) if os.path.exists(parent)), place)
     try:
         free_gb = shutil.disk_usage(there).free / GB

@@ -1,1 +1,1 @@
-"""Text to vectors: one file a backend."""
+"""Text to vectors: one file per backend."""

@@ -1,4 +1,4 @@
-"""Anything that turns texts into vectors, as an embedder."""
+"""Wraps anything that turns texts into vectors as an embedder."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _ROUTES: dict[Role, str] = {"query": "encode_query", "document": "encode_documen
 
 
 def as_embedder(model: Any) -> Embedder:
-    """An embedder as it is, and anything else that embeds as one.
+    """Return an embedder as it is, and wrap anything else that embeds texts.
 
     Args:
         model: an embedder; the name or the folder of a model for sentence-transformers; an object with
@@ -43,12 +43,12 @@ def as_embedder(model: Any) -> Embedder:
 class AdaptedEmbedder:
     """An object with `encode(texts)`, or a function of a list of texts, as an `Embedder`.
 
-    Queries go through `encode_query` and documents through `encode_document` where the object has them. Nothing tells
-    which weights it has, so its identity is its name.
+    Queries go through `encode_query` and documents through `encode_document` if the object has them. Its weights are
+    unknown, so its name is its identity.
 
     Args:
         model: called with lists of texts; gives `(len(texts), D)` numbers.
-        batch_size: texts a call.
+        batch_size: texts per call.
     """
 
     def __init__(self, model: Any, batch_size: int = 256) -> None:
@@ -64,7 +64,7 @@ class AdaptedEmbedder:
         return self._dim
 
     def settings(self, role: Role = "document") -> dict[str, Any]:
-        """The name of the object or function, and the way that texts of this role go through it."""
+        """The name of the object or function, and the method used for texts of this role."""
         name = getattr(self.model, "__qualname__", type(self.model).__qualname__)
         return {"backend": "python", "model": name, "route": getattr(self._way(role), "__name__", "__call__")}
 
@@ -77,7 +77,7 @@ class AdaptedEmbedder:
         return {"module": type(self.model).__module__}
 
     def embed(self, texts: Sequence[str], role: Role = "document") -> Iterator[EmbeddedBatch]:
-        """A call for each batch; see `Embedder`."""
+        """One call per batch; see `Embedder`."""
         for start in range(0, len(texts), self._batch_size):
             part = texts[start : start + self._batch_size]
             positions, failures = admit(part)

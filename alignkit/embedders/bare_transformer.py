@@ -1,4 +1,4 @@
-"""A model's transformer alone, with a pooling of one's choice and perhaps fewer layers."""
+"""A model's transformer alone, with a chosen pooling and optionally fewer layers."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ POOLING_MODES = {"mean": "mean", "cls": "cls", "last": "lasttoken"}
 
 
 def repooled(model: SentenceTransformer, pooling: Pooling, layers: int | None) -> SentenceTransformer:
-    """The model's transformer alone, with another pooling and perhaps fewer layers.
+    """The model's transformer alone, with another pooling and optionally fewer layers.
 
     Raises:
-        ConfigError: if the model does not begin with one transformer, or has fewer layers.
+        ConfigError: if the model does not begin with a transformer, or has too few layers.
     """
     from sentence_transformers import SentenceTransformer
     from sentence_transformers.sentence_transformer.modules import Pooling as PoolingModule
@@ -34,7 +34,7 @@ def repooled(model: SentenceTransformer, pooling: Pooling, layers: int | None) -
 
 
 def _keep_layers(transformer: Any, layers: int) -> None:
-    """Drop all but the first layers, wherever the architecture keeps them."""
+    """Drop all but the first `layers` layers, wherever the architecture stores them."""
     for owner in (getattr(transformer, "encoder", None), getattr(transformer, "transformer", None), transformer):
         for name in ("layer", "layers", "block"):
             stack = getattr(owner, name, None)

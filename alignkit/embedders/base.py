@@ -1,4 +1,4 @@
-"""What every embedder promises: text in, checked float32 vectors out."""
+"""The interface of every embedder: text in, checked float32 vectors out."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ ROLES: tuple[Role, ...] = ("query", "document")
 
 @dataclass(frozen=True)
 class EmbeddedBatch:
-    """Vectors of some of the texts, as soon as they are there.
+    """Vectors of some of the texts, yielded as soon as they are ready.
 
     Attributes:
-        indices: `(n,)` int64, positions in the texts that were given.
+        indices: `(n,)` int64, positions in the given texts.
         vectors: `(n, dim)` float32, finite, row i belongs to `indices[i]`.
-        failures: position of a text that has no vector → the reason, in words.
-        cut: positions of the texts that are longer than the model's context, so that their ends were not read.
+        failures: position of a text without a vector → the reason, in words.
+        cut: positions of texts longer than the model's context, whose ends were not read.
     """
 
     indices: np.ndarray
@@ -33,11 +33,11 @@ class EmbeddedBatch:
 
 @dataclass(frozen=True)
 class Session:
-    """Whether the same server still answers, with all that it was started with; embedders behind one have a `session`.
+    """Tells whether a server may have been restarted; embedders that use a server have a `session`.
 
     Attributes:
-        breaks: grows whenever a connection was lost or had to be opened again.
-        sure: whether nothing but a restart can change vectors of one identity; else answers have to be compared.
+        breaks: increases whenever a connection is lost or reopened.
+        sure: whether only a restart can change the vectors of an identity; otherwise answers must be compared.
     """
 
     breaks: int
@@ -45,45 +45,46 @@ class Session:
 
 
 class Embedder(Protocol):
-    """Text → vectors. One file a backend; nothing here knows of the cache.
+    """Text → vectors. One file per backend; nothing here depends on the cache.
 
-    One that several threads may call at once says so with an attribute `thread_safe = True`; one behind a server
-    counts in `connections_made` how often it was connected to.
+    A thread-safe embedder says so with an attribute `thread_safe = True`. One that uses a server counts its
+    connections in `connections_made`.
     """
 
     @property
     def dim(self) -> int:
-        """Width of the vectors; may ask the model the first time."""
+        """Width of the vectors; the first call may ask the model."""
         ...
 
     def identity(self, role: Role = "document") -> dict[str, Any]:
-        """All that by intent changes a vector, as plain JSON values: backend, model and its digest, the prompt of
-        `role`, normalisation, dimensions, truncation. `sameness.same_vectors` says which identities mean
-        interchangeable vectors. What a server told is remembered; `current_identity` asks it again.
+        """Everything meant to affect a vector, as plain JSON values: backend, model and its digest, the prompt of
+        `role`, normalisation, dimensions, truncation. `sameness.same_vectors` says which identities have
+        interchangeable vectors. A server's answers are remembered; `current_identity` asks again.
         """  # noqa: D205
         ...
 
     def settings(self, role: Role = "document") -> dict[str, Any]:
         """The part of `identity(role)` that is known without asking the model or its server: the same keys and
-        values, less what only they can tell (a digest). With it a cache finds the identity while the server is off.
+        values, except those that only they know (a digest). A cache uses it to find the identity while the server is
+        off.
         """  # noqa: D205
         ...
 
     def provenance(self) -> dict[str, Any]:
-        """What is worth recording beside the identity (server version, host, date); never a secret."""
+        """Further facts worth recording (server version, host, date); never a secret."""
         ...
 
     def embed(self, texts: Sequence[str], role: Role = "document") -> Iterator[EmbeddedBatch]:
-        """Yield batches as they finish; together they cover every position once, as a vector or as a failure."""
+        """Yield batches as they finish; together they cover every position once, with a vector or a failure."""
         ...
 
     def close(self) -> None:
-        """Free sockets, threads and models; harmless twice."""
+        """Free sockets, threads and models; may be called twice."""
         ...
 
 
 def context_of(embedder: Embedder) -> int | None:
-    """Most tokens of a text that the model reads; None where there is no limit, or none can be told."""
+    """Maximum tokens of a text that the model reads; None if there is no limit or it is unknown."""
     try:
         found: int | None = getattr(embedder, "context", None)
     except EmbedderError:
@@ -92,23 +93,23 @@ def context_of(embedder: Embedder) -> int | None:
 
 
 def session_of(embedder: Embedder) -> Session | None:
-    """The session of an embedder behind a server; None for one in this process, which cannot be replaced."""
+    """The session of an embedder that uses a server; None for one in this process, which cannot be replaced."""
     found: Session | None = getattr(embedder, "session", None)
     return found
 
 
 def current_identity(embedder: Embedder, role: Role = "document") -> dict[str, Any]:
-    """The identity as it is now, asked once and briefly: behind a server, a name can come to mean another model.
+    """The current identity, asked once with a short timeout: on a server, a name may come to mean another model.
 
     Raises:
-        EmbedderError: if it cannot be told now.
+        EmbedderError: if it cannot be determined now.
     """
     ask: Callable[[Role], dict[str, Any]] = getattr(embedder, "current_identity", embedder.identity)
     return ask(role)
 
 
 def embed_all(embedder: Embedder, texts: Sequence[str], role: Role = "document") -> np.ndarray:
-    """The one-call form: all vectors `(len(texts), dim)` float32 in order, or an `EmbedderError`.
+    """Embed all texts in one call: vectors `(len(texts), dim)` float32 in order, or an `EmbedderError`.
 
     Raises:
         EmbedderError: if any text has no vector; the message counts them and gives the first reason.
@@ -117,11 +118,11 @@ def embed_all(embedder: Embedder, texts: Sequence[str], role: Role = "document")
 
 
 def join_batches(batches: Iterable[EmbeddedBatch], count: int, dim: int) -> np.ndarray:
-    """Batches in any order as one array.
+    """Join batches that come in any order into one array.
 
     Args:
         batches: together they cover `count` texts.
-        count: texts.
+        count: number of texts.
         dim: width of the vectors.
 
     Returns:
@@ -143,7 +144,7 @@ def join_batches(batches: Iterable[EmbeddedBatch], count: int, dim: int) -> np.n
 
 
 class RowsInOrder:
-    """Collects batches in any order; a row that nobody filled, which is whatever memory held, is never handed out.
+    """Collects batches in any order; never returns a row that was not filled, which is uninitialised memory.
 
     Args:
         count: texts.
@@ -156,14 +157,14 @@ class RowsInOrder:
         self._failures: dict[int, str] = {}
 
     def put(self, batch: EmbeddedBatch, vectors: np.ndarray | None = None) -> None:
-        """Take in a batch.
+        """Store a batch.
 
         Args:
-            batch: which texts, and the failures.
-            vectors: `(n, dim)` in place of the batch's own, made from them.
+            batch: positions and failures.
+            vectors: `(n, dim)`, derived from the batch's own and stored in their place.
 
         Raises:
-            EmbedderError: if these are no vectors of the texts that were given.
+            EmbedderError: if these are not vectors of the given texts.
         """
         vectors = batch.vectors if vectors is None else vectors
         count, dim = self._vectors.shape
@@ -182,7 +183,7 @@ class RowsInOrder:
         self._failures.update(batch.failures)
 
     def all(self) -> tuple[np.ndarray, dict[int, str]]:
-        """Vectors `(count, dim)`, and the failures: the rows of those are undefined.
+        """Vectors `(count, dim)`, and the failures, whose rows are undefined.
 
         Raises:
             EmbedderError: if a text has neither a vector nor a failure.

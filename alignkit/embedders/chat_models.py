@@ -1,4 +1,4 @@
-"""Models made for chat behind Ollama: why they may give no vectors, and what their user can do about it."""
+"""Chat models in Ollama: why they may return no vectors, and what the user can do about it."""
 
 from __future__ import annotations
 
@@ -8,20 +8,20 @@ from collections.abc import Iterable
 from alignkit.embedders.sameness import normal_name
 from alignkit.pasting import command_line
 
-# HTTP status of a server that does not embed with a model, whatever is sent
+# HTTP status of a server that cannot embed with this model at all
 NO_VECTORS = 501
-# llama-server's own words, which Ollama passes on since it runs it (0.30)
+# llama-server's own words, which Ollama passes on since it runs llama-server (0.30)
 NAMES_NO_POOLING = "--embeddings"
 SINCE = (0, 30)
-# what Ollama 0.24 and older embed as they are; others of its engine they refuse, gemma3 and qwen3 among them
+# architectures that Ollama 0.24 and older embed unchanged; they refuse others of its engine, such as gemma3 and qwen3
 EMBEDDED_BEFORE = frozenset({"llama", "qwen2"})
-# what a copy's own file says of where it comes from
+# header key in a copy's file that names its origin
 MADE_FROM = "alignkit.made_from"
 MADE_FOR_EMBEDDINGS = "qwen3-embedding:0.6b"
 
 
 def copy_name(model: str) -> str:
-    """The name under which `enable_embeddings` puts a model's copy that gives vectors, unless told otherwise.
+    """The default name that `enable_embeddings` gives to a model's copy that returns vectors.
 
     >>> copy_name("qwen2.5:7b"), copy_name("smol"), copy_name("smol:latest"), copy_name("localhost:5000/me/m")
     ('qwen2.5:7b-embed', 'smol-embed', 'smol-embed', 'localhost:5000/me/m-embed')
@@ -30,13 +30,13 @@ def copy_name(model: str) -> str:
 
 
 def enabling_command(model: str, base_url: str | None = None) -> str:
-    """The command line that makes the copy; the address is left out where it is Ollama's usual one."""
+    """The command line that makes the copy; the address is omitted if it is Ollama's default."""
     usual = base_url is None or re.fullmatch(r"http://(127\.0\.0\.1|localhost):11434/?", base_url)
     return command_line("enable_embeddings", [f"model={model}", *([] if usual else [f"base_url={base_url}"])])
 
 
 def how_to_get(name: str, there: Iterable[str], base_url: str | None = None) -> str:
-    """The command that gets a model which a server lacks: its own way, or ours for a copy that was deleted.
+    """The command that gets a model the server lacks: `ollama pull`, or ours for a copy that was deleted.
 
     Args:
         name: of the missing model.
@@ -52,11 +52,11 @@ def how_to_get(name: str, there: Iterable[str], base_url: str | None = None) -> 
 
 
 def copy_helps(version: str, words: str) -> bool:
-    """Whether a copy with a pooling type would give vectors on this server.
+    """Whether a copy with a pooling type would return vectors on this server.
 
     Args:
-        version: of the server, as it tells it; a build of one's own says 0.0.0.
-        words: with which it refused to embed.
+        version: as the server reports it; a local build reports 0.0.0.
+        words: of its refusal to embed.
 
     >>> copy_helps("0.32.15", "…"), copy_helps("0.24.0", "this model does not support embeddings")
     (True, False)
@@ -67,15 +67,15 @@ def copy_helps(version: str, words: str) -> bool:
 def advice(
     model: str, architecture: str, version: str, words: str, base_url: str | None = None, model_setting: str = ""
 ) -> str:
-    """What to do where the server refuses to embed with a model, true of this version and this architecture.
+    """What to do if the server refuses to embed with a model, for this version and architecture.
 
     Args:
         model: its name.
-        architecture: `qwen2` for instance; empty where it is not known.
+        architecture: such as `qwen2`; empty if unknown.
         version: of the server.
-        words: with which it refused.
+        words: of its refusal.
         base_url: of the server.
-        model_setting: what the user calls the setting that has to name the copy; "" where it is found by itself.
+        model_setting: the user's name for the setting that must name the copy; "" if the copy is found automatically.
     """
     command = enabling_command(model, base_url)
     others = [

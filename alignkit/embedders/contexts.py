@@ -1,19 +1,19 @@
-"""Texts longer than a model's context: they are cut without a word, and all that begin alike get one vector."""
+"""Texts longer than a model's context: they are truncated silently, and those that begin alike get one vector."""
 
 from __future__ import annotations
 
-# beside the tokens of a text: those that mark its start and end, a space before it
+# added to a text's own tokens: start and end markers, a leading space
 _SPECIAL_TOKENS = 8
 
 
 class Context:
-    """How long a text a model takes, and which texts were longer.
+    """How many tokens of a text a model reads, and which texts were longer.
 
-    A token is at least a byte, so that most texts need no looking at: they are too short to be cut.
+    A token is at least one byte, so most texts need no check: they are too short to be truncated.
 
     Attributes:
-        least: tokens that it takes at least; None while nothing is known, and then no text counts as long.
-        cut: texts that were longer, until that is told.
+        least: tokens that the model reads at least; while it is None (unknown), no text counts as long.
+        cut: texts that were longer, until they are reported.
     """
 
     def __init__(self, least: int | None = None) -> None:
@@ -27,6 +27,6 @@ class Context:
         return len(text.encode("utf-8", "surrogatepass")) + _SPECIAL_TOKENS >= self.least
 
     def note_tokens(self, texts: list[str], tokens: object) -> None:
-        """What a server said of how many tokens it read: of a text that went alone, it tells whether it was cut."""
+        """Note how many tokens a server read: for a text sent alone, this shows whether it was truncated."""
         if self.least is not None and len(texts) == 1 and isinstance(tokens, int) and tokens >= self.least:
             self.cut.add(texts[0])

@@ -8,12 +8,12 @@ from pathlib import Path
 
 from alignkit.errors import EmbedderError
 
-# beside the weights, what decides how text becomes tokens and tokens become one vector
+# apart from the weights, the files that determine tokenisation and pooling
 _CONFIGURATION = ("*.json", "*.txt", "*.model")
 
 
 def file_digest(path: Path) -> str:
-    """SHA-256 of a file, as hexadecimal; read again only when the file has changed."""
+    """SHA-256 of a file, in hexadecimal; the file is read again only if it has changed."""
     status = path.stat()
     return _digest(str(path.resolve()), status.st_size, status.st_mtime_ns)
 
@@ -25,16 +25,16 @@ def _digest(path: str, size_bytes: int, modified_ns: int) -> str:
 
 
 def folder_digest(folder: Path) -> str:
-    """SHA-256 over a model folder's weights, tokenizer and configuration; where the folder lies does not matter.
+    """SHA-256 over a model folder's weights, tokenizer and configuration, independent of the folder's location.
 
-    Safetensors stand in for `.bin` files where both are there, as they do when the model is loaded.
+    If there are both safetensors and `.bin` files, only the safetensors count, as when the model is loaded.
     """
     lines = [f"{path.relative_to(folder).as_posix()} {file_digest(path)}" for path in _model_files(folder)]
     return hashlib.sha256("\n".join(lines).encode("utf-8")).hexdigest()
 
 
 class LoadedFiles:
-    """The files of a model that is in memory. Weights are mapped, so writing to the file changes the model.
+    """The files of a loaded model. Weights are memory-mapped, so writing to the file changes the model.
 
     Args:
         folder: of the model, before it is loaded.
@@ -46,7 +46,7 @@ class LoadedFiles:
 
     @functools.cached_property
     def digest(self) -> str:
-        """Of the files as they were loaded.
+        """Digest of the files as they were loaded.
 
         Raises:
             EmbedderError: if they have changed since.
@@ -56,10 +56,10 @@ class LoadedFiles:
         return digest
 
     def require_unchanged(self) -> None:
-        """Refuse once a file was written to, replaced or removed.
+        """Raise if a file was written to, replaced or removed.
 
         Raises:
-            EmbedderError: which names it.
+            EmbedderError: naming the file.
         """
         for path, stamp in self._stamps.items():
             if _stamp(path) != stamp:

@@ -1,4 +1,4 @@
-"""Which texts can have a vector at all; the others are failures before any model sees them."""
+"""Which texts can be embedded at all; the others become failures before any model sees them."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ BLANK = "the text is empty or blank"
 def fault_of(text: object) -> str | None:
     r"""Why a text cannot be embedded, in words; None for one that can.
 
-    A model gives *some* vector for a blank text, and servers replace half a surrogate pair in silence: both would be
-    wrong vectors rather than missing ones.
+    A model returns *some* vector for a blank text, and servers silently replace a lone surrogate: both would give
+    wrong vectors rather than none.
 
     >>> fault_of("reset my password") is None
     True
@@ -29,7 +29,7 @@ def fault_of(text: object) -> str | None:
         except UnicodeEncodeError as error:
             where = f"U+{ord(text[error.start]):04X} at character {error.start}"
             return f"the text holds half a surrogate pair ({where}), which is no valid Unicode"
-    # character by character, two million of them would take a quarter of a second
+    # checking two million characters one by one would take a quarter of a second
     if not text[:1].isalnum() and not any(map(_is_visible, text[:100])) and not any(map(_is_visible, set(text[100:]))):
         return BLANK
     return None

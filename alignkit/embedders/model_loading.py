@@ -1,4 +1,4 @@
-"""Bring a model into memory: from a folder, from the hub's cache on this machine, from the hub itself."""
+"""Loads a model from a folder, from the hub's local cache, or from the hub itself."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ Read = Callable[[str, bool], "SentenceTransformer"]
 
 
 def load_model(model: str, read: Read, files: LoadedFiles | None) -> tuple[SentenceTransformer, LoadedFiles | None]:
-    """A model and the files that it was loaded from.
+    """Load a model; returns it with the files that it was loaded from.
 
     Args:
         model: a folder, or a name on the hub.
-        read: loads from a folder or by a name; its second argument forbids to ask the hub.
-        files: of the model, where they were looked at before.
+        read: loads from a folder or by name; its second argument forbids asking the hub.
+        files: of the model, if they were examined before.
 
     Raises:
-        EmbedderError: if there is no such model, it cannot be loaded, or its files changed meanwhile.
+        EmbedderError: if there is no such model, it cannot be loaded, or its files changed during loading.
     """
     if files is None and (before := model_folder(model)) is not None:
         files = LoadedFiles(before)
@@ -35,11 +35,11 @@ def load_model(model: str, read: Read, files: LoadedFiles | None) -> tuple[Sente
             loaded, was_downloaded = _found(model, read)
     except AlignkitError:
         raise
-    except Exception as error:  # of torch, transformers, safetensors, httpx, or of code that comes with a model
+    except Exception as error:  # from torch, transformers, safetensors, httpx, or code that comes with a model
         hint = f"; {EXPECTED}" if isinstance(error, OSError | ValueError) else ""
         reason = one_line(error) or type(error).__name__
         raise EmbedderError(f"cannot load '{model}': {reason}{hint}") from None
-    if was_downloaded:  # what came just now could not be looked at before
+    if was_downloaded:  # a fresh download could not be examined before
         after = model_folder(model)
         return loaded, None if after is None else LoadedFiles(after)
     if files is not None:
@@ -52,7 +52,7 @@ def _found(model: str, read: Read) -> tuple[SentenceTransformer, bool]:
     if folder is not None:
         return read(str(folder), True), False
     if model_folder(model) is not None:
-        with contextlib.suppress(OSError):  # a download that was broken off lacks some files
+        with contextlib.suppress(OSError):  # an interrupted download lacks some files
             return read(model, True), False
     check_on_hub(model)
     return read(model, False), True
@@ -60,7 +60,7 @@ def _found(model: str, read: Read) -> tuple[SentenceTransformer, bool]:
 
 @contextlib.contextmanager
 def quiet_loading() -> Iterator[None]:
-    """Without the bars that transformers draws while it loads and saves weights."""
+    """Hide the progress bars that transformers draws while it loads and saves weights."""
     from transformers.utils import logging
 
     shown = logging.is_progress_bar_enabled()

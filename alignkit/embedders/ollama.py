@@ -1,4 +1,4 @@
-"""Vectors from Ollama's own API, `/api/embed`."""
+"""Vectors from Ollama's native API, `/api/embed`."""
 
 from __future__ import annotations
 
@@ -31,24 +31,24 @@ NO_SUCH_MODEL = 404
 
 
 class OllamaEmbedder:
-    """A model behind Ollama. Its vectors come L2-normalised from the server.
+    """A model in Ollama. The server L2-normalises its vectors.
 
     Args:
         model: as in `ollama list`, with or without `:latest`.
-        base_url: of the server, as Ollama's own client would take it, or of one of its requests; null takes the
-            environment variable `OLLAMA_HOST`, else this machine.
-        batch_size: most texts a request.
-        concurrency: requests at once; Ollama itself works on `OLLAMA_NUM_PARALLEL` (1) of them.
+        base_url: of the server, in any form that Ollama's client accepts, or the URL of one of its requests; null
+            takes the environment variable `OLLAMA_HOST`, otherwise this machine.
+        batch_size: maximum texts per request.
+        concurrency: simultaneous requests; Ollama processes `OLLAMA_NUM_PARALLEL` (1) of them at a time.
         timeout_s: for an answer.
-        first_timeout_s: for the first answer, while the model is loaded.
-        retries: most attempts after the first.
-        retry_wait_s: about the first wait before another attempt; it doubles each time.
-        api_key_env: environment variable with the key, for a server behind a proxy that wants one.
-        query_prompt: put before each query.
-        document_prompt: put before each document.
-        dimensions: ask for shorter vectors; only some models can.
-        truncate: cut texts that are longer than the model's context; else they are failures.
-        transport: instead of the network, for tests.
+        first_timeout_s: for the first answer, while the model is loading.
+        retries: maximum attempts after the first.
+        retry_wait_s: approximate wait before the first retry; it doubles each time.
+        api_key_env: environment variable with the key, for a server behind a proxy that requires one.
+        query_prompt: prepended to each query.
+        document_prompt: prepended to each document.
+        dimensions: ask for shorter vectors; only some models support this.
+        truncate: truncate texts longer than the model's context; otherwise they are failures.
+        transport: replaces the network in tests.
     """
 
     thread_safe = True
@@ -95,7 +95,7 @@ class OllamaEmbedder:
 
     @property
     def dim(self) -> int:
-        """Width of the vectors; asks the server the first time."""
+        """Width of the vectors; the first call asks the server."""
         with self._asking():
             return self._engine.dim
 
@@ -106,7 +106,7 @@ class OllamaEmbedder:
 
     @property
     def context(self) -> int | None:
-        """Most tokens of a text that the model reads, as far as the server tells; see `OllamaModels.context_of`."""
+        """Maximum tokens of a text that the model reads, if the server reports it; see `OllamaModels.context_of`."""
         return self._models.context_of(self._found())
 
     def settings(self, role: Role = "document") -> dict[str, Any]:
@@ -121,7 +121,7 @@ class OllamaEmbedder:
         }
 
     def identity(self, role: Role = "document") -> dict[str, Any]:
-        """What decides a vector; the digests are the server's, as it told them the first time.
+        """What determines a vector; the digests are those that the server first reported.
 
         Raises:
             EmbedderError: if the server does not answer or has no such model.
@@ -129,15 +129,15 @@ class OllamaEmbedder:
         return self._identity(role, self._found())
 
     def current_identity(self, role: Role = "document") -> dict[str, Any]:
-        """The same as the server tells it now, asked once and briefly: a name can come to mean another model.
+        """The identity the server reports now, asked once with a short timeout: a name may come to mean another model.
 
         Raises:
-            EmbedderError: if the server does not answer now or has no such model any more.
+            EmbedderError: if the server does not answer now or no longer has the model.
         """
         return self._identity(role, self._models.find(self._typed, patient=False, or_copy=True))
 
     def _found(self, patient: bool = True) -> OllamaModel:
-        """The model that is asked for vectors: the named one, or its copy that `enable_embeddings` made."""
+        """The model that embeds: the named one, or its copy made by `enable_embeddings`."""
         if self._model is None:
             self._model = self._models.find(self._typed, patient, or_copy=True)
             self._wire.model = self._model.name
@@ -148,8 +148,8 @@ class OllamaEmbedder:
 
     @contextmanager
     def _asking(self) -> Iterator[None]:
-        """Ask the right model, and say what to do where a model made for chat gives no vectors."""
-        with suppress(EmbedderError):  # a fault shows again when vectors are asked for
+        """Ask the right model, and say what to do if a chat model returns no vectors."""
+        with suppress(EmbedderError):  # the fault recurs when vectors are requested
             self._found(patient=False)
         try:
             yield
@@ -161,10 +161,10 @@ class OllamaEmbedder:
             raise StatusError(error.status, f"{self._engine.where}: {self._advice(str(error))}") from None
 
     def _say_what_is_there(self) -> None:
-        """After a model was deleted while it was in use: the named one, or the copy that gave its vectors.
+        """Look for the model again after it, or the copy that embedded for it, was deleted during use.
 
         Raises:
-            StatusError: unless it is there again.
+            StatusError: unless it is back.
         """
         asked, self._model = self._wire.model, None
         try:
@@ -179,14 +179,14 @@ class OllamaEmbedder:
 
     @property
     def session(self) -> Session:
-        """See `base.Session`: all that a digest does not say needs a server that is started again."""
+        """See `base.Session`: anything that the digest does not cover changes only when the server restarts."""
         return Session(self._engine.broken, sure=True)
 
     def _identity(self, role: Role, model: OllamaModel) -> dict[str, Any]:
         return {**self.settings(role), "digest": model.digest, **model.files}
 
     def provenance(self) -> dict[str, Any]:
-        """Server and version, and how long it took to load the model, where that was seen."""
+        """Server and version, and the model's load time, if it was observed."""
         version = self._engine.ask("GET", "api/version").get("version")
         return {
             "server": "ollama",
@@ -205,11 +205,11 @@ class OllamaEmbedder:
             )
 
     def close(self) -> None:
-        """Free sockets and the thread; harmless twice."""
+        """Free the sockets and the thread; may be called twice."""
         self._engine.close()
 
 
 @functools.cache
 def _tell_of_copy(model: str, copy: str, where: str) -> None:
-    """Once for a model: a command may make one embedder for its data and another to time it."""
+    """Report it once per model: a command may create one embedder for its data and another for timing."""
     logger.info("%s: its copy %s gives the vectors", model, copy)

@@ -1,4 +1,4 @@
-"""What an Ollama tells of a model: the digest of its manifest, the weights behind it, what else can change a vector."""
+"""What an Ollama server reports about a model: its manifest's digest, its weights, whatever else affects a vector."""
 
 from __future__ import annotations
 
@@ -15,32 +15,32 @@ from alignkit.embedders.sameness import normal_name
 from alignkit.errors import EmbedderError
 from alignkit.servers.untrusted_words import one_line
 
-# PARAMETERs that no vector depends on: they choose the next token of an answer, or where and how fast is computed.
-# All others may (num_ctx says where a text is cut, rope_* where a token stands), those yet unknown included.
+# PARAMETERs that do not affect vectors: they control sampling, or where and how fast the model computes. All others
+# may (num_ctx sets where a text is truncated, rope_* the position encoding), including any that are still unknown.
 HARMLESS = frozenset(
     "temperature top_k top_p min_p typical_p tfs_z seed stop num_predict num_keep repeat_last_n repeat_penalty "
     "presence_penalty frequency_penalty penalize_newline mirostat mirostat_eta mirostat_tau draft_num_predict "
     "num_thread num_gpu main_gpu numa low_vram use_mmap use_mlock vocab_only logits_all".split()
 )
-# of Ollama's versions; OLLAMA_CONTEXT_LENGTH sets it
+# smallest among Ollama's versions; OLLAMA_CONTEXT_LENGTH sets it
 LEAST_DEFAULT_CONTEXT = 2048
-# the model itself, a projector beside it, an adapter (LoRA): each is a blob, named by what it holds
+# the model itself, its projector, an adapter (LoRA): each is a blob, named by its digest
 _BLOB = re.compile(r"^(FROM|ADAPTER)\s.*sha256[-:]([0-9a-f]{64})", re.MULTILINE)
 
 
 @dataclass(frozen=True)
 class OllamaModel:
-    """One model behind a name, at one moment.
+    """The model that a name refers to at one moment.
 
     Attributes:
-        digest: of the manifest; another parameter or template makes another.
-        weights: of the blobs that vectors come from; None where the server does not tell.
-        parameters: those that may change a vector.
-        own_context: most tokens of a text that the model itself can take; None where the server does not tell.
-        name: under which it is asked for.
-        architecture: `qwen2` for instance; empty where the server does not tell.
-        pooling: how its file says that a text's vector is made, a number of llama.cpp's; 0 where it does not say.
-        made_from: of which weights `enable_embeddings` made it.
+        digest: of the manifest; any change of a parameter or template changes it.
+        weights: digests of the blobs that produce the vectors; None if the server does not report them.
+        parameters: those that may affect a vector.
+        own_context: maximum tokens of a text that the model itself supports; None if the server does not report it.
+        name: used in requests.
+        architecture: such as `qwen2`; empty if the server does not report it.
+        pooling: the pooling type in its file, as llama.cpp numbers them; 0 if the file gives none.
+        made_from: the weights from which `enable_embeddings` made it.
     """
 
     digest: str
@@ -54,28 +54,28 @@ class OllamaModel:
 
     @property
     def least_context(self) -> int | None:
-        """Tokens of a text that are read in any case: a parameter, or a default that no server goes below."""
+        """Tokens of a text that are certainly read: set by a parameter, or the smallest default of any server."""
         told = self.parameters.get("num_ctx", "")
         limit = int(told) if told.isdecimal() and int(told) else LEAST_DEFAULT_CONTEXT
         return None if self.own_context is None else min(self.own_context, limit)
 
     @property
     def has_sure_context(self) -> bool:
-        """Whether nothing but the model decides how much is read, and not the server's default."""
+        """Whether the model alone, not the server's default, determines how many tokens are read."""
         return "num_ctx" in self.parameters or (self.own_context or 0) <= LEAST_DEFAULT_CONTEXT
 
     @property
     def files(self) -> dict[str, Any]:
-        """For an identity: what decides a vector beside the settings, less the digest."""
+        """For an identity: what determines a vector apart from the settings, without the digest."""
         return {} if self.weights is None else {"weights": self.weights, "parameters": self.parameters}
 
 
 class OllamaModels:
-    """The models of one server. What a manifest's digest decides is asked once, whose digest it is each time.
+    """The models of one server. A name's digest is requested each time, what depends on the digest only once.
 
     Args:
         engine: to the server.
-        root: of Ollama's own API, as seen from the engine's address.
+        root: of Ollama's native API, relative to the engine's address.
     """
 
     def __init__(self, engine: HttpEngine, root: str = "") -> None:
@@ -84,12 +84,12 @@ class OllamaModels:
         self._known: dict[str, OllamaModel] = {}
 
     def find(self, name: str, patient: bool = True, or_copy: bool = False) -> OllamaModel:
-        """The model that a name means now.
+        """The model that a name refers to now.
 
         Args:
             name: as typed.
-            patient: ask again where the server does not answer at once.
-            or_copy: rather take the copy that `enable_embeddings` made of it, where there is one.
+            patient: retry if the server does not answer at once.
+            or_copy: prefer the copy that `enable_embeddings` made of it, if there is one.
 
         Raises:
             EmbedderError: if the server does not answer or has no such model.
@@ -111,7 +111,7 @@ class OllamaModels:
         return model
 
     def context_of(self, model: OllamaModel) -> int | None:
-        """Tokens of a text that are read: as long as the model is loaded, the server tells; else where it is sure."""
+        """Tokens of a text that are read: as reported while the model is loaded, otherwise only if certain."""
         try:
             loaded = entries_in(self._engine.ask("GET", f"{self._root}api/ps", patient=False), "models")
         except EmbedderError:
@@ -125,7 +125,7 @@ class OllamaModels:
     def _known_or_new(self, name: str, digest: str) -> OllamaModel:
         if digest not in self._known:
             model = self._look_into(name, digest)
-            if model.weights is None:  # it may tell the next time
+            if model.weights is None:  # the server may report them next time
                 return model
             self._known[digest] = model
         return replace(self._known[digest], name=name)
@@ -133,13 +133,13 @@ class OllamaModels:
     def _look_into(self, name: str, digest: str) -> OllamaModel:
         try:
             card = self._engine.ask("POST", f"{self._root}api/show", {"model": name}, patient=False)
-        except EmbedderError:  # it only speaks some of Ollama's API
+        except EmbedderError:  # it supports only part of Ollama's API
             return OllamaModel(digest, name=name)
         return replace(model_of(card, digest), name=name)
 
 
 def _is_copy(copy: OllamaModel, model: OllamaModel) -> bool:
-    """Whether a copy is of this very model: an unrelated one may have such a name by chance, or be of older weights."""
+    """Whether a copy was made from this model: its name may be a coincidence, or it may have older weights."""
     made_from = f"sha256:{(model.weights or '').partition('+')[0]}"
     same = copy.architecture == model.architecture and copy.made_from in (None, made_from)
     return same and bool(copy.architecture) and copy.pooling > 0
@@ -152,7 +152,7 @@ def model_of(card: dict[str, Any], digest: str) -> OllamaModel:
     {'num_ctx': '512'}
     """
     blobs = _BLOB.findall(str(card.get("modelfile") or ""))
-    # the order of adapters does not matter to their sum, that of the model's own parts is the server's
+    # adapters are summed, so their order does not matter; the model's own parts keep the server's order
     weights = "+".join([blob for kind, blob in blobs if kind == "FROM"] + sorted(b for k, b in blobs if k == "ADAPTER"))
     told = card.get("model_info")
     info = told if isinstance(told, dict) else {}
@@ -170,13 +170,13 @@ def model_of(card: dict[str, Any], digest: str) -> OllamaModel:
 
 
 def _parameters(told: str) -> dict[str, str]:
-    r"""Those that may change a vector, by name; the last of a name holds.
+    r"""Parameters that may affect a vector, by name; the last value of a name wins.
 
     >>> _parameters('temperature    0.7\nstop    "a b"\nnum_ctx    512')
     {'num_ctx': '512'}
     """
     pairs = [line.split(None, 1) for line in told.splitlines()]
-    if told.lstrip().startswith("{"):  # some servers that speak Ollama's API write JSON
+    if told.lstrip().startswith("{"):  # some servers with Ollama's API send JSON
         with contextlib.suppress(ValueError):
             pairs = [[name, str(value)] for name, value in json.loads(told).items()]
     found = {pair[0]: pair[1].strip() for pair in pairs if len(pair) == 2 and pair[0] not in HARMLESS}

@@ -24,30 +24,30 @@ from alignkit.errors import EmbedderError
 from alignkit.servers.addresses import openai_address
 from alignkit.servers.untrusted_words import one_line
 
-# what llama-server tells of the file it has loaded; another quantisation has another size
+# what llama-server reports about its model file; other quantisations have other sizes
 _FILE_FACTS = ("n_params", "size", "n_embd", "n_vocab")
 
 
 class OpenAIEmbedder:
-    """A model behind llama-server, text-embeddings-inference, vLLM or a hosted API.
+    """A model served by llama-server, text-embeddings-inference, vLLM or a hosted API.
 
-    Vectors travel as base64 where the server can, which is a fifth of the bytes and of the parsing.
+    Vectors are sent as base64 if the server supports it: a fifth of the bytes and of the parsing time.
 
     Args:
         model: as the server names it.
-        base_url: with its `/v1`; the address of one of its requests will do, and no scheme means http.
-        batch_size: most texts a request.
-        concurrency: requests at once.
+        base_url: with its `/v1`; the URL of one of its requests works too, and the default scheme is http.
+        batch_size: maximum texts per request.
+        concurrency: simultaneous requests.
         timeout_s: for an answer.
-        first_timeout_s: for the first answer, while a model is loaded.
-        retries: most attempts after the first.
-        retry_wait_s: about the first wait before another attempt; it doubles each time.
-        api_key_env: environment variable with the key; none is sent without it.
-        query_prompt: put before each query.
-        document_prompt: put before each document.
-        dimensions: ask for shorter vectors; most models of vLLM refuse that.
-        normalize: scale vectors to length 1 here; else they stay as the server gives them.
-        transport: instead of the network, for tests.
+        first_timeout_s: for the first answer, while a model is loading.
+        retries: maximum attempts after the first.
+        retry_wait_s: approximate wait before the first retry; it doubles each time.
+        api_key_env: environment variable with the key; without it, no key is sent.
+        query_prompt: prepended to each query.
+        document_prompt: prepended to each document.
+        dimensions: ask for shorter vectors; vLLM refuses this for most models.
+        normalize: scale vectors to length 1 here; otherwise they stay as the server returns them.
+        transport: replaces the network in tests.
     """
 
     thread_safe = True
@@ -93,7 +93,7 @@ class OpenAIEmbedder:
 
     @property
     def dim(self) -> int:
-        """Width of the vectors; asks the server the first time."""
+        """Width of the vectors; the first call asks the server."""
         with self._explaining():
             return self._engine.dim
 
@@ -104,9 +104,9 @@ class OpenAIEmbedder:
 
     @property
     def context(self) -> int | None:
-        """Most tokens of a text that the model reads, as far as the server tells."""
+        """Maximum tokens of a text that the model reads, if the server reports it."""
         if self._context is None and self._files is not None and "weights" in self._files:
-            _ = self.dim  # Ollama tells it of loaded models
+            _ = self.dim  # Ollama reports it for loaded models
             self._context = self._models.context_of(self._models.find(self.model))
             self._wire.context.least = self._context
         return self._context
@@ -122,7 +122,7 @@ class OpenAIEmbedder:
         }
 
     def identity(self, role: Role = "document") -> dict[str, Any]:
-        """What decides a vector. Where the server tells nothing of its weights, its URL stands in for their digest.
+        """What determines a vector. If the server reports nothing about its weights, its URL replaces their digest.
 
         Raises:
             EmbedderError: if the server does not answer or has no such model.
@@ -132,10 +132,10 @@ class OpenAIEmbedder:
         return {**self.settings(role), **self._files}
 
     def current_identity(self, role: Role = "document") -> dict[str, Any]:
-        """The same as the server tells it now, asked once and briefly; a server that tells nothing is not asked again.
+        """The identity that the server reports now, asked once with a short timeout, unless it reports nothing anyway.
 
         Raises:
-            EmbedderError: if the server does not answer now or has no such model any more.
+            EmbedderError: if the server does not answer now or no longer has the model.
         """
         before = self.identity(role)
         if before["digest"].startswith("server:") and "weights" not in before:
@@ -143,7 +143,7 @@ class OpenAIEmbedder:
         return {**self.settings(role), **self._find_files(patient=False)}
 
     def provenance(self) -> dict[str, Any]:
-        """Server and version, as far as it tells."""
+        """Server and version, as far as the server reports them."""
         server, version = self._server()
         return {
             "server": server,
@@ -156,18 +156,18 @@ class OpenAIEmbedder:
     def embed(self, texts: Sequence[str], role: Role = "document") -> Iterator[EmbeddedBatch]:
         """Batches as they finish; see `Embedder`."""
         with suppress(EmbedderError):
-            _ = self.context  # Ollama's second API cuts long texts, and does not take being asked not to
+            _ = self.context  # Ollama's OpenAI API truncates long texts and has no option to refuse them
         with self._explaining():
             for batch in embed_through(self._engine, texts, self._prompts[role], self._wire.context):
                 yield replace(batch, vectors=unit_rows(batch.vectors)) if self._normalize else batch
 
     def close(self) -> None:
-        """Free sockets and the thread; harmless twice."""
+        """Free the sockets and the thread; may be called twice."""
         self._engine.close()
 
     @contextmanager
     def _explaining(self) -> Iterator[None]:
-        """Say what to do where a model made for chat gives no vectors, of which Ollama speaks like llama-server."""
+        """Say what to do if a chat model returns no vectors; Ollama's error then reads like llama-server's."""
         try:
             yield
         except StatusError as error:
@@ -180,12 +180,12 @@ class OpenAIEmbedder:
 
     @property
     def session(self) -> Session:
-        """See `base.Session`; other servers than Ollama stand behind proxies that hide who answers."""
+        """See `base.Session`; servers other than Ollama may stand behind proxies that hide which server answers."""
         return Session(self._engine.broken, sure=self._files is not None and "weights" in self._files)
 
     @property
     def _has_root(self) -> bool:
-        # what servers tell of themselves lies beside `/v1`, not in it
+        # servers describe themselves at paths beside `/v1`, not under it
         return self._engine.where.endswith("/v1")
 
     def _ask_root(self, name: str, patient: bool = True) -> dict[str, Any]:
@@ -204,7 +204,7 @@ class OpenAIEmbedder:
             model = self._models.find(self.model, patient)
             return {"digest": f"server:{self._engine.where}", **model.files}
         if len(entries) == 1 and self.model not in names:
-            # such a server gives its one model's vectors under any name
+            # such a server has one model and accepts any name for it
             other = one_line(entries[0].get("id"), 100)
             raise EmbedderError(
                 f"{self._engine.where} serves '{other}', not '{self.model}'; "
@@ -212,15 +212,15 @@ class OpenAIEmbedder:
             )
         info = self._ask_root("info", patient)
         self._context = self._context or _count(info.get("max_input_length"))
-        if info.get("auto_truncate"):  # else a text that is too long is refused
+        if info.get("auto_truncate"):  # otherwise a text that is too long is refused
             self._wire.context.least = self._context
         if revision := info.get("model_sha"):
             return {"digest": f"revision:{revision}"}
         return {"digest": f"server:{self._engine.where}"}
 
     def _server(self) -> tuple[str, Any]:
-        """Its kind and its version; the latter is None where it tells none."""
-        if props := self._ask_root("props"):  # first: llama-server lists its model as Ollama does, too
+        """The server's kind and its version, which is None if it reports none."""
+        if props := self._ask_root("props"):  # checked first: llama-server also lists its model as Ollama does
             return "llama-server", props.get("build_info")
         if info := self._ask_root("info"):
             return "text-embeddings-inference", info.get("version")
@@ -238,7 +238,7 @@ class OpenAIEmbedder:
 
 
 def _count(told: object) -> int | None:
-    """A number of tokens, if it is one."""
+    """The value as a number of tokens; None if it is not one."""
     return told if isinstance(told, int) and told > 0 else None
 
 

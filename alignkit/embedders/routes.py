@@ -1,4 +1,4 @@
-"""Models with two routes: their queries go through other modules than their documents."""
+"""Models with two routes, which send queries and documents through different modules."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ _OWN_MODULES = "sentence_transformers."
 
 
 def are_told(folder: Path) -> bool | None:
-    """Whether a model in a folder treats roles differently, read from its files; None where only its code can say."""
+    """Whether a model's files say that it treats roles differently; None if only its code can tell."""
     file = folder / "modules.json"
     if not file.is_file():
         return False  # a bare transformer
     try:
         parts = [(str(part["type"]), part.get("kwargs") or ()) for part in json.loads(file.read_text(encoding="utf-8"))]
     except (ValueError, KeyError, TypeError, AttributeError):
-        return False  # what is wrong with it shows when it is loaded
+        return False  # loading the model will report the fault
     if any(kind.rpartition(".")[2] in ("Router", "Asym") or "task" in keywords for kind, keywords in parts):
         return True
     return False if all(kind.startswith(_OWN_MODULES) for kind, _ in parts) else None
@@ -35,11 +35,11 @@ def are_in(model: SentenceTransformer) -> bool:
 
 
 def modules_of(model: SentenceTransformer, role: Role, name: str) -> list[Any]:
-    """The modules that a role's texts go through, in order: a router's are put in its place.
+    """The modules that a role's texts go through, in order; a router is replaced by its route's modules.
 
     Args:
         model: loaded.
-        role: whose.
+        role: of the texts.
         name: of the model, for the message.
 
     Raises:
@@ -55,7 +55,7 @@ def modules_of(model: SentenceTransformer, role: Role, name: str) -> list[Any]:
 
 
 def _route(router: Any, role: Role, name: str) -> str:
-    """The same order as the library's own; a default route is no route of a role."""
+    """Look up in the library's own order; a default route does not count as a role's route."""
     mapped = router.route_mappings
     for key in ((role, "text"), (role, None), (None, "text"), (None, None)):
         if key in mapped:

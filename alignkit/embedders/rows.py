@@ -1,4 +1,4 @@
-"""Rows of vectors that a model gave: which can be used, and their length."""
+"""Rows of a model's vectors: which are usable, and their length."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ from alignkit.setting_names import SettingNames
 
 UNIT_WITHIN = 1e-6  # float32 cannot do better
 ALIKE_WITHIN = 1e-6
-# no model that embeds gives these two one vector
+# no working model gives these two the same vector
 UNLIKE_TEXTS = ("alignment", "Seventeen parcels were left at the harbour on Friday.")
 UNSOUND = "the model gave a vector that is zero, NaN or Inf"
 
 
 def check_dimensions(dimensions: object) -> None:
-    """Refuse what is no width of a vector; null leaves it to the model.
+    """Refuse an invalid vector width; null leaves it to the model.
 
     Raises:
-        ConfigError: for anything but a whole number from 1 on.
+        ConfigError: for anything but an integer of at least 1.
     """
     if dimensions is not None and (type(dimensions) is not int or dimensions < 1):
         name = SettingNames()("dimensions")
@@ -44,7 +44,7 @@ def sound_rows(vectors: np.ndarray) -> np.ndarray:
 
 
 def all_alike(vectors: np.ndarray) -> bool:
-    """Whether the rows of `(N, D)` are one vector, but for its last bits.
+    """Whether the rows of `(N, D)` are all the same vector, up to rounding.
 
     >>> all_alike(np.array([[1.0, 2.0], [1.0, 2.0]])), all_alike(np.array([[1.0, 2.0], [1.1, 2.0]]))
     (True, False)
@@ -54,9 +54,9 @@ def all_alike(vectors: np.ndarray) -> bool:
 
 
 def useless(texts: Sequence[str], vectors: np.ndarray) -> str:
-    """Why a whole batch is of no use, in words; "" if it may be.
+    """Why a whole batch is unusable, in words; "" if it may be usable.
 
-    Harmless texts (`UNLIKE_TEXTS`) tell whether the texts or their model are at fault.
+    Embedding the harmless `UNLIKE_TEXTS` then shows whether the texts or the model are at fault.
 
     Args:
         texts: N texts.
@@ -79,19 +79,19 @@ def unit_rows(vectors: np.ndarray) -> np.ndarray:
     lengths = np.sqrt(squared_lengths(vectors))
     off = np.abs(lengths - 1) > UNIT_WITHIN
     if not off.any():
-        return vectors  # most servers have done it already; their bits are kept
+        return vectors  # most servers normalise already; keep their exact bits
     scaled = vectors.copy()
     scaled[off] = vectors[off] / lengths[off, None]
     return scaled
 
 
 def batch_of(positions: Sequence[int] | np.ndarray, vectors: np.ndarray, failures: Mapping[int, str]) -> EmbeddedBatch:
-    """A batch of what a model gave, its unsound rows turned into failures.
+    """A batch of a model's vectors, with unusable rows turned into failures.
 
     Args:
-        positions: of the texts, one a row.
+        positions: of the texts, one per row.
         vectors: `(n, dim)` float32.
-        failures: found already, by position.
+        failures: already known ones, by position.
     """
     indices = np.asarray(positions, dtype=np.int64)
     good = sound_rows(vectors)

@@ -1,7 +1,7 @@
-"""Do two identities mean interchangeable vectors? Equal ones do, and so do some that are written differently.
+"""Whether two identities mean interchangeable vectors. Equal ones do, and so do some that are written differently.
 
-What was stored is compared with what a server tells today: heads and caches of older versions name a model as it was
-typed, and only by its manifest, which any parameter changes.
+Stored identities are compared with what a server reports today. Heads and caches of older versions store a model's
+name as it was typed, and only the digest of its manifest, which any parameter changes.
 """
 
 from __future__ import annotations
@@ -12,13 +12,13 @@ from typing import Any
 
 from alignkit.servers.untrusted_words import quoted
 
-# what tells of a model's files; compared apart from the rest
+# keys that describe a model's files; compared separately from the rest
 FILES = ("digest", "weights", "parameters")
 _HEXADECIMAL = re.compile(r"(?:sha256:)?([0-9a-f]{64})")
 
 
 def normal_name(name: str) -> str:
-    """One name for all that mean one model to Ollama: case, `latest`, `library/` and its own registry say nothing.
+    """One name for all spellings that Ollama treats alike: case, `latest`, `library/` and its registry do not matter.
 
     >>> normal_name("MiniLM:latest"), normal_name("registry.ollama.ai/library/qwen2.5:7B"), normal_name("me/minilm")
     ('minilm', 'qwen2.5:7b', 'me/minilm')
@@ -32,7 +32,7 @@ def normal_name(name: str) -> str:
 
 
 def same_vectors(first: Mapping[str, Any] | None, second: Mapping[str, Any] | None) -> bool:
-    """Whether vectors of one identity stand for those of the other; two unknown ones count as the same.
+    """Whether vectors of one identity can replace those of the other; two unknown ones count as the same.
 
     >>> same_vectors({"backend": "ollama", "model": "tiny:latest"}, {"backend": "ollama", "model": "Tiny"})
     True
@@ -45,8 +45,7 @@ def same_vectors(first: Mapping[str, Any] | None, second: Mapping[str, Any] | No
 def differences(expected: Mapping[str, Any], got: Mapping[str, Any]) -> list[str]:
     """What differs between two identities, in words.
 
-    Where both name the weights of the model, it does not matter in which manifest they came, under which name, nor
-    through which of Ollama's two APIs.
+    If both give the model's weights, the manifest, the name and the choice between Ollama's two APIs do not matter.
 
     >>> differences({"model": "a", "prompt": ""}, {"model": "b", "prompt": ""})
     ["model: expected 'a', got 'b'"]
@@ -58,12 +57,12 @@ def differences(expected: Mapping[str, Any], got: Mapping[str, Any]) -> list[str
 
 
 def agrees(identity: Mapping[str, Any], settings: Mapping[str, Any]) -> bool:
-    """Whether an identity can be that of an embedder with these settings, whatever its model's files are."""
+    """Whether an identity can belong to an embedder with these settings, whatever its model's files are."""
     return all(_equal(key, identity, settings) for key in settings)
 
 
 def differing(expected: Mapping[str, Any], got: Mapping[str, Any]) -> Iterator[str]:
-    """The keys that two identities differ by, as far as vectors depend on them."""
+    """The keys in which two identities differ, if vectors depend on them."""
     one_model = "weights" in expected and expected["weights"] == got.get("weights")
     for key in dict.fromkeys([*expected, *got]):
         if key in FILES or (one_model and key in ("model", "backend")):
@@ -75,7 +74,7 @@ def differing(expected: Mapping[str, Any], got: Mapping[str, Any]) -> Iterator[s
 
 
 def _equal(key: str, first: Mapping[str, Any], second: Mapping[str, Any]) -> bool:
-    # Ollama's second API has no such setting, and always cuts
+    # Ollama's OpenAI API has no such setting and always truncates
     default = True if key == "truncate" and "weights" in first and "weights" in second else None
     mine, other = first.get(key, default), second.get(key, default)
     if key == "model" and (_names_like_ollama(first) or _names_like_ollama(second)):
@@ -88,7 +87,7 @@ def _names_like_ollama(identity: Mapping[str, Any]) -> bool:
 
 
 def brief(value: Any) -> Any:
-    """A digest by its start, anything else as it is.
+    """The first characters of a digest; anything else unchanged.
 
     >>> brief("sha256:" + "ab" * 32), brief(384)
     ('abababababab', 384)

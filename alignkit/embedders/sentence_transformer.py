@@ -1,6 +1,6 @@
 """Vectors from sentence-transformers, in this process.
 
-More than 250 lines, as one class answers for one model, and a third of it says what its settings mean.
+More than 250 lines, since one class covers a whole model, and a third of it documents its settings.
 """
 
 from __future__ import annotations
@@ -31,27 +31,27 @@ from alignkit.setting_names import SettingNames
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
 
-# how many batches are sorted by length and given together: far fewer paddings, and results still come in steps
+# this many batches are sorted by length together: far less padding, and results still arrive in steps
 _BATCHES_A_STEP = 32
 
 
 class SentenceTransformerEmbedder:
-    """Any model that sentence-transformers loads, or a bare transformer with a pooling of one's choice.
+    """Any model that sentence-transformers loads, or a bare transformer with a chosen pooling.
 
-    Queries and documents go through the library's own `encode_query` and `encode_document`: some models have a route
-    for each.
+    Queries and documents go through the library's own `encode_query` and `encode_document`: some models have a separate
+    route for each.
 
     Args:
         model: a folder, or a name on the Hugging Face hub (which is downloaded the first time).
-        batch_size: texts a forward pass.
-        query_prompt: put before each query; null takes the model's own, "" none.
-        document_prompt: put before each document; null takes the model's own, "" none.
-        dimensions: keep only so many of the first dimensions (for Matryoshka models).
-        normalize: scale vectors to length 1; else they are as the model gives them.
-        truncate: cut texts that are longer than the model takes; else they are failures.
+        batch_size: texts per forward pass.
+        query_prompt: prepended to each query; null takes the model's own, "" none.
+        document_prompt: prepended to each document; null takes the model's own, "" none.
+        dimensions: keep only the first so many dimensions (for Matryoshka models).
+        normalize: scale vectors to length 1; otherwise they stay as the model returns them.
+        truncate: truncate texts longer than the model's limit; otherwise they are failures.
         pooling: `mean`, `cls` or `last` over a bare transformer's tokens; null takes the model's own.
-        layers: keep only so many of the first transformer layers; null keeps all. With it, `pooling` is `mean`
-            unless given, and modules after the pooling are left out.
+        layers: keep only the first so many transformer layers; null keeps all. If set, `pooling` defaults to
+            `mean`, and modules after the pooling are dropped.
         device: `cpu`, `cuda`, …; null lets torch choose.
         dtype: of the weights: `auto` (as stored), `float32`, `float16`, `bfloat16`.
         trust_remote_code: run code that comes with the model.
@@ -98,7 +98,7 @@ class SentenceTransformerEmbedder:
 
     @property
     def dim(self) -> int:
-        """Width of the vectors; loads the model the first time."""
+        """Width of the vectors; the first call loads the model."""
         width = self._load().get_embedding_dimension()
         if width is None:
             raise EmbedderError(f"{self.model} does not tell the width of its vectors")
@@ -111,15 +111,15 @@ class SentenceTransformerEmbedder:
 
     @property
     def context(self) -> int | None:
-        """Most tokens of a text that the model reads; loads the model the first time."""
+        """Maximum tokens of a text that the model reads; the first call loads the model."""
         return token_limit(routes.modules_of(self._load(), "document", self.model)[0])
 
     def settings(self, role: Role = "document") -> dict[str, Any]:
-        """The identity without what only the model's files tell, as far as they are not on this machine."""
+        """The identity, without what the model's files tell if they are not on this machine."""
         return {
             **self._told_here(role),
             "backend": "sentence_transformer",
-            # where a folder lies does not matter, its digest says what it is
+            # the folder's location does not matter: its digest identifies the model
             "model": name_of(self.model),
             "pooling": self._pooling,
             "layers": self._layers,
@@ -130,9 +130,9 @@ class SentenceTransformerEmbedder:
         }
 
     def identity(self, role: Role = "document") -> dict[str, Any]:
-        """What decides a vector; the digest covers weights, tokenizer and configuration as they were loaded.
+        """What determines a vector; the digest covers weights, tokenizer and configuration as they were loaded.
 
-        `route` is there for models that treat roles differently.
+        `route` is present for models that treat roles differently.
 
         Raises:
             EmbedderError: if there is no such model.
@@ -141,19 +141,19 @@ class SentenceTransformerEmbedder:
         return {**self.settings(role), **files, **({"route": role} if self._is_routed() else {})}
 
     def current_identity(self, role: Role = "document") -> dict[str, Any]:
-        """The same of the files as they are now: a folder can be overwritten under a model in memory."""
+        """The identity of the files as they are now: a folder may be overwritten after the model was loaded."""
         return {**self.identity(role), "digest": folder_digest(self._folder())}
 
     def provenance(self) -> dict[str, Any]:
-        """Versions, and the device where the model is loaded."""
+        """Versions, and the device if the model is loaded."""
         packages = ("sentence-transformers", "transformers", "torch")
         device = str(self._loaded.device) if self._loaded is not None else self._device
         return {**{name: importlib.metadata.version(name) for name in packages}, "device": device}
 
     def embed(self, texts: Sequence[str], role: Role = "document") -> Iterator[EmbeddedBatch]:
-        """Batches of texts of like length, the longest first in each step; see `Embedder`."""
+        """Batches of texts of similar length, the longest first in each step; see `Embedder`."""
         model, prompt = self._load(), self._prompt(role)
-        _ = self.dim  # the library gives fewer dimensions than asked for without a word
+        _ = self.dim  # the library may silently give fewer
         reader = routes.modules_of(model, role, self.model)[0]
         step = self._batch_size * _BATCHES_A_STEP
         for start in range(0, len(texts), step):
@@ -163,7 +163,7 @@ class SentenceTransformerEmbedder:
             if not self._truncate:
                 failures |= cut
                 positions = [place for place in positions if place not in failures]
-            # sorted here, so that each batch can be given as soon as it is done
+            # sorted here, so that each batch can be yielded as soon as it is done
             positions.sort(key=lambda place: -len(part[place]))
             failures = {start + place: reason for place, reason in failures.items()}
             if not positions:
@@ -178,12 +178,12 @@ class SentenceTransformerEmbedder:
                 yield replace(batch, cut=frozenset(start + place for place in places if place in cut))
 
     def modules(self, role: Role = "document") -> list[Any]:
-        """What a role's texts go through, as modules of sentence-transformers, in the type of the weights.
+        """The sentence-transformers modules that a role's texts go through, in the dtype of the weights.
 
         The caller must not change them.
 
         Raises:
-            ConfigError: with `dimensions`: no module of sentence-transformers shortens vectors.
+            ConfigError: if `dimensions` is set: no sentence-transformers module shortens vectors.
             EmbedderError: if the model has no route for this role.
         """
         if self._dimensions is not None:
@@ -196,7 +196,7 @@ class SentenceTransformerEmbedder:
         return [*modules, Normalize()] if self._normalize and not isinstance(modules[-1], Normalize) else modules
 
     def close(self) -> None:
-        """Let the model go; harmless twice."""
+        """Release the model; may be called twice."""
         self._loaded = self._files = None
 
     def _vectors(self, model: SentenceTransformer, texts: Sequence[str], prompt: str, role: Role) -> np.ndarray:
@@ -211,16 +211,16 @@ class SentenceTransformerEmbedder:
                 normalize_embeddings=self._normalize,
                 truncate_dim=self._dimensions,
             )
-        except (RuntimeError, ValueError, IndexError, TypeError) as error:  # memory, a device, a module's own code
+        except (RuntimeError, ValueError, IndexError, TypeError) as error:  # memory, the device, a module's own code
             failed = f"'{self.model}' failed on {len(texts)} texts: {one_line(error)}"
             raise EmbedderError(f"{failed}; try a smaller {self._called('batch_size')}, or another device") from None
         return np.asarray(vectors, dtype=np.float32)
 
     def _check_use(self, model: SentenceTransformer, texts: list[str], vectors: np.ndarray, role: Role) -> None:
-        """A batch without one usable vector, or with one vector for all: is the model at fault?
+        """Check a batch that has no usable vector, or one vector for all texts: is the model at fault?
 
         Raises:
-            EmbedderError: if it does the same to harmless texts; then no text is to blame.
+            EmbedderError: if harmless texts give the same result, so no text is to blame.
         """
         if useless(texts, vectors) and (fault := useless(UNLIKE_TEXTS, self._vectors(model, UNLIKE_TEXTS, "", role))):
             dtype = self._called("dtype")
@@ -230,7 +230,7 @@ class SentenceTransformerEmbedder:
             )
 
     def _told_here(self, role: Role) -> dict[str, Any]:
-        """What tells the vectors of one role from those of another: the cache must not take one for the other."""
+        """What distinguishes the vectors of one role from those of another, so that the cache keeps them apart."""
         with contextlib.suppress(EmbedderError):
             if (folder := model_folder(self.model)) is not None:
                 routed = self._pooling is None and routes.are_told(folder)
@@ -255,10 +255,10 @@ class SentenceTransformerEmbedder:
         return own_prompt(self._folder(), role)
 
     def _folder(self) -> Path:
-        """The model's files; a model of the hub is downloaded the first time."""
+        """The model's folder; the first call downloads a model from the hub."""
         folder = model_folder(self.model)
         if folder is None:
-            self._load()  # downloads what it needs, not every format that the hub has
+            self._load()  # downloads only what it needs, not every format on the hub
             folder = model_folder(self.model)
         if folder is None:
             raise EmbedderError(f"'{self.model}' is not in the Hugging Face hub's cache on this machine; {EXPECTED}")

@@ -1,4 +1,4 @@
-"""The cheapest student: average a table's vectors of the text's tokens. No transformer, no torch."""
+"""The cheapest student: the average of a text's token vectors from a table. No transformer, no torch."""
 
 from __future__ import annotations
 
@@ -26,13 +26,13 @@ NO_TOKENS = "no token is left of the text"
 
 
 class StaticEmbedder:
-    """The 256-d token table that the package wordllama carries (MIT); its files are read, none of its code is run.
+    """The 256-d token table in the package wordllama (MIT); its files are read, its code is not run.
 
     Args:
-        batch_size: texts at once; larger is hardly faster.
-        query_prompt: put before each query.
-        document_prompt: put before each document.
-        normalize: scale vectors to length 1; else they are the plain averages.
+        batch_size: texts per batch; larger ones are hardly faster.
+        query_prompt: prepended to each query.
+        document_prompt: prepended to each document.
+        normalize: scale vectors to length 1; otherwise they are the plain averages.
     """
 
     def __init__(
@@ -63,7 +63,7 @@ class StaticEmbedder:
         }
 
     def identity(self, role: Role = "document") -> dict[str, Any]:
-        """What decides a vector."""
+        """What determines a vector."""
         return self.settings(role)
 
     def provenance(self) -> dict[str, Any]:
@@ -79,7 +79,7 @@ class StaticEmbedder:
             yield self._embed_batch([prompt + texts[start + place] for place in positions], positions, start, failures)
 
     def modules(self, role: Role = "document") -> list[Any]:
-        """The table as modules of sentence-transformers; the caller may do with them what it likes."""
+        """The table as sentence-transformers modules, which the caller may change."""
         if importlib.util.find_spec("sentence_transformers") is None:
             raise MissingExtraError("sentence-transformers", "local")
         from sentence_transformers.sentence_transformer.modules import Normalize, StaticEmbedding
@@ -89,11 +89,11 @@ class StaticEmbedder:
         return [averaging, Normalize()] if self._normalize else [averaging]
 
     def close(self) -> None:
-        """Let the table go; harmless twice."""
+        """Release the table; may be called twice."""
         self._loaded = None
 
     def _digest(self) -> str:
-        """Of the file as it was when it was first asked for: the table in memory is that one, see `_load`."""
+        """Digest of the file at first use: the table in memory is from that file, see `_load`."""
         if self._file_digest is None:
             self._file_digest = file_digest(self._table_file)
         return self._file_digest
@@ -111,7 +111,7 @@ class StaticEmbedder:
         tokens, counts = tokens_of(texts)
         indices = start + np.array(positions, dtype=np.int64)
         failures |= dict.fromkeys(indices[counts == 0].tolist(), NO_TOKENS)
-        # row i of this matrix averages text i's tokens: the sum is the same alone and in any batch
+        # row i of this matrix averages text i's tokens: the result is the same alone and in any batch
         weights = np.repeat((1 / np.maximum(counts, 1)).astype(np.float32), counts)
         average = csr_array((weights, tokens, np.append(0, np.cumsum(counts))), shape=(len(texts), len(table)))
         kept = counts > 0
@@ -144,7 +144,7 @@ class StaticEmbedder:
 
 
 def _package_folder(package: str) -> Path:
-    """Where an installed package lies; it is not imported."""
+    """The folder of an installed package, which is not imported."""
     found = importlib.util.find_spec(package)
     if found is None or not found.submodule_search_locations:
         raise MissingExtraError(package, "local")

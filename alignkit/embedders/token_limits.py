@@ -1,4 +1,4 @@
-"""Which texts a model in this process would not read to their ends, counted by its own tokenizer."""
+"""Which texts a model in this process would truncate, as counted by its own tokenizer."""
 
 from __future__ import annotations
 
@@ -10,20 +10,20 @@ from alignkit.embedders.contexts import Context
 
 
 def token_limit(reader: Any) -> int | None:
-    """Most tokens that a model's first module reads of a text; None where it says none."""
+    """Maximum tokens of a text that a model's first module reads; None if it gives no limit."""
     limit = getattr(reader, "max_seq_length", None)
     return None if limit is None or math.isinf(limit) else int(limit)
 
 
 def too_long(reader: Any, texts: Sequence[tuple[int, str]]) -> dict[int, str]:
-    """Position -> what is wrong, of the `(position, text)` that have more tokens than the model reads."""
+    """Position -> what is wrong, for each `(position, text)` with more tokens than the model reads."""
     limit = token_limit(reader)
-    # a token is at least a byte: most texts are too short to be looked at
+    # a token is at least one byte, so most texts are too short to need a check
     context = Context(limit)
     texts = [(place, text) for place, text in texts if context.may_cut(text)]
     if limit is None or not texts:
         return {}
-    # `verbose` off: a tokenizer warns of every text past the limit, which is what is asked for here
+    # `verbose` off: a tokenizer warns about every text past the limit, which is what this looks for
     tokens = reader.tokenizer([text for _, text in texts], truncation=False, verbose=False)["input_ids"]
     lengths = [(place, len(ids)) for (place, _), ids in zip(texts, tokens, strict=True)]
     return {place: f"the text has {n} tokens, the model takes {limit}" for place, n in lengths if n > limit}

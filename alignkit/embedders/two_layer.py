@@ -9,10 +9,10 @@ class TwoLayerEmbedder(MinilmEmbedder):
     """384-d, normalised: the mean over tokens of the second layer's output; three times as fast as the whole model.
 
     Args:
-        batch_size: texts a forward pass.
-        query_prompt: put before each query.
-        document_prompt: put before each document.
-        truncate: cut texts longer than 256 tokens; else they are failures.
+        batch_size: texts per forward pass.
+        query_prompt: prepended to each query.
+        document_prompt: prepended to each document.
+        truncate: truncate texts longer than 256 tokens; otherwise they are failures.
         device: `cpu`, `cuda`, …; null lets torch choose.
     """
 

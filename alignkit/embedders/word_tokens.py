@@ -1,4 +1,4 @@
-"""Tokens of many short texts, word by word: nearly every word was seen before."""
+"""Tokenises many short texts word by word: nearly every word was seen before."""
 
 from __future__ import annotations
 
@@ -13,20 +13,20 @@ if TYPE_CHECKING:
     from tokenizers import Tokenizer
 
 SPACE = "\u2581"  # how a SentencePiece vocabulary writes a space
-# beyond so many, all is forgotten
+# the memory is cleared beyond this size
 MOST_TOKENS = 250_000
 LONGEST_TEXT = 2_000
 
 
 class WordTokens:
-    """A SentencePiece BPE tokenizer with a memory for words; the tokens are the same as the tokenizer's own.
+    """A SentencePiece BPE tokenizer that caches words; the tokens equal the tokenizer's own.
 
-    In such a vocabulary no token reaches over a space into the next word, so that a text's tokens are its words' tokens
-    one after the other. The tokenizer itself does not use this: it merges each text as a whole. A text for which it
-    does not hold (several spaces in a row, special tokens, a space sign) is taken as one word.
+    In such a vocabulary no token spans a space, so a text's tokens are its words' tokens in sequence. The tokenizer
+    itself does not exploit this: it merges each text as a whole. A text for which this does not hold (several spaces in
+    a row, special tokens, a space sign) is treated as one word.
 
     Args:
-        tokenizer: with a normalizer that puts a space sign before the text.
+        tokenizer: with a normalizer that prepends a space sign to the text.
     """
 
     def __init__(self, tokenizer: Tokenizer) -> None:
@@ -38,7 +38,7 @@ class WordTokens:
         self._forget()
 
     def __call__(self, texts: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
-        """Token ids of all texts, one text after the other, and how many each text has.
+        """Token ids of all texts, concatenated, and the number of tokens of each text.
 
         Returns:
             `(tokens,)` int32 and `(len(texts),)` int64.
@@ -54,7 +54,7 @@ class WordTokens:
             map(self._id_of.__getitem__, chain.from_iterable(words)), dtype=np.int64, count=int(words_in.sum())
         )
         starts, lengths = self._bounds[ids], self._bounds[ids + 1] - self._bounds[ids]
-        # where each word's tokens lie in the memory, minus where they shall lie in the result
+        # where each word's tokens start in the cache, minus where they start in the result
         ends = np.append(0, np.cumsum(lengths))
         places = np.arange(ends[-1]) + np.repeat(starts - ends[:-1], lengths)
         return self._tokens[places], np.diff(ends[np.append(0, np.cumsum(words_in))])
@@ -69,14 +69,14 @@ class WordTokens:
 
     def _forget(self) -> None:
         self._id_of: dict[str, int] = {}
-        # word i's tokens are `_tokens[_bounds[i] : _bounds[i + 1]]`; what lies behind the last word is room
+        # word i's tokens are `_tokens[_bounds[i] : _bounds[i + 1]]`; the rest is spare capacity
         self._tokens = np.empty(1024, dtype=np.int32)
         self._bounds = np.zeros(1024, dtype=np.int64)
 
     def _learn(self, words: Iterable[str]) -> None:
         if self._bounds[len(self._id_of)] > MOST_TOKENS:
             self._forget()
-        # by words, and not as `words - known`, which walks through all that is known
+        # iterates over the words; `words - known` would iterate over all known words
         new = [word for word in dict.fromkeys(words) if word not in self._id_of]
         if not new:
             return
@@ -91,7 +91,7 @@ class WordTokens:
 
 
 def _with_room(array: np.ndarray, length: int) -> np.ndarray:
-    """The same array, or its start in one at least twice as long: so a word costs the same however many are known."""
+    """The same array, or a copy in one at least twice as long, so that adding a word takes amortised constant time."""
     if length <= len(array):
         return array
     longer = np.zeros(max(length, 2 * len(array)), dtype=array.dtype)

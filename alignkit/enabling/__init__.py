@@ -1,1 +1,1 @@
-"""Make a chat model behind Ollama give vectors: a copy of its file with a pooling type, under another name."""
+"""Makes a chat model in Ollama return vectors: copies its file with a pooling type, under another name."""

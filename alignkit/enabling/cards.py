@@ -1,4 +1,4 @@
-"""A model's card, the answer of `/api/show`: its file on the server, and what a copy of it should keep."""
+"""A model's card, the answer of `/api/show`: its file on the server, and what a copy should keep."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
-# a value in quotes may go over lines, and its lines may look like commands
+# a quoted value may span lines, and its lines may look like commands
 COMMAND = re.compile(
     r'^[ \t]*([A-Za-z]+)[ \t]+(?:(?:system|user|assistant)[ \t]+)?(?:"""(.*?)"""|"([^"]*)"|([^\n]*))', re.S | re.M
 )
@@ -27,32 +27,32 @@ def commands(modelfile: str) -> Iterator[tuple[str, str]]:
 
 
 def files_of(card: dict[str, Any]) -> list[str]:
-    """Paths on the server of a model's files, the likeliest first; among them may be a projector for images."""
+    """Paths on the server of a model's files, the likeliest first; one of them may be an image projector."""
     named = [value for name, value in commands(str(card.get("modelfile") or "")) if name == "FROM"]
     parent = str((card.get("details") or {}).get("parent_model") or "")
     return list(dict.fromkeys(path for path in (*named, parent) if BLOB.search(path)))
 
 
 def adapters_of(card: dict[str, Any]) -> list[str]:
-    """Digests of the adapters that change the weights as they are used."""
+    """Digests of the adapters that are applied to the weights."""
     named = [value for name, value in commands(str(card.get("modelfile") or "")) if name == "ADAPTER"]
     return [found[1] for path in named if (found := BLOB.search(path))]
 
 
 def digest_in(path: str) -> str | None:
-    """Ollama names each file by its SHA-256."""
+    """The digest in a file's path: Ollama names each file by its SHA-256."""
     found = BLOB.search(path)
     return found[1] if found else None
 
 
 def architecture_of(card: dict[str, Any]) -> str:
-    """As the file names it, `qwen2` for instance; empty where the server does not tell."""
+    """The architecture's name in the file, such as `qwen2`; empty if the server does not report it."""
     details = card.get("details") or {}
     return str((card.get("model_info") or {}).get("general.architecture") or details.get("family") or "")
 
 
 def kept(card: dict[str, Any]) -> dict[str, Any]:
-    """What a copy under another name takes along, as fields of `/api/create`."""
+    """What a copy under another name keeps, as fields of `/api/create`."""
     told = {name: value for name, value in commands(str(card.get("modelfile") or "")) if name in ("RENDERER", "PARSER")}
     found = {name: card.get(name) or told.get(name.upper()) for name in KEPT_AS_THEY_ARE}
     found["parameters"] = parameters_in(str(card.get("parameters") or ""))
@@ -60,7 +60,7 @@ def kept(card: dict[str, Any]) -> dict[str, Any]:
 
 
 def parameters_in(told: str) -> dict[str, Any]:
-    r"""Parameters out of the card's text, one a line, each value as Go writes it; a name on several lines is a list.
+    r"""Parameters in the card's text, one per line, with values in Go's syntax; a repeated name is a list.
 
     >>> parameters_in('stop    "<|im_end|>"\nstop    "a\\x00b"\nnum_ctx  8192\ntop_p 0.8\nuse_mmap false\nbig 1e+06')
     {'stop': ['<|im_end|>', 'a\x00b'], 'num_ctx': 8192, 'top_p': 0.8, 'use_mmap': False, 'big': 1000000}
@@ -70,7 +70,7 @@ def parameters_in(told: str) -> dict[str, Any]:
         name, _, value = line.strip().partition(" ")
         if value.strip():
             found.setdefault(name, []).append(_value(value.strip()))
-    # Ollama's one list is `stop`; it wants one also where it has a single entry
+    # Ollama's only list is `stop`, which must be a list even with a single entry
     return {name: values if len(values) > 1 or name == "stop" else values[0] for name, values in found.items()}
 
 

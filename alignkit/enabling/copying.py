@@ -1,4 +1,4 @@
-"""The whole way from a chat model that gives no vectors to a copy that does, or to the reason why not."""
+"""Makes a copy that returns vectors from a chat model that does not, or says why it cannot be made."""
 
 from __future__ import annotations
 
@@ -38,9 +38,9 @@ class Wish:
 
     Attributes:
         model: a model's name on the server.
-        copy: the name of its copy; None makes one of the model's.
-        pooling: how the copy makes a text's vector of those of its tokens: `last` or `mean`.
-        gguf: the model's file, where it cannot be found through the server.
+        copy: the name of its copy; None derives it from the model's.
+        pooling: how the copy pools a text's token vectors: `last` or `mean`.
+        gguf: the model's file, if it cannot be found through the server.
     """
 
     model: str
@@ -50,14 +50,14 @@ class Wish:
 
     @property
     def name(self) -> str:
-        """Of the copy."""
+        """Name of the copy."""
         return self.copy or copy_name(self.model)
 
     def check(self) -> None:
-        """Refuse what cannot be meant.
+        """Refuse invalid input.
 
         Raises:
-            ConfigError: for a name that is none, or the model's own, and for an unknown pooling.
+            ConfigError: for an invalid name, the model's own name, or an unknown pooling.
         """
         if self.pooling not in POOLINGS:
             raise ConfigError(f"pooling={self.pooling}: expected {' or '.join(sorted(POOLINGS))}")
@@ -69,20 +69,20 @@ class Wish:
 
 
 def enable(server: OllamaServer, wish: Wish, say: Callable[[str], None]) -> bool:
-    """Make the copy, unless it is there or the model needs none.
+    """Make the copy, unless it exists or the model needs none.
 
-    Nothing is written on this machine: the copy is made while it is sent. The model itself is only read.
+    Nothing is written on this machine: the copy is generated while it is uploaded. The model itself is only read.
 
     Args:
         server: that has the model.
-        wish: what to make of what.
+        wish: what the user asked for.
         say: called with each line for the user.
 
     Returns:
-        Whether there is a copy of the name now; False where the model gives vectors by itself.
+        Whether the copy exists now; False if the model returns vectors by itself.
 
     Raises:
-        AlignkitError: if it cannot be done; nothing of an attempt is left on the server under the copy's name.
+        AlignkitError: if it cannot be done; a failed attempt leaves nothing under the copy's name on the server.
     """
     wish.check()
     version, card = server.version(), server.card(wish.model)
@@ -115,7 +115,7 @@ def enable(server: OllamaServer, wish: Wish, say: Callable[[str], None]) -> bool
 
 
 def _own_vectors(server: OllamaServer, wish: Wish, card: dict[str, Any], version: str) -> int | None:
-    """How wide the vectors are that the model gives by itself; None where it gives none and a copy would."""
+    """Width of the vectors that the model returns by itself; None if it returns none and a copy would."""
     if card.get("remote_host") or card.get("remote_model"):
         raise ConfigError(f"{wish.model} runs in the cloud: its weights are not on {server.where}")
     try:
@@ -149,7 +149,7 @@ def _made_from(card: dict[str, Any]) -> str | None:
 
 
 def _read(server: OllamaServer, wish: Wish, card: dict[str, Any], say: Callable[[str], None]) -> tuple[PooledCopy, str]:
-    """The copy and its digest, after the file was found to be the model's and to have room on the server's disk."""
+    """The copy and its digest, after checking that the file is the model's and that the server's disk has room."""
     paths = files_of(card)
     command = enabling_command(wish.model, server.where)
     file = wish.gguf or file_of_model(wish.model, paths, server, command)
@@ -180,7 +180,7 @@ def _read(server: OllamaServer, wish: Wish, card: dict[str, Any], say: Callable[
 
 
 def _send(server: OllamaServer, copy: PooledCopy, digest: str) -> None:
-    if server.has_blob(digest):  # of a model that shares its weights, or of an attempt that broke off later
+    if server.has_blob(digest):  # from a model with the same weights, or from an attempt that failed later
         return
     with _counting("sent", copy) as advance:
         server.send_blob(digest, copy.chunks(advance), copy.size)
@@ -188,7 +188,7 @@ def _send(server: OllamaServer, copy: PooledCopy, digest: str) -> None:
 
 @contextmanager
 def _counting(what: str, copy: PooledCopy) -> Iterator[Callable[[int], None]]:
-    """Show how far a job on all the bytes of a copy is; yields what is to be called with those of each piece."""
+    """Show the progress of a job over a copy's bytes; yields a function to call with each piece's byte count."""
     done = 0
     with progress(what, "MB") as counted:
         counted.begin(copy.size // MEGABYTE)
@@ -202,7 +202,7 @@ def _counting(what: str, copy: PooledCopy) -> Iterator[Callable[[int], None]]:
 
 
 def _prove(server: OllamaServer, wish: Wish, say: Callable[[str], None], remove: bool) -> None:
-    """Embed, which loads the copy; where that fails, a copy that was just made goes again."""
+    """Load the copy by embedding with it; if that fails, delete a copy that was just made."""
     started = time.perf_counter()
     try:
         vectors = server.embed(wish.name, PROBES)

@@ -16,13 +16,13 @@ from alignkit.servers.addresses import is_loopback, ollama_address
 from alignkit.servers.untrusted_words import one_line, words_of
 
 CONNECT_TIMEOUT_S = 10.0
-# a large model is loaded, or a file of some gigabytes hashed, before the server says a word
+# the server may load a large model or hash gigabytes before it answers
 ANSWER_TIMEOUT_S = 600.0
 START_FIX = "is Ollama running there? Start it with `ollama serve`, or set base_url"
 
 
 class RefusedError(EmbedderError):
-    """The server answered, and it was no."""
+    """The server answered with a refusal."""
 
     def __init__(self, status: int, words: str, message: str) -> None:
         super().__init__(message)
@@ -31,12 +31,12 @@ class RefusedError(EmbedderError):
 
 
 class OllamaServer:
-    """One server, asked one thing at a time.
+    """One server, with one request at a time.
 
     Args:
-        base_url: as it was typed; None is what Ollama's own client would ask.
+        base_url: as typed; None is the address that Ollama's own client would use.
         api_key_env: environment variable that holds a key, for a server behind a proxy.
-        transport: instead of the network, for tests.
+        transport: replaces the network in tests.
     """
 
     def __init__(
@@ -62,15 +62,15 @@ class OllamaServer:
         self._client.close()
 
     def version(self) -> str:
-        """As the server tells it; a build of one's own says 0.0.0."""
+        """Version as the server reports it; a local build reports 0.0.0."""
         return one_line(self._json("GET", "api/version").get("version", ""))
 
     def card(self, model: str) -> dict[str, Any] | None:
-        """What `/api/show` tells of a model; None where there is none of that name."""
+        """The answer of `/api/show` for a model; None if there is none of that name."""
         try:
             return self._json("POST", "api/show", {"model": model})
         except RefusedError as refusal:
-            # a 404 in plain text is of an address that is not Ollama's, not of a model
+            # a plain-text 404 means that the address is not Ollama's, not that a model is missing
             if refusal.status == 404 and "not found" in refusal.words and "page" not in refusal.words:
                 return None
             raise
@@ -80,7 +80,7 @@ class OllamaServer:
 
         Raises:
             RefusedError: if the server refuses.
-            EmbedderError: if what it gives are no vectors.
+            EmbedderError: if its answer does not contain vectors.
         """
         found = self._json("POST", "api/embed", {"model": model, "input": texts}).get("embeddings")
         try:
@@ -92,14 +92,14 @@ class OllamaServer:
         return vectors
 
     def has_blob(self, digest: str) -> bool:
-        """Whether the server holds a file already."""
+        """Whether the server already has a file."""
         return self._request("HEAD", f"api/blobs/sha256:{digest}").status_code == 200
 
     def send_blob(self, digest: str, chunks: Iterator[bytes], size: int) -> None:
-        """Send a file, of which no more than a chunk is held in memory.
+        """Send a file, with at most one chunk in memory.
 
         Raises:
-            EmbedderError: if the server does not take it.
+            EmbedderError: if the server does not accept it.
         """
         headers = {"Content-Length": str(size), "Content-Type": "application/octet-stream"}
         response = self._request("POST", f"api/blobs/sha256:{digest}", content=chunks, headers=headers)
@@ -107,10 +107,10 @@ class OllamaServer:
             raise self._refusal(response.status_code, response.content)
 
     def create(self, body: dict[str, Any]) -> None:
-        """Make a model. The answer comes in lines, and a fault is one of them, after the status 200.
+        """Create a model. The answer is a stream of lines, and an error is one of them, after status 200.
 
         Raises:
-            EmbedderError: unless the last line says success.
+            EmbedderError: unless the last line reports success.
         """
         status = ""
         try:
@@ -130,7 +130,7 @@ class OllamaServer:
             )
 
     def delete(self, model: str) -> None:
-        """Remove a model's name and what no other model needs of it."""
+        """Remove a model's name and the files that no other model needs."""
         response = self._request("DELETE", "api/delete", json={"model": model})
         if response.status_code != 200:
             raise self._refusal(response.status_code, response.content)

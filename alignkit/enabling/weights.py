@@ -1,4 +1,4 @@
-"""Where on this machine the file of a model behind Ollama is, and what to do where it cannot be read."""
+"""Finds the file of an Ollama model on this machine, and says what to do if it cannot be read."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from alignkit.errors import ConfigError, DataError
 from alignkit.gguf_files.header import read_header
 
 WINDOWS_PATH = re.compile(r"^([A-Za-z]):[\\/](.*)$")
-# left free on the disk beside the copy
+# disk space left free in addition to the copy
 RESERVE_BYTES = 200_000_000
 
 
@@ -28,10 +28,10 @@ def file_of_model(model: str, paths: Sequence[str], server: OllamaServer, comman
         model: its name, for messages.
         paths: on the server.
         server: for messages.
-        command: that the user gave, for messages.
+        command: the user's command, for messages.
 
     Raises:
-        ConfigError: if it is not here or may not be read; the message says what to do.
+        ConfigError: if it is not on this machine or not readable; the message says what to do.
         DataError: if there is no language model among the files, or several.
     """
     if not paths:
@@ -55,10 +55,10 @@ def file_of_model(model: str, paths: Sequence[str], server: OllamaServer, comman
 
 
 def check_space(folder: Path, needed: int) -> None:
-    """Is there room for the copy where the server keeps its files?
+    """Check that there is room for the copy where the server keeps its files.
 
     Raises:
-        ConfigError: if there is not. A folder that is not here is the server's business.
+        ConfigError: if there is not. A folder that is not on this machine is not checked.
     """
     try:
         free = shutil.disk_usage(folder).free
@@ -72,7 +72,7 @@ def check_space(folder: Path, needed: int) -> None:
 
 
 def _here(path: str) -> Path:
-    r"""The path as this machine has it: Ollama on Windows, asked from inside WSL, tells `C:\...`."""
+    r"""The path on this machine: Ollama on Windows, asked from inside WSL, reports `C:\...`."""
     found = WINDOWS_PATH.match(path)
     if found and os.name != "nt":
         return Path("/mnt", found[1].lower(), *re.split(r"[\\/]+", found[2]))

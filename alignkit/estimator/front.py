@@ -1,4 +1,4 @@
-"""`alignkit.fit`: two arrays in, a head out that says what it is worth."""
+"""`alignkit.fit`: takes two arrays and returns a head with a report of its quality."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from alignkit.parts import settings_of_command, settings_of_part
 from alignkit.progress import no_progress
 from alignkit.training.checks import check_settings
 
-# what only the command has
+# settings that only the command has
 NOT_HERE = ("threads", "resume", "cache_dir", "seed")
 
 
@@ -37,34 +37,35 @@ def fit(
     device: str = "auto",
     progress: bool = True,
 ) -> Fitted:
-    """Train a head that maps student vectors into the teacher's space, and say what it is worth.
+    """Train a head that maps student vectors into the teacher's space, and report its quality.
 
-    The same heads, losses, recipes and defaults as `python -m alignkit.train`, by the same code. Row i of all
-    arguments is the same sentence. Shares of the rows are held out: validation chooses, test makes the report.
+    The same heads, losses, recipes and defaults as `python -m alignkit.train`, with the same code. Row i of
+    every argument is the same sentence. Shares of the rows are held out: the validation split makes the choices, the
+    test split the report.
 
     Args:
-        student_vectors: `(N, student_dim)`, as the cheap model gives them: NumPy arrays, memory maps, torch tensors or
-            nested lists, float16 to float64. Arrays and memory maps are not copied.
+        student_vectors: `(N, student_dim)`, as the cheap model returns them: NumPy arrays, memory maps, torch tensors
+            or nested lists, float16 to float64. Arrays and memory maps are not copied.
         teacher_vectors: `(N, teacher_dim)`, likewise.
-        texts: the N sentences: equal ones then stay in one split, and the report names them.
+        texts: the N sentences; equal ones stay in one split, and the report names them.
         labels: N names; equal ones are relevant to each other, which gives recall, MRR and nDCG in the report.
-        together: N names; rows of one name are never on two sides of the split (paraphrases of one sentence, say).
+        together: N names; rows of one name stay in the same split (paraphrases of one sentence, say).
         model: a head by the name of its YAML (`linear`, `mlp`, `random_features` ...), or `auto`, which tries several
-            within a minute and keeps the one that is surely best.
-        loss: by the name of its YAML; `None` is `auto`: the one that the head is best trained with.
+            within a minute and keeps the one that is reliably best.
+        loss: by the name of its YAML; `None` is `auto`: the best one for training the head.
         settings: any other setting of the `train` command by its dotted name:
             `{"model.hidden": 1024, "trainer.max_epochs": 3, "lr": 1e-4}`.
         validation: share of the rows.
         test: share of the rows.
         seed: an int; the same seed gives the same head on the same machine.
         device: `auto` takes CUDA where it is present; `cpu`, `cuda`.
-        progress: show on stderr how far the training is, where that is a terminal.
+        progress: show the training's progress on stderr, if that is a terminal.
 
     Returns:
         The head, with `report` of the held-out test split.
 
     Raises:
-        DataError: if arrays cannot be used or do not go together; the message names the first bad row.
+        DataError: if arrays are unusable or do not match; the message names the first bad row.
         ConfigError: for an unknown head, loss or setting, or one that does not fit.
 
     >>> import numpy as np
@@ -89,7 +90,7 @@ def fit(
 
 
 def _settings(model: str, loss: str | None, given: Mapping[str, Any], seed: int, device: str) -> dict[str, Any]:
-    """As the command composes them."""
+    """Settings as the command composes them."""
     composed = {name: value for name, value in settings_of_command("train").items() if name not in NOT_HERE}
     composed |= {
         "model": settings_of_part("model", model, seed),

@@ -1,4 +1,4 @@
-"""Turn settings, named as in the YAMLs, into a fitter: what will be fitted, and how."""
+"""Turns settings, named as in the YAMLs, into a fitter: what will be fitted, and how."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Plan:
-    """A fitter with the settings that it was made from.
+    """A fitter and the settings that it was made from.
 
     Attributes:
-        settings: as `conf/train.yaml` has them, with the chosen head in place of `model=auto`; `selection` tells what
-            was tried.
+        settings: as in `conf/train.yaml`, with the chosen head in place of `model=auto`; `selection` records what was
+            tried.
         fitter: checked against the pairs.
     """
 
@@ -36,15 +36,15 @@ class Plan:
 
 
 def make_plan(settings: Mapping[str, Any], splits: PairSplits, run_folder: Path | None) -> Plan:
-    """Choose the head where that is asked for, and check that settings and pairs go together.
+    """Choose the head if the settings ask for it, and check that settings and pairs are compatible.
 
     Args:
-        settings: plain values, as `conf/train.yaml` has them.
+        settings: plain values, as in `conf/train.yaml`.
         splits: the pairs.
         run_folder: for checkpoints and TensorBoard events; `None` writes nothing.
 
     Raises:
-        ConfigError: if settings do not go together or with the pairs.
+        ConfigError: if settings are incompatible with each other or with the pairs.
     """
     if "candidates" in settings["model"]:
         settings = {**settings, **_select_model(settings, splits)}
@@ -56,7 +56,7 @@ def make_plan(settings: Mapping[str, Any], splits: PairSplits, run_folder: Path 
 
 
 def fitter_of(settings: Mapping[str, Any], model: Mapping[str, Any], run_folder: Path | None) -> Fitter:
-    """The recipe of the loss, overlaid by the head's and by what was set for this run.
+    """A fitter with the loss's recipe, overlaid by the head's and by this run's settings.
 
     Args:
         settings: as `make_plan` takes them.
@@ -68,7 +68,7 @@ def fitter_of(settings: Mapping[str, Any], model: Mapping[str, Any], run_folder:
     recipe = Recipe().overlay(loss.pop("recipe", None), init).overlay(head.pop("recipe", None), init)
     own = Recipe.__dataclass_fields__.keys() - {"loss"}  # which is settled above
     recipe = recipe.overlay({name: settings[name] for name in own if name in settings})
-    if trainer.get("max_epochs") is not None:  # asked for, so trained, whatever the number of pairs
+    if trainer.get("max_epochs") is not None:  # set explicitly, so used whatever the number of pairs
         recipe = replace(recipe, enough_pairs=None)
     recipe = recipe.overlay({name: trainer.pop(name) for name in own if name in trainer})
     return Fitter(
@@ -84,7 +84,7 @@ def fitter_of(settings: Mapping[str, Any], model: Mapping[str, Any], run_folder:
 
 
 def _loss_of(settings: Mapping[str, Any], model: Mapping[str, Any]) -> dict[str, Any]:
-    """The loss that was asked for; under `loss=auto` the one that the head's recipe names."""
+    """The configured loss; under `loss=auto` the one that the head's recipe names."""
     if not _is_auto(settings["loss"]):
         return dict(settings["loss"])
     name = Recipe().overlay(model.get("recipe")).loss
@@ -96,12 +96,12 @@ def _is_auto(loss: Mapping[str, Any]) -> bool:
 
 
 def _select_model(settings: Mapping[str, Any], splits: PairSplits) -> dict[str, Any]:
-    """`model=auto`: settings of the head that does best within the budget, and the table of what was tried."""
+    """`model=auto`: settings of the best head found within the budget, and the table of what was tried."""
     auto, known = settings["model"], [name for name in group_choices("model") if name != "auto"]
     if unknown := [name for name in auto["candidates"] if name not in known]:
         raise ConfigError(f"model.candidates: unknown head '{unknown[0]}'; choices: {', '.join(known)}")
     models = {name: settings_of_part("model", name, settings["seed"]) for name in auto["candidates"]}
-    # what the head is chosen by, its training is steered by too, unless the caller says otherwise
+    # the target that chooses the head also steers its training, unless the caller says otherwise
     steered = {**settings, "select_by": settings["select_by"] or SELECT_BY.get(auto["target"])}
     if (chosen := head_of_first_process()) is not None:
         return {**_as_tried(steered, models[chosen]), "selection": None}
@@ -114,7 +114,7 @@ def _select_model(settings: Mapping[str, Any], splits: PairSplits) -> dict[str, 
 
 
 def _as_tried(settings: Mapping[str, Any], model: Mapping[str, Any]) -> dict[str, Any]:
-    """Settings of the chosen head: a closed form, which was tried untrained, is trained only by a loss asked for."""
+    """Settings of the chosen head: a closed form, tried untrained, is trained only if a loss was set explicitly."""
     trainer = dict(settings["trainer"])
     solved = fitter_of(settings, model, None).is_solved
     if solved and _is_auto(settings["loss"]) and trainer["max_epochs"] is None:

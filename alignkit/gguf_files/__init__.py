@@ -1,1 +1,1 @@
-"""GGUF files, the form in which llama.cpp and Ollama keep a model."""
+"""GGUF files, the format in which llama.cpp and Ollama store a model."""

@@ -1,8 +1,8 @@
-"""What stands before the tensors of a GGUF file, read in place.
+"""The header of a GGUF file, everything before its tensors, read in place.
 
 The layout is that of the specification (`docs/gguf.md` in ggml-org/ggml): magic, version, counts, key-value pairs,
-tensor descriptions, padding, data. The package `gguf` reads the same, and takes 16 s and 0.7 GB for a vocabulary of
-262,144 words, since it keeps each of them; nothing here needs the words.
+tensor descriptions, padding, data. The package `gguf` reads it too, but takes 16 s and 0.7 GB for a vocabulary of
+262,144 words, since it keeps each of them; they are not needed here.
 """
 
 from __future__ import annotations
@@ -28,14 +28,14 @@ Scalar = str | int | float | bool
 
 @dataclass(frozen=True)
 class Header:
-    """What a file says of itself.
+    """What a file's header says.
 
     Attributes:
         order: `<` or `>`, for `struct`.
-        tensors: how many.
-        pairs: how many key-value pairs.
-        values: the pairs whose value is no array.
-        places: where in the file a number's bytes stand, and their `struct` format.
+        tensors: number of tensors.
+        pairs: number of key-value pairs.
+        values: the pairs whose value is not an array.
+        places: position of a number's bytes in the file, and their `struct` format.
         pairs_end: where the pairs end and the descriptions of the tensors begin.
         descriptions_end: where those end.
         data_start: where the data begin.
@@ -52,22 +52,22 @@ class Header:
 
     @property
     def architecture(self) -> str:
-        """The prefix of the model's own keys, `qwen2` for instance; empty where the file does not say."""
+        """The prefix of the model's own keys, such as `qwen2`; empty if the file does not give it."""
         return str(self.values.get("general.architecture", ""))
 
     @property
     def alignment(self) -> int:
-        """To how many bytes the data are aligned."""
+        """Alignment of the data, in bytes."""
         return _alignment(self.values)
 
     @property
     def parts(self) -> int:
-        """Over how many files the tensors are spread."""
+        """Number of files that the tensors are split over."""
         return int(self.values.get("split.count", 1)) or 1
 
     @property
     def is_language_model(self) -> bool:
-        """False for what comes beside one: an image projector, an adapter."""
+        """False for files that accompany one: an image projector, an adapter."""
         own, vision = (f"{self.architecture}.{name}" in self.values for name in ("block_count", "vision.block_count"))
         is_model = self.values.get("general.type", "model") == "model" and self.architecture not in ("", "clip")
         return is_model and (own or not vision)
@@ -80,7 +80,7 @@ def read_header(path: str | Path) -> Header:
         path: of the file; it is not kept open.
 
     Raises:
-        DataError: if it is no GGUF file, one of a version that is not known, or a damaged one.
+        DataError: if it is not a GGUF file, has an unknown version, or is damaged.
         OSError: if it cannot be opened.
     """
     with Path(path).open("rb") as file:
@@ -170,7 +170,7 @@ class _Reader:
             )
 
     def skip_string(self) -> None:
-        length = self.number("Q")  # moves on itself
+        length = self.number("Q")  # this advances the position itself
         self.at += length
 
     def skip_description(self) -> None:

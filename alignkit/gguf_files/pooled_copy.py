@@ -1,7 +1,7 @@
-"""A copy of a GGUF file that names a pooling type, made while it is read: nothing is written to any disk.
+"""A copy of a GGUF file with a pooling type added, generated while the file is read: nothing is written to disk.
 
-llama.cpp gives a text's vector only where it knows how to make one out of the vectors of its tokens: from the file's
-`<architecture>.pooling_type`, which models made for chat do not have.
+llama.cpp returns a text's vector only if it knows how to pool the vectors of its tokens. It reads this from the file's
+`<architecture>.pooling_type`, which chat models lack.
 """
 
 from __future__ import annotations
@@ -22,18 +22,18 @@ Progress = Callable[[int], None]
 
 
 class PooledCopy:
-    """The bytes of a model's file with a pooling type, all else as it was.
+    """The bytes of a model's file with a pooling type, otherwise unchanged.
 
-    The key is put behind the others, so that the tensors move by some bytes; their own offsets count from where they
-    begin, and stay.
+    The key is added after the others, so the tensors move by some bytes. Their stored offsets are relative to the start
+    of the data and stay valid.
 
     Args:
         path: of the model's file; it is only read.
         pooling: `last` or `mean`.
-        notes: texts for the copy's header by key; a key that is there already stays as it is.
+        notes: texts for the copy's header by key; an existing key keeps its value.
 
     Raises:
-        DataError: if the file is no GGUF file, or one of several parts.
+        DataError: if the file is not a GGUF file, or one of several parts.
         OSError: if it cannot be read.
     """
 
@@ -62,7 +62,7 @@ class PooledCopy:
             progress: called with the bytes of each piece.
 
         Raises:
-            DataError: if the file has become shorter.
+            DataError: if the file has shrunk.
         """
         for chunk in self._pieces():
             yield chunk
@@ -70,7 +70,7 @@ class PooledCopy:
                 progress(len(chunk))
 
     def digests(self, progress: Progress | None = None) -> tuple[str, str]:
-        """SHA-256 of the file and of the copy, in one reading."""
+        """SHA-256 of the file and of the copy, in one pass."""
         original, copy = hashlib.sha256(), hashlib.sha256()
         with self.path.open("rb") as file:
             original.update(file.read(self.header.data_start))

@@ -1,4 +1,4 @@
-"""What every head promises, and how one is found by its name.
+"""The interface of every head, and how one is found by its name.
 
 To add a head: `heads/<kind>.py` with the class `<Kind>Head(Head)`, and `conf/model/<kind>.yaml`. No edit elsewhere.
 """
@@ -19,7 +19,7 @@ from alignkit.heads.streaming import Batches
 
 
 class Part(nn.Module):
-    """A module that an artifact keeps: built again from its kind, its arguments and its weights.
+    """A module stored in an artifact and rebuilt from its kind, arguments and weights.
 
     Every constructor argument is a plain JSON value and is kept as an attribute of its own name. Parameters and buffers
     are in the state dict, all of them.
@@ -32,16 +32,16 @@ class Part(nn.Module):
 
     @classmethod
     def kind(cls) -> str:
-        """Name of its file, and in artifacts."""
+        """Its name in artifacts, which is also the name of its file."""
         return cls.__module__.rpartition(".")[2]
 
     @classmethod
     def of_arguments(cls, arguments: Mapping[str, Any]) -> Self:
-        """A part of this shape, as `arguments` or an older version tells it."""
+        """A part with these arguments, as given by `arguments` of this or an older version."""
         return cls(**arguments)
 
     def taken_over(self, weights: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
-        """Weights that an older version may have saved, as this one has them."""
+        """Weights that an older version may have saved, converted to this version's form."""
         return weights
 
     def arguments(self) -> dict[str, Any]:
@@ -62,8 +62,8 @@ class Head(Part):
     Attributes:
         student_dim: width of the student's vectors.
         teacher_dim: width of the teacher's.
-        closed_form_is_whole: whether a closed form, where there is one, sets all weights; it is where training starts
-            otherwise.
+        closed_form_is_whole: whether the closed form, if there is one, sets all weights; if not, it is only where
+            training starts.
     """
 
     teacher_dim: int
@@ -76,13 +76,13 @@ class Head(Part):
     def output_layers(self) -> tuple[nn.Linear, ...]:
         """The linear layers whose sum is the output, so that an affine map of the output can be folded into them.
 
-        The first one has a bias. One that holds several maps, one below the other, of which the output takes a mean
-        with weights of sum 1, comes after it.
+        The first one has a bias. A layer that stacks several maps, averaged in the output with weights that sum to 1,
+        comes after it.
         """
         raise NotImplementedError
 
     def look(self, train: Batches) -> None:  # noqa: B027 - most heads take vectors as they come
-        """Note what the head wants to know of its students (their mean, say) before it is trained from a random start.
+        """Gather what the head needs to know of its students (their mean, say) before training from a random start.
 
         Args:
             train: the training pairs; streamed.
@@ -91,12 +91,12 @@ class Head(Part):
     def rates(self) -> dict[str, float]:
         """Learning rates of its layers: the beginning of a parameter's name → factor of the recipe's rate.
 
-        The first that fits counts; a parameter that none fits has the recipe's rate.
+        The first match counts; a parameter without a match has the recipe's rate.
         """
         return {}
 
     def cost(self) -> dict[str, int]:
-        """What the head weighs: `parameters` (all stored numbers) and `flops_per_query` (of its matrix products)."""
+        """The head's cost: `parameters` (all stored numbers) and `flops_per_query` (of its matrix products)."""
         from torch.utils.flop_counter import FlopCounterMode
 
         first = next(self.parameters())
@@ -106,7 +106,7 @@ class Head(Part):
         return {"parameters": stored, "flops_per_query": int(counter.get_total_flops())}
 
     def solve_flops(self, pairs: int) -> float:
-        """About how many operations a closed form on so many pairs takes; tells beforehand whether there is time."""
+        """Approximate number of operations of a closed form on this many pairs, to estimate its time beforehand."""
         return 2.0 * pairs * self.student_dim * (self.student_dim + self.teacher_dim) + 20.0 * self.student_dim**3
 
 

@@ -1,4 +1,4 @@
-"""A part from a description and its weights, both of which somebody else may have made."""
+"""Builds a part from a description and weights, neither of which is trusted."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def build_part(kind: str, arguments: Mapping[str, Any], weights: Mapping[str, to
 
 
 def _misfit(expected: Mapping[str, torch.Tensor], weights: Mapping[str, torch.Tensor]) -> str | None:
-    """The first difference; torch lists all of them behind a first line that says nothing."""
+    """The first difference; torch would list all of them after an uninformative first line."""
     if missing := sorted(expected.keys() - weights.keys()):
         return f"has {', '.join(missing[:3])}, and there are no such weights"
     if unknown := sorted(weights.keys() - expected.keys()):
@@ -57,7 +57,7 @@ def _misfit(expected: Mapping[str, torch.Tensor], weights: Mapping[str, torch.Te
 
 
 def _wrong_type(expected: Mapping[str, torch.Tensor], loaded: Mapping[str, torch.Tensor]) -> str | None:
-    """The first tensor whose numbers are of another kind; torch would take them and fail at the first query."""
+    """The first tensor of the wrong dtype; torch would accept it and fail at the first query."""
     for name, tensor in loaded.items():
         if tensor.is_floating_point() != expected[name].is_floating_point():
             return f"has {name} of type {expected[name].dtype}, the weights have {tensor.dtype}"
@@ -66,14 +66,14 @@ def _wrong_type(expected: Mapping[str, torch.Tensor], loaded: Mapping[str, torch
 
 
 def _check_sizes(arguments: Mapping[str, Any], numbers: int) -> None:
-    """Every width, count or depth costs at least one stored number; a seed is the only whole number that is none."""
+    """Every width, count or depth costs at least one stored number; a seed is the only other integer."""
     for name, value in arguments.items():
         if isinstance(value, int) and name != "seed" and value > max(1, numbers):
             raise ValueError(f"{name}={value}, but there are {numbers} numbers")
 
 
 class _Bounded(TorchFunctionMode):
-    """Ends what takes longer to build than its weights explain: a file of 700 bytes can ask for 30,000 layers."""
+    """Aborts a build with too many operations for its weights: a 700-byte file can ask for 30,000 layers."""
 
     def __init__(self, tensors: int) -> None:
         super().__init__()

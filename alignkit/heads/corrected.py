@@ -1,4 +1,4 @@
-"""What heads share that start at ridge regression and learn what it cannot say."""
+"""The base of heads that start at ridge regression and learn what it cannot express."""
 
 from __future__ import annotations
 
@@ -89,7 +89,7 @@ class Corrected(Head):
         self.standardise.measure(ridge_moments(self._seen(train)))
 
     def rates(self) -> dict[str, float]:
-        """Steps that change what each layer gives by a like share, whatever the widths.
+        """Rates that change each layer's output by a similar fraction per step, whatever the widths.
 
         With Adam every weight moves by the rate, so what a layer gives moves by the rate times its inputs; what the
         skip and the last layer give are components of a unit vector, `1/√teacher_dim` each.

@@ -1,4 +1,4 @@
-"""Gated blocks beside ridge regression, from which the head starts: the most that a head here can learn."""
+"""Gated blocks added to ridge regression, from which the head starts: the most expressive head here."""
 
 from __future__ import annotations
 

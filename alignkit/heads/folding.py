@@ -1,4 +1,4 @@
-"""An affine map of a head's output, taken into the head's own last layers: a query costs what it did before."""
+"""Folds an affine map of a head's output into the head's last layers, so that a query costs no more than before."""
 
 from __future__ import annotations
 

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from alignkit.errors import ConfigError
 from alignkit.heads.corrected import Corrected
 
-# numbers; a file that says little must not make much
+# limit on generated numbers: a small file must not allocate much memory
 MOST_FILLED_IN = 10**8
 
 

@@ -1,4 +1,4 @@
-"""The name under which heads were saved and configured that are `mlp` now."""
+"""The former name of `mlp` heads, still found in saved heads and configurations."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from torch import Tensor
 
 from alignkit.heads.mlp import MlpHead
 
-# what its parts were called
+# former names of its parts
 _RENAMED = {"skip.projection.": "skip.", "correction.layers.": "layers."}
 
 

@@ -25,7 +25,7 @@ from torch import Tensor
 # of ε: keeps directions in which hardly anything varies from taking over the score; D/M of M teacher vectors is added,
 # since that much of a small eigenvalue is chance
 FLOOR = 0.1
-# wider covariances are known by so many leading directions; what is left varies alike
+# wider covariances are approximated by this many leading directions; the rest get the same variance
 WIDEST, LEADING, SWEEPS = 1024, 512, 4
 
 
@@ -68,7 +68,7 @@ class Whitenings:
         energy = float(aligned.square().sum())
         self.gain = max(0.0, float((aligned * own).sum()) / energy if energy > 0 else 0.0) or 1.0
         self.mean = teacher.mean(dim=0)
-        # of traces that are 1
+        # relative to traces of 1
         self._floor = FLOOR / len(self.mean) + 1 / max(1, len(teacher))
         mixed = (_covariance(own - self.gain * aligned) + _covariance(teacher)) / 2
         self._values, self._vectors, self._rest = _leading(mixed)

@@ -1,1 +1,1 @@
-"""Moving an index that a student built into the teacher's space, without its texts."""
+"""Moves an index of student vectors into the teacher's space, without its texts."""

@@ -1,4 +1,4 @@
-"""The move itself: block by block through the head, to a file that appears whole or can be gone on with."""
+"""The move itself: applies the head block by block; the new file appears complete, or the move can be resumed."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from alignkit.migration.sources import ParquetSource, open_source
 
 logger = logging.getLogger(__name__)
 
-# what a crash may cost; each time waits for the disk once
+# at most this much is lost in a crash; each commit waits for the disk once
 COMMIT_BYTES = 512 * 1024 * 1024
 
 
@@ -46,7 +46,7 @@ def migrate(
 ) -> dict[str, Any]:
     """Move an index that the head's student built into the teacher's space; row order, ids and other columns are kept.
 
-    Called again after an interruption it goes on where it was. Zero rows stay zero: they have no direction.
+    Called again after an interruption, it resumes. Zero rows stay zero, since they have no direction.
 
     Args:
         vectors: the index, `.npy`, `.npz`, `.safetensors` or `.parquet`.
@@ -54,19 +54,19 @@ def migrate(
         out: `.npy`, or `.parquet` for a table.
         key: which array of an archive, or which column of a table.
         dtype: `float16` or `float32`; None keeps the index's own (float32 for float64).
-        role: what the rows are: an index holds documents, for which some heads have a part of their own.
-        progress: told the rows done and the rows in all.
-        codes: `int8` or `binary`, of fewer dimensions with `,dims=256`; in place of `dtype`. The ranges of int8 are
-            written beside `out`, as `<name>.ranges.npy`.
+        role: of the rows: an index holds documents, for which some heads have a separate part.
+        progress: called with the rows done and the total.
+        codes: `int8` or `binary`, with fewer dimensions as in `int8,dims=256`; replaces `dtype`. The ranges of int8
+            are written beside `out`, as `<name>.ranges.npy`.
 
     Returns:
-        The manifest, as it is written beside `out`.
+        The manifest that is written beside `out`.
 
     Raises:
         ConfigError: if `out` exists and was made from something else, or an argument is wrong.
-        DataError: if the index is damaged, or of another width than the head's student gives.
-        ArtifactError: if what was written does not agree with the head.
-        AlignkitError: if a file cannot be read or written, on a full disk for instance; what is done is kept.
+        DataError: if the index is damaged, or its width differs from the head's student.
+        ArtifactError: if the written vectors do not match the head's output.
+        AlignkitError: if a file cannot be read or written, on a full disk for instance; finished work is kept.
     """
     move = plan(open_source(vectors, key), artifact, Path(out).expanduser(), dtype, role, codes)
     try:
@@ -81,7 +81,7 @@ def migrate(
 
 @contextmanager
 def _alone(move: Move) -> Iterator[None]:
-    """Keep a second process off the same part; the lock falls when its holder dies."""
+    """Keep a second process off the same part; the lock is released if its holder dies."""
     move.out.parent.mkdir(parents=True, exist_ok=True)
     lock = FileLock(move.lock, thread_local=False)
     try:
@@ -93,7 +93,7 @@ def _alone(move: Move) -> Iterator[None]:
     try:
         yield
     finally:
-        # without a part there is nothing to keep others off
+        # without a part there is nothing to lock
         if not move.part.exists():
             _remove(move.lock)
         lock.release()
@@ -105,11 +105,11 @@ def _move(move: Move, progress: Progress) -> dict[str, Any]:
     try:
         verification = verify(move)
     except ArtifactError:
-        # or every further attempt would find the same part
+        # otherwise every further attempt would find the same part
         _remove(move.part, move.state, move.ranges)
         raise
     manifest = {**move.ticket, "rows": move.source.rows, "zero_rows": zero_rows, "verification": verification}
-    # before the file appears: without its manifest nobody could tell that it was made from this, not even a next try
+    # written before the file appears: without a manifest, not even a retry could tell what the file was made from
     write_whole(move.manifest, json.dumps(manifest, indent=2, ensure_ascii=False))
     _finish(move)
     _remove(move.state)
@@ -117,7 +117,7 @@ def _move(move: Move, progress: Progress) -> dict[str, Any]:
 
 
 def _calibrated(move: Move) -> Move:
-    """The same move with the ranges of int8 codes: those it began with, or of an even sample of the new vectors."""
+    """The move with its int8 ranges: those it began with, or ones found on an evenly spaced sample of new vectors."""
     if not isinstance(move.code, Int8Code):
         return move
     begun = move.ranges.exists() and (_read(move.state) or {}).get("ticket") == move.ticket
@@ -140,14 +140,14 @@ def _finished_before(move: Move) -> dict[str, Any]:
             f"{move.out} exists and was not made from this index with this head{told}; choose another out= or move it "
             "away"
         )
-    # left over where the last move was killed when all was done
+    # left over if the last move was killed after all was done
     _remove(move.part, move.state)
     logger.info("%s is there already, made from this index with this head", move.out)
     return manifest
 
 
 def _fill_part(move: Move, progress: Progress) -> int:
-    """Bring the part up to all rows; returns how many rows are zero."""
+    """Write the remaining rows of the part; returns how many rows are zero."""
     done, zero_rows = _progress_so_far(move)
     check_room(move, done)
     header = array_header(move)
@@ -157,7 +157,7 @@ def _fill_part(move: Move, progress: Progress) -> int:
         if not done:
             file.write(header)
         file.seek(len(header) + done * move.width_bytes)
-        # behind the last commit there may be half a block
+        # there may be an incomplete block after the last commit
         file.truncate()
         progress(done, move.source.rows)
         for block in move.source.blocks(done, rows):
@@ -205,7 +205,7 @@ def _finish(move: Move) -> None:
 
 
 def _remove(*paths: Path) -> None:
-    """What is needed no more; where it is in use (Windows) it stays, and disturbs nobody."""
+    """Delete files no longer needed; a file in use (Windows) stays, which does no harm."""
     for path in paths:
         with suppress(OSError):
             path.unlink(missing_ok=True)

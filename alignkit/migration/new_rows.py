@@ -1,4 +1,4 @@
-"""New vectors of old ones: aligned, sampled for the ranges of codes, and verified."""
+"""Turns old vectors into new ones: aligns them, samples them for the codes' ranges, and verifies them."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from alignkit.errors import DataError
 from alignkit.migration.planned_move import Move
 from alignkit.vectors import cosine, l2_normalize
 
-# of vectors that are read at once
+# size of the vectors that are read at once
 BLOCK_BYTES = 32 * 1024 * 1024
 VERIFIED_ROWS = 1000
 # rows from which the ranges of int8 codes are found
 CALIBRATION_ROWS = 10_000
-# for an alignment in float32, for numbers below 1 rounded to float16, for one step of int8 (a range is 2 at most), and
-# for a bit that flips because a number near zero was rounded differently
+# they allow for alignment in float32, numbers below 1 rounded to float16, one step of int8 (a range is at most 2), and
+# a bit that flips because a number near zero was rounded differently
 _TOLERANCES = {
     "float32": Tolerance(1e-5),
     "float16": Tolerance(1e-3, 0.9999),
@@ -50,12 +50,12 @@ def align_rows(move: Move, block: np.ndarray, first_row: int) -> tuple[np.ndarra
 
 
 def find_ranges(move: Move) -> np.ndarray:
-    """The ranges of int8 codes, of an even sample of the new vectors: `(2, dims)` float32."""
+    """The ranges of int8 codes, from an evenly spaced sample of the new vectors: `(2, dims)` float32."""
     return ranges_of((align_rows(move, block, 0)[0] for block in _spread(move, CALIBRATION_ROWS)), move.code.dims)
 
 
 def _spread(move: Move, most: int) -> Iterator[np.ndarray]:
-    """Old vectors of at most so many rows, evenly spread over the index, block by block."""
+    """At most `most` old vectors, evenly spaced over the index, block by block."""
     step, row = max(1, -(-move.source.rows // most)), 0
     for block in move.source.blocks(0, max(step, BLOCK_BYTES // (4 * move.source.dim))):
         yield np.array(block[-row % step :: step])
@@ -63,7 +63,7 @@ def _spread(move: Move, most: int) -> Iterator[np.ndarray]:
 
 
 def verify(move: Move) -> dict[str, Any]:
-    """Read evenly spread rows back and align them once more."""
+    """Read back evenly spaced rows and compare them with a second alignment."""
     made = np.load(move.part, mmap_mode="r", allow_pickle=False)
     aligned, _ = align_rows(move, np.concatenate(list(_spread(move, VERIFIED_ROWS))), 0)
     got = move.code.decode(np.array(made[:: max(1, -(-move.source.rows // VERIFIED_ROWS))]))

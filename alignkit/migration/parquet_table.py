@@ -1,4 +1,4 @@
-"""A Parquet table once more, with other vectors in its column of vectors."""
+"""Copies a Parquet table with new vectors in its vector column."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ ROWS_A_GROUP = 4096
 
 
 def write_table(source: ParquetSource, vectors: Path, out: Path) -> None:
-    """Copy a table batch by batch, its vectors taken from an array with the same rows; appears whole or not at all.
+    """Copy a table batch by batch, with vectors from an array of the same rows; atomic.
 
     Args:
         source: the table.

@@ -1,4 +1,4 @@
-"""What is moved where, settled and checked before the first row."""
+"""What is moved where, decided and checked before the first row."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ DTYPES = ("float16", "float32")
 
 @dataclass(frozen=True)
 class Move:
-    """What goes where.
+    """A planned move.
 
     Attributes:
         source: the old index.
         head: applied to each row.
         out: `.npy`, or `.parquet` for a table.
         code: how the new vectors are stored. Its ranges are found when the move begins, see `moving`.
-        ticket: what must be the same for an unfinished move to be gone on with.
+        ticket: what must be unchanged for an unfinished move to be resumed.
     """
 
     source: Source
@@ -42,43 +42,43 @@ class Move:
 
     @property
     def part(self) -> Path:
-        """The raw new vectors, until all are there."""
+        """File of the raw new vectors, until the move is complete."""
         return self.out.with_name(self.out.name + ".part")
 
     @property
     def state(self) -> Path:
-        """How far the part is, beside it."""
+        """File beside the part that records its progress."""
         return self.out.with_name(self.out.name + ".part.json")
 
     @property
     def lock(self) -> Path:
-        """Held by the process that writes the part; goes when the finished file is there."""
+        """Lock file of the process that writes the part; removed once the finished file exists."""
         return self.out.with_name(self.out.name + ".lock")
 
     @property
     def manifest(self) -> Path:
-        """What was done, beside the finished file."""
+        """File beside the finished one that records what was done."""
         return self.out.with_name(self.out.name + ".json")
 
     @property
     def width_bytes(self) -> int:
-        """Of one new row."""
+        """Width of one new row, in bytes."""
         return self.code.width * self.code.dtype.itemsize
 
     @property
     def ranges(self) -> Path:
-        """Of int8 codes, beside the finished file: what `quantize_embeddings` takes as `ranges`."""
+        """File of the int8 ranges, beside the finished one, as `quantize_embeddings` takes them."""
         return self.out.with_name(self.out.stem + ".ranges.npy")
 
 
 def plan(
     source: Source, artifact: Artifact, out: Path, dtype: str | None, role: Role, codes: str | None = None
 ) -> Move:
-    """What goes where, and what it must be the same as to be gone on with.
+    """Plan a move, with the ticket that must match for it to be resumed.
 
     Raises:
         ConfigError: if the name or the type of the new vectors is wrong.
-        DataError: if the old vectors have another width than the head takes.
+        DataError: if the width of the old vectors differs from the head's input.
     """
     head = head_for(artifact, role)
     student = (artifact.student_identity or {}).get("model", "the head's student")
@@ -103,13 +103,13 @@ def plan(
         "dtype": code.dtype.name,
         "dim": head.teacher_dim,
     }
-    if codes is not None:  # a move that an older version began has no such entry
+    if codes is not None:  # a move begun by an older version has no such entry
         ticket |= {"codes": code.name, "code_dims": code.dims, "code_bytes": code.width * code.dtype.itemsize}
     return Move(source, head, out, code, ticket)
 
 
 def _code(source: Source, head: Head, dtype: str | None, codes: str | None) -> Code:
-    """How the new vectors are stored, by either setting."""
+    """How the new vectors are stored, from either setting."""
     if codes is None:
         dtype = dtype or ("float16" if source.dtype == np.float16 else "float32")
         if dtype not in DTYPES:
@@ -127,10 +127,10 @@ def _code(source: Source, head: Head, dtype: str | None, codes: str | None) -> C
 
 
 def check_room(move: Move, done: int) -> None:
-    """Refuse to begin what the disk cannot hold.
+    """Refuse a move that does not fit on the disk.
 
     Raises:
-        ConfigError: if too little is free.
+        ConfigError: if there is too little free space.
     """
     folder = move.out.parent
     while not folder.exists():
@@ -143,7 +143,7 @@ def check_room(move: Move, done: int) -> None:
 
 
 def array_header(move: Move) -> bytes:
-    """What a `.npy` of all the new vectors begins with."""
+    """The header of a `.npy` with all the new vectors."""
     buffer = io.BytesIO()
     shape = (move.source.rows, move.code.width)
     described = {"descr": np.lib.format.dtype_to_descr(move.code.dtype), "fortran_order": False, "shape": shape}

@@ -1,4 +1,4 @@
-"""Indexes as people have them: arrays of vectors, or Parquet tables with a column of vectors; read in blocks."""
+"""Users' indexes: arrays of vectors, or Parquet tables with a vector column; read in blocks."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class Source(Protocol):
         rows: N.
         dim: D.
         dtype: of the stored numbers.
-        key: which array of an archive or column of a table; None where the file holds but one array.
+        key: which array of an archive or column of a table; None if the file holds a single array.
     """
 
     path: Path
@@ -90,7 +90,7 @@ class ParquetSource:
         self.dim = next(self.blocks(0, 1)).shape[1]
 
     def close(self) -> None:
-        """Let the file go."""
+        """Close the file."""
         self.file.close()
 
     def tables(self, start: int, rows: int, columns: list[str] | None = None) -> Iterator[pa.RecordBatch]:

@@ -1,1 +1,1 @@
-"""Which head, within a budget."""
+"""Chooses a head within a time budget."""

@@ -1,4 +1,4 @@
-"""Which head: try them within a time budget, quickest first, and keep a dearer one only where it is surely better."""
+"""Chooses a head: tries them within a time budget, quickest first; a costlier one must be significantly better."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ logger = logging.getLogger(__name__)
 
 BASELINE = "linear"
 HELD_OUT_SHARE = 0.1
-# what training goes by once a head was chosen by the target; of recall there is no figure while training
+# the training figure for each target that chose a head; recall is not measured during training
 SELECT_BY = {
     "overlap@10": "val/overlap@10",
     "self_mrr": "val/self_mrr",
@@ -34,9 +34,9 @@ SELECT_BY = {
     "recall@10": "val/overlap@10",
 }
 HOLD_OUT = ("both", "random")
-# of fewer training pairs none can be spared for texts unlike the others
+# with fewer training pairs, none are held out as texts unlike the others
 ENOUGH_FOR_CLUSTERS = 1_000
-# arguments of Lightning's Trainer that start more processes than this one
+# arguments of Lightning's Trainer that start further processes
 SEVERAL_PROCESSES = ("devices", "strategy", "num_nodes")
 
 
@@ -51,16 +51,17 @@ def select_head(
 ) -> Selection:
     """Try heads on the train split, choose on the validation split; the test split is not looked at.
 
-    What a head chooses for itself (λ, the best epoch) it chooses on pairs held out of the train split, so that the
-    validation split is the choice's alone. Where there are enough pairs, whole clusters of the student's space are held
-    out of the train split too, and a head is judged by both: texts unlike the training ones count as much. A head
-    replaces a cheaper one only if the 95% interval of the paired difference is above 0. Ridge regression is always
-    tried.
+    What a head chooses for itself (λ, the best epoch) it chooses on pairs held out of the train split, so the
+    validation split only decides between heads. With enough pairs, whole clusters of the student's space are
+    held out of the train split too, and a head is judged on both, so that texts unlike the training ones count equally.
+    A head replaces a cheaper one only if the 95% interval of the paired difference is above 0. Ridge regression is
+    always tried.
 
     Args:
-        candidates: name → how it is fitted; must hold `linear`. Heads whose closed form is whole are tried untrained.
+        candidates: name → how it is fitted; must hold `linear`. Heads whose closed form sets all weights are tried
+            untrained.
         splits: the pairs.
-        budget_s: seconds for all tries; a head that would not fit into what is left is passed over.
+        budget_s: seconds for all tries; a head that does not fit into the remaining time is skipped.
         target: `overlap@10`, `self_mrr` (of queries whitened as they would be served), `cosine`, or `recall@10` (which
             needs labels).
         hold_out: `both`, or `random`: the validation split alone.
@@ -68,7 +69,7 @@ def select_head(
 
     Raises:
         ConfigError: for an unknown target, a budget that is not positive, no `linear` among the candidates, or
-            settings of a candidate that do not go together or with the pairs.
+            settings of a candidate that are incompatible with each other or with the pairs.
     """
     if not budget_s > 0:
         raise ConfigError(f"budget_s={budget_s}: expected seconds above 0")
@@ -80,13 +81,13 @@ def select_head(
         raise ConfigError(f"candidates={list(candidates)}: expected '{BASELINE}' among them, to compare with")
     if target == "recall@10" and splits.validation.labels is None:
         raise ConfigError(NO_LABELS)
-    for fitter in candidates.values():  # not after a search of a minute
+    for fitter in candidates.values():  # before the search, which takes a minute
         fitter.check(splits)
     start = time.perf_counter()
     spare = hold_out == "both" and len(splits.train) >= ENOUGH_FOR_CLUSTERS
     inner, unlike = _hold_out(splits, seed, clusters=spare)
     tries, figures = [], {}
-    # the quickest first, so that as many as can be are tried
+    # the quickest first, so that as many as possible are tried
     plans = sorted(_plans(candidates, splits), key=lambda plan: (plan.name != BASELINE, plan.expected_s))
     for plan in plans:
         left_s = max(0.0, budget_s - (time.perf_counter() - start))
@@ -103,7 +104,7 @@ def select_head(
         away = None if unlike is None else figures_of(head, replace(inner, validation=unlike), target, seed)
         figures[plan.name] = alike if away is None else _balanced(alike, away, seed)
         seconds = time.perf_counter() - began
-        cost = head.cost()  # a rank is settled only now
+        cost = head.cost()  # a rank is known only now
         tries.append(
             replace(
                 plan, seconds=seconds, parameters=cost["parameters"], flops_per_query=cost["flops_per_query"],
@@ -115,7 +116,7 @@ def select_head(
 
 
 def _cost(one: Try) -> tuple[bool, int]:
-    """By what a query costs, ridge regression before all."""
+    """Sort key: the cost of a query, with ridge regression first."""
     return one.name != BASELINE, one.flops_per_query
 
 
@@ -134,9 +135,9 @@ def _plans(candidates: Mapping[str, Fitter], splits: PairSplits) -> list[Try]:
 
 
 def _flops_per_s(device: torch.device) -> float:
-    """Of a float32 matrix product on the device that fits, now; half of it: no fit reaches it all the time."""
+    """Half the measured speed of a float32 matrix product on the fitting device: no fit sustains the full speed."""
     matrix = torch.randn(1024, 1024, device=device)
-    float((matrix @ matrix)[0, 0])  # a GPU answers before it is done; a number is there when it is
+    float((matrix @ matrix)[0, 0])  # a GPU call returns early; reading a number waits for the result
     start = time.perf_counter()
     for _ in range(3):
         product = matrix @ matrix
@@ -145,9 +146,9 @@ def _flops_per_s(device: torch.device) -> float:
 
 
 def _alone(fitter: Fitter) -> Fitter:
-    """As it is tried: untrained where its closed form is whole, in this process, leaving nothing behind.
+    """The fitter for a try: untrained if the closed form sets all weights, in this process, writing nothing.
 
-    Several processes would have to try the same heads at the same time, and each goes by its own clock.
+    Several processes would have to try the same heads at the same time, but each has its own clock.
     """
     recipe = replace(fitter.recipe, max_epochs=0) if fitter.is_solved else fitter.recipe
     settings = {name: value for name, value in fitter.trainer_settings.items() if name not in SEVERAL_PROCESSES}
@@ -155,7 +156,7 @@ def _alone(fitter: Fitter) -> Fitter:
 
 
 def _hold_out(splits: PairSplits, seed: int, *, clusters: bool) -> tuple[PairSplits, Pairs | None]:
-    """What a try is fitted and settled on, and pairs unlike those, where they are asked for."""
+    """The pairs that a try is fitted and tuned on, and pairs unlike those, if requested."""
     unlike = None
     if clusters:
         away = cluster_rows(splits.train, seed)
@@ -169,7 +170,7 @@ def _hold_out(splits: PairSplits, seed: int, *, clusters: bool) -> tuple[PairSpl
 
 
 def _balanced(alike: np.ndarray, away: np.ndarray, seed: int) -> np.ndarray:
-    """As many figures of one kind as of the other, so that both count the same."""
+    """Equally many figures of both kinds, so that both have the same weight."""
     count = min(len(alike), len(away))
     return np.concatenate([part[sample_rows(len(part), count, seed).numpy()] for part in (alike, away)])
 
@@ -198,7 +199,7 @@ def _decide(tries: list[Try], figures: Mapping[str, np.ndarray], target: str, bu
 
 
 def _unlike_words(chosen: Try, target: str) -> str:
-    """What to expect where texts are not like those that it was fitted on."""
+    """What to expect on texts unlike those that the head was fitted on."""
     if chosen.alike is None or chosen.unlike is None:
         return ""
     return (
@@ -208,7 +209,7 @@ def _unlike_words(chosen: Try, target: str) -> str:
 
 
 def _clock_words(tries: list[Try], budget_s: float) -> str:
-    """What the clock decided: the same seed need not choose the same head then."""
+    """What the time budget decided, in which case the same seed may choose another head."""
     late = [one for one in tries if one.seconds is None]
     if not late:
         return ""

@@ -11,16 +11,16 @@ from alignkit.metrics.intervals import Interval
 
 @dataclass(frozen=True)
 class Try:
-    """One head that was tried, or was not for lack of time.
+    """One head that was tried, or skipped for lack of time.
 
     Attributes:
         name: of its YAML.
-        expected_s: seconds that its arithmetic was expected to take.
-        seconds: that it took; `None` where it was not tried.
+        expected_s: expected seconds of its arithmetic.
+        seconds: that it took; `None` if it was not tried.
         parameters: numbers that it stores.
         flops_per_query: of one forward pass.
         alike: mean of the target on texts like those that it was fitted on.
-        unlike: the same on held-out clusters; `None` where there are none.
+        unlike: the same on held-out clusters; `None` if there are none.
         quality: mean of the target over the choice's queries, with its interval.
         gain: over ridge regression, paired by query.
     """
@@ -53,7 +53,7 @@ class Try:
 
     @classmethod
     def from_json(cls, given: Mapping[str, Any]) -> Try:
-        """What `to_json` gave."""
+        """The inverse of `to_json`."""
         intervals = {name: Interval(**given[name]) if given[name] else None for name in ("quality", "gain")}
         return cls(**{**given, **intervals})
 
@@ -64,10 +64,10 @@ class Selection:
 
     Attributes:
         name: of the chosen head's YAML.
-        target: that it was chosen by.
+        target: by which it was chosen.
         tries: all candidates, in the order of their cost.
-        reason: one or two sentences; they say so where the clock had a part in the choice.
-        queries: how many the choice rests on.
+        reason: one or two sentences; they mention the time budget if it affected the choice.
+        queries: number of queries behind the choice.
     """
 
     name: str
@@ -88,5 +88,5 @@ class Selection:
 
     @classmethod
     def from_json(cls, given: Mapping[str, Any]) -> Selection:
-        """What `to_json` gave: the settings of a run hold it in that form."""
+        """The inverse of `to_json`: a run's settings hold the JSON form."""
         return cls(**{**given, "tries": tuple(map(Try.from_json, given["tries"]))})

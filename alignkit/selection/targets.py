@@ -1,4 +1,4 @@
-"""What heads are chosen by: one figure for each held-out text."""
+"""The targets that heads are chosen by: one figure for each held-out text."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ NO_LABELS = "target=recall@10 needs sentences with labels and these have none; t
 
 @torch.inference_mode()
 def figures_of(head: Head, splits: PairSplits, target: str, seed: int) -> np.ndarray:
-    """One figure of a head for each validation text, of at most 5,000: `(Q,)` float64, NaN where undefined.
+    """One figure of a head for each of at most 5,000 validation texts: `(Q,)` float64, NaN where undefined.
 
     Args:
         head: on the CPU.
-        splits: the validation pairs are judged, the training pairs can be found too.
+        splits: the validation pairs are the queries; the corpus also holds the training pairs.
         target: of `TARGETS`.
         seed: of the samples.
     """
@@ -38,14 +38,14 @@ def figures_of(head: Head, splits: PairSplits, target: str, seed: int) -> np.nda
         take_pairs(part, sample_rows(len(part), count, seed).numpy())
         for part, count in ((splits.validation, most), (splits.train, max(0, most - len(splits.validation))))
     )
-    # training sentences can be found too, by the teacher's vectors: a few sentences lie far apart, and any head finds
-    # the nearest among them
+    # the corpus also holds the teacher's vectors of training sentences: a few sentences lie far apart, and any head
+    # finds the nearest among them
     corpus = torch.from_numpy(np.concatenate([np.asarray(part.teacher, dtype=np.float32) for part in (pairs, others)]))
     return TARGETS[target](align(head, pairs.student), corpus, pairs).astype(np.float64)
 
 
 def mean_of_known(figures: np.ndarray) -> float:
-    """NaN where none is known."""
+    """Mean of the defined figures; NaN if there are none."""
     known = figures[np.isfinite(figures)]
     return float(known.mean()) if len(known) else float("nan")
 

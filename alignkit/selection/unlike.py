@@ -11,18 +11,18 @@ from alignkit.pairs.base import Pairs
 from alignkit.vectors import l2_normalize
 
 CLUSTERS, SHARE = 20, 0.1
-# of the sample that the clusters are found on, and of rows that are put into them at once
+# size of the sample that the clusters are found on, and number of rows assigned to them at once
 SAMPLE, CHUNK_ROWS = 8_192, 8_192
 
 
 def cluster_rows(pairs: Pairs, seed: int = 0) -> np.ndarray:
     """Rows of whole clusters, drawn until they hold a tenth of the pairs: sorted int64.
 
-    A random sample has near neighbours among the pairs that are fitted on, which flatters heads that remember those.
+    A random sample has near neighbours among the fitted pairs, which favours heads that memorise those.
 
     Args:
-        pairs: that can be spared.
-        seed: of the clusters, and of which of them are drawn.
+        pairs: to draw from.
+        seed: of the clustering and of the draw.
     """
     sample = _unit(pairs, sample_rows(len(pairs), SAMPLE, seed).numpy())
     centres = nearest_means(sample, min(CLUSTERS, len(sample)), seed)

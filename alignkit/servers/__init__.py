@@ -1,1 +1,1 @@
-"""What every client of a model's server needs: its address as people type it, and its words as data."""
+"""What every client of a model server needs: parsing its address as users type it, and treating its text as data."""

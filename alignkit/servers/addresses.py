@@ -1,4 +1,4 @@
-"""Where a server is: what people type as its address, read as they mean it."""
+"""Parses a server's address as users type it."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from alignkit.setting_names import SettingNames
 OLLAMA_PORT = 11434
 OLLAMA_HOST = "OLLAMA_HOST"
 _EXAMPLE = "expected http://HOST:PORT or https://HOST, such as http://127.0.0.1:11434"
-# people paste the address of one request where that of the server belongs
+# users paste the URL of a request in place of the server's address
 _OLLAMA_REQUESTS = re.compile(
     r"(/(v1|api)(/(embed|embeddings|generate|chat/completions|chat|completions|models|tags|show|ps|version))?)+$",
     re.IGNORECASE,
@@ -42,11 +42,11 @@ def ollama_address(base_url: str | None) -> str:
     """The root of an Ollama server.
 
     Args:
-        base_url: as it was typed: a host, a host with a port, a URL, a URL of one of Ollama's requests. None or ""
-            takes what Ollama's own client would: the environment variable `OLLAMA_HOST`, else this machine.
+        base_url: as typed: a host, a host with a port, a URL, or the URL of one of Ollama's requests. None or ""
+            takes what Ollama's own client would: the environment variable `OLLAMA_HOST`, otherwise this machine.
 
     Raises:
-        ConfigError: if it is no address.
+        ConfigError: if it is not an address.
 
     >>> ollama_address("gpu-machine"), ollama_address("http://127.0.0.1:11434/v1/")
     ('http://gpu-machine:11434', 'http://127.0.0.1:11434')
@@ -58,14 +58,14 @@ def ollama_address(base_url: str | None) -> str:
 
 
 def openai_address(base_url: str | None, sends_key: bool = False) -> str:
-    """The root of a server that speaks OpenAI's API, mostly with its `/v1`.
+    """The root of a server that speaks OpenAI's API, usually with its `/v1`.
 
     Args:
-        base_url: as it was typed.
-        sends_key: whether a key will go there, which no guess may send in the clear.
+        base_url: as typed.
+        sends_key: whether a key will be sent; a remote address then needs its scheme, since http is not guessed.
 
     Raises:
-        ConfigError: if it is no address.
+        ConfigError: if it is not an address.
 
     >>> openai_address("127.0.0.1:8080/v1/embeddings")
     'http://127.0.0.1:8080/v1'
@@ -79,10 +79,10 @@ def openai_address(base_url: str | None, sends_key: bool = False) -> str:
             f"{name}={base_url}: a key is sent there, so say https:// (or http://, which sends the key in the clear)"
         )
     if re.search(r"/api/(embed|embeddings|generate|chat|tags)$", address.path, re.IGNORECASE):
-        path = _OLLAMA_REQUESTS.sub("", address.path) + "/v1"  # Ollama's own API; OpenAI's is beside it
+        path = _OLLAMA_REQUESTS.sub("", address.path) + "/v1"  # Ollama's native API; OpenAI's is beside it
     else:
         path = _OPENAI_REQUESTS.sub("", address.path)
-        # servers tell `/V1` from `/v1`, and none has both at once
+        # servers distinguish `/V1` from `/v1`, and none has both
         path = _VERSIONS.sub(lambda found: found[1].lower(), path)
     return str(_Address(address.scheme, address.user, _reachable(address.host), address.port, path, address.query))
 
@@ -100,9 +100,10 @@ def is_loopback(host: str) -> bool:
 
 
 def _from_environment(value: str) -> str:
-    """As Ollama's client reads `OLLAMA_HOST` (envconfig.Host and ConnectableHost): a port that is none counts as unset.
+    """As Ollama's client reads `OLLAMA_HOST` (envconfig.Host and ConnectableHost): an invalid port counts as unset.
 
-    Servers are told there where to listen, so that it may be an address that nobody can connect to, such as 0.0.0.0.
+    The variable also tells servers where to listen, so it may be an address that cannot be connected to, such as
+    0.0.0.0.
     """
     if _cleaned(value) == "ollama.com":
         return "https://ollama.com:443"
@@ -111,7 +112,7 @@ def _from_environment(value: str) -> str:
 
 
 def _ollama(address: _Address, has_scheme: bool) -> str:
-    # with a scheme, the port is that of the scheme, as everywhere else
+    # with a scheme, the default port is the scheme's
     port = address.port if address.port is not None or has_scheme else OLLAMA_PORT
     path = _OLLAMA_REQUESTS.sub("", address.path)
     return str(_Address(address.scheme, address.user, _reachable(address.host), port, path, address.query))
@@ -154,7 +155,7 @@ def _parsed(value: str, setting: str, lenient_port: bool) -> _Address:
 
 
 def _host_and_port(hostport: str) -> tuple[str, str]:
-    """`[::1]:80`, `::1`, `host:80`, `host`, `:80`."""
+    """Split `[::1]:80`, `::1`, `host:80`, `host` or `:80`."""
     if found := re.fullmatch(r"\[([^\]]*)\](?::(.*))?", hostport):
         return found[1], found[2] or ""
     try:
@@ -165,5 +166,5 @@ def _host_and_port(hostport: str) -> tuple[str, str]:
 
 
 def _reachable(host: str) -> str:
-    """A server may listen on "every address"; a client goes to this machine's own."""
+    """Replace the "every address" that a server may listen on by this machine's own address."""
     return {"": "127.0.0.1", "0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)

@@ -1,4 +1,4 @@
-"""A server's own words. They are data: one line, bounded, nothing in them that a terminal would obey."""
+"""A server's own words, treated as data: one line, bounded, without terminal control characters."""
 
 from __future__ import annotations
 
@@ -7,24 +7,24 @@ import unicodedata
 from typing import Any
 
 LONGEST = 300
-# where Ollama, OpenAI, FastAPI, text-embeddings-inference and ASP.NET keep their words, the likeliest first
+# keys under which Ollama, OpenAI, FastAPI, text-embeddings-inference and ASP.NET put messages, the likeliest first
 _KEYS = ("error", "message", "detail", "msg", "title", "error_message")
 
 
 def one_line(text: object, longest: int = LONGEST) -> str:
-    r"""A text of somebody else's, fit for a message: on one line, without control characters, cut.
+    r"""Untrusted text made safe for a message: on one line, without control characters, truncated.
 
     >>> one_line("model\n\x1b[31mnot\u202e  found\x00")
     'model [31mnot found'
     """
-    # four times the length is enough to find `longest` visible characters, whatever a server sends
+    # four times the length is enough for `longest` visible characters, and bounds the work
     shown = "".join(" " if unicodedata.category(mark)[0] in "CZ" else mark for mark in str(text)[: 4 * longest])
     line = " ".join(shown.split())
     return line if len(line) <= longest else f"{line[: longest - 1]}…"
 
 
 def quoted(value: object, longest: int = 60) -> str:
-    r"""Somebody else's text or value in quotes, as Python writes it, cut.
+    r"""An untrusted text or value in quotes, as Python's repr writes it, truncated.
 
     >>> quoted("\x00 a"), quoted("word " * 4, longest=14)
     ("'\\x00 a'", "'word word ...")
@@ -34,7 +34,7 @@ def quoted(value: object, longest: int = 60) -> str:
 
 
 def words_of(body: bytes) -> str:
-    """What a server says in the body of an answer; "" where it says nothing.
+    """A server's message in the body of an answer; "" if there is none.
 
     >>> words_of(b'{"error": {"message": "too large", "code": 500}}')
     'too large'
@@ -48,7 +48,7 @@ def words_of(body: bytes) -> str:
 
 
 def words_in(found: Any) -> str:
-    """The same for an answer that is parsed already.
+    """The same for an answer that is already parsed.
 
     >>> words_in({"detail": [{"loc": ["body", "input"], "msg": "field required"}]})
     'field required'

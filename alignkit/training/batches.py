@@ -1,4 +1,4 @@
-"""Pairs as batches: slices of whole tensors where they fit, blocks of the memory map where they do not."""
+"""Pairs as batches: slices of whole tensors if they fit, otherwise blocks of the memory map."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ from torch import Tensor
 from alignkit.metrics.alignment import sample_rows
 from alignkit.pairs.base import Pairs
 
-# contiguous rows of a memory map that are read at once, and how many such reads are shuffled together
+# contiguous rows of a memory map per read, and how many such reads are shuffled together
 BLOCK_ROWS, BLOCKS_TOGETHER = 1024, 4
-# rows that are turned into float32 at once
+# rows converted to float32 at once
 CHUNK_ROWS = 1024
-# of a sample of the teacher's vectors
+# limits of a sample of the teacher's vectors
 SAMPLED_ROWS, SAMPLED_ELEMENTS = 4_000, 4_000_000
 
 
 class PairBatch(NamedTuple):
-    """What the training module gets.
+    """One batch for the training module.
 
     Attributes:
         rows: `(B,)` int64, positions in the split.
@@ -38,14 +38,14 @@ class PairBatch(NamedTuple):
 
 
 class RowOrder:
-    """The order of rows in one epoch and process: a function of seed, epoch and rank alone, so a run can be resumed.
+    """The order of rows in one epoch and process: a function of seed, epoch and rank only, so a run can be resumed.
 
     Args:
         count: rows in all.
         shuffle: a new seeded order each epoch.
         seed: of the order.
         rank: of this process.
-        world_size: processes; rows are dealt out evenly, the first ones twice where they do not divide.
+        world_size: processes; rows are dealt out evenly, the first ones twice if they do not divide evenly.
         block: rows that stay together while blocks are shuffled; 1 shuffles rows.
     """
 
@@ -74,7 +74,7 @@ class RowOrder:
             rows = np.concatenate(parts)
             if self.shuffle:
                 rows = generator.permutation(rows)
-            # dealing goes on where the last group ended, so that no process falls behind by more than one row
+            # dealing continues where the last group ended, so that no process lags by more than one row
             yield rows[(self.rank - dealt) % self.world_size :: self.world_size]
             dealt += len(rows)
         if self.rank >= dealt % self.world_size > 0:  # it must still take part in every step
@@ -89,9 +89,9 @@ class PairBatches:
         batch_size: pairs a batch; the last one may be smaller.
         order: of the rows.
         epoch: asked each time an iteration starts.
-        device: where batches are to be.
+        device: where batches are placed.
         in_memory: keep all vectors on the device as float32; otherwise each block is read when its turn comes.
-        with_negatives: hand on the hard negatives' vectors too.
+        with_negatives: include the hard negatives' vectors.
     """
 
     def __init__(
@@ -122,7 +122,7 @@ class PairBatches:
                 for rows in torch.split(order, self.batch_size):
                     yield self._gather(rows)
                 continue
-            # a batch may reach over the end of a run of blocks
+            # a batch may span two runs of blocks
             waiting = np.concatenate([waiting, run])
             end = len(waiting) - len(waiting) % self.batch_size
             yield from self._streamed(waiting[:end])
@@ -134,7 +134,7 @@ class PairBatches:
             return
         whole = self._read(rows)
         for start in range(0, len(rows), self.batch_size):
-            # a copy: whoever holds the last batch would keep all of these rows while the next ones are read
+            # a copy: a view held by the consumer would keep all of these rows in memory while the next ones are read
             yield _cut(whole, start, start + self.batch_size)
 
     def _gather(self, rows: Tensor) -> PairBatch:
@@ -161,8 +161,8 @@ class SolverBatches:
 
     Args:
         parts: one or more sets of pairs, as if joined.
-        device: where chunks are to be.
-        chunk_rows: rows a chunk.
+        device: where chunks are placed.
+        chunk_rows: rows per chunk.
     """
 
     def __init__(self, *parts: Pairs, device: torch.device, chunk_rows: int = 2048) -> None:
@@ -188,13 +188,13 @@ def teacher_mean(pairs: Pairs) -> Tensor:
 
 
 def sample_of_teacher(pairs: Pairs, seed: int = 0) -> Tensor:
-    """A seeded sample of the teacher's vectors, rows of length 1: at most 4,000, fewer of wide ones."""
+    """A seeded sample of the teacher's vectors, rows of length 1: at most 4,000, fewer for wide vectors."""
     rows = sample_rows(len(pairs), max(1, min(SAMPLED_ROWS, SAMPLED_ELEMENTS // pairs.teacher_dim)), seed)
     return _unit_in_place(_to_device(pairs.teacher[rows.numpy()], torch.device("cpu")))
 
 
 def _whole(vectors: np.ndarray, device: torch.device, unit: bool = False) -> Tensor:
-    """All rows on the device, filled in chunk by chunk: nowhere is there a second copy of all."""
+    """All rows on the device, filled in chunk by chunk, so that there is never a second full copy."""
     filled = torch.empty(vectors.shape, device=device)
     for start in range(0, len(vectors), CHUNK_ROWS):
         chunk = _to_device(vectors[start : start + CHUNK_ROWS], device)
@@ -203,7 +203,7 @@ def _whole(vectors: np.ndarray, device: torch.device, unit: bool = False) -> Ten
 
 
 def _gathered(vectors: np.ndarray, rows: np.ndarray) -> Tensor:
-    """Rows of a map in the order asked for; the file is read forwards, a chunk at a time."""
+    """Rows of a map in the requested order; the file is read forwards, a chunk at a time."""
     filled = np.empty((len(rows), vectors.shape[1]), dtype=np.float32)
     ascending = np.argsort(rows, kind="stable")
     for places in np.split(ascending, range(CHUNK_ROWS, len(rows), CHUNK_ROWS)):

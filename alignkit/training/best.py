@@ -1,4 +1,4 @@
-"""Which state of the head is kept: the best one seen, the starting point included."""
+"""Keeps the best state of the head, which may be its starting point."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ from alignkit.errors import AlignkitError
 
 logger = logging.getLogger(__name__)
 
-# of an epoch: passes are quotients
+# tolerance in epochs: passes are quotients
 ROUNDING = 1e-9
 
 
 class KeepBest(Callback):
     """Keeps the head's best state by one validation figure, and stops a run that no longer improves.
 
-    It looks at every validation, also the one before training: what does not improve on the closed form never
-    replaces it. Its state is part of a checkpoint, so a resumed run remembers. Passes count epochs, parts of one too.
+    It uses every validation, including the one before training, so a state replaces the closed form only if it is
+    better. Its state is saved in checkpoints, so a resumed run remembers it. Passes count epochs and their fractions.
 
     Args:
         select_by: name of a logged figure; of a loss the least is best, of anything else the greatest.
@@ -29,7 +29,7 @@ class KeepBest(Callback):
 
     Attributes:
         batches: trained on so far.
-        validated: how many of them the last validation has seen.
+        validated: how many of them came before the last validation.
         passes: over the training pairs, so far.
         best_passes: after which the best state was; 0 is the starting point.
         ended: why training ended before its epochs were over, in words; `None` where it did not.
@@ -45,7 +45,7 @@ class KeepBest(Callback):
         self.ended: str | None = None
 
     def on_train_batch_end(self, trainer: Trainer, pl_module: LightningModule, *given: Any, **named: Any) -> None:
-        """Count."""
+        """Count the batch."""
         self.batches += 1
         self.passes = self.batches / trainer.num_training_batches
 
@@ -66,7 +66,7 @@ class KeepBest(Callback):
             self._stop_if_patience_is_out(trainer)
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """A resumed run may have been stopped already."""
+        """Stop at once if a resumed run had already been stopped."""
         self._stop_if_patience_is_out(trainer)
 
     def _stop_if_patience_is_out(self, trainer: Trainer) -> None:
@@ -84,7 +84,7 @@ class KeepBest(Callback):
         )
 
     def note_end(self, trainer: Trainer) -> None:
-        """Put into words what ended the training, once it has."""
+        """Record in words why training ended."""
         if self.ended is None and self.passes < (trainer.max_epochs or 0):
             by_steps = 0 < trainer.max_steps <= trainer.global_step
             by_time = "trainer.max_time was over, which depends on the machine"

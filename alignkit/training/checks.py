@@ -1,4 +1,4 @@
-"""What cannot work, found before anything is written: settings that do not go together or with the pairs."""
+"""Finds settings that are incompatible with each other or with the pairs, before anything is written."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ from alignkit.training.recipe import Recipe
 from alignkit.training.trainer_settings import check_trainer_settings
 from alignkit.vectors import l2_normalize
 
-# what compares sentences with each other is undefined on fewer
+# figures that compare sentences with each other are undefined on fewer
 FEWEST_PAIRS = {"val/overlap@10": 2, "val/spearman": 3}
-# a trial batch is no larger: what a loss lacks on so many pairs it lacks on more
+# limits of a trial: a loss that fails on more pairs also fails on this many
 TRIAL_ROWS, TRIALS = 64, 3
 LEAST_GRADIENT = 1e-10
-# in which any loss finds something to compare
+# enough for any loss to have something to compare
 FEW_PAIRS = 4
 
 
@@ -37,7 +37,7 @@ RULES = {
 
 
 def check_settings(settings: Mapping[str, Any]) -> None:
-    """Refuse what can be told before any data is read: a "no" that would count as yes, a trainer that is none.
+    """Refuse settings that are invalid whatever the data: a "no" that would count as yes, an invalid trainer.
 
     Args:
         settings: of the command.
@@ -53,7 +53,7 @@ def check_settings(settings: Mapping[str, Any]) -> None:
 
 
 def check_negatives(loss: nn.Module, splits: PairSplits) -> None:
-    """Refuse a loss that needs hard negatives where the pairs have none.
+    """Refuse a loss that needs hard negatives if the pairs have none.
 
     Raises:
         ConfigError: in that case.
@@ -63,7 +63,7 @@ def check_negatives(loss: nn.Module, splits: PairSplits) -> None:
 
 
 def check_select_by(select_by: str, count: int) -> None:
-    """Refuse a figure that there is none of on so many validation pairs.
+    """Refuse a figure that is undefined on this many validation pairs.
 
     Raises:
         ConfigError: in that case.
@@ -86,10 +86,10 @@ def check_loss(loss: nn.Module, pairs: Pairs, batch_size: int, *, learns: bool) 
     """Try the loss on batches of the teacher's vectors and made-up aligned ones.
 
     Args:
-        loss: left as it is.
+        loss: not modified.
         pairs: of the training split.
         batch_size: of all processes together.
-        learns: whether it is to be trained with: it must then have a gradient.
+        learns: whether it will be used for training, so that it needs a gradient.
 
     Raises:
         ConfigError: if the loss refuses the pairs, or nothing could be learned from it.
@@ -106,7 +106,7 @@ def check_loss(loss: nn.Module, pairs: Pairs, batch_size: int, *, learns: bool) 
             return
         if value.requires_grad:
             value.backward()
-        # by the length of what it is a gradient of, so that it has no unit; of rounding alone it is 1e-13 and less
+        # multiplied by the length of `aligned`, so that it has no unit; rounding alone gives 1e-13 and less
         if aligned.grad is not None and not float(aligned.grad.norm() * aligned.detach().norm()) < LEAST_GRADIENT:
             return
     name = type(loss).__module__.rpartition(".")[2]
@@ -118,7 +118,7 @@ def check_loss(loss: nn.Module, pairs: Pairs, batch_size: int, *, learns: bool) 
 
 
 def _trial_rows(loss: nn.Module, pairs: Pairs, batch_size: int) -> np.ndarray:
-    """Rows for the trial, those with hard negatives first, one more than a batch of one."""
+    """Rows for the trial, those with hard negatives first; at least two, even for batches of one."""
     rows = np.arange(len(pairs))
     if pairs.negatives is not None and getattr(loss, "uses_negatives", False):
         rows = np.argsort(~(pairs.negatives >= 0).any(axis=1), kind="stable")

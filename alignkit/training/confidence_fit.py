@@ -1,4 +1,4 @@
-"""Fit the estimate of how sure a head is of a query, on pairs that the head has not seen."""
+"""Fits the estimate of a head's confidence in a query, on pairs that the head has not seen."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ NEIGHBOURS = 10
 # below this a ranking of queries by the estimate is mostly chance
 FEWEST_QUERIES = 100
 MOST_QUERIES, MOST_CORPUS = 2_000, 20_000
-# so many numbers at most, so that wide vectors do not take the memory that streaming saved: 200 MB as float32
+# at most this many numbers (200 MB as float32), so that wide vectors do not use the memory that streaming saves
 MOST_ELEMENTS = 50_000_000
 
 
@@ -30,13 +30,13 @@ def fit_confidence(kept: Head, splits: PairSplits, seed: int = 0) -> ConfidenceE
     """Learn from what each validation sentence finds among the teacher's vectors of train + validation.
 
     Args:
-        kept: the head as it was before it was fitted once more, which has not seen the validation split; on the CPU.
+        kept: the head before its refit, which has not seen the validation split; on the CPU.
         splits: train and validation pairs; the test split is not looked at.
         seed: of the samples, where there are more than 2,000 validation or 20,000 training pairs (fewer of vectors
             wider than 2,272).
 
     Returns:
-        The part in evaluation mode; `None` (said in the log) where there are too few validation pairs.
+        The part in evaluation mode; `None` (with a log line) if there are too few validation pairs.
     """
     if len(splits.validation) < FEWEST_QUERIES:
         logger.info(

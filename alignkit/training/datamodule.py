@@ -10,12 +10,12 @@ from lightning.pytorch import LightningDataModule
 from alignkit.pairs.base import Pairs, PairSplits
 from alignkit.training.batches import BLOCK_ROWS, PairBatches, RowOrder
 
-# train and validation pairs that together are up to this size as float32 are held in main memory, larger ones are
-# streamed from their files
+# train and validation pairs up to this total size as float32 are held in main memory; larger ones are streamed from
+# their files
 IN_MEMORY_BYTES = 768 * 1024 * 1024
 VALIDATION_BATCH = 256
-# of the memory of the smallest GPU, whatever else is on it at the moment: where rows are kept decides their order,
-# which must be the same in every process and after a resume
+# share of the smallest GPU's total memory, not of its free memory: where rows are kept determines their order, which
+# must be the same in every process and after a resume
 GPU_FRACTION = 0.4
 
 
@@ -26,7 +26,7 @@ class PairDataModule(LightningDataModule):
         splits: the pairs.
         batch_size: pairs a training batch, at least 1.
         seed: of the order of the rows.
-        with_negatives: hand the hard negatives to the loss.
+        with_negatives: pass the hard negatives to the loss.
     """
 
     def __init__(self, splits: PairSplits, batch_size: int = 64, seed: int = 0, with_negatives: bool = False) -> None:
@@ -37,7 +37,7 @@ class PairDataModule(LightningDataModule):
         self.with_negatives = with_negatives
 
     def train_dataloader(self) -> PairBatches:
-        """Shuffled anew each epoch."""
+        """Batches in a new order each epoch."""
         return self._batches(self.splits.train, self.batch_size, shuffle=True)
 
     def val_dataloader(self) -> PairBatches:
@@ -46,14 +46,14 @@ class PairDataModule(LightningDataModule):
         return self._batches(self.splits.validation, self._validation_batch_size(processes), shuffle=False)
 
     def count_batches(self, processes: int) -> tuple[int, int]:
-        """Batches that each of so many processes has: training's of one epoch, validation's."""
+        """Batches per process: of one training epoch, and of one validation."""
         sizes = self.batch_size, self._validation_batch_size(processes)
         counts = len(self.splits.train), len(self.splits.validation)
         train, validation = (-(-count // (processes * size)) for count, size in zip(counts, sizes, strict=True))
         return train, validation
 
     def _validation_batch_size(self, processes: int) -> int:
-        # all processes together take what one alone would: a loss that compares a batch is then the same
+        # all processes together use the batch of a single one, so a loss that compares within a batch is the same
         return max(self.batch_size, -(-VALIDATION_BATCH // processes))
 
     def _batches(self, pairs: Pairs, batch_size: int, shuffle: bool) -> PairBatches:

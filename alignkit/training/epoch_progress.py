@@ -1,4 +1,4 @@
-"""How far the training is."""
+"""Shows the progress of training."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from alignkit.progress import Counted, progress
 
 
 class EpochProgress(Callback):
-    """Counts the epochs on stderr, on the first process alone."""
+    """Counts the epochs on stderr, in the first process only."""
 
     def __init__(self, select_by: str) -> None:
         self.select_by = select_by

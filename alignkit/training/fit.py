@@ -1,6 +1,6 @@
-"""Fit one head: its closed form, then as much training as helps, then once more on all pairs.
+"""Fits one head: its closed form, then as much training as helps, then a refit on all pairs.
 
-A little over 250 lines: the three steps hand the same state on, and are read best one below the other.
+A little over 250 lines: the three steps pass on the same state and are easiest to read together.
 """
 
 from __future__ import annotations
@@ -38,23 +38,23 @@ from alignkit.training.trainer_settings import check_batches, check_trainer_sett
 logger = logging.getLogger(__name__)
 
 INITS = ("closed_form", "random")
-# of the trainer, what bounds the first fit and not the second one, which takes as many epochs as the first kept
+# trainer settings that bound only the first fit; the refit takes as many epochs as the first fit kept
 ONCE = ("max_time", "min_epochs", "min_steps", "limit_val_batches", "val_check_interval", "check_val_every_n_epoch")
 
 
 @dataclass(frozen=True)
 class FitResult:
-    """A fitted head and how it came about.
+    """A fitted head and how it was fitted.
 
     Attributes:
         head: on the CPU, in evaluation mode.
-        kept: the same before it was fitted once more: one that has not seen the validation split.
+        kept: the same head before the refit, which has not seen the validation split.
         chosen: what the closed form chose on validation; empty for a random start.
         best_epoch: after which the kept state was, counted from 1; 0 is the starting point, a fraction lies within one.
         figures: validation figures of the kept state, by name.
         epochs: that were trained, a fraction where training ended within one.
         ended: why training ended before its epochs were over; `None` where it did not.
-        refitted: whether the head was fitted once more on train + validation.
+        refitted: whether the head was refitted on train + validation.
         teacher_mean: `(teacher_dim,)` of the training split.
         seconds: by step.
         is_main_process: of several, one writes and reports.
@@ -75,10 +75,10 @@ class FitResult:
 
 @dataclass(frozen=True)
 class Fitter:
-    """All that stays the same while one head is fitted.
+    """Everything that is constant while one head is fitted.
 
-    Of several processes the first one alone solves the closed form, on all pairs, and hands it to the others. Training
-    shares the pairs among them, and is that of one process with all their batches together. To solve over processes of
+    Of several processes, only the first solves the closed form, on all pairs, and sends it to the others. Training
+    splits the pairs among them and equals that of one process with all their batches joined. To solve over processes of
     your own, give each its pairs and see `heads.moments.Moments.all_reduce`.
 
     Attributes:
@@ -103,15 +103,15 @@ class Fitter:
 
     @property
     def is_solved(self) -> bool:
-        """Whether the head is whole once its closed form is solved, so that training is a choice."""
+        """Whether the closed form sets all of the head's weights, so that training is optional."""
         make = self.make_head.func if isinstance(self.make_head, functools.partial) else self.make_head
         return self.init == "closed_form" and getattr(make, "closed_form_is_whole", True)
 
     def check(self, splits: PairSplits) -> None:
-        """Find what cannot work before anything is written.
+        """Refuse what cannot work before anything is written.
 
         Raises:
-            ConfigError: if settings do not go together.
+            ConfigError: if settings are incompatible.
         """
         self.recipe.check()
         check_trainer_settings(self.trainer_settings)
@@ -175,13 +175,13 @@ class Fitter:
         )
 
     def _refit(self, splits: PairSplits, passes: float, chosen: Any, mean: Tensor) -> Head:
-        """Once more on train + validation: the same closed form, then as many epochs as the first fit kept."""
+        """Refit on train + validation: the same closed form, then as many epochs as the first fit kept."""
         head = self._new_head(splits)
         self._solve(head, [splits.train, splits.validation], chosen=chosen)
         if passes:
             together = replace(splits, train=join_pairs(splits.train, splits.validation))
             settings = {name: value for name, value in self.trainer_settings.items() if name not in ONCE}
-            settings["limit_val_batches"] = 0  # nothing is left to choose, nor pairs that it has not seen
+            settings["limit_val_batches"] = 0  # nothing is left to choose, and no pairs are unseen
             again = replace(self, run_folder=None, trainer_settings=settings)
             head = again._train(head, together, StopAfter(passes), mean)[1]
         return _finished(head)
@@ -216,7 +216,7 @@ class Fitter:
     def _train(
         self, head: Head, splits: PairSplits, keep: KeepBest | StopAfter, mean: Tensor, *, resume: bool = False
     ) -> tuple[Trainer, Head]:
-        """The trainer afterwards, and the head as it then is."""
+        """Train; returns the trainer and the trained head."""
         loss = copy.deepcopy(self.loss)  # a memory bank must not carry over into a second fit
         others = sample_of_teacher(splits.train, self.seed)
         module = AlignmentModule(
@@ -244,7 +244,7 @@ def _is_trainable(head: Head) -> bool:
 
 
 def _finished(head: Head) -> Head:
-    # whatever precision it was trained in, it is used in float32
+    # used in float32, whatever the training precision
     return head.cpu().float().eval().requires_grad_(False)
 
 

@@ -1,4 +1,4 @@
-"""Head and loss as Lightning wants them: one step, one validation, one optimizer."""
+"""Wraps head and loss as a Lightning module: training step, validation, optimizer."""
 
 from __future__ import annotations
 
@@ -29,9 +29,9 @@ class AlignmentModule(LightningModule):
         teacher_mean: `(teacher_dim,)` of the training split.
         validation_count: pairs in the validation split.
         recipe: of the optimisation.
-        others: `(M, teacher_dim)`, the teacher's vectors of training texts, among which validation texts look for their
-            own.
-        seed: an int; what is random in an epoch (dropout) depends on it, the epoch and the process alone.
+        others: `(M, teacher_dim)`, the teacher's vectors of training texts, among which validation texts search for
+            their own.
+        seed: an int; an epoch's randomness (dropout) depends only on it, the epoch and the process.
     """
 
     def __init__(
@@ -54,11 +54,11 @@ class AlignmentModule(LightningModule):
 
     def training_step(self, batch: PairBatch, batch_index: int) -> Tensor:
         """Loss of one batch."""
-        if batch_index == 0:  # an epoch's randomness is its own, so that a resumed run draws what a whole one does
-            # each process drops other units: the same ones in all would be as if half the batch were a copy
+        if batch_index == 0:  # reseeded each epoch, so that a resumed run draws what an uninterrupted one does
+            # each process drops different units: with the same masks, half the batch would be like a copy
             torch.manual_seed(self.seed * 1_000_003 + self.current_epoch + self.global_rank * 1_000_003**2)
         loss = self._loss(batch)[0]
-        # `log` costs as much as a small step
+        # `log` takes as long as a small step
         every: int = self.trainer.log_every_n_steps  # type: ignore[attr-defined]
         if every and batch_index % every == 0:
             self.log("train/loss", loss.detach(), batch_size=len(batch.rows))
@@ -71,7 +71,7 @@ class AlignmentModule(LightningModule):
         self.log("val/loss", loss, batch_size=len(batch.rows), on_epoch=True, sync_dist=True)
 
     def on_validation_epoch_end(self) -> None:
-        """Figures over all validation pairs; NaN where one is undefined, or an earlier validation's would stand."""
+        """Log figures over all validation pairs; NaN if undefined, so that no earlier value remains."""
         figures = {f"val/{name}": value for name, value in self.metric.compute().items()}
         self.log_dict({name: torch.tensor(torch.nan if value is None else value) for name, value in figures.items()})
         self.metric.reset()
@@ -106,14 +106,14 @@ class AlignmentModule(LightningModule):
         return [{"params": some, "lr": factor * self.recipe.lr} for factor, some in found.items() if some]
 
     def _loss(self, batch: PairBatch) -> tuple[Tensor, Tensor]:
-        # losses work in float32 also where the head ran in bfloat16: eight bits cannot tell the very same teacher
-        # vector from a similar one
+        # losses use float32 even if the head ran in bfloat16, whose eight bits cannot distinguish a teacher vector
+        # from a similar one
         aligned = self.head(batch.student).float()
         teacher = batch.teacher.float()
         negatives = None if batch.negatives is None else batch.negatives.float()
         compared = aligned
         if self.trainer.world_size > 1 and getattr(self.loss, "compares_batch", False):
-            # one batch of all processes, as if one had it: the gradient of each part comes back to its process
+            # join the batches of all processes; the gradient of each part returns to its process
             compared = self.all_gather(aligned, sync_grads=True).flatten(0, 1)  # type: ignore[union-attr]
             teacher = self.all_gather(teacher).flatten(0, 1)  # type: ignore[union-attr]
             negatives = None if negatives is None else self.all_gather(negatives).flatten(0, 1)  # type: ignore[union-attr]

@@ -1,7 +1,7 @@
-"""Several processes that train together: which one this is, before they have met, and what the first hands the others.
+"""Several processes that train together: which one this is before they connect, and what the first tells the others.
 
-Lightning starts the others from within the first, with its command line and environment, when the fit begins; under
-torchrun or Slurm all start at once.
+When the fit begins, Lightning starts the others from the first, with its command line and environment. Under torchrun
+or Slurm all start at once.
 """
 
 from __future__ import annotations
@@ -16,13 +16,13 @@ CHOSEN_HEAD = "ALIGNKIT_CHOSEN_HEAD"
 
 
 def is_main_process() -> bool:
-    """Whether this is the first of the processes that train together, before they have met."""
+    """Whether this is the first of the processes that train together; works before they connect."""
     names = ("RANK", "LOCAL_RANK", "NODE_RANK", "SLURM_PROCID")
     return all(int(os.environ.get(name) or 0) == 0 for name in names)
 
 
 def local_device(accelerator: str) -> torch.device:
-    """This process's own device: of several on one machine each has a GPU of its own."""
+    """This process's device: each process on a machine has its own GPU."""
     if accelerator != "cuda":
         return torch.device(accelerator)
     rank = int(os.environ.get("LOCAL_RANK") or os.environ.get("SLURM_LOCALID") or 0)
@@ -32,10 +32,10 @@ def local_device(accelerator: str) -> torch.device:
 def head_of_first_process() -> str | None:
     """What `model=auto` chose in the process that started this one; `None` in the first, which chooses.
 
-    Each process would measure its own clock, and could choose another head.
+    If each process chose by its own clock, they could choose different heads.
 
     Raises:
-        ConfigError: where the processes were not started by the first, so that it cannot tell them.
+        ConfigError: if the first process did not start the others, so it cannot tell them.
     """
     if not is_main_process() and CHOSEN_HEAD in os.environ:
         return os.environ[CHOSEN_HEAD]
@@ -50,5 +50,5 @@ def head_of_first_process() -> str | None:
 
 
 def hand_down(head: str) -> None:
-    """Tell the processes that this one will start which head was chosen."""
+    """Record the chosen head for the processes that this one will start."""
     os.environ[CHOSEN_HEAD] = head

@@ -1,4 +1,4 @@
-"""How a head is trained: the settings, and who has a say in them."""
+"""How a head is trained: the settings, and which sources override them."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from alignkit.errors import ConfigError
 from alignkit.setting_rules import check, number_above, number_from, one_of, whole
 
 SCHEDULES = ("constant", "one_cycle")
-# in a YAML's recipe: what holds only where the head starts from its closed form
+# key in a YAML's recipe for settings that apply only if the head starts from its closed form
 FROM_CLOSED_FORM = "from_closed_form"
-# of many pairs
+# lower bound on the epochs when there are many pairs
 FEWEST_EPOCHS = 3
 
 
@@ -21,11 +21,11 @@ class Recipe:
     """Optimisation settings. The defaults here are overlaid by the loss's recipe, the head's, then the command line.
 
     Attributes:
-        loss: the YAML of the loss that is taken where none is asked for.
-        batch_size: pairs a step, at least 1.
-        max_epochs: 0 gives the starting point alone.
-        enough_pairs: of many pairs fewer epochs are trained: as many as see so many pairs, but `FEWEST_EPOCHS` at
-            least; `None` trains all epochs whatever the number of pairs.
+        loss: the YAML of the default loss.
+        batch_size: pairs per step, at least 1.
+        max_epochs: 0 keeps the starting point.
+        enough_pairs: with many pairs, train fewer epochs: as many as see this many pairs, but at least
+            `FEWEST_EPOCHS`; `None` trains all epochs whatever the number of pairs.
         lr: AdamW's learning rate, the peak one under `one_cycle`.
         weight_decay: AdamW's, at least 0.
         schedule: `constant` or `one_cycle`.
@@ -53,12 +53,12 @@ class Recipe:
         """A recipe with `settings` in place of its own; `None` values leave it as it is.
 
         Args:
-            settings: by name; those under `from_closed_form` come on top where `init` is `closed_form`: steps that
-                are right for fine-tuning would leave a random start where it is.
+            settings: by name; those under `from_closed_form` come on top where `init` is `closed_form`: steps
+                small enough for fine-tuning would hardly move a random start.
             init: how the head starts.
 
         Raises:
-            ConfigError: for a name that is no setting.
+            ConfigError: for an unknown setting.
         """
         given = dict(settings or {})
         fine_tuning = given.pop(FROM_CLOSED_FORM, None) or {}
@@ -70,7 +70,7 @@ class Recipe:
         return replace(self, **{name: value for name, value in given.items() if value is not None})
 
     def for_pairs(self, count: int) -> Recipe:
-        """With the epochs that so many training pairs are given.
+        """The recipe with the number of epochs for this many training pairs.
 
         >>> Recipe(max_epochs=16, enough_pairs=300_000).for_pairs(48_000).max_epochs
         6
@@ -81,10 +81,10 @@ class Recipe:
         return replace(self, max_epochs=min(self.max_epochs, epochs), enough_pairs=None)
 
     def check(self) -> None:
-        """Refuse what cannot be trained with.
+        """Refuse invalid settings.
 
         Raises:
-            ConfigError: which names the setting, and what was expected.
+            ConfigError: naming the setting and what was expected.
         """
         check(vars(self), RULES)
 

@@ -1,4 +1,4 @@
-"""Several processes start from one and the same head: the first one's."""
+"""Makes several processes start from the same head, the first one's."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from alignkit.heads.base import Head
 
 
 class StartAlike(Callback):
-    """Hands the first process's head to the others as soon as they have met.
+    """Sends the first process's head to the others as soon as they are connected.
 
-    The first alone solves the closed form. Were each to solve it, rounding on another chip could choose another λ, or
-    another rank and with it other shapes; and what is validated before training would be several heads.
+    Only the first solves the closed form. If each solved it, rounding on another chip could lead to another λ, or to
+    another rank and so to other shapes, and the validation before training would see different heads.
     """
 
     def __init__(self) -> None:
@@ -21,13 +21,13 @@ class StartAlike(Callback):
 
     @torch.no_grad()
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        """Before the module goes to its device and is wrapped."""
+        """Copy the head before the module is moved to its device and wrapped."""
         if self._done or trainer.world_size == 1:
             return
         self._done = True
         head: Head = pl_module.head  # type: ignore[assignment]
         arguments = trainer.strategy.broadcast(head.arguments())
-        if head.arguments() != arguments:  # a rank that only the first has settled
+        if head.arguments() != arguments:  # a rank that only the first process has determined
             trainable = {name for name, parameter in head.named_parameters() if parameter.requires_grad}
             head = type(head)(**arguments)
             for name, parameter in head.named_parameters():

@@ -1,4 +1,4 @@
-"""The end of a run in TensorBoard: histogram, table, hyperparameters with the figures they led to."""
+"""Logs a finished run to TensorBoard: histogram, table, hyperparameters with their figures."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Lightning's `Trainer` as a fit wants it, and the manners that it lacks."""
+"""Lightning's `Trainer` configured for a fit, with better handling of interrupts and errors."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ _OF_CHECKPOINT = {"state_dict", "epoch", "global_step", "loops", "pytorch-lightn
 def build_trainer(
     recipe: Recipe, device: Device, own: Sequence[Callback], run_folder: Path | None, settings: Mapping[str, Any]
 ) -> Trainer:
-    """A trainer of one fit.
+    """A trainer for one fit.
 
     Args:
         recipe: of the optimisation.
@@ -41,12 +41,12 @@ def build_trainer(
         settings: further arguments of `Trainer`.
 
     Raises:
-        ConfigError: for arguments that it refuses.
+        ConfigError: for arguments that Lightning refuses.
     """
     callbacks: list[Callback] = [*own, EpochProgress(recipe.select_by)]
     logger: TensorBoardLogger | bool = False
     if run_folder is not None:
-        # two, so that a crash while one is written leaves the other
+        # two, so that a crash while writing one leaves the other
         callbacks.append(
             ModelCheckpoint(run_folder / CHECKPOINTS, "{epoch:04d}", monitor="epoch", mode="max", save_top_k=2,
                             save_on_train_epoch_end=True, auto_insert_metric_name=False)
@@ -61,7 +61,7 @@ def build_trainer(
         "enable_progress_bar": False,
         **settings,
     }
-    logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)  # what it has to say, alignkit says itself
+    logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)  # alignkit reports the same itself
     try:
         return Trainer(
             accelerator=device.accelerator,
@@ -84,10 +84,10 @@ def _lightning_words(error: BaseException) -> str:
 
 
 def newest_checkpoint(run_folder: Path | None) -> str | None:
-    """Path of the newest checkpoint of Lightning that can be read, if there is any."""
+    """Path of Lightning's newest readable checkpoint, if there is one."""
     paths = sorted((run_folder / CHECKPOINTS).glob("*.ckpt")) if run_folder else []
     for path in reversed(paths):
-        try:  # the newest may have been cut off while it was written
+        try:  # the newest may be truncated
             found = torch.load(path, map_location="cpu", weights_only=True)
         except Exception:  # noqa: BLE001 - whatever torch raises for a torn file
             continue
@@ -97,7 +97,7 @@ def newest_checkpoint(run_folder: Path | None) -> str | None:
 
 
 class StopAfter(Callback):
-    """End after so many epochs, or parts of one, of a longer schedule: what validation found best, on more pairs."""
+    """Ends a longer schedule after a given, possibly fractional, number of epochs: the best one on validation."""
 
     def __init__(self, epochs: float) -> None:
         self.epochs = epochs
@@ -111,14 +111,14 @@ class StopAfter(Callback):
 
 
 class lightning_manners:  # noqa: N801 - reads as a function
-    """Turn Lightning's way of leaving into ours: Ctrl-C is a KeyboardInterrupt, a full disk or a setting one line."""
+    """Translate how Lightning exits: Ctrl-C raises KeyboardInterrupt, a full disk or a bad setting a one-line error."""
 
     def __init__(self, trainer: Trainer) -> None:
         self.trainer = trainer
         self._warnings = warnings.catch_warnings()
 
     def __enter__(self) -> None:
-        """Silence what is no news."""
+        """Silence irrelevant warnings."""
         self._on_interrupt = signal.getsignal(signal.SIGINT)
         self._warnings.__enter__()
         # batches come from an iterable of ours, which has no workers to speak of
@@ -127,7 +127,7 @@ class lightning_manners:  # noqa: N801 - reads as a function
         warnings.filterwarnings("ignore", message=".*Checkpoint directory .* exists and is not empty.*")
 
     def __exit__(self, kind: type | None, error: BaseException | None, trace: Any) -> None:
-        """Raise what a caller expects."""
+        """Raise the exception that callers expect."""
         self._warnings.__exit__(kind, error, trace)
         if isinstance(error, SystemExit) and self.trainer.state.status == TrainerStatus.INTERRUPTED:
             signal.signal(signal.SIGINT, self._on_interrupt)  # Lightning left it ignored
@@ -147,7 +147,7 @@ class lightning_manners:  # noqa: N801 - reads as a function
 
 
 def _was_restoring(error: BaseException) -> bool:
-    """Whether it happened while a checkpoint was taken over, which may be damaged, of other settings or of others."""
+    """Whether the error arose while restoring a checkpoint, which may be damaged or from another run."""
     frames = (frame for frame, _ in traceback.walk_tb(error.__traceback__))
     return isinstance(error, Exception) and any(
         frame.f_globals.get("__name__", "").endswith(".checkpoint_connector") and "restore" in frame.f_code.co_name

@@ -1,4 +1,4 @@
-"""Which arguments of Lightning's `Trainer` a user may give as `trainer.*`, and what is wrong with one."""
+"""Which arguments of Lightning's `Trainer` a user may set as `trainer.*`, and what is wrong with the others."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from lightning.pytorch import Trainer
 from alignkit.errors import ConfigError
 from alignkit.setting_rules import Rule, check, is_whole
 
-# settled here, or of no effect on a fit: the words say what to do instead
+# set here, or without effect on a fit; the text says what to do instead
 NOT_TAKEN = {
     "accelerator": "the device is chosen by device=cpu, cuda or auto",
     "barebones": "validation and checkpoints are part of every run; take trainer.max_epochs=1 for a short one",
@@ -45,7 +45,7 @@ def _is_limit(value: Any) -> bool:
 
 
 def _is_strategy(value: Any) -> bool:
-    # others shard a head over processes, or leave what they trained in a process that ends
+    # other strategies shard a head over processes, or leave the trained head in a process that ends
     return value == "auto" or (
         isinstance(value, str)
         and value.startswith("ddp")
@@ -94,7 +94,7 @@ RULES = {
 
 
 def check_trainer_settings(settings: Mapping[str, Any]) -> None:
-    """Refuse what Lightning's `Trainer` does not know, or a run cannot use.
+    """Refuse settings that Lightning's `Trainer` does not have, or that a run cannot use.
 
     Raises:
         ConfigError: for the first such setting, with what to do instead.
@@ -111,7 +111,7 @@ def check_trainer_settings(settings: Mapping[str, Any]) -> None:
 
 
 def check_batches(settings: Mapping[str, Any], train_batches: int, validation_batches: int) -> None:
-    """Refuse limits and intervals that leave no batch, which only shows once the pairs are known.
+    """Refuse limits and intervals that leave no batch, which can be checked only once the pairs are known.
 
     Args:
         settings: of the trainer.

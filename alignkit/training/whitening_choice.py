@@ -1,4 +1,4 @@
-"""Choose how queries are whitened: by whether held-out texts then find their own teacher vectors more often."""
+"""Chooses how to whiten queries: by how often held-out texts then find their own teacher vectors."""
 
 from __future__ import annotations
 
@@ -24,16 +24,16 @@ logger = logging.getLogger(__name__)
 
 SELF_MRR, OVERLAP = "self_mrr", "overlap@10"
 WHITEN_BY = (SELF_MRR, OVERLAP)
-# fewer held-out texts cannot tell one setting from another
+# fewer held-out texts cannot distinguish settings
 FEWEST_QUERIES = 20
 MOST_QUERIES, MOST_CORPUS = 1_000, 10_000
-# of float32, so that wide vectors take no more memory than narrow ones
+# float32 numbers, so that wide vectors take no more memory than narrow ones
 MOST_ELEMENTS = 25_000_000
-# a reciprocal rank that is nearly always 1 tells little; the probability of the own vector still does
+# a reciprocal rank that is nearly always 1 says little; the probability of the own vector is still informative
 SATURATED = 0.95
-# standard errors: to whiten at all, and to whiten more than the mildest setting that is about as good
+# in standard errors: to whiten at all, and to whiten more than the mildest setting that is about as good
 SURE, ABOUT_AS_GOOD = 2.0, 1.0
-# a gain below it is none, however sure
+# smaller gains are ignored, however significant
 LEAST_GAIN = 1e-3
 
 
@@ -42,7 +42,7 @@ class ChosenWhitening:
     """What was chosen and why.
 
     Attributes:
-        part: the affine map behind the head; `None` where queries stay as the head gives them.
+        part: the affine map behind the head; `None` if queries stay as the head returns them.
         about: plain JSON values: `power`, `centre`, `chosen_by`, `queries`, `corpus`, `reason`, and `tried` with the
             figures of each setting.
     """
@@ -52,7 +52,7 @@ class ChosenWhitening:
 
 
 def check_whiten_by(whiten_by: str | None) -> None:
-    """Refuse what queries cannot be whitened by.
+    """Refuse an unknown criterion for whitening.
 
     Raises:
         ConfigError: for an unknown figure.
@@ -66,7 +66,7 @@ def choose_whitening(kept: Head, splits: PairSplits, whiten_by: str = SELF_MRR, 
     """Estimate the covariance on one half of the validation texts, choose on the other, and the other way round.
 
     Args:
-        kept: the head as it was before it was fitted once more, which has not seen the validation split; on the CPU.
+        kept: the head before its refit, which has not seen the validation split; on the CPU.
         splits: train and validation pairs; the test split is not looked at.
         whiten_by: `self_mrr`, or `overlap@10` for those who want the teacher's own neighbours.
         seed: of the samples, where there are more than 1,000 validation or 9,000 training pairs.
@@ -105,7 +105,7 @@ def choose_whitening(kept: Head, splits: PairSplits, whiten_by: str = SELF_MRR, 
 
 
 def mildest(figures: dict[Setting, Tensor]) -> Setting:
-    """The mildest setting that is about as good as the best one; plain, unless the best one surely is better.
+    """The mildest setting that is about as good as the best one; plain, unless the best is significantly better.
 
     Held-out texts are like those that the head was fitted on. On others the strongest setting is rarely the best.
 

@@ -1,4 +1,4 @@
-"""One server: where it is, the key it wants, and requests whose faults are already sorted."""
+"""One server: its address, its key, and requests whose faults are already classified."""
 
 from __future__ import annotations
 
@@ -28,50 +28,50 @@ MOST_REDIRECTS = 3
 
 
 class Speech(Protocol):
-    """What to say where a server of one API gives no answer."""
+    """What to tell the user when a server of a given API does not answer."""
 
     path: str
     fixes: Mapping[int, str]
     start_fix: str
 
     def address_fix(self, where: str) -> str:
-        """What the user can do if what answers at `where` does not speak this API."""
+        """What the user can do if the server at `where` does not speak this API."""
         ...
 
 
 class Wire(Speech, Protocol):
-    """How one API is spoken; the engine knows the rest."""
+    """The requests and answers of one API; the engine does the rest."""
 
-    dimensions: int | None  # asked for
-    restart: str  # how to start a server that has gone
-    sign_of_life: str  # the path of a page that such a server shows at once, also while its model computes
-    form: str  # of the request: what `fall_back` changes
+    dimensions: int | None  # as requested
+    restart: str  # how to start a server that has stopped
+    sign_of_life: str  # path of a page that such a server returns at once, even while its model computes
+    form: str  # form of the request, which `fall_back` changes
 
     def request(self, texts: list[str]) -> dict[str, Any]:
         """The JSON body that asks for the texts' vectors."""
         ...
 
     def embeddings(self, answer: dict[str, Any], texts: list[str]) -> list[object]:
-        """The embeddings in an answer, in the order of the texts that were sent; `TextFault` where there are none."""
+        """The embeddings in an answer, in the order of the texts sent; `TextFault` if there are none."""
         ...
 
     def fall_back(self) -> bool:
-        """After a refusal: is there a plainer form of the request to try? True once it is set."""
+        """After a refusal, switch to a plainer form of the request; False if there is none."""
         ...
 
 
 class KeyFromEnvironment(httpx.Auth):
-    """Puts the key on each request, straight from the environment: no object here ever holds it."""
+    """Adds the key to each request, read from the environment each time: no object here holds it."""
 
     def __init__(self, variable: str) -> None:
-        check_variable_name(SettingNames()("api_key_env"), variable)  # people give the key itself
+        check_variable_name(SettingNames()("api_key_env"), variable)  # users sometimes give the key itself
         self.variable = variable
 
     def key(self) -> str:
         """The key.
 
         Raises:
-            EmbedderError: if the variable is not set or holds what no HTTP header can carry.
+            EmbedderError: if the variable is not set, or its value cannot be sent in an HTTP header.
         """
         key = os.environ.get(self.variable, "").strip()
         if not key:
@@ -81,7 +81,7 @@ class KeyFromEnvironment(httpx.Auth):
         return key
 
     def auth_flow(self, request: httpx.Request) -> Generator[httpx.Request, httpx.Response, None]:
-        """What httpx calls for each request."""
+        """Called by httpx for each request."""
         request.headers["Authorization"] = f"Bearer {self.key()}"
         yield request
 
@@ -91,14 +91,14 @@ class Connection:
 
     Args:
         address: a URL, from `alignkit.servers.addresses`.
-        wire: gives what the user can do about a status.
-        connections: most at once.
+        wire: says what the user can do about a status.
+        connections: maximum number at once.
         api_key_env: environment variable that holds the key, if the server wants one.
-        transport: instead of the network, for tests.
+        transport: replaces the network in tests.
 
     Attributes:
         called: what the user calls the settings.
-        answered_at: when the server last did, by the monotonic clock.
+        answered_at: time of the server's last answer, by the monotonic clock.
     """
 
     def __init__(
@@ -116,7 +116,7 @@ class Connection:
             raise ConfigError(
                 f"{self.called('base_url')}: no URL ({error}); expected e.g. http://127.0.0.1:11434"
             ) from None
-        # without the credentials, which else would stand in httpx' own log lines
+        # without credentials, which would otherwise appear in httpx's log lines
         url = given.copy_with(username=None, password=None, query=None)
         self.where = str(url).rstrip("/")
         self.host = url.netloc.decode("ascii")
@@ -133,23 +133,23 @@ class Connection:
             params=given.params,
             auth=self._auth or in_url,
             limits=httpx.Limits(max_connections=connections, max_keepalive_connections=connections),
-            # a proxy from the environment or the registry would take loopback traffic away
+            # a proxy set in the environment or the registry would divert loopback traffic
             trust_env=not is_loopback(url.host),
-            # SSL_CERT_FILE is heeded on loopback too
+            # honours SSL_CERT_FILE on loopback too
             verify=httpx.create_ssl_context() if url.scheme == "https" else True,
             transport=transport,
         )
-        self.opened = 0  # connections to the server so far; a new one may lead to another server than the one before
+        self.opened = 0  # connections opened so far; a new one may reach a different server
         self._client.event_hooks = {"request": [self._follow]}
 
     async def ask(self, method: str, path: str, timeout_s: float, body: dict[str, Any] | None = None) -> dict[str, Any]:
         """One request, one JSON object.
 
         Raises:
-            TransientFault: the server is busy, slow or broke off.
-            TextFault: it refuses the body's content.
-            TooLargeFault: it refuses the body's size.
-            EmbedderError: nothing that happens here can help; the message says what the user can do.
+            TransientFault: the server is busy or slow, or the connection broke.
+            TextFault: the server refuses the body's content.
+            TooLargeFault: the server refuses the body's size.
+            EmbedderError: the fault cannot be handled here; the message says what the user can do.
         """
         content = None if body is None else orjson.dumps(body)
         headers = {} if body is None else {"Content-Type": "application/json"}
@@ -187,7 +187,7 @@ class Connection:
 
     @property
     def broken(self) -> int:
-        """How many connections broke or were opened anew; while none is added, the server was not started again."""
+        """How many connections broke or were reopened; while this is unchanged, the server was not restarted."""
         return self._lost + max(0, self.opened - self._connections)
 
     async def close(self) -> None:
@@ -195,7 +195,7 @@ class Connection:
         await self._client.aclose()
 
     async def _send(self, request: httpx.Request) -> httpx.Response:
-        """Send, and follow where the same server moves the same request (a slash at the end, mostly)."""
+        """Send, and follow redirects of the same request on the same server (usually for a trailing slash)."""
         for _ in range(MOST_REDIRECTS):
             response = await self._client.send(request)
             moved = response.next_request if response.status_code in (307, 308) else None
@@ -211,7 +211,7 @@ class Connection:
         status, target = response.status_code, response.next_request
         if target is None:
             return StatusError(status, f"{self.where} answered HTTP {status}, a redirect to no address")
-        # a query may hold secrets
+        # a query may contain secrets
         to = str(target.url.copy_with(query=None, fragment=None, username=None, password=None))
         base = to.rstrip("/").removesuffix(f"/{self._wire.path}")
         known = base != to.rstrip("/") and base != self.where
@@ -224,7 +224,7 @@ class Connection:
         return fault
 
     def _redacted(self, body: bytes) -> bytes:
-        # servers like to repeat the key that they refuse; before anything is cut, or half of it would stay
+        # servers often repeat the key they refuse; mask it before truncating, or half of it would remain
         secrets = [*self._secrets, os.environ.get(self._auth.variable, "").strip() if self._auth else ""]
         for secret in filter(None, secrets):
             body = body.replace(secret.encode("utf-8", errors="replace"), b"***")

@@ -1,4 +1,4 @@
-"""From the bytes of an answer to checked float32 vectors, fast: 3,584 numbers are some 75 KB of JSON a text."""
+"""Parses an answer into checked float32 vectors, fast: 3,584 numbers are about 75 KB of JSON per text."""
 
 from __future__ import annotations
 
@@ -33,8 +33,8 @@ def parse_json(body: bytes, content_type: str) -> dict[str, Any]:
     """The JSON object of an answer.
 
     Raises:
-        TransientFault: for what is no JSON, such as a proxy's HTML page or a torn body.
-        ShapeFault: for JSON of another kind.
+        TransientFault: if the body is not JSON, such as a proxy's HTML page or a truncated body.
+        ShapeFault: if it is JSON but not an object.
     """
     try:
         found = orjson.loads(body)
@@ -46,7 +46,7 @@ def parse_json(body: bytes, content_type: str) -> dict[str, Any]:
 
 
 def _parse_lenient(body: bytes, content_type: str) -> Any:
-    # Python servers write NaN and Infinity, which are no JSON; the row is refused later, the others are good
+    # Python servers write NaN and Infinity, which are not valid JSON; that row is refused later, the others are good
     try:
         return json.loads(body)
     except ValueError:
@@ -61,7 +61,7 @@ def _packer(width: int) -> struct.Struct:
 
 
 def row_of(embedding: object) -> np.ndarray | None:
-    """One embedding as `(dim,)` float32; None where it is not made of numbers.
+    """One embedding as `(dim,)` float32; None if it does not consist of numbers.
 
     Args:
         embedding: a list of numbers, or the base64 text of little-endian float32.
@@ -84,10 +84,10 @@ def row_of(embedding: object) -> np.ndarray | None:
 
 
 def embeddings_in(answer: dict[str, Any], name: str) -> list[Any]:
-    """The list that an answer holds under a name.
+    """The list under a given name in an answer.
 
     Raises:
-        ShapeFault: if it holds none; the message says what it holds instead.
+        ShapeFault: if there is no such list; the message says what is there instead.
     """
     found = answer.get(name)
     if isinstance(found, list):
@@ -98,7 +98,7 @@ def embeddings_in(answer: dict[str, Any], name: str) -> list[Any]:
 
 
 def entries_in(answer: dict[str, Any], name: str) -> list[dict[str, Any]]:
-    """The objects in a list of an answer, such as a server's models; whatever else stands there is left out.
+    """The objects in a list of an answer, such as a server's models; other entries are dropped.
 
     >>> entries_in({"data": [{"id": "a"}, "b", None]}, "data"), entries_in({"data": "a"}, "data")
     ([{'id': 'a'}], [])
@@ -108,11 +108,11 @@ def entries_in(answer: dict[str, Any], name: str) -> list[dict[str, Any]]:
 
 
 def order_by_index(entries: Sequence[object]) -> list[object]:
-    """OpenAI's `data`: entries that name their index, in any order → embeddings in order.
+    """OpenAI's `data`, whose entries carry an index and come in any order → embeddings in order.
 
     Raises:
-        ShapeFault: if these are no entries.
-        ServerError: if an index is missing, repeated or out of range, so that embeddings cannot be matched to texts.
+        ShapeFault: if the entries are not objects of that form.
+        ServerError: if an index is missing, repeated or out of range, so embeddings cannot be matched to texts.
     """
     if not all(isinstance(entry, dict) for entry in entries):
         raise ShapeFault("the answer holds no entries with an embedding each")
@@ -132,17 +132,17 @@ def order_by_index(entries: Sequence[object]) -> list[object]:
 
 
 def check_rows(embeddings: Sequence[object], count: int) -> tuple[np.ndarray, np.ndarray, dict[int, str]]:
-    """Hold an answer's embeddings to what was asked.
+    """Check an answer's embeddings against the request.
 
     Args:
-        embeddings: as the server gave them, in order.
+        embeddings: as the server returned them, in order.
         count: how many texts were sent.
 
     Returns:
-        Places `(n,)` int64 of the good ones, their vectors `(n, dim)` float32, and place → reason for the others.
+        Positions `(n,)` int64 of the valid ones, their vectors `(n, dim)` float32, and position → reason for the rest.
 
     Raises:
-        MisfitFault: if the number of embeddings is another than that of the texts, or their widths differ.
+        MisfitFault: if there are more or fewer embeddings than that of the texts, or their widths differ.
         TextFault: if at least half of them cannot be used: that is hardly the texts' fault.
     """
     if len(embeddings) != count:

@@ -1,4 +1,4 @@
-"""Many texts through one server: concurrent, in batches, with retries, and only the text at fault left out."""
+"""Embeds many texts through one server: concurrently, in batches, with retries, dropping only texts at fault."""
 
 from __future__ import annotations
 
@@ -30,20 +30,20 @@ from alignkit.setting_names import SettingNames
 class HttpEngine:
     """The machinery under `OllamaEmbedder` and `OpenAIEmbedder`.
 
-    Any thread may call it; batches come as they finish. A text that the server refuses is found by halving its batch
-    and becomes a failure with the server's reason, once the server has shown that it takes a harmless text. What no
-    text can be blamed for is raised as `EmbedderError`.
+    Thread-safe; batches are yielded as they finish. A text that the server refuses is found by halving its batch. It
+    becomes a failure with the server's reason, once the server has accepted a harmless text. Any fault that no text
+    causes is raised as `EmbedderError`.
 
     Args:
-        wire: how the API is spoken.
-        address: of the server, a URL.
-        batch_size: most texts a request, ≥ 1.
-        concurrency: requests at once, ≥ 1.
+        wire: the API's requests and answers.
+        address: URL of the server.
+        batch_size: maximum texts per request, ≥ 1.
+        concurrency: simultaneous requests, ≥ 1.
         timeout_s: for an answer.
         first_timeout_s: for the first answer, while the server loads the model.
-        backoff: how often and how long to wait before sending again.
+        backoff: how often to retry and how long to wait.
         api_key_env: environment variable with the key.
-        transport: instead of the network, for tests.
+        transport: replaces the network in tests.
     """
 
     def __init__(
@@ -75,17 +75,17 @@ class HttpEngine:
 
     @property
     def connections_made(self) -> int:
-        """How many connections were opened so far: after a new one, the server may be another than before."""
+        """How many connections were opened so far: after a new one, the server may be a different one."""
         return self._connection.opened
 
     @property
     def broken(self) -> int:
-        """How many connections broke or were opened anew; while none is added, the server was not started again."""
+        """How many connections broke or were reopened; while this is unchanged, the server was not restarted."""
         return self._connection.broken
 
     @property
     def dim(self) -> int:
-        """Width of the vectors; the first time the server is asked for one."""
+        """Width of the vectors; the first call asks the server for one."""
         if self._requester.dim is None:
             self._background().run(self._requester.prove())
         if self._requester.dim is None:
@@ -96,13 +96,13 @@ class HttpEngine:
         """One request about the server or its model.
 
         Args:
-            method: of HTTP.
+            method: HTTP method.
             path: under the server's URL.
             body: of a POST.
-            patient: try again where the server is busy or does not answer.
+            patient: retry if the server is busy or does not answer.
 
         Raises:
-            EmbedderError: whatever went wrong.
+            EmbedderError: for any fault.
         """
         try:
             return self._background().run(self._requester.ask(method, path, body, patient))
@@ -110,10 +110,10 @@ class HttpEngine:
             raise EmbedderError(f"{self.where} answered {method} {path} with {fault}") from None
 
     def ask_if_there(self, path: str, patient: bool = True) -> dict[str, Any]:
-        """A GET request that not every server of the kind understands; empty where this one does not.
+        """A GET request that not every server of this kind supports; empty if this one does not.
 
         Raises:
-            EmbedderError: if the server does not answer at all, or wants a key.
+            EmbedderError: if the server does not answer at all, or requires a key.
         """
         try:
             return self._background().run(self._requester.ask("GET", path, None, patient, suspects=False))
@@ -129,20 +129,20 @@ class HttpEngine:
     def embed(
         self, texts: Sequence[str], positions: Sequence[int], one_by_one: bool = False
     ) -> Iterator[EmbeddedBatch]:
-        """Vectors of the texts, in batches as they finish.
+        """Yield the texts' vectors, in batches as they finish.
 
-        Leaving the generator early cancels what is in flight.
+        Closing the generator early cancels requests in flight.
 
         Args:
-            texts: what to send, none of them blank.
+            texts: to send; none is blank.
             positions: of each text, for the batches' `indices` and `failures`.
-            one_by_one: a request for each text.
+            one_by_one: send one request per text.
 
         Raises:
-            EmbedderError: when nothing more can come; all that finished before has been given.
+            EmbedderError: if no further batch can come; all finished batches were yielded before.
         """
         results: queue.SimpleQueue[EmbeddedBatch | BaseException | None] = queue.SimpleQueue()
-        # what is finished but not yet taken counts too, so a slow consumer holds the requests back
+        # finished batches not yet consumed count too, so a slow consumer throttles the requests
         window = asyncio.Semaphore(2 * self._concurrency)
         background = self._background()
         cancel = background.start(self._embed_into(results, window, texts, positions, one_by_one), on_end=results.put)
@@ -164,7 +164,7 @@ class HttpEngine:
                     pass
 
     def close(self) -> None:
-        """Cancel what runs, close sockets and the thread; harmless twice."""
+        """Cancel running requests, close the sockets and stop the thread; may be called twice."""
         with self._starting:
             self._closed = True
             if self._loop is not None:
@@ -200,7 +200,7 @@ class HttpEngine:
                 task = group.create_task(embed_one(start, stop))
                 start = stop
                 if self._requester.dim is None:
-                    await task  # whether the server gives vectors at all is asked once
+                    await task  # only one check whether the server returns vectors at all
 
 
 def _take(results: queue.SimpleQueue[Any]) -> Any:
@@ -212,7 +212,7 @@ def _take(results: queue.SimpleQueue[Any]) -> Any:
 
 
 def _fatal_in(error: BaseException) -> BaseException:
-    """The error that a user should see: a group's first own error, or that the work was cancelled by `close`."""
+    """The error to show the user: the first real error in a group, or that `close` cancelled the work."""
     while isinstance(error, BaseExceptionGroup):
         error = error.exceptions[0]
     if isinstance(error, asyncio.CancelledError):

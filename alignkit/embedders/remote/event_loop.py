@@ -1,4 +1,4 @@
-"""One asyncio event loop in a thread of its own, so that synchronous callers can have concurrent requests."""
+"""One asyncio event loop in its own thread, so that synchronous callers can send concurrent requests."""
 
 from __future__ import annotations
 
@@ -8,15 +8,15 @@ from collections.abc import Callable, Coroutine
 from typing import Any, TypeVar
 
 Result = TypeVar("Result")
-# a wait without end cannot be interrupted by Ctrl-C on Windows
+# on Windows, Ctrl-C cannot interrupt a wait without a timeout
 POLL_S = 0.5
 
 
 class BackgroundLoop:
-    """Runs coroutines for any number of threads; the thread starts with the object and ends with `close`.
+    """Runs coroutines for any number of threads; its own thread starts with the object and ends with `close`.
 
-    A portal of `anyio` does nearly this, but waits without end in `call`, which Ctrl-C cannot interrupt on Windows, and
-    calls back in the caller's thread while a cancelled coroutine is still cleaning up; here `on_end` means the end.
+    An `anyio` portal is similar, but its `call` waits without a timeout, which Ctrl-C cannot interrupt on Windows. It
+    also calls back in the caller's thread while a cancelled coroutine is still cleaning up; here `on_end` comes last.
     """
 
     def __init__(self) -> None:
@@ -25,14 +25,14 @@ class BackgroundLoop:
         self._thread.start()
 
     def run(self, work: Coroutine[Any, Any, Result]) -> Result:
-        """Wait for a coroutine's result; its exception is raised here, and leaving early cancels it."""
+        """Wait for a coroutine's result; its exception is raised here, and an interrupted wait cancels it."""
         future = asyncio.run_coroutine_threadsafe(work, self._loop)
         try:
             while True:
                 try:
                     return future.result(timeout=POLL_S)
                 except TimeoutError:
-                    if future.done():  # the coroutine's own
+                    if future.done():  # raised by the coroutine itself
                         raise
         finally:
             future.cancel()
@@ -44,10 +44,10 @@ class BackgroundLoop:
 
         Args:
             work: the coroutine.
-            on_end: called in the loop's thread, once and in every case, with what the coroutine raised.
+            on_end: always called exactly once, in the loop's thread, with what the coroutine raised.
 
         Returns:
-            A function that cancels it, harmless afterwards.
+            A function that cancels it; it does nothing once the coroutine has ended.
         """
         started: list[asyncio.Task[None]] = []
 
@@ -57,7 +57,7 @@ class BackgroundLoop:
             started.append(task)
 
         self._loop.call_soon_threadsafe(begin)
-        # in order after `begin`, so the task is there
+        # runs after `begin`, so the task exists
         return lambda: self.call(lambda: started[0].cancel())
 
     def call(self, function: Callable[[], object]) -> None:
@@ -69,7 +69,7 @@ class BackgroundLoop:
                 raise
 
     def close(self, last: Coroutine[Any, Any, None]) -> None:
-        """Cancel what runs, wait for it, run `last`, and free the loop and its thread."""
+        """Cancel running coroutines, wait for them, run `last`, and free the loop and its thread."""
         self.run(_cancel_others())
         self.run(last)
         self._loop.call_soon_threadsafe(self._loop.stop)

@@ -1,4 +1,4 @@
-"""Find the text at fault: a refused batch is halved, and no text is blamed before the server has proved to work."""
+"""Finds the text at fault: a refused batch is halved, and no text is blamed until the server is known to work."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from alignkit.embedders.remote.server_faults import MisfitFault, ServerError, Te
 
 logger = logging.getLogger(__name__)
 
-# hosts refuse bodies past some megabytes, and in UTF-8 a character is up to 4 bytes
+# hosts refuse bodies of more than a few megabytes, and a UTF-8 character takes up to 4 bytes
 MOST_CHARACTERS = 200_000
 
 
@@ -22,8 +22,8 @@ class Batches:
 
     Args:
         requester: sends them.
-        batch_size: most texts a request; it shrinks where the server says that it takes fewer.
-        concurrency: batches on their way at once.
+        batch_size: maximum texts per request; lowered if the server says that it takes fewer.
+        concurrency: batches in flight at once.
     """
 
     def __init__(self, requester: Requester, batch_size: int, concurrency: int) -> None:
@@ -33,10 +33,10 @@ class Batches:
         self._misfits = 0  # in a row
 
     def end_of_batch(self, texts: Sequence[str], start: int) -> int:
-        """Where the batch that begins at `start` ends: by count, and by characters if that comes first."""
+        """End of the batch that begins at `start`: limited by count or by characters, whichever comes first."""
         characters = 0
         stop = start
-        # the batch size is read for each batch: a server may have said that it takes fewer
+        # read the batch size for each batch: the server may have lowered it
         while stop < min(start + self._batch_size, len(texts)):
             characters += len(texts[stop])
             if characters > MOST_CHARACTERS and stop > start:
@@ -49,11 +49,11 @@ class Batches:
 
         Args:
             texts: of the batch.
-            positions: `(n,)` int64, one a text.
-            proven: whether the server has just shown that it takes harmless texts.
+            positions: `(n,)` int64, one per text.
+            proven: whether the server has just accepted a harmless text.
 
         Raises:
-            EmbedderError: for what no text can be blamed for.
+            EmbedderError: for a fault that no text causes.
         """
         try:
             places, vectors, failures = await self._requester.vectors_of(texts)
@@ -66,7 +66,7 @@ class Batches:
                 return await self._embed_halves(texts, positions, proven=True)
             if not proven:  # the server may just have recovered
                 return await self.embed(texts, positions, proven=True)
-            await self._requester.prove()  # nor may it have failed since
+            await self._requester.prove()  # it may have failed since
             return self._no_vectors({int(positions[0]): str(fault)})
         except TooLargeFault as fault:
             if len(texts) == 1:
@@ -78,12 +78,12 @@ class Batches:
             return await self._embed_halves(texts, positions, proven)
         if len(texts) > 1:
             self._misfits = 0
-        # the sound rows show that the server works; a text is blamed once it has failed alone as well
+        # the valid rows show that the server works; a text is blamed only if it also fails alone
         alone = [await self.embed([texts[place]], positions[place : place + 1], proven=True) for place in failures]
         return _joined([EmbeddedBatch(positions[places], vectors), *alone])
 
     def _note_misfit(self, fault: MisfitFault) -> None:
-        """Halving finds the texts that spoil their batches in so many steps; more are the server's own habit."""
+        """Count a mismatch: halving finds a bad text in a few steps; after more, the server is at fault."""
         self._misfits += 1
         if self._misfits > self._concurrency * self._batch_size.bit_length():
             raise ServerError(

@@ -1,4 +1,4 @@
-"""How Ollama's own API is asked for vectors, and what a user can do where it refuses."""
+"""Embedding requests in Ollama's native API, and what a user can do if it refuses."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ logger = logging.getLogger(__name__)
 
 
 class OllamaWire:
-    """`/api/embed` as its source has it; durations are in ns, and fields that are zero are left out."""
+    """`/api/embed` as in Ollama's source; durations are in ns, and zero fields are omitted."""
 
     path = "api/embed"
     form = "json"
@@ -36,17 +36,17 @@ class OllamaWire:
         }
 
     def request(self, texts: list[str]) -> dict[str, Any]:
-        """Nothing that makes the server load the model anew, as other options would.
+        """The request, without options that would make the server reload the model.
 
-        Cutting is not asked for where a text may be longer than the context: the server cuts without a word, and
-        refuses what it may not cut.
+        Truncation is not requested if a text may exceed the context: the server truncates silently, and refuses
+        a text that it may not truncate.
         """
         whole = any(text not in self.context.cut and self.context.may_cut(text) for text in texts)
         body: dict[str, Any] = {"model": self.model, "input": texts, "truncate": self.truncate and not whole}
         return body if self.dimensions is None else {**body, "dimensions": self.dimensions}
 
     def address_fix(self, where: str) -> str:
-        """Something else answers there."""
+        """The user's fix if another program answers at the address."""
         base_url = self._called("base_url")
         return (
             f"does Ollama answer at {where}? Set {base_url} to its root, such as http://127.0.0.1:11434 "
@@ -54,7 +54,7 @@ class OllamaWire:
         )
 
     def embeddings(self, answer: dict[str, Any], texts: list[str]) -> list[object]:
-        """In the order of the texts; how long the model took to load is noted."""
+        """Embeddings in the order of the texts; also notes how long the model took to load."""
         found = embeddings_in(answer, "embeddings")
         told = answer.get("load_duration")
         loaded_s = told / 1e9 if isinstance(told, int | float) else 0.0
@@ -65,5 +65,5 @@ class OllamaWire:
         return found
 
     def fall_back(self) -> bool:
-        """There is one form of the request only."""
+        """False: the request has only one form."""
         return False

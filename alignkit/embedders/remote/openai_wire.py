@@ -1,4 +1,4 @@
-"""How OpenAI's API is asked for vectors, and what a user can do where a server of it refuses."""
+"""Embedding requests in OpenAI's API, and what a user can do if the server refuses."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from alignkit.setting_names import SettingNames
 
 
 class OpenAIWire:
-    """`/v1/embeddings` as OpenAI documents it and the others understand it."""
+    """`/v1/embeddings` as OpenAI documents it and other servers implement it."""
 
     path = "embeddings"
     restart = "start it again"
@@ -39,14 +39,14 @@ class OpenAIWire:
         }
 
     def request(self, texts: list[str]) -> dict[str, Any]:
-        """`dimensions` is left out unless asked for: vLLM refuses it for most models."""
+        """The request; `dimensions` is omitted unless set, since vLLM refuses it for most models."""
         body: dict[str, Any] = {"model": self.model, "input": texts}
         if self.form == "base64":
             body["encoding_format"] = "base64"
         return body if self.dimensions is None else {**body, "dimensions": self.dimensions}
 
     def address_fix(self, where: str) -> str:
-        """Nearly always the `/v1` is missing, in which Ollama keeps OpenAI's API beside its own."""
+        """The usual cause is a missing `/v1`, under which Ollama serves OpenAI's API beside its own."""
         base_url = self.called("base_url")
         if where.endswith("/api"):
             return f"set {base_url}={where.removesuffix('/api')}/v1 for Ollama, {where}/v1 for others"
@@ -55,7 +55,7 @@ class OpenAIWire:
         return f"does a model that embeds answer at {where}/{self.path}? (For Ollama's own API: the embedder ollama)"
 
     def embeddings(self, answer: dict[str, Any], texts: list[str]) -> list[object]:
-        """By their `index`, which need not be the order they come in."""
+        """Embeddings sorted by `index`, which may differ from the order in the answer."""
         found = order_by_index(embeddings_in(answer, "data"))
         usage = answer.get("usage")
         self.context.note_tokens(texts, usage.get("prompt_tokens") if isinstance(usage, dict) else None)
@@ -63,7 +63,7 @@ class OpenAIWire:
         return found
 
     def fall_back(self) -> bool:
-        """Plain numbers, if the server has not yet shown that it can do base64."""
+        """Switch to plain numbers, unless the server has already returned base64."""
         if self.form == "json" or self._base64_works:
             return False
         self.form = "json"

@@ -1,4 +1,4 @@
-"""What every remote embedder does to texts on the way: leave out what no server can read, put the prompt in front."""
+"""What every remote embedder does to texts first: drop those that no server can read, and prepend the prompt."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ NUL_FAULT = "the text holds a NUL character, at which a server may cut it"
 def embed_through(
     engine: HttpEngine, texts: Sequence[str], prompt: str, context: Context, asks_whole: bool = False
 ) -> Iterator[EmbeddedBatch]:
-    """Batches of an engine, and one of the texts that cannot be sent.
+    """Yield an engine's batches, and one batch for the texts that cannot be sent.
 
     Args:
         engine: to the server.
         texts: as the user gave them.
-        prompt: put before each.
+        prompt: prepended to each.
         context: of the model; texts that may be longer go last.
-        asks_whole: whether the server is first asked for a long text's vector without cutting it, and refuses; else
-            such texts go one by one, and the number of their tokens tells.
+        asks_whole: whether a long text is first sent with truncation off, which the server refuses if it is too long;
+            otherwise such texts are sent one by one, and their token counts show whether they were truncated.
     """
     positions, failures = admit(texts)
     failures.update({position: NUL_FAULT for position in positions if "\0" in texts[position]})
@@ -66,5 +66,5 @@ def _one_by_one(
 def _marked(batches: Iterator[EmbeddedBatch], sent: Mapping[int, str], context: Context) -> Iterator[EmbeddedBatch]:
     for batch in batches:
         cut = frozenset(position for position in batch.indices.tolist() if sent[position] in context.cut)
-        context.cut.difference_update(sent[position] for position in cut)  # it is told, and may be large
+        context.cut.difference_update(sent[position] for position in cut)  # already reported, and may be large
         yield replace(batch, cut=cut)

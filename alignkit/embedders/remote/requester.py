@@ -1,4 +1,4 @@
-"""One batch through one server: as many attempts as it takes, then checked vectors or a fault that says what to do."""
+"""Sends one batch to one server, with retries; returns checked vectors or raises a fault that says what to do."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ from alignkit.embedders.rows import UNLIKE_TEXTS, all_alike
 from alignkit.errors import EmbedderError
 
 PROBE_TEXT = "alignment"
-# for what a server tells of itself, when it is asked in passing
+# for optional questions about the server itself
 BRIEF_TIMEOUT_S = 10.0
-# what tells of a server and its model is there at once, also while the model computes
+# servers answer questions about themselves and their model at once, even while the model computes
 ASK_TIMEOUT_S = 30.0
 ASK_ATTEMPTS = 2
 
-# places of the good texts, their vectors, place -> reason for the others
+# positions of the valid texts, their vectors, position -> reason for the others
 Rows = tuple[np.ndarray, np.ndarray, dict[int, str]]
 
 
@@ -38,12 +38,12 @@ class Requester:
     """Requests of one engine, as coroutines of its loop.
 
     Args:
-        connection: to the server; closed with this.
-        wire: how the API is spoken.
-        concurrency: requests at once.
+        connection: to the server; closed with this object.
+        wire: the API's requests and answers.
+        concurrency: simultaneous requests.
         timeout_s: for an answer.
-        first_timeout_s: for an answer as long as none has come.
-        backoff: how often and how long to wait before sending again.
+        first_timeout_s: for an answer until the first one has come.
+        backoff: how often to retry and how long to wait.
     """
 
     def __init__(
@@ -81,11 +81,11 @@ class Requester:
             method: GET or POST.
             path: under the server's address.
             body: of a POST.
-            patient: try again where the server is busy or does not answer.
-            suspects: try again also after what may lie in the request itself: many a server does not know it.
+            patient: retry if the server is busy or does not answer.
+            suspects: also retry after faults that the request itself may cause; many servers do not support it.
 
         Raises:
-            TransientFault: without `patient`: the server does not answer now.
+            TransientFault: without `patient`, if the server does not answer now.
         """
         brief_s = min(self._timeout_s, BRIEF_TIMEOUT_S)
         try:
@@ -106,10 +106,10 @@ class Requester:
         return found
 
     async def vectors_of(self, texts: list[str]) -> Rows:
-        """One batch's places, vectors and failures.
+        """One batch's positions, vectors and failures.
 
         Raises:
-            TextFault: the server refuses the batch because of a text in it, or its answer is of no use.
+            TextFault: the server refuses the batch because of a text in it, or its answer is unusable.
             TooLargeFault: it refuses the size of the batch.
             EmbedderError: it fails whatever is sent.
         """
@@ -119,7 +119,7 @@ class Requester:
         return rows
 
     async def prove(self) -> None:
-        """See whether the server gives a vector of a harmless text; if not, what it refused was no text's fault.
+        """Check that the server embeds a harmless text; if it does not, no text was at fault.
 
         Raises:
             EmbedderError: if it does not.
@@ -141,13 +141,13 @@ class Requester:
         try:
             return await self._retries.result_of(lambda: self._embed(texts))
         except TextFault:
-            # another batch may have changed the form of the request while this one was on its way
+            # another batch may have changed the form of the request while this one was in flight
             if self._wire.form == form and not self._wire.fall_back():
                 raise
         try:
             return await self._retries.result_of(lambda: self._embed(texts))
         except TextFault:
-            self._wire.form = form  # it was not the form
+            self._wire.form = form  # the form was not the cause
             raise
 
     async def _embed(self, texts: list[str]) -> Rows:
@@ -169,12 +169,12 @@ class Requester:
         return rows
 
     async def _check_life(self) -> None:
-        """See whether the server answers at all: one that hangs would use up the timeout of every attempt.
+        """Check that the server answers at all: if it hangs, every attempt would wait for its full timeout.
 
-        Called within a request's turn, so that a connection is free for it.
+        Called while a request holds its slot, so a connection is free for it.
 
         Raises:
-            ServerError: if it takes connections and answers nothing.
+            ServerError: if it accepts connections but never answers.
         """
         page = self._wire.sign_of_life
         for _ in range(1 if self._hangs else ASK_ATTEMPTS):
@@ -183,7 +183,7 @@ class Requester:
             except SilentFault:
                 continue
             except (TextFault, TooLargeFault, TransientFault, EmbedderError):
-                pass  # an answer, or a fault that the request itself will tell better
+                pass  # it answered, or the request itself will report the fault better
             return
         raise self._hung(page)
 
@@ -213,14 +213,14 @@ class Requester:
             )
 
     def _is_suspiciously_alike(self, texts: list[str], rows: Rows) -> bool:
-        """Whether different texts have one vector, within an answer or, where texts go one by one, across two."""
+        """Whether different texts got the same vector, within one answer or, if texts go one by one, across two."""
         if len(texts) > 1:
             return len(rows[1]) > 1 and len(set(texts)) > 1 and all_alike(rows[1])
         before, self._last = self._last, (texts[0], rows[1][0])
         return before is not None and before[0] != texts[0] and all_alike(np.stack([before[1], rows[1][0]]))
 
     async def _tell_apart(self) -> None:
-        """See whether the server tells two very different texts apart: a few texts may well have one vector.
+        """Check that the server gives two very different texts different vectors: similar texts may well share one.
 
         Raises:
             EmbedderError: if it does not.

@@ -1,4 +1,4 @@
-"""Sending a request again after what may pass by itself, and what to say where it does not."""
+"""Retries after transient faults, and what to report if they persist."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from alignkit.servers.untrusted_words import one_line
 
 logger = logging.getLogger(__name__)
 
-# a server that was there and is not any more: started again within this time, it costs nothing
+# a server that has stopped and is restarted within this time causes no failure
 GONE_AFTER_S = 10.0
 LONGEST_LOADING_WAIT_S = 10.0
 
@@ -26,9 +26,9 @@ class Retries:
 
     Args:
         connection: to the server.
-        restart: how such a server is started.
+        restart: how to start such a server.
         loading_s: how long it may take to load its model.
-        backoff: how often and how long to wait before sending again.
+        backoff: how often to retry and how long to wait.
     """
 
     def __init__(self, connection: Connection, restart: str, loading_s: float, backoff: Backoff) -> None:
@@ -41,16 +41,16 @@ class Retries:
     async def result_of(
         self, request: Callable[[], Awaitable[Result]], most: int | None = None, suspects: bool = True
     ) -> Result:
-        """The result of a request that is sent again after what may pass.
+        """The result of a request, retried after transient faults.
 
         Args:
             request: sends it.
-            most: attempts.
-            suspects: whether to send again after what may lie in the request itself.
+            most: maximum attempts.
+            suspects: whether to retry after faults that the request itself may cause.
 
         Raises:
-            SilentFault: with `most`: there was no answer at all.
-            ServerError: for any other fault that does not pass.
+            SilentFault: with `most`, if there was no answer at all.
+            ServerError: for any other fault that persists.
         """
         failed, started, gone_at = 0, time.monotonic(), 0.0
         while True:
@@ -75,7 +75,7 @@ class Retries:
                 await asyncio.sleep(wait_s)
 
     def _tell(self, brief: str, wait_s: float, count: str) -> None:
-        """One short line, and one alone of what befalls all requests at once.
+        """Log one short line; a fault that hits all requests at once is logged only once.
 
         The server's own words are left out: they may repeat the texts.
         """
@@ -85,7 +85,7 @@ class Retries:
             logger.info("%s: %s; again in %.1f s (%s)", one_line(self._host, 24), brief, wait_s, count)
 
     def given_up(self, fault: TransientFault, attempts: int) -> Exception:
-        """What to raise where a fault does not pass."""
+        """The exception to raise if a fault persists."""
         if isinstance(fault, GoneFault):
             return ServerError(
                 f"the server at {self._where} is gone ({fault}); {self._restart}",

@@ -1,4 +1,4 @@
-"""What can go wrong with one request, sorted by what to do about it."""
+"""What can go wrong with one request, grouped by how to handle it."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from alignkit.errors import EmbedderError
 
-# one text may be the cause, or it passes by itself: so many attempts tell
+# the cause may be a text or transient: this many attempts decide
 SUSPECT_ATTEMPTS = 3
 LOOK_AT_LOG = "see the server's log"
 GIVE_TIME = "give it longer with timeout_s, or less at once with batch_size and concurrency"
@@ -15,11 +15,11 @@ GIVE_LESS = "give it less at once with batch_size and concurrency"
 
 
 class TextFault(Exception):
-    """The server refuses the batch because of a text in it: look for that text.
+    """The server refuses the batch because of a text in it; that text has to be found.
 
     Args:
         reason: what was refused, or what is wrong with the answer.
-        mend: what the user can do if it is no text's fault.
+        mend: what the user can do if no text is at fault.
         brief: the reason without the server's words.
     """
 
@@ -30,20 +30,20 @@ class TextFault(Exception):
 
 
 class ShapeFault(TextFault):
-    """The answer is none of this API: the address may be another program's."""
+    """The answer does not belong to this API: the address may be another program's."""
 
 
 class TransientFault(Exception):
-    """May pass by itself: send again after a while.
+    """A fault that may pass by itself: retry after a while.
 
     Args:
-        brief: what happened, in some 25 characters of ours: it is logged.
-        words: the server's own, which may repeat the texts that it was sent.
+        brief: what happened, in about 25 characters of our own, for the log.
+        words: the server's own, which may repeat the texts sent to it.
         wait_s: how long the server asks to wait.
-        attempts: most for this fault.
-        mend: what the user can do where it does not pass.
-        loading: the server loads its model, which may take minutes.
-        after: with `attempts`, what it is where they do not help.
+        attempts: maximum for this fault.
+        mend: what the user can do if it persists.
+        loading: whether the server is loading its model, which may take minutes.
+        after: with `attempts`, the fault it becomes once they are used up.
     """
 
     def __init__(
@@ -66,19 +66,19 @@ class TransientFault(Exception):
 
 
 class GoneFault(TransientFault):
-    """Nothing listens any more where the server was."""
+    """Nothing listens at the server's address any more."""
 
 
 class SilentFault(TransientFault):
-    """The server took the request and has not answered in time: it is busy, or it hangs."""
+    """The server accepted the request but did not answer in time: it is busy, or it hangs."""
 
 
 class MisfitFault(TextFault):
-    """The answer to several texts does not fit them: too few vectors, or of several widths."""
+    """The answer to several texts does not match them: wrong number of vectors, or several widths."""
 
 
 class TooLargeFault(Exception):
-    """The batch is too large for the server; `most_texts` where it says how many it takes."""
+    """The batch is too large for the server; `most_texts` is its limit, if it states one."""
 
     def __init__(self, reason: str, most_texts: int | None = None) -> None:
         super().__init__(reason)
@@ -107,9 +107,9 @@ class Backoff:
     """Exponential waits with jitter (AWS Architecture Blog, "Exponential Backoff And Jitter", 2015).
 
     Attributes:
-        attempts: requests for one batch, the first included.
-        first_s: the longest first wait.
-        longest_s: no wait is longer, whatever the server asks for.
+        attempts: requests per batch, including the first.
+        first_s: upper bound of the first wait.
+        longest_s: upper bound of every wait, whatever the server asks for.
     """
 
     attempts: int = 6
@@ -118,6 +118,6 @@ class Backoff:
 
     def wait_s(self, failed: int, asked_s: float | None) -> float:
         """How long to wait after the `failed`-th failure in a row (from 1); `asked_s` is what the server asked for."""
-        jitter = random.uniform(0.5, 1.0)  # not for results: it only spreads requests in time
+        jitter = random.uniform(0.5, 1.0)  # does not affect results: it only spreads requests in time
         own_s = self.first_s * 2 ** min(failed - 1, 16) * jitter
         return min(self.longest_s, own_s if asked_s is None else asked_s + self.first_s * jitter * 0.1)

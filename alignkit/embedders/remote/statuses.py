@@ -1,4 +1,4 @@
-"""What an answer means that holds no vectors: by its status, and by its words where these tell more."""
+"""What an answer without vectors means: by its status, and by its text where that says more."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from alignkit.embedders.remote.server_faults import (
 )
 from alignkit.servers.untrusted_words import one_line, words_in
 
-# what the user can do where these do not pass
+# what the user can do if these persist
 TRANSIENT_STATUSES = {
     408: GIVE_TIME,
     425: LOOK_AT_LOG,
@@ -29,17 +29,17 @@ TRANSIENT_STATUSES = {
     503: GIVE_LESS,
     504: GIVE_TIME,
 }
-# a server's own error may come from one text (NaN, an input past its micro-batch) or pass by itself
+# a server error may come from one text (NaN, an input past its micro-batch) or be transient
 SUSPECT_STATUSES = frozenset({424, 500})
 TEXT_FAULTS = ("nan", "inf value", "too large", "too long", "context length", "context size", "input length")
-# Ollama's words where the process that runs the model died under the request, which it starts again by itself
+# Ollama's words if the process that runs the model died during the request; Ollama restarts it by itself
 RUNNER_DEATHS = re.compile(r"do embedding request|runner (process )?(has|no longer|terminated)|\bEOF\b", re.IGNORECASE)
-# OpenAI says 429 also where waiting will not help
+# OpenAI also sends 429 when waiting does not help
 SPENT = ("quota", "billing", "credit")
 BUSY = ("busy", "overloaded", "try again", "rate limit", "timed out", "timeout", "loading")
 NO_SUCH_PLACE = ("unexpected endpoint", "unknown endpoint", "no such endpoint", "cannot post", "cannot get")
 ERROR_IN_200 = "HTTP 200 with an error"
-# what some servers write into `code` where others give a status
+# what some servers put into `code` in place of a numeric status
 _CODES = {"not_found": 404, "rate_limit": 429, "overloaded": 503, "api_key": 401, "unauthorized": 401, "quota": 402}
 
 
@@ -57,14 +57,14 @@ def fault_of_status(
     Args:
         status: HTTP status.
         words: the server's own, from `words_of`.
-        headers: of the answer, lower-case names.
+        headers: of the answer, with lower-case names.
         fixes: status → what the user can do, for this kind of server.
-        address_fix: what the user can do where the address is wrong.
+        address_fix: what the user can do if the address is wrong.
         called: what the user calls a setting.
-        label: instead of "HTTP" and the status.
+        label: replaces "HTTP" and the status.
 
     Returns:
-        The fault to raise; a `StatusError` where nothing can be done here.
+        The fault to raise; a `StatusError` if it cannot be handled here.
     """
     label = label or f"HTTP {status}"
     reason, lower = f"{label}: {words}" if words else label, words.lower()
@@ -86,7 +86,7 @@ def fault_of_status(
         return StatusError(status, f"{reason}; set {called('base_url')} to https://…, which it speaks")
     if status in (400, 422):
         return TextFault(reason, brief=label)
-    # a server that lacks a model says so; without a word of one, the address is another program's
+    # a server that lacks a model says so; if it mentions none, another program has this address
     fix = address_fix if status in (404, 405) and "model" not in lower else fixes.get(status)
     return StatusError(status, "; ".join(filter(None, [reason, fix])))
 
@@ -94,7 +94,7 @@ def fault_of_status(
 def fault_in_answer(
     answer: dict[str, Any], fixes: Mapping[int, str], address_fix: str, called: Callable[[str], str] = str
 ) -> Exception:
-    """What the `error` means that some servers put into an answer of status 200."""
+    """What an `error` in an answer of status 200, as some servers send it, means."""
     error = answer.get("error")
     words = words_in(error) or one_line(error, 100)
     status = _status_in(error if isinstance(error, dict) else answer)
@@ -120,7 +120,7 @@ def _status_in(error: Mapping[str, Any]) -> int | None:
 
 
 def _last_number(message: str) -> int | None:
-    """TEI: `batch size 64 > maximum allowed batch size 32`.
+    """The limit in TEI's message `batch size 64 > maximum allowed batch size 32`.
 
     >>> _last_number("batch size 64 > maximum allowed batch size 32")
     32

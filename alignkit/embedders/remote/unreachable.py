@@ -1,4 +1,4 @@
-"""Why a request brought no answer at all, from what httpx raised."""
+"""Why a request got no answer at all, from httpx's exception."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from alignkit.embedders.remote.server_faults import (
 )
 from alignkit.servers.untrusted_words import one_line
 
-# before OpenSSL 3.5 and after it: what came back from the server is no TLS
+# the server's reply is not TLS, as OpenSSL reports it before and since 3.5
 _NO_TLS = ("WRONG_VERSION_NUMBER", "RECORD_LAYER_FAILURE", "HTTP_REQUEST", "PACKET_LENGTH_TOO_LONG")
 _BRIEFS: tuple[tuple[type[BaseException], str], ...] = (
     (ConnectionRefusedError, "connection refused"),
@@ -43,12 +43,12 @@ def fault_of_error(
         error: what was raised.
         where: the server's URL.
         timeout_s: for the answer.
-        answered: whether the server has ever given an answer.
-        start_fix: what the user can do where there is no server.
+        answered: whether the server has ever answered.
+        start_fix: what the user can do if there is no server.
         called: what the user calls a setting.
 
     Returns:
-        The fault to raise; a `ServerError` where no retry can help.
+        The fault to raise; a `ServerError` if no retry can help.
     """
     if isinstance(error, httpx.ProxyError):
         words = f"the proxy in between refuses it: {one_line(error)}"
@@ -80,7 +80,7 @@ def fault_of_error(
 
 
 def brief_of(error: BaseException) -> str:
-    """Why there is no connection, in some 25 characters, the same on every system."""
+    """Why there is no connection, in about 25 characters, the same on every system."""
     causes = list(_causes(error))
     for kind, brief in _BRIEFS:
         if any(isinstance(cause, kind) for cause in causes):
@@ -92,7 +92,7 @@ def brief_of(error: BaseException) -> str:
 
 
 def _causes(error: BaseException | None) -> Iterator[BaseException]:
-    """An exception and all that led to it, the deepest last."""
+    """An exception and its causes, the root cause last."""
     seen: set[int] = set()
     while error is not None and id(error) not in seen:
         seen.add(id(error))
@@ -109,7 +109,7 @@ def _without_tls(error: BaseException, where: str, called: Callable[[str], str])
                 f"its certificate is not trusted here ({one_line(cause.verify_message)}); put the one that signed it "
                 "into a file and name that in the environment variable SSL_CERT_FILE"
             )
-        if isinstance(cause, ssl.SSLError) and not isinstance(cause, ssl.SSLWantReadError):  # it waited in silence
+        if isinstance(cause, ssl.SSLError) and not isinstance(cause, ssl.SSLWantReadError):  # timed out
             reason = str(cause.reason or cause).upper().replace(" ", "_")
             if any(known in reason for known in _NO_TLS):
                 plain = where.replace("https://", "http://", 1)
