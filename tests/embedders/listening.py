@@ -25,6 +25,10 @@ def listening(reply=b"", hold=False):
                         with contextlib.suppress(OSError):
                             peer.recv(65536)
                             peer.sendall(reply)
+                            # closing with a part of the request unread would reset the connection, reply and all
+                            peer.shutdown(socket.SHUT_WR)
+                            while peer.recv(65536):
+                                pass
                         peer.close()
 
         thread = threading.Thread(target=serve)

@@ -5,7 +5,10 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import Callable, Coroutine
+from concurrent.futures import CancelledError, Future
 from typing import Any, TypeVar
+
+from alignkit.errors import EmbedderError
 
 Result = TypeVar("Result")
 # on Windows, Ctrl-C cannot interrupt a wait without a timeout
@@ -21,21 +24,24 @@ class BackgroundLoop:
 
     def __init__(self) -> None:
         self._loop = asyncio.new_event_loop()
+        self._submitting = threading.Lock()
+        self._closing = False
         self._thread = threading.Thread(target=self._loop.run_forever, name="alignkit-http", daemon=True)
         self._thread.start()
 
     def run(self, work: Coroutine[Any, Any, Result]) -> Result:
-        """Wait for a coroutine's result; its exception is raised here, and an interrupted wait cancels it."""
-        future = asyncio.run_coroutine_threadsafe(work, self._loop)
+        """Wait for a coroutine's result; its exception is raised here, and an interrupted wait cancels it.
+
+        Raises:
+            EmbedderError: if the loop is closed, or closes before the coroutine has ended.
+        """
+        with self._submitting:
+            self._check_open(work)
+            future = asyncio.run_coroutine_threadsafe(work, self._loop)
         try:
-            while True:
-                try:
-                    return future.result(timeout=POLL_S)
-                except TimeoutError:
-                    if future.done():  # raised by the coroutine itself
-                        raise
-        finally:
-            future.cancel()
+            return _wait_for(future)
+        except CancelledError:
+            raise EmbedderError("the embedder was closed while it waited for the server") from None
 
     def start(
         self, work: Coroutine[Any, Any, None], on_end: Callable[[BaseException | None], None]
@@ -48,6 +54,9 @@ class BackgroundLoop:
 
         Returns:
             A function that cancels it; it does nothing once the coroutine has ended.
+
+        Raises:
+            EmbedderError: if the loop is closed.
         """
         started: list[asyncio.Task[None]] = []
 
@@ -56,7 +65,9 @@ class BackgroundLoop:
             task.add_done_callback(lambda ended: on_end(_exception_of(ended)))
             started.append(task)
 
-        self._loop.call_soon_threadsafe(begin)
+        with self._submitting:
+            self._check_open(work)
+            self._loop.call_soon_threadsafe(begin)
         # runs after `begin`, so the task exists
         return lambda: self.call(lambda: started[0].cancel())
 
@@ -69,19 +80,42 @@ class BackgroundLoop:
                 raise
 
     def close(self, last: Coroutine[Any, Any, None]) -> None:
-        """Cancel running coroutines, wait for them, run `last`, and free the loop and its thread."""
-        self.run(_cancel_others())
-        self.run(last)
+        """Cancel running coroutines, wait for them, run `last`, and free the loop and its thread.
+
+        Whatever another thread submits meanwhile is either cancelled here or refused: nothing waits for ever.
+        """
+        with self._submitting:
+            self._closing = True
+        _wait_for(asyncio.run_coroutine_threadsafe(_cancel_others(), self._loop))
+        _wait_for(asyncio.run_coroutine_threadsafe(last, self._loop))
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join()
         self._loop.close()
 
+    def _check_open(self, work: Coroutine[Any, Any, Any]) -> None:
+        if self._closing:
+            work.close()
+            raise EmbedderError("the embedder is closed")
+
+
+def _wait_for(future: Future[Result]) -> Result:
+    try:
+        while True:
+            try:
+                return future.result(timeout=POLL_S)
+            except TimeoutError:
+                if future.done():  # raised by the coroutine itself
+                    raise
+    finally:
+        future.cancel()
+
 
 async def _cancel_others() -> None:
-    others = asyncio.all_tasks() - {asyncio.current_task()}
-    for task in others:
-        task.cancel()
-    await asyncio.gather(*others, return_exceptions=True)
+    # one that is being cancelled may have started others
+    while others := asyncio.all_tasks() - {asyncio.current_task()}:
+        for task in others:
+            task.cancel()
+        await asyncio.gather(*others, return_exceptions=True)
 
 
 def _exception_of(task: asyncio.Task[None]) -> BaseException | None:
