@@ -44,7 +44,7 @@ class ChosenWhitening:
     Attributes:
         part: the affine map behind the head; `None` if queries stay as the head returns them.
         about: plain JSON values: `power`, `centre`, `chosen_by`, `queries`, `corpus`, `reason`, and `tried` with the
-            figures of each setting.
+            figures of each setting; `self_log_probability` is among them where reciprocal ranks were too alike.
     """
 
     part: LinearHead | None
@@ -81,19 +81,27 @@ def choose_whitening(kept: Head, splits: PairSplits, whiten_by: str = SELF_MRR, 
     about = {"chosen_by": whiten_by, "queries": len(own), "corpus": len(corpus)}
     if len(own) < FEWEST_QUERIES:
         reason = f"{len(own)} validation texts are too few to choose by; at least {FEWEST_QUERIES} are needed"
-        return _chosen(PLAIN, None, {**about, "tried": [], "reason": reason})
+        return ChosenWhitening(None, {**asdict(PLAIN), **about, "tried": [], "reason": reason})
     halves = [torch.arange(start, len(own), 2) for start in (0, 1)]
     families = [Whitenings(aligned[half], own[half], others) for half in halves]
-    figures: dict[Setting, dict[str, Tensor]] = {}
-    for setting in SETTINGS:
-        parts = [
-            _figures(_apply(family, setting, aligned[asked]), corpus, asked, whiten_by)
-            for family, asked in zip(families, reversed(halves), strict=True)
+    # of every text by the family that was estimated on the other half
+    asked = {
+        setting: [
+            (_apply(family, setting, aligned[half]), half)
+            for family, half in zip(families, reversed(halves), strict=True)
         ]
-        figures[setting] = {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
+        for setting in SETTINGS
+    }
+    wanted = top_k(own, corpus, 10, exclude=torch.arange(len(own)))[1] if whiten_by == OVERLAP else None
+    figures: dict[Setting, dict[str, Tensor]] = {}
+    for setting, parts in asked.items():
+        both = [_figures(queries, corpus, half, wanted) for queries, half in parts]
+        figures[setting] = {name: torch.cat([one[name] for one in both]) for name in both[0]}
     by = whiten_by
     if by == SELF_MRR and max(float(tried[SELF_MRR].mean()) for tried in figures.values()) >= SATURATED:
         by = "self_log_probability"
+        for setting, parts in asked.items():  # they take several times as long as all the rest
+            figures[setting][by] = torch.cat([self_log_probabilities(queries, corpus, half) for queries, half in parts])
     setting = mildest({setting: tried[by] for setting, tried in figures.items()})
     tried = [
         {**asdict(one), **{name: float(values.mean()) for name, values in told.items()}}
@@ -101,7 +109,8 @@ def choose_whitening(kept: Head, splits: PairSplits, whiten_by: str = SELF_MRR, 
     ]
     about |= {"tried": tried, "reason": _reason(setting, figures, by)}
     logger.info("whitening: %s", about["reason"])
-    return _chosen(setting, Whitenings(aligned, own, others), about)
+    part = None if setting.is_plain else _part(*Whitenings(aligned, own, others).map(setting))
+    return ChosenWhitening(part, {**asdict(setting), **about})
 
 
 def mildest(figures: dict[Setting, Tensor]) -> Setting:
@@ -127,16 +136,12 @@ def _leads(gain: Tensor, errors: float) -> bool:
     return float(gain.mean()) > max(LEAST_GAIN, errors * float(gain.std(correction=0)) / len(gain) ** 0.5)
 
 
-def _figures(queries: Tensor, corpus: Tensor, own: Tensor, whiten_by: str) -> dict[str, Tensor]:
+def _figures(queries: Tensor, corpus: Tensor, own: Tensor, wanted: Tensor | None) -> dict[str, Tensor]:
     found = self_retrieval(queries, corpus, own)
-    figures = {
-        SELF_MRR: found.reciprocal_ranks,
-        "self_recall@1": found.hits,
-        "self_log_probability": self_log_probabilities(queries, corpus, own),
-    }
-    if whiten_by == OVERLAP:
-        mine, wanted = (top_k(side, corpus, 10, exclude=own)[1].numpy() for side in (queries, corpus[own]))
-        figures[OVERLAP] = torch.from_numpy(ranking_overlap(mine, wanted, 10))
+    figures = {SELF_MRR: found.reciprocal_ranks, "self_recall@1": found.hits}
+    if wanted is not None:
+        mine = top_k(queries, corpus, 10, exclude=own)[1]
+        figures[OVERLAP] = torch.from_numpy(ranking_overlap(mine.numpy(), wanted[own].numpy(), 10))
     return figures
 
 
@@ -145,15 +150,11 @@ def _apply(family: Whitenings, setting: Setting, aligned: Tensor) -> Tensor:
     return torch.addmm(bias, aligned, weight.T)
 
 
-def _chosen(setting: Setting, family: Whitenings | None, about: dict[str, Any]) -> ChosenWhitening:
-    about = {**asdict(setting), **about}
-    if family is None or setting.is_plain:
-        return ChosenWhitening(None, about)
-    weight, bias = family.map(setting)
+def _part(weight: Tensor, bias: Tensor) -> LinearHead:
     part = LinearHead(len(bias), len(bias)).requires_grad_(False)
     part.projection.weight.copy_(weight)
     part.projection.bias.copy_(bias)
-    return ChosenWhitening(part.eval(), about)
+    return part.eval()
 
 
 def _reason(setting: Setting, figures: dict[Setting, dict[str, Tensor]], by: str) -> str:
