@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from alignkit.heads.base import Head
 from alignkit.heads.ridge import check_lambda, moments_and_lambda, ridge_moments, solve_ridge
 from alignkit.heads.standardise import Standardise
-from alignkit.heads.streaming import Batches, hold_out, unit_students
+from alignkit.heads.streaming import Batches, unit_students
 
 # the widths that the rates below were found at
 STUDENT_DIM, TEACHER_DIM, HIDDEN = 384, 384, 2048
@@ -67,14 +67,9 @@ class Corrected(Head):
         self, train: Batches, validation: Batches | None = None, chosen: dict[str, Any] | None = None
     ) -> dict[str, Any]:
         """The linear head's closed form for the skip; see `ClosedForm.solve`. One pass over the pairs."""
-        ridge_lambda = (chosen or {}).get("ridge_lambda", self.ridge_lambda)
-        if ridge_lambda is not None:
-            moments = ridge_moments(self._seen(train))
-        elif validation is None:
-            fit, validation = hold_out(train)
-            return self.solve(train, chosen=self.solve(fit, validation))
-        else:
-            moments, ridge_lambda = moments_and_lambda(self._seen(train), self._seen(validation))
+        given = (chosen or {}).get("ridge_lambda", self.ridge_lambda)
+        held_out = None if validation is None else self._seen(validation)
+        moments, ridge_lambda = moments_and_lambda(self._seen(train), held_out, given)
         self.standardise.measure(moments)
         weight, bias = solve_ridge(moments, ridge_lambda)
         self.skip.weight.copy_(weight * self.standardise.scale)

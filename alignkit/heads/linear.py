@@ -8,8 +8,8 @@ import torch
 from torch import Tensor, nn
 
 from alignkit.heads.base import Head
-from alignkit.heads.ridge import check_lambda, moments_and_lambda, ridge_moments, solve_ridge
-from alignkit.heads.streaming import Batches, hold_out
+from alignkit.heads.ridge import check_lambda, moments_and_lambda, solve_ridge
+from alignkit.heads.streaming import Batches
 
 
 class LinearHead(Head):
@@ -43,14 +43,8 @@ class LinearHead(Head):
         self, train: Batches, validation: Batches | None = None, chosen: dict[str, Any] | None = None
     ) -> dict[str, Any]:
         """Centred ridge regression; see `ClosedForm.solve`. One pass over the pairs."""
-        ridge_lambda = (chosen or {}).get("ridge_lambda", self.ridge_lambda)
-        if ridge_lambda is not None:
-            moments = ridge_moments(train)
-        elif validation is None:
-            fit, validation = hold_out(train)
-            return self.solve(train, chosen=self.solve(fit, validation))
-        else:
-            moments, ridge_lambda = moments_and_lambda(train, validation)
+        given = (chosen or {}).get("ridge_lambda", self.ridge_lambda)
+        moments, ridge_lambda = moments_and_lambda(train, validation, given)
         weight, bias = solve_ridge(moments, ridge_lambda)
         self.projection.weight.copy_(weight)
         self.projection.bias.copy_(bias)

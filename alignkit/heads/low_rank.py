@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from alignkit.errors import ConfigError
 from alignkit.heads.base import Head
 from alignkit.heads.moments import CenteredMoments
-from alignkit.heads.ridge import check_lambda, mean_eigenvalue, moments_and_lambda, ridge_moments, rounding_floor
+from alignkit.heads.ridge import check_lambda, mean_eigenvalue, moments_and_lambda, rounding_floor
 from alignkit.heads.streaming import Batches, hold_out
 
 
@@ -67,13 +67,10 @@ class LowRankHead(Head):
         λ is the best one of the full solution. A rank of `None` is set here.
         """
         settled = {"ridge_lambda": self.ridge_lambda, "rank": self.rank} | (chosen or {})
-        if settled["ridge_lambda"] is not None:
-            moments = ridge_moments(train)
-        elif validation is None:
+        if settled["ridge_lambda"] is None and validation is None:  # the rank is found on the same pairs as λ
             fit, validation = hold_out(train)
             return self.solve(train, chosen=self.solve(fit, validation, chosen))
-        else:
-            moments, settled["ridge_lambda"] = moments_and_lambda(train, validation)
+        moments, settled["ridge_lambda"] = moments_and_lambda(train, validation, settled["ridge_lambda"])
         down, up, bias = solve_reduced_rank(moments, settled["ridge_lambda"], settled["rank"], self.energy)
         self.rank = settled["rank"] = len(down)
         self.down.weight = nn.Parameter(down.to(self.down.weight))

@@ -11,7 +11,7 @@ from torch import Tensor
 from alignkit.errors import ConfigError
 from alignkit.heads.held_out import Choice, HeldOut, choose_strength, corpus_sample
 from alignkit.heads.moments import CenteredMoments, Moments
-from alignkit.heads.streaming import Batches
+from alignkit.heads.streaming import Batches, hold_out
 
 logger = logging.getLogger(__name__)
 
@@ -103,8 +103,18 @@ def best_lambda(
     return choose_strength(grid, start, attempt)
 
 
-def moments_and_lambda(train: Batches, validation: Batches) -> tuple[CenteredMoments, float]:
-    """Moments of the training pairs and the λ that does best on the validation pairs; one pass over each."""
+def moments_and_lambda(
+    train: Batches, validation: Batches | None, ridge_lambda: float | None = None
+) -> tuple[CenteredMoments, float]:
+    """Moments of the training pairs, and λ: the given one, or the one that does best on the validation pairs.
+
+    One pass over each side. Without λ and validation pairs, it is chosen on a part of the training pairs: two passes
+    more.
+    """
+    if ridge_lambda is not None:
+        return ridge_moments(train), ridge_lambda
+    if validation is None:
+        return moments_and_lambda(train, None, moments_and_lambda(*hold_out(train))[1])
     sample = corpus_sample(train, validation)
     moments = ridge_moments(sample.watch(train))
     held_out = HeldOut.of(validation, sample.pairs()[1])
