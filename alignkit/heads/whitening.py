@@ -54,23 +54,44 @@ PLAIN = Setting()
 SETTINGS = (PLAIN, Setting(0.0, 0.5), Setting(0.25, 1.0), Setting(0.5, 1.0))
 
 
+@dataclass(frozen=True)
+class Spread:
+    """How some vectors lie, float64.
+
+    Attributes:
+        count: M, of the vectors.
+        mean: `(D,)`.
+        covariance: `(D, D)` of trace 1.
+    """
+
+    count: int
+    mean: Tensor
+    covariance: Tensor
+
+    @classmethod
+    def of(cls, vectors: Tensor) -> Spread:
+        """Of `(M, D)`."""
+        vectors = vectors.double()
+        return cls(len(vectors), vectors.mean(dim=0), _covariance(vectors))
+
+
 class Whitenings:
     """The family around one head.
 
     Args:
         aligned: `(N, D)`, outputs of the head for texts that it was not fitted on.
         own: `(N, D)`, the teacher's vectors of the same texts, of length 1.
-        teacher: `(M, D)`, the teacher's vectors of other texts, of length 1.
+        teacher: of the teacher's vectors of other texts, of length 1; one may serve several families.
     """
 
-    def __init__(self, aligned: Tensor, own: Tensor, teacher: Tensor) -> None:
-        aligned, own, teacher = aligned.double(), own.double(), teacher.double()
+    def __init__(self, aligned: Tensor, own: Tensor, teacher: Spread) -> None:
+        aligned, own = aligned.double(), own.double()
         energy = float(aligned.square().sum())
         self.gain = max(0.0, float((aligned * own).sum()) / energy if energy > 0 else 0.0) or 1.0
-        self.mean = teacher.mean(dim=0)
+        self.mean = teacher.mean
         # relative to traces of 1
-        self._floor = FLOOR / len(self.mean) + 1 / max(1, len(teacher))
-        mixed = (_covariance(own - self.gain * aligned) + _covariance(teacher)) / 2
+        self._floor = FLOOR / len(self.mean) + 1 / max(1, teacher.count)
+        mixed = (_covariance(own - self.gain * aligned) + teacher.covariance) / 2
         self._values, self._vectors, self._rest = _leading(mixed)
 
     def map(self, setting: Setting) -> tuple[Tensor, Tensor]:

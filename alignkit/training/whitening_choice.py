@@ -13,7 +13,7 @@ from torch import Tensor
 from alignkit.errors import ConfigError
 from alignkit.heads.base import Head
 from alignkit.heads.linear import LinearHead
-from alignkit.heads.whitening import PLAIN, SETTINGS, Setting, Whitenings
+from alignkit.heads.whitening import PLAIN, SETTINGS, Setting, Spread, Whitenings
 from alignkit.metrics.alignment import sample_rows
 from alignkit.metrics.retrieval import ranking_overlap
 from alignkit.metrics.self_retrieval import self_log_probabilities, self_retrieval
@@ -83,7 +83,8 @@ def choose_whitening(kept: Head, splits: PairSplits, whiten_by: str = SELF_MRR, 
         reason = f"{len(own)} validation texts are too few to choose by; at least {FEWEST_QUERIES} are needed"
         return ChosenWhitening(None, {**asdict(PLAIN), **about, "tried": [], "reason": reason})
     halves = [torch.arange(start, len(own), 2) for start in (0, 1)]
-    families = [Whitenings(aligned[half], own[half], others) for half in halves]
+    teacher = Spread.of(others)
+    families = [Whitenings(aligned[half], own[half], teacher) for half in halves]
     # of every text by the family that was estimated on the other half
     asked = {
         setting: [
@@ -109,7 +110,7 @@ def choose_whitening(kept: Head, splits: PairSplits, whiten_by: str = SELF_MRR, 
     ]
     about |= {"tried": tried, "reason": _reason(setting, figures, by)}
     logger.info("whitening: %s", about["reason"])
-    part = None if setting.is_plain else _part(*Whitenings(aligned, own, others).map(setting))
+    part = None if setting.is_plain else _part(*Whitenings(aligned, own, teacher).map(setting))
     return ChosenWhitening(part, {**asdict(setting), **about})
 
 

@@ -10,7 +10,7 @@ from alignkit.exporters.base import Job
 from alignkit.heads.base import ClosedForm
 from alignkit.heads.linear import LinearHead
 from alignkit.heads.streaming import TensorBatches
-from alignkit.heads.whitening import Setting, Whitenings
+from alignkit.heads.whitening import Setting, Spread, Whitenings
 from alignkit.pairs.demo import load_demo
 
 
@@ -45,7 +45,7 @@ def whitening_of(demo, head):
     student, teacher = (
         torch.from_numpy(np.array(part[:500], dtype=np.float32)) for part in (demo.train.student, demo.train.teacher)
     )
-    weight, bias = Whitenings(head(student), teacher, teacher).map(Setting(power=0.5, centre=1.0))
+    weight, bias = Whitenings(head(student), teacher, Spread.of(teacher)).map(Setting(power=0.5, centre=1.0))
     part = LinearHead(head.teacher_dim, head.teacher_dim).requires_grad_(False)
     part.projection.weight.copy_(weight)
     part.projection.bias.copy_(bias)

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from alignkit.heads import whitening
-from alignkit.heads.whitening import FLOOR, PLAIN, SETTINGS, Setting, Whitenings
+from alignkit.heads.whitening import FLOOR, PLAIN, SETTINGS, Setting, Spread, Whitenings
 
 
 def vectors(count, width, seed=0):
@@ -19,6 +19,10 @@ def sample(width=8, count=60):
     return 0.7 * own + 0.1 * vectors(count, width, 2), own, vectors(200, width, 3)
 
 
+def family(aligned, own, teacher):
+    return Whitenings(aligned, own, Spread.of(teacher))
+
+
 @pytest.mark.parametrize("setting", SETTINGS)
 def test_is_the_stated_formula(setting):
     aligned, own, teacher = (part.double().numpy() for part in sample())
@@ -30,22 +34,22 @@ def test_is_the_stated_formula(setting):
         directions * (values + (FLOOR + len(values) / len(teacher)) * values.mean()) ** -setting.power
     ) @ directions.T
     expected = (gain * aligned - setting.centre * teacher.mean(axis=0)) @ power
-    weight, bias = Whitenings(*sample()).map(setting)
+    weight, bias = family(*sample()).map(setting)
     got = torch.from_numpy(aligned) @ weight.T + bias
     cosines = torch.nn.functional.cosine_similarity(got, torch.from_numpy(expected))
     np.testing.assert_allclose(cosines, 1, atol=1e-12)
 
 
 def test_plain_leaves_queries_as_they_are():
-    weight, bias = Whitenings(*sample()).map(PLAIN)
+    weight, bias = family(*sample()).map(PLAIN)
     assert torch.equal(weight, torch.eye(8).double()) and not bias.any()
 
 
 def test_the_length_of_the_heads_outputs_does_not_matter():
     aligned, own, teacher = sample()
     for setting in SETTINGS[1:]:
-        weight, bias = Whitenings(aligned, own, teacher).map(setting)
-        longer, far = Whitenings(9 * aligned, own, teacher).map(setting)
+        weight, bias = family(aligned, own, teacher).map(setting)
+        longer, far = family(9 * aligned, own, teacher).map(setting)
         cosine = torch.nn.functional.cosine_similarity(
             aligned.double() @ weight.T + bias, 9 * aligned.double() @ longer.T + far
         )
@@ -60,17 +64,17 @@ def test_wide_teachers_are_known_by_their_leading_directions(monkeypatch):
     spread = torch.cat([torch.linspace(3, 1, leading), torch.full((width - leading,), 0.05)])
     draw = [torch.randn(4000, width, generator=generator) * spread @ rotation.T for _ in range(2)]
     aligned, own, teacher = torch.zeros(4000, width), draw[0], draw[1]
-    whole = Whitenings(aligned, own, teacher).map(Setting(0.5, 1.0))[0]
+    whole = family(aligned, own, teacher).map(Setting(0.5, 1.0))[0]
     monkeypatch.setattr(whitening, "WIDEST", 20)
     monkeypatch.setattr(whitening, "LEADING", leading)
-    narrow = Whitenings(aligned, own, teacher).map(Setting(0.5, 1.0))[0]
+    narrow = family(aligned, own, teacher).map(Setting(0.5, 1.0))[0]
     assert torch.linalg.norm(whole - narrow) < 0.02 * torch.linalg.norm(whole)
 
 
 def test_texts_that_are_all_the_same_give_finite_numbers():
     same = torch.ones(5, 4) / 2
     for setting in SETTINGS:
-        weight, bias = Whitenings(same, same, same).map(setting)
+        weight, bias = family(same, same, same).map(setting)
         assert weight.isfinite().all() and bias.isfinite().all()
-    weight, _ = Whitenings(torch.zeros(5, 4), same, same).map(Setting(1.0, 1.0))
+    weight, _ = family(torch.zeros(5, 4), same, same).map(Setting(1.0, 1.0))
     assert weight.isfinite().all()
