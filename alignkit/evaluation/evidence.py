@@ -29,7 +29,6 @@ class Evidence:
         groups: in how many groups these are that can differ by chance; as many where each stands for itself.
         corpus: rows that can be found.
         share: of `aligned`; `None` where the teacher itself finds nothing.
-        student_share: of the student's own index.
         gain: aligned less student, in the measure itself.
         lead: student less teacher, in the measure itself; `None` where the measure is agreement with the teacher,
             which the teacher leads by construction.
@@ -51,7 +50,6 @@ class Evidence:
     groups: int
     corpus: int
     share: Interval | None
-    student_share: Interval | None
     gain: Interval | None
     lead: Interval | None
     teacher_mean: float
@@ -68,7 +66,12 @@ class Evidence:
     @property
     def cascade_only_reorders(self) -> bool:
         """Whether the cascade hands over ten hits and is judged by the first ten: its figure is that of `aligned`."""
-        return self.measure == OVERLAP and self.cascade_size <= 10
+        return _only_reorders(self.measure, self.cascade_size)
+
+    @property
+    def cascade_name(self) -> str:
+        """How the row `cascade` is called wherever it is shown: by its size."""
+        return f"{RowName.CASCADE}@{self.cascade_size}"
 
 
 def query_groups(test: EvaluationSet) -> np.ndarray | None:
@@ -107,20 +110,20 @@ def gather(
     """
     bootstrap, judged = bootstraps[measure], bootstraps.get(RELEVANCE)
     ceiling = _mean(figures[RowName.TEACHER])
-    reordered = measure == OVERLAP and cascade_size <= 10
     return Evidence(
         measure=measure,
         queries=bootstrap.count,
         groups=bootstrap.groups,
         corpus=len(test.corpus),
         share=bootstrap.ratio(RowName.ALIGNED, RowName.TEACHER),
-        student_share=bootstrap.ratio(RowName.STUDENT, RowName.TEACHER),
         gain=bootstrap.difference(RowName.ALIGNED, RowName.STUDENT),
         lead=bootstrap.difference(RowName.STUDENT, RowName.TEACHER) if measure == RELEVANCE else None,
         teacher_mean=ceiling,
         student_mean=_mean(figures[RowName.STUDENT]),
         cascade_size=cascade_size,
-        cascade_share=None if reordered else bootstrap.ratio(RowName.CASCADE, RowName.TEACHER),
+        cascade_share=(
+            None if _only_reorders(measure, cascade_size) else bootstrap.ratio(RowName.CASCADE, RowName.TEACHER)
+        ),
         floor_share=max(_mean(figures[name]) for name in reranked_floors) / ceiling if ceiling else 1.0,
         floor_cascade_share=max(map(_mean, reranked_floors.values())) / ceiling if ceiling else 1.0,
         asked=len(test.queries),
@@ -128,6 +131,10 @@ def gather(
         unlike=unlike,
         relevant=None if judged is None else (judged.count, judged.groups),
     )
+
+
+def _only_reorders(measure: Column, cascade_size: int) -> bool:
+    return measure == OVERLAP and cascade_size <= 10
 
 
 def _mean(figures: np.ndarray) -> float:

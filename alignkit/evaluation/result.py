@@ -162,7 +162,7 @@ class Result:
 
     def label(self, name: RowName) -> str:
         """How a row is called in tables and files: the cascade by its size."""
-        return f"{name.value}@{self.verdict.evidence.cascade_size}" if name == RowName.CASCADE else name.value
+        return self.verdict.evidence.cascade_name if name == RowName.CASCADE else name.value
 
     def labelled(self, rows: Mapping[RowName, Any]) -> dict[str, Any]:
         """The same with the names that tables and files have."""

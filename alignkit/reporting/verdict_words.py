@@ -135,8 +135,7 @@ def _broken(verdict: Verdict) -> str:
 
 def _reranked(verdict: Verdict) -> str:
     evidence = verdict.evidence
-    name = f"cascade@{evidence.cascade_size}"
-    return _share(name, evidence.cascade_share, verdict, verdict.thresholds.worth_using)
+    return _share(evidence.cascade_name, evidence.cascade_share, verdict, verdict.thresholds.worth_using)
 
 
 def _rival(verdict: Verdict) -> str:

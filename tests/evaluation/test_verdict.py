@@ -25,7 +25,6 @@ GOOD = Evidence(
     groups=500,
     corpus=1000,
     share=interval(0.94),
-    student_share=interval(0.80),
     gain=interval(0.10),
     lead=interval(-0.15),
     teacher_mean=0.75,
