@@ -23,6 +23,7 @@ from alignkit.errors import EmbedderError
 from alignkit.evaluation.embedding_time import where_it_ran
 from alignkit.evaluation.same_models import check_fit, check_models, doubts_of
 from alignkit.evaluation.side_by_side import EMBED, Answer, Hit, SideBySide
+from alignkit.evaluation.table_rows import RowName
 from alignkit.pairs.base import SIDES
 from alignkit.pairs.text_sets import TextSet, evaluation_set
 from alignkit.runs.folder import newest_run
@@ -31,9 +32,9 @@ from alignkit.setting_rules import SEED, SWITCH, check, whole
 logger = logging.getLogger("alignkit.demo")
 
 HEADINGS = {
-    "student": "student (own index)",
-    "aligned": "aligned (teacher's index)",
-    "teacher": "teacher",
+    RowName.STUDENT: "student (own index)",
+    RowName.ALIGNED: "aligned (teacher's index)",
+    RowName.TEACHER: "teacher",
 }
 
 

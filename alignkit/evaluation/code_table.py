@@ -11,12 +11,15 @@ import numpy as np
 from alignkit.codes.kinds import Asked, Code, check_dims, make_code
 from alignkit.codes.search import RESCORED, rescore, search_codes
 from alignkit.evaluation.aligning import align
+from alignkit.evaluation.table_rows import RowName
 from alignkit.heads.base import Head
 from alignkit.metrics.retrieval import ndcg_at_k, ranking_overlap
 from alignkit.pairs.evaluation_set import EvaluationSet
 from alignkit.vectors import l2_normalize, top_k
 
 DEPTH = 10
+# rows of the table whose queries search every index
+ASKING = (RowName.TEACHER, RowName.ALIGNED)
 BLOCK_ROWS = 4096
 
 
@@ -30,15 +33,15 @@ class CodeRow:
         rescored_by: by which code the first hits are ordered once more, with float queries; `None` for no rescoring.
         bytes_a_text: in the index that is searched; what a rescoring by another code reads from disk is not in it.
         overlap: queries → mean share of the teacher's ten nearest texts (float32, all dimensions) among the ten found.
-        ndcg: queries → mean nDCG@10, `None` where nothing is judged. Queries are `teacher` and `aligned`.
+        ndcg: queries → mean nDCG@10, `None` where nothing is judged. Queries are those of `ASKING`.
     """
 
     code: str
     dims: int
     rescored_by: str | None
     bytes_a_text: int
-    overlap: Mapping[str, float]
-    ndcg: Mapping[str, float | None]
+    overlap: Mapping[RowName, float]
+    ndcg: Mapping[RowName, float | None]
 
     @property
     def name(self) -> str:
@@ -70,10 +73,10 @@ def code_table(test: EvaluationSet, head: Head, asked: Asked) -> tuple[CodeRow, 
     corpus = test.corpus.teacher
     check_dims(asked.dims, corpus.shape[1])
     queries = {
-        "teacher": np.asarray(test.queries.teacher),
-        "aligned": l2_normalize(align(head, test.queries.student)).numpy(),
+        RowName.TEACHER: np.asarray(test.queries.teacher),
+        RowName.ALIGNED: l2_normalize(align(head, test.queries.student)).numpy(),
     }
-    wanted = top_k(queries["teacher"], corpus, DEPTH, exclude=test.itself)[1].numpy()
+    wanted = top_k(queries[RowName.TEACHER], corpus, DEPTH, exclude=test.itself)[1].numpy()
     together = np.concatenate(list(queries.values()))
     itself = np.concatenate([test.itself] * len(queries))
     rows = []
@@ -92,7 +95,7 @@ def code_table(test: EvaluationSet, head: Head, asked: Asked) -> tuple[CodeRow, 
 
 def _row(
     test: EvaluationSet,
-    queries: Mapping[str, np.ndarray],
+    queries: Mapping[RowName, np.ndarray],
     wanted: np.ndarray,
     code: Code,
     better: Code | None,

@@ -12,12 +12,13 @@ import torch
 from alignkit.embedders.base import Embedder, Role, embed_all
 from alignkit.errors import ConfigError, DataError
 from alignkit.evaluation.aligning import align
+from alignkit.evaluation.table_rows import RowName
 from alignkit.heads.base import Head
 from alignkit.pairs.evaluation_set import EvaluationSet
 from alignkit.pairs.unit_rows import unit_rows
 from alignkit.vectors import l2_normalize
 
-MODELS = ("student", "aligned", "teacher")
+MODELS = (RowName.STUDENT, RowName.ALIGNED, RowName.TEACHER)
 EMBED = "embed"
 
 
@@ -38,10 +39,10 @@ class Hit:
 
 @dataclass(frozen=True)
 class Answer:
-    """What each model finds for one query, and what each step took: on the CPU, but for `EMBED`."""
+    """What each of `MODELS` finds for one query, and what each step took: on the CPU, but for `EMBED`."""
 
     query: str
-    hits: Mapping[str, Sequence[Hit]]
+    hits: Mapping[RowName, Sequence[Hit]]
     times_ms: Mapping[str, float]
 
 
@@ -65,7 +66,7 @@ class SideBySide:
         self._test, self._head = test, head
         teacher = torch.from_numpy(np.asarray(test.corpus.teacher))
         student = torch.from_numpy(np.asarray(unit_rows(test.corpus.student)))
-        self._indexes = {"student": student, "aligned": teacher, "teacher": teacher}
+        self._indexes = {RowName.STUDENT: student, RowName.ALIGNED: teacher, RowName.TEACHER: teacher}
         self._answer_row(0, 1)  # the first pass through a head is slower than any other
 
     def text(self, hit: Hit) -> str:
@@ -93,21 +94,22 @@ class SideBySide:
         started = time.perf_counter()
         vector = embed_all(student, [text], role)
         times = {EMBED: _ms(started)}
-        return self._answer(text, {"student": vector}, -1, topk, times)
+        return self._answer(text, {RowName.STUDENT: vector}, -1, topk, times)
 
     def _answer_row(self, row: int, topk: int) -> Answer:
         queries = self._test.queries
-        vectors = {"student": queries.student[row : row + 1], "teacher": queries.teacher[row : row + 1]}
+        at = slice(row, row + 1)
+        vectors = {RowName.STUDENT: queries.student[at], RowName.TEACHER: queries.teacher[at]}
         return self._answer((queries.texts or [])[row], vectors, int(self._test.itself[row]), topk, {})
 
     def _answer(
-        self, text: str, vectors: Mapping[str, np.ndarray], itself: int, topk: int, times: dict[str, float]
+        self, text: str, vectors: Mapping[RowName, np.ndarray], itself: int, topk: int, times: dict[str, float]
     ) -> Answer:
         started = time.perf_counter()
-        aligned = align(self._head, vectors["student"])
+        aligned = align(self._head, vectors[RowName.STUDENT])
         times["head"] = _ms(started)
         unit = {name: torch.from_numpy(unit_rows(vector)) for name, vector in vectors.items()}
-        unit["aligned"] = l2_normalize(aligned)
+        unit[RowName.ALIGNED] = l2_normalize(aligned)
         scores = {}
         for name in MODELS:
             if name in unit:
@@ -118,7 +120,7 @@ class SideBySide:
             for own in scores.values():
                 own[itself] = -np.inf
         orders = {name: np.argsort(-own, kind="stable") for name, own in scores.items()}
-        place = np.argsort(orders["teacher"]) if "teacher" in orders else None
+        place = np.argsort(orders[RowName.TEACHER]) if RowName.TEACHER in orders else None
         hits = {
             name: [
                 Hit(int(row), float(scores[name][row]), None if place is None else int(place[row]) - rank)

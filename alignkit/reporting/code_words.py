@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from rich.table import Table
 
 from alignkit.codes.search import RESCORED
+from alignkit.evaluation.code_table import ASKING
 from alignkit.evaluation.result import Result
 from alignkit.reporting.figure_tables import number
 
@@ -16,20 +17,19 @@ MEANING = (
     f"dimensions. Rescored: the first {10 * RESCORED} hits are ordered once more by float queries against the stored "
     "codes, or against int8 codes that stay on disk."
 )
-QUERIES = ("teacher", "aligned")
 
 
 def code_headings(result: Result) -> list[str]:
     """Of the columns; nDCG only where something is judged."""
     measures = ["overlap@10", *(["nDCG@10"] if all(row.is_judged for row in result.codes) else [])]
-    return ["index", "bytes a text", *(f"{name} {measure}" for name in QUERIES for measure in measures)]
+    return ["index", "bytes a text", *(f"{name} {measure}" for name in ASKING for measure in measures)]
 
 
 def code_cells(result: Result) -> Iterator[list[str]]:
     """One list for each row, as wide as the headings."""
     judged = all(row.is_judged for row in result.codes)
     for row in result.codes:
-        figures = [(row.overlap[name], row.ndcg[name]) for name in QUERIES]
+        figures = [(row.overlap[name], row.ndcg[name]) for name in ASKING]
         shown = [number(figure) for overlap, ndcg in figures for figure in ((overlap, ndcg) if judged else (overlap,))]
         yield [row.name, f"{row.bytes_a_text:,}", *shown]
 
