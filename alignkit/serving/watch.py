@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import logging
 from collections.abc import Callable, Sequence
 
@@ -50,7 +51,7 @@ class Watch:
         self._changes = changes
         self._worker: Worker[None, Sequence[str]] | None = None
         self._looking: asyncio.Future[None] | None = None
-        self._seen = 0
+        self._seen = 0  # connections that a look covered, or that an answer waited for in vain
         self._found: tuple[str, ...] = ()
         self._told = True
 
@@ -67,10 +68,13 @@ class Watch:
 
     async def after_answer(self) -> None:
         """Look briefly, if the answer may have come from a different server than before."""
-        # the first look may have begun before the connection was opened, and a look may open one itself
+        opened = self._connections()
+        # the look that is under way may have begun before the connection was opened
         for _ in range(2):
-            if self._connections() != self._seen:
+            if self._seen < opened:
                 await self.look_briefly()
+        # where the server cannot be asked, one answer that waited is enough
+        self._seen = max(self._seen, opened)
 
     async def look_briefly(self) -> None:
         """Look; if that takes long, go on with what was known."""
@@ -90,13 +94,13 @@ class Watch:
                 self._worker = Worker(lambda _: self._changes())
             loop = asyncio.get_running_loop()
             self._looking = loop.create_future()
-            self._seen = self._connections()
-            self._worker.call(None, loop, self._take)
+            self._worker.call(None, loop, functools.partial(self._take, self._connections()))
         # several requests may wait for one look, and one of them may give up
         await asyncio.shield(self._looking)
 
-    def _take(self, found: Sequence[str] | None, error: BaseException | None) -> None:
+    def _take(self, opened: int, found: Sequence[str] | None, error: BaseException | None) -> None:
         if error is None:
+            self._seen = max(self._seen, opened)
             self._note(tuple(found or ()))
         elif self._told:
             words = str(error) if isinstance(error, AlignkitError) else type(error).__name__

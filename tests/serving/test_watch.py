@@ -45,10 +45,11 @@ class Upstream(FakeServer):
         return connection, address
 
     def __exit__(self, *_):
+        # first of all it takes no more connections: one that came in between would be answered for ever
+        super().__exit__()
         for connection in self.connections:
             with contextlib.suppress(OSError):
                 connection.shutdown(socket.SHUT_RDWR)
-        super().__exit__()
 
 
 @pytest.fixture
@@ -56,6 +57,12 @@ def quick(monkeypatch):
     monkeypatch.setattr(watch, "EVERY_S", 0.1)
     monkeypatch.setattr(watch, "WRONG_EVERY_S", 0.1)
     monkeypatch.setattr(readiness, "FIRST_WAIT_S", 0.05)
+
+
+@pytest.fixture
+def patient(monkeypatch):
+    """A look is waited for, however busy the machine is."""
+    monkeypatch.setattr(watch, "LONGEST_LOOK_S", 120)
 
 
 def until(condition, timeout_s=120):
@@ -124,7 +131,7 @@ def test_the_operator_can_say_go_on(quick, serve, caplog):
 
 
 @pytest.mark.parametrize("make", [OllamaEmbedder, OpenAIEmbedder])
-def test_the_first_answer_of_a_server_that_came_back_with_another_model_is_refused(make, serve):
+def test_the_first_answer_of_a_server_that_came_back_with_another_model_is_refused(make, patient, serve):
     def facts(size):
         return {"data": [{"id": "tiny", "meta": {"n_params": 1, "size": size}}]}
 
@@ -146,7 +153,9 @@ def test_the_first_answer_of_a_server_that_came_back_with_another_model_is_refus
 
 
 @pytest.mark.parametrize("make", [OllamaEmbedder, OpenAIEmbedder])
-def test_a_server_that_came_back_with_other_flags_is_refused_though_it_tells_of_no_change(make, quick, serve, caplog):
+def test_a_server_that_came_back_with_other_flags_is_refused_though_it_tells_of_no_change(
+    make, quick, patient, serve, caplog
+):
     """Another version, pooling or context: the digests are the same, the vectors are not."""
     with Upstream() as upstream:
         port = upstream.server_address[1]
@@ -157,8 +166,7 @@ def test_a_server_that_came_back_with_other_flags_is_refused_though_it_tells_of_
             upstream.__exit__()
             with Upstream(port) as other:
                 other.weights = "other flags"
-                # a look that was under way when the server went away may have used up the first new connection
-                until(lambda: post(url).json().get("error", {}).get("code") == "model_replaced")
+                assert post(url).json()["error"]["code"] == "model_replaced"
                 assert ready(url).status_code == 503
                 other.__exit__()
             with Upstream(port):
@@ -273,6 +281,113 @@ def test_one_look_for_all_who_wait():
         opened[0] = 2
         await asyncio.gather(*(one.after_answer() for _ in range(50)))
         assert len(asked) == 2
+        one.close()
+
+    asyncio.run(scenario())
+
+
+def test_a_look_that_failed_tells_nothing_of_the_connections_it_saw():
+    answers = [EmbedderError("no answer"), ["digest: expected 'a', got 'b'"]]
+
+    def changes():
+        answer = answers.pop(0)
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+    async def scenario():
+        one = Watch("the student", changes, lambda: 1, "")
+        await one.look_briefly()
+        assert not one.replaced
+        await one.after_answer()
+        one.close()
+        return one.replaced
+
+    assert asyncio.run(scenario())
+
+
+def test_an_answer_waits_for_a_look_that_began_after_its_connection_was_opened(patient):
+    begun, released = threading.Event(), threading.Event()
+
+    def changes():
+        begun.set()
+        assert released.wait(120)
+        return ["digest: expected 'a', got 'b'"]
+
+    async def scenario():
+        one = Watch("the student", changes, lambda: 1, "")
+        look = asyncio.create_task(one.look_briefly())
+        while not begun.is_set():
+            await asyncio.sleep(0)
+        answer = asyncio.create_task(one.after_answer())
+        for _ in range(10):
+            await asyncio.sleep(0)
+        assert not answer.done()
+        released.set()
+        await asyncio.gather(look, answer)
+        one.close()
+        return one.replaced
+
+    assert asyncio.run(scenario())
+
+
+def test_a_connection_that_is_opened_during_a_look_is_not_covered_by_it(patient):
+    opened, asked = [1], []
+
+    def changes():
+        asked.append(1)
+        if len(asked) == 1:
+            opened[0] = 2
+        return []
+
+    async def scenario():
+        one = Watch("the student", changes, lambda: opened[0], "")
+        await one.look_briefly()
+        await one.after_answer()
+        assert len(asked) == 2
+        await one.after_answer()
+        assert len(asked) == 2
+        one.close()
+
+    asyncio.run(scenario())
+
+
+def test_where_the_server_cannot_be_asked_one_answer_tries_for_all():
+    opened, asked = [1], []
+
+    def changes():
+        asked.append(1)
+        raise EmbedderError("no answer")
+
+    async def scenario():
+        one = Watch("the student", changes, lambda: opened[0], "")
+        await one.after_answer()
+        assert len(asked) == 2
+        for _ in range(10):
+            await one.after_answer()
+        assert len(asked) == 2
+        opened[0] = 2
+        await one.after_answer()
+        assert len(asked) == 4
+        one.close()
+
+    asyncio.run(scenario())
+
+
+def test_where_a_look_hangs_one_answer_waits_for_all(monkeypatch):
+    released = threading.Event()
+
+    async def scenario():
+        one = Watch("the student", lambda: [] if released.wait(120) else ["it hung"], lambda: 1, "")
+        monkeypatch.setattr(watch, "LONGEST_LOOK_S", 0.01)
+        await one.after_answer()
+        monkeypatch.setattr(watch, "LONGEST_LOOK_S", 120)
+        waits = asyncio.create_task(one.after_answer())
+        for _ in range(10):
+            await asyncio.sleep(0)
+        assert waits.done()
+        released.set()
+        await one.look_briefly()
         one.close()
 
     asyncio.run(scenario())
