@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -92,12 +91,3 @@ def settings_of(name: str) -> dict[str, tuple[str, ...]]:
                 if not place.rpartition(".")[2].startswith("_"):
                     found[place] = (*found.get(place, ()), f"{mount.place}={choice}")
     return found
-
-
-@functools.cache
-def targets_of(group: str | None = None) -> frozenset[str]:
-    """Every `_target_` that the YAMLs of a group name; of all groups without one."""
-    found: set[str] = set()
-    for path in (conf_folder() / (group or "")).rglob("*.yaml"):
-        found.update(re.findall(r"_target_:\s*([\w.]+)", path.read_text(encoding="utf-8")))
-    return frozenset(found)
