@@ -15,7 +15,6 @@ from __future__ import annotations
 
 from alignkit.commandline.composed import build, plain
 from alignkit.commandline.conf import choice_of, conf_folder, group_choices, own_settings, yaml_of
-from alignkit.commandline.mistakes import explain_error
 from alignkit.commandline.starting import command
 from alignkit.credentials import without_secrets
 
@@ -24,7 +23,6 @@ __all__ = [
     "choice_of",
     "command",
     "conf_folder",
-    "explain_error",
     "group_choices",
     "own_settings",
     "plain",

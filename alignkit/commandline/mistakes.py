@@ -43,8 +43,6 @@ def explain_error(error: Exception, command: str) -> str:
     if isinstance(error, OmegaConfBaseException) and error.full_key:
         return f"{error.full_key}: {text.splitlines()[0]}; {see}"
     cause = error.__cause__
-    if isinstance(cause, AlignkitError):  # raised by a part while Hydra built it
-        return str(cause)
     if isinstance(error, HydraException) and "Error parsing override" in text:
         return f"{_value_of(text)}; {see}"
     first = text.splitlines()[0] if text else type(error).__name__

@@ -9,12 +9,11 @@ from pathlib import Path
 from typing import Any
 
 from hydra.core.hydra_config import HydraConfig
-from hydra.errors import HydraException
 from omegaconf import DictConfig
 
 from alignkit.artifact import load_artifact
 from alignkit.codes.kinds import check_dims, parse_codes
-from alignkit.commandline import build, choice_of, explain_error, plain, without_secrets
+from alignkit.commandline import build, choice_of, plain, without_secrets
 from alignkit.commandline.data import build_data
 from alignkit.commandline.results import Screen
 from alignkit.commandline.sides import complete_sides
@@ -116,8 +115,8 @@ def _live_models(settings: dict[str, Any], data: PairSplits | TextSet) -> tuple[
             continue
         try:
             found[name] = build(settings[name], name)
-        except (AlignkitError, HydraException) as error:  # with the vectors there, only its time needs the model
-            absent[name] = explain_error(error, "evaluate")
+        except AlignkitError as error:  # with the vectors there, only its time needs the model
+            absent[name] = str(error)
     return found, absent
 
 
