@@ -14,13 +14,13 @@ import yaml
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 
-from alignkit.commandline.conf import group_choices, yaml_of
+from alignkit.commandline.conf import choice_of, yaml_of
 from alignkit.commandline.described import check_part, check_values
-from alignkit.commandline.texts import TARGET
 from alignkit.commandline.words import as_given
 from alignkit.credentials import STARS, redacted, without_secrets
 from alignkit.errors import ConfigError
 from alignkit.pairs.base import SIDES
+from alignkit.parts import TARGET
 from alignkit.pasting import command_line
 
 # place → the group whose YAMLs say what may stand there
@@ -116,9 +116,10 @@ def _nodes(settings: Mapping[str, Any], side: str) -> list[dict[str, Any]]:
 def _reaching(settings: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
     """Settings that a file may not decide (addresses, keys, code), where they differ from our own YAML."""
     for side in SIDES:
-        if (node := settings.get(side)) is None:
+        node = settings.get(side)
+        if node is None or (choice := choice_of("embedder", node)) is None:  # none, or the user's own
             continue
-        ours = yaml_of("embedder", _choice(node))
+        ours = yaml_of("embedder", choice)
         for name in REACHING:
             if name in node and node[name] != ours[name] and (name != "model" or _may_hold_code(node)):
                 yield f"{side}.{name}", node[name]
@@ -137,13 +138,10 @@ def _take_reaching(path: Path, settings: Mapping[str, Any], config: DictConfig, 
         side, _, key = name.partition(".")
         for node in _nodes(settings, side):
             if node[TARGET] != config[side][TARGET]:
-                raise ConfigError(f"{path}: the run's {side} is {_choice(node)}; give {side}={_choice(node)}")
+                choice = choice_of("embedder", node)
+                raise ConfigError(f"{path}: the run's {side} is {choice}; give {side}={choice}")
             if key in node:
                 node[key] = OmegaConf.select(config, name)
-
-
-def _choice(node: Mapping[str, Any]) -> str:
-    return next(name for name in group_choices("embedder") if yaml_of("embedder", name)[TARGET] == node[TARGET])
 
 
 def _may_hold_code(node: Mapping[str, Any]) -> bool:
@@ -159,6 +157,6 @@ def _command(folder: str, reaching: Mapping[str, Any], settings: Mapping[str, An
     for side in SIDES:
         own = {name: value for name, value in reaching.items() if name.startswith(f"{side}.")}
         if own:
-            words.append(f"{side}={_choice(settings[side])}")
+            words.append(f"{side}={choice_of('embedder', settings[side])}")
         words += [f"{name}={'…' if STARS in redacted(str(value)) else value}" for name, value in own.items()]
     return command_line("train", words)

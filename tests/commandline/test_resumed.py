@@ -199,6 +199,8 @@ def test_the_command_that_goes_on_names_what_it_will_be_asked_for(begun):
         else "student=openai student.api_key_env=MY_KEY"
     )
     assert resume_command(Path("run"), begun) == "python -m alignkit.train resume=run"
+    own = {**begun, "student": {"_target_": "mine.Embedder", "model": "m"}}
+    assert resume_command(Path("run"), own) == "python -m alignkit.train resume=run"
 
 
 def test_every_part_can_be_resumed(composed, tmp_path, run_command):
