@@ -4,42 +4,16 @@ import json
 
 import numpy as np
 import pytest
-import torch
+from small_moves import ROWS, STUDENT_DIM, TEACHER_DIM, Stopped, artifact_of, expected, stop_at
 
-from alignkit.artifact import Artifact
 from alignkit.errors import ConfigError
-from alignkit.heads.linear import LinearHead
 from alignkit.migration import moving, new_rows
 from alignkit.migration.moving import migrate
 
-ROWS, STUDENT_DIM, TEACHER_DIM = 1000, 8, 12
-
-
-def artifact_of():
-    torch.manual_seed(0)
-    return Artifact({"query_head": LinearHead(STUDENT_DIM, TEACHER_DIM).eval().requires_grad_(False)})
-
-
-def expected(vectors, artifact):
-    return torch.nn.functional.normalize(artifact.head(torch.from_numpy(vectors)), dim=1).numpy()
-
-
-class Stopped(Exception):
-    pass
-
-
-def stop_at(rows):
-    def progress(done, total):
-        if done >= rows:
-            raise Stopped
-
-    return progress
-
 
 @pytest.fixture(autouse=True)
-def small_blocks(monkeypatch):
-    monkeypatch.setattr(moving, "BLOCK_BYTES", 4 * TEACHER_DIM * 64)
-    monkeypatch.setattr(new_rows, "BLOCK_BYTES", 4 * TEACHER_DIM * 64)
+def small_commits(small_blocks, monkeypatch):
+    """After 128 rows of int8."""
     monkeypatch.setattr(moving, "COMMIT_BYTES", TEACHER_DIM * 128)
 
 

@@ -4,40 +4,16 @@ import json
 
 import numpy as np
 import pytest
-import torch
+from small_moves import ROWS, STUDENT_DIM, TEACHER_DIM, Stopped, artifact_of, expected, stop_at
 
-from alignkit.artifact import Artifact
 from alignkit.errors import AlignkitError, ArtifactError, ConfigError, DataError
-from alignkit.heads.linear import LinearHead
-from alignkit.migration import moving, new_rows
+from alignkit.migration import moving
 from alignkit.migration.moving import migrate
-
-ROWS, STUDENT_DIM, TEACHER_DIM = 1000, 8, 12
-
-
-@pytest.fixture(autouse=True)
-def small_blocks(monkeypatch):
-    # many blocks and commits for few rows
-    monkeypatch.setattr(moving, "BLOCK_BYTES", 4 * TEACHER_DIM * 64)
-    monkeypatch.setattr(new_rows, "BLOCK_BYTES", 4 * TEACHER_DIM * 64)
-    monkeypatch.setattr(moving, "COMMIT_BYTES", 4 * TEACHER_DIM * 128)
 
 
 @pytest.fixture
 def vectors():
     return np.random.default_rng(0).standard_normal((ROWS, STUDENT_DIM)).astype(np.float32)
-
-
-def artifact_of(seed=0, **parts):
-    torch.manual_seed(seed)
-    return Artifact(
-        {"query_head": LinearHead(STUDENT_DIM, TEACHER_DIM).eval().requires_grad_(False), **parts}, {"model": "tiny"}
-    )
-
-
-def expected(vectors, artifact):
-    aligned = artifact.head(torch.from_numpy(np.asarray(vectors, dtype=np.float32)))
-    return torch.nn.functional.normalize(aligned, dim=1).numpy()
 
 
 @pytest.mark.parametrize("stored", ["float16", "float32", "float64"])
@@ -52,18 +28,6 @@ def test_dtypes(stored, dtype, vectors, tmp_path):
     assert manifest["verification"]["rows"] == ROWS
     assert json.loads((tmp_path / "new.npy.json").read_text(encoding="utf-8")) == manifest
     assert sorted(path.name for path in tmp_path.iterdir()) == ["new.npy", "new.npy.json", "old.npy"]
-
-
-class Stopped(Exception):
-    pass
-
-
-def stop_at(rows):
-    def progress(done, total):
-        if done >= rows:
-            raise Stopped
-
-    return progress
 
 
 @pytest.mark.parametrize("rows", [0, 64, 300, 999, 1000])
