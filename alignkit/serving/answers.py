@@ -13,7 +13,9 @@ from alignkit.aligned import AlignedEmbedder
 from alignkit.embedders.base import ROLES, Embedder, RowsInOrder
 from alignkit.embedders.sameness import same_vectors
 from alignkit.errors import ConfigError, EmbedderError
+from alignkit.serving.limits import RULES
 from alignkit.serving.vector_json import as_numbers
+from alignkit.setting_rules import check
 from alignkit.vectors import l2_normalize
 
 # how many calls to a model behind a server may hang at the same time, each in its own thread
@@ -156,8 +158,7 @@ def most_hung(embedder: Embedder | None) -> int:
 
 
 def _check_fallback(aligned: AlignedEmbedder, teacher: Embedder, fallback_below: float) -> None:
-    if not 0 <= fallback_below <= 1:
-        raise ConfigError(f"fallback_below={fallback_below}: expected a confidence from 0 to 1")
+    check({"fallback_below": fallback_below}, RULES)
     if not aligned.estimates_confidence:
         raise ConfigError(
             "fallback=teacher needs a head with a confidence estimate, and this one has none; "

@@ -4,13 +4,23 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from alignkit.errors import ConfigError
-from alignkit.setting_rules import is_number, is_whole
+from alignkit.setting_rules import Rule, check, number_above, number_from, whole
 
 # together with the refused ones, below the 512 sockets that Python's `select` can wait for on Windows
 MOST_CONNECTIONS = 448
 # so many clients past the limit are told so; any more are cut off
 REFUSED_CONNECTIONS = 32
+_COUNT = Rule(whole(1).fits, "a whole number of at least 1, without a unit")
+_SECONDS = Rule(number_above(0).fits, "seconds, a number above 0 without a unit")
+# of every number that `serve` takes, by its name on the command line
+RULES = {
+    **dict.fromkeys(("max_body_bytes", "max_texts", "max_characters"), _COUNT),
+    **dict.fromkeys(("max_batch_texts", "max_queue_texts", "max_connections"), _COUNT),
+    **dict.fromkeys(("body_timeout_s", "answer_timeout_s", "fallback_timeout_s", "grace_s"), _SECONDS),
+    "batch_wait_ms": Rule(number_from(0).fits, "milliseconds, 0 or more"),
+    "fallback_below": Rule(lambda value: number_from(0).fits(value) and value <= 1, "a confidence from 0 to 1"),
+    "port": Rule(whole(0, 65535).fits, "0 to 65535"),
+}
 
 
 @dataclass(frozen=True)
@@ -36,8 +46,7 @@ class Limits:
     answer_timeout_s: float = 120.0
 
     def __post_init__(self) -> None:
-        check_counts(max_body_bytes=self.max_body_bytes, max_texts=self.max_texts, max_characters=self.max_characters)
-        check_seconds(body_timeout_s=self.body_timeout_s, answer_timeout_s=self.answer_timeout_s)
+        check(vars(self), RULES)
 
 
 @dataclass(frozen=True)
@@ -53,28 +62,4 @@ class Batching:
     wait_ms: float = 0.0
 
     def __post_init__(self) -> None:
-        check_counts(max_batch_texts=self.max_batch_texts, max_queue_texts=self.max_queue_texts)
-        if not is_number(self.wait_ms) or not 0 <= self.wait_ms < float("inf"):
-            raise ConfigError(f"batch_wait_ms={self.wait_ms}: expected milliseconds, 0 or more")
-
-
-def check_counts(**settings: object) -> None:
-    """Check that settings are whole numbers of at least 1.
-
-    Raises:
-        ConfigError: naming the first that is not.
-    """
-    for name, value in settings.items():
-        if not is_whole(value) or value < 1:  # type: ignore[operator]
-            raise ConfigError(f"{name}={value}: expected a whole number of at least 1, without a unit")
-
-
-def check_seconds(**settings: object) -> None:
-    """Check that settings are finite numbers above 0.
-
-    Raises:
-        ConfigError: naming the first that is not.
-    """
-    for name, value in settings.items():
-        if not is_number(value) or not 0 < value < float("inf"):  # type: ignore[operator]
-            raise ConfigError(f"{name}={value}: expected seconds, a number above 0 without a unit")
+        check({**vars(self), "batch_wait_ms": self.wait_ms}, RULES)

@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING, Any
 
 from alignkit.credentials import from_environment
 from alignkit.errors import ConfigError, MissingExtraError
-from alignkit.serving.limits import MOST_CONNECTIONS, REFUSED_CONNECTIONS, check_counts, check_seconds
+from alignkit.serving.limits import MOST_CONNECTIONS, REFUSED_CONNECTIONS, RULES
 from alignkit.serving.service import Service
+from alignkit.setting_rules import check
 
 if TYPE_CHECKING:
     import uvicorn
@@ -78,8 +79,7 @@ def run(
     Raises:
         ConfigError: if the port is taken, the address is not this machine's, or a limit is invalid.
     """
-    check_seconds(grace_s=grace_s)
-    check_counts(max_connections=max_connections)
+    check({"grace_s": grace_s, "max_connections": max_connections}, RULES)
     make_room_for(max_connections)
     server = build_server(service, grace_s, max_connections)
     listener = listen(host, port)
@@ -221,8 +221,7 @@ def listen(host: str, port: int) -> socket.socket:
     Raises:
         ConfigError: if the port is taken or the address is not this machine's.
     """
-    if not 0 <= port <= 65535:
-        raise ConfigError(f"port={port}: expected 0 to 65535")
+    check({"port": port}, RULES)
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
         return socket.create_server((host, port), family=family, backlog=2048)

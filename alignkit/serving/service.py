@@ -17,7 +17,7 @@ from alignkit.serving.answers import Answer, Answerer, most_hung
 from alignkit.serving.batching import MicroBatcher
 from alignkit.serving.fallback import Fallback
 from alignkit.serving.intake import MOST_LARGE_BODIES, Bodies
-from alignkit.serving.limits import Batching, Limits, check_seconds
+from alignkit.serving.limits import RULES, Batching, Limits
 from alignkit.serving.metrics import ServerMetrics
 from alignkit.serving.names import check_served_name, is_name_of
 from alignkit.serving.readiness import Readiness
@@ -25,6 +25,7 @@ from alignkit.serving.request_faults import ReplacedFault, RequestFault, Upstrea
 from alignkit.serving.shortening import shorten
 from alignkit.serving.vector_json import PIECE_NUMBERS, as_numbers, write_rows
 from alignkit.serving.watch import watch_student
+from alignkit.setting_rules import check
 
 logger = logging.getLogger(__name__)
 
@@ -56,7 +57,7 @@ class Service:
         fallback_timeout_s: float = 5.0,
         allow_student_mismatch: bool = False,
     ) -> None:
-        check_seconds(fallback_timeout_s=fallback_timeout_s)
+        check({"fallback_timeout_s": fallback_timeout_s}, RULES)
         check_served_name(model)
         self.answerer = answerer
         self.model = model
