@@ -11,7 +11,7 @@ from typing import Any
 import yaml
 
 from alignkit.errors import AlignkitError, ConfigError
-from alignkit.setting_names import settings_under
+from alignkit.setting_names import SIDES, SettingNames, settings_under
 
 TARGET, PARTIAL = "_target_", "_partial_"
 SEED = "${seed}"
@@ -73,11 +73,11 @@ def build_part(settings: Any) -> Any:
         return [build_part(value) for value in settings]
     if not isinstance(settings, Mapping):
         return settings
-    values = {}
+    values, called = {}, SettingNames()
     for key, value in settings.items():
         if key not in (TARGET, PARTIAL):
             # `data.student` is `student` on the command line too
-            with settings_under(key if isinstance(value, Mapping) else ""):
+            with settings_under(key if key in SIDES else called(key)):
                 values[key] = build_part(value)
     if TARGET not in settings:
         return values

@@ -11,6 +11,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 
+# what every command calls its two models, wherever in its config they stand
+SIDES = ("student", "teacher")
 _place: ContextVar[str] = ContextVar("place", default="")
 # in a sentence of ours no other word is written so
 _UNMISTAKABLE = re.compile(r"(?<![\w.])(?:base_url|api_key_env|first_timeout_s|timeout_s|batch_size|concurrency)\b")

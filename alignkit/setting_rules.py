@@ -10,9 +10,10 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, get_args
 
 from alignkit.errors import ConfigError
+from alignkit.setting_names import SettingNames
 
 TWO = 2
 
@@ -35,13 +36,14 @@ class Rule:
         return Rule(lambda value: value is None or self.fits(value), f"{self.expected}, or null{means}")
 
 
-def check(settings: Mapping[str, Any], rules: Mapping[str, Rule], place: str = "") -> None:
+def check(settings: Mapping[str, Any], rules: Mapping[str, Rule], place: str | None = None) -> None:
     """Refuse the first setting that does not fit its rule.
 
     Args:
         settings: by name; those without a rule are not looked at.
         rules: by name; those without a setting are not looked at.
-        place: of the settings, such as `trainer`.
+        place: of the settings, such as `trainer`; "" for none, by default that of the part that is being
+            built.
 
     Raises:
         ConfigError: which names the setting, what it is, and what was expected.
@@ -54,8 +56,8 @@ def check(settings: Mapping[str, Any], rules: Mapping[str, Rule], place: str = "
     """
     for name, rule in rules.items():
         if name in settings and not rule.fits(value := settings[name]):
-            shown = "null" if value is None else value
-            raise ConfigError(f"{f'{place}.' if place else ''}{name}={shown}: expected {rule.expected}")
+            called = SettingNames()(name) if place is None else f"{place}.{name}".removeprefix(".")
+            raise ConfigError(f"{called}={'null' if value is None else value}: expected {rule.expected}")
 
 
 def is_whole(value: object) -> bool:
@@ -77,9 +79,10 @@ def whole(least: int, most: int | None = None) -> Rule:
     )
 
 
-def number_above(limit: float) -> Rule:
-    """A finite number above a limit."""
-    return Rule(lambda value: is_number(value) and value > limit, f"a number above {limit:g}")
+def number_above(limit: float, most: float = math.inf) -> Rule:
+    """A finite number above a limit, and up to another."""
+    upto = "" if most == math.inf else f" and at most {most:g}"
+    return Rule(lambda value: is_number(value) and limit < value <= most, f"a number above {limit:g}{upto}")
 
 
 def number_from(least: float, *, below: float = math.inf) -> Rule:
@@ -95,6 +98,19 @@ def one_of(choices: Iterable[Any]) -> Rule:
     return Rule(lambda value: value in known, words)
 
 
+def of_type(annotation: Any) -> Rule:
+    """A value of an annotated type, such as `float | None`; a whole number is a number too."""
+    kinds = get_args(annotation) or (annotation,)
+
+    def fits(value: object) -> bool:
+        if isinstance(value, bool):
+            return bool in kinds
+        return isinstance(value, kinds) or (float in kinds and isinstance(value, int))
+
+    return Rule(fits, " or ".join(_KINDS.get(kind, getattr(kind, "__name__", str(kind))) for kind in kinds))
+
+
+_KINDS = {int: "a whole number", float: "a number", str: "a text", bool: "true or false", type(None): "null"}
 SWITCH = Rule(lambda value: isinstance(value, bool), "true or false")
 NUMBER = Rule(is_number, "a number")
 # what seeds NumPy, torch and Lightning alike

@@ -49,6 +49,7 @@ NEIGHBOURS = {
     ("neighbours", "rounding"),
     ("neighbours", "corpus_blocks"),
     ("servers", "setting_names"),
+    ("setting_rules", "setting_names"),
     ("parts", "setting_names"),
     ("event_files", "files"),
     ("aligned", "agreement"),

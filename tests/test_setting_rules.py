@@ -5,7 +5,7 @@ import re
 import pytest
 
 from alignkit.errors import ConfigError
-from alignkit.setting_rules import SEED, SWITCH, check, is_number, number_above, number_from, one_of, whole
+from alignkit.setting_rules import SEED, SWITCH, check, is_number, number_above, number_from, of_type, one_of, whole
 
 
 @pytest.mark.parametrize(
@@ -15,7 +15,10 @@ from alignkit.setting_rules import SEED, SWITCH, check, is_number, number_above,
         (whole(0, 3), [0, 3], [4, -1], "a whole number of at least 0 and at most 3"),
         (SEED, [0, 2**32 - 1], [2**32, -1, False], "a whole number of at least 0 and at most 4294967295"),
         (number_above(0), [1, 1e-9], [0, float("nan"), float("inf"), True, "x"], "a number above 0"),
+        (number_above(0, most=1), [1, 0.01], [0, 1.01, False], "a number above 0 and at most 1"),
         (number_from(0, below=1), [0, 0.99], [1, -0.1, None], "a number of at least 0 and below 1"),
+        (of_type(int | None), [3, None], [1.0, "3", True], "a whole number or null"),
+        (of_type(float), [1, 0.5], ["x", None, False], "a number"),
         (one_of(("a", "b")), ["a"], ["c", None, 1], "a or b"),
         (SWITCH, [True, False], [0, 1, "no", None], "true or false"),
         (SWITCH.or_null("which asks"), [None, True], [0, "no"], "true or false, or null, which asks"),
@@ -49,6 +52,15 @@ def test_true_is_no_number():
         ("build validation=lots", "validation=lots: expected a number"),
         ("check format=xml", "format=xml: expected table or json"),
         ("train seed=1.5", "seed=1.5: expected a whole number of at least 0"),
+        ("train model=mlp model.hidden=0", "model.hidden=0: expected a whole number of at least 1"),
+        ("train model=deep model.dropout=1", "model.dropout=1: expected a number of at least 0 and below 1"),
+        ("train model=low_rank model.energy=2", "model.energy=2: expected a number above 0 and at most 1"),
+        ("train model=mlp model.normalise=perhaps", "model.normalise=perhaps: expected true or false"),
+        ("train model=mlp model.init=warm", "model.init=warm: expected closed_form or random"),
+        ("train model=mlp loss=rank_kl loss.temperature=0", "loss.temperature=0: expected a number above 0"),
+        ("train model=mlp loss=info_nce loss.bank_size=1.5", "loss.bank_size=1.5: expected a whole number"),
+        ("train model=mlp loss=mix loss.losses.rank_kl.temperature=no", "loss.losses.rank_kl.temperature=no: expected"),
+        ("train model=mlp loss=mix loss.weights.cosine=-1", "loss.weights.cosine=-1: expected a number of at least 0"),
         ("evaluate threads=two", "threads=two: expected a whole number of at least 1"),
     ],
 )

@@ -9,8 +9,8 @@ from typing import Any
 from alignkit.commandline.conf import group_choices, yaml_of
 from alignkit.credentials import redacted
 from alignkit.errors import ConfigError
-from alignkit.pairs.base import SIDES
 from alignkit.parts import TARGET
+from alignkit.setting_names import SIDES
 
 # whose YAMLs describe the parts that stand within a part of a group
 _GROUP_WITHIN = {"data": "embedder", "loss": "loss"}

@@ -19,9 +19,9 @@ from alignkit.commandline.described import check_part, check_values
 from alignkit.commandline.words import as_given
 from alignkit.credentials import STARS, redacted, without_secrets
 from alignkit.errors import ConfigError
-from alignkit.pairs.base import SIDES
 from alignkit.parts import TARGET
 from alignkit.pasting import command_line
+from alignkit.setting_names import SIDES
 
 # place → the group whose YAMLs say what may stand there
 PARTS = {"data": "data", "model": "model", "loss": "loss", **dict.fromkeys(SIDES, "embedder")}

@@ -24,9 +24,9 @@ from alignkit.evaluation.embedding_time import where_it_ran
 from alignkit.evaluation.same_models import check_fit, check_models, doubts_of
 from alignkit.evaluation.side_by_side import EMBED, Answer, Hit, SideBySide
 from alignkit.evaluation.table_rows import RowName
-from alignkit.pairs.base import SIDES
 from alignkit.pairs.text_sets import TextSet, evaluation_set
 from alignkit.runs.folder import newest_run
+from alignkit.setting_names import SIDES
 from alignkit.setting_rules import SEED, SWITCH, check, whole
 
 logger = logging.getLogger("alignkit.demo")

@@ -16,9 +16,9 @@ from alignkit.commands.embed_actions.embedding_job import Embedding
 from alignkit.commands.embed_actions.upkeep import forget, list_models, merge, prune, verify
 from alignkit.embedders.base import ROLES, Embedder
 from alignkit.errors import ConfigError
-from alignkit.pairs.base import SIDES
 from alignkit.sentences.records import Sentence
 from alignkit.sentences.sentence_files import read_sentences
+from alignkit.setting_names import SIDES
 from alignkit.setting_rules import SWITCH, check, one_of
 
 ACTIONS = ("embed", "list", "verify", "prune", "merge", "forget")

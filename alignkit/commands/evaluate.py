@@ -28,7 +28,7 @@ from alignkit.evaluation.learning_curve import FEWEST_PAIRS, learning_curve
 from alignkit.evaluation.requirements import failed_requirements
 from alignkit.evaluation.result import About, Result
 from alignkit.evaluation.same_models import check_fit, check_models, doubts_of
-from alignkit.pairs.base import SIDES, PairSplits
+from alignkit.pairs.base import PairSplits
 from alignkit.pairs.text_sets import TextSet, evaluation_set
 from alignkit.reporting.code_words import console_codes
 from alignkit.reporting.console import console_rows, console_words
@@ -37,6 +37,7 @@ from alignkit.reporting.report_files import write_report
 from alignkit.runs.baselines import load_baselines
 from alignkit.runs.folder import newest_run, run_of
 from alignkit.runs.training_sample import TrainingSample
+from alignkit.setting_names import SIDES
 
 logger = logging.getLogger("alignkit.evaluate")
 

@@ -16,7 +16,7 @@ from alignkit.commandline.sides import complete_sides
 from alignkit.embedders.base import ROLES, Embedder
 from alignkit.exporters.base import Job, export_head, format_named, place_of
 from alignkit.exporters.material import find_material
-from alignkit.pairs.base import SIDES
+from alignkit.setting_names import SIDES
 from alignkit.setting_rules import SWITCH, check, number_above, one_of
 
 # settings that only some formats know

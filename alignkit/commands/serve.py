@@ -11,7 +11,7 @@ from alignkit.artifact import load_artifact
 from alignkit.commandline import build, plain
 from alignkit.commandline.sides import complete_sides
 from alignkit.errors import MissingExtraError
-from alignkit.pairs.base import SIDES
+from alignkit.setting_names import SIDES
 from alignkit.setting_rules import SWITCH, Rule, check
 
 # while it is served, a remote model has one more attempt: whoever waits can send a request again

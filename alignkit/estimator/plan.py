@@ -12,6 +12,7 @@ from alignkit.errors import ConfigError
 from alignkit.pairs.base import PairSplits
 from alignkit.parts import build_part, group_choices, settings_of_part
 from alignkit.selection.choose import SELECT_BY, select_head
+from alignkit.setting_names import settings_under
 from alignkit.training.device import choose_device
 from alignkit.training.fit import Fitter
 from alignkit.training.processes import hand_down, head_of_first_process
@@ -71,10 +72,12 @@ def fitter_of(settings: Mapping[str, Any], model: Mapping[str, Any], run_folder:
     if trainer.get("max_epochs") is not None:  # set explicitly, so used whatever the number of pairs
         recipe = replace(recipe, enough_pairs=None)
     recipe = recipe.overlay({name: trainer.pop(name) for name in own if name in trainer})
+    with settings_under("loss"):
+        built_loss = build_part(loss)
     return Fitter(
         init=init,
         make_head=build_part(head),
-        loss=build_part(loss),
+        loss=built_loss,
         recipe=recipe,
         device=choose_device(settings["device"]["name"], recipe.precision),
         seed=settings["seed"],

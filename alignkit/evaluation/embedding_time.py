@@ -14,8 +14,8 @@ from alignkit.embedders.base import ROLES, Embedder, embed_all
 from alignkit.embedders.sameness import same_vectors
 from alignkit.errors import AlignkitError
 from alignkit.evaluation.query_times import median_ms
-from alignkit.pairs.base import SIDES
 from alignkit.pairs.evaluation_set import EvaluationSet
+from alignkit.setting_names import SIDES
 
 logger = logging.getLogger(__name__)
 

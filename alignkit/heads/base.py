@@ -9,13 +9,14 @@ import importlib
 import inspect
 import re
 from collections.abc import Callable, Mapping
-from typing import Any, ClassVar, Protocol, Self, get_args, get_type_hints, runtime_checkable
+from typing import Any, ClassVar, Protocol, Self, get_type_hints, runtime_checkable
 
 import torch
 from torch import Tensor, nn
 
-from alignkit.errors import ArtifactError, ConfigError
+from alignkit.errors import ArtifactError
 from alignkit.heads.streaming import Batches
+from alignkit.setting_rules import check, of_type
 
 
 class Part(nn.Module):
@@ -174,13 +175,5 @@ def check_argument_types(make_head: Callable[..., Head], arguments: Mapping[str,
     Raises:
         ConfigError: naming the first that does not fit its annotation.
     """
-    for name, wanted in get_type_hints(make_head.__init__).items():
-        value = arguments.get(name)
-        kinds = get_args(wanted) or (wanted,)
-        fits = isinstance(value, kinds) or (float in kinds and isinstance(value, int))
-        if name in arguments and not (fits and (bool in kinds or not isinstance(value, bool))):
-            expected = " or ".join("null" if kind is type(None) else _KINDS.get(kind, kind.__name__) for kind in kinds)
-            raise ConfigError(f"model.{name}={value}: expected {expected}")
-
-
-_KINDS = {int: "a whole number", float: "a number", str: "a text", bool: "true or false"}
+    hints = get_type_hints(make_head.__init__)
+    check(arguments, {name: of_type(hint) for name, hint in hints.items() if name != "return"})

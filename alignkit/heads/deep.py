@@ -5,8 +5,10 @@ from __future__ import annotations
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from alignkit.errors import ConfigError
 from alignkit.heads.corrected import Corrected
+from alignkit.setting_rules import check, number_from, whole
+
+RULES = {"width": whole(1), "blocks": whole(1), "hidden": whole(1), "dropout": number_from(0, below=1)}
 
 
 class DeepHead(Corrected):
@@ -34,11 +36,7 @@ class DeepHead(Corrected):
         ridge_lambda: float | None = None,
         normalise: bool = True,
     ) -> None:
-        if min(width, blocks, hidden) < 1 or not 0 <= dropout < 1:
-            raise ConfigError(
-                f"width={width}, blocks={blocks}, hidden={hidden}, dropout={dropout}: expected at least 1, at least 1, "
-                "at least 1, and 0 up to 1"
-            )
+        check({"width": width, "blocks": blocks, "hidden": hidden, "dropout": dropout}, RULES)
         layers = nn.Sequential(
             nn.Linear(student_dim, width),
             *(GatedBlock(width, hidden, dropout) for _ in range(blocks)),

@@ -8,7 +8,6 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from alignkit.errors import ConfigError
 from alignkit.heads.base import Head
 from alignkit.heads.held_out import HeldOut, choose_strength
 from alignkit.heads.ridge import (
@@ -20,6 +19,7 @@ from alignkit.heads.ridge import (
     solve_ridge,
 )
 from alignkit.heads.streaming import Batches, EvenSample, hold_out, unit_students
+from alignkit.setting_rules import check, number_above, whole
 from alignkit.vectors import l2_normalize
 
 # of the corrections, relative to the mean eigenvalue over all pairs; weaker ones would overfit a small region
@@ -58,8 +58,7 @@ class LocalMixtureHead(Head):
     ) -> None:
         super().__init__()
         check_lambda(ridge_lambda)
-        if regions < 1 or not softness > 0:
-            raise ConfigError(f"regions={regions}, softness={softness}: expected at least 1, and a number above 0")
+        check({"regions": regions, "softness": softness}, {"regions": whole(1), "softness": number_above(0)})
         self.student_dim = student_dim
         self.teacher_dim = teacher_dim
         self.regions = regions

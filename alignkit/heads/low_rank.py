@@ -7,11 +7,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from alignkit.errors import ConfigError
 from alignkit.heads.base import Head
 from alignkit.heads.moments import CenteredMoments
 from alignkit.heads.ridge import check_lambda, mean_eigenvalue, moments_and_lambda, rounding_floor
 from alignkit.heads.streaming import Batches, hold_out
+from alignkit.setting_rules import Rule, check, number_above, whole
 
 
 class LowRankHead(Head):
@@ -36,12 +36,9 @@ class LowRankHead(Head):
         super().__init__()
         check_lambda(ridge_lambda)
         widest = min(student_dim, teacher_dim)
-        if rank is not None and not 1 <= rank <= widest:
-            raise ConfigError(
-                f"rank={rank}: expected 1 to {widest}, the smaller of the widths {student_dim} and {teacher_dim}"
-            )
-        if not 0 < energy <= 1:
-            raise ConfigError(f"energy={energy}: expected a share above 0, at most 1")
+        ranks = Rule(whole(1, widest).fits, f"1 to {widest}, the smaller of the widths {student_dim} and {teacher_dim}")
+        check({"rank": rank}, {"rank": ranks.or_null("which takes as many as energy asks for")})
+        check({"energy": energy}, {"energy": number_above(0, most=1)})
         self.student_dim = student_dim
         self.teacher_dim = teacher_dim
         self.rank = rank

@@ -6,11 +6,12 @@ from collections.abc import Mapping
 
 from torch import Tensor, nn
 
-from alignkit.errors import ConfigError
 from alignkit.heads.corrected import Corrected
+from alignkit.setting_rules import check, number_from, whole
 
 # limit on generated numbers: a small file must not allocate much memory
 MOST_FILLED_IN = 10**8
+RULES = {"hidden": whole(1), "depth": whole(1), "dropout": number_from(0, below=1)}
 
 
 class MlpHead(Corrected):
@@ -36,10 +37,7 @@ class MlpHead(Corrected):
         ridge_lambda: float | None = None,
         normalise: bool = True,
     ) -> None:
-        if hidden < 1 or depth < 1 or not 0 <= dropout < 1:
-            raise ConfigError(
-                f"hidden={hidden}, depth={depth}, dropout={dropout}: expected at least 1, at least 1, and 0 up to 1"
-            )
+        check({"hidden": hidden, "depth": depth, "dropout": dropout}, RULES)
         widths = [student_dim] + [hidden] * depth
         layers: list[nn.Module] = []
         for width, following in zip(widths[:-1], widths[1:], strict=True):

@@ -9,7 +9,6 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from alignkit.errors import ConfigError
 from alignkit.heads.base import Head
 from alignkit.heads.climb import climb
 from alignkit.heads.feature_space import FeatureSpace
@@ -17,6 +16,7 @@ from alignkit.heads.held_out import Choice, HeldOut
 from alignkit.heads.moments import CenteredMoments, Moments
 from alignkit.heads.ridge import best_lambda, check_lambda, ridge_moments, solve_ridge
 from alignkit.heads.streaming import Batches, EvenSample, TensorBatches, hold_out, unit_students
+from alignkit.setting_rules import check, number_above, whole
 from alignkit.vectors import l2_normalize
 
 # relative to the median distance between training sentences
@@ -30,6 +30,7 @@ SAMPLE_PAIRS, SAMPLE_FEATURES = 4096, 512
 # features on which λ is chosen where there are more pairs than features; on half as many λ hardly matters, so that the
 # choice runs far too low (static student, CLINC150: cosine .730 against .764)
 LAMBDA_FEATURES = 2048
+RULES = {"features": whole(1), "bandwidth": number_above(0).or_null("which chooses it")}
 
 
 class RandomFeaturesHead(Head):
@@ -64,10 +65,7 @@ class RandomFeaturesHead(Head):
     ) -> None:
         super().__init__()
         check_lambda(ridge_lambda)
-        if features < 1:
-            raise ConfigError(f"features={features}: expected at least 1")
-        if bandwidth is not None and not 0 < bandwidth < math.inf:
-            raise ConfigError(f"bandwidth={bandwidth}: expected a number above 0, or null to choose it")
+        check({"features": features, "bandwidth": bandwidth}, RULES)
         self.student_dim = student_dim
         self.teacher_dim = teacher_dim
         self.features = features

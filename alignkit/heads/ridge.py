@@ -8,10 +8,10 @@ from collections.abc import Iterable, Sequence
 import torch
 from torch import Tensor
 
-from alignkit.errors import ConfigError
 from alignkit.heads.held_out import Choice, HeldOut, choose_strength, corpus_sample
 from alignkit.heads.moments import CenteredMoments, Moments
 from alignkit.heads.streaming import Batches, hold_out
+from alignkit.setting_rules import check, number_above
 
 logger = logging.getLogger(__name__)
 
@@ -23,8 +23,7 @@ USUAL_LAMBDA = 1e-3
 
 def check_lambda(ridge_lambda: float | None) -> None:
     """Raise a `ConfigError` unless λ is a number above 0, or `None`, which means that it is chosen."""
-    if ridge_lambda is not None and not 0 < ridge_lambda < float("inf"):
-        raise ConfigError(f"ridge_lambda={ridge_lambda}: expected a number above 0, or null to choose it")
+    check({"ridge_lambda": ridge_lambda}, {"ridge_lambda": number_above(0).or_null("which chooses it")})
 
 
 def ridge_moments(train: Iterable[tuple[Tensor, Tensor]]) -> CenteredMoments:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
-from alignkit.errors import ConfigError, DataError
+from alignkit.errors import DataError
 from alignkit.shapes import check_shapes
 
 
@@ -55,21 +55,3 @@ def _check_batch(loss: nn.Module, given: tuple, named: dict[str, Tensor | None])
     check_shapes(**{name: (array, axes[name]) for name, array in batch.items() if array is not None})
     if not len(batch["aligned"]):
         raise DataError(f"{type(loss).__name__}: the batch is empty; expected at least one pair")
-
-
-def check_positive(**numbers: object) -> None:
-    """Raise a `ConfigError` that names the first argument that is not a number above 0."""
-    for name, number in numbers.items():
-        if not _is_number(number) or number == 0:
-            raise ConfigError(f"{name}={number}: expected a number above 0")
-
-
-def check_not_negative(**numbers: object) -> None:
-    """Raise a `ConfigError` that names the first argument that is not a number of at least 0."""
-    for name, number in numbers.items():
-        if not _is_number(number):
-            raise ConfigError(f"{name}={number}: expected a number of at least 0")
-
-
-def _is_number(value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value < float("inf")

@@ -5,7 +5,8 @@ from __future__ import annotations
 import torch.nn.functional as F
 from torch import Tensor
 
-from alignkit.losses.base import Loss, check_not_negative
+from alignkit.losses.base import Loss
+from alignkit.setting_rules import check, number_from
 from alignkit.vectors import l2_normalize
 
 
@@ -24,7 +25,7 @@ class CosMseLoss(Loss):
 
     def __init__(self, mse_weight: float = 0.1) -> None:
         super().__init__()
-        check_not_negative(mse_weight=mse_weight)
+        check({"mse_weight": mse_weight}, {"mse_weight": number_from(0)})
         self.mse_weight = mse_weight
 
     def forward(self, aligned: Tensor, teacher: Tensor, negatives: Tensor | None = None) -> Tensor:

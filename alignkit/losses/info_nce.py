@@ -7,8 +7,11 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from alignkit.errors import ConfigError
-from alignkit.losses.base import Loss, check_not_negative, check_positive
+from alignkit.losses.base import Loss
+from alignkit.setting_rules import SWITCH, check, number_above, whole
 from alignkit.vectors import l2_normalize
+
+RULES = {"temperature": number_above(0), "bank_size": whole(0), "in_batch": SWITCH}
 
 
 class InfoNceLoss(Loss):
@@ -35,12 +38,7 @@ class InfoNceLoss(Loss):
 
     def __init__(self, temperature: float = 0.05, bank_size: int = 0, in_batch: bool = True) -> None:
         super().__init__()
-        check_positive(temperature=temperature)
-        check_not_negative(bank_size=bank_size)
-        if not isinstance(bank_size, int):
-            raise ConfigError(f"bank_size={bank_size}: expected a whole number of at least 0")
-        if not isinstance(in_batch, bool):
-            raise ConfigError(f"in_batch={in_batch}: expected true or false")
+        check({"temperature": temperature, "bank_size": bank_size, "in_batch": in_batch}, RULES)
         self.temperature = temperature
         self.bank_size = bank_size
         self.in_batch = in_batch

@@ -7,7 +7,8 @@ from collections.abc import Mapping
 from torch import Tensor, nn
 
 from alignkit.errors import ConfigError
-from alignkit.losses.base import Loss, check_not_negative
+from alignkit.losses.base import Loss
+from alignkit.setting_rules import check, number_from
 
 
 class MixLoss(Loss):
@@ -26,7 +27,8 @@ class MixLoss(Loss):
         if set(losses) != set(weights):
             odd = sorted(set(losses) ^ set(weights))[0]
             raise ConfigError(f"mix: '{odd}' must have both a loss and a weight")
-        check_not_negative(**{f"mix: weights.{name}": weight for name, weight in weights.items()})
+        called = {f"weights.{name}": weight for name, weight in weights.items()}
+        check(called, dict.fromkeys(called, number_from(0)))
         if not sum(weights.values()):
             raise ConfigError(f"mix: weights {dict(weights)}; expected at least one above 0")
         self.losses = nn.ModuleDict({name: loss for name, loss in losses.items() if weights[name]})

@@ -6,8 +6,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from alignkit.losses.base import Loss, check_not_negative, check_positive
+from alignkit.losses.base import Loss
+from alignkit.setting_rules import check, number_above, number_from
 from alignkit.vectors import cosine, l2_normalize
+
+RULES = {"temperature": number_above(0), "cosine_weight": number_from(0)}
 
 
 class RankKlLoss(Loss):
@@ -28,8 +31,7 @@ class RankKlLoss(Loss):
 
     def __init__(self, temperature: float = 0.05, cosine_weight: float = 3.0) -> None:
         super().__init__()
-        check_positive(temperature=temperature)
-        check_not_negative(cosine_weight=cosine_weight)
+        check({"temperature": temperature, "cosine_weight": cosine_weight}, RULES)
         self.temperature = temperature
         self.cosine_weight = cosine_weight
 

@@ -14,7 +14,6 @@ import numpy as np
 from alignkit.errors import CacheError, DataError
 
 MIN_PAIRS = 20
-SIDES = ("student", "teacher")
 Identity = dict[str, Any]
 
 

@@ -8,8 +8,9 @@ from alignkit.evaluation.result import Result
 from alignkit.evaluation.same_models import model_name
 from alignkit.evaluation.training_history import TrainingHistory
 from alignkit.metrics.intervals import Interval
-from alignkit.pairs.base import SIDES, Origin
+from alignkit.pairs.base import Origin
 from alignkit.selection.record import Selection
+from alignkit.setting_names import SIDES
 
 
 def training_words(result: Result, history: TrainingHistory) -> list[str]:

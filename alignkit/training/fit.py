@@ -22,6 +22,8 @@ from alignkit.errors import ConfigError
 from alignkit.heads.base import ClosedForm, Head, check_argument_types
 from alignkit.pairs.base import Pairs, PairSplits
 from alignkit.pairs.views import join_pairs
+from alignkit.setting_names import settings_under
+from alignkit.setting_rules import check, one_of
 from alignkit.training.batches import SolverBatches, sample_of_teacher, teacher_mean
 from alignkit.training.best import KeepBest
 from alignkit.training.checks import check_loss, check_negatives, check_select_by
@@ -191,12 +193,12 @@ class Fitter:
         return trainer.num_devices * trainer.num_nodes
 
     def _new_head(self, splits: PairSplits) -> Head:
-        if self.init not in INITS:
-            raise ConfigError(f"model.init={self.init}: expected one of {', '.join(INITS)}")
-        if isinstance(self.make_head, functools.partial):
-            check_argument_types(self.make_head.func, self.make_head.keywords)
+        check({"init": self.init}, {"init": one_of(INITS)}, "model")
         torch.manual_seed(self.seed)
-        head = self.make_head(student_dim=splits.train.student_dim, teacher_dim=splits.train.teacher_dim)
+        with settings_under("model"):
+            if isinstance(self.make_head, functools.partial):
+                check_argument_types(self.make_head.func, self.make_head.keywords)
+            head = self.make_head(student_dim=splits.train.student_dim, teacher_dim=splits.train.teacher_dim)
         if self.init == "closed_form" and not isinstance(head, ClosedForm):
             raise ConfigError(f"model.init=closed_form: the {head.kind()} head has none; take model.init=random")
         return head

@@ -15,6 +15,7 @@ from alignkit.errors import ConfigError
 from alignkit.heads.base import ClosedForm, check_argument_types, head_class
 from alignkit.heads.folding import fold_output
 from alignkit.heads.streaming import TensorBatches, hold_out, sample_pairs
+from alignkit.setting_names import settings_under
 from alignkit.training.recipe import Recipe
 from alignkit.vectors import cosine, l2_normalize
 
@@ -299,5 +300,6 @@ def test_held_out_pairs_are_apart_and_together_all(count, expected, batch_size):
 )
 def test_arguments_of_another_type_are_refused_in_one_line(kind, arguments, message):
     with pytest.raises(ConfigError, match=message):
-        check_argument_types(head_class(kind), arguments)
+        with settings_under("model"):
+            check_argument_types(head_class(kind), arguments)
     check_argument_types(head_class("random_features"), {"features": 8, "bandwidth": 1, "ridge_lambda": None})

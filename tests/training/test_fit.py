@@ -279,7 +279,7 @@ def test_early_stopping_ends_the_run_so_many_epochs_after_the_best(splits):
     ("settings", "says"),
     [
         ({"make_head": Unsolved}, "the unsolved head has none; take model.init=random"),
-        ({"init": "zeros"}, "model.init=zeros: expected one of closed_form, random"),
+        ({"init": "zeros"}, "model.init=zeros: expected closed_form or random"),
         ({"recipe": {"select_by": "val/nonesuch"}}, "expected one of val/loss, val/cosine_mean"),
         ({"recipe": {"lr": 0}}, "lr=0"),
         ({"recipe": {"batch_size": 0}}, "batch_size=0"),
