@@ -12,6 +12,7 @@ import yaml
 
 from alignkit.errors import AlignkitError, ConfigError
 from alignkit.setting_names import SIDES, SettingNames, settings_under
+from alignkit.setting_rules import check, one_of
 
 TARGET, PARTIAL = "_target_", "_partial_"
 SEED = "${seed}"
@@ -40,8 +41,7 @@ def settings_of_part(group: str, name: str, seed: int) -> dict[str, Any]:
     Raises:
         ConfigError: if the group has no such YAML; the message lists those that it has.
     """
-    if name not in group_choices(group):
-        raise ConfigError(f"{group}={name}: expected one of {', '.join(group_choices(group))}")
+    check({group: name}, {group: one_of(group_choices(group))}, "")
     text = (conf_folder() / group / f"{name}.yaml").read_text(encoding="utf-8")
     return _with_seed(yaml.safe_load(text), seed)
 

@@ -85,10 +85,14 @@ def number_above(limit: float, most: float = math.inf) -> Rule:
     return Rule(lambda value: is_number(value) and limit < value <= most, f"a number above {limit:g}{upto}")
 
 
-def number_from(least: float, *, below: float = math.inf) -> Rule:
-    """A finite number of at least so much."""
+def number_from(least: float, *, below: float = math.inf, most: float = math.inf) -> Rule:
+    """A finite number of at least so much, and below or up to another."""
     upto = "" if below == math.inf else f" and below {below:g}"
-    return Rule(lambda value: is_number(value) and least <= value < below, f"a number of at least {least:g}{upto}")
+    upto += "" if most == math.inf else f" and at most {most:g}"
+    return Rule(
+        lambda value: is_number(value) and least <= value < below and value <= most,
+        f"a number of at least {least:g}{upto}",
+    )
 
 
 def one_of(choices: Iterable[Any]) -> Rule:
@@ -112,6 +116,5 @@ def of_type(annotation: Any) -> Rule:
 
 _KINDS = {int: "a whole number", float: "a number", str: "a text", bool: "true or false", type(None): "null"}
 SWITCH = Rule(lambda value: isinstance(value, bool), "true or false")
-NUMBER = Rule(is_number, "a number")
 # what seeds NumPy, torch and Lightning alike
 SEED = whole(0, 2**32 - 1)

@@ -57,7 +57,7 @@ def test_mixed_languages_and_the_data_card(run_command, tmp_path):
         ("seed=x", "seed=x: expected a whole number"),
         ("test=much", "test=much: expected a number"),
         ("test=1", "leave something to train on"),
-        ("near_duplicate=7", "threshold=7 must be in [0.5, 1]"),
+        ("near_duplicate=7", "near_duplicate=7: expected a number of at least 0.5 and at most 1"),
         ("generator=poet", "unknown generator 'poet'; choices: grammar, import, llm"),
         ("generator=import", "generator.path is not set"),
     ],

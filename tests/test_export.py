@@ -110,7 +110,7 @@ def test_a_bundle_gets_its_ending(run_command, run_folder, tmp_path):
     [
         (["format=numpy", "out=."], "exists already"),
         (["format=numpy", "out=v.npy/made"], "could not be written"),
-        (["format=onnx", "quantize=int4", "out=made"], "quantize=int4: expected int8, float16 or null"),
+        (["format=onnx", "quantize=int4", "out=made"], "quantize=int4: expected int8 or float16, or null"),
         (["format=numpy", "out=made", "sentences=none.txt"], "none.txt"),
     ],
 )

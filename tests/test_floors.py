@@ -51,6 +51,7 @@ NEIGHBOURS = {
     ("servers", "setting_names"),
     ("setting_rules", "setting_names"),
     ("parts", "setting_names"),
+    ("parts", "setting_rules"),
     ("event_files", "files"),
     ("aligned", "agreement"),
     ("artifact", "agreement"),

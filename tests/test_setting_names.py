@@ -39,6 +39,16 @@ CASES = {
     "a key for its variable": ({"api_key_env": "sk-" + "a1" * 20}, None, "{place}api_key_env: expected the name"),
     "no width": ({"dimensions": 0}, None, "{place}dimensions=0: expected"),
     "no batch": ({"batch_size": 0}, None, "{place}batch_size=0: expected"),
+    "a batch and a half": ({"batch_size": 1.5}, None, "{place}batch_size=1.5: expected a whole number"),
+    "no connection": ({"concurrency": 0}, None, "{place}concurrency=0: expected a whole number of at least 1"),
+    "less than no retry": ({"retries": -1}, None, "{place}retries=-1: expected a whole number of at least 0"),
+    "a wait in words": ({"retry_wait_s": "soon"}, None, "{place}retry_wait_s=soon: expected a number"),
+    "no time": ({"timeout_s": 0}, None, "{place}timeout_s=0: expected a number above 0"),
+    "no time to load": (
+        {"_target_": OLLAMA, "first_timeout_s": "1m"},
+        None,
+        "{place}first_timeout_s=1m: expected a number above 0",
+    ),
     "no model of Ollama": ({"_target_": OLLAMA, "model": " "}, None, "{place}model is empty"),
     "busy": (
         {},

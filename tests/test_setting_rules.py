@@ -61,6 +61,28 @@ def test_true_is_no_number():
         ("train model=mlp loss=info_nce loss.bank_size=1.5", "loss.bank_size=1.5: expected a whole number"),
         ("train model=mlp loss=mix loss.losses.rank_kl.temperature=no", "loss.losses.rank_kl.temperature=no: expected"),
         ("train model=mlp loss=mix loss.weights.cosine=-1", "loss.weights.cosine=-1: expected a number of at least 0"),
+        ("build out=o generator=llm generator.model=m generator.attempts=0", "generator.attempts=0: expected a whole"),
+        (
+            "build out=o generator=llm generator.model=m generator.budget_s=long",
+            "generator.budget_s=long: expected seconds",
+        ),
+        (
+            "build out=o generator=llm generator.model=m generator.api=grpc",
+            "generator.api=grpc: expected ollama or openai",
+        ),
+        ("build out=o generator=llm generator.model=m generator.retries=no", "generator.retries=no: expected a whole"),
+        (
+            "build out=o generator=import generator.path=p generator.kind=poems",
+            "generator.kind=poems: expected one of auto",
+        ),
+        (
+            "build out=o generator=import generator.path=p generator.limit=0",
+            "generator.limit=0: expected a whole number",
+        ),
+        ("build out=o test=1", "test=1: expected a number of at least 0 and below 1"),
+        ("train model=auto model.budget_s=0", "model.budget_s=0: expected a number above 0"),
+        ("train whiten_by=luck", "whiten_by=luck: expected self_mrr or overlap@10, or null"),
+        ("embed which=both sentences=s dtype=int8", "dtype=int8: expected float16 or float32"),
         ("evaluate threads=two", "threads=two: expected a whole number of at least 1"),
     ],
 )

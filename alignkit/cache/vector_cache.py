@@ -20,7 +20,7 @@ from alignkit.cache.stored import StoredVectors
 from alignkit.cache.stored_models import RememberedIdentity
 from alignkit.cache.writers import Writers
 from alignkit.embedders.base import EmbeddedBatch, Embedder, Role
-from alignkit.errors import ConfigError
+from alignkit.setting_rules import check, one_of
 
 DTYPES = ("float16", "float32")
 
@@ -43,8 +43,7 @@ class VectorCache:
     def __init__(
         self, folder: str | Path, dtype: str = "float16", create: bool = True, only_read: bool = False
     ) -> None:
-        if dtype not in DTYPES:
-            raise ConfigError(f"the cache stores {' or '.join(DTYPES)}, got dtype={dtype}")
+        check({"dtype": dtype}, {"dtype": one_of(DTYPES)})
         self.folder = Path(folder).expanduser()
         self.store = ShardStore(self.folder, create and not only_read, only_read)
         self.lookup = Lookup(self.store)

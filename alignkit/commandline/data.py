@@ -30,7 +30,7 @@ def build_data(settings: Mapping[str, Any]) -> Any:
         AlignkitError: whatever else is wrong with the data.
     """
     try:
-        data = build(settings["data"])
+        data = build(settings["data"], "data")
     except MissingVectorsError as error:
         advice, more = "get them with", tuple[str, ...]()
         if error.refused:

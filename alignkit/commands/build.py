@@ -21,14 +21,16 @@ from alignkit.sentences.dataset_writing import Written, write_dataset
 from alignkit.sentences.generators import Generated
 from alignkit.sentences.quality import judge_samples, measure_texts
 from alignkit.sentences.records import Sample
-from alignkit.setting_rules import NUMBER, Rule, check, is_whole
+from alignkit.setting_names import settings_under
+from alignkit.setting_rules import Rule, check, is_whole, number_from
 
 logger = logging.getLogger("alignkit.build")
 
 MOST_JUDGED = 1_000
 RULES = {
     "seed": Rule(is_whole, "a whole number"),
-    **dict.fromkeys(("validation", "test", "near_duplicate"), NUMBER),
+    **dict.fromkeys(("validation", "test"), number_from(0, below=1)),
+    "near_duplicate": number_from(0.5, most=1),
 }
 
 
@@ -38,8 +40,9 @@ def main(config: DictConfig) -> None:
     check(settings, RULES)
     basics = {name: settings[name] for name in ("target", "language", "seed", "out")}
     with new_folder(basics["out"]) as folder:
-        generated: Generated = build(settings["generator"])(**basics)
-        written = _write(folder, generated, settings)
+        with settings_under("generator"):
+            generated: Generated = build(settings["generator"], "generator")(**basics)
+            written = _write(folder, generated, settings)
         judged = written.first[:MOST_JUDGED]
         figures = judge_samples(judged, *(_embed(settings.get(side), side, judged) for side in ("teacher", "student")))
         card = data_card(

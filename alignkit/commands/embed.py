@@ -10,6 +10,7 @@ from typing import Any
 from omegaconf import DictConfig
 
 from alignkit.artifact import Artifact, load_artifact
+from alignkit.cache.vector_cache import DTYPES
 from alignkit.commandline import build, plain
 from alignkit.commandline.sides import complete_sides
 from alignkit.commands.embed_actions.embedding_job import Embedding
@@ -33,6 +34,7 @@ RULES = {
     "action": one_of(ACTIONS),
     "which": one_of(WHICH),
     "role": one_of(ROLES),
+    "dtype": one_of(DTYPES),
     **dict.fromkeys(("retry_quarantined", "confirm", "allow_student_mismatch"), SWITCH),
 }
 OLLAMA = dict.fromkeys(SIDES, "ollama")

@@ -78,7 +78,6 @@ class OllamaEmbedder:
         self._typed = model
         self._prompts: dict[Role, str] = {"query": query_prompt, "document": document_prompt}
         self._wire = OllamaWire(model, dimensions, truncate)
-        backoff = Backoff(attempts=retries + 1, first_s=retry_wait_s)
         self._engine = HttpEngine(
             self._wire,
             ollama_address(base_url),
@@ -86,7 +85,7 @@ class OllamaEmbedder:
             concurrency,
             timeout_s,
             first_timeout_s,
-            backoff,
+            Backoff.of(retries, retry_wait_s),
             api_key_env,
             transport,
         )

@@ -74,7 +74,6 @@ class OpenAIEmbedder:
         self._normalize = normalize
         self._prompts: dict[Role, str] = {"query": query_prompt, "document": document_prompt}
         self._wire = OpenAIWire(model, dimensions, api_key_env)
-        backoff = Backoff(attempts=retries + 1, first_s=retry_wait_s)
         self._engine = HttpEngine(
             self._wire,
             openai_address(base_url, sends_key=bool(api_key_env)),
@@ -82,7 +81,7 @@ class OpenAIEmbedder:
             concurrency,
             timeout_s,
             first_timeout_s,
-            backoff,
+            Backoff.of(retries, retry_wait_s),
             api_key_env,
             transport,
         )

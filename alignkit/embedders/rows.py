@@ -7,8 +7,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from alignkit.embedders.base import EmbeddedBatch
-from alignkit.errors import ConfigError
-from alignkit.setting_names import SettingNames
+from alignkit.setting_rules import check, whole
 
 UNIT_WITHIN = 1e-6  # float32 cannot do better
 ALIKE_WITHIN = 1e-6
@@ -23,9 +22,7 @@ def check_dimensions(dimensions: object) -> None:
     Raises:
         ConfigError: for anything but an integer of at least 1.
     """
-    if dimensions is not None and (type(dimensions) is not int or dimensions < 1):
-        name = SettingNames()("dimensions")
-        raise ConfigError(f"{name}={dimensions}: expected a whole number from 1 on, or null for the model's own")
+    check({"dimensions": dimensions}, {"dimensions": whole(1).or_null("which takes the model's own")})
 
 
 def squared_lengths(vectors: np.ndarray) -> np.ndarray:

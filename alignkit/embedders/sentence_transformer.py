@@ -27,12 +27,19 @@ from alignkit.embedders.token_limits import token_limit, too_long
 from alignkit.errors import ConfigError, EmbedderError, MissingExtraError
 from alignkit.servers.untrusted_words import one_line
 from alignkit.setting_names import SettingNames
+from alignkit.setting_rules import check, one_of, whole
 
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
 
 # this many batches are sorted by length together: far less padding, and results still arrive in steps
 _BATCHES_A_STEP = 32
+
+RULES = {
+    "batch_size": whole(1),
+    "pooling": one_of(POOLING_MODES).or_null("which takes the model's own"),
+    "layers": whole(1).or_null("which keeps all"),
+}
 
 
 class SentenceTransformerEmbedder:
@@ -75,12 +82,7 @@ class SentenceTransformerEmbedder:
         if importlib.util.find_spec("sentence_transformers") is None:
             raise MissingExtraError("sentence-transformers", "local")
         self._called = SettingNames()
-        if batch_size < 1:
-            raise ConfigError(f"{self._called('batch_size')}={batch_size}: expected at least 1")
-        if pooling is not None and pooling not in POOLING_MODES:
-            raise ConfigError(
-                f"{self._called('pooling')}={pooling}: expected one of {', '.join(POOLING_MODES)}, or null"
-            )
+        check({"batch_size": batch_size, "pooling": pooling, "layers": layers}, RULES)
         check_dimensions(dimensions)
         self.model = model
         self._batch_size = batch_size

@@ -15,8 +15,8 @@ from alignkit.embedders.digests import file_digest
 from alignkit.embedders.embeddable import admit
 from alignkit.embedders.rows import batch_of, unit_rows
 from alignkit.embedders.word_tokens import WordTokens
-from alignkit.errors import ConfigError, EmbedderError, MissingExtraError
-from alignkit.setting_names import SettingNames
+from alignkit.errors import EmbedderError, MissingExtraError
+from alignkit.setting_rules import check, whole
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
@@ -38,8 +38,7 @@ class StaticEmbedder:
     def __init__(
         self, batch_size: int = 2048, query_prompt: str = "", document_prompt: str = "", normalize: bool = True
     ) -> None:
-        if batch_size < 1:
-            raise ConfigError(f"{SettingNames()('batch_size')}={batch_size}: expected at least 1")
+        check({"batch_size": batch_size}, {"batch_size": whole(1)})
         self._prompts: dict[Role, str] = {"query": query_prompt, "document": document_prompt}
         self._batch_size = batch_size
         self._normalize = normalize

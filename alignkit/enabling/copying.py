@@ -22,6 +22,7 @@ from alignkit.enabling.weights import check_space, file_of_model
 from alignkit.errors import AlignkitError, ConfigError, DataError, EmbedderError
 from alignkit.gguf_files.pooled_copy import POOLINGS, PooledCopy
 from alignkit.progress import progress
+from alignkit.setting_rules import check, one_of
 
 logger = logging.getLogger(__name__)
 
@@ -59,8 +60,7 @@ class Wish:
         Raises:
             ConfigError: for an invalid name, the model's own name, or an unknown pooling.
         """
-        if self.pooling not in POOLINGS:
-            raise ConfigError(f"pooling={self.pooling}: expected {' or '.join(sorted(POOLINGS))}")
+        check({"pooling": self.pooling}, {"pooling": one_of(sorted(POOLINGS))})
         for setting, name in (("model", self.model), ("as", self.name)):
             if not NAME.fullmatch(name):
                 raise ConfigError(f"{setting}={name}: no name that Ollama takes; expected one like qwen2.5:7b")

@@ -28,6 +28,7 @@ from alignkit.pairs.evaluation_set import EvaluationSet, Side, set_of_pairs
 from alignkit.runs.baselines import load_baselines, save_baselines
 from alignkit.runs.folder import run_of
 from alignkit.runs.training_sample import TrainingSample
+from alignkit.setting_rules import check, one_of
 from alignkit.vectors import l2_normalize
 
 
@@ -77,8 +78,7 @@ class Fitted:
             ConfigError: for another role.
             DataError: for another shape or width, NaN, Inf or zero rows.
         """
-        if role not in ROLES:
-            raise ConfigError(f"role={role}: expected one of {', '.join(ROLES)}")
+        check({"role": role}, {"role": one_of(ROLES)})
         vectors = as_vectors(student_vectors, "student_vectors", self.student_dim)
         return l2_normalize(align(head_for(self.artifact, role), vectors)).numpy()
 

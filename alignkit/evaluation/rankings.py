@@ -10,12 +10,12 @@ import torch
 from torch import Tensor
 
 from alignkit.corpus_blocks import pair_cosines
-from alignkit.errors import ConfigError
 from alignkit.evaluation.aligning import align
 from alignkit.evaluation.faiss_search import faiss_top_k
 from alignkit.evaluation.table_rows import RowName
 from alignkit.heads.base import Head
 from alignkit.pairs.evaluation_set import EvaluationSet
+from alignkit.setting_rules import check, one_of
 from alignkit.vectors import top_k
 
 DEPTH = 100
@@ -74,8 +74,7 @@ def rank_all(
         ConfigError: for another search.
         MissingExtraError: for faiss, if it is not installed.
     """
-    if search not in SEARCHES:
-        raise ConfigError(f"search={search}: expected one of {', '.join(SEARCHES)}")
+    check({"search": search}, {"search": one_of(SEARCHES)})
     find = SEARCHES[search]
     depth = min(DEPTH, len(test.corpus))
     # one pass over the corpus serves all rows that search it, and one query where all are the same (the mean predictor)

@@ -10,12 +10,13 @@ import numpy as np
 import torch
 
 from alignkit.embedders.base import Embedder, Role, embed_all
-from alignkit.errors import ConfigError, DataError
+from alignkit.errors import DataError
 from alignkit.evaluation.aligning import align
 from alignkit.evaluation.table_rows import RowName
 from alignkit.heads.base import Head
 from alignkit.pairs.evaluation_set import EvaluationSet
 from alignkit.pairs.unit_rows import unit_rows
+from alignkit.setting_rules import check, whole
 from alignkit.vectors import l2_normalize
 
 MODELS = (RowName.STUDENT, RowName.ALIGNED, RowName.TEACHER)
@@ -79,8 +80,7 @@ class SideBySide:
         Raises:
             ConfigError: if a number is below 1.
         """
-        if count < 1 or topk < 1:
-            raise ConfigError(f"samples={count} and topk={topk}: expected whole numbers of at least 1")
+        check({"samples": count, "topk": topk}, dict.fromkeys(("samples", "topk"), whole(1)))
         total = len(self._test.queries)
         rows = np.sort(np.random.default_rng(seed).permutation(total)[:count])
         return [self._answer_row(int(row), topk) for row in rows]

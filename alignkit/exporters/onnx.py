@@ -14,12 +14,13 @@ import torch
 from torch import Tensor, nn
 
 from alignkit.agreement import Tolerance
-from alignkit.errors import ConfigError, MissingExtraError
+from alignkit.errors import MissingExtraError
 from alignkit.exporters.base import Job
 from alignkit.exporters.dense import affine_layer
 from alignkit.exporters.graph import TRACE_ROWS, trace
 from alignkit.files import move
 from alignkit.heads.base import Head
+from alignkit.setting_rules import check, one_of
 from alignkit.vectors import l2_normalize
 
 OPTIONS = frozenset({"quantize"})
@@ -49,8 +50,7 @@ def check_options(options: Mapping[str, Any]) -> None:
     Raises:
         AlignkitError: for either.
     """
-    if options.get("quantize") not in _TOLERANCES:
-        raise ConfigError(f"quantize={options.get('quantize')}: expected int8, float16 or null")
+    check(options, {"quantize": one_of(("int8", "float16")).or_null()})
     _require("onnx", "onnxscript", "onnxruntime")
 
 

@@ -18,6 +18,7 @@ from alignkit.embedders.base import Role
 from alignkit.errors import ConfigError, DataError
 from alignkit.heads.base import Head
 from alignkit.migration.sources import PARQUET, ParquetSource, Source
+from alignkit.setting_rules import check, one_of
 
 DTYPES = ("float16", "float32")
 
@@ -112,8 +113,7 @@ def _code(source: Source, head: Head, dtype: str | None, codes: str | None) -> C
     """How the new vectors are stored, from either setting."""
     if codes is None:
         dtype = dtype or ("float16" if source.dtype == np.float16 else "float32")
-        if dtype not in DTYPES:
-            raise ConfigError(f"dtype={dtype}: expected one of {', '.join(DTYPES)}")
+        check({"dtype": dtype}, {"dtype": one_of(DTYPES)})
         return FloatCode(head.teacher_dim, dtype)
     asked = parse_codes(codes)
     if len(asked.kinds) > 1 or len(asked.dims) > 1:

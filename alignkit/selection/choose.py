@@ -19,6 +19,7 @@ from alignkit.pairs.views import take_pairs
 from alignkit.selection.record import Selection, Try
 from alignkit.selection.targets import NO_LABELS, TARGETS, figures_of, mean_of_known
 from alignkit.selection.unlike import cluster_rows
+from alignkit.setting_rules import check, number_above, one_of
 from alignkit.training.fit import Fitter
 from alignkit.training.whitening_choice import SELF_MRR, choose_whitening
 
@@ -34,6 +35,7 @@ SELECT_BY = {
     "recall@10": "val/overlap@10",
 }
 HOLD_OUT = ("both", "random")
+RULES = {"budget_s": number_above(0), "target": one_of(TARGETS), "hold_out": one_of(HOLD_OUT)}
 # with fewer training pairs, none are held out as texts unlike the others
 ENOUGH_FOR_CLUSTERS = 1_000
 # arguments of Lightning's Trainer that start further processes
@@ -71,14 +73,9 @@ def select_head(
         ConfigError: for an unknown target, a budget that is not positive, no `linear` among the candidates, or
             settings of a candidate that are incompatible with each other or with the pairs.
     """
-    if not budget_s > 0:
-        raise ConfigError(f"budget_s={budget_s}: expected seconds above 0")
-    if target not in TARGETS:
-        raise ConfigError(f"target={target}: expected one of {', '.join(TARGETS)}")
-    if hold_out not in HOLD_OUT:
-        raise ConfigError(f"hold_out={hold_out}: expected one of {', '.join(HOLD_OUT)}")
+    check({"budget_s": budget_s, "target": target, "hold_out": hold_out}, RULES, "model")
     if BASELINE not in candidates:
-        raise ConfigError(f"candidates={list(candidates)}: expected '{BASELINE}' among them, to compare with")
+        raise ConfigError(f"model.candidates={list(candidates)}: expected '{BASELINE}' among them, to compare with")
     if target == "recall@10" and splits.validation.labels is None:
         raise ConfigError(NO_LABELS)
     for fitter in candidates.values():  # before the search, which takes a minute

@@ -7,9 +7,10 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from alignkit.errors import ConfigError, DataError
+from alignkit.errors import DataError
 from alignkit.sentences.labels import is_missing
 from alignkit.sentences.sentence_files import read_rows, text_of
+from alignkit.setting_rules import check, one_of
 
 DOCUMENTS = ("title+text", "title", "text")
 
@@ -56,8 +57,7 @@ def read_beir(
         DataError: for a missing file, an unknown split (with those found), a broken line (file and number),
             a repeated id, a grade that is not an integer, judgements of unknown ids (how many, the first three).
     """
-    if document not in DOCUMENTS:
-        raise ConfigError(f"document={document}: expected one of {', '.join(DOCUMENTS)}")
+    check({"document": document}, {"document": one_of(DOCUMENTS)})
     folder = Path(folder).expanduser()
     if not folder.is_dir():
         raise DataError(f"there is no folder {folder}; expected one that holds corpus.jsonl, queries.jsonl and qrels/")

@@ -13,16 +13,18 @@ from typing import Any
 from alignkit.embedders.remote.connection import Connection
 from alignkit.embedders.remote.event_loop import BackgroundLoop
 from alignkit.embedders.remote.server_faults import Backoff, TextFault, TooLargeFault, TransientFault
-from alignkit.errors import ConfigError, DataError, EmbedderError
+from alignkit.errors import DataError, EmbedderError
 from alignkit.sentences.partial_json import object_in
 from alignkit.servers.addresses import ollama_address, openai_address
 from alignkit.setting_names import settings_under
+from alignkit.setting_rules import check, number_above, number_from, one_of
 
 APIS = ("ollama", "openai")
 # far from the seeds of other questions, which are small
 _NEXT_SEED = 1_000_003
 _OTHER_LIMIT = "max_completion_tokens"
 _LENGTHS = ("minLength", "maxLength")
+RULES = {"api": one_of(APIS), "temperature": number_from(0), "timeout_s": number_above(0)}
 
 
 class ChatError(DataError):
@@ -59,20 +61,19 @@ class ChatModel:
         retry_wait_s: float = 1.0,
         concurrency: int = 2,
     ) -> None:
-        if api not in APIS:
-            raise ConfigError(f"api={api}: expected one of {', '.join(APIS)}")
         sends_key = api_key_env is not None
         self.model = model
         self._speech = _Speech(model, api, api_key_env)
         with settings_under("generator"):
+            check({"api": api, "temperature": temperature, "timeout_s": timeout_s}, RULES)
             address = ollama_address(base_url) if api == "ollama" else openai_address(base_url, sends_key=sends_key)
             self._connection = Connection(address, self._speech, concurrency, api_key_env)
+            self._backoff = Backoff.of(retries, retry_wait_s)
         self._loop: BackgroundLoop | None = None
         self._closed = False
         self._closing = threading.Lock()
         self._temperature = temperature
         self._timeout_s = timeout_s
-        self._backoff = Backoff(attempts=retries + 1, first_s=retry_wait_s)
 
     @property
     def where(self) -> str:

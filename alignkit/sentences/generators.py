@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from alignkit.errors import ConfigError
 from alignkit.sentences.chat import ChatModel
 from alignkit.sentences.grammar import generate, seed_samples
 from alignkit.sentences.import_pool import ImportCounts
@@ -18,12 +18,16 @@ from alignkit.sentences.patience import Patience
 from alignkit.sentences.records import Sample
 from alignkit.sentences.rewriting import RewriteCounts, rewrite
 from alignkit.sentences.seeds import FOLDER, Seeds, languages, read_seeds
+from alignkit.setting_rules import Rule, check, number_above, one_of, whole
 
 logger = logging.getLogger(__name__)
 
 MOST_SAMPLES = 1_000_000
 # time for about 250 tokens from a model that suits the machine
 SECONDS_A_SAMPLE = 5.0
+SAMPLES = Rule(whole(1, MOST_SAMPLES).fits, f"a whole number from 1 to {MOST_SAMPLES:,}")
+SECONDS = Rule(lambda value: value == math.inf or number_above(0).fits(value), "seconds, a number above 0 or inf")
+RULES = {"attempts": whole(1), "budget_s": SECONDS.or_null(f"which takes {SECONDS_A_SAMPLE:g} a sample")}
 
 
 @dataclass
@@ -113,12 +117,8 @@ def from_chat_model(
         ConfigError: see `from_grammar` and `ChatModel`.
     """
     known = _seeds_of(target, language, seeds_folder)
-    for name, value in (("attempts", attempts), ("concurrency", concurrency)):
-        if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-            raise ConfigError(f"{name}={value}: expected a whole number of at least 1")
+    check({"attempts": attempts, "budget_s": budget_s}, RULES)
     budget_s = SECONDS_A_SAMPLE * target if budget_s is None else budget_s
-    if isinstance(budget_s, bool) or not isinstance(budget_s, int | float) or not budget_s > 0:
-        raise ConfigError(f"budget_s={budget_s}: expected seconds, or inf for no limit")
     out = Path(out).expanduser()
     counts = RewriteCounts()
     settings: dict[str, Any] = {
@@ -169,10 +169,8 @@ def from_file(
 
 
 def _seeds_of(target: int, language: str, folder: str | Path | None) -> list[Seeds]:
-    if isinstance(target, bool) or not isinstance(target, int) or not 1 <= target <= MOST_SAMPLES:
-        raise ConfigError(f"target={target}: expected a whole number from 1 to {MOST_SAMPLES:,}")
+    check({"target": target}, {"target": SAMPLES}, "")
     folder = Path(folder).expanduser() if folder else FOLDER
     known = languages(folder)
-    if language != "mixed" and language not in known:
-        raise ConfigError(f"language={language}: expected one of {', '.join([*known, 'mixed'])}")
+    check({"language": language}, {"language": one_of([*known, "mixed"])}, "")
     return [read_seeds(one, folder) for one in (known if language == "mixed" else [language])]

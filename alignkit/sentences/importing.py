@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from alignkit.errors import ConfigError, DataError
+from alignkit.errors import DataError
 from alignkit.sentences.beir import is_beir, read_beir
 from alignkit.sentences.import_pool import ImportCounts, Pool
 from alignkit.sentences.normalise import is_cjk
@@ -16,8 +16,10 @@ from alignkit.sentences.records import HardNegative, Sample
 from alignkit.sentences.seeds import HARD_NEGATIVES, PARAPHRASES
 from alignkit.sentences.sentence_files import column_names, read_sentences
 from alignkit.sentences.splits import merge_groups
+from alignkit.setting_rules import check, one_of, whole
 
 KINDS = ("auto", "sentences", "intents", "pairs", "sts", "beir")
+RULES = {"kind": one_of(KINDS), "limit": whole(1).or_null("which takes all")}
 # Shares of the highest score in an STS file: at least the first is a paraphrase, at most the second a hard negative.
 SAME_FROM, DIFFERENT_UP_TO = 0.8, 0.4
 
@@ -54,10 +56,7 @@ def import_samples(
         ConfigError: for an unknown kind or a limit below 1.
         DataError: from the readers, and if there is no usable sentence.
     """
-    if kind not in KINDS:
-        raise ConfigError(f"kind={kind}: expected one of {', '.join(KINDS)}")
-    if limit is not None and (isinstance(limit, bool) or not isinstance(limit, int) or limit < 1):
-        raise ConfigError(f"limit={limit}: expected a whole number of at least 1")
+    check({"kind": kind, "limit": limit}, RULES)
     path = Path(path).expanduser()
     counts = ImportCounts() if counts is None else counts
     columns = (first_column, second_column)

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 import numpy as np
 from scipy import sparse
 
-from alignkit.errors import ConfigError
 from alignkit.sentences.normalise import is_cjk, normalise_text
+from alignkit.setting_rules import check, number_from
 
 # Jaccard similarity of the sets of character trigrams (bigrams for Chinese and Japanese) of the normalised texts.
 THRESHOLD = 0.8
@@ -47,8 +47,7 @@ def find_near_duplicates(
     >>> columns.tolist(), similarity.round(2).tolist()
     ([1], [0.81])
     """
-    if not 0.5 <= threshold <= 1:
-        raise ConfigError(f"threshold={threshold} must be in [0.5, 1]")
+    check({"threshold": threshold}, {"threshold": number_from(0.5, most=1)})
     if not len(left) or not len(right):
         return np.empty(0, np.int64), np.empty(0, np.int64), np.empty(0)
     grams = _gram_sets([*left, *right])

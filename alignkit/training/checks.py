@@ -68,8 +68,7 @@ def check_select_by(select_by: str, count: int) -> None:
     Raises:
         ConfigError: in that case.
     """
-    if select_by not in VALIDATION_FIGURES:
-        raise ConfigError(f"select_by={select_by}: expected one of {', '.join(VALIDATION_FIGURES)}")
+    check({"select_by": select_by}, {"select_by": one_of(VALIDATION_FIGURES)})
     if not count:
         raise ConfigError(
             "there are no validation pairs, on which λ and the kept state are chosen; expected at least one: give "

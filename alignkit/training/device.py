@@ -9,6 +9,7 @@ import torch
 
 from alignkit.errors import ConfigError
 from alignkit.rounding import cpu_multiplies_bfloat16
+from alignkit.setting_rules import check, one_of
 from alignkit.training.processes import local_device
 
 logger = logging.getLogger(__name__)
@@ -47,8 +48,7 @@ def choose_device(name: str, precision: str = "auto") -> Device:
     Raises:
         ConfigError: for `cuda` without CUDA, or an unknown name.
     """
-    if name not in ("auto", "cpu", "cuda"):
-        raise ConfigError(f"device={name}: expected auto, cpu or cuda")
+    check({"device": name}, {"device": one_of(("auto", "cpu", "cuda"))})
     present = torch.cuda.is_available()
     if name == "cuda" and not present:
         why = "this torch is built without CUDA" if torch.version.cuda is None else "torch sees no NVIDIA GPU"

@@ -10,7 +10,6 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from alignkit.errors import ConfigError
 from alignkit.heads.base import Head
 from alignkit.heads.linear import LinearHead
 from alignkit.heads.whitening import PLAIN, SETTINGS, Setting, Spread, Whitenings
@@ -18,6 +17,7 @@ from alignkit.metrics.alignment import sample_rows
 from alignkit.metrics.retrieval import ranking_overlap
 from alignkit.metrics.self_retrieval import self_log_probabilities, self_retrieval
 from alignkit.pairs.base import Pairs, PairSplits
+from alignkit.setting_rules import check, one_of
 from alignkit.vectors import l2_normalize, top_k
 
 logger = logging.getLogger(__name__)
@@ -57,8 +57,7 @@ def check_whiten_by(whiten_by: str | None) -> None:
     Raises:
         ConfigError: for an unknown figure.
     """
-    if whiten_by is not None and whiten_by not in WHITEN_BY:
-        raise ConfigError(f"whiten_by={whiten_by}: expected one of {', '.join(WHITEN_BY)}, or null for no whitening")
+    check({"whiten_by": whiten_by}, {"whiten_by": one_of(WHITEN_BY).or_null("which does not whiten")})
 
 
 @torch.no_grad()

@@ -114,7 +114,7 @@ class TestTypes:
         assert cache.vectors_of(embedder.identity(), texts).dtype == np.float32
 
     def test_another_dtype_is_refused(self, folder):
-        with pytest.raises(ConfigError, match="float16 or float32, got dtype=int8"):
+        with pytest.raises(ConfigError, match="dtype=int8: expected float16 or float32"):
             VectorCache(folder, dtype="int8")
 
 

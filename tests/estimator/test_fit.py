@@ -106,7 +106,7 @@ def test_what_is_wrong_is_one_line(change, message, arrays):
         ({"settings": {"lr": -1}}, "lr=-1: expected a number above 0"),
         ({"settings": {"trainer.logger": True}}, "logger"),
         ({"seed": "zero"}, "seed"),
-        ({"device": "tpu"}, "device=tpu: expected auto, cpu or cuda"),
+        ({"device": "tpu"}, "device=tpu: expected one of auto, cpu, cuda"),
         ({"validation": 0.6, "test": 0.5}, "leave something to train on"),
     ],
 )

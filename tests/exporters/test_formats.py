@@ -264,7 +264,7 @@ def test_a_full_disk_is_one_line_and_leaves_nothing(name, train_head, make_job, 
     [
         (("nothing", {}), "unknown format 'nothing'; formats: bundle, numpy, onnx, sentence_transformers, torch"),
         (("numpy", {"quantize": "int8"}), "format=numpy has no setting quantize"),
-        (("onnx", {"quantize": "int4"}), "quantize=int4: expected int8, float16 or null"),
+        (("onnx", {"quantize": "int4"}), "quantize=int4: expected int8 or float16, or null"),
         (("sentence_transformers", {"router": True}), "needs the student itself"),
         (("bundle", {}), "a bundle ends in .zip"),
     ],

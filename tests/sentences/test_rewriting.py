@@ -450,7 +450,7 @@ def test_the_key_comes_from_the_environment_and_is_sent(server, samples, tmp_pat
 
 
 def test_settings_are_checked(tmp_path):
-    with pytest.raises(ConfigError, match="api=soap: expected one of ollama, openai"):
+    with pytest.raises(ConfigError, match="api=soap: expected ollama or openai"):
         ChatModel("m", api="soap")
     with pytest.raises(ConfigError, match="concurrency=0"):
         from_chat_model(5, "en", 0, tmp_path / "o", model="m", concurrency=0)

@@ -37,5 +37,5 @@ def test_bfloat16_that_was_asked_for_and_is_not_there_is_no_secret(monkeypatch, 
 
 
 def test_an_unknown_device():
-    with pytest.raises(ConfigError, match="device=tpu: expected auto, cpu or cuda"):
+    with pytest.raises(ConfigError, match="device=tpu: expected one of auto, cpu, cuda"):
         choose_device("tpu")

@@ -20,6 +20,7 @@ from alignkit.errors import ConfigError, EmbedderError
 from alignkit.servers.addresses import is_loopback
 from alignkit.servers.untrusted_words import words_of
 from alignkit.setting_names import SettingNames
+from alignkit.setting_rules import check, whole
 
 logger = logging.getLogger(__name__)
 
@@ -110,6 +111,7 @@ class Connection:
         transport: httpx.AsyncBaseTransport | None = None,
     ) -> None:
         self.called = SettingNames()
+        check({"concurrency": connections}, {"concurrency": whole(1)})
         try:
             given = httpx.URL(address)
         except httpx.InvalidURL as error:

@@ -23,8 +23,10 @@ from alignkit.embedders.remote.server_faults import (
     TooLargeFault,
     TransientFault,
 )
-from alignkit.errors import ConfigError, EmbedderError
-from alignkit.setting_names import SettingNames
+from alignkit.errors import EmbedderError
+from alignkit.setting_rules import check, number_above, whole
+
+RULES = {"batch_size": whole(1), "timeout_s": number_above(0), "first_timeout_s": number_above(0)}
 
 
 class HttpEngine:
@@ -58,7 +60,7 @@ class HttpEngine:
         api_key_env: str | None = None,
         transport: httpx.AsyncBaseTransport | None = None,
     ) -> None:
-        _check_positive(batch_size=batch_size, concurrency=concurrency, timeout_s=timeout_s)
+        check({"batch_size": batch_size, "timeout_s": timeout_s, "first_timeout_s": first_timeout_s}, RULES)
         connection = Connection(address, wire, concurrency, api_key_env, transport)
         self._connection = connection
         self._requester = Requester(connection, wire, concurrency, timeout_s, first_timeout_s, backoff)
@@ -218,10 +220,3 @@ def _fatal_in(error: BaseException) -> BaseException:
     if isinstance(error, asyncio.CancelledError):
         return EmbedderError("the embedder was closed while it was embedding")
     return error
-
-
-def _check_positive(**settings: float) -> None:
-    called = SettingNames()
-    for name, value in settings.items():
-        if not value > 0:
-            raise ConfigError(f"{called(name)}={value}: expected more than 0")

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import random
 from dataclasses import dataclass
+from typing import Self
 
 from alignkit.errors import EmbedderError
+from alignkit.setting_rules import check, number_from, whole
 
 # the cause may be a text or transient: this many attempts decide
 SUSPECT_ATTEMPTS = 3
@@ -115,6 +117,16 @@ class Backoff:
     attempts: int = 6
     first_s: float = 0.5
     longest_s: float = 60.0
+
+    @classmethod
+    def of(cls, retries: int, retry_wait_s: float) -> Self:
+        """As the settings of that name ask.
+
+        Raises:
+            ConfigError: for a setting that is no number of its kind.
+        """
+        check({"retries": retries, "retry_wait_s": retry_wait_s}, {"retries": whole(0), "retry_wait_s": number_from(0)})
+        return cls(attempts=retries + 1, first_s=retry_wait_s)
 
     def wait_s(self, failed: int, asked_s: float | None) -> float:
         """How long to wait after the `failed`-th failure in a row (from 1); `asked_s` is what the server asked for."""
