@@ -70,10 +70,11 @@ def main(config: DictConfig) -> None:
             embedder.close()
     leaks = check_leaks(test.queries, run, data if isinstance(data, PairSplits) else None)
     sample = TrainingSample.load(run)
+    drawn = {name: settings[name] for name in ("seed", "resamples")}
     result = compare(
         test, artifact, baselines, thresholds=thresholds, seen=leaks.seen,
         unlike=sample.unlike(test.queries.student) if sample else None, embedding=timed,
-        **{name: settings[name] for name in ("seed", "resamples", "search")},
+        search=settings["search"], **drawn,
     )  # fmt: skip
     doubts, curve = doubts_of(artifact, test), None
     if settings["learning_curve"] and isinstance(data, PairSplits):
@@ -88,7 +89,7 @@ def main(config: DictConfig) -> None:
         timed={side: one.said for side, one in timed.items()},
         settings=without_secrets(settings),
     )
-    codes = code_table(test, artifact.query_head, asked) if asked else ()
+    codes = code_table(test, artifact.query_head, asked, **drawn) if asked else ()
     result = replace(result, curve=curve, codes=codes, about=about)
     folder = Path(HydraConfig.get().runtime.output_dir)
     write_report(result, folder, html=settings["html"])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -11,8 +11,11 @@ import numpy as np
 from alignkit.codes.kinds import Asked, Code, check_dims, make_code
 from alignkit.codes.search import RESCORED, rescore, search_codes
 from alignkit.evaluation.aligning import align
+from alignkit.evaluation.columns import Column
+from alignkit.evaluation.evidence import query_groups
 from alignkit.evaluation.table_rows import RowName
 from alignkit.heads.base import Head
+from alignkit.metrics.intervals import RESAMPLES, Interval, PairedBootstrap
 from alignkit.metrics.retrieval import ndcg_at_k, ranking_overlap
 from alignkit.pairs.evaluation_set import EvaluationSet
 from alignkit.vectors import l2_normalize, top_k
@@ -20,28 +23,26 @@ from alignkit.vectors import l2_normalize, top_k
 DEPTH = 10
 # rows of the table whose queries search every index
 ASKING = (RowName.TEACHER, RowName.ALIGNED)
+# overlap is with the teacher's ten nearest texts in float32 with all dimensions
+MEASURES = (Column.OVERLAP_10, Column.NDCG_10)
 BLOCK_ROWS = 4096
 
 
 @dataclass(frozen=True)
-class CodeRow:
-    """One way to store the teacher's index.
+class Index:
+    """One way to store the teacher's vectors.
 
     Attributes:
         code: `float32`, `float16`, `int8` or `binary`.
         dims: leading dimensions that are stored.
         rescored_by: by which code the first hits are ordered once more, with float queries; `None` for no rescoring.
         bytes_a_text: in the index that is searched; what a rescoring by another code reads from disk is not in it.
-        overlap: queries → mean share of the teacher's ten nearest texts (float32, all dimensions) among the ten found.
-        ndcg: queries → mean nDCG@10, `None` where nothing is judged. Queries are those of `ASKING`.
     """
 
     code: str
     dims: int
     rescored_by: str | None
     bytes_a_text: int
-    overlap: Mapping[RowName, float]
-    ndcg: Mapping[RowName, float | None]
 
     @property
     def name(self) -> str:
@@ -49,68 +50,133 @@ class CodeRow:
         rescored = {None: "", self.code: ", rescored"}.get(self.rescored_by, f", rescored by {self.rescored_by}")
         return f"{self.code} {self.dims}{rescored}"
 
+
+@dataclass(frozen=True)
+class Found:
+    """A mean over queries, with 95% intervals from the same draws for all rows; `None` where it is undefined.
+
+    Attributes:
+        mean: the figure.
+        difference: from that of the same queries in float32 with all dimensions.
+        share: of it.
+    """
+
+    mean: Interval | None
+    difference: Interval | None
+    share: Interval | None
+
+
+@dataclass(frozen=True)
+class CodeRow:
+    """What is found in one index.
+
+    Attributes:
+        index: how the teacher's vectors are stored.
+        found: measure → queries → figure. `ndcg@10` is missing where nothing is judged. Queries are those of `ASKING`.
+    """
+
+    index: Index
+    found: Mapping[Column, Mapping[RowName, Found]]
+
     def to_json(self) -> dict[str, Any]:
         """Plain JSON values."""
-        return asdict(self)
+        plain = {
+            kind: {
+                measure.value: {asking.value: _json(getattr(one, name)) for asking, one in found.items()}
+                for measure, found in self.found.items()
+            }
+            for kind, name in {"intervals": "mean", "differences": "difference", "shares": "share"}.items()
+        }
+        means = plain["intervals"]
+        values = {
+            name: {asking.value: (means.get(measure, {}).get(asking) or {}).get("value") for asking in ASKING}
+            for name, measure in zip(("overlap", "ndcg"), MEASURES, strict=True)
+        }
+        return {**vars(self.index), **values, **plain}
 
-    @property
-    def is_judged(self) -> bool:
-        """Whether there is an nDCG."""
-        return all(value is not None for value in self.ndcg.values())
 
-
-def code_table(test: EvaluationSet, head: Head, asked: Asked) -> tuple[CodeRow, ...]:
+def code_table(
+    test: EvaluationSet, head: Head, asked: Asked, *, seed: int = 0, resamples: int = RESAMPLES
+) -> tuple[CodeRow, ...]:
     """Search the teacher's corpus in every code that was asked for, and in float32 to compare with.
 
     Args:
         test: its corpus is encoded a block at a time; int8's ranges are the corpus' own.
         head: makes the aligned queries.
         asked: kinds and widths.
+        seed: of the bootstrap.
+        resamples: of the bootstrap; related queries are drawn together, as for the other tables.
+
+    Returns:
+        One row for each index; the first is float32 with all dimensions.
 
     Raises:
         ConfigError: if a width is larger than the teacher's.
     """
-    corpus = test.corpus.teacher
-    check_dims(asked.dims, corpus.shape[1])
+    check_dims(asked.dims, test.corpus.teacher.shape[1])
     queries = {
         RowName.TEACHER: np.asarray(test.queries.teacher),
         RowName.ALIGNED: l2_normalize(align(head, test.queries.student)).numpy(),
     }
-    wanted = top_k(queries[RowName.TEACHER], corpus, DEPTH, exclude=test.itself)[1].numpy()
-    together = np.concatenate(list(queries.values()))
-    itself = np.concatenate([test.itself] * len(queries))
-    rows = []
+    wanted = top_k(queries[RowName.TEACHER], test.corpus.teacher, DEPTH, exclude=test.itself)[1].numpy()
+    indexes: list[Index] = []
+    figures: dict[Column, dict[str, np.ndarray]] = {}
+    for index, found in _searched(test, np.concatenate(list(queries.values())), asked):
+        indexes.append(index)
+        for name, hits in zip(queries, np.split(found[:, :DEPTH], len(queries)), strict=True):
+            judged = test.judge(hits)
+            told = {Column.OVERLAP_10: ranking_overlap(hits, wanted, DEPTH)}
+            if judged is not None and (judged.relevant > 0).any():
+                told[Column.NDCG_10] = ndcg_at_k(judged, DEPTH)
+            for measure, values in told.items():
+                figures.setdefault(measure, {})[_column(index, name)] = values
+    groups = query_groups(test)
+    bootstraps = {
+        measure: PairedBootstrap(columns, groups, seed=seed, resamples=resamples)
+        for measure, columns in figures.items()
+    }
+    return tuple(
+        CodeRow(
+            index,
+            {
+                measure: {name: _found(bootstrap, index, indexes[0], name) for name in queries}
+                for measure, bootstrap in bootstraps.items()
+            },
+        )
+        for index in indexes
+    )
+
+
+def _searched(test: EvaluationSet, queries: np.ndarray, asked: Asked) -> Iterator[tuple[Index, np.ndarray]]:
+    """Every index and what is found in it, by the queries of all that ask one below the other."""
+    corpus = test.corpus.teacher
+    itself = np.tile(test.itself, len(queries) // len(test.itself))
     for dims in dict.fromkeys((corpus.shape[1], *asked.dims)):
         codes = [make_code(kind, dims, _blocks(corpus)) for kind in dict.fromkeys(("float32", *asked.kinds))]
         for code in codes:
             depth = DEPTH if code.name.startswith("float") else DEPTH * RESCORED
-            found = search_codes(together, corpus, code, depth, exclude=itself)
-            rows.append(_row(test, queries, wanted, code, None, found))
+            found = search_codes(queries, corpus, code, depth, exclude=itself)
+            yield _index(code, None), found
             for better in codes if depth > DEPTH else ():
                 if better is code or (code.name, better.name) == ("binary", "int8"):
-                    again = rescore(together, corpus, better, found, DEPTH)
-                    rows.append(_row(test, queries, wanted, code, better, again))
-    return tuple(rows)
+                    yield _index(code, better), rescore(queries, corpus, better, found, DEPTH)
 
 
-def _row(
-    test: EvaluationSet,
-    queries: Mapping[RowName, np.ndarray],
-    wanted: np.ndarray,
-    code: Code,
-    better: Code | None,
-    found: np.ndarray,
-) -> CodeRow:
-    parts = dict(zip(queries, np.split(found[:, :DEPTH], len(queries)), strict=True))
-    judged = {name: test.judge(hits) for name, hits in parts.items()}
-    return CodeRow(
-        code=code.name,
-        dims=code.dims,
-        rescored_by=better.name if better else None,
-        bytes_a_text=code.width * code.dtype.itemsize,
-        overlap={name: float(np.nanmean(ranking_overlap(hits, wanted, DEPTH))) for name, hits in parts.items()},
-        ndcg={name: None if own is None else float(np.nanmean(ndcg_at_k(own, DEPTH))) for name, own in judged.items()},
-    )
+def _index(code: Code, better: Code | None) -> Index:
+    return Index(code.name, code.dims, better.name if better else None, code.width * code.dtype.itemsize)
+
+
+def _column(index: Index, name: RowName) -> str:
+    return f"{name.value} in {index.name}"
+
+
+def _found(bootstrap: PairedBootstrap[str], index: Index, whole: Index, name: RowName) -> Found:
+    own, rival = _column(index, name), _column(whole, name)
+    return Found(bootstrap.mean(own), bootstrap.difference(own, rival), bootstrap.ratio(own, rival))
+
+
+def _json(interval: Interval | None) -> dict[str, float] | None:
+    return interval.to_json() if interval else None
 
 
 def _blocks(corpus: np.ndarray) -> Iterator[np.ndarray]:

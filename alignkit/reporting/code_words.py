@@ -7,40 +7,72 @@ from collections.abc import Iterator
 from rich.table import Table
 
 from alignkit.codes.search import RESCORED
-from alignkit.evaluation.code_table import ASKING
+from alignkit.evaluation.code_table import ASKING, MEASURES, CodeRow
+from alignkit.evaluation.columns import Column
 from alignkit.evaluation.result import Result
+from alignkit.evaluation.table_rows import RowName
+from alignkit.metrics.intervals import Interval
 from alignkit.reporting.figure_tables import number
 
 MEANING = (
     "The teacher's corpus as an index may store it, searched by the teacher's own queries and by aligned ones. Bytes a "
     "text are also megabytes for a million texts. overlap@10 is with the teacher's neighbours in float32 with all "
     f"dimensions. Rescored: the first {10 * RESCORED} hits are ordered once more by float queries against the stored "
-    "codes, or against int8 codes that stay on disk."
+    "codes, or against int8 codes that stay on disk. In brackets: 95% intervals of the bootstrap."
+)
+DIFFERENCES_MEANING = (
+    "The same less what the same queries find in float32 with all dimensions, paired by query. Where the interval in "
+    "brackets reaches across 0, the loss could be chance."
 )
 
 
 def code_headings(result: Result) -> list[str]:
     """Of the columns; nDCG only where something is judged."""
-    measures = ["overlap@10", *(["nDCG@10"] if all(row.is_judged for row in result.codes) else [])]
-    return ["index", "bytes a text", *(f"{name} {measure}" for name in ASKING for measure in measures)]
+    return ["index", "bytes a text", *(f"{name} {measure.heading}" for name, measure in _columns(result))]
 
 
 def code_cells(result: Result) -> Iterator[list[str]]:
-    """One list for each row, as wide as the headings."""
-    judged = all(row.is_judged for row in result.codes)
+    """One list for each index, as wide as the headings: means with their intervals."""
     for row in result.codes:
-        figures = [(row.overlap[name], row.ndcg[name]) for name in ASKING]
-        shown = [number(figure) for overlap, ndcg in figures for figure in ((overlap, ndcg) if judged else (overlap,))]
-        yield [row.name, f"{row.bytes_a_text:,}", *shown]
+        means = [row.found[measure][name].mean for name, measure in _columns(result)]
+        yield [*_index(row), *(_told(mean, "{:.3f}") for mean in means)]
+
+
+def code_differences(result: Result) -> Iterator[list[str]]:
+    """Likewise of every index but the first: differences from that one."""
+    for row in result.codes[1:]:
+        differences = [row.found[measure][name].difference for name, measure in _columns(result)]
+        yield [*_index(row), *(_told(difference, "{:+.3f}") for difference in differences)]
 
 
 def console_codes(result: Result) -> Table:
-    """For a terminal of 80 columns."""
+    """For a terminal of 80 columns; the last is the interval of the share of float32's figure that aligned keeps."""
+    columns = _columns(result)
     table = Table(box=None, pad_edge=False, padding=(0, 1, 0, 0))
-    for place, heading in enumerate(code_headings(result)):
-        above, _, below = heading.replace("bytes a", "bytes_a").replace("@10", "").partition(" ")
-        heading = f"{above.replace('_', ' ')}\n{below}" if below else heading
-        table.add_column(heading, justify="right" if place else "left", no_wrap=True)
-    for cells in code_cells(result):
-        table.add_row(*cells)
+    table.add_column("index", no_wrap=True)
+    deciding = result.measure if result.measure in (measure for _, measure in columns) else Column.OVERLAP_10
+    headings = ["bytes\na text", *(f"{name}\n{measure.heading.removesuffix('@10')}" for name, measure in columns)]
+    for heading in (*headings, f"{RowName.ALIGNED}\nkeeps"):
+        table.add_column(heading, justify="right", no_wrap=True)
+    for row in result.codes:
+        means = [row.found[measure][name].mean for name, measure in columns]
+        share = row.found[deciding][RowName.ALIGNED].share if deciding in row.found else None
+        kept = f"{share.low:.0%}-{share.high:.0%}" if share else "-"
+        table.add_row(*_index(row), *(number(mean.value if mean else None) for mean in means), kept)
     return table
+
+
+def _columns(result: Result) -> list[tuple[RowName, Column]]:
+    known = [measure for measure in MEASURES if all(measure in row.found for row in result.codes)]
+    return [(name, measure) for name in ASKING for measure in known]
+
+
+def _index(row: CodeRow) -> list[str]:
+    return [row.index.name, f"{row.index.bytes_a_text:,}"]
+
+
+def _told(interval: Interval | None, form: str) -> str:
+    if interval is None:
+        return "-"
+    value, low, high = (form.format(end) for end in (interval.value, interval.low, interval.high))
+    return f"{value} ({low} to {high})"

@@ -62,6 +62,8 @@ def report_words(result: Result) -> dict[str, Any]:
         "code_headings": code_words.code_headings(result),
         "code_rows": list(code_words.code_cells(result)),
         "code_meaning": code_words.MEANING,
+        "code_differences": list(code_words.code_differences(result)),
+        "code_differences_meaning": code_words.DIFFERENCES_MEANING,
         "splits": {
             split: {name.value: row.to_json() for name, row in table.items()}
             for split, table in result.other_splits.items()

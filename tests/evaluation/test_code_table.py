@@ -2,6 +2,7 @@
 
 import dataclasses
 import io
+import json
 
 import numpy as np
 import pytest
@@ -17,6 +18,8 @@ from alignkit.evaluation.comparison import compare
 from alignkit.evaluation.table_rows import RowName
 from alignkit.heads.linear import LinearHead
 from alignkit.reporting.code_words import code_cells, code_headings, console_codes
+from alignkit.reporting.report_files import html_page, render
+from alignkit.reporting.report_words import report_words
 from alignkit.vectors import l2_normalize
 
 ASKED = parse_codes("int8,binary,dims=128")
@@ -27,11 +30,15 @@ def rows(demo_set, demo_head):
     return code_table(demo_set, demo_head, ASKED)
 
 
+def mean(row, measure, name):
+    return row.found[measure][name].mean.value
+
+
 def test_every_code_at_every_width_with_and_without_rescoring(rows):
     of_width = ("float32 {}", "int8 {}", "int8 {}, rescored", "binary {}", "binary {}, rescored by int8",
                 "binary {}, rescored")  # fmt: skip
-    assert [row.name for row in rows] == [name.format(dims) for dims in (384, 128) for name in of_width]
-    sizes = {(row.code, row.dims): row.bytes_a_text for row in rows}
+    assert [row.index.name for row in rows] == [name.format(dims) for dims in (384, 128) for name in of_width]
+    sizes = {(row.index.code, row.index.dims): row.index.bytes_a_text for row in rows}
     assert sizes == {
         ("float32", 384): 1536, ("int8", 384): 384, ("binary", 384): 48,
         ("float32", 128): 512, ("int8", 128): 128, ("binary", 128): 16,
@@ -41,11 +48,11 @@ def test_every_code_at_every_width_with_and_without_rescoring(rows):
 def test_the_whole_vectors_find_what_the_comparison_says(rows, demo_set, demo_artifact):
     result = compare(demo_set, demo_artifact)
     whole = rows[0]
-    assert whole.overlap["teacher"] == pytest.approx(1)
+    assert mean(whole, "overlap@10", "teacher") == pytest.approx(1)
     for name in ("teacher", "aligned"):
         own = result.rows[RowName(name)].to_json()
-        assert whole.overlap[name] == pytest.approx(own["overlap@10"])
-        assert whole.ndcg[name] == pytest.approx(own["ndcg@10"])
+        assert mean(whole, "overlap@10", name) == pytest.approx(own["overlap@10"])
+        assert mean(whole, "ndcg@10", name) == pytest.approx(own["ndcg@10"])
 
 
 def test_bits_and_their_rescoring_by_hand(rows, demo_set, demo_head):
@@ -62,19 +69,82 @@ def test_bits_and_their_rescoring_by_hand(rows, demo_set, demo_head):
     again = np.take_along_axis(
         found, np.argsort(-np.einsum("qd,qkd->qk", aligned, bits[found]), axis=1, kind="stable")[:, :10], axis=1
     )
-    by_name = {row.name: row for row in rows}
+    by_name = {row.index.name: row for row in rows}
     for name, hits in (("binary 384", found[:, :10]), ("binary 384, rescored", again)):
         shares = [len(set(one) & set(other)) / 10 for one, other in zip(hits, wanted, strict=True)]
-        assert by_name[name].overlap["aligned"] == pytest.approx(np.mean(shares), abs=2e-4)
+        assert mean(by_name[name], "overlap@10", "aligned") == pytest.approx(np.mean(shares), abs=2e-4)
 
 
 def test_fewer_bytes_find_less_and_rescoring_brings_much_back(rows):
-    by_name = {row.name: row.overlap["teacher"] for row in rows}
+    by_name = {row.index.name: mean(row, "overlap@10", "teacher") for row in rows}
     assert (
         by_name["int8 384, rescored"] > by_name["binary 384, rescored"] > by_name["binary 384"] > by_name["binary 128"]
     )
     assert by_name["binary 384, rescored by int8"] > by_name["binary 384, rescored"]
     assert by_name["float32 384"] > by_name["float32 128"]
+
+
+def test_intervals_are_those_of_the_other_tables(rows, demo_set, demo_artifact):
+    """The same draws of the same groups: float32 with all dimensions has the comparison's own intervals."""
+    result = compare(demo_set, demo_artifact)
+    for measure, row_intervals in result.certainty.means.items():
+        for name, found in rows[0].found.get(measure, {}).items():
+            expected = row_intervals[name]
+            assert found.mean.value == pytest.approx(expected.value)
+            assert (found.mean.low, found.mean.high) == pytest.approx((expected.low, expected.high))
+
+
+def test_what_an_index_loses_is_paired_with_float32(rows):
+    assert {(one.difference.low, one.difference.high) for one in rows[0].found["ndcg@10"].values()} == {(0, 0)}
+    for row in rows[1:]:
+        for name, found in row.found["ndcg@10"].items():
+            whole = rows[0].found["ndcg@10"][name]
+            assert found.difference.value == pytest.approx(found.mean.value - whole.mean.value)
+            assert found.difference.low <= found.difference.value <= found.difference.high
+            assert found.share.value == pytest.approx(found.mean.value / whole.mean.value)
+    by_name = {row.index.name: row.found["ndcg@10"]["aligned"] for row in rows}
+    # hard and easy queries are so in every index: paired, the interval is far narrower than the mean's own
+    paired, alone = by_name["int8 384, rescored"].difference, by_name["int8 384, rescored"].mean
+    assert paired.high - paired.low < 0.2 * (alone.high - alone.low)
+    assert by_name["binary 128"].difference.high < 0
+
+
+def test_queries_of_one_label_are_drawn_together(demo_set, demo_head):
+    alone = dataclasses.replace(demo_set, labels=[str(row) for row in range(len(demo_set.queries))], groups=None)
+
+    def width(test):
+        interval = code_table(test, demo_head, parse_codes("binary"))[0].found["overlap@10"]["aligned"].mean
+        return interval.high - interval.low
+
+    assert width(demo_set) > 1.2 * width(alone)
+
+
+def test_seed_and_number_of_resamples_are_the_users(demo_set, demo_head):
+    def interval(**settings):
+        return code_table(demo_set, demo_head, parse_codes("binary"), **settings)[0].found["overlap@10"]["aligned"].mean
+
+    assert interval(seed=3) == interval(seed=3) != interval(seed=4)
+    assert interval(resamples=10) != interval(resamples=20)
+
+
+def test_the_file_of_figures_has_the_intervals_too(rows):
+    told = rows[1].to_json()
+    json.dumps(told, allow_nan=False)
+    assert told["code"] == "int8" and told["ndcg"]["aligned"] == mean(rows[1], "ndcg@10", "aligned")
+    for kind in ("intervals", "differences", "shares"):
+        assert set(told[kind]["ndcg@10"]) == set(told[kind]["overlap@10"]) == {"teacher", "aligned"}
+        assert set(told[kind]["ndcg@10"]["aligned"]) == {"value", "low", "high"}
+
+
+def test_reports_show_intervals_and_differences(rows, demo_set, demo_artifact):
+    result = dataclasses.replace(compare(demo_set, demo_artifact), codes=rows)
+    page, text = html_page(result), render("report.md.j2", **report_words(result))
+    found = rows[3].found["ndcg@10"]["aligned"]
+    mean, lost = found.mean, found.difference
+    for document in (page, text):
+        assert document.count("less what the same queries find in float32") == 1
+        assert f"{mean.value:.3f} ({mean.low:.3f} to {mean.high:.3f})" in document
+        assert f"{lost.value:+.3f} ({lost.low:+.3f} to {lost.high:+.3f})" in document
 
 
 def test_judgements_count_where_there_are_any(make_retrieval):
@@ -89,7 +159,7 @@ def test_judgements_count_where_there_are_any(make_retrieval):
     relevant[np.arange(30), np.argmax(judged.gains, axis=1)] = 1
     ranks = np.empty_like(order)
     np.put_along_axis(ranks, order, np.arange(60)[None], axis=1)
-    assert row.ndcg["teacher"] == pytest.approx(ndcg_score(relevant, -ranks.astype(float), k=10))
+    assert mean(row, "ndcg@10", "teacher") == pytest.approx(ndcg_score(relevant, -ranks.astype(float), k=10))
 
 
 def test_without_judgements_there_is_no_ndcg(demo_set, demo_head, demo_artifact):
