@@ -12,7 +12,7 @@ from torch import Tensor
 
 from alignkit.heads.base import Head
 from alignkit.heads.linear import LinearHead
-from alignkit.heads.whitening import PLAIN, SETTINGS, Setting, Spread, Whitenings
+from alignkit.heads.whitening import PLAIN, Setting, Spread, Whitenings
 from alignkit.metrics.alignment import sample_rows
 from alignkit.metrics.retrieval import ranking_overlap
 from alignkit.metrics.self_retrieval import self_log_probabilities, self_retrieval
@@ -83,6 +83,7 @@ def choose_whitening(kept: Head, splits: PairSplits, whiten_by: str = SELF_MRR, 
         return ChosenWhitening(None, {**asdict(PLAIN), **about, "tried": [], "reason": reason})
     halves = [torch.arange(start, len(own), 2) for start in (0, 1)]
     teacher = Spread.of(others)
+    whole = Whitenings(aligned, own, teacher)
     families = [Whitenings(aligned[half], own[half], teacher) for half in halves]
     # of every text by the family that was estimated on the other half
     asked = {
@@ -90,7 +91,7 @@ def choose_whitening(kept: Head, splits: PairSplits, whiten_by: str = SELF_MRR, 
             (_apply(family, setting, aligned[half]), half)
             for family, half in zip(families, reversed(halves), strict=True)
         ]
-        for setting in SETTINGS
+        for setting in whole.settings()
     }
     wanted = top_k(own, corpus, 10, exclude=torch.arange(len(own)))[1] if whiten_by == OVERLAP else None
     figures: dict[Setting, dict[str, Tensor]] = {}
@@ -109,7 +110,7 @@ def choose_whitening(kept: Head, splits: PairSplits, whiten_by: str = SELF_MRR, 
     ]
     about |= {"tried": tried, "reason": _reason(setting, figures, by)}
     logger.info("whitening: %s", about["reason"])
-    part = None if setting.is_plain else _part(*Whitenings(aligned, own, teacher).map(setting))
+    part = None if setting.is_plain else _part(*whole.map(setting))
     return ChosenWhitening(part, {**asdict(setting), **about})
 
 

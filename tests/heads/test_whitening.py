@@ -78,3 +78,32 @@ def test_texts_that_are_all_the_same_give_finite_numbers():
         assert weight.isfinite().all() and bias.isfinite().all()
     weight, _ = family(torch.zeros(5, 4), same, same).map(Setting(1.0, 1.0))
     assert weight.isfinite().all()
+
+
+def test_evenness_is_the_participation_ratio_of_the_spread():
+    own = vectors(400, 30)
+    aligned = 0.7 * own + 0.1 * vectors(400, 30, 2)
+    found = family(aligned, own, own)
+    parts = [np.cov(part.double().numpy(), rowvar=False) for part in (own - found.gain * aligned, own)]
+    values = np.linalg.eigvalsh(sum(part / np.trace(part) for part in parts) / 2) + FLOOR / 30 + 1 / 400
+    assert found.evenness() == pytest.approx(values.sum() ** 2 / (values**2).sum() / 30)
+    noise = torch.eye(30).repeat(10, 1)
+    assert family(torch.zeros(300, 30), noise, noise).evenness() == pytest.approx(1, abs=0.03)
+
+
+def test_the_strongest_power_is_for_teachers_whose_spread_is_uneven():
+    own = vectors(4000, 40)
+    assert family(0.7 * own, own, own).settings() == SETTINGS
+    uneven = torch.nn.functional.normalize(own * torch.logspace(0, -3, 40), dim=-1)
+    assert [setting.power for setting in family(0.7 * uneven, uneven, uneven).settings()] == [0, 0, 0.25, 0.5, 0.75]
+    # so few vectors tell little of the small directions: the floor is most of what there is
+    few = uneven[:20]
+    assert family(0.7 * few, few, few).settings() == SETTINGS
+
+
+def test_evenness_of_wide_teachers_is_about_the_same(monkeypatch):
+    own = torch.nn.functional.normalize(vectors(500, 100) * torch.logspace(0, -1.5, 100), dim=-1)
+    exact = family(0.7 * own, own, own).evenness()
+    monkeypatch.setattr(whitening, "WIDEST", 50)
+    monkeypatch.setattr(whitening, "LEADING", 40)
+    assert family(0.7 * own, own, own).evenness() == pytest.approx(exact, rel=0.05)
