@@ -82,8 +82,10 @@ def decide(evidence: Evidence, thresholds: Thresholds | None = None) -> Verdict:
     """Apply the rules, strictest doubt first.
 
     1. `too_little_data`: there are fewer than 30 queries, 10 groups of them or 50 texts.
-    2. `teacher_is_worse`: the student's own index is better than the teacher's beyond its interval. What a head keeps
-       of such a teacher is not worth having.
+    2. `teacher_is_worse`: the student's own index is better than the teacher's beyond its interval, unless the head
+       makes up for that: whitened queries may find more in the teacher's index than its own queries do. If the lower
+       bound of the share reaches `worth_using` and the student's own index is not better than the head beyond its
+       interval, the other rules decide.
     3. `too_little_data`: the head was trained on more than 5% of the queries, the teacher itself finds nothing, or a
        head without knowledge would pass.
     4. `use`: the lower bound of the share reaches `worth_using`, and the student's own index is not better than the
@@ -109,7 +111,7 @@ def _doubt(evidence: Evidence, thresholds: Thresholds) -> tuple[Answer, Rule] | 
         rule = Rule.FEW_GROUPS
     elif evidence.corpus < MIN_CORPUS:
         rule = Rule.SMALL_CORPUS
-    elif evidence.lead is not None and evidence.lead.low > 0:
+    elif evidence.lead is not None and evidence.lead.low > 0 and not _makes_up(evidence, thresholds):
         return Answer.TEACHER_IS_WORSE, Rule.TEACHER_TRAILS
     elif (evidence.seen or 0) > MOST_SEEN * evidence.asked:
         rule = Rule.SEEN_IN_TRAINING
@@ -118,6 +120,12 @@ def _doubt(evidence: Evidence, thresholds: Thresholds) -> tuple[Answer, Rule] | 
     elif evidence.floor_share >= thresholds.worth_using:
         rule = Rule.BLIND_HEAD_PASSES
     return None if rule is None else (Answer.TOO_LITTLE_DATA, rule)
+
+
+def _makes_up(evidence: Evidence, thresholds: Thresholds) -> bool:
+    """Whether the head finds as much in a poor teacher's index as the student does in its own."""
+    share, gain = evidence.share, evidence.gain
+    return share is not None and share.low >= thresholds.worth_using and gain is not None and gain.high >= 0
 
 
 def _judge(evidence: Evidence, thresholds: Thresholds) -> tuple[Answer, Rule]:

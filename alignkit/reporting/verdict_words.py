@@ -88,6 +88,17 @@ def _lead(verdict: Verdict) -> str:
     )
 
 
+def _head_trails(verdict: Verdict) -> str:
+    evidence = verdict.evidence
+    if evidence.share is None or evidence.gain is None:
+        return "there is no figure of aligned queries to compare with"
+    return (
+        f"aligned reaches {evidence.share.value:.1%} of the teacher's figure (95% interval {evidence.share.low:.1%} to "
+        f"{evidence.share.high:.1%}) and trails the student's own index as "
+        f"well: {_difference(evidence.gain)}"
+    )
+
+
 def _ways_out(verdict: Verdict) -> str:
     return WAYS_OUT
 
@@ -173,7 +184,7 @@ REASONS: dict[Rule, tuple[Callable[[Verdict], str], ...]] = {
     Rule.FEW_QUERIES: (_few_queries,),
     Rule.FEW_GROUPS: (_few_groups,),
     Rule.SMALL_CORPUS: (_small_corpus,),
-    Rule.TEACHER_TRAILS: (_lead, _ways_out),
+    Rule.TEACHER_TRAILS: (_lead, _head_trails, _ways_out),
     Rule.SEEN_IN_TRAINING: (_seen,),
     Rule.TEACHER_FINDS_NOTHING: (_nothing_to_keep,),
     Rule.BLIND_HEAD_PASSES: (_blind,),

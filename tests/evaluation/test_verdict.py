@@ -86,13 +86,30 @@ def test_a_teacher_that_finds_less_than_its_student_is_the_first_thing_to_say():
     assert verdict.reasons[0] == (
         "the student's own index reaches nDCG@10 0.717, the teacher's 0.421: +0.296 (95% interval +0.266 to +0.326)"
     )
-    assert "a model made for embeddings" in verdict.reasons[1] and "pooling" in verdict.reasons[1]
+    assert verdict.reasons[1] == (
+        "aligned reaches 104.0% of the teacher's figure (95% interval 99.0% to 109.0%) and trails the student's own "
+        "index as well: -0.279 (95% interval -0.309 to -0.249)"
+    )
+    assert "a model made for embeddings" in verdict.reasons[2] and "pooling" in verdict.reasons[2]
     # what the head saw, and what a share of such a teacher is, changes nothing
     assert verdict_of(**worse, seen=400).name == "teacher_is_worse"
     assert verdict_of(**worse | {"share": None}).name == "teacher_is_worse"
     # within chance it is no finding, and of few queries nothing is
     assert verdict_of(**worse | {"lead": interval(0.02, 0.03)}).name == "own_index"
     assert verdict_of(**worse, queries=29, groups=29).name == "too_little_data"
+
+
+def test_a_head_that_makes_up_for_a_poor_teacher_is_used():
+    """Whitened queries may find in its index what the student finds in its own: then nothing better is to be had."""
+    poor = {"lead": interval(0.21, 0.03), "teacher_mean": 0.41, "student_mean": 0.62, "share": interval(1.5, 0.05)}
+    for gain in (interval(0.05), interval(-0.01)):
+        verdict = verdict_of(**poor, gain=gain)
+        assert verdict.name == "use" and verdict.reasons[0].startswith("aligned keeps 150.0% of the teacher's nDCG@10")
+    assert verdict_of(**poor, gain=interval(-0.05)).name == "teacher_is_worse"
+    # it keeps too little for sure: then the teacher is what is wrong
+    assert verdict_of(**poor | {"share": interval(0.95, 0.1)}, gain=interval(0.0, 0.1)).name == "teacher_is_worse"
+    # what it saw in training still decides nothing
+    assert verdict_of(**poor, gain=interval(0.05), seen=400).name == "too_little_data"
 
 
 def test_texts_unlike_the_training_sentences_are_the_likelier_cause():
