@@ -1,8 +1,9 @@
 """A service behind a real socket, in a thread of this process."""
 
 import threading
-import time
 from contextlib import contextmanager
+
+from waiting import joined, until
 
 from alignkit.serving.server import build_server, listen
 
@@ -13,12 +14,9 @@ def running(service, wait_until_ready=True, grace_s=5, **limits):
     server, listener = build_server(service, grace_s, **limits), listen("127.0.0.1", 0)
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, daemon=True)
     thread.start()
-    deadline = time.monotonic() + 20
-    while not (server.started and (service.readiness.ready or not wait_until_ready)) and time.monotonic() < deadline:
-        time.sleep(0.01)
     try:
+        until(lambda: server.started and (service.readiness.ready or not wait_until_ready))
         yield f"http://127.0.0.1:{listener.getsockname()[1]}"
     finally:
         server.should_exit = True
-        thread.join(timeout=20)
-        assert not thread.is_alive()
+        joined(thread)
