@@ -13,7 +13,8 @@ from alignkit.errors import AlignkitError
 from alignkit.parts import build_part
 
 sys.path.insert(0, str(Path(__file__).parent / "embedders"))
-from listening import free_port, listening  # noqa: E402
+from listening import listening  # noqa: E402
+from ports import deaf_port  # noqa: E402
 
 OLLAMA, OPENAI = "alignkit.embedders.ollama.OllamaEmbedder", "alignkit.embedders.openai.OpenAIEmbedder"
 USUAL = {"_target_": OPENAI, "model": "m", "retries": 0, "timeout_s": 0.3, "first_timeout_s": 0.3}
@@ -91,7 +92,7 @@ def test_a_setting_is_called_by_its_place(given, reply, wanted, place):
     with listening(reply or b"") as there:
         if "static" not in settings["_target_"] and "sentence" not in settings["_target_"]:
             path = "" if "place" in wanted and reply and b"page not found" in reply else "/v1"
-            settings.setdefault("base_url", f"http://{free_port() if reply is None else there}{path}")
+            settings.setdefault("base_url", f"http://{f'127.0.0.1:{deaf_port()}' if reply is None else there}{path}")
         message = message_of(lambda: build(settings, place))
     assert wanted.format(place=f"{place}." if place else "") in message
 
@@ -106,7 +107,7 @@ def test_a_part_within_a_part_is_called_by_its_own_name():
 def test_a_command_says_what_to_type(run_command, tmp_path):
     (tmp_path / "sentences.txt").write_text("one\ntwo\n", encoding="utf-8")
     code, _, err = run_command(
-        "embed", "which=teacher", "teacher=openai", "teacher.model=m", f"teacher.base_url=http://{free_port()}/v1",
+        "embed", "which=teacher", "teacher=openai", "teacher.model=m", f"teacher.base_url=http://127.0.0.1:{deaf_port()}/v1",
         "sentences=sentences.txt", f"cache_dir={tmp_path / 'cache'}",
     )  # fmt: skip
     assert code == 1 and "is teacher.base_url right?" in err

@@ -1,10 +1,30 @@
 """Embedders of a fake server on loopback."""
 
+import asyncio
+from types import SimpleNamespace
+
 import pytest
 from fake_server import FakeServer
+from waiting import HANG_S
 
 from alignkit.embedders.ollama import OllamaEmbedder
 from alignkit.embedders.openai import OpenAIEmbedder
+from alignkit.embedders.remote import retries
+
+
+@pytest.fixture
+def waits(monkeypatch):
+    """The seconds before each further attempt; they pass at once, for the retries alone."""
+    seconds = []
+
+    async def sleep(wait_s):
+        seconds.append(wait_s)
+        await asyncio.sleep(0)
+
+    clock = SimpleNamespace(monotonic=lambda: 1000 + sum(seconds))
+    monkeypatch.setattr(retries, "asyncio", SimpleNamespace(sleep=sleep))
+    monkeypatch.setattr(retries, "time", clock)
+    return seconds
 
 
 @pytest.fixture
@@ -18,7 +38,7 @@ def ollama(server):
     embedders = []
 
     def make(**settings):
-        defaults = {"model": "tiny", "base_url": server.url, "batch_size": 4, "retry_wait_s": 0.01, "timeout_s": 5}
+        defaults = {"model": "tiny", "base_url": server.url, "batch_size": 4, "retry_wait_s": 0.01, "timeout_s": HANG_S}
         embedders.append(OllamaEmbedder(**{**defaults, **settings}))
         return embedders[-1]
 

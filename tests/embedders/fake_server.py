@@ -14,6 +14,7 @@ from collections.abc import Callable
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import numpy as np
+from waiting import HANG_S
 
 DIGEST = "a8b0c5157701b7ff2d2d3a2b1f1b5a7e3c0d9d6f4e2a1c3b5d7f9e8c6b4a2d10"
 
@@ -227,7 +228,7 @@ def html(handler: Handler, texts: list[str]) -> None:
 
 
 def hang(handler: Handler, texts: list[str]) -> None:
-    handler.server.released.wait(30)
+    handler.server.released.wait(2 * HANG_S)
 
 
 def reset_mid_body(handler: Handler, texts: list[str]) -> None:

@@ -1,8 +1,10 @@
-"""Ports of this machine: one that answers the same bytes to everything, and one where nobody listens."""
+"""A port of this machine that answers the same bytes to everything."""
 
 import contextlib
 import socket
 import threading
+
+from waiting import HANG_S
 
 
 @contextlib.contextmanager
@@ -21,7 +23,7 @@ def listening(reply=b"", hold=False):
                     peer, _ = listener.accept()
                     open_ones.append(peer)
                     if not hold:
-                        peer.settimeout(2)
+                        peer.settimeout(HANG_S)
                         with contextlib.suppress(OSError):
                             peer.recv(65536)
                             peer.sendall(reply)
@@ -40,10 +42,3 @@ def listening(reply=b"", hold=False):
             thread.join()
             for peer in open_ones:
                 peer.close()
-
-
-def free_port():
-    """`127.0.0.1:PORT` of a port that was free just now."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        return f"127.0.0.1:{free.getsockname()[1]}"

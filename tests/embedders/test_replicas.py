@@ -1,15 +1,14 @@
 """Against replicas of real servers beside the checkout, fault by fault; skipped where they are not there."""
 
-import socket
 import subprocess
 import sys
-import time
 from pathlib import Path
 
-import httpx
 import numpy as np
 import pytest
 from collecting import collect
+from ports import quiet_port
+from waiting import answers, post, until
 
 from alignkit.cache import VectorCache
 from alignkit.cache.watching import ModelChangedError
@@ -30,18 +29,11 @@ def start():
     running = []
 
     def begin(script, *arguments):
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            port = free.getsockname()[1]
+        port = quiet_port()
         running.append(subprocess.Popen([sys.executable, str(CASES / script), str(port), *arguments]))
         url = f"http://127.0.0.1:{port}"
-        for _ in range(200):
-            try:
-                httpx.get(url, timeout=1, trust_env=False)
-                return url
-            except httpx.TransportError:
-                time.sleep(0.05)
-        raise AssertionError("the replica did not start")
+        until(lambda: answers(url), running[-1])
+        return url
 
     yield begin
     for process in running:
@@ -76,12 +68,11 @@ def test_useless_answers_quarantine_nothing(start, tmp_path, mode):
         ("index_0", "/v1", r"embeddings are not numbered .*set batch_size=1$"),
     ],
 )
-def test_what_will_not_change_fails_at_once(start, mode, end, words):
+def test_what_will_not_change_fails_at_once(start, waits, mode, end, words):
     embedder = OpenAIEmbedder("m", f"{start('fake_server.py', mode)}{end}")
-    started = time.monotonic()
     with pytest.raises(EmbedderError, match=words):
         collect(embedder, TEXTS)
-    assert time.monotonic() - started < 2
+    assert not waits
     embedder.close()
 
 
@@ -207,7 +198,7 @@ def test_one_model_by_all_its_names_and_both_apis_is_embedded_once(start, tmp_pa
             embedder = quick(make, name, where)
             assert cache.fill(embedder, TEXTS).new == (0 if place else 60), (name, where)
             embedder.close()
-        httpx.post(f"{url}/api/create", json={"model": "minilm", "from": "minilm", "parameters": {"temperature": 0.3}})
+        post(f"{url}/api/create", json={"model": "minilm", "from": "minilm", "parameters": {"temperature": 0.3}})
         embedder = quick(OllamaEmbedder, "minilm", url)
         assert cache.fill(embedder, TEXTS).new == 0
         embedder.close()

@@ -6,6 +6,7 @@ import time
 
 import numpy as np
 import pytest
+from waiting import HANG_S
 
 from alignkit.errors import EmbedderError
 from alignkit.serving.answers import Answer
@@ -22,7 +23,7 @@ class Lengths:
     def __call__(self, texts):
         self.batches.append(list(texts))
         if self.gate is not None:
-            assert self.gate.wait(10)
+            assert self.gate.wait(HANG_S)
         if "down" in texts:
             raise EmbedderError("down")
         if "bug" in texts:
@@ -66,7 +67,7 @@ def test_what_comes_while_busy_waits_for_the_next_batch():
         while not work.batches:
             await asyncio.sleep(0.001)
         others = [asyncio.create_task(batcher.submit([name])) for name in "abc"]
-        await asyncio.sleep(0.01)
+        await asyncio.sleep(0)
         assert batcher.queued_texts == 3
         work.gate.set()
         await asyncio.gather(first, *others)
@@ -80,10 +81,11 @@ def test_an_idle_worker_can_wait_for_company():
     work = Lengths()
 
     async def scenario():
-        batcher = MicroBatcher(work, wait_s=5.0, max_batch_texts=2)
+        batcher = MicroBatcher(work, wait_s=HANG_S, max_batch_texts=2)
         first = asyncio.create_task(batcher.submit(["a"]))
-        await asyncio.sleep(0.02)
-        assert work.batches == []
+        for _ in range(5):
+            await asyncio.sleep(0)
+        assert work.batches == [] and batcher.queued_texts == 1
         # a full batch does not wait any longer
         await asyncio.gather(first, batcher.submit(["b"]))
         await batcher.close()
@@ -126,7 +128,9 @@ def test_requests_in_parts_fill_the_queue_like_any_other():
         # each goes in parts, so that none of its texts stands in the queue while one of its parts runs
         for _ in range(6):
             requests.append(asyncio.create_task(batcher.submit(list("abcdef"))))
-            await asyncio.sleep(0.02)
+            await asyncio.sleep(0)
+            while not work.batches:
+                await asyncio.sleep(0.001)
             assert batcher.queued_texts <= 8
         work.gate.set()
         answers = await asyncio.gather(*requests, return_exceptions=True)
@@ -245,14 +249,14 @@ class Hanging:
         self.most_running = max(self.most_running, self.running)
         try:
             if texts[0].startswith("hang"):
-                assert self.gate.wait(10)
+                assert self.gate.wait(HANG_S)
             return Lengths()(texts)
         finally:
             self.running -= 1
 
 
 async def until(condition):
-    deadline = time.monotonic() + 120
+    deadline = time.monotonic() + HANG_S
     while not condition():
         assert time.monotonic() < deadline
         await asyncio.sleep(0.002)
@@ -262,11 +266,11 @@ def test_models_that_hang_are_not_called_a_second_time():
     work = Hanging()
 
     async def scenario():
-        batcher = MicroBatcher(work, call_timeout_s=0.05)
+        batcher = MicroBatcher(work, call_timeout_s=1.0)
         hangs = asyncio.create_task(batcher.submit(["hang"]))
         await until(lambda: work.calls)
         queued = asyncio.create_task(batcher.submit(["queued"]))
-        with pytest.raises(EmbedderError, match=r"no answer within 0\.05 s"):
+        with pytest.raises(EmbedderError, match=r"no answer within 1 s"):
             await hangs
         # who comes now is told at once instead of after a timeout of its own
         with pytest.raises(StuckFault) as stuck:
@@ -286,7 +290,8 @@ def test_models_for_several_threads_go_on_beside_a_few_calls_that_hang():
     work = Hanging()
 
     async def scenario():
-        batcher = MicroBatcher(work, call_timeout_s=0.05, most_hung=3)
+        # long enough for a call that does not hang, however busy the machine is
+        batcher = MicroBatcher(work, call_timeout_s=1.0, most_hung=3)
         for hung in range(3):
             assert (await batcher.submit(["fine"])).vectors.tolist() == [[4]]
             with pytest.raises(EmbedderError, match="no answer within"):
@@ -306,17 +311,17 @@ def test_closing_waits_no_longer_than_it_is_told():
     gate = threading.Event()
 
     async def scenario():
-        batcher = MicroBatcher(Lengths(gate))
+        batcher = MicroBatcher(Lengths(gate), call_timeout_s=HANG_S)
         hangs = asyncio.create_task(batcher.submit(["hangs"]))
-        await asyncio.sleep(0.05)
+        await until(lambda: batcher._running)
         started = time.monotonic()
         await batcher.close(wait_s=0.2)
-        assert 0.15 < time.monotonic() - started < 5
+        assert time.monotonic() - started >= 0.2
+        assert not hangs.done()
         hangs.cancel()
-        started = time.monotonic()
         await asyncio.gather(hangs, return_exceptions=True)
-        await batcher.close(wait_s=30)  # nobody waits for an answer any more
-        assert time.monotonic() - started < 5
+        # nobody waits for an answer any more
+        await asyncio.wait_for(batcher.close(wait_s=10 * HANG_S), HANG_S)
 
     asyncio.run(scenario())
     gate.set()

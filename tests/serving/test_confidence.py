@@ -2,11 +2,11 @@
 
 import asyncio
 import threading
-import time
 
 import numpy as np
 import pytest
 from odd_students import OddStudent, odd_artifact
+from waiting import HANG_S
 
 from alignkit.aligned import AlignedEmbedder
 from alignkit.embedders.base import EmbeddedBatch
@@ -61,7 +61,7 @@ def test_header_is_left_out_where_it_would_grow_too_long(aligned, ask):
 
 def test_the_unsure_go_to_the_teacher(aligned, ask):
     teacher = Teacher()
-    service = Service(Answerer(aligned, teacher, fallback_below=0.5))
+    service = Service(Answerer(aligned, teacher, fallback_below=0.5), fallback_timeout_s=HANG_S)
     response = embeddings(ask, service, [SURE, UNSURE])
     vectors = [entry["embedding"] for entry in response.json()["data"]]
     np.testing.assert_allclose(vectors[0], aligned.encode([SURE])[0], atol=1e-6)
@@ -84,7 +84,7 @@ def test_without_its_teacher_a_query_is_answered_all_the_same(aligned, ask, capl
 
 def test_after_a_failure_the_teacher_is_left_alone_for_a_while(aligned, ask, monkeypatch):
     teacher = Teacher(broken=True)
-    service = Service(Answerer(aligned, teacher, fallback_below=0.5))
+    service = Service(Answerer(aligned, teacher, fallback_below=0.5), fallback_timeout_s=HANG_S)
     for _ in range(3):
         assert "x-alignkit-teacher-texts" not in embeddings(ask, service, [UNSURE]).headers
     assert len(teacher.asked) == 1
@@ -93,28 +93,49 @@ def test_after_a_failure_the_teacher_is_left_alone_for_a_while(aligned, ask, mon
     assert embeddings(ask, service, [UNSURE]).headers["x-alignkit-teacher-texts"] == "1"
 
 
-def test_a_teacher_that_hangs_holds_up_the_unsure_for_a_while_and_the_sure_not_at_all(aligned):
-    teacher, gate = Teacher(), threading.Event()
-    answers = teacher.embed
-    teacher.embed = lambda texts, role: gate.wait(20) and answers(texts, role)
-    service = Service(Answerer(aligned, teacher, fallback_below=0.5), fallback_timeout_s=0.5)
+class HangingTeacher(Teacher):
+    """Answers once the gate is open."""
+
+    def __init__(self):
+        super().__init__()
+        self.gate, self.called = threading.Event(), threading.Event()
+
+    def embed(self, texts, role="document"):
+        self.called.set()
+        assert self.gate.wait(HANG_S)
+        return super().embed(texts, role)
+
+
+def test_a_teacher_that_takes_long_holds_up_the_sure_not_at_all(aligned):
+    teacher = HangingTeacher()
+    service = Service(Answerer(aligned, teacher, fallback_below=0.5), fallback_timeout_s=HANG_S)
 
     async def scenario():
         unsure = asyncio.create_task(service.embed([UNSURE]))
-        started = time.monotonic()
-        while not service._fallback._batcher._running:
+        while not teacher.called.is_set():
             await asyncio.sleep(0.001)
         for _ in range(20):
             await service.embed([SURE])
         assert not unsure.done()
-        answer = await unsure
-        assert 0.4 < time.monotonic() - started < 5
+        teacher.gate.set()
+        assert (await unsure).teacher_texts == 1
+        await service.close()
+
+    asyncio.run(scenario())
+
+
+def test_a_teacher_that_hangs_holds_up_the_unsure_for_a_while_only(aligned):
+    teacher = HangingTeacher()
+    service = Service(Answerer(aligned, teacher, fallback_below=0.5), fallback_timeout_s=0.2)
+
+    async def scenario():
+        answer = await service.embed([UNSURE])
         np.testing.assert_allclose(answer.vectors, aligned.encode([UNSURE]), atol=1e-6)
         assert answer.teacher_texts == 0
         await service.close()
 
     asyncio.run(scenario())
-    gate.set()
+    teacher.gate.set()
 
 
 def test_what_cannot_work_is_refused_at_the_start(aligned):

@@ -19,10 +19,13 @@ from pathlib import Path
 
 import httpx
 import pytest
+from waiting import HANG_S
 
 SOAK_S = float(os.environ.get("ALIGNKIT_SOAK_S", "0"))
 pytestmark = [pytest.mark.soak, pytest.mark.skipif(not SOAK_S, reason="set ALIGNKIT_SOAK_S to a number of seconds")]
 CLIENTS = 8
+# a short run beside other tests says nothing of speed and memory
+LONG_S = 300
 # the slowest of a hundred, with all clients on the machine's own cores
 P99_S = 2.0
 
@@ -37,7 +40,7 @@ from alignkit.serving.answers import Answerer
 from alignkit.serving.limits import Limits
 from alignkit.serving.server import build_server, listen
 from alignkit.serving.service import Service
-limits = Limits(body_timeout_s=2)
+limits = Limits(body_timeout_s=5)
 service = Service(Answerer(AlignedEmbedder.load(sys.argv[2], StaticEmbedder())), limits=limits)
 listener = listen("127.0.0.1", 0)
 print(listener.getsockname()[1], flush=True)
@@ -100,13 +103,14 @@ def test_soak(artifact, tmp_path):
         statuses, latencies, memory = load(url, server.pid)
     finally:
         server.terminate()
-        _, log = server.communicate(timeout=30)
+        _, log = server.communicate(timeout=HANG_S)
     assert statuses["good"].keys() == {200}
     assert all(400 <= status < 500 for status in statuses["bad"])
-    assert sorted(latencies)[int(0.99 * len(latencies))] < P99_S
-    warm = memory[len(memory) // 3]
-    assert max(memory[len(memory) // 3 :]) <= 1.05 * warm, memory
     assert "Traceback" not in log
+    if SOAK_S >= LONG_S:
+        assert sorted(latencies)[int(0.99 * len(latencies))] < P99_S
+        warm = memory[len(memory) // 3]
+        assert max(memory[len(memory) // 3 :]) <= 1.05 * warm, memory
 
 
 def careless(url, randomness):
@@ -130,7 +134,7 @@ def fill_memory(url):
     randomness = random.Random(-1)
     for _ in range(60):
         texts = [text(randomness, 30) for _ in range(256)]
-        assert httpx.post(f"{url}/v1/embeddings", json={"input": texts}, timeout=30).status_code == 200
+        assert httpx.post(f"{url}/v1/embeddings", json={"input": texts}, timeout=HANG_S).status_code == 200
 
 
 def load(url, pid):
@@ -139,7 +143,7 @@ def load(url, pid):
 
     def client(seed):
         randomness = random.Random(seed)
-        with httpx.Client(base_url=url, timeout=30) as session:
+        with httpx.Client(base_url=url, timeout=HANG_S) as session:
             while time.monotonic() < deadline:
                 kind, make = ("good", good) if randomness.random() < 0.8 else ("bad", bad)
                 path, arguments = make(randomness)

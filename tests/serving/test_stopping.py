@@ -4,11 +4,10 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
-import httpx
 import pytest
+from waiting import HANG_S, post
 
 HERE = Path(__file__).parent
 SERVER = """
@@ -37,7 +36,7 @@ run(service, port=0, grace_s=1)
 
 @pytest.mark.skipif(os.name == "nt", reason="a process on Windows cannot be sent Ctrl-C alone")
 def test_ctrl_c_while_a_model_hangs():
-    paths = [str(HERE), *filter(None, [os.environ.get("PYTHONPATH")])]
+    paths = [str(HERE), str(HERE.parent), *filter(None, [os.environ.get("PYTHONPATH")])]
     process = subprocess.Popen(
         [sys.executable, "-c", SERVER],
         stderr=subprocess.PIPE,
@@ -46,14 +45,12 @@ def test_ctrl_c_while_a_model_hangs():
     )
     try:
         url = next(line.split(" at ")[1].strip() for line in process.stderr if " at http://" in line)
-        answer = httpx.post(f"{url}/v1/embeddings", json={"input": "hang"}, timeout=60)
+        answer = post(f"{url}/v1/embeddings", json={"input": "hang"})
         assert answer.status_code == 504
-        started = time.monotonic()
         process.send_signal(signal.SIGINT)
-        _, log = process.communicate(timeout=60)
+        _, log = process.communicate(timeout=HANG_S)
     finally:
         process.kill()
     assert process.returncode == 130
-    assert time.monotonic() - started < 30
     assert "its call is abandoned" in log
     assert "terminate called" not in log

@@ -1,11 +1,10 @@
 """What a client hears of a failing model is for clients; what can be done about it stands in the operator's log."""
 
 import logging
-import time
 
-import httpx
 import pytest
 from fake_server import FakeServer, hang, reset_mid_body, status
+from waiting import HANG_S, Client, post, until
 
 from alignkit.aligned import AlignedEmbedder
 from alignkit.artifact import Artifact
@@ -39,13 +38,6 @@ def quick(monkeypatch):
     monkeypatch.setattr(readiness, "FIRST_WAIT_S", 0.05)
 
 
-def until(condition, timeout_s=10):
-    deadline = time.monotonic() + timeout_s
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
-
-
 @pytest.mark.parametrize("path", ["/v1/embeddings", "/api/embed"])
 @pytest.mark.parametrize(
     ("fault", "code", "words"),
@@ -53,19 +45,19 @@ def until(condition, timeout_s=10):
         (status(401, "missing key"), 502, "gave no vectors (HTTP 401); try again later"),
         (status(501, "this model does not support embeddings"), 502, "gave no vectors (HTTP 501); try again later"),
         (status(503, "server busy"), 502, "gave no vectors (HTTP 503); try again later"),
-        (hang, 504, "took longer than 1 s"),
+        (hang, 504, "took longer than 3 s"),
         (reset_mid_body, 502, "gave no vectors ("),
     ],
 )
 def test_words_for_clients_and_words_for_the_operator(path, fault, code, words, quick, serve, caplog):
     with FakeServer() as upstream, caplog.at_level(logging.INFO, "alignkit"):
-        student = OllamaEmbedder("tiny", upstream.url, retries=0, timeout_s=5, first_timeout_s=5)
+        student = OllamaEmbedder("tiny", upstream.url, retries=0, timeout_s=HANG_S, first_timeout_s=HANG_S)
         head = LinearHead(student.dim, 6).eval().requires_grad_(False)
         aligned = AlignedEmbedder(Artifact({"query_head": head}, None, None), student)
-        with serve(Service(Answerer(aligned), limits=Limits(answer_timeout_s=1.0))) as url:
+        with serve(Service(Answerer(aligned), limits=Limits(answer_timeout_s=3.0))) as url:
             caplog.clear()
             upstream.always = fault
-            answer = httpx.post(f"{url}{path}", json={"input": "a"}, timeout=20)
+            answer = post(f"{url}{path}", json={"input": "a"})
             assert answer.status_code == code
             message = answer.json()["error"]["message"] if path.startswith("/v1") else answer.json()["error"]
             assert words in message
@@ -83,7 +75,7 @@ def test_one_line_in_the_log_for_many_requests_that_meet_the_same_fault(quick, s
         student = OllamaEmbedder("tiny", upstream.url, retries=0)
         head = LinearHead(student.dim, 6).eval().requires_grad_(False)
         aligned = AlignedEmbedder(Artifact({"query_head": head}, None, None), student)
-        with serve(Service(Answerer(aligned))) as url, httpx.Client() as client:
+        with serve(Service(Answerer(aligned))) as url, Client() as client:
             upstream.always = status(503, "server busy")
             for _ in range(30):
                 assert client.post(f"{url}/v1/embeddings", json={"input": "a"}).status_code == 502
