@@ -5,16 +5,14 @@
 
 import os
 import shutil
-import socket
 import subprocess
-import time
 from contextlib import contextmanager
 from pathlib import Path
 
 import httpx
 import pytest
-
-START_TIMEOUT_S = 120
+from ports import quiet_port
+from waiting import HANG_S, get, until
 
 
 def chat_model():
@@ -35,9 +33,7 @@ def llama_server(file, folder, *flags):
     root = os.environ.get("ALIGNKIT_LLAMA_ROOT")
     if root is None and shutil.which("llama-server") is None:
         pytest.skip("needs llama-server on the PATH, or ALIGNKIT_LLAMA_ROOT")
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    port = quiet_port()
     seen = file
     if root is not None:
         seen = Path("/tmp", f"alignkit-{port}.gguf")
@@ -48,14 +44,11 @@ def llama_server(file, folder, *flags):
         [*(["chroot", root] if root else []), *command, "-c", "512", *flags], stdout=log, stderr=log
     )
     try:
-        deadline = time.monotonic() + START_TIMEOUT_S
-        while not answers(port):
-            assert time.monotonic() < deadline and process.poll() is None, Path(log.name).read_text(errors="replace")
-            time.sleep(0.1)
+        until(lambda: answers(port), process)
         yield f"http://127.0.0.1:{port}/v1"
     finally:
         process.terminate()
-        process.wait(timeout=30)
+        process.wait(timeout=HANG_S)
         log.close()
         if root is not None:
             Path(root, *seen.parts[1:]).unlink()
@@ -63,6 +56,6 @@ def llama_server(file, folder, *flags):
 
 def answers(port):
     try:
-        return httpx.get(f"http://127.0.0.1:{port}/health", trust_env=False).status_code == 200
+        return get(f"http://127.0.0.1:{port}/health").status_code == 200
     except httpx.TransportError:
         return False

@@ -5,12 +5,10 @@ import re
 import subprocess
 import sys
 import threading
-import time
 from contextlib import contextmanager
 
 import httpx
-
-START_TIMEOUT_S = 60
+from waiting import HANG_S, get, joined, until
 
 
 @contextmanager
@@ -23,23 +21,18 @@ def served(arguments):
     reader = threading.Thread(target=lambda: log.extend(process.stderr), daemon=True)
     reader.start()
     try:
-        deadline = time.monotonic() + START_TIMEOUT_S
-        while not (found := re.search(r"at (http://\S+)", "".join(list(log)))):
-            assert time.monotonic() < deadline and process.poll() is None, log
-            time.sleep(0.05)
-        while not ready(found[1]):
-            assert time.monotonic() < deadline and process.poll() is None, log
-            time.sleep(0.05)
+        found = until(lambda: re.search(r"at (http://\S+)", "".join(list(log))), process)
+        until(lambda: ready(found[1]), process)
         yield found[1]
     finally:
         process.terminate()
-        process.wait(timeout=30)
-        reader.join(timeout=10)
+        process.wait(timeout=HANG_S)
+        joined(reader)
         process.stderr.close()
 
 
 def ready(address):
     try:
-        return httpx.get(f"{address}/ready").status_code == 200
+        return get(f"{address}/ready").status_code == 200
     except httpx.TransportError:
         return False

@@ -2,11 +2,11 @@
 
 import json
 
-import httpx
 import numpy as np
 import pytest
 from real_llama_server import chat_model, llama_server
 from served_command import served
+from waiting import post
 
 pytestmark = [pytest.mark.server, pytest.mark.filterwarnings("ignore:The number of training batches")]
 
@@ -34,5 +34,5 @@ def test_the_whole_job_with_a_chat_model(run_command, tmp_path):
     rows = json.loads((report / "metrics.json").read_text(encoding="utf-8"))["rows"]
     assert rows["aligned"]["cosine_mean"] > rows["raw"]["cosine_mean"] + 0.2
     with served(["head=outputs/train/run"]) as address:
-        answer = httpx.post(f"{address}/v1/embeddings", json={"model": "alignkit", "input": "where is my parcel"})
+        answer = post(f"{address}/v1/embeddings", json={"model": "alignkit", "input": "where is my parcel"})
     assert np.array(answer.json()["data"][0]["embedding"]).shape == (640,)

@@ -5,11 +5,11 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import numpy as np
 import pytest
+from waiting import HANG_S, until
 
 from alignkit import embed
 from alignkit.cache import VectorCache
@@ -249,12 +249,9 @@ def test_a_signal_keeps_what_is_done_and_says_so(home, sent, code):
     process = subprocess.Popen(
         command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, encoding="utf-8", env=environment
     )
-    deadline = time.monotonic() + 60
-    while not any(path.stat().st_size > 5_000 for path in home.glob("cache/shards/*.keys")):
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
+    until(lambda: any(path.stat().st_size > 5_000 for path in home.glob("cache/shards/*.keys")), process)
     process.send_signal(sent)
-    out, errors = process.communicate(timeout=60)
+    out, errors = process.communicate(timeout=HANG_S)
     assert (process.returncode, out) == (code, "")
     assert "texts are done and kept; the same command goes on from there" in " ".join(errors.split())
     assert errors.endswith("alignkit: interrupted\n")

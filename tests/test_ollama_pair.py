@@ -3,13 +3,10 @@
 import json
 import re
 import shlex
-import socket
 import subprocess
 import sys
-import time
 from pathlib import Path
 
-import httpx
 import numpy as np
 import pytest
 
@@ -17,7 +14,9 @@ for package in ("gguf", "onnxscript", "starlette", "uvicorn"):
     pytest.importorskip(package)
 
 from gguf_files.small_model import write_model  # noqa: E402
+from ports import quiet_port  # noqa: E402
 from served_command import served  # noqa: E402
+from waiting import HANG_S, answers, post, until  # noqa: E402
 
 README = Path(__file__).parents[1] / "README.md"
 REPLICA = Path(__file__).resolve().parents[2] / "shared" / "cases" / "fake_ollama.py"
@@ -50,27 +49,18 @@ def ollama(monkeypatch):
     """The replica with the README's pair, where `base_url` looks when nothing is said."""
     if not REPLICA.is_file():
         pytest.skip("needs the replica of Ollama beside the checkout")
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    port = quiet_port()
     process = subprocess.Popen([sys.executable, str(REPLICA), str(port), "0.32.15"], stderr=subprocess.DEVNULL)
     url = f"http://127.0.0.1:{port}"
     monkeypatch.setenv("OLLAMA_HOST", f"127.0.0.1:{port}")
     try:
-        deadline = time.monotonic() + 60
-        while True:
-            try:
-                httpx.get(url)
-                break
-            except httpx.TransportError:
-                assert time.monotonic() < deadline and process.poll() is None
-                time.sleep(0.05)
+        until(lambda: answers(url), process)
         for name, (origin, _) in PAIR.items():
-            assert httpx.post(f"{url}/api/create", json={"model": name, "from": origin}).json()["status"] == "success"
+            assert post(f"{url}/api/create", json={"model": name, "from": origin}).json()["status"] == "success"
         yield url
     finally:
         process.terminate()
-        process.wait(timeout=30)
+        process.wait(timeout=HANG_S)
 
 
 # sixty samples make fewer steps than Lightning likes to log
@@ -99,7 +89,7 @@ def test_the_section_runs_in_order(ollama, run_command, tmp_path):
     rows = json.loads((report / "metrics.json").read_text(encoding="utf-8"))["rows"]
     assert rows["aligned"]["overlap@10"] > rows["raw"]["overlap@10"] + 0.1
     with served(job[-1][1]) as address:
-        answer = httpx.post(f"{address}/v1/embeddings", json={"model": "alignkit", "input": "where is my parcel"})
+        answer = post(f"{address}/v1/embeddings", json={"model": "alignkit", "input": "where is my parcel"})
     vector = np.array(answer.json()["data"][0]["embedding"])
     assert vector.shape == (576,)  # whatever is created from a file has that width there
     assert np.linalg.norm(vector) == pytest.approx(1, abs=1e-4)

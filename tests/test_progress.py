@@ -2,6 +2,7 @@ import logging
 import time
 
 import pytest
+from waiting import HANG_S
 
 from alignkit import progress as module
 from alignkit.progress import Counted, progress
@@ -55,7 +56,7 @@ def test_without_a_terminal_a_line_comes_every_so_often(monkeypatch, caplog, cap
     monkeypatch.setattr(module, "LINE_EVERY_S", 0.02)
     with caplog.at_level(logging.INFO), progress("teacher", "texts") as counted:
         counted.begin(50)
-        deadline = time.monotonic() + 30
+        deadline = time.monotonic() + HANG_S
         while len(caplog.messages) < 3 and time.monotonic() < deadline:
             counted.advance()
             time.sleep(0.01)

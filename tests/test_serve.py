@@ -7,7 +7,6 @@ import socket
 import subprocess
 import sys
 import threading
-import time
 
 import httpx
 import pytest
@@ -16,7 +15,7 @@ pytest.importorskip("starlette")
 pytest.importorskip("uvicorn")
 pytest.importorskip("wordllama")
 
-START_TIMEOUT_S = 60
+from waiting import HANG_S, Client, get, head, joined, post, until  # noqa: E402
 
 
 @pytest.fixture(scope="module")
@@ -42,24 +41,19 @@ class Process:
         self.log = []
         self.reader = threading.Thread(target=lambda: self.log.extend(self.process.stderr), daemon=True)
         self.reader.start()
-        self.url = self._wait()
+        self.url = until(lambda: re.search(r"at (http://\S+)", "".join(list(self.log))), self.process)[1]
+        until(self._ready, self.process)
 
-    def _wait(self):
-        deadline = time.monotonic() + START_TIMEOUT_S
-        while time.monotonic() < deadline and self.process.poll() is None:
-            if found := re.search(r"at (http://\S+)", "".join(list(self.log))):
-                try:
-                    if httpx.get(f"{found[1]}/ready").status_code == 200:
-                        return found[1]
-                except httpx.TransportError:
-                    pass
-            time.sleep(0.05)
-        raise AssertionError(f"the server did not start: {self.log}")
+    def _ready(self):
+        try:
+            return get(f"{self.url}/ready").status_code == 200
+        except httpx.TransportError:
+            return False
 
     def stop(self, signal_number=signal.SIGTERM):
         self.process.send_signal(signal_number)
-        code = self.process.wait(timeout=30)
-        self.reader.join(timeout=10)
+        code = self.process.wait(timeout=HANG_S)
+        joined(self.reader)
         self.process.stderr.close()
         return code
 
@@ -87,7 +81,7 @@ def test_sigterm_under_load_loses_no_accepted_request(start):
     headers = {"authorization": "Bearer a-secret-token"}
 
     def work():
-        with httpx.Client(base_url=server.url, headers=headers) as client:
+        with Client(base_url=server.url, headers=headers) as client:
             while True:
                 try:
                     response = client.post("/v1/embeddings", json={"input": "how do i cancel an order"})
@@ -102,12 +96,9 @@ def test_sigterm_under_load_loses_no_accepted_request(start):
     threads = [threading.Thread(target=work) for _ in range(8)]
     for thread in threads:
         thread.start()
-    time.sleep(1.0)
-    before = len(answered)
-    assert before > 0
+    until(lambda: len(answered) > 200)
     server.stop()
-    for thread in threads:
-        thread.join(timeout=20)
+    joined(*threads)
     assert set(answered) == {200}
     # a kept-alive connection is told to close with its last answer: no client finds it cut
     assert not broken
@@ -130,7 +121,7 @@ def test_sigterm_loses_nobody_who_was_connected(start):
     def work():
         while True:
             try:
-                connection = socket.create_connection(("127.0.0.1", port), timeout=20)
+                connection = socket.create_connection(("127.0.0.1", port), timeout=HANG_S)
             except ConnectionError:
                 return
             with connection:
@@ -144,20 +135,18 @@ def test_sigterm_loses_nobody_who_was_connected(start):
     threads = [threading.Thread(target=work) for _ in range(16)]
     for thread in threads:
         thread.start()
-    time.sleep(1.0)
+    until(lambda: len(answered) > 200)
     server.stop()
-    for thread in threads:
-        thread.join(timeout=20)
-    assert len(answered) > 16
+    joined(*threads)
     assert not lost
 
 
 def test_the_name_that_clients_ask_for(start):
     server = start("model=2024_05")
-    assert [card["id"] for card in httpx.get(f"{server.url}/v1/models").json()["data"]] == ["2024_05"]
-    answer = httpx.post(f"{server.url}/api/embed", json={"model": "2024_05:latest", "input": ["a", "", "b"]})
+    assert [card["id"] for card in get(f"{server.url}/v1/models").json()["data"]] == ["2024_05"]
+    answer = post(f"{server.url}/api/embed", json={"model": "2024_05:latest", "input": ["a", "", "b"]})
     assert [len(row) for row in answer.json()["embeddings"]] == [384] * 3
-    assert httpx.head(server.url).status_code == 200
+    assert head(server.url).status_code == 200
     assert "serving '2024_05'" in "".join(server.log)
 
 

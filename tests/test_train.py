@@ -4,13 +4,13 @@ import re
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+from waiting import HANG_S, until
 
 from alignkit import load_artifact, load_head
 from alignkit.commandline import conf_folder
@@ -182,11 +182,9 @@ def test_ctrl_c_says_how_to_resume_and_resuming_ends_the_run(run_command, tmp_pa
     settings = ["model=mlp", "model.hidden=512", "trainer.max_epochs=40", "threads=1", "hydra.run.dir=run"]
     process = subprocess.Popen([sys.executable, "-m", "alignkit.train", *settings], cwd=tmp_path,
                                stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)  # fmt: skip
-    deadline = time.monotonic() + 120
-    while not list((tmp_path / "run").glob("checkpoints/*.ckpt")) and time.monotonic() < deadline:
-        time.sleep(0.05)
+    until(lambda: list((tmp_path / "run").glob("checkpoints/*.ckpt")), process)
     process.send_signal(signal.SIGINT)
-    _, err = process.communicate(timeout=120)
+    _, err = process.communicate(timeout=HANG_S)
     assert process.returncode == 1
     assert "Traceback" not in err
     assert f"python -m alignkit.train resume={tmp_path / 'run'}" in err
@@ -204,7 +202,7 @@ def test_two_processes_make_one_run_and_the_same_head(run_command, tmp_path):
     settings = ["device=cpu", "trainer.max_epochs=1", "threads=1", "model.init=random"]
     two = ["trainer.devices=2", "trainer.strategy=ddp", "batch_size=64", "hydra.run.dir=two"]
     done = subprocess.run([sys.executable, "-m", "alignkit.train", *settings, *two], cwd=tmp_path, capture_output=True,
-                          text=True, timeout=240)  # fmt: skip
+                          text=True, timeout=2 * HANG_S)  # fmt: skip
     assert done.returncode == 0, done.stderr
     assert done.stdout.count("head and report") == 1
     run_command("train", *settings, "batch_size=128", "hydra.run.dir=one")

@@ -3,15 +3,10 @@
 import contextlib
 import multiprocessing
 import os
-import socket
 import sys
 from pathlib import Path
 
-
-def free_port():
-    with socket.socket() as one:
-        one.bind(("127.0.0.1", 0))
-        return one.getsockname()[1]
+from ports import quiet_port
 
 
 def train_by_two(folder, *settings, odd=None):
@@ -24,7 +19,7 @@ def train_by_two(folder, *settings, odd=None):
     """
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(["alignkit.train", "alignkit.training.fit", "alignkit.evaluation.comparison"])
-    port = free_port()
+    port = quiet_port()
     ranks = [context.Process(target=_train, args=(rank, port, folder, settings, odd)) for rank in (0, 1)]
     for rank in ranks:
         rank.start()

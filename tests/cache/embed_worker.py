@@ -1,6 +1,6 @@
 """A process that fills a cache; run by tests that kill it, starve it of disk, or start it twice.
 
-python embed_worker.py FOLDER TEXTS SENT_LOG [dim=16] [digest=d1] [wait_s=0.001] [file_bytes=0]
+python embed_worker.py FOLDER TEXTS SENT_LOG [dim=16] [digest=d1] [wait_s=0.001] [file_bytes=0] [most=N] [go=FILE]
 """
 
 from __future__ import annotations
@@ -8,6 +8,7 @@ from __future__ import annotations
 import logging
 import sys
 import time
+from pathlib import Path
 
 from hash_embedder import HashEmbedder
 
@@ -22,15 +23,28 @@ def texts_of(count: int) -> list[str]:
 
 
 class LoggingEmbedder(HashEmbedder):
-    """Writes down each text before it is embedded, as a server would see it."""
+    """Writes down each text before it is embedded, as a server would see it.
 
-    def __init__(self, path, wait_s, **settings):
+    Args:
+        path: of the log.
+        wait_s: for each batch.
+        most: texts, after which it hangs until it is killed.
+        go: a file that must be there first.
+    """
+
+    def __init__(self, path, wait_s, most, go, **settings):
         super().__init__(batch_size=BATCH_SIZE, **settings)
         self._log = open(path, "ab", buffering=0)
         self._wait_s = wait_s
+        self._most = most
+        self._go = go
 
     def embed(self, texts, role="document"):
+        while self._go and not Path(self._go).exists():
+            time.sleep(0.01)
         for start in range(0, len(texts), BATCH_SIZE):
+            while start >= self._most:
+                time.sleep(1)
             part = texts[start : start + BATCH_SIZE]
             self._log.write("".join(f"{text}\n" for text in part).encode("utf-8"))
             time.sleep(self._wait_s)
@@ -47,7 +61,12 @@ def main() -> int:
 
         resource.setrlimit(resource.RLIMIT_FSIZE, (file_bytes, file_bytes))
     embedder = LoggingEmbedder(
-        log, float(given.get("wait_s", 0.001)), dim=int(given.get("dim", 16)), digest=given.get("digest", "d1")
+        log,
+        float(given.get("wait_s", 0.001)),
+        float(given.get("most", "inf")),
+        given.get("go"),
+        dim=int(given.get("dim", 16)),
+        digest=given.get("digest", "d1"),
     )
     print("ready", flush=True)
     try:

@@ -17,6 +17,7 @@ import numpy as np
 import pytest
 from embed_worker import BATCH_SIZE, texts_of
 from hash_embedder import HashEmbedder, hash_vector
+from waiting import until
 
 from alignkit.cache import VectorCache, identity_writer, shard_writer, shards
 from alignkit.cache.index import Index
@@ -35,8 +36,8 @@ def expected(texts, dim=16):
 def start_worker(folder, count, log, *settings, **process):
     command = [sys.executable, str(WORKER), str(folder), str(count), str(log), *settings]
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
-    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
-    return subprocess.Popen(command, env=environment, text=True, encoding="utf-8", **pipes, **process)
+    process = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, **process}
+    return subprocess.Popen(command, env=environment, text=True, encoding="utf-8", **process)
 
 
 def finish(worker):
@@ -76,11 +77,11 @@ class TestKilled:
         there: set[int] = set()
         kills = 0
         for _ in range(10):
-            worker = start_worker(folder, count, log)
+            # none comes to its end before it is killed, however late that is
+            worker = start_worker(folder, count, log, "most=500")
             assert worker.stdout.readline() == "ready\n"
             moment = len(sent(log)) + moments.randrange(0, 400)
-            while len(sent(log)) < moment and worker.poll() is None:
-                time.sleep(0.001)
+            until(lambda: len(sent(log)) >= moment, worker)  # noqa: B023
             time.sleep(moments.uniform(0, 0.01))
             worker.kill()
             kills += worker.wait() != 0
@@ -453,12 +454,21 @@ class TestReadingOnly:
 
 class TestTwoProcesses:
     def test_the_same_model_the_second_waits_says_so_and_sends_nothing_twice(self, folder, tmp_path):
-        log = tmp_path / "sent.log"
-        workers = [start_worker(folder, 1500, log, "wait_s=0.003") for _ in range(2)]
-        results = [finish(worker) for worker in workers]
-        assert [code for code, _, _ in results] == [0, 0], results
+        log, go, said = tmp_path / "sent.log", tmp_path / "go", [tmp_path / "first.log", tmp_path / "second.log"]
+        workers = []
+        for path in said:
+            with path.open("w", encoding="utf-8") as errors:
+                workers.append(start_worker(folder, 1500, log, f"go={go}", stderr=errors))
+
+        def waiting():
+            return sum("waiting for it" in path.read_text(encoding="utf-8") for path in said)
+
+        until(waiting)
+        go.touch()
+        results = [finish(worker)[:2] for worker in workers]
+        assert [code for code, _ in results] == [0, 0], results
         assert sorted(sent(log)) == sorted(texts_of(1500))
-        assert sum("waiting for it" in errors for _, _, errors in results) == 1
+        assert waiting() == 1
         self._sound(folder, ["d1"], 1500)
 
     def test_two_models_at_the_same_time(self, folder, tmp_path):
@@ -471,9 +481,8 @@ class TestTwoProcesses:
 
     def test_who_waits_goes_on_when_the_other_is_killed(self, folder, tmp_path):
         log = tmp_path / "sent.log"
-        first = start_worker(folder, 800, log, "wait_s=0.05")
-        while len(sent(log)) < 80:
-            time.sleep(0.01)
+        first = start_worker(folder, 800, log, "most=80")
+        until(lambda: len(sent(log)) >= 80, first)
         second = start_worker(folder, 800, log, "wait_s=0")
         assert second.stdout.readline() == "ready\n"
         for line in second.stderr:

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from hash_embedder import HashEmbedder, hash_vector
+from waiting import joined, until
 
 from alignkit.cache import VectorCache, identity_writer
 from alignkit.errors import CacheError
@@ -196,7 +197,7 @@ class TestMerge:
 
             monkeypatch.setattr(shutil, "copyfile", slow_copy)
             assert cache.merge(other.folder) == 60
-            prune.join(60)
+            joined(prune)
             assert cache.verify().problems == []
             np.testing.assert_array_equal(cache.gather(embedder.identity(), TEXTS), expected(TEXTS))
 
@@ -290,8 +291,6 @@ def test_who_changes_the_shards_waits_for_who_does(folder, embedder, tmp_path, c
         thread = threading.Thread(target=getattr(cache, action), args=arguments[action])
         with cache.store.upkeep():
             thread.start()
-            thread.join(0.3)
+            until(lambda: "another process is maintaining the cache" in caplog.text)
             assert thread.is_alive()
-            assert "another process is maintaining the cache" in caplog.text
-        thread.join(60)
-        assert not thread.is_alive()
+        joined(thread)

@@ -4,6 +4,7 @@ import asyncio
 import threading
 
 import pytest
+from waiting import HANG_S, joined
 
 from alignkit.embedders.remote.event_loop import BackgroundLoop
 from alignkit.errors import EmbedderError
@@ -27,9 +28,9 @@ def test_who_waits_is_told_that_the_loop_was_closed():
 
     thread = threading.Thread(target=ask)
     thread.start()
-    assert waits.wait(60)
+    assert waits.wait(HANG_S)
     loop.close(nothing())
-    thread.join(60)
+    joined(thread)
     assert said == ["the embedder was closed while it waited for the server"]
     with pytest.raises(EmbedderError, match="the embedder is closed"):
         loop.run(nothing())
@@ -56,7 +57,7 @@ def test_closing_ends_also_what_a_cancelled_coroutine_started():
             await asyncio.sleep(0)
 
     loop.start(starts_another(), on_end=lambda _: None)
-    assert waits.wait(60)
+    assert waits.wait(HANG_S)
     loop.close(nothing())
     assert ended.is_set()
 
@@ -81,6 +82,5 @@ def test_nobody_waits_for_ever_who_asked_while_the_loop_was_closing():
         for thread in threads:
             thread.start()
         loop.close(nothing())
-        for thread in threads:
-            thread.join(60)
+        joined(*threads)
         assert len(answers) == 4

@@ -69,6 +69,7 @@ def test_a_name_of_the_hub_that_is_not_on_this_machine():
 def test_a_hub_is_asked_once(monkeypatch, answer, words, caplog):
     import huggingface_hub.constants as hub
     from listening import listening
+    from ports import deaf_port
 
     monkeypatch.setattr(hub, "HF_HUB_OFFLINE", False)
     with listening(answer or b"") as place:

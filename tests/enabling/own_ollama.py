@@ -155,7 +155,7 @@ class _Handler(BaseHTTPRequestHandler):
                         return
                     length -= len(chunk)
                     if self.server.slow:
-                        time.sleep(0.001)
+                        time.sleep(0.01)
                     digest.update(chunk)
                     file.write(chunk)
             if self.path.endswith(f"sha256:{digest.hexdigest()}"):

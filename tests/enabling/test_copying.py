@@ -12,6 +12,7 @@ import pytest
 pytest.importorskip("gguf")
 from enabling.own_ollama import QWEN, OwnOllama  # noqa: E402
 from gguf_files.small_model import write_model  # noqa: E402
+from waiting import joined  # noqa: E402
 
 from alignkit.enabling import weights  # noqa: E402
 from alignkit.enabling.copying import Wish, enable  # noqa: E402
@@ -201,7 +202,7 @@ class TestFaults:
             run("qwen2.5:7b")
         for thread in threading.enumerate():  # the server's half-read request
             if "process_request_thread" in thread.name:
-                thread.join(10)
+                joined(thread)
         assert list(ollama.models) == ["qwen2.5:7b"]
         assert [path.name[:7] for path in ollama.blobs.iterdir()] == ["sha256-"]
 

@@ -5,14 +5,17 @@ import socket
 import subprocess
 import sys
 import threading
-import time
 from contextlib import closing
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
+from ports import quiet_port
+from waiting import HANG_S, joined, until
 
 from alignkit.errors import ConfigError
+from alignkit.sentences import patience as patience_module
 from alignkit.sentences.chat import ChatError, ChatModel
 from alignkit.sentences.drafts import Draft, completed
 from alignkit.sentences.generators import from_chat_model
@@ -85,12 +88,12 @@ def server():
     yield server
     server.shutdown()
     server.server_close()
-    thread.join()
+    joined(thread)
 
 
 @pytest.fixture
 def run(server, tmp_path):
-    def run(samples, api="ollama", settings=None, timeout_s=10, **more):
+    def run(samples, api="ollama", settings=None, timeout_s=HANG_S, **more):
         counts = RewriteCounts()
         base_url = server.url if api == "ollama" else server.url + "/v1"
         chat = ChatModel("m", base_url, api, retries=2, retry_wait_s=0.001, timeout_s=timeout_s)
@@ -282,28 +285,33 @@ def test_a_model_that_never_comes_to_an_end_is_given_up(server, run, samples, ca
     assert caplog.text.count("none of 8 answers held a usable sentence") == 1
 
 
-def test_when_the_time_is_up_what_was_reached_counts(server, run, samples, caplog, tmp_path):
+def test_when_the_time_is_up_what_was_reached_counts(server, run, samples, caplog, tmp_path, monkeypatch):
+    now = [1000.0]
+    monkeypatch.setattr(patience_module, "time", SimpleNamespace(monotonic=lambda: now[0]))
+
     def slowly(question, number):
-        time.sleep(0.15)
+        now[0] += 150
         return 200, good_answer(question)
 
     server.plan = slowly
-    begun = time.monotonic()
-    found, counts = run(samples, patience=Patience(0.5), concurrency=1)
-    assert time.monotonic() - begun < 1.5
-    assert 1 <= counts.written <= 4 and counts.written + counts.fallen_back == 12
-    assert {"the time was up"} <= counts.reasons.keys() <= {"the time was up", "no end in time"}
-    assert found[-1] == samples[-1] and "the 0.5 s for answers are up" in caplog.text
+    found, counts = run(samples, patience=Patience(500), concurrency=1)
+    assert counts.written == 4 and counts.fallen_back == 8
+    assert counts.reasons.keys() == {"the time was up"}
+    assert found[-1] == samples[-1] and "the 500 s for answers are up" in caplog.text
     assert len((tmp_path / "j.jsonl").read_text("utf-8").splitlines()) == 1 + counts.written
 
 
 def test_an_answer_that_takes_too_long_is_asked_for_with_another_seed(server, run, samples):
+    given_up = threading.Event()
+
     def plan(question, number):
-        time.sleep(1.0 if number == 1 else 0)
+        if number == 1:
+            assert given_up.wait(HANG_S)
+        given_up.set()
         return 200, good_answer(question)
 
     server.plan = plan
-    assert run(samples[:1], timeout_s=0.3)[1].written == 1
+    assert run(samples[:1], timeout_s=1.5)[1].written == 1
     assert seeds_of(server) == [0, 1]
 
 
@@ -329,19 +337,15 @@ def test_a_schema_without_lengths_is_taken_where_a_server_knows_none(server, run
 
 @pytest.mark.skipif(not FAKE_OLLAMA.is_file(), reason="the replica of Ollama is not there")
 def test_against_the_replica_of_ollama_whose_answers_never_end(samples, tmp_path):
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    port = quiet_port()
     with subprocess.Popen([sys.executable, FAKE_OLLAMA, str(port), "0.32.15", "endless"]) as replica:
         chat = ChatModel("smol", f"http://127.0.0.1:{port}/v1", retries=8, retry_wait_s=0.1)
         try:
-            while not _listens(port):
-                time.sleep(0.05)
+            until(lambda: _listens(port), replica)
             counts = RewriteCounts()
-            begun = time.monotonic()
             patience = Patience(3.0)
             found = list(rewrite(samples, chat, Journal(tmp_path / "j", {}), counts, patience=patience))
-            assert time.monotonic() - begun < 8 and found == samples and counts.fallen_back == 12
+            assert found == samples and counts.fallen_back == 12
             for name, said in (
                 ("typo", "model 'typo' not found; run: ollama pull typo"),
                 ("minilm", '"minilm" does not support chat; set generator.model to a chat model'),

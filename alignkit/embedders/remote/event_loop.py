@@ -88,6 +88,8 @@ class BackgroundLoop:
             self._closing = True
         _wait_for(asyncio.run_coroutine_threadsafe(_cancel_others(), self._loop))
         _wait_for(asyncio.run_coroutine_threadsafe(last, self._loop))
+        # what an abandoned asynchronous generator still has to clean up
+        _wait_for(asyncio.run_coroutine_threadsafe(self._loop.shutdown_asyncgens(), self._loop))
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join()
         self._loop.close()
