@@ -12,12 +12,11 @@ from torch import Tensor
 
 from alignkit import __version__
 from alignkit.artifact import Artifact, save_artifact
-from alignkit.evaluation.columns import Column
 from alignkit.evaluation.comparison import compare
 from alignkit.evaluation.embedding_time import not_timed
 from alignkit.evaluation.result import About, Result
-from alignkit.evaluation.split_figures import alignment_rows
-from alignkit.evaluation.table_rows import Row, RowName
+from alignkit.evaluation.split_figures import alignment_row
+from alignkit.evaluation.table_rows import RowName
 from alignkit.evaluation.training_history import TrainingHistory
 from alignkit.heads.base import Head
 from alignkit.pairs.base import PairSplits
@@ -53,6 +52,7 @@ def evaluate_training(
     """
     test = set_of_pairs(splits.test, splits.origin, seed=seed)
     timed = not_timed("train calls no model; evaluate does")
+    on_training = alignment_row(artifact.head, artifact.query_head, splits.train, teacher_mean, seed)
     result = compare(test, artifact, baselines, seed=seed, unlike=sample.unlike(test.queries.student), embedding=timed)
     return replace(
         result,
@@ -63,18 +63,8 @@ def evaluate_training(
             training=history,
             pairs={"train": len(splits.train), "validation": len(splits.validation), "test": len(splits.test)},
         ),
-        other_splits={"train": {RowName.ALIGNED: _row_of_training(artifact, splits, teacher_mean, seed)}},
+        other_splits={"train": {RowName.ALIGNED: on_training}},
     )
-
-
-def _row_of_training(artifact: Artifact, splits: PairSplits, teacher_mean: Tensor, seed: int) -> Row:
-    """What queries find, with the whitening, and how near the head comes to the teacher's vectors, without it."""
-    heads = {RowName.ALIGNED_PLAIN: artifact.head, RowName.ALIGNED: artifact.query_head}
-    if artifact.query_head is artifact.head:
-        del heads[RowName.ALIGNED_PLAIN]
-    rows = alignment_rows(heads, splits.train, teacher_mean, seed)
-    found = {Column.OVERLAP_10: rows[RowName.ALIGNED][Column.OVERLAP_10]}
-    return Row({**rows.get(RowName.ALIGNED_PLAIN, rows[RowName.ALIGNED]).figures, **found})
 
 
 def versions() -> dict[str, str]:

@@ -15,7 +15,7 @@ from alignkit.vectors import l2_normalize
 BLOCK_SCORES = 4 * 1024 * 1024
 # float32 cosines that differ by less count as equal
 TIE = 1e-6
-# the inverse temperatures that are tried
+# the inverse temperatures that are tried, each twice the one before
 SHARPNESS = tuple(2.0**step for step in range(1, 11))
 
 
@@ -74,7 +74,7 @@ def self_log_probabilities(queries: Tensor, corpus: Tensor, own: Tensor) -> Tens
     """`(Q,)` float64, at most 0: of every query's own vector under a softmax over the cosines with the whole corpus.
 
     The temperature is the one with the largest mean, so the scale of the scores does not matter. They tell heads apart
-    even if nearly every rank is 1, and take several times as long as the ranks.
+    even if nearly every rank is 1.
 
     Args:
         queries: `(Q, D)`, the head's output for Q texts.
@@ -86,7 +86,12 @@ def self_log_probabilities(queries: Tensor, corpus: Tensor, own: Tensor) -> Tens
     """
     blocks = []
     for margins in _margins(queries, corpus, own):
-        columns = [-torch.logsumexp(sharpness * margins, dim=1) for sharpness in SHARPNESS]
+        most = margins.amax(dim=1, keepdim=True)
+        # each sharpness is twice the one before: squaring is several times as fast as another exp
+        weights, columns = torch.exp(SHARPNESS[0] * (margins - most)), []
+        for sharpness in SHARPNESS:
+            columns.append(-(weights.sum(dim=1).log() + sharpness * most[:, 0]))
+            weights.square_()
         blocks.append(torch.stack(columns, dim=1).double())
     if not blocks:
         return torch.zeros(0).double()

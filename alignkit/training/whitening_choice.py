@@ -101,7 +101,7 @@ def choose_whitening(kept: Head, splits: PairSplits, whiten_by: str = SELF_MRR, 
     by = whiten_by
     if by == SELF_MRR and max(float(tried[SELF_MRR].mean()) for tried in figures.values()) >= SATURATED:
         by = "self_log_probability"
-        for setting, parts in asked.items():  # they take several times as long as all the rest
+        for setting, parts in asked.items():
             figures[setting][by] = torch.cat([self_log_probabilities(queries, corpus, half) for queries, half in parts])
     setting = mildest({setting: tried[by] for setting, tried in figures.items()})
     tried = [

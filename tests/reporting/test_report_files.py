@@ -237,3 +237,5 @@ def test_tensorboard_gets_figures_and_the_projector(result, tmp_path):
     tensors = list(tmp_path.rglob("tensors.tsv"))
     assert len(tensors) == 1 and len(tensors[0].read_text(encoding="utf-8").splitlines()) == 1000
     assert (tmp_path / "projector_config.pbtxt").is_file()
+    first = [float(number) for number in tensors[0].read_text(encoding="utf-8").splitlines()[0].split("\t")]
+    assert first == pytest.approx(result.projection.teacher[0].tolist(), abs=1e-4)
