@@ -10,18 +10,15 @@ import torch
 from torch import Tensor
 
 from alignkit.heads.moments import CenteredMoments
-from alignkit.heads.ridge import cross_validated_lambda, solve_ridge
+from alignkit.heads.stretch import learn_stretch
 from alignkit.vectors import l2_normalize
-
-DISTANCE_SENTENCES = 1000
 
 
 @dataclass(frozen=True)
 class FeatureSpace:
     """`features(s) = [z, √(2/m)·cos(Ω·z/h + φ)]` with `z = M·(s/|s| − mean)`.
 
-    `M` stretches directions by how much a ridge solution `W` uses them, `(WᵀW)^¼`, so that students are far apart where
-    their teachers are. It is scaled to `E|z|² = 1`.
+    `M` is of `learn_stretch`.
 
     Attributes:
         mean: `(student_dim,)` of the students scaled to length 1.
@@ -30,8 +27,7 @@ class FeatureSpace:
         phases: `φ (m,)` in [0, 2π).
         bandwidth: `h`, relative to the median distance between training sentences.
 
-    Source: Rahimi and Recht, Random features for large-scale kernel machines, NeurIPS 2007; the stretch is one step
-    of the recursion of Radhakrishnan et al., Science 383 (2024), begun at a linear model and tempered by the root.
+    Source: Rahimi and Recht, Random features for large-scale kernel machines, NeurIPS 2007.
     """
 
     mean: Tensor
@@ -50,22 +46,15 @@ class FeatureSpace:
             features: m.
             seed: of the directions and phases.
         """
-        weight = solve_ridge(moments, cross_validated_lambda(moments))[0]
-        values, vectors = torch.linalg.eigh(weight.T @ weight)
-        stretch = (vectors * values.clamp_min(0).pow(0.25)) @ vectors.T
-        spread = float((stretch @ moments.gram * stretch).sum()) / moments.count
-        stretch = stretch / (math.sqrt(spread) or 1.0)
-        student = l2_normalize(sample[:: -(-len(sample) // DISTANCE_SENTENCES)].float())
-        stretched = (student.double() - moments.student_mean) @ stretch
-        distance = float(torch.pdist(stretched).median()) if len(stretched) > 1 else 0.0
+        stretch, distance = learn_stretch(moments, sample)
         generator = torch.Generator().manual_seed(seed)
-        directions = orthogonal_directions(stretch.shape[0], features, generator).to(student)
+        directions = orthogonal_directions(len(stretch), features, generator).to(stretch)
         phases = 2 * math.pi * torch.rand(features, generator=generator)
         return cls(
             mean=moments.student_mean.float(),
-            stretch=stretch.float(),
-            directions=directions / (distance or 1.0),
-            phases=phases.to(student),
+            stretch=stretch,
+            directions=directions / distance,
+            phases=phases.to(stretch),
         )
 
     def narrow(self, features: int) -> FeatureSpace:

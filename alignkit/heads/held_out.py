@@ -79,10 +79,20 @@ def corpus_sample(train: Batches, validation: Batches) -> EvenSample:
 
 @dataclass(frozen=True)
 class Choice:
-    """A strength of regularisation and its mean quality on held-out sentences."""
+    """A strength of regularisation, and what the best one came to on held-out sentences.
+
+    Attributes:
+        strength: the weakest that noise cannot tell from the best.
+        qualities: `(Q,)` of the best one, by `HeldOut.quality`.
+    """
 
     strength: float
-    quality: float
+    qualities: Tensor
+
+    @property
+    def quality(self) -> float:
+        """Mean over the sentences."""
+        return float(self.qualities.mean())
 
 
 def choose_strength(grid: Sequence[float], start: float, attempt: Callable[[float], Tensor]) -> Choice:
@@ -92,7 +102,7 @@ def choose_strength(grid: Sequence[float], start: float, attempt: Callable[[floa
     those of an index and are told apart too easily, which favours strong regularisation.
 
     Args:
-        grid: strengths, ascending.
+        grid: strengths, the weakest first.
         start: one of them.
         attempt: a strength → `(Q,)`, the `HeldOut.quality` of its solution; called at most once a strength.
     """
@@ -109,7 +119,7 @@ def choose_strength(grid: Sequence[float], start: float, attempt: Callable[[floa
         if not _is_matched(qualities[best], qualities[tried(weaker)]):
             break
         kept = weaker
-    return Choice(kept, float(qualities[best].mean()))
+    return Choice(kept, qualities[best])
 
 
 def _is_matched(best: Tensor, others: Tensor) -> bool:

@@ -61,6 +61,8 @@ ROWS = {
     "random_features model.features=8192 loss=rank_kl": (
         "model=random_features", "model.features=8192", "loss=rank_kl",
     ),
+    "kernel": ("model=kernel",),
+    "kernel model.landmarks=4096": ("model=kernel", "model.landmarks=4096"),
     "mlp model.hidden=512": ("model=mlp", "model.hidden=512"),
     "mlp": ("model=mlp",),
     "mlp model.hidden=5000": ("model=mlp", "model.hidden=5000"),

@@ -20,7 +20,7 @@ from alignkit.training.recipe import Recipe
 from alignkit.vectors import cosine, l2_normalize
 
 # small enough to be quick, whatever the YAML's own size
-SMALL = {"hidden": 16, "features": 32, "regions": 2}
+SMALL = {"hidden": 16, "features": 32, "landmarks": 32, "regions": 2}
 STUDENT_DIM, TEACHER_DIM = 12, 20
 
 
@@ -258,7 +258,9 @@ def test_constant_dimensions_and_constant_students(name):
 
 @pytest.mark.parametrize("name", NAMES)
 @pytest.mark.parametrize("value", [0, -1])
-@pytest.mark.parametrize("argument", ["ridge_lambda", "bandwidth", "features", "regions", "softness", "hidden", "rank"])
+@pytest.mark.parametrize(
+    "argument", ["ridge_lambda", "bandwidth", "features", "landmarks", "regions", "softness", "hidden", "rank"]
+)
 def test_refuses_numbers_that_are_not_above_zero(name, argument, value):
     if argument not in settings_of(name)[0]:
         pytest.skip("this head has no such argument")

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 
+from alignkit.heads.kernel import KernelHead
 from alignkit.heads.linear import LinearHead
 from alignkit.heads.local_mixture import LocalMixtureHead
 from alignkit.heads.low_rank import LowRankHead
@@ -21,6 +22,7 @@ HEADS = {
     "low_rank": functools.partial(LowRankHead, energy=1.0),
     "local_mixture": functools.partial(LocalMixtureHead, regions=4),
     "random_features": functools.partial(RandomFeaturesHead, features=512, bandwidth=1.0),
+    "kernel": functools.partial(KernelHead, landmarks=512, bandwidth=1.0),
 }
 
 

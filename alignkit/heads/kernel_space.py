@@ -1,0 +1,105 @@
+"""Features whose inner products are a Gaussian kernel, exactly so between landmarks."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
+from functools import cached_property
+
+import torch
+from torch import Tensor
+
+from alignkit.heads.moments import CenteredMoments
+from alignkit.heads.stretch import learn_stretch
+from alignkit.vectors import l2_normalize
+
+# added to the landmarks' kernel, whose diagonal is 1: landmarks that lie close together make it nearly singular
+JITTER = 1e-5
+# weight of the inner product of `z` beside the Gaussian kernel: it says what to expect far from all landmarks
+LINEAR_WEIGHT = 0.3
+
+
+@dataclass(frozen=True)
+class KernelSpace:
+    """`features(s) = [√w·z, L⁻¹·k(z)]` with `z = M·(s/|s| − mean)` and `k_j(z) = exp(−|z − c_j|²/2h²)`.
+
+    `L·Lᵀ` is the kernel between the landmarks `c`, so that inner products of features are `w·z·z' + k(z, z')`: exactly
+    where one of the two is a landmark, and as near as landmarks allow elsewhere. Ridge regression on the features is
+    kernel ridge regression where every training sentence is a landmark.
+
+    Attributes:
+        mean: `(student_dim,)` of the students scaled to length 1.
+        stretch: `M (student_dim, student_dim)`, see `learn_stretch`.
+        landmarks: `c (m, student_dim)`, in the space of `z`.
+        distance: median distance between training sentences there.
+        bandwidth: `h`, relative to that distance.
+
+    Source: Williams and Seeger, Using the Nyström method to speed up kernel machines, NeurIPS 2000.
+    """
+
+    mean: Tensor
+    stretch: Tensor
+    landmarks: Tensor
+    distance: float
+    bandwidth: float = 1.0
+
+    @classmethod
+    def of(cls, moments: CenteredMoments, sample: Tensor, landmarks: int) -> KernelSpace:
+        """Learn the stretch and place the landmarks, evenly spread over the sample.
+
+        Args:
+            moments: of pairs whose students are scaled to length 1.
+            sample: `(N, student_dim)`, students of some of the pairs.
+            landmarks: at most; of a smaller sample, every sentence is one.
+        """
+        stretch, distance = learn_stretch(moments, sample)
+        mean = moments.student_mean.float()
+        rows = spread_rows(len(sample), landmarks)
+        return cls(mean, stretch, (l2_normalize(sample[rows].float()) - mean) @ stretch, distance)
+
+    def narrow(self, landmarks: int) -> KernelSpace:
+        """The same space with fewer landmarks."""
+        return replace(self, landmarks=self.landmarks[spread_rows(len(self.landmarks), landmarks)])
+
+    def __call__(self, student: Tensor) -> Tensor:
+        """`(B, student_dim)` → `(B, student_dim + m)`."""
+        stretched = (l2_normalize(student.float()) - self.mean) @ self.stretch
+        whitened = torch.linalg.solve_triangular(self._root, self._kernel(stretched).T, upper=False).T
+        return torch.cat([stretched * LINEAR_WEIGHT**0.5, whitened], dim=1)
+
+    def batches(self, pairs: Iterable[tuple[Tensor, Tensor]]) -> Iterator[tuple[Tensor, Tensor]]:
+        """Pairs with features in place of students."""
+        return ((self(student), teacher) for student, teacher in pairs)
+
+    def fold(self, weight: Tensor, bias: Tensor) -> dict[str, Tensor]:
+        """The head's parameters for a linear readout `(teacher_dim, student_dim + m)` of the features."""
+        width, scale = len(self.mean), self.bandwidth * self.distance
+        near = self.landmarks.double() / scale
+        return {
+            "stretch.weight": self.stretch.T / scale,
+            "stretch.bias": -(self.mean @ self.stretch) / scale,
+            "places.weight": near,
+            "places.bias": -near.square().sum(dim=1) / 2,
+            "readout.weight": torch.linalg.solve_triangular(self._root.double().T, weight[:, width:].T, upper=True).T,
+            "readout.bias": bias,
+            "skip.weight": weight[:, :width] * LINEAR_WEIGHT**0.5 * scale,
+        }
+
+    def _kernel(self, stretched: Tensor) -> Tensor:
+        """`(B, student_dim)` → `(B, m)`."""
+        return (
+            torch.cdist(stretched, self.landmarks).square_().mul_(-0.5 / (self.bandwidth * self.distance) ** 2).exp_()
+        )
+
+    @cached_property
+    def _root(self) -> Tensor:
+        """`L (m, m)`; factored in float64, for float32 would lose what the jitter adds."""
+        kernel = self._kernel(self.landmarks).double()
+        kernel.diagonal().fill_(1 + JITTER)
+        return torch.linalg.cholesky(kernel).float()
+
+
+def spread_rows(count: int, most: int) -> Tensor:
+    """At most `most` of `count` rows, evenly spread: sorted int64."""
+    kept = min(count, most)
+    return torch.arange(kept) * count // kept
