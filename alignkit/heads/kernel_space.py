@@ -13,8 +13,9 @@ from alignkit.heads.moments import CenteredMoments
 from alignkit.heads.stretch import learn_stretch
 from alignkit.vectors import l2_normalize
 
-# added to the landmarks' kernel, whose diagonal is 1: landmarks that lie close together make it nearly singular
-JITTER = 1e-5
+# added to the landmarks' kernel, whose diagonal is 1: landmarks that lie close together make it nearly singular, and
+# weights so large that they blow up float32's rounding
+JITTER = 1e-3
 # weight of the inner product of `z` beside the Gaussian kernel: it says what to expect far from all landmarks
 LINEAR_WEIGHT = 0.3
 

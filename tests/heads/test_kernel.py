@@ -6,6 +6,7 @@ import torch
 from sklearn.kernel_ridge import KernelRidge
 
 from alignkit.heads import kernel as kernel_module
+from alignkit.heads import kernel_space
 from alignkit.heads.kernel import KernelHead
 from alignkit.heads.kernel_space import LINEAR_WEIGHT, KernelSpace, spread_rows
 from alignkit.heads.linear import LinearHead
@@ -37,6 +38,12 @@ def kernel_of(space, first, second):
     return (LINEAR_WEIGHT * first @ second.T + near).numpy()
 
 
+@pytest.fixture
+def hardly_any_jitter(monkeypatch):
+    monkeypatch.setattr(kernel_space, "JITTER", 1e-6)
+
+
+@pytest.mark.usefixtures("hardly_any_jitter")
 def test_features_of_landmarks_multiply_to_the_kernel():
     student, teacher = make_pairs(120)
     space = space_of(student, teacher)
@@ -55,6 +62,7 @@ def test_bandwidth_one_is_the_median_distance():
     assert float(torch.pdist(stretched).median()) == pytest.approx(space.distance, rel=1e-3)
 
 
+@pytest.mark.usefixtures("hardly_any_jitter")
 @pytest.mark.parametrize("ridge_lambda", [0.01, 0.3])
 def test_with_few_pairs_it_is_exact_kernel_ridge_regression(ridge_lambda):
     student, teacher = make_pairs(200)
