@@ -42,7 +42,8 @@ def top_k(
 ) -> tuple[Tensor, Tensor]:
     """Exact nearest corpus rows of each query by cosine, ties in order of the corpus row.
 
-    Both sides are normalised here. The corpus may be a memory map: it is read forward, a block at a time.
+    Both sides are normalised here: a student's vectors and a head's outputs come in any length, and are not copied
+    beforehand. The corpus may be a memory map: it is read forward, a block at a time.
 
     Args:
         queries: `(Q, D)`, any float type.

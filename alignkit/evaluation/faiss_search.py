@@ -39,6 +39,8 @@ def faiss_top_k(
 ) -> tuple[Tensor, Tensor]:
     """As `alignkit.neighbours.top_k`, with the same rows; the index holds the whole corpus in float32.
 
+    It normalises both sides too: the student's own index has vectors of any length.
+
     Args:
         queries: `(Q, D)`.
         corpus: `(C, D)`.

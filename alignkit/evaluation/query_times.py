@@ -41,6 +41,7 @@ def query_times(
         RowName.TEACHER: Times(embed_teacher, 0.0, search_teacher),
         RowName.STUDENT: Times(embed_student, 0.0, search_student),
         **through_head,
+        RowName.ALIGNED_PLAIN: through_head[RowName.ALIGNED],  # its head is of the same size
         RowName.ALIGNED_BOTH: through_head[RowName.ALIGNED],
         RowName.CASCADE: Times(both, head_ms[RowName.ALIGNED], search_teacher),
     }

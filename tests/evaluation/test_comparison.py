@@ -15,6 +15,7 @@ from alignkit.evaluation.alarms import Alarm
 from alignkit.evaluation.aligning import align
 from alignkit.evaluation.comparison import compare
 from alignkit.evaluation.embedding_time import EmbeddingTime
+from alignkit.evaluation.query_times import query_times
 from alignkit.evaluation.rankings import rank_all, rerank
 from alignkit.evaluation.table_rows import RowName
 from alignkit.evaluation.verdict import Rule
@@ -385,3 +386,9 @@ def test_times_are_taken_where_the_models_were_timed(make_retrieval):
     assert rows["cascade"].times.total_ms is None and rows["teacher"].times.embed_ms is None
     assert rows["student"].times.head_ms == 0 and rows["student"].times.search_ms > 0
     assert compare(test, fitted(test), resamples=20).rows["aligned"].times is None
+
+
+def test_the_head_without_its_whitening_takes_as_long(make_retrieval):
+    test = make_retrieval()
+    times = query_times(test, {RowName.ALIGNED: fitted(test).query_head}, {"student": 2.0})
+    assert times[RowName.ALIGNED_PLAIN] == times[RowName.ALIGNED] and times[RowName.ALIGNED].total_ms > 2
