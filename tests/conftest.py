@@ -1,6 +1,7 @@
 """Fixtures that more than one room's tests use."""
 
 import os
+import random
 import shutil
 import sys
 from pathlib import Path
@@ -21,6 +22,24 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 torch.set_num_threads(1)
 # on a busy machine any job takes long enough for a line of progress, which no test expects on stderr
 progress.FIRST_LINE_S = 3600.0
+
+
+def _seed():
+    torch.manual_seed(0)
+    np.random.seed(0)  # noqa: NPY002
+    random.seed(0)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup():
+    """What is drawn depends on no test that ran before in this process."""
+    _seed()
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_call():
+    """Nor on the fixtures that were made for this one."""
+    _seed()
 
 
 @pytest.fixture

@@ -6,6 +6,7 @@ import logging
 import numpy as np
 import pytest
 from fake_server import FakeServer, reset_mid_body, vector_of
+from waiting import HANG_S
 
 from alignkit.cache import CachedEmbedder, VectorCache, watching
 from alignkit.cache.watching import ModelChangedError
@@ -84,6 +85,7 @@ def test_a_model_replaced_in_the_middle_leaves_no_mixture(server, behind, tmp_pa
 
 def test_what_was_sure_before_is_kept_and_what_is_not_is_named(server, behind, tmp_path, monkeypatch):
     monkeypatch.setattr(watching, "EVERY_S", 0.0)
+    monkeypatch.setattr(watching, "AT_ONCE_S", HANG_S)
     server.events[7] = lambda: server.replace_model("tiny:latest", "second")
     embedder = behind()
     with VectorCache(tmp_path) as cache:
@@ -179,7 +181,10 @@ def test_after_a_fault_what_is_sure_is_kept(server, behind, tmp_path):
         assert len(cache.missing(embedder.identity(), TEXTS)) == 60 - 30
 
 
-def test_after_a_fault_what_another_model_may_have_made_is_not_kept(server, behind, tmp_path, caplog):
+def test_after_a_fault_what_another_model_may_have_made_is_not_kept(server, behind, tmp_path, monkeypatch, caplog):
+    monkeypatch.setattr(watching, "EVERY_S", HANG_S)
+    monkeypatch.setattr(watching, "AT_ONCE_S", HANG_S)
+
     def replace_and_fail():
         server.replace_model("tiny:latest", "second")
         server.always = lambda handler, texts: handler.send_json(401, {"error": "no"})
