@@ -79,7 +79,7 @@ def _model(name: str, embedder: Embedder) -> Finding:
 def _context(name: str, embedder: Embedder) -> Finding:
     context, topic = context_of(embedder), f"{name} context"
     if context is None:
-        return ok(topic, "not told; where a longer text was cut, embed says so as far as it can tell")
+        return ok(topic, "not reported; embed says whether a text was cut, as far as it can tell")
     beyond = "refused" if embedder.settings().get("truncate") is False else "cut, and embed says how many were"
     return ok(topic, f"{context:,} tokens; longer texts are {beyond}")
 

@@ -40,7 +40,7 @@ def check_index(
     yield ok("index", f"{index}: {vectors.shape[0]:,} rows, {vectors.shape[1]}-d {vectors.dtype}")
     if sentences is None:
         fix = "give the sentences that its rows stand for: sentences=FILE"
-        yield warning("index rows", "whose vectors these are was not looked at", fix)
+        yield warning("index rows", "which model made these vectors was not checked", fix)
     elif len(texts) != len(vectors):
         fix = "give the file that the index was made from, in its order"
         yield failure("index rows", f"the index has {len(vectors):,} rows, {sentences} {len(texts):,} sentences", fix)

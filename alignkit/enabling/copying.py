@@ -63,7 +63,7 @@ class Wish:
         check({"pooling": self.pooling}, {"pooling": one_of(sorted(POOLINGS))})
         for setting, name in (("model", self.model), ("as", self.name)):
             if not NAME.fullmatch(name):
-                raise ConfigError(f"{setting}={name}: no name that Ollama takes; expected one like qwen2.5:7b")
+                raise ConfigError(f"{setting}={name}: not a name that Ollama accepts; expected one like qwen2.5:7b")
         if normal_name(self.model) == normal_name(self.name):
             raise ConfigError(f"as={self.name} is the model itself, which is never changed; choose another name")
 
@@ -140,7 +140,7 @@ def _check_existing(wish: Wish, card: dict[str, Any], existing: dict[str, Any]) 
         raise ConfigError(f"{wish.name} exists with pooling={named}, but pooling={wish.pooling} was asked for; {mend}")
     made_from, now = info.get(MADE_FROM), _made_from(card)
     if made_from and now and made_from != now:
-        raise ConfigError(f"{wish.name} was made of other weights than {wish.model} has now; {mend}")
+        raise ConfigError(f"{wish.name} was made from other weights than {wish.model} has now; {mend}")
 
 
 def _made_from(card: dict[str, Any]) -> str | None:
@@ -162,7 +162,7 @@ def _read(server: OllamaServer, wish: Wish, card: dict[str, Any], say: Callable[
     if not copy.header.is_language_model or architecture not in ("", copy.header.architecture):
         raise DataError(
             f"{file} holds a model of the architecture {copy.header.architecture}, {wish.model} is {architecture}; "
-            "give the file of this very model"
+            "give the file of this model"
         )
     if server.is_local:
         check_space(Path(paths[0]).parent if paths else file.parent, copy.size)
@@ -174,7 +174,7 @@ def _read(server: OllamaServer, wish: Wish, card: dict[str, Any], say: Callable[
         raise DataError(f"{file} is damaged: its SHA-256 is {original[:12]}…; run: ollama pull {wish.model}")
     if wish.gguf is not None and f"sha256:{original}" != made_from:
         logger.warning(
-            "%s is not the very file behind %s: the copy has its weights, not the server's", file, wish.model
+            "%s is not the file behind %s: the copy gets the weights of this file, not the server's", file, wish.model
         )
     return copy, digest
 

@@ -32,7 +32,7 @@ from alignkit.setting_rules import check, one_of
 from alignkit.vectors import l2_normalize
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Fitted:
     """A head with its rivals, made by `alignkit.fit` or read by `alignkit.load`.
 
@@ -51,6 +51,11 @@ class Fitted:
     splits: PairSplits | None = None
     sample: TrainingSample | None = None
     folder: Path | None = None
+
+    def __repr__(self) -> str:
+        """One line: a notebook shows it where a cell ends with it, and the pairs are pages of numbers."""
+        head = f"Fitted({self.artifact.head.kind()}: {self.student_dim} -> {self.teacher_dim} dimensions"
+        return head + (")" if self.report is None else f", {self.report.verdict.name})")
 
     @property
     def student_dim(self) -> int:

@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from alignkit.runs.whitening_record import WhiteningRecord
+
 
 @dataclass(frozen=True)
 class Cost:
@@ -33,7 +35,7 @@ class TrainingHistory:
         validation: figures of the kept state on the validation split.
         seed: of everything that is drawn.
         seconds: step → what it took.
-        whitening: how queries are whitened and why, as `ChosenWhitening.about` has it; `None` where nothing was chosen.
+        whitening: how queries are whitened and why; `None` where nothing was chosen.
     """
 
     model: str
@@ -49,7 +51,7 @@ class TrainingHistory:
     validation: Mapping[str, float]
     seed: int
     seconds: Mapping[str, float]
-    whitening: Mapping[str, Any] | None = None
+    whitening: WhiteningRecord | None = None
 
     def to_json(self) -> dict[str, Any]:
         """As the artifact and `metrics.json` have it."""

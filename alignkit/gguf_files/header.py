@@ -108,7 +108,7 @@ class _Reader:
 
     def header(self) -> Header:
         if self.content[:4] != MAGIC:
-            raise DataError(f"{self.path}: no GGUF file; expected one that starts with the letters GGUF")
+            raise DataError(f"{self.path}: not a GGUF file; expected one that starts with the letters GGUF")
         version = struct.unpack_from("<I", self.content, 4)[0]
         if version & 0xFFFF == 0:
             self.order = ">"

@@ -46,7 +46,7 @@ class PooledCopy:
                 "`llama-gguf-split --merge FIRST_PART JOINED.gguf` and give gguf=JOINED.gguf"
             )
         if not self.header.architecture:
-            raise DataError(f"{path}: names no general.architecture; expected the file of a language model")
+            raise DataError(f"{path}: it has no general.architecture; expected the file of a language model")
         self._start = _changed_start(self.path, self.header, POOLINGS[pooling], notes)
         self._rest = max(0, self.path.stat().st_size - self.header.data_start)
 

@@ -173,7 +173,9 @@ def _fill_part(move: Move, progress: Progress) -> int:
             progress(done, move.source.rows)
         _commit(move, file, done, zero_rows)
     if done != move.source.rows:
-        raise DataError(f"{move.source.path}: announced {move.source.rows} rows, held {done}; is it still written to?")
+        raise DataError(
+            f"{move.source.path}: announced {move.source.rows} rows but holds {done}; is something still writing to it?"
+        )
     return zero_rows
 
 

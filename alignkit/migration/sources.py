@@ -79,7 +79,7 @@ class ParquetSource:
         try:
             self.file = pq.ParquetFile(path, memory_map=True)
         except (pa.ArrowException, OSError) as error:
-            raise DataError(f"{path}: no readable Parquet file ({str(error).splitlines()[0]})") from None
+            raise DataError(f"{path}: not a readable Parquet file ({str(error).splitlines()[0]})") from None
         self.column = _vector_column(self.file.schema_arrow, column, path)
         self.key: str | None = self.column
         self.rows = self.file.metadata.num_rows

@@ -25,7 +25,7 @@ def training_words(result: Result, history: TrainingHistory) -> list[str]:
         f"head: {history.model}; {cost.parameters:,} parameters, {cost.flops_per_query / 1e6:.2f} Mflop a "
         f"query; chosen on validation: {chosen}",
         *(_selection_words(Selection.from_json(history.selection)) if history.selection else []),
-        *([] if history.whitening is None else [f"whitening: {history.whitening['reason']}"]),
+        *([] if history.whitening is None else [f"whitening: {history.whitening.reason}"]),
         f"kept: {kept_words(history.best_epoch, history.epochs, history.ended)}{again}",
         f"recipe: {recipe}",
         *(f"{side}: {model_name(origin.identity(side))}{cut_words(origin, side)}" for side in SIDES),

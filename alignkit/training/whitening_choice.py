@@ -17,6 +17,7 @@ from alignkit.metrics.alignment import sample_rows
 from alignkit.metrics.retrieval import ranking_overlap
 from alignkit.metrics.self_retrieval import self_log_probabilities, self_retrieval
 from alignkit.pairs.base import Pairs, PairSplits
+from alignkit.runs.whitening_record import WhiteningRecord
 from alignkit.setting_rules import check, one_of
 from alignkit.vectors import l2_normalize, top_k
 
@@ -39,16 +40,15 @@ LEAST_GAIN = 1e-3
 
 @dataclass(frozen=True)
 class ChosenWhitening:
-    """What was chosen and why.
+    """A whitening, or none, and the record of the choice.
 
     Attributes:
         part: the affine map behind the head; `None` if queries stay as the head returns them.
-        about: plain JSON values: `power`, `centre`, `chosen_by`, `queries`, `corpus`, `reason`, and `tried` with the
-            figures of each setting; `self_log_probability` is among them where reciprocal ranks were too alike.
+        about: what was chosen and why.
     """
 
     part: LinearHead | None
-    about: dict[str, Any]
+    about: WhiteningRecord
 
 
 def check_whiten_by(whiten_by: str | None) -> None:
@@ -77,10 +77,10 @@ def choose_whitening(kept: Head, splits: PairSplits, whiten_by: str = SELF_MRR, 
     others = _vectors(splits.train, sample_rows(len(splits.train), most, seed).numpy(), "teacher")
     own, aligned = _vectors(splits.validation, rows, "teacher"), kept(_vectors(splits.validation, rows, "student"))
     corpus = torch.cat([own, others])
-    about = {"chosen_by": whiten_by, "queries": len(own), "corpus": len(corpus)}
+    measured: dict[str, Any] = {"chosen_by": whiten_by, "queries": len(own), "corpus": len(corpus)}
     if len(own) < FEWEST_QUERIES:
         reason = f"{len(own)} validation texts are too few to choose by; at least {FEWEST_QUERIES} are needed"
-        return ChosenWhitening(None, {**asdict(PLAIN), **about, "tried": [], "reason": reason})
+        return ChosenWhitening(None, WhiteningRecord(**asdict(PLAIN), **measured, tried=(), reason=reason))
     halves = [torch.arange(start, len(own), 2) for start in (0, 1)]
     teacher = Spread.of(others)
     whole = Whitenings(aligned, own, teacher)
@@ -104,14 +104,14 @@ def choose_whitening(kept: Head, splits: PairSplits, whiten_by: str = SELF_MRR, 
         for setting, parts in asked.items():
             figures[setting][by] = torch.cat([self_log_probabilities(queries, corpus, half) for queries, half in parts])
     setting = mildest({setting: tried[by] for setting, tried in figures.items()})
-    tried = [
+    tried = tuple(
         {**asdict(one), **{name: float(values.mean()) for name, values in told.items()}}
         for one, told in figures.items()
-    ]
-    about |= {"tried": tried, "reason": _reason(setting, figures, by)}
-    logger.info("whitening: %s", about["reason"])
+    )
+    reason = _reason(setting, figures, by)
+    logger.info("whitening: %s", reason)
     part = None if setting.is_plain else _part(*whole.map(setting))
-    return ChosenWhitening(part, {**asdict(setting), **about})
+    return ChosenWhitening(part, WhiteningRecord(**asdict(setting), **measured, tried=tried, reason=reason))
 
 
 def mildest(figures: dict[Setting, Tensor]) -> Setting:

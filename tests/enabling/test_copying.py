@@ -122,8 +122,8 @@ def test_the_model_itself_is_no_name_for_its_copy(run, ollama, name):
     ("wish", "words"),
     [
         (("qwen2.5:14b",), "ollama pull qwen2.5:14b"),
-        (("qwen2.5:7b", "two words"), "no name that Ollama takes"),
-        (("http://127.0.0.1/x",), "no name that Ollama takes"),
+        (("qwen2.5:7b", "two words"), "not a name that Ollama accepts"),
+        (("http://127.0.0.1/x",), "not a name that Ollama accepts"),
         (("qwen2.5:7b", None, "cls"), "pooling=cls: expected last or mean"),
     ],
 )
@@ -148,7 +148,7 @@ class TestExisting:
     def test_made_of_what_the_model_was_before(self, run, ollama, tmp_path):
         run("qwen2.5:7b")
         ollama.add("qwen2.5:7b", write_model(tmp_path / "newer.gguf", "qwen2", vocab_size=4))
-        assert "was made of other weights than qwen2.5:7b has now" in refused(run, "qwen2.5:7b")
+        assert "was made from other weights than qwen2.5:7b has now" in refused(run, "qwen2.5:7b")
 
     def test_one_that_cannot_be_loaded(self, run, ollama):
         run("qwen2.5:7b")
@@ -271,13 +271,13 @@ class TestTheFile:
 
     def test_given_by_hand_with_other_weights(self, run, tmp_path, caplog):
         run("qwen2.5:7b", gguf=write_model(tmp_path / "finer.gguf", "qwen2", vocab_size=4))
-        assert "is not the very file behind qwen2.5:7b" in caplog.text
+        assert "is not the file behind qwen2.5:7b" in caplog.text
 
     @pytest.mark.parametrize(
         ("make", "words"),
         [
             (lambda path: write_model(path, "gemma3"), "holds a model of the architecture gemma3, qwen2.5:7b is qwen2"),
-            (lambda path: path.write_bytes(b"<html>"), "no GGUF file"),
+            (lambda path: path.write_bytes(b"<html>"), "not a GGUF file"),
             (lambda path: None, "cannot be read (No such file or directory)"),
             (lambda path: path.mkdir(), "cannot be read"),
         ],

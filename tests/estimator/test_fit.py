@@ -46,6 +46,8 @@ def test_six_lines_from_arrays_to_an_embedder(fitted, arrays, tmp_path, capsys):
     assert max(map(len, shown.splitlines())) <= 80
     fitted.save(tmp_path / "my_head")
     again = alignkit.load(tmp_path / "my_head")
+    # a notebook shows either where a cell ends with it
+    assert repr(again) == "Fitted(linear: 384 -> 384 dimensions)" and repr(fitted).startswith(repr(again)[:-1] + ", ")
     np.testing.assert_array_equal(again.transform(student[:7]), mapped)
     with pytest.raises(ConfigError, match="my_head exists already"):
         fitted.save(tmp_path / "my_head")

@@ -56,5 +56,5 @@ def test_a_missing_library_or_unknown_search_is_said(demo_set, demo_artifact, mo
     monkeypatch.setitem(sys.modules, "faiss", None)
     with pytest.raises(MissingExtraError, match=r"faiss"):
         compare(demo_set, demo_artifact, search="faiss")
-    with pytest.raises(ConfigError, match="search=annoy: expected one of exact, faiss"):
+    with pytest.raises(ConfigError, match="search=annoy: expected exact or faiss"):
         compare(demo_set, demo_artifact, search="annoy")

@@ -110,9 +110,9 @@ def test_one_part_of_several_is_refused(tmp_path):
     ("content", "words"),
     [
         (b"", "the file is empty"),
-        (b"GG", "no GGUF file"),
-        (b"<!DOCTYPE html><html>please log in</html>", "no GGUF file"),
-        (b"PK\x03\x04" + bytes(60), "no GGUF file"),
+        (b"GG", "not a GGUF file"),
+        (b"<!DOCTYPE html><html>please log in</html>", "not a GGUF file"),
+        (b"PK\x03\x04" + bytes(60), "not a GGUF file"),
         (b"GGUF" + struct.pack("<I", 1) + bytes(40), "GGUF version 1, expected 2 or 3"),
         (b"GGUF" + struct.pack("<I", 3), "breaks off"),
         (b"GGUF" + struct.pack("<IQQ", 3, 1, 1 << 60), "breaks off"),

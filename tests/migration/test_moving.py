@@ -212,7 +212,7 @@ def test_broken_rows_are_named(value, vectors, tmp_path):
     ("old", "out", "dtype", "error", "words"),
     [
         ("old.npy", "new.parquet", None, ConfigError, "ends in .npy"),
-        ("old.npy", "new.npy", "int8", ConfigError, "dtype=int8: expected one of float16, float32"),
+        ("old.npy", "new.npy", "int8", ConfigError, "dtype=int8: expected float16 or float32"),
         ("missing.npy", "new.npy", None, DataError, "no such file"),
         ("old.txt", "new.npy", None, DataError, "expected one of .npy, .npz, .safetensors, .parquet"),
     ],
@@ -317,5 +317,5 @@ def test_tables_that_cannot_be_moved(vectors, tmp_path):
     ragged[4] = None
     refused(pa.table({"v": ragged}), "row 4 has no vector")
     old.write_bytes(b"PAR1 nonsense")
-    with pytest.raises(DataError, match="no readable Parquet file"):
+    with pytest.raises(DataError, match="not a readable Parquet file"):
         migrate(old, artifact_of(), new)

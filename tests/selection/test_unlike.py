@@ -64,5 +64,5 @@ def test_without_clusters_the_validation_split_alone_decides(train, hold_out):
 
 
 def test_another_way_to_hold_out_is_refused():
-    with pytest.raises(ConfigError, match="hold_out=none: expected one of both, random"):
+    with pytest.raises(ConfigError, match="hold_out=none: expected both or random"):
         select_head(candidates(), splits(200), hold_out="none")

@@ -45,10 +45,10 @@ def test_a_weak_student_finds_far_more_whitened(demo):
     head = ridge(demo)
     chosen = choose_whitening(head, demo)
     before, after = (finds_itself(head, part, demo)["self_mrr"] for part in (None, chosen.part))
-    assert chosen.about["power"] > 0
+    assert chosen.about.power > 0
     assert after > before + 0.05
-    assert f"power {chosen.about['power']:g}" in chosen.about["reason"]
-    assert len(chosen.about["tried"]) == len(SETTINGS)
+    assert f"power {chosen.about.power:g}" in chosen.about.reason
+    assert len(chosen.about.tried) == len(SETTINGS)
 
 
 def test_a_teacher_like_a_chat_model_is_whitened_more(demo):
@@ -64,11 +64,11 @@ def test_a_teacher_like_a_chat_model_is_whitened_more(demo):
     )
     head = ridge(splits)
     chosen = choose_whitening(head, splits)
-    assert chosen.about["power"] == 0.75
-    assert len(chosen.about["tried"]) == len(SETTINGS) + 1
-    half = next(one for one in chosen.about["tried"] if one["power"] == 0.5)
+    assert chosen.about.power == 0.75
+    assert len(chosen.about.tried) == len(SETTINGS) + 1
+    half = next(one for one in chosen.about.tried if one["power"] == 0.5)
     assert finds_itself(head, chosen.part, splits)["self_mrr"] > finds_itself(head, None, splits)["self_mrr"] + 0.1
-    assert chosen.about["tried"][-1]["self_mrr"] > half["self_mrr"]
+    assert chosen.about.tried[-1]["self_mrr"] > half["self_mrr"]
 
 
 def test_a_head_that_is_the_teacher_itself_stays_plain(demo):
@@ -79,8 +79,8 @@ def test_a_head_that_is_the_teacher_itself_stays_plain(demo):
     arrays = as_pairs(demo.train.teacher[:600], demo.train.teacher[:600])
     splits = split_pairs(arrays, together=None, validation=0.3, test=0.1, seed=0)
     chosen = choose_whitening(identity, splits)
-    assert chosen.part is None and chosen.about["power"] == chosen.about["centre"] == 0
-    assert "queries stay as the head gives them" in chosen.about["reason"]
+    assert chosen.part is None and chosen.about.power == chosen.about.centre == 0
+    assert "queries stay as the head gives them" in chosen.about.reason
 
 
 def test_noise_is_not_whitened():
@@ -96,13 +96,13 @@ def test_too_few_held_out_texts_leave_queries_plain(demo):
     splits = split_pairs(pairs, together=None, validation=0.1, test=0.1, seed=0)
     chosen = choose_whitening(ridge(splits), splits)
     assert chosen.part is None
-    assert chosen.about["reason"] == "10 validation texts are too few to choose by; at least 20 are needed"
+    assert chosen.about.reason == "10 validation texts are too few to choose by; at least 20 are needed"
 
 
 def test_those_who_go_by_overlap_have_the_shrinkage_undone(demo):
     chosen = choose_whitening(ridge(demo, ridge_lambda=1.0), demo, "overlap@10")
-    told = {(one["power"], one["centre"]): one["overlap@10"] for one in chosen.about["tried"]}
-    kept = told[chosen.about["power"], chosen.about["centre"]]
+    told = {(one["power"], one["centre"]): one["overlap@10"] for one in chosen.about.tried}
+    kept = told[chosen.about.power, chosen.about.centre]
     assert kept > told[0, 0] + 0.01
 
 

@@ -116,7 +116,7 @@ class Connection:
             given = httpx.URL(address)
         except httpx.InvalidURL as error:
             raise ConfigError(
-                f"{self.called('base_url')}: no URL ({error}); expected e.g. http://127.0.0.1:11434"
+                f"{self.called('base_url')}: not a URL ({error}); expected e.g. http://127.0.0.1:11434"
             ) from None
         # without credentials, which would otherwise appear in httpx's log lines
         url = given.copy_with(username=None, password=None, query=None)

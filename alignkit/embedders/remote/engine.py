@@ -91,7 +91,7 @@ class HttpEngine:
         if self._requester.dim is None:
             self._background().run(self._requester.prove())
         if self._requester.dim is None:
-            raise EmbedderError(f"{self.where} tells no width of its vectors")
+            raise EmbedderError(f"{self.where} does not report the width of its vectors")
         return self._requester.dim
 
     def ask(self, method: str, path: str, body: dict[str, Any] | None = None, patient: bool = True) -> dict[str, Any]:

@@ -87,7 +87,7 @@ class Batches:
         self._misfits += 1
         if self._misfits > self._concurrency * self._batch_size.bit_length():
             raise ServerError(
-                f"{self._requester.where} answers single texts only: {fault}, {self._misfits} times in a row; "
+                f"{self._requester.where} answers only single texts: {fault}, {self._misfits} times in a row; "
                 f"set {self._requester.called('batch_size')}=1",
                 "misfit answers",
             )

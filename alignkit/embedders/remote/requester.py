@@ -190,8 +190,8 @@ class Requester:
     def _hung(self, page: str) -> ServerError:
         self._hangs = True
         return ServerError(
-            f"the server at {self.where} takes connections and answers nothing, not even GET {page}: it hangs; stop it "
-            f"and {self._wire.restart}",
+            f"the server at {self.where} accepts connections but answers nothing, not even GET {page}: it hangs; "
+            f"stop it and {self._wire.restart}",
             "the server hangs",
         )
 
@@ -208,7 +208,7 @@ class Requester:
         if width != self.dim:
             raise ServerError(
                 f"{self.where} gave {width}-d vectors after {self.dim}-d ones; was the model replaced while it ran? "
-                f"Start again once it is settled",
+                "Start again when nobody is changing it",
                 "another width",
             )
 
@@ -231,7 +231,7 @@ class Requester:
             raise ServerError(f"{self.where} refuses a harmless text: {refusal}", refusal.brief) from None
         if all_alike(np.concatenate(vectors)):
             raise ServerError(
-                f"{self.where} gives every text one and the same vector, so none of them is kept; is the model loaded "
-                "right, and is it one that embeds?",
+                f"{self.where} gives every text the same vector, so none is kept; is it an embedding model, and is "
+                "it loaded correctly?",
                 "one vector for every text",
             )
