@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import torch
@@ -19,6 +21,23 @@ def cpu_multiplies_bfloat16() -> bool:
     return torch.backends.mkldnn.is_available() and any(
         capabilities.get(name, False) for name in ("avx512_bf16", "amx_bf16", "bf16")
     )
+
+
+@contextmanager
+def products_in_bfloat16(wanted: bool = True) -> Iterator[None]:
+    """Within it, this CPU multiplies float32 matrices in bfloat16 and sums in float32; nothing else is rounded.
+
+    Args:
+        wanted: without it nothing changes.
+    """
+    products = torch.backends.mkldnn.matmul
+    before = products.fp32_precision
+    if wanted:
+        products.fp32_precision = "bf16"
+    try:
+        yield
+    finally:
+        products.fp32_precision = before
 
 
 @dataclass(frozen=True)

@@ -23,11 +23,13 @@ class Device:
         accelerator: Lightning's name, `cpu` or `cuda`.
         precision: Lightning's name.
         reason: for the report, one line.
+        rough_products: training steps multiply float32 matrices in bfloat16; see `rounding.products_in_bfloat16`.
     """
 
     accelerator: str
     precision: str
     reason: str
+    rough_products: bool = False
 
     @property
     def torch_device(self) -> torch.device:
@@ -40,10 +42,9 @@ def choose_device(name: str, precision: str = "auto") -> Device:
 
     Args:
         name: `auto` takes CUDA where it is present.
-        precision: `auto` is bfloat16 on a GPU that has it, else float32; `bf16` is bfloat16 wherever the chip
-            multiplies it natively, else float32, with a warning; anything else is passed to Lightning. On a CPU
-            with bfloat16 it saves a third of the training time of wide heads and none of narrow ones, and the closed
-            form, which takes longer, stays float32: not worth the rounding.
+        precision: `auto` and `bf16` use bfloat16 where the chip multiplies it, else float32, with a warning for `bf16`;
+            anything else is passed to Lightning. A GPU computes in it. A CPU trains in float32 and only multiplies
+            matrices in it; closed forms and figures are float32 throughout.
 
     Raises:
         ConfigError: for `cuda` without CUDA, or an unknown name.
@@ -56,24 +57,14 @@ def choose_device(name: str, precision: str = "auto") -> Device:
     accelerator = "cuda" if present and name != "cpu" else "cpu"
     chip = torch.cuda.get_device_name() if accelerator == "cuda" else f"CPU with {torch.get_num_threads()} thread(s)"
     asked = "no CUDA here" if name == "auto" and not present else f"device={name}"
-    precision, why = _resolve(precision, accelerator)
-    return Device(accelerator, precision, f"{chip}, {precision} ({asked}{why and '; '}{why})")
-
-
-def _resolve(precision: str, accelerator: str) -> tuple[str, str]:
-    """Lightning's name, and a remark about bfloat16."""
-    if precision not in ("auto", "bf16"):
-        return precision, ""
-    if not _has_bfloat16(accelerator):
-        if precision == "bf16":
+    rough = precision in ("auto", "bf16") and _has_bfloat16(accelerator)
+    why = ""
+    if precision in ("auto", "bf16"):
+        if precision == "bf16" and not rough:
             logger.warning("precision=bf16: this chip does not multiply bfloat16; training in float32")
-        return "32-true", "this chip does not multiply bfloat16"
-    if precision == "auto" and accelerator == "cpu":
-        return (
-            "32-true",
-            "this chip multiplies bfloat16, which auto takes on GPUs alone; precision=bf16 takes it here too",
-        )
-    return "bf16-mixed", "this chip multiplies bfloat16"
+        precision = "bf16-mixed" if rough and accelerator == "cuda" else "32-true"
+        why = f"; this chip {'multiplies' if rough else 'does not multiply'} bfloat16"
+    return Device(accelerator, precision, f"{chip}, {precision} ({asked}{why})", rough and accelerator == "cpu")
 
 
 def _has_bfloat16(accelerator: str) -> bool:

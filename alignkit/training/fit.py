@@ -139,9 +139,10 @@ class Fitter:
             ConfigError: if a setting of the trainer cannot be used.
             KeyboardInterrupt: on Ctrl-C; the checkpoint is there.
         """
-        recipe = self.recipe.for_pairs(len(splits.train))
-        if recipe is not self.recipe:
-            return replace(self, recipe=recipe).fit(splits, refit=refit, resume=resume)
+        return replace(self, recipe=self.recipe.for_pairs(len(splits.train)))._fit(splits, refit, resume)
+
+    def _fit(self, splits: PairSplits, refit: bool | None, resume: bool) -> FitResult:
+        """As `fit`, by the recipe for this many pairs."""
         clock = _Clock()
         check_trainer_settings(self.trainer_settings)
         if not fits((splits.train, splits.validation), torch.device("cpu")):
@@ -222,7 +223,7 @@ class Fitter:
         loss = copy.deepcopy(self.loss)  # a memory bank must not carry over into a second fit
         others = sample_of_teacher(splits.train, self.seed)
         module = AlignmentModule(
-            head, loss, mean, len(splits.validation), recipe=self.recipe, seed=self.seed, others=others
+            head, loss, mean, len(splits.validation), self.recipe, self.seed, others, self.device.rough_products
         )
         uses_negatives = bool(getattr(loss, "uses_negatives", False))
         data = PairDataModule(splits, self.recipe.batch_size, self.seed, with_negatives=uses_negatives)

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from alignkit.heads.base import Head
 from alignkit.metrics.collected import FIGURES, AlignmentMetric
+from alignkit.rounding import products_in_bfloat16
 from alignkit.training.batches import PairBatch
 from alignkit.training.recipe import Recipe
 
@@ -32,6 +33,7 @@ class AlignmentModule(LightningModule):
         others: `(M, teacher_dim)`, the teacher's vectors of training texts, among which validation texts search for
             their own.
         seed: an int; an epoch's randomness (dropout) depends only on it, the epoch and the process.
+        rough_products: training steps multiply matrices in bfloat16; for a CPU that does so itself.
     """
 
     def __init__(
@@ -43,6 +45,7 @@ class AlignmentModule(LightningModule):
         recipe: Recipe,
         seed: int = 0,
         others: Tensor | None = None,
+        rough_products: bool = False,
     ) -> None:
         super().__init__()
         recipe.check()
@@ -51,18 +54,27 @@ class AlignmentModule(LightningModule):
         self.metric = AlignmentMetric(teacher_mean, validation_count, seed=seed, others=others)
         self.recipe = recipe
         self.seed = seed
+        self.rough_products = rough_products
 
     def training_step(self, batch: PairBatch, batch_index: int) -> Tensor:
         """Loss of one batch."""
         if batch_index == 0:  # reseeded each epoch, so that a resumed run draws what an uninterrupted one does
             # each process drops different units: with the same masks, half the batch would be like a copy
             torch.manual_seed(self.seed * 1_000_003 + self.current_epoch + self.global_rank * 1_000_003**2)
-        loss = self._loss(batch)[0]
+        if self.recipe.noise:
+            batch = batch._replace(student=self._noisy(batch.student))
+        with products_in_bfloat16(self.rough_products):
+            loss = self._loss(batch)[0]
         # `log` takes as long as a small step
         every: int = self.trainer.log_every_n_steps  # type: ignore[attr-defined]
         if every and batch_index % every == 0:
             self.log("train/loss", loss.detach(), batch_size=len(batch.rows))
         return loss
+
+    def backward(self, loss: Tensor, *given: Any, **named: Any) -> None:
+        """Gradients of one batch."""
+        with products_in_bfloat16(self.rough_products):
+            super().backward(loss, *given, **named)
 
     def validation_step(self, batch: PairBatch, batch_index: int) -> None:
         """Collect figures of one batch."""
@@ -104,6 +116,14 @@ class AlignmentModule(LightningModule):
         for factor, parameters in found.items():
             found[factor] = [parameter for parameter in parameters if parameter.requires_grad]
         return [{"params": some, "lr": factor * self.recipe.lr} for factor, some in found.items() if some]
+
+    def _noisy(self, student: Tensor) -> Tensor:
+        """`(B, student_dim)` with noise that is as strong in every dimension, relative to the spread of the batch.
+
+        Source: Bishop, Training with noise is equivalent to Tikhonov regularization, Neural Computation 7, 1995.
+        """
+        spread = student.var(dim=0, correction=0).mean().sqrt()
+        return torch.randn_like(student).mul_(self.recipe.noise * spread).add_(student)
 
     def _loss(self, batch: PairBatch) -> tuple[Tensor, Tensor]:
         # losses use float32 even if the head ran in bfloat16, whose eight bits cannot distinguish a teacher vector

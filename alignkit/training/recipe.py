@@ -14,6 +14,8 @@ SCHEDULES = ("constant", "one_cycle")
 FROM_CLOSED_FORM = "from_closed_form"
 # lower bound on the epochs when there are many pairs
 FEWEST_EPOCHS = 3
+# the number of pairs that `noise` is stated for
+NOISE_PAIRS = 10_000
 
 
 @dataclass(frozen=True)
@@ -26,6 +28,8 @@ class Recipe:
         max_epochs: 0 keeps the starting point.
         enough_pairs: with many pairs, train fewer epochs: as many as see this many pairs, but at least
             `FEWEST_EPOCHS`; `None` trains all epochs whatever the number of pairs.
+        noise: standard deviation of what is added to every number of the student's vectors in a training step, relative
+            to the spread of the vectors, with `NOISE_PAIRS` pairs; it falls as the cube root of their number rises.
         lr: AdamW's learning rate, the peak one under `one_cycle`.
         weight_decay: AdamW's, at least 0.
         schedule: `constant` or `one_cycle`.
@@ -40,6 +44,7 @@ class Recipe:
     batch_size: int = 64
     max_epochs: int = 5
     enough_pairs: int | None = None
+    noise: float = 0.0
     lr: float = 1e-3
     weight_decay: float = 1e-4
     schedule: str = "constant"
@@ -70,15 +75,17 @@ class Recipe:
         return replace(self, **{name: value for name, value in given.items() if value is not None})
 
     def for_pairs(self, count: int) -> Recipe:
-        """The recipe with the number of epochs for this many training pairs.
+        """The recipe with the number of epochs and the noise for this many training pairs.
 
-        >>> Recipe(max_epochs=16, enough_pairs=300_000).for_pairs(48_000).max_epochs
-        6
+        >>> few, many = (Recipe(max_epochs=16, enough_pairs=300_000, noise=0.1).for_pairs(n) for n in (1250, 80_000))
+        >>> (few.max_epochs, few.noise), (many.max_epochs, many.noise)
+        ((16, 0.2), (3, 0.05))
         """
+        noise = round(self.noise * (NOISE_PAIRS / max(1, count)) ** (1 / 3), 4)
         if self.enough_pairs is None:
-            return self
+            return replace(self, noise=noise)
         epochs = max(FEWEST_EPOCHS, self.enough_pairs // max(1, count))
-        return replace(self, max_epochs=min(self.max_epochs, epochs), enough_pairs=None)
+        return replace(self, max_epochs=min(self.max_epochs, epochs), noise=noise)
 
     def check(self) -> None:
         """Refuse invalid settings.
@@ -93,6 +100,7 @@ RULES = {
     "batch_size": whole(1),
     "max_epochs": whole(0),
     "enough_pairs": whole(1).or_null("which trains all epochs"),
+    "noise": number_from(0),
     "lr": number_above(0),
     "weight_decay": number_from(0),
     "schedule": one_of(SCHEDULES),

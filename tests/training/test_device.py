@@ -1,6 +1,7 @@
 import logging
 
 import pytest
+import torch
 
 from alignkit.errors import ConfigError
 from alignkit.training import device
@@ -12,19 +13,24 @@ def with_bfloat16(monkeypatch, present):
 
 
 @pytest.mark.parametrize(
-    ("precision", "present", "taken", "says"),
+    ("name", "precision", "present", "taken", "rough", "says"),
     [
-        ("auto", True, "32-true", "multiplies bfloat16, which auto takes on GPUs alone"),
-        ("auto", False, "32-true", "does not multiply bfloat16"),
-        ("bf16", True, "bf16-mixed", "this chip multiplies bfloat16"),
-        ("bf16", False, "32-true", "does not multiply bfloat16"),
-        ("16-true", True, "16-true", "16-true (device=cpu)"),
+        ("cpu", "auto", True, "32-true", True, "this chip multiplies bfloat16"),
+        ("cpu", "bf16", True, "32-true", True, "this chip multiplies bfloat16"),
+        ("cpu", "auto", False, "32-true", False, "does not multiply bfloat16"),
+        ("cpu", "bf16", False, "32-true", False, "does not multiply bfloat16"),
+        ("cpu", "32-true", True, "32-true", False, "32-true (device=cpu)"),
+        ("cpu", "16-true", True, "16-true", False, "16-true (device=cpu)"),
+        ("cuda", "auto", True, "bf16-mixed", False, "this chip multiplies bfloat16"),
+        ("cuda", "auto", False, "32-true", False, "does not multiply bfloat16"),
     ],
 )
-def test_what_was_found_of_bfloat16_is_said(monkeypatch, precision, present, taken, says):
+def test_what_was_found_of_bfloat16_is_used_and_said(monkeypatch, name, precision, present, taken, rough, says):
     with_bfloat16(monkeypatch, present)
-    chosen = choose_device("cpu", precision)
-    assert chosen.precision == taken and says in chosen.reason
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda: "a GPU")
+    chosen = choose_device(name, precision)
+    assert (chosen.precision, chosen.rough_products) == (taken, rough) and says in chosen.reason
 
 
 def test_bfloat16_that_was_asked_for_and_is_not_there_is_no_secret(monkeypatch, caplog):

@@ -15,6 +15,7 @@ from alignkit.losses.info_nce import InfoNceLoss
 from alignkit.losses.matryoshka import MatryoshkaLoss
 from alignkit.pairs.base import PairSplits
 from alignkit.pairs.views import take_pairs
+from alignkit.rounding import cpu_multiplies_bfloat16
 from alignkit.training import datamodule, fit
 from alignkit.training.best import KeepBest
 from alignkit.training.device import Device
@@ -208,6 +209,67 @@ def test_the_loss_works_in_float32_also_where_the_head_does_not(splits):
 
     replace(fitter(), loss=Watched(), device=BFLOAT16).fit(splits)
     assert seen == {torch.float32}
+
+
+ROUGH = replace(CPU, rough_products=True)
+
+
+@pytest.mark.skipif(not cpu_multiplies_bfloat16(), reason="this CPU does not multiply bfloat16")
+def test_steps_multiply_in_bfloat16_and_validation_does_not(splits):
+    rounded = {True: set(), False: set()}
+    vectors = torch.randn(64, 128, generator=torch.Generator().manual_seed(0))
+    exact = vectors @ vectors.T
+
+    class Watched(CosMseLoss):
+        def forward(self, aligned, teacher, negatives=None):
+            rounded[aligned.requires_grad].add(not torch.equal(vectors @ vectors.T, exact))
+            return super().forward(aligned, teacher, negatives)
+
+    replace(fitter(), loss=Watched(), device=ROUGH).fit(splits, refit=False)
+    assert rounded == {True: {True}, False: {False}}
+    assert torch.allclose(vectors @ vectors.T, exact)
+
+
+@pytest.mark.skipif(not cpu_multiplies_bfloat16(), reason="this CPU does not multiply bfloat16")
+def test_products_are_exact_again_after_a_step_that_failed(splits):
+    class Failing(CosMseLoss):
+        def forward(self, aligned, teacher, negatives=None):
+            if aligned.requires_grad:
+                raise RuntimeError("a step")
+            return super().forward(aligned, teacher, negatives)
+
+    before = torch.backends.mkldnn.matmul.fp32_precision
+    with pytest.raises(RuntimeError, match="a step"):
+        replace(fitter(), loss=Failing(), device=ROUGH).fit(splits)
+    assert torch.backends.mkldnn.matmul.fp32_precision == before
+
+
+class WatchedHead(LinearHead):
+    """Keeps the students of steps and of validations apart."""
+
+    seen: dict = {}
+
+    def forward(self, student):
+        if self.projection.weight.requires_grad:
+            self.seen.setdefault(self.training, []).append(student.detach().clone())
+        return super().forward(student)
+
+
+@pytest.mark.parametrize("scale", [1.0, 30.0])
+def test_students_are_noisy_in_steps_alone_and_on_their_own_scale(splits, monkeypatch, scale):
+    monkeypatch.setattr(WatchedHead, "seen", {})
+    splits = replace(splits, train=replace(splits.train, student=splits.train.student * np.float32(scale)))
+    known = torch.from_numpy(splits.train.student)
+    recipe = {"max_epochs": 1, "noise": 0.03, "batch_size": len(known)}
+    fitter(WatchedHead, init="random", recipe=recipe).fit(splits, refit=False)
+    (given,) = WatchedHead.seen[True]
+    rows = torch.cdist(given, known).argmin(dim=1)
+    noise = given - known[rows]
+    spread = known.var(dim=0, correction=0).mean().sqrt()
+    strength = 0.03 * (10_000 / len(known)) ** (1 / 3)
+    assert noise.std().item() == pytest.approx(strength * spread.item(), rel=0.05)
+    held_out = torch.from_numpy(splits.validation.student)
+    assert all(torch.isin(given, held_out).all() for given in WatchedHead.seen[False])
 
 
 def test_a_resumed_run_remembers_the_bank_of_a_loss(splits, tmp_path):
