@@ -30,7 +30,7 @@ def products_in_bfloat16(wanted: bool = True) -> Iterator[None]:
     Args:
         wanted: without it nothing changes.
     """
-    products = torch.backends.mkldnn.matmul
+    products = torch.backends.mkldnn.matmul  # type: ignore[attr-defined]
     before = products.fp32_precision
     if wanted:
         products.fp32_precision = "bf16"
