@@ -27,7 +27,7 @@ def test_a_loss_nobody_named_is_the_one_that_the_head_is_best_trained_with(model
 def test_a_perceptron_keeps_its_own_steps_whatever_the_loss(loss):
     """Steps for fine-tuning a closed form, which rank_kl brings along, would leave it where it starts."""
     recipe = planned("mlp", loss).recipe
-    assert (recipe.lr, recipe.batch_size, recipe.max_epochs, recipe.schedule) == (2e-3, 256, 16, "one_cycle")
+    assert (recipe.lr, recipe.batch_size, recipe.max_epochs, recipe.schedule) == (4e-3, 256, 16, "one_cycle")
     assert recipe.select_by == "val/overlap@10"
 
 
@@ -41,8 +41,10 @@ def test_which_heads_need_no_training(model, solved):
     assert planned(model).is_solved is solved
 
 
-def test_of_many_pairs_a_perceptron_sees_fewer_epochs_unless_somebody_says_how_many():
+def test_of_many_pairs_a_perceptron_sees_fewer_epochs_and_less_noise_unless_somebody_says_how_many():
     recipe = planned("mlp").recipe
     assert [recipe.for_pairs(count).max_epochs for count in (300, 18_200, 48_000, 10**6)] == [16, 16, 6, 3]
+    noise = [recipe.for_pairs(count).noise for count in (900, 18_200, 400_000)]
+    assert noise == sorted(noise, reverse=True) and 0.2 < noise[0] < 0.3 and 0.02 < noise[2] < 0.05
     trainer = settings_of_command("train")["trainer"] | {"max_epochs": 20}
     assert planned("mlp", trainer=trainer).recipe.for_pairs(10**6).max_epochs == 20
