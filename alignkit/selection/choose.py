@@ -12,8 +12,9 @@ import torch
 
 from alignkit.artifact import QUERY_HEAD, WHITENING, Artifact
 from alignkit.errors import ConfigError
+from alignkit.heads.base import Head
 from alignkit.metrics.alignment import sample_rows
-from alignkit.metrics.intervals import PairedBootstrap
+from alignkit.metrics.intervals import Interval, PairedBootstrap
 from alignkit.pairs.base import Pairs, PairSplits
 from alignkit.pairs.views import take_pairs
 from alignkit.selection.record import Selection, Try
@@ -38,6 +39,9 @@ HOLD_OUT = ("both", "random")
 RULES = {"budget_s": number_above(0), "target": one_of(TARGETS), "hold_out": one_of(HOLD_OUT)}
 # with fewer training pairs, none are held out as texts unlike the others
 ENOUGH_FOR_CLUSTERS = 1_000
+# with fewer validation texts, heads are judged on parts of the train split too: 30 cannot tell two heads apart whose
+# overlap@10 differs by .02
+ENOUGH_QUERIES, FOLDS = 60, 5
 # arguments of Lightning's Trainer that start further processes
 SEVERAL_PROCESSES = ("devices", "strategy", "num_nodes")
 
@@ -56,8 +60,10 @@ def select_head(
     What a head chooses for itself (λ, the best epoch) it chooses on pairs held out of the train split, so the
     validation split only decides between heads. With enough pairs, whole clusters of the student's space are
     held out of the train split too, and a head is judged on both, so that texts unlike the training ones count equally.
-    A head replaces a cheaper one only if the 95% interval of the paired difference is above 0. Ridge regression is
-    always tried.
+    With few validation texts, which cannot tell heads apart, each is also fitted `FOLDS` times more, and judged on the
+    part of the train split that was left out.
+    A head replaces a cheaper one only if the 95% interval of the paired difference is above 0, or, where the target is
+    no worse, that of the cosine, which is less noisy. Ridge regression is always tried.
 
     Args:
         candidates: name → how it is fitted; must hold `linear`. Heads whose closed form sets all weights are tried
@@ -83,9 +89,11 @@ def select_head(
     start = time.perf_counter()
     spare = hold_out == "both" and len(splits.train) >= ENOUGH_FOR_CLUSTERS
     inner, unlike = _hold_out(splits, seed, clusters=spare)
-    tries, figures = [], {}
+    folds = _folds(splits, seed)
+    tries, figures, cosines = [], {}, {}
     # the quickest first, so that as many as possible are tried
-    plans = sorted(_plans(candidates, splits), key=lambda plan: (plan.name != BASELINE, plan.expected_s))
+    plans = [replace(plan, expected_s=(1 + len(folds)) * plan.expected_s) for plan in _plans(candidates, splits)]
+    plans.sort(key=lambda plan: (plan.name != BASELINE, plan.expected_s))
     for plan in plans:
         left_s = max(0.0, budget_s - (time.perf_counter() - start))
         if plan.name != BASELINE and plan.expected_s > left_s:
@@ -93,11 +101,13 @@ def select_head(
             tries.append(plan)
             continue
         began = time.perf_counter()
-        head = _alone(candidates[plan.name]).fit(inner, refit=False).head
-        if target == SELF_MRR:
-            whitening = choose_whitening(head, inner, seed=seed).part
-            head = head if whitening is None else Artifact({QUERY_HEAD: head, WHITENING: whitening}).query_head
-        alike = figures_of(head, splits, target, seed)
+        head = _fitted(candidates[plan.name], inner, target, seed)
+        rounds = [(head, splits)]
+        for fitted_on, judged in folds:
+            again = _fitted(candidates[plan.name], fitted_on, target, seed)
+            rounds.append((again, replace(fitted_on, validation=judged)))
+        alike = np.concatenate([figures_of(*one, target, seed) for one in rounds])
+        cosines[plan.name] = np.concatenate([figures_of(*one, "cosine", seed) for one in rounds])
         away = None if unlike is None else figures_of(head, replace(inner, validation=unlike), target, seed)
         figures[plan.name] = alike if away is None else _balanced(alike, away, seed)
         seconds = time.perf_counter() - began
@@ -109,7 +119,16 @@ def select_head(
             )
         )  # fmt: skip
         logger.info("auto: %s, %s %.3f in %.1f s", plan.name, target, mean_of_known(figures[plan.name]), seconds)
-    return _decide(sorted(tries, key=_cost), figures, target, budget_s, seed)
+    return _decide(sorted(tries, key=_cost), figures, cosines, target, budget_s, seed)
+
+
+def _fitted(fitter: Fitter, pairs: PairSplits, target: str, seed: int) -> Head:
+    """What maps queries, whitened where they are judged by what they find."""
+    head = _alone(fitter).fit(pairs, refit=False).head
+    if target != SELF_MRR:
+        return head
+    whitening = choose_whitening(head, pairs, seed=seed).part
+    return head if whitening is None else Artifact({QUERY_HEAD: head, WHITENING: whitening}).query_head
 
 
 def _cost(one: Try) -> tuple[bool, int]:
@@ -166,6 +185,21 @@ def _hold_out(splits: PairSplits, seed: int, *, clusters: bool) -> tuple[PairSpl
     return replace(splits, train=train, validation=validation), unlike
 
 
+def _folds(splits: PairSplits, seed: int) -> list[tuple[PairSplits, Pairs]]:
+    """Where validation texts are few: pairs to fit and tune on, and the train split's left-out part to judge on."""
+    count = len(splits.train)
+    if len(splits.validation) >= ENOUGH_QUERIES or count < 2 * FOLDS:
+        return []
+    left_out = np.array_split(np.random.default_rng([seed, count, FOLDS]).permutation(count), FOLDS)
+    return [
+        (
+            replace(splits, train=take_pairs(splits.train, np.setdiff1d(np.arange(count), rows))),
+            take_pairs(splits.train, np.sort(rows)),
+        )
+        for rows in left_out
+    ]
+
+
 def _balanced(alike: np.ndarray, away: np.ndarray, seed: int) -> np.ndarray:
     """Equally many figures of both kinds, so that both have the same weight."""
     count = min(len(alike), len(away))
@@ -177,9 +211,12 @@ def _known(figures: np.ndarray) -> float | None:
     return mean if np.isfinite(mean) else None
 
 
-def _decide(tries: list[Try], figures: Mapping[str, np.ndarray], target: str, budget_s: float, seed: int) -> Selection:
-    bootstrap = PairedBootstrap(figures, seed=seed)
-    best = BASELINE
+def _decide(
+    tries: list[Try], figures: Mapping[str, np.ndarray], cosines: Mapping[str, np.ndarray], target: str,
+    budget_s: float, seed: int,
+) -> Selection:  # fmt: skip
+    bootstrap, nearness = PairedBootstrap(figures, seed=seed), PairedBootstrap(cosines, seed=seed)
+    best, nearer = BASELINE, None
     judged = []
     for one in tries:
         if one.name not in figures:
@@ -187,12 +224,27 @@ def _decide(tries: list[Try], figures: Mapping[str, np.ndarray], target: str, bu
             continue
         gain = bootstrap.difference(one.name, BASELINE) if one.name != BASELINE else None
         judged.append(replace(one, quality=bootstrap.mean(one.name), gain=gain))
-        over_best = bootstrap.difference(one.name, best)
-        if one.name != best and over_best is not None and over_best.low > 0:
-            best = one.name
+        over_best, closer = bootstrap.difference(one.name, best), nearness.difference(one.name, best)
+        if one.name == best or over_best is None:
+            continue
+        if over_best.low > 0:
+            best, nearer = one.name, None
+        elif over_best.value >= 0 and closer is not None and closer.low > 0:
+            best, nearer = one.name, closer
     reason = _reason(best, judged, target, budget_s) if bootstrap.count else _nothing_judged(target)
+    reason += _nearer_words(nearer)
     reason += _unlike_words(next(one for one in judged if one.name == best), target) + _clock_words(judged, budget_s)
     return Selection(best, target, tuple(judged), reason, bootstrap.count)
+
+
+def _nearer_words(nearer: Interval | None) -> str:
+    """What decided where the target could not tell two heads apart."""
+    if nearer is None:
+        return ""
+    return (
+        f"; it is chosen over a cheaper head for its cosine with the teacher, {nearer.value:+.3f} "
+        f"({nearer.low:+.3f} to {nearer.high:+.3f})"
+    )
 
 
 def _unlike_words(chosen: Try, target: str) -> str:

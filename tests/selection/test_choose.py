@@ -16,6 +16,7 @@ from alignkit.losses.info_nce import InfoNceLoss
 from alignkit.pairs.base import Pairs, PairSplits
 from alignkit.selection import choose, targets
 from alignkit.selection.choose import select_head
+from alignkit.selection.record import Try
 from alignkit.selection.targets import TARGETS
 from alignkit.training.device import choose_device
 from alignkit.training.fit import Fitter
@@ -64,6 +65,37 @@ def test_takes_the_dearer_head_where_it_is_surely_better(candidates):
     chosen = selection.tries[-1]
     assert chosen.gain.low > 0 and "gains +0." in selection.reason
     assert selection.queries == 300
+
+
+def test_few_validation_texts_are_helped_out_by_parts_of_the_training_pairs(candidates, monkeypatch):
+    parts = PairSplits(*(curved(count, seed, curvature=1.0) for seed, count in enumerate((270, 30, 30))))
+    seen, original = [], Fitter.fit
+    monkeypatch.setattr(Fitter, "fit", lambda self, data, **how: seen.append(data) or original(self, data, **how))
+    selection = select_head(candidates, parts)
+    assert selection.name == "random_features" and selection.queries == 300
+    assert len(seen) == 3 * (1 + choose.FOLDS)
+    left_out = [set(parts.train.ids) - set(data.train.ids) for data in seen[1 : 1 + choose.FOLDS]]
+    assert sorted(one for part in left_out for one in part) == sorted(parts.train.ids)  # each is judged once
+    monkeypatch.setattr(choose, "FOLDS", 1000)
+    alone = select_head(candidates, parts)
+    assert alone.queries == 30
+    gains = [next(one.gain for one in found.tries if one.name == "random_features") for found in (selection, alone)]
+    assert gains[0].high - gains[0].low < 0.5 * (gains[1].high - gains[1].low)
+
+
+@pytest.mark.parametrize(
+    ("nearer", "overlap", "chosen"), [(0.02, 0.0, "kernel"), (0.0, 0.0, "linear"), (0.02, -0.03, "linear")]
+)
+def test_where_the_target_cannot_tell_the_cosine_does(nearer, overlap, chosen):
+    generator = np.random.default_rng(0)
+    noise = generator.standard_normal(300)
+    noise -= noise.mean()
+    overlaps = {"linear": np.full(300, 0.5), "kernel": 0.5 + overlap + 0.1 * noise}
+    cosines = {"linear": np.full(300, 0.6), "kernel": 0.6 + nearer + 0.01 * noise}
+    tries = [Try(name, 1.0, 10, 20, seconds=1.0) for name in overlaps]
+    selection = choose._decide(tries, overlaps, cosines, "overlap@10", 60.0, 0)
+    assert selection.name == chosen
+    assert ("for its cosine with the teacher, +0.020" in selection.reason) == (chosen == "kernel")
 
 
 def test_ties_go_to_ridge_and_it_says_so(candidates):
