@@ -86,7 +86,7 @@ def _read_bundle(path: Path) -> HeadFiles:
     except (OSError, ValueError, RuntimeError, NotImplementedError, zipfile.BadZipFile, zlib.error) as error:
         message = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise ArtifactError(
-            f"{path}: no readable bundle ({message}); expected what python -m alignkit.export format=bundle writes"
+            f"{path}: not a readable bundle ({message}); expected what python -m alignkit.export format=bundle writes"
         ) from None
 
 

@@ -69,12 +69,12 @@ def chosen_array(path: str | Path, key: str | None = None) -> str | None:
             with zipfile.ZipFile(path) as archive:
                 return _choose(path, [name.removesuffix(".npy") for name in archive.namelist()], key)
         except (OSError, zipfile.BadZipFile) as error:
-            raise DataError(f"{path}: no readable .npz archive ({_why(error)}); {_HOW_TO_SAVE}") from None
+            raise DataError(f"{path}: not a readable .npz archive ({_why(error)}); {_HOW_TO_SAVE}") from None
     if path.suffix.lower() == ".safetensors":
         try:
             return _choose(path, list(_safetensors_header(path)[0]), key)
         except (ValueError, TypeError, AttributeError, OSError) as error:
-            raise DataError(f"{path}: no readable .safetensors file ({_why(error)}); {_HOW_TO_SAVE}") from None
+            raise DataError(f"{path}: not a readable .safetensors file ({_why(error)}); {_HOW_TO_SAVE}") from None
     return None
 
 
@@ -156,7 +156,7 @@ def _open_npy(path: Path, key: str | None) -> np.ndarray:
     try:
         return np.load(path, mmap_mode="r", allow_pickle=False)
     except (ValueError, OSError, EOFError) as error:
-        raise DataError(f"{path}: no readable .npy array ({_why(error)}); {_HOW_TO_SAVE}") from None
+        raise DataError(f"{path}: not a readable .npy array ({_why(error)}); {_HOW_TO_SAVE}") from None
 
 
 def _open_npz(path: Path, key: str | None) -> np.ndarray:
@@ -167,7 +167,7 @@ def _open_npz(path: Path, key: str | None) -> np.ndarray:
     except (
         ValueError, OSError, EOFError, zipfile.BadZipFile, zlib.error, NotImplementedError, RuntimeError,
     ) as error:  # fmt: skip
-        raise DataError(f"{path}: no readable .npz archive ({_why(error)}); {_HOW_TO_SAVE}") from None
+        raise DataError(f"{path}: not a readable .npz archive ({_why(error)}); {_HOW_TO_SAVE}") from None
 
 
 def _open_safetensors(path: Path, key: str | None) -> np.ndarray:
@@ -181,7 +181,7 @@ def _open_safetensors(path: Path, key: str | None) -> np.ndarray:
         offset = start + entry["data_offsets"][0]
         return np.memmap(path, dtype=dtype, mode="r", offset=offset, shape=tuple(entry["shape"]))
     except (ValueError, KeyError, TypeError, AttributeError, OSError) as error:
-        raise DataError(f"{path}: no readable .safetensors file ({_why(error)}); {_HOW_TO_SAVE}") from None
+        raise DataError(f"{path}: not a readable .safetensors file ({_why(error)}); {_HOW_TO_SAVE}") from None
 
 
 def _safetensors_header(path: Path) -> tuple[dict[str, Any], int]:

@@ -113,7 +113,7 @@ def test_no_pickle_is_ever_read(tmp_path, ending):
 @pytest.mark.parametrize(
     ("name", "content", "said"),
     [
-        ("cut.npy", npy()[:-100], "no readable .npy array .it is cut short"),
+        ("cut.npy", npy()[:-100], "not a readable .npy array .it is cut short"),
         ("big_endian.npy", npy(ROWS.astype(">f4")), "got float32 of the other byte order; save it as float32"),
         ("int8.npy", npy((ROWS * 100).astype(np.int8)), "got int8; save it as float32"),
         ("complex.npy", npy(ROWS.astype(np.complex64)), "got complex64"),
@@ -147,7 +147,7 @@ def test_a_safetensors_file_that_is_cut_short(tmp_path):
     whole = (tmp_path / "a.safetensors").read_bytes()
     for length in (len(whole) - 10, 40):
         (tmp_path / "a.safetensors").write_bytes(whole[:length])
-        with pytest.raises(DataError, match="no readable .safetensors file"):
+        with pytest.raises(DataError, match="not a readable .safetensors file"):
             open_vectors(tmp_path / "a.safetensors")
 
 
@@ -162,7 +162,7 @@ def test_a_damaged_member_of_an_archive_is_one_line(tmp_path):
     packed = content_of(lambda file: np.savez_compressed(file, a=ROWS))
     middle = len(packed) // 2
     (tmp_path / "a.npz").write_bytes(packed[:middle] + bytes(20) + packed[middle + 20 :])
-    with pytest.raises(DataError, match="no readable .npz archive"):
+    with pytest.raises(DataError, match="not a readable .npz archive"):
         open_vectors(tmp_path / "a.npz")
 
 

@@ -87,7 +87,7 @@ def _read(path: Path) -> dict[str, Any]:
         _check_shape(text)
         found = yaml.safe_load(text)
     except (OSError, ValueError, RecursionError, yaml.YAMLError) as error:
-        raise ConfigError(f"{path}: no readable config ({' '.join(str(error).split())[:80]})") from None
+        raise ConfigError(f"{path}: not a readable config ({' '.join(str(error).split())[:80]})") from None
     if not isinstance(found, dict):
         raise ConfigError(f"{path}: holds no settings; expected what python -m alignkit.train writes")
     if isinstance(data := found.get("data"), dict):

@@ -77,12 +77,12 @@ class Reader:
         if not equals and sign != "~":
             whole = f"; if it belongs to the word before it, quote the whole: {quoted(f'{before} {word}')}"
             raise ConfigError(
-                f"'{word}' is no setting; expected setting=value{whole if '=' in before else ''}; "
+                f"'{word}' is not a setting; expected setting=value{whole if '=' in before else ''}; "
                 f"python -m alignkit.{self.command} --help lists the settings"
             )
         if not bare or not _parse(f"{name}=1" if equals else word):
             raise ConfigError(
-                f"'{name}' is no name of a setting; expected setting=value; "
+                f"'{name}' is not the name of a setting; expected setting=value; "
                 f"python -m alignkit.{self.command} --help lists the settings"
             )
         return sign, (self.other_names or {}).get(bare, bare), value if equals else None

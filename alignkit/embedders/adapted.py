@@ -35,8 +35,8 @@ def as_embedder(model: Any) -> Embedder:
     if (hasattr(model, "encode") or callable(model)) and not isinstance(model, type):
         return AdaptedEmbedder(model)
     raise ConfigError(
-        f"a {type(model).__name__} is no embedder; give an object with encode(texts), a function of a list of texts, "
-        "or the name of a model for sentence-transformers"
+        f"a {type(model).__name__} is not an embedder; give an object with encode(texts), a function of a list of "
+        "texts, or the name of a model for sentence-transformers"
     )
 
 

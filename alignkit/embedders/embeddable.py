@@ -19,7 +19,7 @@ def fault_of(text: object) -> str | None:
     >>> fault_of(" \u200b")
     'the text is empty or blank'
     >>> fault_of("broken \ud83d emoji")
-    'the text holds half a surrogate pair (U+D83D at character 7), which is no valid Unicode'
+    'the text holds half a surrogate pair (U+D83D at character 7), which is not valid Unicode'
     """
     if not isinstance(text, str):
         return f"expected a text, got {type(text).__name__}"
@@ -28,7 +28,7 @@ def fault_of(text: object) -> str | None:
             text.encode("utf-8")
         except UnicodeEncodeError as error:
             where = f"U+{ord(text[error.start]):04X} at character {error.start}"
-            return f"the text holds half a surrogate pair ({where}), which is no valid Unicode"
+            return f"the text holds half a surrogate pair ({where}), which is not valid Unicode"
     # checking two million characters one by one would take a quarter of a second
     if not text[:1].isalnum() and not any(map(_is_visible, text[:100])) and not any(map(_is_visible, set(text[100:]))):
         return BLANK

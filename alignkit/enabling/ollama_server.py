@@ -152,7 +152,7 @@ class OllamaServer:
 
     def _refusal(self, status: int, body: bytes) -> RefusedError:
         words = words_of(body)
-        fix = f"; {self.where} is no Ollama server, see base_url" if words == "404 page not found" else ""
+        fix = f"; {self.where} is not an Ollama server, see base_url" if words == "404 page not found" else ""
         return RefusedError(status, words, f"{self.where} answered HTTP {status}: {words or 'no words'}{fix}")
 
     def _broken(self, error: httpx.RequestError) -> EmbedderError:

@@ -136,7 +136,7 @@ def place_of(form: Any, out: str | Path) -> Path:
         raise ConfigError(f"{path} exists already; choose another out= or move it away")
     above = next(folder for folder in path.absolute().parents if folder.exists())
     if not above.is_dir():
-        raise ConfigError(f"{path}: could not be written, {above} is no folder; choose another out=")
+        raise ConfigError(f"{path}: could not be written, {above} is not a folder; choose another out=")
     return path
 
 

@@ -74,7 +74,7 @@ def _bundled(path: Path) -> dict[str, bytes]:
                     )
                 found[entry.filename] = bundle.read(entry)
     except (OSError, ValueError, RuntimeError, NotImplementedError, zipfile.BadZipFile, zlib.error) as error:
-        raise ArtifactError(f"{path}: no readable bundle ({error}); copy it again") from None
+        raise ArtifactError(f"{path}: not a readable bundle ({error}); copy it again") from None
     return found
 
 

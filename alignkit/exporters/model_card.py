@@ -83,7 +83,7 @@ def _usage(router: bool, stock: bool, trained_in: str, whitened: bool) -> str:
         )
     if not stock:
         text += (
-            "\n\nThis head is no chain of dense layers, so its code lies in `aligned_head.py` in this folder (torch "
+            "\n\nThis head is not a chain of dense layers, so its code lies in `aligned_head.py` in this folder (torch "
             "alone, no download) and loading it needs `trust_remote_code=True`. Read the file first if you did not "
             "make it."
         )

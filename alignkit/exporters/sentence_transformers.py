@@ -200,7 +200,7 @@ def _drop_cached_code(model: torch.nn.Module) -> None:
 def _import(path: Path) -> ModuleType:
     found = importlib.util.spec_from_file_location(MODULE_NAME, path)
     if found is None or found.loader is None:
-        raise ConfigError(f"{path} is no Python module")
+        raise ConfigError(f"{path} is not a Python module")
     module = importlib.util.module_from_spec(found)
     written = sys.dont_write_bytecode
     sys.dont_write_bytecode = True

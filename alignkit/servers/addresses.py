@@ -135,18 +135,18 @@ def _parsed(value: str, setting: str, lenient_port: bool) -> _Address:
         scheme, rest = "http", text.lstrip("/")
     shown = re.sub(r"[^/@\s]+@", "***@", f"{setting}={value}")
     if scheme.lower() not in ("http", "https"):
-        raise ConfigError(f"{shown}: {scheme}:// is no web address; {_EXAMPLE}")
+        raise ConfigError(f"{shown}: {scheme}:// is not a web address; {_EXAMPLE}")
     place = re.split(r"[/?#]", rest, maxsplit=1)[0]
     tail = rest[len(place) :]
     user, _, hostport = place.rpartition("@")
     host, port = _host_and_port(hostport)
     number = int(port) if re.fullmatch(r"[0-9]{1,5}", port) and int(port) <= 65535 else None
     if port and number is None and not lenient_port:
-        raise ConfigError(f"{shown}: '{port}' is no port; {_EXAMPLE}")
+        raise ConfigError(f"{shown}: '{port}' is not a port; {_EXAMPLE}")
     if (not host and not port) and (user or _has_scheme(value)):
         raise ConfigError(f"{shown}: no host; {_EXAMPLE}")
     if not re.fullmatch(r"[^\s\[\]<>\"'`{}|^,;=*]*", host):
-        raise ConfigError(f"{shown}: '{host}' is no host; {_EXAMPLE}")
+        raise ConfigError(f"{shown}: '{host}' is not a host; {_EXAMPLE}")
     path, _, query = tail.partition("#")[0].partition("?")
     path = urllib.parse.quote(re.sub("/+", "/", path), safe="/%:@!$&'()*+,;=~").rstrip("/")
     return _Address(

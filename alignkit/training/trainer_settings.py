@@ -21,7 +21,7 @@ NOT_TAKEN = {
     "and checkpoints are kept anyway",
     "default_root_dir": "the run folder is chosen by hydra.run.dir=",
     "enable_checkpointing": "checkpoints are what resume= goes on from",
-    "fast_dev_run": "a head trained on one batch is no result; take trainer.max_steps=1 for a short run",
+    "fast_dev_run": "a head trained on one batch is not a result; take trainer.max_steps=1 for a short run",
     "limit_predict_batches": "training predicts nothing",
     "limit_test_batches": "the test split is evaluated whole",
     "logger": "TensorBoard events and metrics.json in the run folder are the log: tensorboard --logdir outputs",

@@ -52,7 +52,7 @@ def test_an_embedder_stays_what_it_is_and_a_name_is_a_model():
 
 @pytest.mark.parametrize("model", [3, None, Routed, object()])
 def test_what_does_not_embed_is_refused(model):
-    with pytest.raises(ConfigError, match="is no embedder; give an object with encode"):
+    with pytest.raises(ConfigError, match="is not an embedder; give an object with encode"):
         as_embedder(model)
 
 

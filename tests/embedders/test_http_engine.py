@@ -153,7 +153,7 @@ def test_statuses_that_no_retry_helps(server, ollama, status, message):
 
 def test_html_for_every_answer_names_what_came(server, ollama):
     server.always = fake.html
-    with pytest.raises(EmbedderError, match=r"no JSON: it is text/html.*Sign in to the proxy"):
+    with pytest.raises(EmbedderError, match=r"not JSON: it is text/html.*Sign in to the proxy"):
         collect(ollama(), TEXTS[:4])
 
 

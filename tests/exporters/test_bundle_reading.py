@@ -137,7 +137,7 @@ def test_whatever_goes_wrong_while_building_is_one_line(error, bundle, monkeypat
 def test_truncated_bundles(size, bundle):
     cut = bundle.with_name("cut.zip")
     cut.write_bytes(bundle.read_bytes()[:size])
-    with pytest.raises(ArtifactError, match="no readable bundle"):
+    with pytest.raises(ArtifactError, match="not a readable bundle"):
         alignkit.load_head(cut)
 
 

@@ -143,7 +143,7 @@ def test_what_is_no_address(read, typed):
 
 def test_an_address_that_is_none_names_where_it_stands(monkeypatch):
     monkeypatch.setenv(OLLAMA_HOST, "tcp://h:1")
-    with pytest.raises(ConfigError, match=r"^OLLAMA_HOST=tcp://h:1: tcp:// is no web address"):
+    with pytest.raises(ConfigError, match=r"^OLLAMA_HOST=tcp://h:1: tcp:// is not a web address"):
         ollama_address(None)
     with pytest.raises(ConfigError, match="base_url is empty"):
         openai_address(" ")

@@ -59,7 +59,7 @@ def fitter(device=CPU, **settings):
         ("enable_checkpointing", False, "not taken, checkpoints are what resume= goes on from"),
         ("use_distributed_sampler", True, "not taken, pairs are dealt out"),
         ("default_root_dir", "x", "not taken, the run folder is chosen by hydra.run.dir="),
-        ("fast_dev_run", True, "not taken, a head trained on one batch is no result"),
+        ("fast_dev_run", True, "not taken, a head trained on one batch is not a result"),
         ("barebones", True, "not taken, "),
         ("overfit_batches", 3, "not taken, .*trainer.limit_train_batches"),
         ("limit_test_batches", 3, "not taken, the test split is evaluated whole"),

@@ -52,7 +52,7 @@ def _parse_lenient(body: bytes, content_type: str) -> Any:
     except ValueError:
         start = one_line(body[:60].decode("utf-8", errors="replace"))
         words = f"it is {one_line(content_type, 60) or 'of no named type'} and starts {start!r}"
-        raise TransientFault("the answer is no JSON", words, attempts=SUSPECT_ATTEMPTS, after=ShapeFault) from None
+        raise TransientFault("the answer is not JSON", words, attempts=SUSPECT_ATTEMPTS, after=ShapeFault) from None
 
 
 @functools.lru_cache(maxsize=16)
