@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 from dataclasses import dataclass
-from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -43,7 +42,7 @@ def dense_layers(head: Head) -> list[Layer] | None:
 
     Those of a perceptron take vectors of length 1 where it normalises its own; see `normalises_first`.
     """
-    if isinstance(head, MlpHead) and head.depth == 1:
+    if isinstance(head, MlpHead):
         return _perceptron(head)
     if (layer := affine_layer(head)) is not None:
         return [layer]
@@ -52,21 +51,31 @@ def dense_layers(head: Head) -> list[Layer] | None:
 
 def normalises_first(head: Head) -> bool:
     """Whether the head's dense layers are those of its student scaled to length 1."""
-    return isinstance(head, MlpHead) and head.depth == 1 and head.normalise
+    return isinstance(head, MlpHead) and head.normalise
 
 
 @torch.no_grad()
 def _perceptron(head: MlpHead) -> list[Layer]:
-    """A hidden layer and a last one; the linear map beside them goes through both, for `gelu(v) − gelu(−v) = v`."""
+    """Its layers, each wider by what the linear map beside them needs.
+
+    The student itself goes along through every hidden layer, as two units a dimension, for `gelu(v) − gelu(−v) = v`.
+    """
     double = copy.deepcopy(head).double()
-    hidden, last, skip = cast(nn.Linear, double.layers[0]), double.output_layers()[-1], double.skip.weight
+    *hidden, last = (layer for layer in double.layers if isinstance(layer, nn.Linear))
     itself = torch.eye(head.student_dim, dtype=torch.float64)
-    weight = torch.cat([hidden.weight, itself, -itself]) / double.standardise.scale
-    bias = torch.cat([hidden.bias, torch.zeros(2 * head.student_dim)]) - weight @ double.standardise.mean
-    return [
-        Layer(weight.float(), bias.float(), nn.GELU),
-        Layer(torch.cat([last.weight, skip, -skip], dim=1).float(), (last.bias + double.skip.bias).float()),
-    ]
+    apart, together = torch.cat([itself, -itself]), torch.cat([itself, -itself], dim=1)
+    none = torch.zeros(2 * head.student_dim, dtype=torch.float64)
+    layers = []
+    for layer in hidden:
+        if layers:
+            weight = torch.block_diag(layer.weight, apart @ together)
+            bias = torch.cat([layer.bias, none])
+        else:
+            weight = torch.cat([layer.weight, apart]) / double.standardise.scale
+            bias = torch.cat([layer.bias, none]) - weight @ double.standardise.mean
+        layers.append(Layer(weight.float(), bias.float(), nn.GELU))
+    weight = torch.cat([last.weight, double.skip.weight @ together], dim=1)
+    return [*layers, Layer(weight.float(), (last.bias + double.skip.bias).float())]
 
 
 @torch.no_grad()
