@@ -6,6 +6,8 @@ import numpy as np
 import pytest
 import torch
 
+from alignkit.embedders.base import embed_all
+from alignkit.embedders.static import StaticEmbedder
 from alignkit.heads.kernel import KernelHead
 from alignkit.heads.linear import LinearHead
 from alignkit.heads.local_mixture import LocalMixtureHead
@@ -26,14 +28,23 @@ HEADS = {
 }
 
 
-@pytest.fixture(scope="module")
-def splits():
-    """The demo pack's teacher turned into its principal axes: a rotation keeps all cosines, and orders dimensions."""
+@pytest.fixture(scope="module", params=["minilm", "wordllama"])
+def splits(request):
+    """Pairs of the demo pack with a teacher whose dimensions are in order.
+
+    MiniLM turned into its principal axes: a rotation keeps all cosines. WordLlama was trained to be truncated.
+    """
     demo = load_demo()
-    parts = [(np.asarray(part.student), np.asarray(part.teacher)) for part in (demo.train, demo.validation, demo.test)]
-    parts = [(torch.tensor(student).float(), l2_normalize(torch.tensor(teacher).float())) for student, teacher in parts]
-    axes = torch.linalg.svd(parts[0][1] - parts[0][1].mean(dim=0), full_matrices=False)[2]
-    return [(student, teacher @ axes.T) for student, teacher in parts]
+    parts = (demo.train, demo.validation, demo.test)
+    students = [torch.tensor(np.asarray(part.student)).float() for part in parts]
+    if request.param == "minilm":
+        teachers = [l2_normalize(torch.tensor(np.asarray(part.teacher)).float()) for part in parts]
+        axes = torch.linalg.svd(teachers[0] - teachers[0].mean(dim=0), full_matrices=False)[2]
+        teachers = [teacher @ axes.T for teacher in teachers]
+    else:
+        pytest.importorskip("wordllama")
+        teachers = [l2_normalize(torch.from_numpy(embed_all(StaticEmbedder(), part.texts))) for part in parts]
+    return list(zip(students, teachers, strict=True))
 
 
 def leading(vectors):
