@@ -8,13 +8,21 @@ Each head is fitted by its YAML, its settings chosen on a tenth of the training 
 of them, as `python -m alignkit.train … refit=true` does; on the sentences its queries are whitened where that tenth
 says so, as in any run.
 
+All rows of both students take 80 to 120 CPU minutes, the trained ones nearly all of them; the time of each is printed.
+Every row is kept as soon as it is known: the same command goes on where it was interrupted, and prints the whole table.
+Rows are measured again once heads, losses, training or their YAMLs have changed. Several processes may share the work,
+each with the rows or the student that it is given; the whole command then prints what they made.
+
 To make some rows only: python tests/bench/heads_table.py FOLDER orthogonal "mlp model.hidden=5000"
+To make one student's: python tests/bench/heads_table.py FOLDER student=static
 To train on another number of the sentences than 24,000: python tests/bench/heads_table.py FOLDER sentences=48000
-Vectors are kept in `outputs/heads_table`, so that further rows need no model.
+Vectors and rows are kept in `outputs/heads_table`, so that further rows need no model.
 """
 
 from __future__ import annotations
 
+import functools
+import hashlib
 import json
 import random
 import sys
@@ -30,9 +38,11 @@ from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 from scipy.stats import spearmanr
 
+import alignkit
 from alignkit.commandline import conf_folder, plain
 from alignkit.embedders.base import embed_all
 from alignkit.estimator.plan import fitter_of
+from alignkit.files import write_whole
 from alignkit.heads.base import Head
 from alignkit.metrics.alignment import overlap_at_k
 from alignkit.metrics.retrieval import Qrels, ndcg_at_k
@@ -40,6 +50,7 @@ from alignkit.pairs.base import Pairs, PairSplits
 from alignkit.parts import build_part
 from alignkit.sentences.beir import BeirSet, read_beir
 from alignkit.training.fit import FitResult
+from alignkit.training.whitening_choice import choose_whitening
 from alignkit.vectors import cosine, l2_normalize, top_k
 
 KEPT = Path("outputs/heads_table")
@@ -47,6 +58,8 @@ TEACHER, STUDENTS = "minilm", ("two_layer", "static")
 SENTENCES, COUNT = "sentences_en", "24000"
 # a document of the FAQ is its question, to which the queries are paraphrases
 SETS = {"stackfaq": "title", "ir_cranfield": "title+text"}
+# what decides a row, besides this file
+ROOMS, GROUPS = ("heads", "losses", "training"), ("model", "loss")
 # of the settings of train, what only Hydra can fill in
 NOT_FITTED = ("data", "student", "teacher")
 CLOSED_FORM = "trainer.max_epochs=0"
@@ -69,7 +82,7 @@ ROWS = {
     "deep": ("model=deep",),
 }  # fmt: skip
 HEADER = (
-    "| `model=` | cosine | overlap@10 | fit (s) | StackFAQ nDCG@10, share of the teacher's | Cranfield, likewise | "
+    "| `model=` | cosine | overlap@10 | fit (CPU s) | StackFAQ nDCG@10, share of the teacher's | Cranfield, likewise | "
     "STS-B, Spearman with people | multiplications a query (M) | size (MB) |"
 )
 
@@ -83,29 +96,56 @@ class Texts:
     scores: list[float]
 
 
-def main(folder: Path, only: Sequence[str]) -> None:
+def main(folder: Path, words: Sequence[str]) -> None:
     """Print a table for each student, a row as soon as it is known."""
-    counts = [word.removeprefix("sentences=") for word in only if word.startswith("sentences=")]
-    only = [word for word in only if not word.startswith("sentences=")]
+    torch.set_num_threads(1)  # CPU seconds of several threads are no one's seconds
+    asked = dict(word.split("=", 1) for word in words if word.startswith(("sentences=", "student=")))
+    only = [word for word in words if not word.startswith(("sentences=", "student="))]
     if unknown := [row for row in only if row not in ROWS]:
         sys.exit(f"no row {unknown[0]!r}; rows: {', '.join(ROWS)}")
     with initialize_config_dir(str(conf_folder()), version_base="1.3"):
-        texts = read(folder, int((counts or [COUNT])[-1]))
+        count = int(asked.get("sentences", COUNT))
+        texts = read(folder, count)
         teacher = {name: vectors(TEACHER, name, some) for name, some in texts.by_set.items()}
         for student in STUDENTS:
+            if asked.get("student", student) != student:
+                continue
             given = {name: vectors(student, name, some) for name, some in texts.by_set.items()}
             print(f"\n{student}\n\n{HEADER}\n|---|{'---:|' * 8}", flush=True)
             for row, overrides in ROWS.items():
                 if not only or row in only:
-                    cells = [*at_home(given, teacher, overrides), *away(given, teacher, texts, overrides)]
+                    cells = kept(f"{student}, {count} sentences, {overrides}", row, given, teacher, texts)
                     print(f"| `{row}` | {' | '.join(cells)} |", flush=True)
+
+
+def kept(
+    name: str, row: str, given: dict[str, torch.Tensor], teacher: dict[str, torch.Tensor], texts: Texts
+) -> list[str]:
+    """The cells of a row, from disk where they were measured by the same code before."""
+    path = KEPT / "rows" / f"{hashlib.sha256(f'{name} {code_digest()}'.encode()).hexdigest()[:16]}.json"
+    if not path.is_file():
+        start = time.process_time()
+        cells = [*at_home(given, teacher, ROWS[row]), *away(given, teacher, texts, ROWS[row])]
+        print(f"{name}: {time.process_time() - start:.0f} CPU s", file=sys.stderr, flush=True)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_whole(path, json.dumps({"row": name, "cells": cells}))
+    return list(json.loads(path.read_text(encoding="utf-8"))["cells"])
+
+
+@functools.cache
+def code_digest() -> str:
+    """Of everything that decides what a head becomes."""
+    package = Path(alignkit.__file__).parent
+    files = [path for room in ROOMS for path in sorted((package / room).rglob("*.py"))]
+    files += [path for group in GROUPS for path in sorted((conf_folder() / group).rglob("*.yaml"))]
+    return hashlib.sha256(b"".join(path.read_bytes() for path in files)).hexdigest()
 
 
 def at_home(given: dict[str, torch.Tensor], teacher: dict[str, torch.Tensor], overrides: Sequence[str]) -> list[str]:
     """Cosine and overlap@10 on clinc150's test split, and how long the fit took."""
-    start = time.perf_counter()
+    start = time.process_time()
     head = fit(given["clinc_train"], teacher["clinc_train"], overrides, refit=True)[0].head
-    seconds = time.perf_counter() - start
+    seconds = time.process_time() - start
     aligned = map_all(head, given["clinc_test"])
     overlap = overlap_at_k(aligned, teacher["clinc_test"], most=len(aligned)).mean()
     return [share(cosine(aligned, teacher["clinc_test"]).mean()), share(overlap), f"{seconds:.1f}"]
@@ -131,10 +171,6 @@ def away(
 
 def whitened(result: FitResult, splits: PairSplits) -> Callable[[torch.Tensor], torch.Tensor]:
     """What maps the students of queries, as a run would keep it."""
-    try:
-        from alignkit.training.whitening_choice import choose_whitening
-    except ModuleNotFoundError:
-        return lambda students: map_all(result.head, students)
     part = choose_whitening(result.kept, splits).part
     return lambda students: (part or torch.nn.Identity())(map_all(result.head, students))
 
