@@ -65,7 +65,7 @@ def _perceptron(head: MlpHead) -> list[Layer]:
     itself = torch.eye(head.student_dim, dtype=torch.float64)
     apart, together = torch.cat([itself, -itself]), torch.cat([itself, -itself], dim=1)
     none = torch.zeros(2 * head.student_dim, dtype=torch.float64)
-    layers = []
+    layers: list[Layer] = []
     for layer in hidden:
         if layers:
             weight = torch.block_diag(layer.weight, apart @ together)
