@@ -44,9 +44,9 @@ class Report:
     def show(self) -> None:
         """In a notebook the page with plots; elsewhere the verdict and the table, on stdout."""
         if _in_notebook():
-            from IPython.display import HTML, display
+            from IPython.display import display
 
-            display(HTML(self._repr_html_()))
+            display(self)
         else:
             sys.stdout.write(f"{self}\n")
 

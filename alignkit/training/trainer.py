@@ -123,6 +123,7 @@ class lightning_manners:  # noqa: N801 - reads as a function
         self._warnings.__enter__()
         # batches come from an iterable of ours, which has no workers to speak of
         warnings.filterwarnings("ignore", message=".*does not have many workers.*")
+        warnings.filterwarnings("ignore", message=".*treespec, LeafSpec.*")  # Lightning's own use of torch
         warnings.filterwarnings("ignore", message=".*smaller than the logging interval.*")
         warnings.filterwarnings("ignore", message=".*Checkpoint directory .* exists and is not empty.*")
 

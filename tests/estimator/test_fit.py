@@ -199,3 +199,12 @@ def test_a_report_is_a_page_in_a_notebook_and_files_in_a_folder(fitted, tmp_path
     assert page.startswith("<iframe srcdoc=") and "&lt;!doctype html&gt;" in page.lower()
     fitted.report.save(tmp_path / "report")
     assert {path.name for path in (tmp_path / "report").iterdir()} >= {"metrics.json", "report.html"}
+
+
+def test_a_notebook_is_shown_the_report_without_a_warning(fitted, monkeypatch):
+    pytest.importorskip("IPython")
+    shown = []
+    monkeypatch.setattr("alignkit.estimator.report._in_notebook", lambda: True)
+    monkeypatch.setattr("IPython.display.display", shown.append)
+    fitted.report.show()
+    assert shown == [fitted.report]
