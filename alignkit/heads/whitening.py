@@ -17,6 +17,7 @@ Elements of Statistical Learning, section 4.3); mixing in another covariance is 
 
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass
 
 import torch
@@ -103,7 +104,12 @@ class Whitenings:
 
     def settings(self) -> tuple[Setting, ...]:
         """What is worth trying, from the mildest to the strongest."""
-        return SETTINGS_IF_UNEVEN if self.evenness() < UNEVEN else SETTINGS
+        return SETTINGS_IF_UNEVEN if self.is_uneven else SETTINGS
+
+    @functools.cached_property
+    def is_uneven(self) -> bool:
+        """Whether few directions make up nearly all that varies."""
+        return self.evenness() < UNEVEN
 
     def evenness(self) -> float:
         """In (0, 1]: the share of the dimensions that the spread amounts to; 1 where it is the same in each of them.

@@ -14,7 +14,7 @@ from alignkit.heads.base import Head
 from alignkit.heads.linear import LinearHead
 from alignkit.heads.whitening import PLAIN, Setting, Spread, Whitenings
 from alignkit.metrics.alignment import sample_rows
-from alignkit.metrics.retrieval import ranking_overlap
+from alignkit.metrics.retrieval import judge_by_label, ndcg_at_k, ranking_overlap
 from alignkit.metrics.self_retrieval import self_log_probabilities, self_retrieval
 from alignkit.pairs.base import Pairs, PairSplits
 from alignkit.runs.whitening_record import WhiteningRecord
@@ -24,6 +24,10 @@ from alignkit.vectors import l2_normalize, top_k
 logger = logging.getLogger(__name__)
 
 SELF_MRR, OVERLAP = "self_mrr", "overlap@10"
+# Where few directions make up the teacher's spread, ranks of the own vector are not what decides: kernel regression on
+# 4,000 texts of CLINC150 with gemma 3 270M finds .427 by intent as it is and .574 whitened, at the same self_mrr.
+# Labels of the held-out texts tell (.595 and .697), and without labels their probabilities
+NDCG, PROBABILITY = "ndcg@10", "self_log_probability"
 WHITEN_BY = (SELF_MRR, OVERLAP)
 # fewer held-out texts cannot distinguish settings
 FEWEST_QUERIES = 20
@@ -67,14 +71,16 @@ def choose_whitening(kept: Head, splits: PairSplits, whiten_by: str = SELF_MRR, 
     Args:
         kept: the head before its refit, which has not seen the validation split; on the CPU.
         splits: train and validation pairs; the test split is not looked at.
-        whiten_by: `self_mrr`, or `overlap@10` for those who want the teacher's own neighbours.
+        whiten_by: `self_mrr` (where the teacher's spread is uneven, nDCG by labels if there are any), or `overlap@10`
+            for those who want the teacher's own neighbours.
         seed: of the samples, where there are more than 1,000 validation or 9,000 training pairs.
     """
     check_whiten_by(whiten_by)
     width = splits.train.teacher_dim
     rows = np.random.default_rng(seed).permutation(sample_rows(len(splits.validation), MOST_QUERIES, seed).numpy())
     most = max(2, min(MOST_CORPUS, MOST_ELEMENTS // width) - len(rows))
-    others = _vectors(splits.train, sample_rows(len(splits.train), most, seed).numpy(), "teacher")
+    other_rows = sample_rows(len(splits.train), most, seed).numpy()
+    others = _vectors(splits.train, other_rows, "teacher")
     own, aligned = _vectors(splits.validation, rows, "teacher"), kept(_vectors(splits.validation, rows, "student"))
     corpus = torch.cat([own, others])
     measured: dict[str, Any] = {"chosen_by": whiten_by, "queries": len(own), "corpus": len(corpus)}
@@ -99,8 +105,14 @@ def choose_whitening(kept: Head, splits: PairSplits, whiten_by: str = SELF_MRR, 
         both = [_figures(queries, corpus, half, wanted) for queries, half in parts]
         figures[setting] = {name: torch.cat([one[name] for one in both]) for name in both[0]}
     by = whiten_by
-    if by == SELF_MRR and max(float(tried[SELF_MRR].mean()) for tried in figures.values()) >= SATURATED:
-        by = "self_log_probability"
+    labels = _labels(splits, rows, other_rows)
+    saturated = max(float(tried[SELF_MRR].mean()) for tried in figures.values()) >= SATURATED
+    if by == SELF_MRR and whole.is_uneven and labels is not None:
+        by = NDCG
+        for setting, parts in asked.items():
+            figures[setting][by] = torch.cat([_by_label(queries, corpus, half, labels) for queries, half in parts])
+    elif by == SELF_MRR and (whole.is_uneven or saturated):
+        by = PROBABILITY
         for setting, parts in asked.items():
             figures[setting][by] = torch.cat([self_log_probabilities(queries, corpus, half) for queries, half in parts])
     setting = mildest({setting: tried[by] for setting, tried in figures.items()})
@@ -146,6 +158,22 @@ def _figures(queries: Tensor, corpus: Tensor, own: Tensor, wanted: Tensor | None
     return figures
 
 
+def _labels(splits: PairSplits, rows: np.ndarray, other_rows: np.ndarray) -> np.ndarray | None:
+    """Of the corpus; `None` without labels, or where too few held-out texts have company with their label."""
+    if splits.validation.labels is None or splits.train.labels is None:
+        return None
+    labels = np.concatenate([np.asarray(splits.validation.labels)[rows], np.asarray(splits.train.labels)[other_rows]])
+    codes, sizes = np.unique(labels, return_inverse=True, return_counts=True)[1:]
+    return codes if (sizes[codes[: len(rows)]] > 1).sum() >= FEWEST_QUERIES else None
+
+
+def _by_label(queries: Tensor, corpus: Tensor, own: Tensor, labels: np.ndarray) -> Tensor:
+    """nDCG@10 of other texts with the query's label, of every query that has such."""
+    found = top_k(l2_normalize(queries), corpus, 10, exclude=own)[1].numpy()
+    figures = ndcg_at_k(judge_by_label(found, labels[own.numpy()], labels, exclude=own.numpy()), 10)
+    return torch.from_numpy(figures[np.isfinite(figures)])
+
+
 def _apply(family: Whitenings, setting: Setting, aligned: Tensor) -> Tensor:
     weight, bias = (part.to(aligned) for part in family.map(setting))
     return torch.addmm(bias, aligned, weight.T)
@@ -159,7 +187,7 @@ def _part(weight: Tensor, bias: Tensor) -> LinearHead:
 
 
 def _reason(setting: Setting, figures: dict[Setting, dict[str, Tensor]], by: str) -> str:
-    name = SELF_MRR if by != OVERLAP else OVERLAP
+    name = by if by in (OVERLAP, NDCG) else SELF_MRR
     before, after = (float(figures[one][name].mean()) for one in (PLAIN, setting))
     if setting.is_plain:
         return f"queries stay as the head gives them: no whitening surely raises {name} ({before:.3f})"

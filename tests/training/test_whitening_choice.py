@@ -51,13 +51,15 @@ def test_a_weak_student_finds_far_more_whitened(demo):
     assert len(chosen.about.tried) == len(SETTINGS)
 
 
-def test_a_teacher_like_a_chat_model_is_whitened_more(demo):
+@pytest.mark.parametrize("labelled", [True, False])
+def test_a_teacher_like_a_chat_model_is_whitened_more(demo, labelled):
     """Its vectors lie in a cone, and a few directions make up nearly all that varies in it."""
     generator = np.random.default_rng(0)
     turn = np.linalg.qr(generator.normal(size=(384, 384)))[0] * np.logspace(0, -2.5, 384)
 
     def uneven(pairs):
-        return as_pairs(pairs.student, l2_normalize(tensor(pairs.teacher @ turn + 0.01)).numpy())
+        teacher = l2_normalize(tensor(pairs.teacher @ turn + 0.01)).numpy()
+        return dataclasses.replace(pairs, teacher=teacher, labels=pairs.labels if labelled else None)
 
     splits = dataclasses.replace(
         demo, **{name: uneven(getattr(demo, name)) for name in ("train", "validation", "test")}
@@ -66,6 +68,8 @@ def test_a_teacher_like_a_chat_model_is_whitened_more(demo):
     chosen = choose_whitening(head, splits)
     assert chosen.about.power == 0.75
     assert [one["power"] for one in chosen.about.tried] == [0, 0, 0.25, 0.75]
+    by = "ndcg@10" if labelled else "self_log_probability"
+    assert all(one[by] < chosen.about.tried[-1][by] for one in chosen.about.tried[:-1])
     assert finds_itself(head, chosen.part, splits)["self_mrr"] > finds_itself(head, None, splits)["self_mrr"] + 0.1
 
 
