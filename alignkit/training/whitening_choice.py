@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections import Counter
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -158,19 +159,20 @@ def _figures(queries: Tensor, corpus: Tensor, own: Tensor, wanted: Tensor | None
     return figures
 
 
-def _labels(splits: PairSplits, rows: np.ndarray, other_rows: np.ndarray) -> np.ndarray | None:
+def _labels(splits: PairSplits, rows: np.ndarray, other_rows: np.ndarray) -> list[str] | None:
     """Of the corpus; `None` without labels, or where too few held-out texts have company with their label."""
-    if splits.validation.labels is None or splits.train.labels is None:
+    held_out, train = splits.validation.labels, splits.train.labels
+    if held_out is None or train is None:
         return None
-    labels = np.concatenate([np.asarray(splits.validation.labels)[rows], np.asarray(splits.train.labels)[other_rows]])
-    codes, sizes = np.unique(labels, return_inverse=True, return_counts=True)[1:]
-    return codes if (sizes[codes[: len(rows)]] > 1).sum() >= FEWEST_QUERIES else None
+    labels = [held_out[row] for row in rows] + [train[row] for row in other_rows]
+    sizes = Counter(labels)
+    return labels if sum(sizes[label] > 1 for label in labels[: len(rows)]) >= FEWEST_QUERIES else None
 
 
-def _by_label(queries: Tensor, corpus: Tensor, own: Tensor, labels: np.ndarray) -> Tensor:
+def _by_label(queries: Tensor, corpus: Tensor, own: Tensor, labels: list[str]) -> Tensor:
     """nDCG@10 of other texts with the query's label, of every query that has such."""
     found = top_k(l2_normalize(queries), corpus, 10, exclude=own)[1].numpy()
-    figures = ndcg_at_k(judge_by_label(found, labels[own.numpy()], labels, exclude=own.numpy()), 10)
+    figures = ndcg_at_k(judge_by_label(found, [labels[row] for row in own], labels, exclude=own.numpy()), 10)
     return torch.from_numpy(figures[np.isfinite(figures)])
 
 
