@@ -50,7 +50,7 @@ def select_head(
     candidates: Mapping[str, Fitter],
     splits: PairSplits,
     *,
-    budget_s: float = 60.0,
+    budget_s: float = 120.0,
     target: str = "overlap@10",
     hold_out: str = "both",
     seed: int = 0,

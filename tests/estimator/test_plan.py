@@ -1,12 +1,16 @@
 """Which loss and which recipe a head is fitted with."""
 
+import numpy as np
 import pytest
 
 from alignkit.estimator.plan import fitter_of
 from alignkit.losses.cos_mse import CosMseLoss
 from alignkit.losses.info_nce import InfoNceLoss
 from alignkit.losses.mix import MixLoss
+from alignkit.pairs.base import Pairs, PairSplits
+from alignkit.pairs.views import RowIds
 from alignkit.parts import settings_of_command, settings_of_part
+from alignkit.selection import choose
 
 
 def planned(model, loss="auto", **changes):
@@ -36,7 +40,9 @@ def test_the_command_line_has_the_last_word():
     assert (recipe.lr, recipe.batch_size, recipe.select_by) == (1e-4, 32, "val/loss")
 
 
-@pytest.mark.parametrize(("model", "solved"), [("linear", True), ("random_features", True), ("mlp", False)])
+@pytest.mark.parametrize(
+    ("model", "solved"), [("linear", True), ("kernel", True), ("random_features", True), ("mlp", False)]
+)
 def test_which_heads_need_no_training(model, solved):
     assert planned(model).is_solved is solved
 
@@ -48,3 +54,13 @@ def test_of_many_pairs_a_perceptron_sees_fewer_epochs_and_less_noise_unless_some
     assert noise == sorted(noise, reverse=True) and 0.2 < noise[0] < 0.3 and 0.02 < noise[2] < 0.05
     trainer = settings_of_command("train")["trainer"] | {"max_epochs": 20}
     assert planned("mlp", trainer=trainer).recipe.for_pairs(10**6).max_epochs == 20
+
+
+@pytest.mark.parametrize("count", [900, 18_200, 120_000])
+def test_autos_budget_suffices_for_all_its_candidates_on_two_cores(count, monkeypatch):
+    monkeypatch.setattr(choose, "_flops_per_s", lambda device: 8e10)  # half of what two cores multiply
+    auto = settings_of_part("model", "auto", 0)
+    vectors = np.broadcast_to(np.float32(0.05), (count, 384))
+    pairs = Pairs(RowIds(np.arange(count)), vectors, vectors)
+    plans = choose._plans({name: planned(name) for name in auto["candidates"]}, PairSplits(pairs, pairs, pairs))
+    assert sum(plan.expected_s for plan in plans) < auto["budget_s"]
