@@ -50,7 +50,7 @@ def fit(
         texts: the N sentences; equal ones stay in one split, and the report names them.
         labels: N names; equal ones are relevant to each other, which gives recall, MRR and nDCG in the report.
         together: N names; rows of one name stay in the same split (paraphrases of one sentence, say).
-        model: a head by the name of its YAML (`linear`, `mlp`, `random_features` ...), or `auto`, which tries several
+        model: a head by the name of its YAML (`linear`, `kernel`, `mlp` ...), or `auto`, which tries several
             within a minute and keeps the one that is reliably best.
         loss: by the name of its YAML; `None` is `auto`: the best one for training the head.
         settings: any other setting of the `train` command by its dotted name:
