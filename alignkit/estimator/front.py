@@ -51,7 +51,7 @@ def fit(
         labels: N names; equal ones are relevant to each other, which gives recall, MRR and nDCG in the report.
         together: N names; rows of one name stay in the same split (paraphrases of one sentence, say).
         model: a head by the name of its YAML (`linear`, `kernel`, `mlp` ...), or `auto`, which tries several
-            within a minute and keeps the one that is reliably best.
+            within two minutes and keeps the one that is reliably best.
         loss: by the name of its YAML; `None` is `auto`: the best one for training the head.
         settings: any other setting of the `train` command by its dotted name:
             `{"model.hidden": 1024, "trainer.max_epochs": 3, "lr": 1e-4}`.
