@@ -79,7 +79,6 @@ ROWS = {
     "mlp model.hidden=512": ("model=mlp", "model.hidden=512"),
     "mlp": ("model=mlp",),
     "mlp model.hidden=5000": ("model=mlp", "model.hidden=5000"),
-    "deep": ("model=deep",),
 }  # fmt: skip
 HEADER = (
     "| `model=` | cosine | overlap@10 | fit (CPU s) | StackFAQ nDCG@10, share of the teacher's | Cranfield, likewise | "

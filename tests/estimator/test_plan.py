@@ -20,7 +20,7 @@ def planned(model, loss="auto", **changes):
 
 @pytest.mark.parametrize(
     ("model", "loss", "taken"),
-    [("linear", "auto", CosMseLoss), ("mlp", "auto", MixLoss), ("deep", "auto", MixLoss),
+    [("linear", "auto", CosMseLoss), ("mlp", "auto", MixLoss),
      ("mlp", "info_nce", InfoNceLoss), ("mlp", "cos_mse", CosMseLoss)],
 )  # fmt: skip
 def test_a_loss_nobody_named_is_the_one_that_the_head_is_best_trained_with(model, loss, taken):
