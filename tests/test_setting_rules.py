@@ -53,7 +53,7 @@ def test_true_is_no_number():
         ("check format=xml", "format=xml: expected table or json"),
         ("train seed=1.5", "seed=1.5: expected a whole number of at least 0"),
         ("train model=mlp model.hidden=0", "model.hidden=0: expected a whole number of at least 1"),
-        ("train model=deep model.dropout=1", "model.dropout=1: expected a number of at least 0 and below 1"),
+        ("train model=mlp model.dropout=1", "model.dropout=1: expected a number of at least 0 and below 1"),
         ("train model=low_rank model.energy=2", "model.energy=2: expected a number above 0 and at most 1"),
         ("train model=mlp model.normalise=perhaps", "model.normalise=perhaps: expected true or false"),
         ("train model=mlp model.init=warm", "model.init=warm: expected closed_form or random"),

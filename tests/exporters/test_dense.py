@@ -4,8 +4,8 @@ import pytest
 import torch
 
 from alignkit.exporters.dense import dense_layers, normalises_first
-from alignkit.heads.deep import DeepHead
 from alignkit.heads.mlp import MlpHead
+from alignkit.heads.random_features import RandomFeaturesHead
 from alignkit.heads.residual import ResidualHead
 from alignkit.vectors import l2_normalize
 
@@ -36,5 +36,5 @@ def test_a_perceptron_beside_a_linear_map_is_one_layer_more_than_it_is_deep(kind
     assert ((values - expected).abs().max() / expected.abs().max()) < 1e-6
 
 
-def test_gated_blocks_are_no_such_chain():
-    assert dense_layers(DeepHead(12, 20, width=8, blocks=1, hidden=8).eval()) is None
+def test_cosines_are_no_such_chain():
+    assert dense_layers(RandomFeaturesHead(12, 20, features=8).eval()) is None
