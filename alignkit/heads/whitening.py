@@ -53,7 +53,7 @@ PLAIN = Setting()
 # texts of another kind: ridge regression on 3,000 sentences of two sources, both students, StackFAQ's nDCG@10 in
 # percent of the teacher's is 90.3, 85.4, 81.8 and 73.6 with power .5, 88.8, 82.3, 79.0 and 70.2 with power 1 (plain
 # 84.9, 79.7, 71.2 and 61.1). Power .25 is often about as good on held-out texts, which are easy to find, and worse on
-# others: nine fits on 300 to 48,000 sentences, both students, StackFAQ 81.9 against 82.7 on average, Cranfield 30.4
+# others: eighteen fits on 300 to 48,000 sentences, both students, StackFAQ 81.9 against 82.7 on average, Cranfield 30.4
 # against 32.0.
 SETTINGS = (PLAIN, Setting(0.0, 0.5), Setting(0.5, 1.0))
 # Where a few directions make up nearly all that varies, as with the last token of a chat model, half the power leaves

@@ -14,7 +14,7 @@ from alignkit.heads.random_features import RandomFeaturesHead
 from alignkit.losses.cosine import CosineLoss
 from alignkit.losses.info_nce import InfoNceLoss
 from alignkit.pairs.base import Pairs, PairSplits
-from alignkit.selection import choose, targets
+from alignkit.selection import choose, decision, judged_parts, targets
 from alignkit.selection.choose import select_head
 from alignkit.selection.record import Try
 from alignkit.selection.targets import TARGETS
@@ -73,8 +73,8 @@ def test_few_validation_texts_are_helped_out_by_parts_of_the_training_pairs(cand
     monkeypatch.setattr(Fitter, "fit", lambda self, data, **how: seen.append(data) or original(self, data, **how))
     selection = select_head(candidates, parts)
     assert selection.name == "random_features" and selection.queries == 300
-    assert len(seen) == 3 * (1 + choose.FOLDS)
-    left_out = [set(parts.train.ids) - set(data.train.ids) for data in seen[1 : 1 + choose.FOLDS]]
+    assert len(seen) == 3 * (1 + judged_parts.FOLDS)
+    left_out = [set(parts.train.ids) - set(data.train.ids) for data in seen[1 : 1 + judged_parts.FOLDS]]
     assert sorted(one for part in left_out for one in part) == sorted(parts.train.ids)  # each is judged once
     monkeypatch.setattr(choose, "FOLDS", 1000)
     alone = select_head(candidates, parts)
@@ -93,7 +93,7 @@ def test_where_the_target_cannot_tell_the_cosine_does(nearer, overlap, chosen):
     overlaps = {"linear": np.full(300, 0.5), "kernel": 0.5 + overlap + 0.1 * noise}
     cosines = {"linear": np.full(300, 0.6), "kernel": 0.6 + nearer + 0.01 * noise}
     tries = [Try(name, 1.0, 10, 20, seconds=1.0) for name in overlaps]
-    selection = choose._decide(tries, overlaps, cosines, "overlap@10", 60.0, 0)
+    selection = decision.decide(tries, overlaps, cosines, "overlap@10", 60.0, 0)
     assert selection.name == chosen
     assert ("for its cosine with the teacher, +0.020" in selection.reason) == (chosen == "kernel")
 
@@ -221,7 +221,7 @@ def distance_to(vector):
 
 def test_the_held_out_pairs_are_no_copies():
     parts = splits(curvature=1.0)
-    inner = choose._hold_out(parts, seed=0, clusters=True)[0]
+    inner = judged_parts.held_out(parts, seed=0, clusters=True)[0]
     for part in (inner.train, inner.validation):
         assert part.student.array is parts.train.student and part.teacher.array is parts.train.teacher
 

@@ -1,0 +1,47 @@
+"""Parts of the train split that heads are judged on beside the validation split."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+
+from alignkit.pairs.base import Pairs, PairSplits
+from alignkit.pairs.views import take_pairs
+from alignkit.selection.unlike import cluster_rows
+
+HELD_OUT_SHARE = 0.1
+# with fewer training pairs, none are held out as texts unlike the others
+ENOUGH_FOR_CLUSTERS = 1_000
+# with fewer validation texts, heads are judged on parts of the train split too: 30 cannot tell two heads apart whose
+# overlap@10 differs by .02
+ENOUGH_QUERIES, FOLDS = 60, 5
+
+
+def held_out(splits: PairSplits, seed: int, *, clusters: bool) -> tuple[PairSplits, Pairs | None]:
+    """The pairs that a try is fitted and tuned on, and pairs unlike those, if requested and there are enough."""
+    unlike = None
+    if clusters and len(splits.train) >= ENOUGH_FOR_CLUSTERS:
+        away = cluster_rows(splits.train, seed)
+        unlike = take_pairs(splits.train, away)
+        splits = replace(splits, train=take_pairs(splits.train, np.setdiff1d(np.arange(len(splits.train)), away)))
+    count = len(splits.train)
+    order = np.random.default_rng([seed, count]).permutation(count)
+    held_out = max(2, round(HELD_OUT_SHARE * count))
+    train, validation = (take_pairs(splits.train, np.sort(rows)) for rows in (order[held_out:], order[:held_out]))
+    return replace(splits, train=train, validation=validation), unlike
+
+
+def folds_of(splits: PairSplits, seed: int) -> list[tuple[PairSplits, Pairs]]:
+    """Where validation texts are few: pairs to fit and tune on, and the train split's left-out part to judge on."""
+    count = len(splits.train)
+    if len(splits.validation) >= ENOUGH_QUERIES or count < 2 * FOLDS:
+        return []
+    left_out = np.array_split(np.random.default_rng([seed, count, FOLDS]).permutation(count), FOLDS)
+    return [
+        (
+            replace(splits, train=take_pairs(splits.train, np.setdiff1d(np.arange(count), rows))),
+            take_pairs(splits.train, np.sort(rows)),
+        )
+        for rows in left_out
+    ]
