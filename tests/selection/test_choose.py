@@ -76,7 +76,7 @@ def test_few_validation_texts_are_helped_out_by_parts_of_the_training_pairs(cand
     assert len(seen) == 3 * (1 + judged_parts.FOLDS)
     left_out = [set(parts.train.ids) - set(data.train.ids) for data in seen[1 : 1 + judged_parts.FOLDS]]
     assert sorted(one for part in left_out for one in part) == sorted(parts.train.ids)  # each is judged once
-    monkeypatch.setattr(choose, "FOLDS", 1000)
+    monkeypatch.setattr(judged_parts, "FOLDS", 1000)
     alone = select_head(candidates, parts)
     assert alone.queries == 30
     gains = [next(one.gain for one in found.tries if one.name == "random_features") for found in (selection, alone)]
