@@ -213,7 +213,10 @@ class TestFaults:
     def test_another_kind_of_server(self, run, ollama):
         ollama.version = ""
         transport = httpx.MockTransport(lambda request: httpx.Response(404, text="404 page not found"))
-        with OllamaServer(ollama.url, transport=transport) as server, pytest.raises(AlignkitError, match="is not an Ollama"):
+        with (
+            OllamaServer(ollama.url, transport=transport) as server,
+            pytest.raises(AlignkitError, match="is not an Ollama"),
+        ):
             enable(server, Wish("a"), print)
 
     def test_a_model_in_the_cloud(self, run, ollama, tmp_path):
