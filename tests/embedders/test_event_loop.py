@@ -1,8 +1,11 @@
 """Threads that share one loop, while one of them closes it."""
 
 import asyncio
+import gc
 import threading
+import warnings
 
+import anyio
 import pytest
 from waiting import HANG_S, joined
 
@@ -60,6 +63,26 @@ def test_closing_ends_also_what_a_cancelled_coroutine_started():
     assert waits.wait(HANG_S)
     loop.close(nothing())
     assert ended.is_set()
+
+
+def test_closing_leaves_to_others_what_they_are_about_to_start():
+    """A task of anyio's that is cancelled before it has begun leaves its coroutine behind; httpx's connecting did."""
+    loop, waits = BackgroundLoop(), threading.Event()
+
+    async def starts_one_after_another():
+        async with anyio.create_task_group() as group:
+            while True:
+                group.start_soon(nothing)
+                waits.set()
+                await asyncio.sleep(0)
+
+    loop.start(starts_one_after_another(), on_end=lambda _: None)
+    assert waits.wait(60)
+    with warnings.catch_warnings(record=True) as said:
+        warnings.simplefilter("always")
+        loop.close(nothing())
+        gc.collect()
+    assert [str(one.message) for one in said] == []
 
 
 def test_nobody_waits_for_ever_who_asked_while_the_loop_was_closing():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
+import weakref
 from collections.abc import Callable, Coroutine
 from concurrent.futures import CancelledError, Future
 from typing import Any, TypeVar
@@ -26,6 +27,7 @@ class BackgroundLoop:
         self._loop = asyncio.new_event_loop()
         self._submitting = threading.Lock()
         self._closing = False
+        self._given: weakref.WeakSet[Coroutine[Any, Any, Any]] = weakref.WeakSet()
         self._thread = threading.Thread(target=self._loop.run_forever, name="alignkit-http", daemon=True)
         self._thread.start()
 
@@ -36,7 +38,7 @@ class BackgroundLoop:
             EmbedderError: if the loop is closed, or closes before the coroutine has ended.
         """
         with self._submitting:
-            self._check_open(work)
+            self._take(work)
             future = asyncio.run_coroutine_threadsafe(work, self._loop)
         try:
             return _wait_for(future)
@@ -66,7 +68,7 @@ class BackgroundLoop:
             started.append(task)
 
         with self._submitting:
-            self._check_open(work)
+            self._take(work)
             self._loop.call_soon_threadsafe(begin)
         # runs after `begin`, so the task exists
         return lambda: self.call(lambda: started[0].cancel())
@@ -86,7 +88,7 @@ class BackgroundLoop:
         """
         with self._submitting:
             self._closing = True
-        _wait_for(asyncio.run_coroutine_threadsafe(_cancel_others(), self._loop))
+        _wait_for(asyncio.run_coroutine_threadsafe(self._cancel_all(), self._loop))
         _wait_for(asyncio.run_coroutine_threadsafe(last, self._loop))
         # what an abandoned asynchronous generator still has to clean up
         _wait_for(asyncio.run_coroutine_threadsafe(self._loop.shutdown_asyncgens(), self._loop))
@@ -94,10 +96,19 @@ class BackgroundLoop:
         self._thread.join()
         self._loop.close()
 
-    def _check_open(self, work: Coroutine[Any, Any, Any]) -> None:
+    def _take(self, work: Coroutine[Any, Any, Any]) -> None:
         if self._closing:
             work.close()
             raise EmbedderError("the embedder is closed")
+        self._given.add(work)
+
+    async def _cancel_all(self) -> None:
+        # Only what was given is cancelled, and ends what it started: a task of anyio's that is cancelled by others
+        # before it has begun leaves a coroutine that was never awaited.
+        await _cancelled({task for task in _others() if task.get_coro() in self._given})
+        # what was started and left alone
+        while others := _others():
+            await _cancelled(others)
 
 
 def _wait_for(future: Future[Result]) -> Result:
@@ -112,12 +123,14 @@ def _wait_for(future: Future[Result]) -> Result:
         future.cancel()
 
 
-async def _cancel_others() -> None:
-    # one that is being cancelled may have started others
-    while others := asyncio.all_tasks() - {asyncio.current_task()}:
-        for task in others:
-            task.cancel()
-        await asyncio.gather(*others, return_exceptions=True)
+def _others() -> set[asyncio.Task[Any]]:
+    return asyncio.all_tasks() - {asyncio.current_task()}
+
+
+async def _cancelled(tasks: set[asyncio.Task[Any]]) -> None:
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
 
 
 def _exception_of(task: asyncio.Task[None]) -> BaseException | None:
