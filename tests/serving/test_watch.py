@@ -284,14 +284,21 @@ def test_one_look_for_all_who_wait(patient):
     asyncio.run(scenario())
 
 
-def test_a_look_that_failed_tells_nothing_of_the_connections_it_saw(patient):
-    answers = [EmbedderError("no answer"), ["digest: expected 'a', got 'b'"]]
+def answering(*answers):
+    """What a watch asks: gives one answer after another, and raises those that are errors."""
+    left = list(answers)
 
     def changes():
-        answer = answers.pop(0)
+        answer = left.pop(0)
         if isinstance(answer, Exception):
             raise answer
         return answer
+
+    return changes
+
+
+def test_a_look_that_failed_tells_nothing_of_the_connections_it_saw(patient):
+    changes = answering(EmbedderError("no answer"), ["digest: expected 'a', got 'b'"])
 
     async def scenario():
         one = Watch("the student", changes, lambda: 1, "")
@@ -392,13 +399,7 @@ def test_where_a_look_hangs_one_answer_waits_for_all(monkeypatch):
 
 
 def test_what_cannot_be_told_changes_nothing(patient):
-    answers = [["digest: expected 'a', got 'b'"], EmbedderError("no answer"), []]
-
-    def changes():
-        answer = answers.pop(0)
-        if isinstance(answer, Exception):
-            raise answer
-        return answer
+    changes = answering(["digest: expected 'a', got 'b'"], EmbedderError("no answer"), [])
 
     async def scenario():
         one = Watch("the student", changes, lambda: 0, "")
