@@ -27,8 +27,8 @@ def held_out(splits: PairSplits, seed: int, *, clusters: bool) -> tuple[PairSpli
         splits = replace(splits, train=take_pairs(splits.train, np.setdiff1d(np.arange(len(splits.train)), away)))
     count = len(splits.train)
     order = np.random.default_rng([seed, count]).permutation(count)
-    held_out = max(2, round(HELD_OUT_SHARE * count))
-    train, validation = (take_pairs(splits.train, np.sort(rows)) for rows in (order[held_out:], order[:held_out]))
+    few = max(2, round(HELD_OUT_SHARE * count))
+    train, validation = (take_pairs(splits.train, np.sort(rows)) for rows in (order[few:], order[:few]))
     return replace(splits, train=train, validation=validation), unlike
 
 
