@@ -37,7 +37,8 @@ class Pairs:
 
     Attributes:
         ids: N sentence ids, distinct.
-        student: `(N, student_dim)` float16/32/64, an array or a read-only memory map; as the embedder gave it.
+        student: `(N, student_dim)` float16/32/64, an array or a read-only memory map; as the embedder gave it. `(N, 0)`
+            where no student has embedded the sentences yet, see `pairs.embedded.with_student`.
         teacher: `(N, teacher_dim)`, likewise.
         texts: the N sentences, where they are known.
         labels: N names; equal labels mean relevant to each other (an intent, a paraphrase group).
@@ -136,3 +137,13 @@ class PairSplits:
     validation: Pairs
     test: Pairs
     origin: Origin = Origin()
+
+    @property
+    def parts(self) -> tuple[Pairs, Pairs, Pairs]:
+        """All three, in this order."""
+        return self.train, self.validation, self.test
+
+
+def no_student(count: int) -> np.ndarray:
+    """The student's side of sentences that none has embedded yet: `(count, 0)` float32."""
+    return np.empty((count, 0), dtype=np.float32)

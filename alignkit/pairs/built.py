@@ -18,7 +18,7 @@ from alignkit.sentences.records import Sample, Sentence
 
 def load_built(
     path: str,
-    student: Embedder,
+    student: Embedder | None,
     teacher: Embedder,
     cache_dir: str = "cache",
     student_live: bool = True,
@@ -32,7 +32,7 @@ def load_built(
 
     Args:
         path: the folder.
-        student: embeds what the cache lacks, unless `student_live` is False.
+        student: embeds what the cache lacks, unless `student_live` is False; `None` gives the teacher's side alone.
         teacher: only its settings are looked at.
         cache_dir: folder of the vector cache.
         student_live: False: the student's vectors too come from the cache only.
@@ -77,11 +77,13 @@ def load_built(
                     groups=[groups[text] for text in texts],
                 )
     finally:
-        student.close()
-        teacher.close()
+        for side in (student, teacher):
+            if side is not None:
+                side.close()
     if len(pairs["train"]) < MIN_PAIRS:
+        both = "both vectors" if student is not None else "a vector"
         raise DataError(
-            f"{folder}: {len(pairs['train'])} training sentences with both vectors, expected at least {MIN_PAIRS}; "
+            f"{folder}: {len(pairs['train'])} training sentences with {both}, expected at least {MIN_PAIRS}; "
             "build a larger set"
         )
     origin = Origin(

@@ -8,11 +8,10 @@ from pathlib import Path
 import numpy as np
 
 from alignkit.cache import VectorCache
-from alignkit.cache.stored import StoredVectors
 from alignkit.embedders.base import Embedder, Role
 from alignkit.errors import DataError
 from alignkit.pairs.base import MIN_PAIRS, Origin, Pairs, PairSplits
-from alignkit.pairs.cached_sides import CachedSides, as_array, check_role
+from alignkit.pairs.cached_sides import CachedSides, check_role
 from alignkit.sentences.records import Sentence
 from alignkit.sentences.sentence_files import read_sentences
 from alignkit.sentences.splits import merge_equal_texts, split_groups
@@ -20,7 +19,7 @@ from alignkit.sentences.splits import merge_equal_texts, split_groups
 
 def load_cached(
     path: str,
-    student: Embedder,
+    student: Embedder | None,
     teacher: Embedder,
     cache_dir: str = "cache",
     student_live: bool = True,
@@ -34,7 +33,7 @@ def load_cached(
 
     Args:
         path: `.txt`, `.jsonl`, `.csv`, `.tsv` or `.parquet`.
-        student: embeds what the cache lacks, unless `student_live` is False.
+        student: embeds what the cache lacks, unless `student_live` is False; `None` gives the teacher's side alone.
         teacher: only its settings are looked at.
         cache_dir: folder of the vector cache.
         student_live: False: the student's vectors too come from the cache only.
@@ -57,18 +56,17 @@ def load_cached(
             sides = CachedSides(cache, student, teacher, Path(cache_dir), role, student_live).both(distinct)
             kept = sides.sentences
             if len(kept) < MIN_PAIRS:
+                both = "both vectors" if student is not None else "a vector"
                 raise DataError(
-                    f"{path}: {len(kept)} sentences with both vectors, expected at least {MIN_PAIRS}; add sentences"
+                    f"{path}: {len(kept)} sentences with {both}, expected at least {MIN_PAIRS}; add sentences"
                 )
-            texts = sides.texts
-            identities = sides.student_identity, sides.teacher_identity
-            vectors = [cache.vectors_of(identity, texts) for identity in identities]
+            splits = split_groups(merge_equal_texts(sides.texts), seed=seed, validation=validation, test=test)
+            labelled = any(sentence.label is not None for sentence in kept)
+            train, held_out, test_pairs = (_take(kept, rows, sides.arrays(cache, rows), labelled) for rows in splits)
     finally:
-        student.close()
-        teacher.close()
-    splits = split_groups(merge_equal_texts(texts), seed=seed, validation=validation, test=test)
-    labelled = any(sentence.label is not None for sentence in kept)
-    train, held_out, test_pairs = (_take(kept, rows, vectors, labelled) for rows in splits)
+        for side in (student, teacher):
+            if side is not None:
+                side.close()
     origin = Origin(
         source=f"{Path(path).name}: {len(kept):,} sentences, vectors from the cache",
         split="seeded shares of the sentences, equal texts together",
@@ -82,9 +80,11 @@ def load_cached(
     return PairSplits(train=train, validation=held_out, test=test_pairs, origin=origin)
 
 
-def _take(sentences: Sequence[Sentence], rows: np.ndarray, vectors: Sequence[StoredVectors], labelled: bool) -> Pairs:
+def _take(
+    sentences: Sequence[Sentence], rows: np.ndarray, vectors: tuple[np.ndarray, np.ndarray], labelled: bool
+) -> Pairs:
     taken = [sentences[row] for row in rows]
-    student, teacher = (as_array(side.take(rows)) for side in vectors)
+    student, teacher = vectors
     return Pairs(
         ids=[one.id for one in taken],
         student=student,

@@ -14,7 +14,7 @@ from alignkit.cache import KeyedTexts, VectorCache
 from alignkit.cache.stored import StoredVectors
 from alignkit.embedders.base import ROLES, Embedder, Role, current_identity, session_of
 from alignkit.errors import EmbedderError
-from alignkit.pairs.base import Cut, MissingVectorsError
+from alignkit.pairs.base import Cut, MissingVectorsError, no_student
 from alignkit.progress import progress
 from alignkit.sentences.records import Sentence
 from alignkit.setting_rules import check, one_of
@@ -32,7 +32,7 @@ class BothSides:
     Attributes:
         sentences: those that are left.
         texts: theirs.
-        student_identity: of the cached vectors.
+        student_identity: of the cached vectors; `None` where no student was given.
         teacher_identity: likewise.
         quarantined: side → how many sentences it has no vector of.
         cut: side → what its model did not read to the end.
@@ -40,17 +40,18 @@ class BothSides:
 
     sentences: list[Sentence]
     texts: KeyedTexts
-    student_identity: dict[str, Any]
+    student_identity: dict[str, Any] | None
     teacher_identity: dict[str, Any]
     quarantined: dict[str, int]
     cut: dict[str, Cut]
 
-    def arrays(self, cache: VectorCache, rows: Sequence[int]) -> tuple[np.ndarray, np.ndarray]:
+    def arrays(self, cache: VectorCache, rows: Sequence[int] | np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Student's and teacher's vectors of some of the sentences, read where they fit into memory."""
         texts = self.texts.take(np.asarray(rows, dtype=np.int64))
-        identities = self.student_identity, self.teacher_identity
-        student, teacher = (as_array(cache.vectors_of(identity, texts)) for identity in identities)
-        return student, teacher
+        teacher = as_array(cache.vectors_of(self.teacher_identity, texts))
+        if self.student_identity is None:
+            return no_student(len(texts)), teacher
+        return as_array(cache.vectors_of(self.student_identity, texts)), teacher
 
 
 @dataclass(frozen=True)
@@ -59,7 +60,7 @@ class CachedSides:
 
     Attributes:
         cache: open.
-        student: embeds what the cache lacks, where `live`.
+        student: embeds what the cache lacks, where `live`; `None` for the teacher's side alone.
         teacher: only its settings are looked at.
         cache_dir: its folder, for messages.
         role: whose prompt the vectors were made with.
@@ -67,33 +68,39 @@ class CachedSides:
     """
 
     cache: VectorCache
-    student: Embedder
+    student: Embedder | None
     teacher: Embedder
     cache_dir: Path
     role: Role = "document"
     live: bool = True
 
     def both(self, sentences: Sequence[Sentence]) -> BothSides:
-        """Sentences with both vectors.
+        """Sentences with both vectors, or with the teacher's where there is no student.
 
         Raises:
             MissingVectorsError: if the cache lacks vectors; it says how many, and of which side.
             EmbedderError: if the student has to be asked and cannot.
         """
         texts = KeyedTexts([sentence.text for sentence in sentences])
-        rows, teacher_identity, no_teacher = self._stored("teacher", self.teacher, texts)
+        rows, teacher_identity, left_out = self._stored("teacher", self.teacher, texts)
         kept, texts = [sentences[row] for row in rows], texts.take(rows)
-        if self.live:
-            with progress("student", "texts") as counted:
-                counted.begin(len(texts.firsts()))
-                report = self.cache.fill(self.student, texts, self.role, counted.advance)
-            logger.info("student: %d sentences embedded, %d cached", report.new, report.cached)
-        rows, student_identity, no_student = self._stored("student", self.student, texts)
-        kept, texts = [kept[row] for row in rows], texts.take(rows)
-        identities = {"student": student_identity, "teacher": teacher_identity}
+        quarantined, student_identity = {"teacher": left_out}, None
+        identities = {"teacher": teacher_identity}
+        if self.student is not None:
+            self._fill(self.student, texts)
+            rows, student_identity, quarantined["student"] = self._stored("student", self.student, texts)
+            kept, texts = [kept[row] for row in rows], texts.take(rows)
+            identities["student"] = student_identity
         cut = {side: self._cut(identity, texts) for side, identity in identities.items()}
-        quarantined = {"teacher": no_teacher, "student": no_student}
         return BothSides(kept, texts, student_identity, teacher_identity, quarantined, cut)
+
+    def _fill(self, student: Embedder, texts: KeyedTexts) -> None:
+        if not self.live:
+            return
+        with progress("student", "texts") as counted:
+            counted.begin(len(texts.firsts()))
+            report = self.cache.fill(student, texts, self.role, counted.advance)
+        logger.info("student: %d sentences embedded, %d cached", report.new, report.cached)
 
     def _cut(self, identity: Mapping[str, Any], texts: KeyedTexts) -> Cut:
         headers = self.cache.headers(identity)

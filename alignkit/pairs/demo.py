@@ -9,25 +9,25 @@ import numpy as np
 
 from alignkit import resources
 from alignkit.errors import ConfigError
-from alignkit.pairs.base import Origin, Pairs, PairSplits
+from alignkit.pairs.base import Origin, Pairs, PairSplits, no_student
 from alignkit.sentences.splits import merge_equal_texts, split_groups
 
 STUDENTS = ("two_layer", "static")
 PACK = Path(resources.__file__).parent / "demo"
 
 
-def load_demo(student: str = "two_layer", seed: int = 0, validation: float = 0.1) -> PairSplits:
+def load_demo(student: str | None = "two_layer", seed: int = 0, validation: float = 0.1) -> PairSplits:
     """The packaged pairs: CLINC150 sentences, teacher all-MiniLM-L6-v2.
 
     Args:
-        student: `two_layer` or `static`.
+        student: `two_layer` or `static`; `None` gives the teacher's side alone.
         seed: of the validation split, which is taken off the 3,000 training sentences.
         validation: its share.
 
     Raises:
         ConfigError: for another student.
     """
-    if student not in STUDENTS:
+    if student is not None and student not in STUDENTS:
         raise ConfigError(
             f"student={student}: the demo pack holds vectors of {' and '.join(STUDENTS)}; "
             "take one of them, or data=cached with your own sentences"
@@ -35,7 +35,7 @@ def load_demo(student: str = "two_layer", seed: int = 0, validation: float = 0.1
     lines = (PACK / "sentences.jsonl").read_text(encoding="utf-8").splitlines()
     records = [json.loads(line) for line in lines]
     about = json.loads((PACK / "pack.json").read_text(encoding="utf-8"))
-    vectors = {name: np.load(PACK / f"{name}.npy", allow_pickle=False) for name in (student, "teacher")}
+    vectors = {name: np.load(PACK / f"{name}.npy", allow_pickle=False) for name in (student, "teacher") if name}
     test = np.array([row for row, record in enumerate(records) if record["split"] == "test"])
     train = np.array([row for row, record in enumerate(records) if record["split"] == "train"])
     groups = merge_equal_texts([records[row]["text"] for row in train])
@@ -44,7 +44,7 @@ def load_demo(student: str = "two_layer", seed: int = 0, validation: float = 0.1
     def take(rows: np.ndarray) -> Pairs:
         return Pairs(
             ids=[records[row]["id"] for row in rows],
-            student=vectors[student][rows],
+            student=vectors[student][rows] if student else no_student(len(rows)),
             teacher=vectors["teacher"][rows],
             texts=[records[row]["text"] for row in rows],
             labels=[records[row]["label"] for row in rows],
@@ -55,7 +55,7 @@ def load_demo(student: str = "two_layer", seed: int = 0, validation: float = 0.1
         source=f"demo pack: {len(records):,} real sentences of CLINC150 ({about['licence']})",
         real=True,
         split="the data set's own test sentences; validation is a seeded tenth of its training sentences",
-        student_identity=about["identities"][student],
+        student_identity=about["identities"][student] if student else None,
         teacher_identity=about["identities"]["teacher"],
     )
     return PairSplits(train=take(train[kept]), validation=take(train[held_out]), test=take(test), origin=origin)

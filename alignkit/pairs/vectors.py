@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from alignkit.errors import ConfigError, DataError
-from alignkit.pairs.base import MIN_PAIRS, Origin, Pairs, PairSplits
+from alignkit.pairs.base import MIN_PAIRS, Origin, Pairs, PairSplits, no_student
 from alignkit.pairs.vector_fingerprints import first_equal_rows, join_equal_rows
 from alignkit.pairs.views import RowIds, take_pairs
 from alignkit.sentences.sentence_files import read_sentences
@@ -20,7 +20,7 @@ FEWEST_SENTENCES = 3
 
 
 def load_vectors(
-    student: str,
+    student: str | None,
     teacher: str,
     test_student: str | None = None,
     test_teacher: str | None = None,
@@ -34,7 +34,8 @@ def load_vectors(
     """Pairs of two files whose row i is the same sentence.
 
     Args:
-        student: `.npy`, `.npz` or `.safetensors` of `(N, student_dim)`, float16 to float64; mapped, not read.
+        student: `.npy`, `.npz` or `.safetensors` of `(N, student_dim)`, float16 to float64; mapped, not read. `None`
+            gives the teacher's side alone, with its sentences.
         teacher: the same for `(N, teacher_dim)`.
         test_student: `(M, student_dim)`; without test files a seeded share of the rows is held out.
         test_teacher: `(M, teacher_dim)`.
@@ -48,8 +49,10 @@ def load_vectors(
 
     Raises:
         DataError: if a file cannot be used, or the files do not go together; it names the file and the fix.
-        ConfigError: if one test file is given without the other.
+        ConfigError: if one test file is given without the other, or no student and no sentences.
     """
+    if student is None:
+        return _of_teacher(teacher, teacher_key, sentences, (test_student, test_teacher), (validation, test), seed)
     if (test_student is None) != (test_teacher is None):
         raise ConfigError("data.test_student and data.test_teacher go together; give both or neither")
     student_vectors, teacher_vectors = _open_both(student, student_key, teacher, teacher_key)
@@ -80,6 +83,35 @@ def load_vectors(
     origin = Origin(source=f"vector files: {Path(student).name} and {Path(teacher).name}", split=split)
     train, validation_pairs = take_pairs(whole, kept), take_pairs(whole, held_out)
     return PairSplits(train=train, validation=validation_pairs, test=test_pairs, origin=origin)
+
+
+def _of_teacher(
+    path: str, key: str | None, sentences: str | None, tests: tuple[str | None, str | None],
+    shares: tuple[float, float], seed: int,
+) -> PairSplits:  # fmt: skip
+    """The teacher's vectors of sentences that a student will embed."""
+    if sentences is None:
+        raise ConfigError(
+            "data.sentences is not set: a student is trained on texts, and vectors alone cannot be turned back into "
+            "them; give the file of the sentences in the order of the rows"
+        )
+    if tests != (None, None):
+        raise ConfigError(
+            "data.test_student and data.test_teacher hold vectors without texts, which a trained student cannot "
+            "embed; leave them out: a share of the rows is then held out"
+        )
+    teacher = open_vectors(path, key)
+    if len(teacher) < MIN_PAIRS:
+        raise DataError(f"{path}: {len(teacher)} vectors, expected at least {MIN_PAIRS}; embed more sentences")
+    check_vectors(teacher, path)
+    texts, ids = _read_sentences(sentences, path, len(teacher))
+    whole = Pairs(ids=ids, student=no_student(len(teacher)), teacher=teacher, texts=texts)
+    groups = group_rows(teacher, teacher, texts, path)
+    parts = split_groups(groups, seed=seed, validation=shares[0], test=shares[1])
+    train, held_out, tested = (take_pairs(whole, rows) for rows in parts)
+    source = f"vector file {Path(path).name} with the sentences of {Path(sentences).name}"
+    split = "seeded shares of the rows, equal texts and vectors together"
+    return PairSplits(train=train, validation=held_out, test=tested, origin=Origin(source=source, split=split))
 
 
 def _open_both(
