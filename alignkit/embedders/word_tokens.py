@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from itertools import chain
 from typing import TYPE_CHECKING
 
@@ -16,24 +16,46 @@ SPACE = "\u2581"  # how a SentencePiece vocabulary writes a space
 # the memory is cleared beyond this size
 MOST_TOKENS = 250_000
 LONGEST_TEXT = 2_000
+# texts that show whether a tokenizer treats words one by one
+PROBES = (
+    "Reset my password, please!",
+    "a b c",
+    "It's 5 o'clock on 12/3, isn't it (no) ?",
+    "Stra\u00dfe caf\u00e9 na\u00efve e\u0301 \u00c5ngstr\u00f6m",
+    "\u4f60\u597d \u4e16\u754c \u6211\u7684\u5305\u88f9 x\u5728y",
+    "\U0001f600 \U0001f469\u200d\U0001f4bb 3.5% #tag @you a-b_c",
+    "iPhone15 USB-C IPv6 unbelievably internationalisation",
+)
+
+Split = Callable[[str], list[str]]
+
+
+def words_apart(text: str) -> list[str]:
+    """The words without the spaces between them."""
+    return text.split(" ")
+
+
+def words_with_their_space(text: str) -> list[str]:
+    """Each word but the first with the space before it, as byte-level vocabularies have them."""
+    return text.replace(" ", "\0 ").split("\0")
 
 
 class WordTokens:
-    """A SentencePiece BPE tokenizer that caches words; the tokens equal the tokenizer's own.
+    """A tokenizer that caches words; the tokens equal the tokenizer's own.
 
-    In such a vocabulary no token spans a space, so a text's tokens are its words' tokens in sequence. The tokenizer
-    itself does not exploit this: it merges each text as a whole. A text for which this does not hold (several spaces in
-    a row, special tokens, a space sign) is treated as one word.
+    Most tokenizers have no token that spans a space, so a text's tokens are its words' tokens in sequence, but they do
+    not exploit this: each text is processed as a whole. A text for which it may not hold (several spaces in a row,
+    special tokens, a space sign) is treated as one word, and so is every text if the tokenizer does not work this way.
 
     Args:
-        tokenizer: with a normalizer that prepends a space sign to the text.
+        tokenizer: any; without truncation and padding.
     """
 
     def __init__(self, tokenizer: Tokenizer) -> None:
         self._tokenizer = tokenizer
-        words_are_apart = not any(SPACE in token.lstrip(SPACE) for token in tokenizer.get_vocab())
+        self._split, self._any_blank = _way_to_split(tokenizer)
         special = {token.content[:1] for token in tokenizer.get_added_tokens_decoder().values()}
-        self._signs = ("  ", SPACE, *sorted(special)) if words_are_apart else ("",)
+        self._signs = ("  ", SPACE, "\0", *sorted(special)) if self._split else ("",)
         self._lock = threading.Lock()
         self._forget()
 
@@ -43,7 +65,8 @@ class WordTokens:
         Returns:
             `(tokens,)` int32 and `(len(texts),)` int64.
         """
-        words = [[text] if self._is_one_word(text) else text.split(" ") for text in texts]
+        split = self._split or words_apart
+        words = [[text] if self._is_one_word(text) else split(text) for text in texts]
         with self._lock:
             self._learn(chain.from_iterable(words))
             return self._look_up(words)
@@ -65,7 +88,8 @@ class WordTokens:
         for sign in self._signs:  # noqa: SIM110 -- any() with a generator takes three times as long
             if sign in text:
                 return True
-        return False
+        # other blanks may join the space beside them
+        return not self._any_blank and text.split() != text.split(" ")
 
     def _forget(self) -> None:
         self._id_of: dict[str, int] = {}
@@ -88,6 +112,23 @@ class WordTokens:
         self._bounds = _with_room(self._bounds, count + len(new) + 1)
         self._bounds[count + 1 : count + len(new) + 1] = used + ends
         self._id_of.update(zip(new, range(count, count + len(new)), strict=True))
+
+
+def _way_to_split(tokenizer: Tokenizer) -> tuple[Split | None, bool]:
+    """How a text splits into words that give its tokens, None if it does not; and whether any blank may be in it."""
+    parts = type(tokenizer.normalizer).__name__, type(tokenizer.pre_tokenizer).__name__
+    is_bert, is_whole = parts == ("BertNormalizer", "BertPreTokenizer"), parts[1] == "NoneType"
+    # without a pre-tokenizer, as for SentencePiece's BPE, only the vocabulary keeps tokens from spanning a space
+    if is_whole and any(SPACE in token.lstrip(SPACE) or " " in token for token in tokenizer.get_vocab()):
+        return None, False
+    whole = [encoding.ids for encoding in tokenizer.encode_batch_fast(list(PROBES), add_special_tokens=False)]
+    for split in (words_apart, words_with_their_space):
+        words = [split(probe) for probe in PROBES]
+        found = tokenizer.encode_batch_fast(list(chain.from_iterable(words)), add_special_tokens=False)
+        ids = iter([encoding.ids for encoding in found])
+        if [[token for _ in own for token in next(ids)] for own in words] == whole:
+            return split, is_bert or is_whole
+    return None, False
 
 
 def _with_room(array: np.ndarray, length: int) -> np.ndarray:

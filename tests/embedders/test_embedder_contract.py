@@ -7,6 +7,7 @@ import pytest
 from fake_server import FakeServer
 from hydra import compose, initialize_config_dir
 from hydra.utils import instantiate
+from small_table import save_table
 
 from alignkit.commandline import conf_folder
 from alignkit.embedders.base import embed_all
@@ -22,13 +23,15 @@ def server():
 
 
 @pytest.fixture(params=NAMES)
-def embedder(request, server):
+def embedder(request, server, tmp_path):
     name = request.param
     overrides = [f"embedder@student={name}"]
     # what a YAML leaves open, and servers that are not there
     if name == "sentence_transformer":
         minilm = pytest.importorskip("alignkit.embedders.minilm")
         overrides.append(f"student.model='{minilm.packaged_folder()}'")
+    elif name == "table":
+        overrides.append(f"student.path='{save_table(tmp_path)}'")
     elif name == "ollama":
         overrides += ["student.model=tiny", f"student.base_url={server.url}"]
     elif name == "openai":
@@ -79,7 +82,7 @@ def test_every_name_of_a_setting_is_the_same_everywhere():
     known = {
         "_target_", "model", "base_url", "batch_size", "concurrency", "timeout_s", "first_timeout_s", "retries",
         "retry_wait_s", "api_key_env", "query_prompt", "document_prompt", "dimensions", "normalize", "truncate",
-        "pooling", "layers", "device", "dtype", "trust_remote_code",
+        "pooling", "layers", "device", "dtype", "trust_remote_code", "path",
     }  # fmt: skip
     with initialize_config_dir(str(conf_folder()), version_base="1.3"):
         for name in NAMES:
