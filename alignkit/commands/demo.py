@@ -31,10 +31,13 @@ from alignkit.setting_rules import SEED, SWITCH, check, whole
 
 logger = logging.getLogger("alignkit.demo")
 
+OWN_INDEX, TEACHERS_INDEX = "{row} (own index)", "{row} (teacher's index)"
 HEADINGS = {
-    RowName.STUDENT: "student (own index)",
-    RowName.ALIGNED: "aligned (teacher's index)",
-    RowName.TEACHER: "teacher",
+    RowName.STUDENT: OWN_INDEX,
+    RowName.STUDENT_TUNED: OWN_INDEX,
+    RowName.ALIGNED: TEACHERS_INDEX,
+    RowName.TUNED: TEACHERS_INDEX,
+    RowName.TEACHER: "{row}",
 }
 
 
@@ -93,7 +96,7 @@ def _show(console: Console, searches: SideBySide, answer: Answer, place: str | N
     names = [name for name in HEADINGS if name in answer.hits]
     table.add_column("", justify="right", no_wrap=True)
     for name in names:
-        table.add_column(HEADINGS[name], ratio=1)
+        table.add_column(HEADINGS[name].format(row=name), ratio=1)
     for rank in range(max(len(hits) for hits in answer.hits.values())):
         table.add_row(Text(str(rank + 1)), *(_cell(searches, answer.hits[name], rank) for name in names))
     console.print(table)

@@ -21,7 +21,6 @@ from alignkit.estimator.plan import make_plan
 from alignkit.estimator.trained import Trained, carry_out
 from alignkit.estimator.training_report import save_run
 from alignkit.evaluation.leak_checks import leaks_of_splits
-from alignkit.evaluation.table_rows import RowName
 from alignkit.pairs.base import PairSplits
 from alignkit.reporting.console import console_words
 from alignkit.reporting.events import log_evaluation
@@ -72,9 +71,9 @@ def main(config: DictConfig) -> float | None:
 def _report(folder: Path, settings: Mapping[str, Any], splits: PairSplits, trained: Trained) -> None:
     """Write the run folder, then show the table and the verdict."""
     result = trained.result
-    figures = {name: value for name, value in result.rows[RowName.ALIGNED].to_json().items() if value is not None}
+    figures = {name: value for name, value in result.rows[result.product.row].to_json().items() if value is not None}
     tagged = {f"test/{name}": value for name, value in figures.items()}
-    cosines = torch.from_numpy(result.cosines[RowName.ALIGNED])
+    cosines = torch.from_numpy(result.cosines[result.product.row])
     save_run(folder, trained.artifact, trained.baselines, splits, trained.sample, result, html=settings["html"])
     try:
         log_evaluation(result, folder)

@@ -16,7 +16,6 @@ from alignkit.evaluation.comparison import compare
 from alignkit.evaluation.embedding_time import not_timed
 from alignkit.evaluation.result import About, Result
 from alignkit.evaluation.split_figures import alignment_row
-from alignkit.evaluation.table_rows import RowName
 from alignkit.evaluation.training_history import TrainingHistory
 from alignkit.heads.base import Head
 from alignkit.pairs.base import PairSplits
@@ -63,7 +62,7 @@ def evaluate_training(
             training=history,
             pairs={"train": len(splits.train), "validation": len(splits.validation), "test": len(splits.test)},
         ),
-        other_splits={"train": {RowName.ALIGNED: on_training}},
+        other_splits={"train": {result.product.row: on_training}},
     )
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from alignkit.evaluation.rankings import Ranking
 from alignkit.evaluation.row_vectors import RowVectors
-from alignkit.evaluation.table_rows import RowName
+from alignkit.evaluation.table_rows import HEAD_ALONE, Product, RowName
 from alignkit.metrics.similarity import collapsed_dimensions, effective_rank, hubness_skew, share_of_constant_rows
 
 SAMPLE = 1_000
@@ -53,13 +53,17 @@ class Health:
     constant_share: Beside
     hubness_skew: Beside
 
-    def to_json(self) -> dict[str, Any]:
-        """As `alarms.figures` in `metrics.json` has it."""
+    def to_json(self, product: Product = HEAD_ALONE) -> dict[str, Any]:
+        """As `alarms.figures` in `metrics.json` has it, by row."""
+
+        def by_row(one: Beside) -> dict[str, float]:
+            return {product.row.value: one.aligned, RowName.TEACHER.value: one.teacher}
+
         return {
-            "effective_rank": vars(self.effective_rank),
-            "collapsed_dimensions": {"aligned": self.collapsed_dimensions},
-            "constant_share": vars(self.constant_share),
-            "hubness_skew": vars(self.hubness_skew),
+            "effective_rank": by_row(self.effective_rank),
+            "collapsed_dimensions": {product.row.value: self.collapsed_dimensions},
+            "constant_share": by_row(self.constant_share),
+            "hubness_skew": by_row(self.hubness_skew),
         }
 
     def alarms(self) -> list[Alarm]:
@@ -75,17 +79,19 @@ class Health:
 
 
 def measure_health(
-    vectors: Mapping[RowName, RowVectors], rankings: Mapping[RowName, Ranking], corpus_rows: int
-) -> Health:
+    vectors: Mapping[RowName, RowVectors], rankings: Mapping[RowName, Ranking], corpus_rows: int,
+    product: Product = HEAD_ALONE,
+) -> Health:  # fmt: skip
     """Measure the aligned vectors beside the teacher's.
 
     Args:
-        vectors: `aligned` and `teacher` are among them.
+        vectors: the product's and the teacher's are among them.
         rankings: of the same rows.
         corpus_rows: C.
+        product: which row is measured.
     """
-    aligned, teacher = (vectors[name].unit[:SAMPLE] for name in (RowName.ALIGNED, RowName.TEACHER))
-    hubs = (hubness_skew(rankings[name].rows[:, :10], corpus_rows) for name in (RowName.ALIGNED, RowName.TEACHER))
+    aligned, teacher = (vectors[name].unit[:SAMPLE] for name in (product.row, RowName.TEACHER))
+    hubs = (hubness_skew(rankings[name].rows[:, :10], corpus_rows) for name in (product.row, RowName.TEACHER))
     return Health(
         effective_rank=Beside(effective_rank(aligned), effective_rank(teacher)),
         collapsed_dimensions=collapsed_dimensions(aligned, teacher),

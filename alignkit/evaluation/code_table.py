@@ -13,7 +13,7 @@ from alignkit.codes.search import RESCORED, rescore, search_codes
 from alignkit.evaluation.aligning import align
 from alignkit.evaluation.columns import Column
 from alignkit.evaluation.evidence import query_groups
-from alignkit.evaluation.table_rows import RowName
+from alignkit.evaluation.table_rows import HEAD_ALONE, Product, RowName
 from alignkit.heads.base import Head
 from alignkit.metrics.intervals import RESAMPLES, Interval, PairedBootstrap
 from alignkit.metrics.retrieval import ndcg_at_k, ranking_overlap
@@ -21,8 +21,6 @@ from alignkit.pairs.evaluation_set import EvaluationSet
 from alignkit.vectors import l2_normalize, top_k
 
 DEPTH = 10
-# rows of the table whose queries search every index
-ASKING = (RowName.TEACHER, RowName.ALIGNED)
 # overlap is with the teacher's ten nearest texts in float32 with all dimensions
 MEASURES = (Column.OVERLAP_10, Column.NDCG_10)
 BLOCK_ROWS = 4096
@@ -72,11 +70,17 @@ class CodeRow:
 
     Attributes:
         index: how the teacher's vectors are stored.
-        found: measure → queries → figure. `ndcg@10` is missing where nothing is judged. Queries are those of `ASKING`.
+        found: measure → queries → figure. `ndcg@10` is missing where nothing is judged. Queries are the teacher's and
+            the product's.
     """
 
     index: Index
     found: Mapping[Column, Mapping[RowName, Found]]
+
+    @property
+    def asking(self) -> tuple[RowName, ...]:
+        """The rows of the table whose queries search every index."""
+        return tuple(self.found[Column.OVERLAP_10])
 
     def to_json(self) -> dict[str, Any]:
         """Plain JSON values."""
@@ -89,15 +93,16 @@ class CodeRow:
         }
         means = plain["intervals"]
         values = {
-            name: {asking.value: (means.get(measure, {}).get(asking) or {}).get("value") for asking in ASKING}
+            name: {asking.value: (means.get(measure, {}).get(asking) or {}).get("value") for asking in self.asking}
             for name, measure in zip(("overlap", "ndcg"), MEASURES, strict=True)
         }
         return {**vars(self.index), **values, **plain}
 
 
 def code_table(
-    test: EvaluationSet, head: Head, asked: Asked, *, seed: int = 0, resamples: int = RESAMPLES
-) -> tuple[CodeRow, ...]:
+    test: EvaluationSet, head: Head, asked: Asked, *, seed: int = 0, resamples: int = RESAMPLES,
+    product: Product = HEAD_ALONE,
+) -> tuple[CodeRow, ...]:  # fmt: skip
     """Search the teacher's corpus in every code that was asked for, and in float32 to compare with.
 
     Args:
@@ -106,6 +111,7 @@ def code_table(
         asked: kinds and widths.
         seed: of the bootstrap.
         resamples: of the bootstrap; related queries are drawn together, as for the other tables.
+        product: which row the aligned queries are.
 
     Returns:
         One row for each index; the first is float32 with all dimensions.
@@ -116,7 +122,7 @@ def code_table(
     check_dims(asked.dims, test.corpus.teacher.shape[1])
     queries = {
         RowName.TEACHER: np.asarray(test.queries.teacher),
-        RowName.ALIGNED: l2_normalize(align(head, test.queries.student)).numpy(),
+        product.row: l2_normalize(align(head, test.queries.student)).numpy(),
     }
     wanted = top_k(queries[RowName.TEACHER], test.corpus.teacher, DEPTH, exclude=test.itself)[1].numpy()
     indexes: list[Index] = []

@@ -15,22 +15,23 @@ from torch import Tensor
 from alignkit.artifact import Artifact
 from alignkit.evaluation.alarms import measure_health
 from alignkit.evaluation.aligning import align
+from alignkit.evaluation.before import Before
 from alignkit.evaluation.columns import Column
 from alignkit.evaluation.confidence_figures import ConfidenceFigures, confidence_figures
 from alignkit.evaluation.embedding_time import EmbeddingTime
 from alignkit.evaluation.evidence import deciding_measure, gather, query_groups
 from alignkit.evaluation.examples import figures_of_groups, worst_queries
 from alignkit.evaluation.floor_heads import raw_head
-from alignkit.evaluation.judging import QueryFigures, figures_by_query
-from alignkit.evaluation.query_times import query_times
-from alignkit.evaluation.rankings import cascade_size, rank_all, rerank
+from alignkit.evaluation.judging import figures_by_query
+from alignkit.evaluation.query_times import query_times, times_before
+from alignkit.evaluation.rankings import cascade_size, rank_all, rank_own_index, rerank
 from alignkit.evaluation.recall_curves import recall_curves
 from alignkit.evaluation.result import Certainty, Projection, Result, Sampling
 from alignkit.evaluation.row_figures import figures_of_rows
 from alignkit.evaluation.row_vectors import RowVectors, queries_of_rows, vectors_of_rows
 from alignkit.evaluation.same_models import check_fit
 from alignkit.evaluation.self_figures import self_figures
-from alignkit.evaluation.table_rows import FLOORS, RowName
+from alignkit.evaluation.table_rows import FLOORS, HEAD_ALONE, TRAINED_STUDENT, Product, RowName
 from alignkit.evaluation.verdict import Thresholds, decide
 from alignkit.heads.base import Head
 from alignkit.metrics.intervals import RESAMPLES, PairedBootstrap
@@ -38,7 +39,7 @@ from alignkit.pairs.evaluation_set import EvaluationSet
 from alignkit.runs.training_sample import Unlike
 from alignkit.vectors import unit_cosine
 
-RIVALS = (RowName.STUDENT, RowName.RIDGE, RowName.TEACHER)
+RIVALS = (RowName.ALIGNED, RowName.STUDENT_TUNED, RowName.STUDENT, RowName.RIDGE, RowName.TEACHER)
 # vectors that a picture or a projector shows
 PROJECTED = 600
 
@@ -57,6 +58,8 @@ def compare(
     seen: int | None = None,
     unlike: Unlike | None = None,
     embedding: Mapping[str, EmbeddingTime] | None = None,
+    product: Product = HEAD_ALONE,
+    before: Before | None = None,
 ) -> Result:
     """Measure a head on a set.
 
@@ -72,25 +75,36 @@ def compare(
         seen: how many of the queries the head was trained on; `None` where that is not known.
         unlike: how far the queries are from the training sentences, if they are (`TrainingSample.unlike`).
         embedding: what a query costs `student` and `teacher`; `None` takes no times at all.
+        product: `TRAINED_STUDENT` where the student was trained with the head: its rows have names of their own.
+        before: that student as it was, with the head alone, on the same texts: the rows `aligned` and `student`. The
+            product is `TRAINED_STUDENT` then.
 
     Raises:
         ConfigError: for another search.
         MissingExtraError: for faiss, if it is not installed.
         ArtifactError: if the head was made for other vectors than the set holds, or gives NaN.
+        DataError: if `before` holds other texts.
     """
     check_fit(artifact, test)
+    if before is not None:
+        before.check(test)
+        product = TRAINED_STUDENT
     known = {RowName(name): head for name, head in (baselines or {}).items()}
     raw = raw_head(artifact.head.student_dim, artifact.head.teacher_dim, seed)
-    heads = {RowName.ALIGNED: artifact.head, **known, RowName.RAW: raw}
-    vectors = vectors_of_rows(test, heads)
+    heads = {product.row: artifact.head, **known, RowName.RAW: raw}
+    vectors = vectors_of_rows(test, heads, product)
+    asked = queries_of_rows(test, artifact, {name: own.unit for name, own in vectors.items()}, product)
+    if before is not None:
+        vectors[RowName.ALIGNED], asked[RowName.ALIGNED] = before.vectors(), before.asked()
     unit = {name: own.unit for name, own in vectors.items()}
-    asked = queries_of_rows(test, artifact, unit)
-    rankings = rank_all(test, asked, artifact.document_head, search=search)
+    rankings = rank_all(test, asked, artifact.document_head, search, product)
+    if before is not None:
+        rankings[RowName.STUDENT] = rank_own_index(before.test, search)
     size = cascade_size(len(test.corpus))
     # what knows nothing, a random projection and the mean, is the first stage of a cascade too
-    first_stage = {name: rankings[name] for name in (RowName.ALIGNED, *FLOORS) if name in rankings}
+    first_stage = {name: rankings[name] for name in (product.row, *FLOORS) if name in rankings}
     reranked = rerank(first_stage, test.queries.teacher, test.corpus.teacher, size)
-    rankings[RowName.CASCADE] = reranked.pop(RowName.ALIGNED)
+    rankings[RowName.CASCADE] = reranked.pop(product.row)
     figures = figures_by_query(test, rankings)
     together = query_groups(test)
     bootstraps: Bootstraps = {
@@ -101,37 +115,56 @@ def compare(
     blind = figures_by_query(test, {RowName.TEACHER: rankings[RowName.TEACHER], **reranked})[measure]
     evidence = gather(
         test, bootstraps, figures[measure], {name: blind[name] for name in reranked},
-        measure=measure, cascade_size=size, seen=seen, unlike=unlike,
+        measure=measure, cascade_size=size, seen=seen, unlike=unlike, product=product,
     )  # fmt: skip
     cosines: dict[RowName, np.ndarray] = {
         name: unit_cosine(own, unit[RowName.TEACHER]).numpy() for name, own in unit.items() if name != RowName.TEACHER
     }
     result = Result(
         origin=test.origin,
-        rows=figures_of_rows(test, vectors, bootstraps, self_figures(test, asked, seed), _training_mean(known), seed),
+        rows=figures_of_rows(
+            test,
+            vectors,
+            bootstraps,
+            self_figures(test, asked, seed),
+            _training_mean(known),
+            seed,
+            product,
+            None if before is None else before.student,
+        ),  # fmt: skip
         left_out=tuple(name for name in (RowName.RIDGE, RowName.MEAN) if name not in heads),
         verdict=decide(evidence, thresholds),
-        certainty=_certainty(bootstraps, measure),
-        health=measure_health(vectors, rankings, len(test.corpus)),
-        confidence=_confidence(artifact, test, figures),
+        certainty=_certainty(bootstraps, measure, product),
+        health=measure_health(vectors, rankings, len(test.corpus), product),
+        confidence=_confidence(artifact, test, figures[Column.OVERLAP_10][product.row]),
         sampling=Sampling(seed=seed, resamples=resamples, depth=rankings[RowName.TEACHER].rows.shape[1]),
         cosines=cosines,
         recall=recall_curves(test, rankings, measure),
-        groups=figures_of_groups(test, figures[measure]),
-        failures=worst_queries(test, figures[measure], rankings, cosines[RowName.ALIGNED]),
-        projection=_projection(test, vectors),
+        groups=figures_of_groups(test, figures[measure], product),
+        failures=worst_queries(test, figures[measure], rankings, cosines[product.row], product),
+        projection=_projection(test, vectors, product),
+        product=product,
     )
     if embedding is None:
         return result
     timed: dict[RowName, Head] = {name: head for name, head in heads.items() if name != RowName.MEAN}
-    return result.with_times(query_times(test, timed, {side: one.ms for side, one in embedding.items()}))
+    times = query_times(test, timed, {side: one.ms for side, one in embedding.items()}, product)
+    if before is not None:
+        times |= times_before(
+            before.test, before.artifact.query_head, before.embedding.ms if before.embedding else None
+        )
+    return result.with_times(times)
 
 
-def _certainty(bootstraps: Bootstraps, measure: Column) -> Certainty:
+def _certainty(bootstraps: Bootstraps, measure: Column, product: Product) -> Certainty:
     return Certainty(
         means={one: {name: own.mean(name) for name in own.names} for one, own in bootstraps.items()},
         differences={
-            one: {rival: own.difference(RowName.ALIGNED, rival) for rival in RIVALS if rival in own.names}
+            one: {
+                rival: own.difference(product.row, rival)
+                for rival in RIVALS
+                if rival in own.names and rival != product.row
+            }
             for one, own in bootstraps.items()
         },
         shares={name: bootstraps[measure].ratio(name, RowName.TEACHER) for name in bootstraps[measure].names},
@@ -146,16 +179,16 @@ def _training_mean(baselines: Mapping[RowName, Head]) -> Tensor | None:
     return align(head, np.zeros((1, head.student_dim), dtype=np.float32))[0]
 
 
-def _confidence(artifact: Artifact, test: EvaluationSet, figures: QueryFigures) -> ConfidenceFigures | None:
+def _confidence(artifact: Artifact, test: EvaluationSet, found: np.ndarray) -> ConfidenceFigures | None:
     if artifact.confidence is None:
         return None
     told = align(artifact.confidence, test.queries.student).numpy()
-    return confidence_figures(told, figures[Column.OVERLAP_10][RowName.ALIGNED])
+    return confidence_figures(told, found)
 
 
-def _projection(test: EvaluationSet, vectors: Mapping[RowName, RowVectors]) -> Projection:
+def _projection(test: EvaluationSet, vectors: Mapping[RowName, RowVectors], product: Product) -> Projection:
     return Projection(
-        aligned=vectors[RowName.ALIGNED].unit[:PROJECTED].clone(),
+        aligned=vectors[product.row].unit[:PROJECTED].clone(),
         teacher=vectors[RowName.TEACHER].unit[:PROJECTED].clone(),
         texts=None if test.queries.texts is None else tuple(test.queries.texts[:PROJECTED]),
         groups=None if test.groups is None else tuple(map(str, test.groups[:PROJECTED])),

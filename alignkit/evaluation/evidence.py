@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from alignkit.evaluation.columns import Column
-from alignkit.evaluation.table_rows import RowName
+from alignkit.evaluation.table_rows import HEAD_ALONE, Product, RowName
 from alignkit.metrics.intervals import Interval, PairedBootstrap
 from alignkit.pairs.evaluation_set import EvaluationSet
 from alignkit.runs.training_sample import Unlike
@@ -28,14 +28,14 @@ class Evidence:
         queries: how many have a figure.
         groups: in how many groups these are that can differ by chance; as many where each stands for itself.
         corpus: rows that can be found.
-        share: of `aligned`; `None` where the teacher itself finds nothing.
-        gain: aligned less student, in the measure itself.
-        lead: student less teacher, in the measure itself; `None` where the measure is agreement with the teacher,
+        share: of the product; `None` where the teacher itself finds nothing.
+        gain: the product less its rival, in the measure itself.
+        lead: the rival less the teacher, in the measure itself; `None` where the measure is agreement with the teacher,
             which the teacher leads by construction.
         teacher_mean: the measure itself.
-        student_mean: the measure itself.
+        student_mean: of the rival, the measure itself.
         cascade_size: N of `cascade@N`.
-        cascade_share: of `cascade@N`; `None` where it is that of `aligned` by construction.
+        cascade_share: of `cascade@N`; `None` where it is that of the product by construction.
         floor_share: the best that a head without knowledge reaches here (random projection, mean predictor).
         floor_cascade_share: the same with reranking.
         asked: all queries, judged or not.
@@ -43,6 +43,11 @@ class Evidence:
         unlike: how far the queries are from the training sentences; `None` where they are not, or where that is not
             known.
         relevant: queries, and groups of them, that have something relevant to them; `None` without judgements.
+        product: the row that is judged.
+        rival: the student's own index; of a trained and an untouched student's, the one that the product trails most
+            surely.
+        over_head: the product less the head alone, in the measure itself; `None` where no student was trained, or what
+            it was before is not known.
     """
 
     measure: Column
@@ -62,10 +67,13 @@ class Evidence:
     seen: int | None = None
     unlike: Unlike | None = None
     relevant: tuple[int, int] | None = None
+    product: RowName = RowName.ALIGNED
+    rival: RowName = RowName.STUDENT
+    over_head: Interval | None = None
 
     @property
     def cascade_only_reorders(self) -> bool:
-        """Whether the cascade hands over ten hits and is judged by the first ten: its figure is that of `aligned`."""
+        """Whether the cascade hands over ten hits and is judged by the first ten: its figure is the product's."""
         return _only_reorders(self.measure, self.cascade_size)
 
     @property
@@ -94,7 +102,7 @@ def deciding_measure(bootstraps: Mapping[Column, PairedBootstrap[RowName]]) -> C
 def gather(
     test: EvaluationSet, bootstraps: Mapping[Column, PairedBootstrap[RowName]], figures: Mapping[RowName, np.ndarray],
     reranked_floors: Mapping[RowName, np.ndarray], *, measure: Column, cascade_size: int, seen: int | None,
-    unlike: Unlike | None,
+    unlike: Unlike | None, product: Product = HEAD_ALONE,
 ) -> Evidence:  # fmt: skip
     """Put together what `decide` looks at.
 
@@ -107,19 +115,22 @@ def gather(
         cascade_size: N of `cascade@N`.
         seen: queries that the head was trained on.
         unlike: how far the queries are from the training sentences, if they are.
+        product: the rows of the student and the head.
     """
     bootstrap, judged = bootstraps[measure], bootstraps.get(RELEVANCE)
     ceiling = _mean(figures[RowName.TEACHER])
+    rival = _rival(bootstrap, product)
+    trained = product != HEAD_ALONE and RowName.ALIGNED in bootstrap.names
     return Evidence(
         measure=measure,
         queries=bootstrap.count,
         groups=bootstrap.groups,
         corpus=len(test.corpus),
-        share=bootstrap.ratio(RowName.ALIGNED, RowName.TEACHER),
-        gain=bootstrap.difference(RowName.ALIGNED, RowName.STUDENT),
-        lead=bootstrap.difference(RowName.STUDENT, RowName.TEACHER) if measure == RELEVANCE else None,
+        share=bootstrap.ratio(product.row, RowName.TEACHER),
+        gain=bootstrap.difference(product.row, rival),
+        lead=bootstrap.difference(rival, RowName.TEACHER) if measure == RELEVANCE else None,
         teacher_mean=ceiling,
-        student_mean=_mean(figures[RowName.STUDENT]),
+        student_mean=_mean(figures[rival]),
         cascade_size=cascade_size,
         cascade_share=(
             None if _only_reorders(measure, cascade_size) else bootstrap.ratio(RowName.CASCADE, RowName.TEACHER)
@@ -130,7 +141,17 @@ def gather(
         seen=seen,
         unlike=unlike,
         relevant=None if judged is None else (judged.count, judged.groups),
+        product=product.row,
+        rival=rival,
+        over_head=bootstrap.difference(product.row, RowName.ALIGNED) if trained else None,
     )
+
+
+def _rival(bootstrap: PairedBootstrap[RowName], product: Product) -> RowName:
+    """The index of its own with which a student does best against the product."""
+    indexes = [name for name in (product.own_index, RowName.STUDENT) if name in bootstrap.names]
+    gains = {name: bootstrap.difference(product.row, name) for name in dict.fromkeys(indexes)}
+    return min(gains, key=lambda name: gain.high if (gain := gains[name]) else 0.0)
 
 
 def _only_reorders(measure: Column, cascade_size: int) -> bool:

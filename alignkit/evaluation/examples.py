@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from alignkit.evaluation.rankings import Ranking
-from alignkit.evaluation.table_rows import RowName
+from alignkit.evaluation.table_rows import HEAD_ALONE, Product, RowName
 from alignkit.pairs.evaluation_set import EvaluationSet
 
 WORST = 10
@@ -16,12 +16,12 @@ WORST = 10
 
 @dataclass(frozen=True)
 class GroupFigure:
-    """One intent or domain: its queries, the measure of three rows, averaged."""
+    """One intent or domain: its queries, and the mean measure of product, student's own index and teacher."""
 
     name: str
     queries: int
-    aligned: float
-    student: float
+    product: float
+    own_index: float
     teacher: float
 
 
@@ -47,7 +47,7 @@ class Failure:
     Attributes:
         query: its text.
         cosine: of its aligned vector with the teacher's.
-        aligned: the measure.
+        product: the measure.
         teacher: the measure.
         found: first hit through the head.
         expected: the teacher's own first hit.
@@ -55,18 +55,21 @@ class Failure:
 
     query: str
     cosine: float
-    aligned: float
+    product: float
     teacher: float
     found: FirstHit
     expected: FirstHit
 
 
-def figures_of_groups(test: EvaluationSet, figures: Mapping[RowName, np.ndarray]) -> tuple[GroupFigure, ...]:
-    """All groups by what aligned loses against the teacher, most first; none where a set has no groups.
+def figures_of_groups(
+    test: EvaluationSet, figures: Mapping[RowName, np.ndarray], product: Product = HEAD_ALONE
+) -> tuple[GroupFigure, ...]:
+    """All groups by what the product loses against the teacher, most first; none where a set has no groups.
 
     Args:
         test: what was measured on.
         figures: row → `(Q,)` per-query figures of the deciding measure.
+        product: which rows are compared with the teacher's.
     """
     if test.groups is None:
         return ()
@@ -74,37 +77,38 @@ def figures_of_groups(test: EvaluationSet, figures: Mapping[RowName, np.ndarray]
     table = []
     for position, name in enumerate(names):
         own = np.flatnonzero(code == position)
-        own = own[np.isfinite(figures[RowName.ALIGNED][own])]
+        own = own[np.isfinite(figures[product.row][own])]
         if len(own):
-            rows = (RowName.ALIGNED, RowName.STUDENT, RowName.TEACHER)
+            rows = (product.row, product.own_index, RowName.TEACHER)
             table.append(GroupFigure(str(name), len(own), *(float(figures[row][own].mean()) for row in rows)))
-    return tuple(sorted(table, key=lambda group: (group.aligned - group.teacher, group.name)))
+    return tuple(sorted(table, key=lambda group: (group.product - group.teacher, group.name)))
 
 
 def worst_queries(
     test: EvaluationSet, figures: Mapping[RowName, np.ndarray], rankings: Mapping[RowName, Ranking],
-    cosines: np.ndarray, most: int = WORST,
+    cosines: np.ndarray, product: Product = HEAD_ALONE, most: int = WORST,
 ) -> tuple[Failure, ...]:  # fmt: skip
     """Queries that lose most against the teacher; of equals, those whose aligned vector is furthest off.
 
     Args:
         test: what was measured on; without texts there is nothing to show.
         figures: row → `(Q,)` per-query figures of the deciding measure.
-        rankings: of `aligned` and `teacher`.
+        rankings: of the product and the teacher.
         cosines: `(Q,)` of the aligned vectors with the teacher's.
+        product: which row is compared with the teacher's.
         most: how many.
     """
     if test.queries.texts is None or test.corpus.texts is None:
         return ()
-    aligned, teacher = figures[RowName.ALIGNED], figures[RowName.TEACHER]
-    loss = aligned - teacher
+    own, teacher = figures[product.row], figures[RowName.TEACHER]
+    loss = own - teacher
     order = [row for row in np.lexsort((cosines, loss)) if np.isfinite(loss[row]) and loss[row] < 0]
-    found, expected = (_first_hits(test, rankings[name]) for name in (RowName.ALIGNED, RowName.TEACHER))
+    found, expected = (_first_hits(test, rankings[name]) for name in (product.row, RowName.TEACHER))
     return tuple(
         Failure(
             query=test.queries.texts[row],
             cosine=float(cosines[row]),
-            aligned=float(aligned[row]),
+            product=float(own[row]),
             teacher=float(teacher[row]),
             found=found(row),
             expected=expected(row),

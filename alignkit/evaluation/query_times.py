@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 import numpy as np
 import torch
 
-from alignkit.evaluation.table_rows import RowName, Times
+from alignkit.evaluation.table_rows import HEAD_ALONE, Product, RowName, Times
 from alignkit.heads.base import Head
 from alignkit.pairs.evaluation_set import EvaluationSet
 from alignkit.pairs.unit_rows import unit_rows
@@ -21,14 +21,16 @@ SEARCHED_ROWS = 20_000
 
 
 def query_times(
-    test: EvaluationSet, heads: Mapping[RowName, Head], embed_ms: Mapping[str, float | None]
-) -> dict[RowName, Times]:
+    test: EvaluationSet, heads: Mapping[RowName, Head], embed_ms: Mapping[str, float | None],
+    product: Product = HEAD_ALONE,
+) -> dict[RowName, Times]:  # fmt: skip
     """Median times of one query at a time, in milliseconds, for every row of the table.
 
     Args:
         test: its vectors are searched.
-        heads: `aligned`, and of the other rows those that are maps of the student's vector.
+        heads: of the product, and of the other rows those that are maps of the student's vector.
         embed_ms: of `student` and `teacher`, as far as they were timed (`embedding_times`).
+        product: the rows of the student and the head.
     """
     embed_student, embed_teacher = embed_ms.get("student"), embed_ms.get("teacher")
     # an index holds vectors of length 1: that they were made so is not part of a query's time
@@ -39,11 +41,26 @@ def query_times(
     both = None if embed_student is None or embed_teacher is None else embed_student + embed_teacher
     return {
         RowName.TEACHER: Times(embed_teacher, 0.0, search_teacher),
-        RowName.STUDENT: Times(embed_student, 0.0, search_student),
+        product.own_index: Times(embed_student, 0.0, search_student),
         **through_head,
-        RowName.ALIGNED_PLAIN: through_head[RowName.ALIGNED],  # its head is of the same size
-        RowName.ALIGNED_BOTH: through_head[RowName.ALIGNED],
-        RowName.CASCADE: Times(both, head_ms[RowName.ALIGNED], search_teacher),
+        product.plain: through_head[product.row],  # its head is of the same size
+        product.both: through_head[product.row],
+        RowName.CASCADE: Times(both, head_ms[product.row], search_teacher),
+    }
+
+
+def times_before(test: EvaluationSet, head: Head, embed_ms: float | None) -> dict[RowName, Times]:
+    """The same of the student before it was trained, through the head alone and in its own index.
+
+    Args:
+        test: with that student's vectors.
+        head: the head alone.
+        embed_ms: of that student.
+    """
+    return {
+        name: times
+        for name, times in query_times(test, {RowName.ALIGNED: head}, {"student": embed_ms}).items()
+        if name in (RowName.ALIGNED, RowName.STUDENT)
     }
 
 

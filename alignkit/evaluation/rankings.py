@@ -12,7 +12,7 @@ from torch import Tensor
 from alignkit.corpus_blocks import pair_cosines
 from alignkit.evaluation.aligning import align
 from alignkit.evaluation.faiss_search import faiss_top_k
-from alignkit.evaluation.table_rows import RowName
+from alignkit.evaluation.table_rows import HEAD_ALONE, Product, RowName
 from alignkit.heads.base import Head
 from alignkit.pairs.evaluation_set import EvaluationSet
 from alignkit.setting_rules import check, one_of
@@ -59,16 +59,18 @@ def cascade_size(corpus_rows: int) -> int:
 
 
 def rank_all(
-    test: EvaluationSet, vectors: Mapping[RowName, Tensor], document_head: Head, search: str = "exact"
-) -> dict[RowName, Ranking]:
+    test: EvaluationSet, vectors: Mapping[RowName, Tensor], document_head: Head, search: str = "exact",
+    product: Product = HEAD_ALONE,
+) -> dict[RowName, Ranking]:  # fmt: skip
     """Rankings of every row that searches an index of its own or the teacher's.
 
     Args:
         test: queries and corpus.
-        vectors: row → `(Q, teacher_dim)`, rows of length 1 that search the teacher's corpus; `aligned` is among them,
-            and `aligned_plain` where those are whitened.
-        document_head: what makes the corpus of `aligned_both`.
+        vectors: row → `(Q, teacher_dim)`, rows of length 1 that search the teacher's corpus; the product's are among
+            them, and its plain ones where those are whitened.
+        document_head: what makes the corpus of `product.both`.
         search: `exact` or `faiss`, see `SEARCHES`.
+        product: the rows of the student and the head.
 
     Raises:
         ConfigError: for another search.
@@ -92,13 +94,19 @@ def rank_all(
         )
         start = part.stop
     aligned_corpus: AlignedRows | Tensor = AlignedRows(document_head, test.corpus.student)
-    if 4 * len(test.corpus) * vectors[RowName.ALIGNED].shape[1] <= HELD_BYTES:
+    if 4 * len(test.corpus) * vectors[product.row].shape[1] <= HELD_BYTES:
         aligned_corpus = aligned_corpus[:]  # a search looks at it more than once
     # whitening suits the teacher's own index alone
-    plain = vectors.get(RowName.ALIGNED_PLAIN, vectors[RowName.ALIGNED])
-    found[RowName.ALIGNED_BOTH] = _ranking(find(plain, aligned_corpus, depth, exclude=test.itself))
-    found[RowName.STUDENT] = _ranking(find(test.queries.student, test.corpus.student, depth, exclude=test.itself))
+    plain = vectors.get(product.plain, vectors[product.row])
+    found[product.both] = _ranking(find(plain, aligned_corpus, depth, exclude=test.itself))
+    found[product.own_index] = rank_own_index(test, search)
     return found
+
+
+def rank_own_index(test: EvaluationSet, search: str = "exact") -> Ranking:
+    """What the student finds in an index of its own, as `rank_all` searches."""
+    depth = min(DEPTH, len(test.corpus))
+    return _ranking(SEARCHES[search](test.queries.student, test.corpus.student, depth, exclude=test.itself))
 
 
 def _ranking(hits: tuple[Tensor, Tensor]) -> Ranking:

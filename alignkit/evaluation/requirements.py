@@ -7,7 +7,6 @@ from collections.abc import Mapping
 from alignkit.errors import ConfigError
 from alignkit.evaluation.columns import Column
 from alignkit.evaluation.result import Result
-from alignkit.evaluation.table_rows import RowName
 from alignkit.setting_rules import is_number
 
 SHARE = "share_of_teacher"
@@ -42,7 +41,7 @@ def check_requirements(required: object) -> dict[str, float]:
 
 
 def failed_requirements(result: Result, required: Mapping[str, float]) -> list[str]:
-    """Sentences about what the `aligned` row lacks; empty where it meets all.
+    """Sentences about what the product's row lacks; empty where it meets all.
 
     Args:
         result: what was measured.
@@ -51,8 +50,8 @@ def failed_requirements(result: Result, required: Mapping[str, float]) -> list[s
     Raises:
         ConfigError: if a figure was not measured here; it lists those that were.
     """
-    share = result.certainty.shares[RowName.ALIGNED]
-    figures = {**result.rows[RowName.ALIGNED].to_json(), SHARE: share.value if share else None}
+    share = result.certainty.shares[result.product.row]
+    figures = {**result.rows[result.product.row].to_json(), SHARE: share.value if share else None}
     failed = []
     for name, least in required.items():
         if name not in figures:

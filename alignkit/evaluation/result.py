@@ -16,7 +16,7 @@ from alignkit.evaluation.confidence_figures import ConfidenceFigures
 from alignkit.evaluation.examples import Failure, GroupFigure
 from alignkit.evaluation.learning_curve import LearningCurve
 from alignkit.evaluation.recall_curves import RecallCurves
-from alignkit.evaluation.table_rows import Row, RowName, Times
+from alignkit.evaluation.table_rows import HEAD_ALONE, Product, Row, RowName, Times
 from alignkit.evaluation.training_history import TrainingHistory
 from alignkit.evaluation.verdict import BROKEN_SHARE, Rule, Verdict
 from alignkit.metrics.intervals import Interval
@@ -46,7 +46,7 @@ class Certainty:
 
     Attributes:
         means: measure → row → its mean.
-        differences: measure → rival → the mean of `aligned` less that of the rival.
+        differences: measure → rival → the mean of the product less that of the rival.
         shares: row → its share of the teacher, in the measure that decides.
     """
 
@@ -126,6 +126,7 @@ class Result:
         codes: what indexes of fewer bytes still find, where that was asked for.
         about: what stands beside.
         other_splits: split → rows, for comparison (the training split's).
+        product: the rows of the student and the head that are judged.
     """
 
     origin: Origin
@@ -145,6 +146,7 @@ class Result:
     codes: tuple[CodeRow, ...] = ()
     about: About = About()
     other_splits: Mapping[str, Mapping[RowName, Row]] = field(default_factory=dict)
+    product: Product = HEAD_ALONE
 
     @property
     def measure(self) -> Column:
@@ -190,13 +192,16 @@ class Result:
             "left_out_rows": [name.value for name in self.left_out],
             "intervals": {one.value: self._intervals(means) for one, means in self.certainty.means.items()},
             "differences": {
-                one.value: {f"aligned - {name.value}": _json(interval) for name, interval in differences.items()}
+                one.value: {
+                    f"{self.product.row.value} - {name.value}": _json(interval)
+                    for name, interval in differences.items()
+                }
                 for one, differences in self.certainty.differences.items()
             },
             "shares": self._intervals(self.certainty.shares),
             "floor_share": evidence.floor_share,
             "floor_cascade_share": evidence.floor_cascade_share,
-            "alarms": {"figures": self.health.to_json()},
+            "alarms": {"figures": self.health.to_json(self.product)},
             **({"confidence": self.confidence.to_json()} if self.confidence else {}),
             **self.about.to_json(),
             **({"learning_curve": self.curve.to_json()} if self.curve else {}),

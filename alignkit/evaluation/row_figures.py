@@ -10,7 +10,7 @@ from torch import Tensor
 
 from alignkit.evaluation.columns import Column
 from alignkit.evaluation.row_vectors import RowVectors
-from alignkit.evaluation.table_rows import Figures, Row, RowName
+from alignkit.evaluation.table_rows import HEAD_ALONE, Figures, Product, Row, RowName
 from alignkit.metrics.alignment import alignment_figures, pairwise_spearman, sample_rows, spearman
 from alignkit.metrics.intervals import Interval, PairedBootstrap
 from alignkit.metrics.similarity import linear_cka
@@ -23,7 +23,8 @@ CKA_SENTENCES = 1_000
 def figures_of_rows(
     test: EvaluationSet, vectors: Mapping[RowName, RowVectors],
     bootstraps: Mapping[Column, PairedBootstrap[RowName]], found: Mapping[RowName, Figures],
-    training_mean: Tensor | None, seed: int,
+    training_mean: Tensor | None, seed: int, product: Product = HEAD_ALONE,
+    before: np.ndarray | None = None,
 ) -> dict[RowName, Row]:  # fmt: skip
     """The table without its times.
 
@@ -34,14 +35,18 @@ def figures_of_rows(
         found: figures of rows that no bootstrap holds.
         training_mean: `(teacher_dim,)`; without it the centred cosine is undefined.
         seed: of the samples.
+        product: the rows of the student and the head.
+        before: `(Q, student_dim)` of the student before it was trained, whose own index is the row `student`.
     """
-    student = torch.from_numpy(np.array(test.queries.student, dtype=np.float32))
+    teacher = vectors[RowName.TEACHER].unit
+    given = {product.own_index: test.queries.student, **({} if before is None else {RowName.STUDENT: before})}
+    own_indexes = {name: torch.from_numpy(np.array(own, dtype=np.float32)) for name, own in given.items()}
     likeness = {
-        **{name: _likeness(own, vectors[RowName.TEACHER].unit, training_mean, seed) for name, own in vectors.items()},
-        RowName.STUDENT: _likeness_of_student(student, vectors[RowName.TEACHER].unit, seed),
+        **{name: _likeness(own, teacher, training_mean, seed) for name, own in vectors.items()},
+        **{name: _likeness_of_student(student, teacher, seed) for name, student in own_indexes.items()},
     }
     # their queries come out of the same head
-    likeness |= dict.fromkeys((RowName.ALIGNED_PLAIN, RowName.ALIGNED_BOTH), likeness[RowName.ALIGNED])
+    likeness |= dict.fromkeys((product.plain, product.both), likeness[product.row])
     rows = {}
     for name in bootstraps[Column.OVERLAP_10].names:
         figures = {**likeness.get(name, {}), **found.get(name, {})}
@@ -51,7 +56,7 @@ def figures_of_rows(
             if measure != Column.OVERLAP_10:
                 shares[measure] = _value(bootstrap.ratio(name, RowName.TEACHER))
         if test.human is not None:
-            figures[Column.HUMAN_SPEARMAN] = _human_spearman(test, name, vectors, student)
+            figures[Column.HUMAN_SPEARMAN] = _human_spearman(test, name, vectors, own_indexes, product)
         rows[name] = Row(figures, shares)
     return rows
 
@@ -76,18 +81,19 @@ def _likeness_of_student(student: Tensor, teacher: Tensor, seed: int) -> Figures
 
 
 def _human_spearman(
-    test: EvaluationSet, name: RowName, vectors: Mapping[RowName, RowVectors], student: Tensor
-) -> float | None:
+    test: EvaluationSet, name: RowName, vectors: Mapping[RowName, RowVectors],
+    own_indexes: Mapping[RowName, Tensor], product: Product,
+) -> float | None:  # fmt: skip
     """Rank correlation of cosines with people's scores; the second text is what the row would find: in its index."""
     human = test.human
     if human is None or name == RowName.CASCADE:
         return None
-    if name == RowName.STUDENT:
-        first = second = student
-    elif name == RowName.ALIGNED_BOTH:
-        first = second = vectors[RowName.ALIGNED].unit
+    if name in own_indexes:
+        first = second = own_indexes[name]
+    elif name == product.both:
+        first = second = vectors[product.row].unit
     else:
-        own = vectors[RowName.ALIGNED if name == RowName.ALIGNED_PLAIN else name]
+        own = vectors[product.row if name == product.plain else name]
         first, second = own.unit, vectors[RowName.TEACHER].unit
     cosines = cosine(first[torch.from_numpy(human.first)], second[torch.from_numpy(human.second)])
     return spearman(cosines.numpy(), human.scores)

@@ -12,7 +12,7 @@ from torch import Tensor
 from alignkit.artifact import Artifact
 from alignkit.errors import ArtifactError
 from alignkit.evaluation.aligning import align
-from alignkit.evaluation.table_rows import RowName
+from alignkit.evaluation.table_rows import HEAD_ALONE, Product, RowName
 from alignkit.heads.base import Head
 from alignkit.pairs.evaluation_set import EvaluationSet
 from alignkit.vectors import l2_normalize
@@ -31,40 +31,46 @@ class RowVectors:
     unit: Tensor
 
 
-def vectors_of_rows(test: EvaluationSet, heads: Mapping[RowName, Head]) -> dict[RowName, RowVectors]:
+def vectors_of_rows(
+    test: EvaluationSet, heads: Mapping[RowName, Head], product: Product = HEAD_ALONE
+) -> dict[RowName, RowVectors]:
     """The queries through every head, and the teacher's own.
 
     Args:
         test: what is measured on.
-        heads: maps of the student's vectors; `aligned` is among them.
+        heads: maps of the student's vectors; the product's is among them.
+        product: which row that is.
 
     Raises:
-        ArtifactError: if the aligned vectors are not finite.
+        ArtifactError: if the product's vectors are not finite.
     """
     vectors = {}
     for name, head in heads.items():
         given = align(head, test.queries.student)
-        if name == RowName.ALIGNED:
+        if name == product.row:
             _check_finite(given)
         vectors[name] = RowVectors(given, l2_normalize(given))
     teacher = torch.from_numpy(np.asarray(test.queries.teacher))
     return {**vectors, RowName.TEACHER: RowVectors(teacher, teacher)}
 
 
-def queries_of_rows(test: EvaluationSet, artifact: Artifact, unit: Mapping[RowName, Tensor]) -> dict[RowName, Tensor]:
-    """What each row searches the teacher's corpus with: of `aligned` the whitened queries, if the head has a whitening.
+def queries_of_rows(
+    test: EvaluationSet, artifact: Artifact, unit: Mapping[RowName, Tensor], product: Product = HEAD_ALONE
+) -> dict[RowName, Tensor]:
+    """What each row searches the teacher's corpus with: of the product the whitened queries, if it has a whitening.
 
-    What they would find without it is then the row `aligned_plain`.
+    What they would find without it is then the row `product.plain`.
 
     Args:
         test: what is measured on.
         artifact: the head.
-        unit: `(Q, teacher_dim)` of length 1, as heads imitate the teacher; `aligned` is among them.
+        unit: `(Q, teacher_dim)` of length 1, as heads imitate the teacher; the product's are among them.
+        product: which row that is.
     """
     if artifact.query_head is artifact.head:
         return dict(unit)
     whitened = l2_normalize(align(artifact.query_head, test.queries.student))
-    return {**unit, RowName.ALIGNED: whitened, RowName.ALIGNED_PLAIN: unit[RowName.ALIGNED]}
+    return {**unit, product.row: whitened, product.plain: unit[product.row]}
 
 
 def _check_finite(aligned: Tensor) -> None:

@@ -12,14 +12,13 @@ import torch
 from alignkit.embedders.base import Embedder, Role, embed_all
 from alignkit.errors import DataError
 from alignkit.evaluation.aligning import align
-from alignkit.evaluation.table_rows import RowName
+from alignkit.evaluation.table_rows import HEAD_ALONE, Product, RowName
 from alignkit.heads.base import Head
 from alignkit.pairs.evaluation_set import EvaluationSet
 from alignkit.pairs.unit_rows import unit_rows
 from alignkit.setting_rules import check, whole
 from alignkit.vectors import l2_normalize
 
-MODELS = (RowName.STUDENT, RowName.ALIGNED, RowName.TEACHER)
 EMBED = "embed"
 
 
@@ -40,7 +39,7 @@ class Hit:
 
 @dataclass(frozen=True)
 class Answer:
-    """What each of `MODELS` finds for one query, and what each step took: on the CPU, but for `EMBED`."""
+    """What each of `SideBySide.rows` finds for one query, and what each step took: on the CPU, but for `EMBED`."""
 
     query: str
     hits: Mapping[RowName, Sequence[Hit]]
@@ -52,22 +51,27 @@ class SideBySide:
 
     Args:
         test: queries and corpus, with texts.
-        head: of the row `aligned`.
+        head: of the product.
+        product: the rows of the student and the head.
+
+    Attributes:
+        rows: the three rows of the table that search.
 
     Raises:
         DataError: if the sentences behind the vectors are not known.
     """
 
-    def __init__(self, test: EvaluationSet, head: Head) -> None:
+    def __init__(self, test: EvaluationSet, head: Head, product: Product = HEAD_ALONE) -> None:
         if test.queries.texts is None or test.corpus.texts is None:
             raise DataError(
                 "the sentences behind the test vectors are not known, so there is nothing to show; with data=vectors, "
                 "give data.sentences= and no test files, whose sentences cannot be given"
             )
-        self._test, self._head = test, head
+        self._test, self._head, self._product = test, head, product
+        self.rows = (product.own_index, product.row, RowName.TEACHER)
         teacher = torch.from_numpy(np.asarray(test.corpus.teacher))
         student = torch.from_numpy(np.asarray(unit_rows(test.corpus.student)))
-        self._indexes = {RowName.STUDENT: student, RowName.ALIGNED: teacher, RowName.TEACHER: teacher}
+        self._indexes = dict(zip(self.rows, (student, teacher, teacher), strict=True))
         self._answer_row(0, 1)  # the first pass through a head is slower than any other
 
     def text(self, hit: Hit) -> str:
@@ -94,24 +98,24 @@ class SideBySide:
         started = time.perf_counter()
         vector = embed_all(student, [text], role)
         times = {EMBED: _ms(started)}
-        return self._answer(text, {RowName.STUDENT: vector}, -1, topk, times)
+        return self._answer(text, {self._product.own_index: vector}, -1, topk, times)
 
     def _answer_row(self, row: int, topk: int) -> Answer:
         queries = self._test.queries
         at = slice(row, row + 1)
-        vectors = {RowName.STUDENT: queries.student[at], RowName.TEACHER: queries.teacher[at]}
+        vectors = {self._product.own_index: queries.student[at], RowName.TEACHER: queries.teacher[at]}
         return self._answer((queries.texts or [])[row], vectors, int(self._test.itself[row]), topk, {})
 
     def _answer(
         self, text: str, vectors: Mapping[RowName, np.ndarray], itself: int, topk: int, times: dict[str, float]
     ) -> Answer:
         started = time.perf_counter()
-        aligned = align(self._head, vectors[RowName.STUDENT])
+        aligned = align(self._head, vectors[self._product.own_index])
         times["head"] = _ms(started)
         unit = {name: torch.from_numpy(unit_rows(vector)) for name, vector in vectors.items()}
-        unit[RowName.ALIGNED] = l2_normalize(aligned)
+        unit[self._product.row] = l2_normalize(aligned)
         scores = {}
-        for name in MODELS:
+        for name in self.rows:
             if name in unit:
                 started = time.perf_counter()
                 scores[name] = (self._indexes[name] @ unit[name][0]).numpy()

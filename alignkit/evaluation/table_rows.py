@@ -18,9 +18,13 @@ class RowName(StrEnum):
     """
 
     TEACHER = "teacher"
+    TUNED = "tuned"
+    TUNED_PLAIN = "tuned_plain"
+    TUNED_BOTH = "tuned_both"
     ALIGNED = "aligned"
     ALIGNED_PLAIN = "aligned_plain"
     ALIGNED_BOTH = "aligned_both"
+    STUDENT_TUNED = "student_tuned"
     STUDENT = "student"
     CASCADE = "cascade"
     RIDGE = "ridge"
@@ -30,6 +34,28 @@ class RowName(StrEnum):
 
 # heads that know nothing of the pairs
 FLOORS = (RowName.RAW, RowName.MEAN)
+
+
+@dataclass(frozen=True)
+class Product:
+    """The rows that are made with the student and the head which are judged.
+
+    Attributes:
+        row: the product itself, whitened where the head has a whitening.
+        plain: the same without its whitening.
+        both: queries and corpus through the head.
+        own_index: the student's own vectors of queries and corpus.
+    """
+
+    row: RowName
+    plain: RowName
+    both: RowName
+    own_index: RowName
+
+
+HEAD_ALONE = Product(RowName.ALIGNED, RowName.ALIGNED_PLAIN, RowName.ALIGNED_BOTH, RowName.STUDENT)
+# the rows of HEAD_ALONE are then of the student before it was trained
+TRAINED_STUDENT = Product(RowName.TUNED, RowName.TUNED_PLAIN, RowName.TUNED_BOTH, RowName.STUDENT_TUNED)
 
 
 @dataclass(frozen=True)

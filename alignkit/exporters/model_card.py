@@ -22,7 +22,7 @@ SHOWN_METRICS = (
 )
 # before it, the modules that `modules.json` names lay elsewhere
 OLDEST = "5.4"
-ROWS = ("raw", "mean", "student", "ridge", "aligned", "teacher")
+ROWS = ("raw", "mean", "student", "student_tuned", "ridge", "aligned", "tuned", "teacher")
 
 
 def card_text(job: Job, router: bool, stock: bool, trained_in: str = "float32") -> str:

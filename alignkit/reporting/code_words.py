@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from rich.table import Table
 
 from alignkit.codes.search import RESCORED
-from alignkit.evaluation.code_table import ASKING, MEASURES, CodeRow
+from alignkit.evaluation.code_table import MEASURES, CodeRow
 from alignkit.evaluation.columns import Column
 from alignkit.evaluation.result import Result
 from alignkit.evaluation.table_rows import RowName
@@ -52,11 +52,11 @@ def console_codes(result: Result) -> Table:
     table.add_column("index", no_wrap=True)
     deciding = result.measure if result.measure in (measure for _, measure in columns) else Column.OVERLAP_10
     headings = ["bytes\na text", *(f"{name}\n{measure.heading.removesuffix('@10')}" for name, measure in columns)]
-    for heading in (*headings, f"{RowName.ALIGNED}\nkeeps"):
+    for heading in (*headings, f"{result.product.row}\nkeeps"):
         table.add_column(heading, justify="right", no_wrap=True)
     for row in result.codes:
         means = [row.found[measure][name].mean for name, measure in columns]
-        share = row.found[deciding][RowName.ALIGNED].share if deciding in row.found else None
+        share = row.found[deciding][result.product.row].share if deciding in row.found else None
         kept = f"{share.low:.0%}-{share.high:.0%}" if share else "-"
         table.add_row(*_index(row), *(number(mean.value if mean else None) for mean in means), kept)
     return table
@@ -64,7 +64,8 @@ def console_codes(result: Result) -> Table:
 
 def _columns(result: Result) -> list[tuple[RowName, Column]]:
     known = [measure for measure in MEASURES if all(measure in row.found for row in result.codes)]
-    return [(name, measure) for name in ASKING for measure in known]
+    asking = result.codes[0].asking if result.codes else ()
+    return [(name, measure) for name in asking for measure in known]
 
 
 def _index(row: CodeRow) -> list[str]:

@@ -30,7 +30,7 @@ def console_rows(result: Result) -> Table:
         share = result.certainty.shares[name]
         kept = f"{share.low:.0%}-{share.high:.0%}" if share else "-"
         cells = [number(row[column]) for column in columns]
-        table.add_row(result.label(name), *cells, kept, style=bold(name))
+        table.add_row(result.label(name), *cells, kept, style=bold(result, name))
     return table
 
 

@@ -37,7 +37,7 @@ def log_evaluation(result: Result, folder: Path) -> None:
     groups = shown.groups[:count] if shown.groups else ["-"] * count
     labels = [
         [row.value, text, group]
-        for row in (RowName.TEACHER, RowName.ALIGNED)
+        for row in (RowName.TEACHER, result.product.row)
         for text, group in zip(texts, groups, strict=True)
     ]
     words = verdict_words(result.verdict)

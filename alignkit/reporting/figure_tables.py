@@ -26,13 +26,13 @@ def console_table(result: Result, title: str) -> Table:
     for column in SHOWN:
         table.add_column(column.heading, justify="right", no_wrap=True)
     for name, row in result.rows.items():
-        table.add_row(result.label(name), *(number(row[column]) for column in SHOWN), style=bold(name))
+        table.add_row(result.label(name), *(number(row[column]) for column in SHOWN), style=bold(result, name))
     return table
 
 
-def bold(name: RowName) -> str | None:
+def bold(result: Result, name: RowName) -> str | None:
     """The style of a row: the product stands out."""
-    return "bold" if name == RowName.ALIGNED else None
+    return "bold" if name == result.product.row else None
 
 
 def markdown_table(result: Result) -> str:

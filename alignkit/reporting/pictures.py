@@ -22,26 +22,30 @@ def draw(result: Result) -> list[Picture]:
 
 def _cosines(result: Result) -> Iterator[Picture]:
     rows = result.rows
-    aligned, mean = rows[RowName.ALIGNED], rows.get(RowName.MEAN)
+    aligned, mean = rows[result.product.row], rows.get(RowName.MEAN)
     said = (
         f"Before, the mean cosine is {number(rows[RowName.RAW][Column.COSINE_MEAN])}; after, "
         f"{number(aligned[Column.COSINE_MEAN])}, and 19 of 20 texts are above {number(aligned[Column.COSINE_P05])}."
     )
     if mean is not None:
         said += f" Ignoring the text altogether gives {number(mean[Column.COSINE_MEAN])}."
-    yield "Are the vectors nearer to the teacher's than before?", plots.cosine_plot(result.cosines), said
+    yield (
+        "Are the vectors nearer to the teacher's than before?",
+        plots.cosine_plot(result.cosines, result.product.row),
+        said,
+    )
 
 
 def _recall(result: Result) -> Iterator[Picture]:
     curves = result.recall
     ylabel = "share of relevant texts found" if curves.of_relevant else "share of the teacher's first ten found"
-    svg = plots.recall_plot(curves.by_row, ylabel)
+    svg = plots.recall_plot(curves.by_row, ylabel, result.product.row)
     yield "How much is found when more hits are looked at?", svg, recall_words(result)
 
 
 def recall_words(result: Result) -> str:
     """What the head finds among the first ten, and among those that the cascade hands to the teacher."""
-    curve, cascade = result.recall.by_row[RowName.ALIGNED], result.label(RowName.CASCADE)
+    curve, cascade = result.recall.by_row[result.product.row], result.label(RowName.CASCADE)
     handed = min(result.verdict.evidence.cascade_size, len(curve))
     said = f"The first ten hits through the head hold {curve[min(9, len(curve) - 1)]:.0%} of what there is to find"
     if handed <= 10:
@@ -71,7 +75,7 @@ def _cost(result: Result) -> Iterator[Picture]:
 
 
 def _map(result: Result) -> Iterator[Picture]:
-    plane = plots.map_plot(result.projection)
+    plane = plots.map_plot(result.projection, result.product.row)
     if plane is not None:
         yield (
             "Does the aligned space look like the teacher's?",

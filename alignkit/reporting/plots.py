@@ -19,28 +19,32 @@ from alignkit.evaluation.table_rows import RowName
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-# Okabe and Ito's palette, told apart by colour-blind readers too
+# Okabe and Ito's palette, and two of Paul Tol's for a trained student, told apart by colour-blind readers too
 COLORS = {
     RowName.TEACHER: "#000000",
+    RowName.TUNED: "#332288",
+    RowName.TUNED_PLAIN: "#332288",
+    RowName.TUNED_BOTH: "#56B4E9",
     RowName.ALIGNED: "#0072B2",
     RowName.ALIGNED_PLAIN: "#0072B2",
     RowName.ALIGNED_BOTH: "#56B4E9",
+    RowName.STUDENT_TUNED: "#882255",
     RowName.STUDENT: "#D55E00",
     RowName.CASCADE: "#009E73",
     RowName.RIDGE: "#CC79A7",
     RowName.RAW: "#999999",
     RowName.MEAN: "#E69F00",
 }
-DASHED = {RowName.ALIGNED_PLAIN, RowName.RIDGE, RowName.RAW, RowName.MEAN}
+DASHED = {RowName.TUNED_PLAIN, RowName.ALIGNED_PLAIN, RowName.RIDGE, RowName.RAW, RowName.MEAN}
 MAP_POINTS, LINKED_POINTS = 600, 150
 WIDTH, HEIGHT = 6.4, 3.7
 
 
-def _style(name: RowName) -> dict[str, Any]:
+def _style(name: RowName, product: RowName) -> dict[str, Any]:
     return {
         "color": COLORS[name],
         "linestyle": "--" if name in DASHED else "-",
-        "linewidth": 2.4 if name == RowName.ALIGNED else 1.5,
+        "linewidth": 2.4 if name == product else 1.5,
     }
 
 
@@ -70,16 +74,18 @@ def _svg(axes: Axes) -> str:
     return re.sub(r' (width|height)="[0-9.]+pt"', "", svg, count=2)
 
 
-def cosine_plot(cosines: Mapping[RowName, np.ndarray]) -> str:
+def cosine_plot(cosines: Mapping[RowName, np.ndarray], product: RowName) -> str:
     """Cosines with the teacher before and after, the floor marked."""
     axes = _axes("cosine with the teacher's vector of the same text", "share of texts")
     low = min(float(values.min()) for values in cosines.values())
     bins = np.linspace(min(low, 0.0), 1.0, 61)
-    labels = {RowName.RAW: "before (raw)", RowName.RIDGE: "ridge", RowName.ALIGNED: "after (aligned)"}
+    labels = {RowName.RAW: "before (raw)", RowName.RIDGE: "ridge"}
+    # what is drawn later lies above: the product last
+    labels |= {RowName.ALIGNED: "the head alone (aligned)"} | {product: f"after ({product.value})"}
     for name, label in labels.items():
         if name in cosines:
             weights = np.full(len(cosines[name]), 1 / len(cosines[name]))
-            filled = name == RowName.ALIGNED
+            filled = name == product
             style = {"alpha": 0.35} if filled else {}
             axes.hist(cosines[name], bins=bins.tolist(), weights=weights, histtype="stepfilled" if filled else "step",
                       color=COLORS[name], label=label, linewidth=1.5, **style)  # type: ignore[arg-type]  # fmt: skip
@@ -90,11 +96,11 @@ def cosine_plot(cosines: Mapping[RowName, np.ndarray]) -> str:
     return _svg(axes)
 
 
-def recall_plot(curves: Mapping[RowName, np.ndarray], ylabel: str) -> str:
+def recall_plot(curves: Mapping[RowName, np.ndarray], ylabel: str, product: RowName) -> str:
     """Recall@k of all rows."""
     axes = _axes("k: how many hits are looked at", ylabel)
     for name, curve in curves.items():
-        axes.plot(np.arange(1, len(curve) + 1), curve, label=name.value, **_style(name))
+        axes.plot(np.arange(1, len(curve) + 1), curve, label=name.value, **_style(name, product))
     axes.set_xscale("log")
     axes.set_xticks(ticks := [k for k in (1, 2, 5, 10, 20, 50, 100) if k <= max(map(len, curves.values()))])
     axes.set_xticklabels([str(k) for k in ticks])
@@ -171,7 +177,7 @@ def frontier(quality: Mapping[RowName, float], total_ms: Mapping[RowName, float]
     return front
 
 
-def map_plot(shown: Projection) -> str | None:
+def map_plot(shown: Projection, product: RowName) -> str | None:
     """Teacher and aligned vectors on the two directions in which the teacher's spread most; `None` without a plane."""
     teacher, aligned = shown.teacher[:MAP_POINTS], shown.aligned[:MAP_POINTS]
     texts, width = teacher.shape
@@ -187,7 +193,7 @@ def map_plot(shown: Projection) -> str | None:
         color="#bbbbbb", linewidth=0.5, zorder=1,
     )  # fmt: skip
     axes.scatter(there[:, 0], there[:, 1], s=12, color=COLORS[RowName.TEACHER], label="teacher", zorder=2)
-    axes.scatter(here[:, 0], here[:, 1], s=12, color=COLORS[RowName.ALIGNED], label="aligned", zorder=3, alpha=0.8)
+    axes.scatter(here[:, 0], here[:, 1], s=12, color=COLORS[product], label=product.value, zorder=3, alpha=0.8)
     axes.legend(frameon=False, fontsize=9)
     return _svg(axes)
 

@@ -25,12 +25,13 @@ def notes_of(result: Result) -> list[str]:
         )
     if evidence.cascade_only_reorders:
         notes.append(
-            f"{result.label(RowName.CASCADE)} puts the first ten hits of aligned in another order, so that its "
-            f"{OVERLAP} is the same by construction; on so small a corpus it says nothing about a cascade"
+            f"{result.label(RowName.CASCADE)} puts the first ten hits of {result.product.row} in another order, so "
+            f"that its {OVERLAP} is the same by construction; on so small a corpus it says nothing about a cascade"
         )
-    if RowName.ALIGNED_PLAIN in result.rows:
+    product = result.product
+    if product.plain in result.rows:
         notes.append(
-            f"the queries of {RowName.ALIGNED} are whitened, to find more; {RowName.ALIGNED_PLAIN} is what they find "
+            f"the queries of {product.row} are whitened, to find more; {product.plain} is what they find "
             "without it, and how near both come to the teacher's vectors is measured without it"
         )
     return notes

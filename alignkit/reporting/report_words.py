@@ -7,7 +7,6 @@ from typing import Any
 from alignkit.evaluation.columns import Column
 from alignkit.evaluation.result import Result
 from alignkit.evaluation.same_models import model_name
-from alignkit.evaluation.table_rows import RowName
 from alignkit.metrics.intervals import Interval
 from alignkit.reporting import code_words, glossary
 from alignkit.reporting.confidence_words import confidence_words
@@ -41,7 +40,9 @@ def report_words(result: Result) -> dict[str, Any]:
         "measure": result.measure.heading,
         "resamples": result.sampling.resamples,
         "rows": result.labelled({name: row.to_json() for name, row in rows.items()}),
-        "row_meanings": result.labelled({name: glossary.ROWS[name] for name in rows}),
+        "row_meanings": result.labelled({name: glossary.meaning(name, result.product) for name in rows}),
+        "product": result.product.row.value,
+        "own_index": result.product.own_index.value,
         "tables": [("Finding: what each row retrieves", found), ("Likeness: how near the vectors are", likeness)],
         "headings": glossary.HEADINGS,
         "meanings": glossary.MEANINGS,
@@ -81,5 +82,5 @@ def _differences(result: Result) -> list[tuple[str, Interval, str]]:
             beyond = "beyond chance" if interval.low > 0 or interval.high < 0 else "could be chance"
             if interval.low == interval.high == 0:
                 beyond = "the same for every query"
-            found.append((f"{RowName.ALIGNED.value} - {rival.value}", interval, beyond))
+            found.append((f"{result.product.row.value} - {rival.value}", interval, beyond))
     return found

@@ -7,19 +7,32 @@ from dataclasses import dataclass
 from typing import Any
 
 from alignkit.evaluation.evidence import MIN_GROUPS, MIN_QUERIES, Evidence
+from alignkit.evaluation.table_rows import RowName
 from alignkit.evaluation.verdict import BROKEN_SHARE, MIN_CORPUS, MOST_SEEN, Answer, Rule, Verdict
 from alignkit.metrics.intervals import Interval
 from alignkit.runs.training_sample import Unlike
 
+# {product} is what is judged, {index} the student's own index that it is held against
 HEADLINES = {
-    Answer.USE: "Use it: put this head in front of the teacher's index.",
+    Answer.USE: "Use it: put {product} in front of the teacher's index.",
     Answer.USE_WITH_CASCADE: "Use it with a cascade: let the head find candidates and the teacher rerank them.",
-    Answer.TEACHER_IS_WORSE: "Do not keep this teacher: the student's own index finds more than the teacher's.",
-    Answer.OWN_INDEX: "Search with the student's own index: it finds more than the head does in the teacher's.",
-    Answer.DO_NOT: "Do not use this head.",
+    Answer.TEACHER_IS_WORSE: "Do not keep this teacher: {index} finds more than the teacher's.",
+    Answer.OWN_INDEX: "Search with {index}: it finds more than the head does in the teacher's.",
+    Answer.DO_NOT: "Do not use {product}.",
     Answer.TOO_LITTLE_DATA: "This test set is too small to tell.",
 }
-SEEN = "This test set cannot tell: the head was trained on part of it."
+SEEN = "This test set cannot tell: {trained} trained on part of it."
+# of a row that is the product: its name in a headline, and what was trained
+PRODUCTS = {
+    RowName.ALIGNED: ("this head", "the head was"),
+    RowName.TUNED: ("this student with its head", "the student was"),
+}
+# of a student's own index, beside a product
+INDEXES = {
+    (RowName.ALIGNED, RowName.STUDENT): "the student's own index",
+    (RowName.TUNED, RowName.STUDENT_TUNED): "the trained student's own index",
+    (RowName.TUNED, RowName.STUDENT): "the untouched student's own index",
+}
 WAYS_OUT = (
     "search with the student's own index, or take another teacher: a model made for embeddings, or the prompt and the "
     "pooling that this one needs"
@@ -47,8 +60,22 @@ class VerdictWords:
 
 def verdict_words(verdict: Verdict) -> VerdictWords:
     """What the verdict says."""
+    evidence = verdict.evidence
+    product, trained = PRODUCTS[evidence.product]
     headline = SEEN if verdict.rule is Rule.SEEN_IN_TRAINING else HEADLINES[verdict.name]
-    return VerdictWords(verdict.name.value, headline, tuple(say(verdict) for say in REASONS[verdict.rule]))
+    reasons = [say(verdict) for say in REASONS[verdict.rule]]
+    if evidence.over_head is not None and verdict.name is not Answer.TOO_LITTLE_DATA:
+        reasons.append(over_head_words(evidence.measure.heading, evidence.over_head))
+    said = headline.format(product=product, trained=trained, index=_index(evidence))
+    return VerdictWords(verdict.name.value, said, tuple(reasons))
+
+
+def over_head_words(measure: str, gain: Interval) -> str:
+    """What training the student brought over the head alone."""
+    said = f"training the student: {measure} {_difference(gain)} over the head alone"
+    if gain.high < 0:
+        return f"{said}: the head alone on the untouched student is better"
+    return said if gain.low > 0 else f"{said}, which could be chance"
 
 
 def unlike_words(unlike: Unlike) -> str:
@@ -60,8 +87,12 @@ def unlike_words(unlike: Unlike) -> str:
 
 
 def seen_words(evidence: Evidence) -> str:
-    """How many queries the head was trained on."""
-    return f"the head was trained on {evidence.seen or 0:,} of the {evidence.asked:,} queries"
+    """How many queries the product was trained on."""
+    return f"{PRODUCTS[evidence.product][1]} trained on {evidence.seen or 0:,} of the {evidence.asked:,} queries"
+
+
+def _index(evidence: Evidence) -> str:
+    return INDEXES[evidence.product, evidence.rival]
 
 
 def _few_queries(verdict: Verdict) -> str:
@@ -83,7 +114,7 @@ def _small_corpus(verdict: Verdict) -> str:
 def _lead(verdict: Verdict) -> str:
     evidence = verdict.evidence
     return (
-        f"the student's own index reaches {evidence.measure.heading} {evidence.student_mean:.3f}, the teacher's "
+        f"{_index(evidence)} reaches {evidence.measure.heading} {evidence.student_mean:.3f}, the teacher's "
         f"{evidence.teacher_mean:.3f}: {_difference(evidence.lead)}"
     )
 
@@ -91,10 +122,10 @@ def _lead(verdict: Verdict) -> str:
 def _head_trails(verdict: Verdict) -> str:
     evidence = verdict.evidence
     if evidence.share is None or evidence.gain is None:
-        return "there is no figure of aligned queries to compare with"
+        return f"there is no figure of {evidence.product} queries to compare with"
     return (
-        f"aligned reaches {evidence.share.value:.1%} of the teacher's figure (95% interval {evidence.share.low:.1%} to "
-        f"{evidence.share.high:.1%}) and trails the student's own index as "
+        f"{evidence.product} reaches {evidence.share.value:.1%} of the teacher's figure (95% interval "
+        f"{evidence.share.low:.1%} to {evidence.share.high:.1%}) and trails {_index(evidence)} as "
         f"well: {_difference(evidence.gain)}"
     )
 
@@ -128,7 +159,7 @@ def _blind(verdict: Verdict) -> str:
 
 
 def _kept(verdict: Verdict) -> str:
-    return _share("aligned", verdict.evidence.share, verdict, verdict.thresholds.worth_using)
+    return _share(verdict.evidence.product, verdict.evidence.share, verdict, verdict.thresholds.worth_using)
 
 
 def _hardly_matters(verdict: Verdict) -> str:
@@ -140,7 +171,7 @@ def _broken(verdict: Verdict) -> str:
     cause = "are all pairs of the same sentence?"
     if verdict.evidence.unlike:
         cause = f"probably because {unlike_words(verdict.evidence.unlike)}; train on texts like these"
-    share = _share("aligned", verdict.evidence.share, verdict, BROKEN_SHARE, "upper bound")
+    share = _share(verdict.evidence.product, verdict.evidence.share, verdict, BROKEN_SHARE, "upper bound")
     return f"{share}, which counts as broken: {cause}"
 
 
@@ -150,15 +181,15 @@ def _reranked(verdict: Verdict) -> str:
 
 
 def _rival(verdict: Verdict) -> str:
-    gain = verdict.evidence.gain
+    gain, product, index = verdict.evidence.gain, verdict.evidence.product, _index(verdict.evidence)
     if gain is None:
-        return "there is no figure of the student's own index to compare with"
+        return f"there is no figure of {index} to compare with"
     if gain.low > 0:
-        who = "aligned is better than the student's own index"
+        who = f"{product} is better than {index}"
     elif gain.high < 0:
-        who = "the student's own index is better"
+        who = f"{index} is better"
     else:
-        who = "aligned and the student's own index do not differ beyond chance"
+        who = f"{product} and {index} do not differ beyond chance"
     return f"{who}: {verdict.evidence.measure.heading} {_difference(gain)}"
 
 

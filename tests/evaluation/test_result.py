@@ -24,13 +24,13 @@ def result(demo_set, demo_artifact, demo_baselines):
 
 
 def test_worst_groups_come_first(result):
-    losses = [group.aligned - group.teacher for group in result.groups]
+    losses = [group.product - group.teacher for group in result.groups]
     assert len(result.groups) == 10 and losses == sorted(losses)
     assert result.groups[0].queries == 60
 
 
 def test_worst_queries_are_those_that_lose_most(result):
-    losses = [failure.aligned - failure.teacher for failure in result.failures]
+    losses = [failure.product - failure.teacher for failure in result.failures]
     assert len(losses) == 10 and losses == sorted(losses) and losses[0] < -0.5
     assert all(failure.found.text != failure.query for failure in result.failures)
 
