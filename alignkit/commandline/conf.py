@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import functools
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -35,6 +36,11 @@ class Mount:
 
 def yaml_of(*parts: str) -> dict[str, Any]:
     """A YAML of ours as it stands, nothing interpolated: `yaml_of("embedder", "static")`."""
+    return copy.deepcopy(_read(*parts))
+
+
+@functools.cache
+def _read(*parts: str) -> dict[str, Any]:
     found = OmegaConf.to_container(OmegaConf.load(conf_folder().joinpath(*parts[:-1], f"{parts[-1]}.yaml")))
     return found if isinstance(found, dict) else {}  # type: ignore[return-value]
 

@@ -25,6 +25,7 @@ from alignkit.commandline.flags import SHOWING, split_flags
 from alignkit.commandline.folders import CALLBACK, RunFolders, check_room, unusable
 from alignkit.commandline.helping import help_text
 from alignkit.commandline.mistakes import explain_error
+from alignkit.commandline.mode import mode_by_flag
 from alignkit.commandline.screen import readers_may_leave, set_up_logging, use_utf8, without_controls
 from alignkit.commandline.stopping import termination_is_interruption
 from alignkit.commandline.words import Reader, forget_passwords
@@ -101,7 +102,8 @@ class Command:
             reader = Reader(self.name, self.texts, self.other_names, self.completed)
             own_yamls = bool({"--config-dir", "--config-path"} & set(flags))
             overrides = reader.overrides(words, "--multirun" in flags, own_yamls)
-            return self._compose(flags, overrides, secrets)
+            with mode_by_flag(overrides, own_yamls):
+                return self._compose(flags, overrides, secrets)
         except _Stop as stop:
             return fail(explain_error(stop.error, self.name))
         except (AlignkitError, HydraException, OmegaConfBaseException) as error:
