@@ -92,6 +92,12 @@ def context_of(embedder: Embedder) -> int | None:
     return found
 
 
+def weights_mb(embedder: Embedder) -> float | None:
+    """What a model weighs in the memory of this process, in millions of bytes; None where it is elsewhere."""
+    found: float | None = getattr(embedder, "weights_mb", None)
+    return found
+
+
 def session_of(embedder: Embedder) -> Session | None:
     """The session of an embedder that uses a server; None for one in this process, which cannot be replaced."""
     found: Session | None = getattr(embedder, "session", None)

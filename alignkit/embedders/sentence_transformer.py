@@ -112,6 +112,11 @@ class SentenceTransformerEmbedder:
         return self._dimensions or width
 
     @property
+    def weights_mb(self) -> float:
+        """What the model weighs in memory; the first call loads it."""
+        return sum(weight.nbytes for weight in self._load().parameters()) / 1e6
+
+    @property
     def context(self) -> int | None:
         """Maximum tokens of a text that the model reads; the first call loads the model."""
         return token_limit(routes.modules_of(self._load(), "document", self.model)[0])

@@ -82,6 +82,11 @@ class TableEmbedder:
             self._table = table
         return self._table
 
+    @property
+    def weights_mb(self) -> float:
+        """What the table weighs in memory."""
+        return self.table.rows.nbytes / 1e6
+
     def settings(self, role: Role = "document") -> dict[str, Any]:
         """The identity; all of it is known here. The folder's place and name do not matter."""
         digest = self._digest()

@@ -12,10 +12,12 @@ from torch import Tensor
 
 from alignkit import __version__
 from alignkit.artifact import Artifact, save_artifact
+from alignkit.evaluation.before import Before
 from alignkit.evaluation.comparison import compare
-from alignkit.evaluation.embedding_time import not_timed
+from alignkit.evaluation.embedding_time import EmbeddingTime, not_timed
 from alignkit.evaluation.result import About, Result
 from alignkit.evaluation.split_figures import alignment_row
+from alignkit.evaluation.student_record import StudentRecord
 from alignkit.evaluation.training_history import TrainingHistory
 from alignkit.heads.base import Head
 from alignkit.pairs.base import PairSplits
@@ -36,6 +38,9 @@ def evaluate_training(
     leaks: str,
     history: TrainingHistory,
     seed: int = 0,
+    embedding: Mapping[str, EmbeddingTime] | None = None,
+    before: Before | None = None,
+    student: StudentRecord | None = None,
 ) -> Result:
     """Compare the head with its rivals on the test split, and show the training split's figures beside them.
 
@@ -48,11 +53,16 @@ def evaluate_training(
         leaks: what the leak check said.
         history: how the head was trained.
         seed: of the random projection, samples and bootstrap.
+        embedding: what a query costs both models, where they are there to be timed.
+        before: the student before it was trained with the head, where it was.
+        student: how it was trained.
     """
     test = set_of_pairs(splits.test, splits.origin, seed=seed)
-    timed = not_timed("train calls no model; evaluate does")
+    timed = embedding or not_timed("train calls no model; evaluate does")
     on_training = alignment_row(artifact.head, artifact.query_head, splits.train, teacher_mean, seed)
-    result = compare(test, artifact, baselines, seed=seed, unlike=sample.unlike(test.queries.student), embedding=timed)
+    result = compare(
+        test, artifact, baselines, seed=seed, unlike=sample.unlike(test.queries.student), embedding=timed, before=before
+    )
     return replace(
         result,
         about=About(
@@ -61,6 +71,7 @@ def evaluate_training(
             versions=versions(),
             training=history,
             pairs={"train": len(splits.train), "validation": len(splits.validation), "test": len(splits.test)},
+            student=student,
         ),
         other_splits={"train": {result.product.row: on_training}},
     )

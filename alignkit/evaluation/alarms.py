@@ -27,6 +27,7 @@ class Alarm(StrEnum):
     NARROW = "narrow"
     HUBS = "hubs"
     UNLIKE = "unlike"
+    FORGOTTEN = "forgotten"
 
 
 @dataclass(frozen=True)

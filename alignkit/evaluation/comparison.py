@@ -148,11 +148,13 @@ def compare(
     if embedding is None:
         return result
     timed: dict[RowName, Head] = {name: head for name, head in heads.items() if name != RowName.MEAN}
-    times = query_times(test, timed, {side: one.ms for side, one in embedding.items()}, product)
+    costs = [{side: getattr(one, name) for side, one in embedding.items()} for name in ("ms", "mb")]
+    # beside a head alone, which weighs next to nothing, the size of two given models says nothing
+    sized = costs[1] if product != HEAD_ALONE else None
+    times = query_times(test, timed, costs[0], product, sized)
     if before is not None:
-        times |= times_before(
-            before.test, before.artifact.query_head, before.embedding.ms if before.embedding else None
-        )
+        was = before.embedding or EmbeddingTime(None, "not timed")
+        times |= times_before(before.test, before.artifact.query_head, was.ms, was.mb)
     return result.with_times(times)
 
 

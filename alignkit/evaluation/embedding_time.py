@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from alignkit.embedders.base import ROLES, Embedder, embed_all
+from alignkit.embedders.base import ROLES, Embedder, embed_all, weights_mb
 from alignkit.embedders.sameness import same_vectors
 from alignkit.errors import AlignkitError
 from alignkit.evaluation.query_times import median_ms
@@ -29,10 +29,12 @@ class EmbeddingTime:
     Attributes:
         ms: `None` where it was not taken.
         said: where the model ran, or why there is no time: what follows "student:" in a report.
+        mb: what the model weighs in memory; `None` where it is not in this process.
     """
 
     ms: float | None
     said: str
+    mb: float | None = None
 
 
 def embedding_times(
@@ -52,7 +54,7 @@ def embedding_times(
             reason = absent.get(name) or _mismatch(name, embedder, test)
             if reason is None and embedder is not None:
                 milliseconds = _embed_ms(embedder, list(test.queries.texts or [])[:EMBED_RUNS])
-                times[name] = EmbeddingTime(milliseconds, where_it_ran(embedder))
+                times[name] = EmbeddingTime(milliseconds, where_it_ran(embedder), weights_mb(embedder))
                 continue
         except AlignkitError as error:  # an evaluation that is done is not thrown away for a time
             reason = str(error)

@@ -22,7 +22,7 @@ SEARCHED_ROWS = 20_000
 
 def query_times(
     test: EvaluationSet, heads: Mapping[RowName, Head], embed_ms: Mapping[str, float | None],
-    product: Product = HEAD_ALONE,
+    product: Product = HEAD_ALONE, models_mb: Mapping[str, float | None] | None = None,
 ) -> dict[RowName, Times]:  # fmt: skip
     """Median times of one query at a time, in milliseconds, for every row of the table.
 
@@ -31,37 +31,54 @@ def query_times(
         heads: of the product, and of the other rows those that are maps of the student's vector.
         embed_ms: of `student` and `teacher`, as far as they were timed (`embedding_times`).
         product: the rows of the student and the head.
+        models_mb: likewise what these weigh; without it no row has a size.
     """
     embed_student, embed_teacher = embed_ms.get("student"), embed_ms.get("teacher")
     # an index holds vectors of length 1: that they were made so is not part of a query's time
     search_teacher = _search_ms(test.queries.teacher, test.corpus.teacher[:SEARCHED_ROWS], len(test.corpus))
     search_student = _search_ms(test.queries.student, unit_rows(test.corpus.student[:SEARCHED_ROWS]), len(test.corpus))
     head_ms = {name: _head_ms(head, test.queries.student) for name, head in heads.items()}
-    through_head = {name: Times(embed_student, taken, search_teacher) for name, taken in head_ms.items()}
-    both = None if embed_student is None or embed_teacher is None else embed_student + embed_teacher
+    mb = models_mb or {}
+    head_mb = {name: head.cost()["parameters"] * 4 / 1e6 for name, head in heads.items()}
+    through_head = {
+        name: Times(embed_student, taken, search_teacher, _together(mb.get("student"), head_mb[name]))
+        for name, taken in head_ms.items()
+    }
+    served = through_head[product.row]
     return {
-        RowName.TEACHER: Times(embed_teacher, 0.0, search_teacher),
-        product.own_index: Times(embed_student, 0.0, search_student),
+        RowName.TEACHER: Times(embed_teacher, 0.0, search_teacher, mb.get("teacher")),
+        product.own_index: Times(embed_student, 0.0, search_student, mb.get("student")),
         **through_head,
-        product.plain: through_head[product.row],  # its head is of the same size
-        product.both: through_head[product.row],
-        RowName.CASCADE: Times(both, head_ms[product.row], search_teacher),
+        product.plain: served,  # its head is of the same size
+        product.both: served,
+        RowName.CASCADE: Times(
+            _together(embed_student, embed_teacher),
+            served.head_ms,
+            search_teacher,
+            _together(served.models_mb, mb.get("teacher")),
+        ),  # fmt: skip
     }
 
 
-def times_before(test: EvaluationSet, head: Head, embed_ms: float | None) -> dict[RowName, Times]:
+def _together(*parts: float | None) -> float | None:
+    known = [part for part in parts if part is not None]
+    return sum(known) if len(known) == len(parts) else None
+
+
+def times_before(
+    test: EvaluationSet, head: Head, embed_ms: float | None, models_mb: float | None = None
+) -> dict[RowName, Times]:
     """The same of the student before it was trained, through the head alone and in its own index.
 
     Args:
         test: with that student's vectors.
         head: the head alone.
         embed_ms: of that student.
+        models_mb: likewise.
     """
-    return {
-        name: times
-        for name, times in query_times(test, {RowName.ALIGNED: head}, {"student": embed_ms}).items()
-        if name in (RowName.ALIGNED, RowName.STUDENT)
-    }
+    heads = {RowName.ALIGNED: head}
+    times = query_times(test, heads, {"student": embed_ms}, models_mb={"student": models_mb})
+    return {name: times[name] for name in (RowName.ALIGNED, RowName.STUDENT)}
 
 
 def _head_ms(head: Head, student: np.ndarray) -> float:

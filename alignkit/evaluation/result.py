@@ -16,6 +16,7 @@ from alignkit.evaluation.confidence_figures import ConfidenceFigures
 from alignkit.evaluation.examples import Failure, GroupFigure
 from alignkit.evaluation.learning_curve import LearningCurve
 from alignkit.evaluation.recall_curves import RecallCurves
+from alignkit.evaluation.student_record import StudentRecord
 from alignkit.evaluation.table_rows import HEAD_ALONE, Product, Row, RowName, Times
 from alignkit.evaluation.training_history import TrainingHistory
 from alignkit.evaluation.verdict import BROKEN_SHARE, Rule, Verdict
@@ -85,6 +86,7 @@ class About:
         versions: library → version.
         training: how the head was trained, where this evaluation is the end of a training.
         pairs: split → number of pairs, likewise.
+        student: how the student was trained, where it was.
     """
 
     head: str | None = None
@@ -95,12 +97,16 @@ class About:
     versions: Mapping[str, str] | None = None
     training: TrainingHistory | None = None
     pairs: Mapping[str, int] | None = None
+    student: StudentRecord | None = None
 
     def to_json(self) -> dict[str, Any]:
         """As `meta` in `metrics.json` has it: what is not known is left out."""
-        known = {name: value for name, value in vars(self).items() if value is not None and name != "training"}
+        typed = ("training", "student")
+        known = {name: value for name, value in vars(self).items() if value is not None and name not in typed}
         if self.doubts is not None:
             known["doubts"] = list(self.doubts)
+        if self.student is not None:
+            known["student_training"] = self.student.to_json()
         return known | (self.training.to_json() if self.training else {})
 
 
@@ -160,7 +166,9 @@ class Result:
         seen = [Alarm.SEEN] if evidence.seen else []
         # a head that is broken for that reason has been told so
         unlike = [Alarm.UNLIKE] if evidence.unlike and self.verdict.rule is not Rule.BROKEN else []
-        return (*seen, *self.health.alarms(), *unlike)
+        student = self.about.student
+        forgotten = [Alarm.FORGOTTEN] if student and student.forgetting and student.forgetting.lost else []
+        return (*seen, *self.health.alarms(), *unlike, *forgotten)
 
     def label(self, name: RowName) -> str:
         """How a row is called in tables and files: the cascade by its size."""

@@ -66,11 +66,13 @@ class Times:
         embed_ms: where its models ran; `None` where that was not timed.
         head_ms: on this machine's CPU.
         search_ms: likewise, scanning the whole corpus.
+        models_mb: what its models weigh in memory; `None` where that is not known, or was not asked.
     """
 
     embed_ms: float | None
     head_ms: float
     search_ms: float
+    models_mb: float | None = None
 
     @property
     def total_ms(self) -> float | None:
@@ -78,8 +80,9 @@ class Times:
         return None if self.embed_ms is None else self.embed_ms + self.head_ms + self.search_ms
 
     def to_json(self) -> dict[str, float | None]:
-        """As `metrics.json` has it."""
-        return {**vars(self), "total_ms": self.total_ms}
+        """As `metrics.json` has it; without a size where none is known."""
+        known = {name: value for name, value in vars(self).items() if name != "models_mb" or value is not None}
+        return {**known, "total_ms": self.total_ms}
 
 
 @dataclass(frozen=True)

@@ -10,6 +10,7 @@ from alignkit.evaluation.columns import Column
 from alignkit.evaluation.result import Result
 from alignkit.reporting.figure_tables import bold, number
 from alignkit.reporting.remarks import alarms_of
+from alignkit.reporting.student_words import student_words
 from alignkit.reporting.verdict_words import verdict_words
 
 SHOWN = (
@@ -40,6 +41,8 @@ def console_words(result: Result) -> Iterator[str]:
     yield f"{words.headline} ({words.name})"
     for reason in words.reasons:
         yield f"  - {reason}"
+    for line in student_words(result):
+        yield f"  - {line}"
     for alarm in alarms_of(result):
         yield f"  ! {alarm}"
     for doubt in result.about.doubts or ():

@@ -99,6 +99,7 @@ TIME_COLUMNS = {
     "head_ms": ("head ms", "the head on this machine's CPU, ms"),
     "search_ms": ("search ms", "scanning the whole corpus on this machine's CPU, ms"),
     "total_ms": ("total ms", "the three together, ms"),
+    "models_mb": ("models MB", "what the models that embed the query and the head weigh in memory, MB"),
 }
 HEADINGS = {**{column.value: column.heading for column in Column}, **{key: one[0] for key, one in TIME_COLUMNS.items()}}
 MEANINGS = {**{column.value: column.meaning for column in Column}, **{key: one[1] for key, one in TIME_COLUMNS.items()}}

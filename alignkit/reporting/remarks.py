@@ -6,6 +6,7 @@ from alignkit.evaluation.alarms import Alarm
 from alignkit.evaluation.evidence import OVERLAP
 from alignkit.evaluation.result import Result
 from alignkit.evaluation.table_rows import RowName
+from alignkit.reporting.student_words import lost_words
 from alignkit.reporting.verdict_words import seen_words, unlike_words
 
 
@@ -66,5 +67,8 @@ def _alarm(alarm: Alarm, result: Result) -> str:
             f"a few texts come up for everything (hubness skew {hubs.aligned:.1f}, the teacher's {hubs.teacher:.1f}): "
             "look at what the worst queries found"
         )
+    student = result.about.student
+    if alarm is Alarm.FORGOTTEN and student and student.forgetting:
+        return lost_words(student.forgetting)
     unlike = unlike_words(evidence.unlike) if evidence.unlike else "these texts are unlike the training sentences"
     return f"{unlike}; expect less of the head here, and train on texts like these"

@@ -12,6 +12,7 @@ from alignkit.reporting import code_words, glossary
 from alignkit.reporting.confidence_words import confidence_words
 from alignkit.reporting.curve_words import curve_words
 from alignkit.reporting.remarks import alarms_of, notes_of
+from alignkit.reporting.student_words import student_words
 from alignkit.reporting.training_words import training_words
 from alignkit.reporting.verdict_words import verdict_words
 
@@ -49,7 +50,7 @@ def report_words(result: Result) -> dict[str, Any]:
         "share_columns": [column for column in present if any(column in row.shares for row in rows.values())],
         "share_meaning": glossary.SHARE_MEANING,
         "times": result.labelled({name: row.times.to_json() for name, row in rows.items() if row.times}),
-        "time_columns": list(glossary.TIME_COLUMNS),
+        "time_columns": _time_columns(result),
         "timed": about.timed or {},
         "intervals": result.labelled(result.certainty.means[result.measure]),
         "shares": result.labelled(result.certainty.shares),
@@ -69,10 +70,16 @@ def report_words(result: Result) -> dict[str, Any]:
             split: {name.value: row.to_json() for name, row in table.items()}
             for split, table in result.other_splits.items()
         },
-        "training": training_words(result, about.training) if about.training else [],
+        "training": [*student_words(result), *(training_words(result, about.training) if about.training else [])],
         "limits": glossary.LIMITS,
         "missing": [f"`{name.value}`" for name in result.left_out],
     }
+
+
+def _time_columns(result: Result) -> list[str]:
+    """All of them; the models' size only where it is known."""
+    sized = any(row.times and row.times.models_mb is not None for row in result.rows.values())
+    return [key for key in glossary.TIME_COLUMNS if sized or key != "models_mb"]
 
 
 def _differences(result: Result) -> list[tuple[str, Interval, str]]:

@@ -8,3 +8,4 @@ from measured_sets import (  # noqa: F401
     demo_splits,
     make_retrieval,
 )
+from trained_students import before, trained, whitened  # noqa: F401

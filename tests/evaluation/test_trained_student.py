@@ -22,29 +22,7 @@ from alignkit.evaluation.embedding_time import EmbeddingTime, not_timed
 from alignkit.evaluation.requirements import failed_requirements
 from alignkit.evaluation.side_by_side import SideBySide
 from alignkit.evaluation.table_rows import TRAINED_STUDENT, RowName
-from alignkit.pairs.demo import load_demo
-from alignkit.pairs.evaluation_set import set_of_pairs
 from alignkit.reporting.verdict_words import verdict_words
-from alignkit.training.whitening_choice import choose_whitening
-
-
-@pytest.fixture(scope="module")
-def before():
-    splits = load_demo("static")
-    head = ridge_of(splits.train.student, splits.train.teacher)
-    parts = {"query_head": head, "whitening": choose_whitening(head, splits).part}
-    return Before(set_of_pairs(splits.test, splits.origin), Artifact(parts))
-
-
-@pytest.fixture(scope="module")
-def whitened(demo_splits, demo_artifact):
-    part = choose_whitening(demo_artifact.head, demo_splits).part
-    return dataclasses.replace(demo_artifact, parts={**demo_artifact.parts, "whitening": part})
-
-
-@pytest.fixture(scope="module")
-def trained(demo_set, whitened, demo_baselines, before):
-    return compare(demo_set, whitened, demo_baselines, before=before)
 
 
 def test_each_row_is_what_its_own_student_gives(trained, demo_set, whitened, demo_baselines, before):
@@ -168,6 +146,19 @@ def test_both_students_are_timed(demo_set, whitened, before):
     assert rows["aligned"].times.head_ms > 0 == rows["student"].times.head_ms
     unknown = compare(demo_set, whitened, before=before, embedding=not_timed("so"), resamples=20).rows
     assert unknown["aligned"].times.total_ms is None and unknown["aligned"].times.search_ms > 0
+
+
+def test_the_size_of_the_models_stands_beside_the_time(demo_set, whitened, before):
+    embedding = {"student": EmbeddingTime(2.0, "here", mb=20.0), "teacher": EmbeddingTime(None, "a server")}
+    was = dataclasses.replace(before, embedding=EmbeddingTime(7.0, "here", mb=30.0))
+    rows = compare(demo_set, whitened, before=was, embedding=embedding, resamples=20).rows
+    head = 4 * 385 * 384 / 1e6  # a matrix and a bias in float32
+    assert rows["tuned"].times.models_mb == pytest.approx(20 + head)
+    assert rows["student_tuned"].times.models_mb == 20 and rows["student"].times.models_mb == 30
+    assert rows["aligned"].times.models_mb == pytest.approx(30 + 4 * 257 * 384 / 1e6)
+    assert rows["cascade"].times.models_mb is None and "models_mb" not in rows["teacher"].to_json()
+    alone = compare(demo_set, whitened, embedding=embedding, resamples=20).rows
+    assert all("models_mb" not in row.to_json() for row in alone.values())
 
 
 def test_codes_and_the_demonstration_call_the_rows_by_their_names(demo_set, whitened):
