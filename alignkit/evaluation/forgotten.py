@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,9 +11,11 @@ import torch
 from torch import Tensor
 
 from alignkit.artifact import Artifact
-from alignkit.errors import DataError
+from alignkit.embedders.base import Embedder, Role, RowsInOrder
+from alignkit.errors import DataError, EmbedderError
 from alignkit.evaluation.aligning import align
 from alignkit.evaluation.columns import Column
+from alignkit.heads.base import Head
 from alignkit.metrics.alignment import overlap_at_k
 from alignkit.metrics.intervals import RESAMPLES, Interval, PairedBootstrap
 from alignkit.pairs.unit_rows import unit_rows
@@ -101,5 +103,43 @@ def forgetting(
     return Forgetting(source, len(teacher), changes)
 
 
-def _through(head: Any, student: np.ndarray) -> Tensor:
+def check_forgetting(
+    texts: Sequence[str], source: str, teacher: Embedder, before: tuple[Embedder, Artifact],
+    after: tuple[Embedder, Artifact], *, role: Role = "document", seed: int = 0,
+) -> tuple[Forgetting | None, str | None]:  # fmt: skip
+    """Embed the texts with all three models and compare, see `forgetting`.
+
+    A training that is done is not thrown away because the teacher does not answer now.
+
+    Args:
+        texts: that the student was not trained for, see `pairs.general_texts`.
+        source: of the texts, for the report.
+        teacher: through the cache: a text that it knows costs no call.
+        before: the untouched student, and the head alone.
+        after: the trained student, and its head.
+        role: in which all embed the texts, as they did the training texts.
+        seed: of the bootstrap.
+
+    Returns:
+        What was found and `None`, or `None` and why there is nothing. Texts that a model cannot embed are left out.
+    """
+    names = ("teacher", "untouched student", "trained student")
+    vectors, known = [], np.ones(len(texts), dtype=bool)
+    for name, embedder in zip(names, (teacher, before[0], after[0]), strict=True):
+        try:
+            rows = RowsInOrder(len(texts), embedder.dim)
+            for batch in embedder.embed(texts, role):
+                rows.put(batch)
+            own, failures = rows.all()
+        except EmbedderError as error:
+            return None, f"the {name} has no vectors of these texts: {error}"
+        vectors.append(own)
+        known[list(failures)] = False
+    if known.sum() < FEWEST_TEXTS:
+        return None, f"only {known.sum()} of the {len(texts):,} texts have a vector of every model"
+    of_teacher, was, now = (own[known] for own in vectors)
+    return forgetting(of_teacher, (was, before[1]), (now, after[1]), source=source, seed=seed), None
+
+
+def _through(head: Head, student: np.ndarray) -> Tensor:
     return l2_normalize(align(head, student))

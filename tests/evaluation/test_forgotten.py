@@ -4,9 +4,18 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import torch
+from ports import quiet_port
 
+from alignkit.artifact import Artifact
+from alignkit.cache.cached_embedder import CachedEmbedder
+from alignkit.cache.vector_cache import VectorCache
+from alignkit.embedders.openai import OpenAIEmbedder
+from alignkit.embedders.static import StaticEmbedder
 from alignkit.errors import DataError
-from alignkit.evaluation.forgotten import forgetting
+from alignkit.evaluation.forgotten import check_forgetting, forgetting
+from alignkit.heads.linear import LinearHead
+from alignkit.pairs.general_texts import general_texts
 
 
 @pytest.fixture(scope="module")
@@ -52,3 +61,41 @@ def test_too_few_texts_or_vectors_are_refused(demo_set, students):
         forgetting(demo_set.queries.teacher[:20], few["static"], few["two_layer"], source="my file")
     with pytest.raises(DataError, match="one vector of each model"):
         forgetting(demo_set.queries.teacher, few["static"], students["two_layer"], source="my file")
+
+
+@pytest.fixture(scope="module")
+def same():
+    """A head that changes nothing: a model is then its own teacher."""
+    pytest.importorskip("wordllama")
+    head = LinearHead(256, 256)
+    with torch.no_grad():
+        head.projection.weight.copy_(torch.eye(256))
+        head.projection.bias.zero_()
+    return Artifact({"query_head": head.eval().requires_grad_(False)})
+
+
+def test_the_packaged_texts_are_embedded_by_all_three(same, tmp_path):
+    texts, source = general_texts(())
+    teacher, worse = StaticEmbedder(), StaticEmbedder(document_prompt="zebra crossing over the street: ")
+    with VectorCache(tmp_path) as cache:
+        found, why = check_forgetting(texts, source, CachedEmbedder(teacher, cache), (teacher, same), (worse, same))
+        assert why is None and found.texts == 500 and found.source == "everyday sentences of Tatoeba"
+        assert found.changes["overlap@10"].before.value == pytest.approx(1, abs=0.01)
+        assert set(found.lost) == {"overlap@10", "cosine_mean"}
+        assert len(cache.missing(teacher.identity(), texts)) == 0  # a second look costs no call
+
+
+def test_texts_without_a_vector_of_every_model_are_left_out(same):
+    texts, source = general_texts(())
+    model = StaticEmbedder()
+    found, _ = check_forgetting([*texts[:60], "", " "], source, model, (model, same), (model, same))
+    assert found.texts == 60 and found.lost == ()
+    found, why = check_forgetting([*texts[:20], *[""] * 40], source, model, (model, same), (model, same))
+    assert found is None and why == "only 20 of the 60 texts have a vector of every model"
+
+
+def test_a_teacher_that_does_not_answer_leaves_one_line(same):
+    texts, source = general_texts(())
+    model, gone = StaticEmbedder(), OpenAIEmbedder("m", f"http://127.0.0.1:{quiet_port()}/v1", retries=0)
+    found, why = check_forgetting(texts, source, gone, (model, same), (model, same))
+    assert found is None and why.startswith("the teacher has no vectors of these texts: ") and "\n" not in why
