@@ -11,6 +11,7 @@ import importlib
 import json
 import os
 import shutil
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -189,8 +190,8 @@ def export_head(name: str, job: Job, out: str | Path, tolerance: float | None = 
         if hasattr(form, "pack"):
             form.pack(unfinished, out)
         else:
-            # Windows renames no folder of which a file is still mapped by a model that was just checked
-            gc.collect()
+            if sys.platform == "win32":  # renames no folder of which a file is mapped by a model that was just checked
+                gc.collect()
             move(unfinished, out)
     except OSError as error:
         reason = error.strerror or error

