@@ -37,7 +37,17 @@ FLOORS = [
     {"heads", "losses", "metrics", "codes", "sentences", "embedders", "vector_files", "gguf_files"},
     {"cache", "artifact", "aligned", "agreement", "pairs", "resources"},
     {"runs"},
-    {"training", "evaluation", "selection", "exporters", "serving", "checking", "migration", "enabling"},
+    {
+        "training",
+        "distillation",
+        "evaluation",
+        "selection",
+        "exporters",
+        "serving",
+        "checking",
+        "migration",
+        "enabling",
+    },
     {"reporting"},
     {"estimator"},
     {*commands(), "commands", "commandline", "__main__"},
@@ -61,6 +71,7 @@ NEIGHBOURS = {
     ("pairs", "resources"),
     ("selection", "training"),
     ("selection", "evaluation"),
+    ("distillation", "training"),
 }
 MODULES = sorted(path for path in PACKAGE.rglob("*.py") if path != PACKAGE / "__init__.py")
 

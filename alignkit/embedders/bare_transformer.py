@@ -33,15 +33,24 @@ def repooled(model: SentenceTransformer, pooling: Pooling, layers: int | None) -
     return SentenceTransformer(modules=[transformer, pooled], device=str(model.device))
 
 
-def _keep_layers(transformer: Any, layers: int) -> None:
-    """Drop all but the first `layers` layers, wherever the architecture stores them."""
+def layers_of(transformer: Any) -> tuple[Any, str, Any]:
+    """Where a transformer keeps its layers: the owner, the attribute's name, and the layers.
+
+    Raises:
+        ConfigError: if they are not in any of the usual places.
+    """
     for owner in (getattr(transformer, "encoder", None), getattr(transformer, "transformer", None), transformer):
         for name in ("layer", "layers", "block"):
             stack = getattr(owner, name, None)
             if stack is not None and hasattr(stack, "__len__"):
-                if not 1 <= layers <= len(stack):
-                    raise ConfigError(f"layers={layers}: the model has {len(stack)}")
-                setattr(owner, name, stack[:layers])
-                transformer.config.num_hidden_layers = layers
-                return
-    raise ConfigError(f"layers={layers}: found no stack of layers in {type(transformer).__name__}")
+                return owner, name, stack
+    raise ConfigError(f"found no stack of layers in {type(transformer).__name__}; take all of them: layers=null")
+
+
+def _keep_layers(transformer: Any, layers: int) -> None:
+    """Drop all but the first `layers` layers."""
+    owner, name, stack = layers_of(transformer)
+    if not 1 <= layers <= len(stack):
+        raise ConfigError(f"layers={layers}: the model has {len(stack)}")
+    setattr(owner, name, stack[:layers])
+    transformer.config.num_hidden_layers = layers

@@ -145,14 +145,14 @@ class PairBatches:
         return PairBatch(rows, self._student[rows], self._teacher[rows], negatives)  # type: ignore[index]
 
     def _read(self, rows: np.ndarray) -> PairBatch:
-        student = _gathered(self.pairs.student, rows).to(self.device)
-        teacher = _unit_in_place(_gathered(self.pairs.teacher, rows).to(self.device))
+        student = gathered(self.pairs.student, rows).to(self.device)
+        teacher = unit_in_place(gathered(self.pairs.teacher, rows).to(self.device))
         negatives = None
         if self.negatives is not None:
             at = self.negatives[rows]
-            vectors = _gathered(self.pairs.teacher, np.maximum(at, 0).reshape(-1)).reshape(*at.shape, -1)
+            vectors = gathered(self.pairs.teacher, np.maximum(at, 0).reshape(-1)).reshape(*at.shape, -1)
             vectors[torch.from_numpy(at < 0)] = 0
-            negatives = _unit_in_place(vectors.to(self.device))
+            negatives = unit_in_place(vectors.to(self.device))
         return PairBatch(torch.as_tensor(rows).to(self.device), student, teacher, negatives)
 
 
@@ -175,7 +175,7 @@ class SolverBatches:
         for pairs in self.parts:
             for start in range(0, len(pairs), self.chunk_rows):
                 rows = slice(start, start + self.chunk_rows)
-                teacher = _unit_in_place(_to_device(pairs.teacher[rows], self.device))
+                teacher = unit_in_place(_to_device(pairs.teacher[rows], self.device))
                 yield _to_device(pairs.student[rows], self.device), teacher
 
 
@@ -190,7 +190,7 @@ def teacher_mean(pairs: Pairs) -> Tensor:
 def sample_of_teacher(pairs: Pairs, seed: int = 0) -> Tensor:
     """A seeded sample of the teacher's vectors, rows of length 1: at most 4,000, fewer for wide vectors."""
     rows = sample_rows(len(pairs), max(1, min(SAMPLED_ROWS, SAMPLED_ELEMENTS // pairs.teacher_dim)), seed)
-    return _unit_in_place(_to_device(pairs.teacher[rows.numpy()], torch.device("cpu")))
+    return unit_in_place(_to_device(pairs.teacher[rows.numpy()], torch.device("cpu")))
 
 
 def _whole(vectors: np.ndarray, device: torch.device, unit: bool = False) -> Tensor:
@@ -198,11 +198,11 @@ def _whole(vectors: np.ndarray, device: torch.device, unit: bool = False) -> Ten
     filled = torch.empty(vectors.shape, device=device)
     for start in range(0, len(vectors), CHUNK_ROWS):
         chunk = _to_device(vectors[start : start + CHUNK_ROWS], device)
-        filled[start : start + CHUNK_ROWS] = _unit_in_place(chunk) if unit else chunk
+        filled[start : start + CHUNK_ROWS] = unit_in_place(chunk) if unit else chunk
     return filled
 
 
-def _gathered(vectors: np.ndarray, rows: np.ndarray) -> Tensor:
+def gathered(vectors: np.ndarray, rows: np.ndarray) -> Tensor:
     """Rows of a map in the requested order; the file is read forwards, a chunk at a time."""
     filled = np.empty((len(rows), vectors.shape[1]), dtype=np.float32)
     ascending = np.argsort(rows, kind="stable")
@@ -211,8 +211,8 @@ def _gathered(vectors: np.ndarray, rows: np.ndarray) -> Tensor:
     return torch.from_numpy(filled)
 
 
-def _unit_in_place(vectors: Tensor) -> Tensor:
-    # as `l2_normalize`, without a second copy
+def unit_in_place(vectors: Tensor) -> Tensor:
+    """As `l2_normalize`, without a second copy."""
     return F.normalize(vectors, dim=-1, out=vectors)
 
 

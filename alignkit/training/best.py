@@ -32,6 +32,8 @@ class KeepBest(Callback):
         validated: how many of them came before the last validation.
         passes: over the training pairs, so far.
         best_passes: after which the best state was; 0 is the starting point.
+        first_figures: of the starting point.
+        passes_here: those of this process, which a resumed run has fewer of.
         ended: why training ended before its epochs were over, in words; `None` where it did not.
     """
 
@@ -39,14 +41,16 @@ class KeepBest(Callback):
         self.select_by = select_by
         self.patience = patience
         self.batches = self.validated = 0
-        self.passes = self.best_passes = 0.0
+        self.passes = self.best_passes = self.passes_here = 0.0
         self.best_figures: dict[str, float] = {}
+        self.first_figures: dict[str, float] = {}
         self.best_state: dict[str, Tensor] = {}
         self.ended: str | None = None
 
     def on_train_batch_end(self, trainer: Trainer, pl_module: LightningModule, *given: Any, **named: Any) -> None:
         """Count the batch."""
         self.batches += 1
+        self.passes_here += 1 / trainer.num_training_batches
         self.passes = self.batches / trainer.num_training_batches
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -56,6 +60,8 @@ class KeepBest(Callback):
         self.validated = self.batches
         figures = {name: float(value) for name, value in trainer.callback_metrics.items() if name.startswith("val/")}
         figures = {name: value for name, value in figures.items() if abs(value) < float("inf")}  # NaN: undefined
+        if not self.batches:
+            self.first_figures = figures
         if "val/loss" in self.best_figures and "val/loss" not in figures:
             self._end_astray(trainer)
         elif self._is_better(figures.get(self.select_by)):
@@ -99,7 +105,7 @@ class KeepBest(Callback):
 
     def state_dict(self) -> dict[str, Any]:
         """For the checkpoint: numbers and tensors only."""
-        names = ("batches", "validated", "passes", "best_passes", "best_figures", "best_state")
+        names = ("batches", "validated", "passes", "best_passes", "best_figures", "first_figures", "best_state")
         return {name: getattr(self, name) for name in names}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:

@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 from lightning.pytorch import Trainer
@@ -233,13 +233,13 @@ class Fitter:
         with lightning_manners(trainer):
             if isinstance(keep, KeepBest) and checkpoint is None:  # the starting point is a candidate too
                 trainer.validate(module, data, verbose=False)
-            if _is_trainable(module.head) and self.recipe.max_epochs > 0:
+            if _is_trainable(cast(Head, module.head)) and self.recipe.max_epochs > 0:
                 trainer.fit(module, data, ckpt_path=checkpoint, weights_only=True)
                 if isinstance(keep, KeepBest):
                     if keep.validated < keep.batches:  # it ended between two validations
                         trainer.validate(module, data, verbose=False)
                     keep.note_end(trainer)
-        return trainer, module.head
+        return trainer, cast(Head, module.head)
 
 
 def _is_trainable(head: Head) -> bool:

@@ -8,11 +8,11 @@ import torch
 from lightning.pytorch import LightningModule
 from torch import Tensor, nn
 
-from alignkit.heads.base import Head
 from alignkit.metrics.collected import FIGURES, AlignmentMetric
 from alignkit.rounding import products_in_bfloat16
 from alignkit.training.batches import PairBatch
 from alignkit.training.recipe import Recipe
+from alignkit.training.row_adam import RowAdam, clip_gradients
 
 VALIDATION_FIGURES = ("val/loss", *(f"val/{name}" for name in FIGURES))
 
@@ -25,7 +25,7 @@ class AlignmentModule(LightningModule):
     validation pairs of all processes.
 
     Args:
-        head: trained in place.
+        head: trained in place; a head, or a student with its head, whose batches are tokens.
         loss: `forward(aligned, teacher, negatives)`.
         teacher_mean: `(teacher_dim,)` of the training split.
         validation_count: pairs in the validation split.
@@ -38,7 +38,7 @@ class AlignmentModule(LightningModule):
 
     def __init__(
         self,
-        head: Head,
+        head: nn.Module,
         loss: nn.Module,
         teacher_mean: Tensor,
         validation_count: int,
@@ -94,7 +94,7 @@ class AlignmentModule(LightningModule):
         groups = self._groups()
         # under mixed precision Lightning refuses to clip the gradients of a fused optimizer
         fused = "mixed" not in str(self.trainer.precision)
-        optimizer = torch.optim.AdamW(groups, lr=recipe.lr, weight_decay=recipe.weight_decay, fused=fused)
+        optimizer = RowAdam(groups, lr=recipe.lr, weight_decay=recipe.weight_decay, fused=fused)
         if recipe.schedule == "constant":
             return optimizer
         steps = max(2, int(self.trainer.estimated_stepping_batches))
@@ -105,9 +105,21 @@ class AlignmentModule(LightningModule):
         scheduler = torch.optim.lr_scheduler.OneCycleLR(optimizer, max_lr=peaks, total_steps=steps, pct_start=warmup)
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
 
+    def configure_gradient_clipping(
+        self,
+        optimizer: torch.optim.Optimizer,
+        gradient_clip_val: float | None = None,
+        gradient_clip_algorithm: str | None = None,
+    ) -> None:
+        """As Lightning does, which cannot clip sparse gradients."""
+        sparse = any(one.grad is not None and one.grad.is_sparse for one in self.head.parameters())
+        if not sparse or not gradient_clip_val or gradient_clip_algorithm == "value":
+            return super().configure_gradient_clipping(optimizer, gradient_clip_val, gradient_clip_algorithm)
+        return clip_gradients(self.parameters(), gradient_clip_val)
+
     def _groups(self) -> list[dict[str, Any]]:
         """Trainable parameters by their rate."""
-        rates = self.head.rates()
+        rates: dict[str, float] = self.head.rates()  # type: ignore[operator]
         found: dict[float, list[nn.Parameter]] = {}
         for name, parameter in self.head.named_parameters():
             factor = next((rate for start, rate in rates.items() if name.startswith(start)), 1.0)

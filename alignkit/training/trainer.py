@@ -29,7 +29,12 @@ _OF_CHECKPOINT = {"state_dict", "epoch", "global_step", "loops", "pytorch-lightn
 
 
 def build_trainer(
-    recipe: Recipe, device: Device, own: Sequence[Callback], run_folder: Path | None, settings: Mapping[str, Any]
+    recipe: Recipe,
+    device: Device,
+    own: Sequence[Callback],
+    run_folder: Path | None,
+    settings: Mapping[str, Any],
+    texts: int | None = None,
 ) -> Trainer:
     """A trainer for one fit.
 
@@ -39,11 +44,12 @@ def build_trainer(
         own: callbacks of the fit.
         run_folder: for checkpoints and TensorBoard events; `None` writes nothing.
         settings: further arguments of `Trainer`.
+        texts: of an epoch, where progress counts them rather than epochs.
 
     Raises:
         ConfigError: for arguments that Lightning refuses.
     """
-    callbacks: list[Callback] = [*own, EpochProgress(recipe.select_by)]
+    callbacks: list[Callback] = [*own, EpochProgress(recipe.select_by, texts)]
     logger: TensorBoardLogger | bool = False
     if run_folder is not None:
         # two, so that a crash while writing one leaves the other
@@ -123,6 +129,7 @@ class lightning_manners:  # noqa: N801 - reads as a function
         self._warnings.__enter__()
         # batches come from an iterable of ours, which has no workers to speak of
         warnings.filterwarnings("ignore", message=".*does not have many workers.*")
+        warnings.filterwarnings("ignore", message=".*in eval mode at the start of training.*")  # a student: no dropout
         warnings.filterwarnings("ignore", message=".*treespec, LeafSpec.*")  # Lightning's own use of torch
         warnings.filterwarnings("ignore", message=".*smaller than the logging interval.*")
         warnings.filterwarnings("ignore", message=".*Checkpoint directory .* exists and is not empty.*")

@@ -1,0 +1,1 @@
+"""Trains a student together with its head."""
