@@ -184,6 +184,7 @@ class TableStudent(TrainableStudent):
     @torch.no_grad()
     def modules_to_save(self) -> list[Any]:
         """With the weights multiplied into the rows."""
+        table: Any
         table, *others = copy.deepcopy(list(self.chain))
         table.embedding.weight.mul_(self.log_weights.exp().unsqueeze(1))
         return [table, *others]
