@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from alignkit.evaluation.columns import Column
 from alignkit.evaluation.result import Result
-from alignkit.evaluation.table_rows import RowName
+from alignkit.evaluation.table_rows import HEAD_ALONE, RowName
 from alignkit.reporting import plots
 from alignkit.reporting.confidence_words import calibration_words, routing_words
 from alignkit.reporting.curve_words import curve_words
@@ -27,6 +27,8 @@ def _cosines(result: Result) -> Iterator[Picture]:
         f"Before, the mean cosine is {number(rows[RowName.RAW][Column.COSINE_MEAN])}; after, "
         f"{number(aligned[Column.COSINE_MEAN])}, and 19 of 20 texts are above {number(aligned[Column.COSINE_P05])}."
     )
+    if result.product != HEAD_ALONE and RowName.ALIGNED in rows:
+        said += f" The head alone gives {number(rows[RowName.ALIGNED][Column.COSINE_MEAN])}."
     if mean is not None:
         said += f" Ignoring the text altogether gives {number(mean[Column.COSINE_MEAN])}."
     yield (
@@ -77,11 +79,12 @@ def _cost(result: Result) -> Iterator[Picture]:
 def _map(result: Result) -> Iterator[Picture]:
     plane = plots.map_plot(result.projection, result.product.row)
     if plane is not None:
+        colour = "Blue" if result.product == HEAD_ALONE else "Violet"
         yield (
             "Does the aligned space look like the teacher's?",
             plane,
-            "Each grey line joins the two vectors of one text. Blue points near the middle are texts whose aligned "
-            "vectors are too average. Two dimensions show a small part of the space.",
+            f"Each grey line joins the two vectors of one text. {colour} points near the middle are texts whose "
+            "aligned vectors are too average. Two dimensions show a small part of the space.",
         )
 
 

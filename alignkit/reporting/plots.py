@@ -19,11 +19,11 @@ from alignkit.evaluation.table_rows import RowName
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-# Okabe and Ito's palette, and two of Paul Tol's for a trained student, told apart by colour-blind readers too
+# Okabe and Ito's palette, and two more for a trained student, told apart by colour-blind readers too
 COLORS = {
     RowName.TEACHER: "#000000",
-    RowName.TUNED: "#332288",
-    RowName.TUNED_PLAIN: "#332288",
+    RowName.TUNED: "#7D2AE8",
+    RowName.TUNED_PLAIN: "#7D2AE8",
     RowName.TUNED_BOTH: "#56B4E9",
     RowName.ALIGNED: "#0072B2",
     RowName.ALIGNED_PLAIN: "#0072B2",

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from alignkit.evaluation.columns import Column
 from alignkit.evaluation.forgotten import Change, Forgetting
 from alignkit.evaluation.result import Result
+from alignkit.evaluation.student_record import StudentRecord
 from alignkit.evaluation.table_rows import RowName, Times
-from alignkit.metrics.intervals import Interval
+
+NAMES = {Column.OVERLAP_10: "overlap@10", Column.COSINE_MEAN: "cosine"}
 
 
 def student_words(result: Result) -> list[str]:
@@ -13,59 +16,61 @@ def student_words(result: Result) -> list[str]:
     record = result.about.student
     if record is None:
         return []
-    rate = "" if record.texts_per_s is None else f" at {record.texts_per_s:,.0f} texts/s"
-    took = f"training the student took {record.seconds:,.0f} s{rate}"
-    calls = record.teacher_calls
-    asked = "" if calls is None else f" and {calls:,} calls of the teacher"
-    lines = [
-        f"the student is {'as trained' if record.kept else 'as it was'}: {record.reason}",
-        f"{took}{asked}; {record.epochs:.3g} epochs, kept {record.best_epoch:.3g}",
-        *_query_cost(result),
-    ]
-    if record.forgetting is not None:
-        lines.append(forgetting_words(record.forgetting))
-    elif record.unchecked is not None:
+    lines = [_kept(record), _took(record), *_query_cost(result)]
+    # a loss is an alarm, which says all of it
+    if record.forgetting is not None and not record.forgetting.lost:
+        lines.append(f"on {_texts(record.forgetting)}: {_changes(record.forgetting, tuple(record.forgetting.changes))}")
+    if record.unchecked is not None:
         lines.append(f"whether it forgot other texts was not looked at: {record.unchecked}")
     return lines
 
 
-def forgetting_words(forgotten: Forgetting) -> str:
-    """What became of texts unlike the training texts."""
-    changes = "; ".join(f"{column.heading} {_change(one)}" for column, one in forgotten.changes.items())
-    return f"on {forgotten.texts:,} texts unlike the training texts ({forgotten.source}): {changes}"
-
-
 def lost_words(forgotten: Forgetting) -> str:
-    """A warning: which figures are worse beyond chance."""
-    lost = " and ".join(
-        f"{column.heading} fell from {forgotten.changes[column].before.value:.3f} to "
-        f"{forgotten.changes[column].after.value:.3f}"
-        for column in forgotten.lost
-    )
+    """A warning: which figures are worse beyond chance on texts unlike the training texts, and what to do."""
     return (
-        f"training the student cost it other texts: on {forgotten.texts:,} of them ({forgotten.source}) {lost}, beyond "
-        "chance; add such texts to the training texts, or keep the head alone if queries will be like these"
+        f"the student forgot {_texts(forgotten)}: {_changes(forgotten, forgotten.lost)}; add such texts to the "
+        "training texts, or keep the head alone if queries will be like these"
     )
+
+
+def _kept(record: StudentRecord) -> str:
+    if not record.kept:
+        return f"the untouched student was kept: {record.reason}"
+    state = f"after {record.best_epoch:.3g} of {record.epochs:.3g} epochs"
+    return f"the trained student was kept, as it was {state}: {record.reason}"
+
+
+def _took(record: StudentRecord) -> str:
+    rate = "" if record.texts_per_s is None else f" at {record.texts_per_s:,.0f} texts/s"
+    asked = record.teacher_calls
+    calls = "" if asked is None else f" and {asked:,} calls of the teacher" if asked else " and no call of the teacher"
+    return f"training the student took {record.seconds:,.0f} s{rate}{calls}"
+
+
+def _texts(forgotten: Forgetting) -> str:
+    return f"{forgotten.texts:,} texts unlike the training texts ({forgotten.source})"
+
+
+def _changes(forgotten: Forgetting, columns: tuple[Column, ...]) -> str:
+    return "; ".join(f"{NAMES[column]} {_change(forgotten.changes[column])}" for column in columns)
 
 
 def _change(one: Change) -> str:
-    return f"{one.before.value:.3f} before, {one.after.value:.3f} after, {_interval(one.change)}"
-
-
-def _interval(change: Interval) -> str:
-    return f"{change.value:+.3f} (95% interval {change.low:+.3f} to {change.high:+.3f})"
+    change = one.change
+    interval = f"{change.value:+.3f}, 95% interval {change.low:+.3f} to {change.high:+.3f}"
+    return f"{one.before.value:.3f} before, {one.after.value:.3f} after ({interval})"
 
 
 def _query_cost(result: Result) -> list[str]:
-    rows = {"now": result.product.row, "with the head alone": RowName.ALIGNED}
-    told = {
-        when: words
-        for when, name in rows.items()
-        if name in result.rows and (times := result.rows[name].times) and (words := _costs(times))
-    }
-    return [f"a query costs {'; '.join(f'{words} {when}' for when, words in told.items())}"] if told else []
+    rows = {"a query takes": result.product.row, "with the head alone": RowName.ALIGNED}
+    told = [
+        f"{what} {words}"
+        for what, name in rows.items()
+        if name in result.rows and (times := result.rows[name].times) and (words := _cost(times))
+    ]
+    return ["; ".join(told)] if told else []
 
 
-def _costs(times: Times) -> str:
+def _cost(times: Times) -> str:
     parts = [] if times.total_ms is None else [f"{times.total_ms:.2f} ms"]
-    return ", ".join([*parts, *([] if times.models_mb is None else [f"{times.models_mb:,.1f} MB of models"])])
+    return " and ".join([*parts, *([] if times.models_mb is None else [f"{times.models_mb:,.1f} MB of models"])])

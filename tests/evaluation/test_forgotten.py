@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from ports import quiet_port
+from ports import deaf_port
 
 from alignkit.artifact import Artifact
 from alignkit.cache.cached_embedder import CachedEmbedder
@@ -96,6 +96,6 @@ def test_texts_without_a_vector_of_every_model_are_left_out(same):
 
 def test_a_teacher_that_does_not_answer_leaves_one_line(same):
     texts, source = general_texts(())
-    model, gone = StaticEmbedder(), OpenAIEmbedder("m", f"http://127.0.0.1:{quiet_port()}/v1", retries=0)
+    model, gone = StaticEmbedder(), OpenAIEmbedder("m", f"http://127.0.0.1:{deaf_port()}/v1", retries=0)
     found, why = check_forgetting(texts, source, gone, (model, same), (model, same))
     assert found is None and why.startswith("the teacher has no vectors of these texts: ") and "\n" not in why
