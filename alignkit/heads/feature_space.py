@@ -3,38 +3,29 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
 from alignkit.heads.moments import CenteredMoments
+from alignkit.heads.space import Space
 from alignkit.heads.stretch import learn_stretch
-from alignkit.vectors import l2_normalize
 
 
-@dataclass(frozen=True)
-class FeatureSpace:
-    """`features(s) = [z, √(2/m)·cos(Ω·z/h + φ)]` with `z = M·(s/|s| − mean)`.
-
-    `M` is of `learn_stretch`.
+@dataclass(frozen=True, kw_only=True)
+class FeatureSpace(Space):
+    """`features(s) = [z, √(2/m)·cos(Ω·z/h + φ)]`, where h is the bandwidth.
 
     Attributes:
-        mean: `(student_dim,)` of the students scaled to length 1.
-        stretch: `M (student_dim, student_dim)`.
         directions: `Ω (m, student_dim)`, for a bandwidth equal to the median distance.
         phases: `φ (m,)` in [0, 2π).
-        bandwidth: `h`, relative to the median distance between training sentences.
 
     Source: Rahimi and Recht, Random features for large-scale kernel machines, NeurIPS 2007.
     """
 
-    mean: Tensor
-    stretch: Tensor
     directions: Tensor
     phases: Tensor
-    bandwidth: float = 1.0
 
     @classmethod
     def of(cls, moments: CenteredMoments, sample: Tensor, features: int, seed: int) -> FeatureSpace:
@@ -63,7 +54,7 @@ class FeatureSpace:
 
     def __call__(self, student: Tensor) -> Tensor:
         """`(B, student_dim)` → `(B, student_dim + m)`."""
-        stretched = (l2_normalize(student.float()) - self.mean) @ self.stretch
+        stretched = self.stretched(student)
         waves = torch.addmm(self.phases, stretched, self.directions.T, alpha=1 / self.bandwidth)
         return torch.cat([stretched, waves.cos_().mul_(self.height)], dim=1)
 
@@ -76,10 +67,6 @@ class FeatureSpace:
     def height(self) -> float:
         """`√(2/m)`, so that inner products of features approximate the kernel."""
         return math.sqrt(2 / len(self.phases))
-
-    def batches(self, pairs: Iterable[tuple[Tensor, Tensor]]) -> Iterator[tuple[Tensor, Tensor]]:
-        """Pairs with features in place of students."""
-        return ((self(student), teacher) for student, teacher in pairs)
 
     def narrow_moments(self, moments: CenteredMoments, features: int) -> CenteredMoments:
         """Moments of the same pairs in `narrow(features)`: a block of this space's moments, rescaled."""

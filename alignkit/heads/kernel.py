@@ -13,8 +13,9 @@ from alignkit.heads.base import Head
 from alignkit.heads.held_out import Choice, HeldOut, choose_strength
 from alignkit.heads.kernel_space import KernelSpace, spread_rows
 from alignkit.heads.moments import CenteredMoments, Moments
-from alignkit.heads.ridge import best_lambda, check_lambda, mean_eigenvalue, ridge_moments, solve_ridge
-from alignkit.heads.streaming import Batches, EvenSample, TensorBatches, hold_out, unit_students
+from alignkit.heads.ridge import best_lambda, check_lambda, mean_eigenvalue, solve_ridge
+from alignkit.heads.space import Search, settle
+from alignkit.heads.streaming import Batches, TensorBatches
 from alignkit.setting_rules import check, number_above, whole
 from alignkit.vectors import l2_normalize
 
@@ -93,25 +94,15 @@ class KernelHead(Head):
         With fewer pairs than landmarks, every pair is a landmark, and `landmarks` is set to their number.
         """
         settled = {"bandwidth": self.bandwidth, "ridge_lambda": self.ridge_lambda} | (chosen or {})
-        is_open = None in settled.values()
-        if is_open and validation is None:
-            fit, validation = hold_out(train)
-            return self.solve(train, chosen=self.solve(fit, validation, settled))
-        # a sample by strides holds at least half of what it may, so that there are as many landmarks as asked for
-        sample = EvenSample(len(train), max(SAMPLE_PAIRS, 2 * self.landmarks))
-        moments = ridge_moments(unit_students(sample.watch(train)))
-        student, teacher = sample.pairs()
-        space = KernelSpace.of(moments, student, self.landmarks)
-        held_out = HeldOut.of(validation, teacher) if is_open and validation is not None else None
-        start = settled["ridge_lambda"] or USUAL_LAMBDA
-        if held_out is not None and settled["bandwidth"] is None:
-            rows = spread_rows(len(student), SAMPLE_PAIRS)
-            few = TensorBatches(student[rows], teacher[rows])
-            settled["bandwidth"], start = _choose_bandwidth(space, few, held_out, settled["ridge_lambda"])
-        space = replace(space, bandwidth=settled["bandwidth"])
-        moments = Moments.of(space.batches(train)).centered()
-        if held_out is not None and settled["ridge_lambda"] is None:
-            settled["ridge_lambda"] = _best_lambda(space, moments, held_out, start, LAMBDAS).strength
+        search = Search(
+            lambda moments, sample: KernelSpace.of(moments, sample, self.landmarks),
+            _choose_bandwidth,
+            lambda space, moments, held_out, start: _best_lambda(space, moments, held_out, start, LAMBDAS).strength,
+            USUAL_LAMBDA,
+            # a sample by strides holds at least half of what it may, so that there are as many landmarks as asked for
+            max(SAMPLE_PAIRS, 2 * self.landmarks),
+        )
+        space, moments, settled = settle(search, train, validation, settled)
         self._take(space, *solve_ridge(moments, settled["ridge_lambda"] / mean_eigenvalue(moments.gram)))
         return settled
 
@@ -145,7 +136,7 @@ class KernelHead(Head):
 
 
 def _choose_bandwidth(
-    space: KernelSpace, few: Batches, held_out: HeldOut, ridge_lambda: float | None
+    space: KernelSpace, sample: TensorBatches, held_out: HeldOut, ridge_lambda: float | None
 ) -> tuple[float, float]:
     """The bandwidth on a sample of pairs and landmarks, and its λ.
 
@@ -153,6 +144,8 @@ def _choose_bandwidth(
     apart than those of an index, and loses there.
     """
     space = space.narrow(SAMPLE_LANDMARKS)
+    rows = spread_rows(len(sample), SAMPLE_PAIRS)
+    few = TensorBatches(sample.student[rows], sample.teacher[rows])
     strengths = {USUAL_BANDWIDTH: ridge_lambda or USUAL_LAMBDA}
 
     def attempt(bandwidth: float) -> Tensor:

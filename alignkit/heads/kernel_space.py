@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from functools import cached_property
 
@@ -10,6 +9,7 @@ import torch
 from torch import Tensor
 
 from alignkit.heads.moments import CenteredMoments
+from alignkit.heads.space import Space
 from alignkit.heads.stretch import learn_stretch
 from alignkit.vectors import l2_normalize
 
@@ -20,29 +20,23 @@ JITTER = 1e-3
 LINEAR_WEIGHT = 0.3
 
 
-@dataclass(frozen=True)
-class KernelSpace:
-    """`features(s) = [√w·z, L⁻¹·k(z)]` with `z = M·(s/|s| − mean)` and `k_j(z) = exp(−|z − c_j|²/2h²)`.
+@dataclass(frozen=True, kw_only=True)
+class KernelSpace(Space):
+    """`features(s) = [√w·z, L⁻¹·k(z)]` with `k_j(z) = exp(−|z − c_j|²/2h²)`, where h is the bandwidth.
 
     `L·Lᵀ` is the kernel between the landmarks `c`, so that inner products of features are `w·z·z' + k(z, z')`: exactly
     where one of the two is a landmark, and as near as landmarks allow elsewhere. Ridge regression on the features is
     kernel ridge regression where every training sentence is a landmark.
 
     Attributes:
-        mean: `(student_dim,)` of the students scaled to length 1.
-        stretch: `M (student_dim, student_dim)`, see `learn_stretch`.
         landmarks: `c (m, student_dim)`, in the space of `z`.
         distance: median distance between training sentences there.
-        bandwidth: `h`, relative to that distance.
 
     Source: Williams and Seeger, Using the Nyström method to speed up kernel machines, NeurIPS 2000.
     """
 
-    mean: Tensor
-    stretch: Tensor
     landmarks: Tensor
     distance: float
-    bandwidth: float = 1.0
 
     @classmethod
     def of(cls, moments: CenteredMoments, sample: Tensor, landmarks: int) -> KernelSpace:
@@ -56,7 +50,8 @@ class KernelSpace:
         stretch, distance = learn_stretch(moments, sample)
         mean = moments.student_mean.float()
         rows = spread_rows(len(sample), landmarks)
-        return cls(mean, stretch, (l2_normalize(sample[rows].float()) - mean) @ stretch, distance)
+        places = (l2_normalize(sample[rows].float()) - mean) @ stretch
+        return cls(mean=mean, stretch=stretch, landmarks=places, distance=distance)
 
     def narrow(self, landmarks: int) -> KernelSpace:
         """The same space with fewer landmarks."""
@@ -64,13 +59,9 @@ class KernelSpace:
 
     def __call__(self, student: Tensor) -> Tensor:
         """`(B, student_dim)` → `(B, student_dim + m)`."""
-        stretched = (l2_normalize(student.float()) - self.mean) @ self.stretch
+        stretched = self.stretched(student)
         whitened = torch.linalg.solve_triangular(self._root, self._kernel(stretched).T, upper=False).T
         return torch.cat([stretched * LINEAR_WEIGHT**0.5, whitened], dim=1)
-
-    def batches(self, pairs: Iterable[tuple[Tensor, Tensor]]) -> Iterator[tuple[Tensor, Tensor]]:
-        """Pairs with features in place of students."""
-        return ((self(student), teacher) for student, teacher in pairs)
 
     def fold(self, weight: Tensor, bias: Tensor) -> dict[str, Tensor]:
         """The head's parameters for a linear readout `(teacher_dim, student_dim + m)` of the features."""

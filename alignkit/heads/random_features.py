@@ -14,8 +14,9 @@ from alignkit.heads.climb import climb
 from alignkit.heads.feature_space import FeatureSpace
 from alignkit.heads.held_out import Choice, HeldOut
 from alignkit.heads.moments import CenteredMoments, Moments
-from alignkit.heads.ridge import best_lambda, check_lambda, ridge_moments, solve_ridge
-from alignkit.heads.streaming import Batches, EvenSample, TensorBatches, hold_out, unit_students
+from alignkit.heads.ridge import best_lambda, check_lambda, solve_ridge
+from alignkit.heads.space import Search, settle
+from alignkit.heads.streaming import Batches
 from alignkit.setting_rules import check, number_above, whole
 from alignkit.vectors import l2_normalize
 
@@ -93,23 +94,14 @@ class RandomFeaturesHead(Head):
     ) -> dict[str, Any]:
         """Ridge regression on the features; see `ClosedForm.solve`. Two passes: the space, then its features."""
         settled = {"bandwidth": self.bandwidth, "ridge_lambda": self.ridge_lambda} | (chosen or {})
-        is_open = None in settled.values()
-        if is_open and validation is None:
-            fit, validation = hold_out(train)
-            return self.solve(train, chosen=self.solve(fit, validation, settled))
-        sample = EvenSample(len(train), SAMPLE_PAIRS)
-        moments = ridge_moments(unit_students(sample.watch(train)))
-        student, teacher = sample.pairs()
-        space = FeatureSpace.of(moments, student, self.features, self.seed)
-        held_out = HeldOut.of(validation, teacher) if is_open and validation is not None else None
-        start = settled["ridge_lambda"] or USUAL_LAMBDA
-        if held_out is not None and settled["bandwidth"] is None:
-            few = TensorBatches(student, teacher)
-            settled["bandwidth"], start = _choose_bandwidth(space, few, held_out, settled["ridge_lambda"])
-        space = replace(space, bandwidth=settled["bandwidth"])
-        moments = Moments.of(space.batches(train)).centered()
-        if held_out is not None and settled["ridge_lambda"] is None:
-            settled["ridge_lambda"] = _choose_lambda(space, moments, held_out, start)
+        search = Search(
+            lambda moments, sample: FeatureSpace.of(moments, sample, self.features, self.seed),
+            _choose_bandwidth,
+            _choose_lambda,
+            USUAL_LAMBDA,
+            SAMPLE_PAIRS,
+        )
+        space, moments, settled = settle(search, train, validation, settled)
         self._take(space, *solve_ridge(moments, settled["ridge_lambda"]))
         return settled
 
@@ -138,7 +130,7 @@ class RandomFeaturesHead(Head):
 
 
 def _choose_bandwidth(
-    space: FeatureSpace, few: Batches, held_out: HeldOut, ridge_lambda: float | None
+    space: FeatureSpace, sample: Batches, held_out: HeldOut, ridge_lambda: float | None
 ) -> tuple[float, float]:
     """The best bandwidth on a sample of pairs and features, and its λ; the best hardly depends on their number."""
     space = space.narrow(SAMPLE_FEATURES)
@@ -147,7 +139,7 @@ def _choose_bandwidth(
     def attempt(bandwidth: float) -> tuple[float, Choice]:
         nearest = min(tried, key=lambda other: abs(math.log(other / bandwidth)))
         trial = replace(space, bandwidth=bandwidth)
-        moments = Moments.of(trial.batches(few)).centered()
+        moments = Moments.of(trial.batches(sample)).centered()
         grid = LAMBDAS if ridge_lambda is None else (ridge_lambda,)
         choice = best_lambda(moments, trial(held_out.student), held_out, tried[nearest], grid)
         tried[bandwidth] = choice.strength

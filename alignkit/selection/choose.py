@@ -18,7 +18,7 @@ from alignkit.pairs.base import PairSplits
 from alignkit.selection.decision import BASELINE, decide
 from alignkit.selection.judged_parts import folds_of, held_out
 from alignkit.selection.record import Selection, Try
-from alignkit.selection.targets import NO_LABELS, TARGETS, figures_of, mean_of_known
+from alignkit.selection.targets import COSINE, NO_LABELS, TARGETS, figures_of, mean_of_known
 from alignkit.setting_rules import check, number_above, one_of
 from alignkit.training.fit import Fitter
 from alignkit.training.whitening_choice import SELF_MRR, choose_whitening
@@ -29,7 +29,7 @@ logger = logging.getLogger(__name__)
 SELECT_BY = {
     "overlap@10": "val/overlap@10",
     "self_mrr": "val/self_mrr",
-    "cosine": "val/cosine_mean",
+    COSINE: "val/cosine_mean",
     "recall@10": "val/overlap@10",
 }
 HOLD_OUT = ("both", "random")
@@ -98,7 +98,9 @@ def select_head(
             again = _fitted(candidates[plan.name], fitted_on, target, seed)
             rounds.append((again, replace(fitted_on, validation=judged)))
         alike = np.concatenate([figures_of(*one, target, seed) for one in rounds])
-        cosines[plan.name] = np.concatenate([figures_of(*one, "cosine", seed) for one in rounds])
+        cosines[plan.name] = (
+            alike if target == COSINE else np.concatenate([figures_of(*one, COSINE, seed) for one in rounds])
+        )
         away = None if unlike is None else figures_of(head, replace(inner, validation=unlike), target, seed)
         figures[plan.name] = alike if away is None else _balanced(alike, away, seed)
         seconds = time.perf_counter() - began

@@ -20,6 +20,7 @@ from alignkit.pairs.views import take_pairs
 from alignkit.training.whitening_choice import SELF_MRR
 from alignkit.vectors import cosine, top_k
 
+COSINE = "cosine"
 NO_LABELS = "target=recall@10 needs sentences with labels and these have none; take target=overlap@10"
 
 
@@ -79,6 +80,6 @@ def _recall(aligned: Tensor, corpus: Tensor, pairs: Pairs) -> np.ndarray:
 TARGETS: dict[str, Callable[[Tensor, Tensor, Pairs], np.ndarray]] = {
     "overlap@10": _overlap,
     SELF_MRR: _self_mrr,
-    "cosine": _cosine,
+    COSINE: _cosine,
     "recall@10": _recall,
 }

@@ -98,6 +98,13 @@ def test_where_the_target_cannot_tell_the_cosine_does(nearer, overlap, chosen):
     assert ("for its cosine with the teacher, +0.020" in selection.reason) == (chosen == "kernel")
 
 
+def test_a_target_is_measured_once(candidates, monkeypatch):
+    measured, original = [], choose.figures_of
+    monkeypatch.setattr(choose, "figures_of", lambda *given: measured.append(given[2]) or original(*given))
+    select_head(candidates, splits(curvature=0.3), target="cosine", hold_out="random")
+    assert measured == ["cosine"] * len(candidates)
+
+
 def test_ties_go_to_ridge_and_it_says_so(candidates):
     del candidates["random_features"]
     selection = select_head(candidates, splits(curvature=0.0), target="cosine")
