@@ -65,7 +65,7 @@ def _selection_words(selection: Selection) -> list[str]:
             continue
         worth = ""
         if one.alike is not None and one.unlike is not None:
-            worth = f"on texts alike {one.alike:.3f}, unlike {one.unlike:.3f}, "
+            worth = f"{one.alike:.3f} on held-out texts, {one.unlike:.3f} on held-out clusters, "
         worth += _interval(selection.target, one.quality, ".3f") + _interval("gain over ridge", one.gain, "+.3f")
         lines.append(f"tried: {one.name}, {worth}{one.parameters:,} parameters, {one.seconds:.1f} s")
     return lines

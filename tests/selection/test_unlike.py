@@ -48,11 +48,12 @@ def test_clusters_are_held_out_whole():
 
 
 @pytest.mark.parametrize("target", ["overlap@10", "self_mrr"])
-def test_the_reason_says_what_to_expect_of_other_texts(target):
+def test_the_reason_says_that_held_out_clusters_are_no_forecast_for_texts_from_elsewhere(target):
     selection = select_head(candidates(), splits(1500), target=target)
     tried = selection.tries[0]
     assert tried.unlike < tried.alike
-    assert f"{tried.unlike:.3f} on clusters held out whole: expect this on other texts" in selection.reason
+    # clusters of the same source are easier than texts from elsewhere, so they are no forecast for those
+    assert f"{tried.unlike:.3f} on clusters held out whole; expect less on texts from elsewhere" in selection.reason
     assert selection.to_json()["tries"][0]["unlike"] == tried.unlike
     assert tried.quality.value == pytest.approx((tried.alike + tried.unlike) / 2, abs=0.03)
 
