@@ -68,8 +68,8 @@ def _unlike_words(chosen: Try, target: str) -> str:
     if chosen.alike is None or chosen.unlike is None:
         return ""
     return (
-        f"; {target} is {chosen.alike:.3f} on held-out texts and {chosen.unlike:.3f} on clusters held out whole; expect "
-        "less on texts from elsewhere"
+        f"; {target} is {chosen.alike:.3f} on held-out texts and {chosen.unlike:.3f} on clusters held out whole; "
+        "expect less on texts from elsewhere"
     )
 
 
