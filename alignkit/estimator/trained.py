@@ -1,4 +1,4 @@
-"""Carry out a plan: fit the head, compare it with its rivals, and keep what a report needs."""
+"""Carry out a plan: fit the head, complete what was fitted, and compare it with its rivals."""
 
 from __future__ import annotations
 
@@ -32,14 +32,19 @@ class Trained:
         baselines: `ridge` and `mean` of the same pairs.
         result: of the test split.
         sample: of the training pairs.
-        validation: figures of the kept state on the validation split, by name.
+        fit: the head as it was fitted, and how.
     """
 
     artifact: Artifact
     baselines: Mapping[str, Head]
     result: Result
     sample: TrainingSample
-    validation: Mapping[str, float]
+    fit: FitResult
+
+    @property
+    def validation(self) -> Mapping[str, float]:
+        """Figures of the kept state on the validation split, by name."""
+        return self.fit.figures
 
 
 def carry_out(
@@ -58,8 +63,21 @@ def carry_out(
         `None` in all but the first of several processes.
     """
     fit = plan.fitter.fit(splits, refit=plan.settings["refit"], resume=resume)
-    if not fit.is_main_process:
-        return None
+    return complete(plan, splits, fit, leaks=leaks, seconds=seconds) if fit.is_main_process else None
+
+
+def complete(
+    plan: Plan, splits: PairSplits, fit: FitResult, *, leaks: str, seconds: Mapping[str, float] | None = None
+) -> Trained:
+    """Put together all that belongs to a head, however it was fitted, and compare it with its rivals on the test split.
+
+    Args:
+        plan: its settings say what belongs to the head; `head/` is saved in its run folder first of all.
+        splits: the pairs, with the vectors of the student that the head was fitted to.
+        fit: the head, before and after its refit.
+        leaks: what the leak check said.
+        seconds: what was spent before, by step.
+    """
     settings, clock = plan.settings, {**(seconds or {}), **fit.seconds}
     start, mean = time.perf_counter(), fit.teacher_mean
     baselines = {"ridge": _ridge(plan, splits, fit), "mean": mean_head(splits.train.student_dim, mean)}
@@ -86,7 +104,7 @@ def carry_out(
         teacher_mean=mean, leaks=leaks, history=history, seed=settings["seed"],
     )  # fmt: skip
     artifact = replace(artifact, metrics=rows_json(judged))
-    return Trained(artifact, baselines, judged, sample, fit.figures)
+    return Trained(artifact, baselines, judged, sample, fit)
 
 
 def _history(plan: Plan, fit: FitResult, seconds: Mapping[str, float]) -> TrainingHistory:
