@@ -13,9 +13,11 @@ import torch
 from alignkit.artifact import DOCUMENT_HEAD, QUERY_HEAD, WHITENING, Artifact, load_artifact
 from alignkit.embedders.adapted import as_embedder
 from alignkit.embedders.base import ROLES, EmbeddedBatch, Embedder, Role, current_identity, join_batches
+from alignkit.embedders.distilled import DistilledEmbedder, check_unchanged, is_distilled
 from alignkit.embedders.sameness import differences
 from alignkit.errors import ArtifactError, EmbedderError
 from alignkit.heads.base import Head
+from alignkit.student_files import STUDENT, find_student
 from alignkit.vectors import l2_normalize
 
 logger = logging.getLogger(__name__)
@@ -47,13 +49,24 @@ class AlignedEmbedder:
         self._student_role = check_student(artifact, self.student, allow_student_mismatch)
 
     @classmethod
-    def load(cls, head: str | Path, student: Any, allow_student_mismatch: bool = False) -> AlignedEmbedder:
-        """From a head on disk: a run folder, its `head/`, or a bundle; see the class for what may be a student.
+    def load(
+        cls, head: str | Path, student: Any | None = None, allow_student_mismatch: bool = False
+    ) -> AlignedEmbedder:
+        """From a head on disk: a run folder, its `head/`, or a bundle.
+
+        Args:
+            head: where it is.
+            student: see the class; `None` for the student that lies beside the head, which `distill` trained with it.
+            allow_student_mismatch: see the class.
 
         Raises:
-            ArtifactError: if the head is damaged, or the student is not the one that it was trained with.
+            ArtifactError: if the head is damaged, no student lies beside it, or the student is not the one that it was
+                trained with.
         """
-        return cls(load_artifact(head), student, allow_student_mismatch)
+        artifact = load_artifact(head)
+        if student is None:
+            student = DistilledEmbedder(student_beside(artifact, head, allow_student_mismatch))
+        return cls(artifact, student, allow_student_mismatch)
 
     @property
     def dim(self) -> int:
@@ -165,6 +178,32 @@ def head_for(artifact: Artifact, role: Role) -> Head:
     become vectors of that index, so they go through the head as it imitates the teacher, or through one of their own.
     """
     return artifact.document_head if role == "document" else artifact.query_head
+
+
+def student_beside(artifact: Artifact, head: str | Path, allow_mismatch: bool = False) -> Path:
+    """The folder of the student that was trained with a head and lies beside it, also where both were moved.
+
+    Args:
+        artifact: the head.
+        head: where it was read from.
+        allow_mismatch: take the folder as it is, even if its files are others.
+
+    Raises:
+        ArtifactError: if the head has none, its folder is not there, or its files are not those of the training.
+    """
+    identity = artifact.student_identity
+    if identity is None or not is_distilled(identity):
+        name = "bare vectors" if identity is None else str(identity.get("model") or identity.get("backend"))
+        raise ArtifactError(f"{head}: no student of its own lies beside this head, it was trained on {name}; give one")
+    folder = find_student(head)
+    if folder is None:
+        raise ArtifactError(
+            f"{head}: the {STUDENT}/ that this head was trained with is not beside it; copy the whole run folder, "
+            "or say where it is: student=distilled student.path=FOLDER"
+        )
+    if not allow_mismatch:
+        check_unchanged(folder, identity, head)
+    return folder
 
 
 def check_student(artifact: Artifact, student: Embedder, allow_mismatch: bool) -> Role:

@@ -70,7 +70,7 @@ def _read_bundle(path: Path) -> HeadFiles:
     try:
         with zipfile.ZipFile(path) as bundle:
             entries = bundle.infolist()
-            if escaping := [entry.filename for entry in entries if _escapes(entry.filename)]:
+            if escaping := [entry.filename for entry in entries if escapes(entry.filename)]:
                 raise ArtifactError(f"{path}: holds the path {escaping[0]!r}, which leads out of it; refused")
             description, weights = (_only(entries, f"head/{name}") for name in (JSON_NAME, WEIGHTS_NAME))
             # stored as they are, weights cannot be larger than the file that was handed over
@@ -97,7 +97,8 @@ def _only(entries: list[zipfile.ZipInfo], name: str) -> zipfile.ZipInfo:
     return found[0]
 
 
-def _escapes(name: str) -> bool:
+def escapes(name: str) -> bool:
+    """Whether the name of an archive's entry leads out of the folder that it would be unpacked into."""
     return ".." in PurePosixPath(name.replace("\\", "/")).parts or name.startswith(("/", "\\")) or ":" in name
 
 

@@ -7,18 +7,19 @@ names no embedder (`student: null`, or settings without a `_target_`) is the hea
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 from omegaconf import DictConfig, OmegaConf, open_dict
 
+from alignkit.aligned import student_beside
+from alignkit.artifact import Artifact
 from alignkit.commandline.conf import choice_of, group_choices, yaml_of
 from alignkit.commandline.texts import escaped
 from alignkit.credentials import STARS, redacted
+from alignkit.embedders.distilled import BACKEND, is_distilled
 from alignkit.errors import ConfigError
 from alignkit.parts import TARGET
-
-if TYPE_CHECKING:  # torch, which `alignkit --help` does without
-    from alignkit.artifact import Artifact
 
 # the packaged models, as in the demo pack
 PACKAGED_SIDES = {"student": "two_layer", "teacher": "minilm"}
@@ -38,17 +39,22 @@ _MISSING = "???"
 
 
 def complete_sides(
-    config: DictConfig, artifact: Artifact | None, otherwise: Mapping[str, str] = PACKAGED_SIDES
+    config: DictConfig,
+    artifact: Artifact | None,
+    head: str | Path | None = None,
+    otherwise: Mapping[str, str] = PACKAGED_SIDES,
 ) -> None:
     """Put the head's own models where the config names none.
 
     Args:
         config: of the command; its `student` and `teacher` are changed.
         artifact: the head; `None` where the command is about none.
+        head: where it was read from: a student that was trained with it lies beside it.
         otherwise: side → the embedder where the head does not tell.
 
     Raises:
         ConfigError: for a setting that the embedder does not have.
+        ArtifactError: if the student that was trained with the head is not there, or not as it was.
     """
     for side, default in otherwise.items():
         identity = getattr(artifact, f"{side}_identity", None)
@@ -56,8 +62,11 @@ def complete_sides(
         given = OmegaConf.to_container(node, resolve=True) if isinstance(node, DictConfig) else node or {}
         if not isinstance(given, dict):
             raise ConfigError(f"{side}={given}: expected an embedder by name: {', '.join(group_choices('embedder'))}")
+        told = dict(_told(identity or {}))
+        if side == "student" and artifact and head and is_distilled(identity) and _names_no_other(given):
+            told["path"] = str(student_beside(artifact, head, config.get("allow_student_mismatch") is True))
         with open_dict(config):  # without a choice Hydra has no place for one
-            config[side] = escaped(_completed(side, given, identity, default))
+            config[side] = escaped(_completed(side, given, identity, told, default))
 
 
 def words_of_side(side: str, settings: Mapping[str, Any]) -> list[str]:
@@ -75,9 +84,11 @@ def words_of_side(side: str, settings: Mapping[str, Any]) -> list[str]:
     return [f"{side}={choice}", *(f"{side}.{name}={_word(value)}" for name, value in own.items())]
 
 
-def _completed(side: str, given: Mapping[Any, Any], identity: Mapping[str, Any] | None, default: str) -> dict[str, Any]:
-    told = None if identity is None else _choice_of_identity(identity)
-    choice = choice_of("embedder", given) if TARGET in given else told or default
+def _completed(
+    side: str, given: Mapping[Any, Any], identity: Mapping[str, Any] | None, told: Mapping[str, Any], default: str
+) -> dict[str, Any]:
+    own = None if identity is None else _choice_of_identity(identity)
+    choice = choice_of("embedder", given) if TARGET in given else own or default
     if choice is None:  # an embedder of the user's own
         return dict(given)
     ours = yaml_of("embedder", choice)
@@ -85,9 +96,9 @@ def _completed(side: str, given: Mapping[Any, Any], identity: Mapping[str, Any] 
         known = ", ".join(name for name in ours if name != TARGET)
         raise ConfigError(f"{side}.{unknown[0]}: {choice} has no such setting; it has {known}")
     settings = {**ours, **given}
-    if identity is not None and choice == told:
+    if choice == own:
         unsaid = [name for name in ours if name not in given or settings[name] == _MISSING]
-        settings |= {name: value for name, value in _settings_of_identity(identity) if name in unsaid}
+        settings |= {name: value for name, value in told.items() if name in unsaid}
     return settings | {
         name: value for name, value in _default_model(side, choice).items() if settings[name] == _MISSING
     }
@@ -99,7 +110,13 @@ def _default_model(side: str, choice: str) -> dict[str, Any]:
     return yaml_of("embedder_model", name) if name in group_choices("embedder_model") else {}
 
 
-def _settings_of_identity(identity: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
+def _names_no_other(given: Mapping[Any, Any]) -> bool:
+    """Whether a side leaves it open which student it means, and where that is."""
+    is_open = TARGET not in given or choice_of("embedder", given) == BACKEND
+    return is_open and given.get("path", _MISSING) == _MISSING
+
+
+def _told(identity: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
     for name, (told, kind) in SETTINGS.items():
         if type(value := identity.get(told)) is kind:
             yield name, value

@@ -45,7 +45,7 @@ def main(config: DictConfig) -> None:
     """Load head and data, search, print."""
     head = Path(config.head).expanduser() if config.head is not None else newest_run()
     artifact = load_artifact(head)
-    complete_sides(config, artifact)
+    complete_sides(config, artifact, head)
     settings = plain(config)
     check(settings, {"seed": SEED, "samples": whole(1), "topk": whole(1), "interactive": SWITCH})
     data = build_data(settings)

@@ -52,7 +52,7 @@ def main(config: DictConfig) -> None:
     elif action == "verify":
         verify(cache_dir)
     elif action == "prune":
-        complete_sides(config, None, OLLAMA)
+        complete_sides(config, None, otherwise=OLLAMA)
         opened = (opened_embedder(config, side) for side in WHICH[settings["which"]])
         prune(cache_dir, opened, confirm=settings["confirm"])
     elif action == "merge":
@@ -64,7 +64,7 @@ def main(config: DictConfig) -> None:
 def embed(config: DictConfig, settings: dict[str, Any]) -> None:
     """Embed what is missing, one model after the other."""
     head = head_to_apply(settings["head"], settings["save_to"]) if settings["which"] == "aligned" else None
-    complete_sides(config, head, OLLAMA)
+    complete_sides(config, head, settings["head"], OLLAMA)
     job = Embedding(
         cache_dir=settings["cache_dir"],
         dtype=settings["dtype"],

@@ -51,7 +51,7 @@ def main(config: DictConfig) -> None:
     head = Path(config.head).expanduser() if config.head is not None else newest_run()
     artifact, run = load_artifact(head), run_of(head)
     baselines = load_baselines(run)
-    complete_sides(config, artifact)
+    complete_sides(config, artifact, head)
     settings = plain(config)
     thresholds = check_settings(settings)
     asked = parse_codes(settings["codes"]) if settings["codes"] is not None else None

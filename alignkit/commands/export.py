@@ -32,7 +32,7 @@ def main(config: DictConfig) -> None:
     form = format_named(settings["format"], options)
     out = place_of(form, settings["out"])
     artifact = load_artifact(settings["head"])
-    complete_sides(config, artifact)
+    complete_sides(config, artifact, settings["head"])
 
     with contextlib.ExitStack() as opened:
 

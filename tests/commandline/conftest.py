@@ -19,7 +19,7 @@ def composed(monkeypatch, tmp_path, capsys):
 
         def task(config):
             if "student" in declared(name).completed:
-                complete_sides(config, None, OLLAMA if name == "embed" else PACKAGED_SIDES)
+                complete_sides(config, None, otherwise=OLLAMA if name == "embed" else PACKAGED_SIDES)
             found.append(OmegaConf.to_container(config, resolve=True))
 
         monkeypatch.setattr(sys, "argv", [name, *words])

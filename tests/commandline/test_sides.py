@@ -96,7 +96,7 @@ def test_a_foreign_head_names_no_address_no_key_and_nothing_that_is_filled_in():
 def test_an_embedder_of_the_users_own_is_left_as_it_is():
     own = {"_target_": "my.Embedder", "size": 3}
     assert completed(OLLAMA, student=own)["student"] == own
-    with pytest.raises(ConfigError, match="student=3: expected an embedder by name: minilm, ollama"):
+    with pytest.raises(ConfigError, match="student=3: expected an embedder by name: distilled, minilm, ollama"):
         completed(OLLAMA, student=3)
 
 

@@ -30,6 +30,9 @@ def embedder(request, server, tmp_path):
     if name == "sentence_transformer":
         minilm = pytest.importorskip("alignkit.embedders.minilm")
         overrides.append(f"student.model='{minilm.packaged_folder()}'")
+    elif name == "distilled":
+        save_table(tmp_path / "student")
+        overrides.append(f"student.path='{tmp_path}'")
     elif name == "table":
         overrides.append(f"student.path='{save_table(tmp_path)}'")
     elif name == "ollama":

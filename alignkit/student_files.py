@@ -1,0 +1,75 @@
+"""The student that lies beside a head: `student/` of a run folder or of a bundle."""
+
+from __future__ import annotations
+
+import functools
+import shutil
+import tempfile
+import zipfile
+import zlib
+from pathlib import Path
+
+from alignkit.errors import ArtifactError
+from alignkit.files import refused
+from alignkit.head_files import BUNDLE_SUFFIX, escapes, find_head
+
+STUDENT = "student"
+# what sentence-transformers writes, and models read; nothing that is pickled, and no code
+SUFFIXES = (".json", ".txt", ".model", ".safetensors", ".md", ".jinja")
+MOST_FILES = 200
+
+
+def find_student(head: str | Path) -> Path | None:
+    """The folder of the student that lies beside a head.
+
+    Args:
+        head: a run folder, its `head/`, or a bundle, whose student is unpacked into a temporary folder.
+
+    Returns:
+        `None` where no student lies there.
+
+    Raises:
+        ArtifactError: if there is no head, or the bundle cannot be read.
+    """
+    path = Path(head).expanduser()
+    if path.suffix.lower() == BUNDLE_SUFFIX and path.is_file():
+        status = path.stat()
+        unpacked = _unpacked(path.resolve(), status.st_size, status.st_mtime_ns)
+        return None if unpacked is None else Path(unpacked.name) / STUDENT
+    folder = find_head(path).resolve()
+    student = (folder.parent if folder.name == "head" else folder) / STUDENT
+    return student if student.is_dir() else None
+
+
+@functools.lru_cache(maxsize=8)
+def _unpacked(bundle: Path, size_bytes: int, modified_ns: int) -> tempfile.TemporaryDirectory[str] | None:
+    """A bundle's student in a folder that is gone with this process."""
+    try:
+        with zipfile.ZipFile(bundle) as archive:
+            entries = [one for one in archive.infolist() if one.filename.startswith(f"{STUDENT}/")]
+            if not entries:
+                return None
+            _check(bundle, entries, size_bytes)
+            # a model that is mapped cannot be deleted on Windows
+            folder = tempfile.TemporaryDirectory(prefix="alignkit-", ignore_cleanup_errors=True)
+            for entry in entries:
+                target = Path(folder.name, *entry.filename.split("/"))
+                target.parent.mkdir(parents=True, exist_ok=True)
+                with archive.open(entry) as source, target.open("wb") as file:
+                    shutil.copyfileobj(source, file)
+            return folder
+    except (ValueError, RuntimeError, NotImplementedError, zipfile.BadZipFile, zlib.error, EOFError) as error:
+        raise ArtifactError(f"{bundle}: its student cannot be read ({error}); copy the bundle again") from None
+    except OSError as error:
+        raise refused(Path(tempfile.gettempdir()), error) from None
+
+
+def _check(bundle: Path, entries: list[zipfile.ZipInfo], size_bytes: int) -> None:
+    """A bundle may be somebody else's: its student must be what this package writes, and no larger than the file."""
+    if len(entries) > MOST_FILES or sum(entry.file_size for entry in entries) > size_bytes:
+        raise ArtifactError(f"{bundle}: its student has more files, or larger ones, than a bundle holds; refused")
+    for entry in entries:
+        if escapes(entry.filename):
+            raise ArtifactError(f"{bundle}: holds the path {entry.filename!r}, which leads out of it; refused")
+        if not entry.filename.lower().endswith(SUFFIXES) or entry.compress_type != zipfile.ZIP_STORED:
+            raise ArtifactError(f"{bundle}: holds {entry.filename!r}, which is no file of a student; refused")
