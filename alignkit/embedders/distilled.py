@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from alignkit.embedders.base import EmbeddedBatch, Embedder, Role, context_of
+from alignkit.embedders.base import EmbeddedBatch, Embedder, Role, context_of, weights_mb
 from alignkit.embedders.digests import folder_digest
 from alignkit.embedders.model_folders import own_prompt
 from alignkit.embedders.sentence_transformer import SentenceTransformerEmbedder
@@ -54,6 +54,11 @@ class DistilledEmbedder:
     def context(self) -> int | None:
         """Maximum tokens of a text that the student reads; `None` for a table, which reads all."""
         return context_of(self._inner)
+
+    @property
+    def weights_mb(self) -> float | None:
+        """What the student weighs in memory, in millions of bytes."""
+        return weights_mb(self._inner)
 
     def settings(self, role: Role = "document") -> dict[str, Any]:
         """The identity; all of it is known here."""

@@ -45,7 +45,8 @@ def test_the_lines_of_a_training(demo_set, demo_artifact):
         "chosen by model=auto on 300 validation sentences: nothing is surely better",
         "tried: linear, recall@10 0.500 (95% interval 0.400 to 0.600), 1,000 parameters, 0.2 s",
         "tried: mlp, 0.600 on held-out texts, 0.400 on held-out clusters, "
-        "recall@10 0.520 (95% interval 0.420 to 0.620), gain over ridge +0.020 (95% interval -0.010 to +0.050), 9,000 parameters, 2.0 s",
+        "recall@10 0.520 (95% interval 0.420 to 0.620), gain over ridge +0.020 (95% interval -0.010 "
+        "to +0.050), 9,000 parameters, 2.0 s",
         "not tried: random_features, expected to take about 1,234 s",
         "kept: epoch 3; training ended after 5 epochs: trainer.max_time, then fitted once more on train + validation",
     ]
