@@ -1,6 +1,7 @@
 """The floors of the house: imports go down only, and what is heavy stays where it belongs."""
 
 import ast
+import functools
 import subprocess
 import sys
 from collections import Counter
@@ -88,9 +89,14 @@ for module_path in MODULES:
     ROOMS.setdefault(room_of(module_path), []).append(module_path)
 
 
+@functools.cache
+def nodes_of(path):
+    return tuple(ast.walk(ast.parse(path.read_text(encoding="utf-8"))))
+
+
 def imported(path):
     """Modules that a file imports, also inside functions and for the type checker alone."""
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+    for node in nodes_of(path):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom) and node.module:
@@ -130,7 +136,7 @@ def module_of(path):
 
 def imports_of(path, modules):
     """The modules of ours that a file imports, wherever it does: at its top, in a function, for the type checker."""
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+    for node in nodes_of(path):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names if alias.name in modules)
         elif isinstance(node, ast.ImportFrom):
@@ -194,7 +200,7 @@ def test_the_list_of_commands_needs_no_torch():
 
 def nodes():
     for path in MODULES:
-        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        for node in nodes_of(path):
             yield path.relative_to(PACKAGE).as_posix(), node
 
 
