@@ -38,7 +38,7 @@ FLOORS = [
     },
     {"heads", "losses", "metrics", "codes", "sentences", "embedders", "vector_files", "gguf_files"},
     {"cache", "artifact", "aligned", "agreement", "pairs", "resources"},
-    {"runs"},
+    {"runs", "tables"},
     {
         "training",
         "distillation",

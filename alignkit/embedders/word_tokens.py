@@ -116,8 +116,8 @@ class WordTokens:
 
 def _way_to_split(tokenizer: Tokenizer) -> tuple[Split | None, bool]:
     """How a text splits into words that give its tokens, None if it does not; and whether any blank may be in it."""
-    parts = type(tokenizer.normalizer).__name__, type(tokenizer.pre_tokenizer).__name__
-    is_bert, is_whole = parts == ("BertNormalizer", "BertPreTokenizer"), parts[1] == "NoneType"
+    is_whole = tokenizer.pre_tokenizer is None
+    is_bert = type(tokenizer.normalizer).__name__ == "BertNormalizer" and _begins_as_bert(tokenizer.pre_tokenizer)
     # without a pre-tokenizer, as for SentencePiece's BPE, only the vocabulary keeps tokens from spanning a space
     if is_whole and any(SPACE in token.lstrip(SPACE) or " " in token for token in tokenizer.get_vocab()):
         return None, False
@@ -129,6 +129,13 @@ def _way_to_split(tokenizer: Tokenizer) -> tuple[Split | None, bool]:
         if [[token for _ in own for token in next(ids)] for own in words] == whole:
             return split, is_bert or is_whole
     return None, False
+
+
+def _begins_as_bert(pre_tokenizer: object) -> bool:
+    """Whether it splits at every blank before anything else."""
+    while type(pre_tokenizer).__name__ == "Sequence":
+        pre_tokenizer = pre_tokenizer[0]  # type: ignore[index]
+    return type(pre_tokenizer).__name__ == "BertPreTokenizer"
 
 
 def _with_room(array: np.ndarray, length: int) -> np.ndarray:

@@ -1,0 +1,195 @@
+"""Makes a student out of a teacher and texts: a vocabulary, the teacher's vectors of its entries, a closed form."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from alignkit.embedders.base import Embedder, Role
+from alignkit.embedders.token_table import TokenTable
+from alignkit.errors import ConfigError, DataError
+from alignkit.setting_rules import SEED, check, one_of, whole
+from alignkit.shapes import check_shapes
+from alignkit.tables.blocks import NAMES, TEACHER, ask_teacher, block_of
+from alignkit.tables.fitting import fit_rows
+from alignkit.tables.inside import with_inside
+from alignkit.tables.vocabulary import build_tokenizer, find_candidates
+from alignkit.tables.writing import save_table
+
+logger = logging.getLogger(__name__)
+
+# rarity weights a / (a + p): Arora, Liang and Ma, A Simple but Tough-to-Beat Baseline for Sentence Embeddings (2017)
+RARITY = 1e-2
+# the fit needs no more, and has them all in memory
+MOST_TEXTS = 200_000
+# wider tables cost time and disk for nothing: the head makes the teacher's width out of so many columns
+WIDEST = 512
+
+
+@dataclass(frozen=True)
+class TableReport:
+    """How a table was made.
+
+    Attributes:
+        folder: where it is.
+        entries: tokens with a row.
+        words: whole words of the texts among the candidates, beside the pieces.
+        width: columns.
+        calls: texts that the teacher was asked for; those that the cache had are not counted.
+        wanted: texts that it would have been asked for without a budget.
+        fitted_on: texts whose teacher vectors the rows were fitted to; 0: none.
+        known: share of the texts' tokens that are in the table.
+        tables: the sources.
+        seconds: wall clock beside the teacher's calls.
+        teacher_seconds: wall clock of these.
+    """
+
+    folder: Path
+    entries: int
+    words: int
+    width: int
+    calls: int
+    wanted: int
+    fitted_on: int
+    known: float
+    tables: tuple[str, ...]
+    seconds: float
+    teacher_seconds: float
+
+
+def make_table(
+    texts: Sequence[str],
+    teacher: Embedder,
+    cache_dir: str | Path,
+    out: Path,
+    *,
+    vectors: np.ndarray | None = None,
+    budget: int = 30_000,
+    tables: Sequence[str] = (TEACHER,),
+    role: Role = "document",
+    seed: int = 0,
+) -> TableReport:
+    """Make a token table and save it as a folder that sentence-transformers, model2vec and `student=table` load.
+
+    Args:
+        texts: N training texts, and no others: what is tested must not be among them.
+        teacher: asked for single words and pieces, through the cache.
+        cache_dir: of the vector cache.
+        out: the folder.
+        vectors: `(N, D)`, the teacher's vectors of the texts. With them the rows are fitted to the texts in closed
+            form; without them they stay the sources' columns side by side.
+        budget: most texts that the teacher is asked for. Entries beyond it, the rarest, are spelled by shorter ones.
+        tables: the sources: `teacher`, `input_embeddings`, `wordllama`, or folders of token tables.
+        role: whose prompt the teacher uses.
+        seed: of the sample of texts that is fitted, if there are more than 200,000.
+
+    Raises:
+        ConfigError: if a setting is wrong.
+        DataError: if there are no texts, or the vectors are not theirs.
+        AlignkitError: if the teacher, the cache or the disk fails.
+    """
+    check({"budget": budget, "seed": seed}, {"budget": whole(1), "seed": SEED})
+    sources = _checked(tables)
+    if not len(texts):
+        raise DataError("a table is made out of texts, and there are none")
+    if vectors is not None:
+        check_shapes(texts=(texts, "N"), vectors=(vectors, "N D"))
+    started = time.perf_counter()
+    candidates = find_candidates(texts, teacher)
+    asked, calls, teacher_seconds = dict[str, np.ndarray](), 0, 0.0
+    words = candidates.whole
+    if TEACHER in sources:
+        before = time.perf_counter()
+        asked, calls = ask_teacher(words[:budget], teacher, cache_dir, role)
+        teacher_seconds = time.perf_counter() - before
+        words = [entry for entry in words if entry in asked]
+    entries, spread = with_inside(words, candidates.inside)
+    tokenizer = build_tokenizer(entries, candidates.pattern)
+    blocks = [
+        np.stack([asked[entry] for entry in words]) if source == TEACHER else block_of(source, words, teacher)
+        for source in sources
+    ]
+    blocks = [np.asarray(spread @ _centred(block)) for block in blocks]
+    rows, fitted_on, known = _rows(blocks, TokenTable(np.empty((0, 0)), tokenizer), texts, vectors, seed)
+    save_table(out, tokenizer, rows)
+    return TableReport(
+        folder=out,
+        entries=len(entries),
+        words=candidates.words,
+        width=rows.shape[1],
+        calls=calls,
+        wanted=len(candidates.whole) if TEACHER in sources else 0,
+        fitted_on=fitted_on,
+        known=known,
+        tables=sources,
+        seconds=time.perf_counter() - started - teacher_seconds,
+        teacher_seconds=teacher_seconds,
+    )
+
+
+def _checked(tables: Sequence[str]) -> tuple[str, ...]:
+    sources = (tables,) if isinstance(tables, str) else tuple(tables)
+    if not sources or len(set(sources)) < len(sources):
+        raise ConfigError(f"tables={list(sources)}: expected some of {', '.join(NAMES)}, or folders, each once")
+    for source in sources:
+        if source not in NAMES and not Path(source).expanduser().is_dir():
+            check({"tables": source}, {"tables": one_of([*NAMES, "the folder of a token table"])})
+    return sources
+
+
+def _centred(block: np.ndarray) -> np.ndarray:
+    """Rows minus their mean; those of which a source knows nothing stay zero."""
+    there = np.flatnonzero(block.any(axis=1))
+    centred = block.copy()
+    centred[there] -= block[there].mean(axis=0) if len(there) else 0
+    return centred
+
+
+def _rows(
+    blocks: list[np.ndarray],
+    table: TokenTable,
+    texts: Sequence[str],
+    vectors: np.ndarray | None,
+    seed: int,
+) -> tuple[np.ndarray, int, float]:
+    """Rows `(1 + V, D)` with that of the unknown token, texts that they were fitted to, share of known tokens."""
+    from scipy.sparse import csr_array
+
+    some = np.arange(len(texts))
+    if len(texts) > MOST_TEXTS:
+        some = np.sort(np.random.default_rng(seed).choice(len(texts), MOST_TEXTS, replace=False))
+    tokens, lengths = table.tokens([texts[row] for row in some.tolist()])
+    size = 1 + len(blocks[0])
+    shape = (len(some), size)
+    counts = csr_array((np.ones(len(tokens), np.float32), tokens, np.append(0, np.cumsum(lengths))), shape=shape)
+    counts.sum_duplicates()
+    frequency = np.bincount(tokens, minlength=size) / max(len(tokens), 1)
+    weights = (RARITY / (RARITY + frequency)).astype(np.float32)
+    columns = []
+    for block in blocks:
+        weighted = np.concatenate([np.zeros((1, block.shape[1]), dtype=np.float32), block]) * weights[:, None]
+        # every source has the same say
+        length = float(np.linalg.norm(counts @ weighted, axis=1).mean())
+        columns.append(weighted / max(length, 1e-12))
+    rows = _narrow(np.concatenate(columns, axis=1))
+    known = 1 - float(frequency[0])
+    if vectors is None:
+        return rows, 0, known
+    wanted = np.asarray(vectors[some], dtype=np.float32)
+    wanted = wanted / np.maximum(np.linalg.norm(wanted, axis=1, keepdims=True), 1e-12)
+    rows = fit_rows(counts, rows, _narrow(wanted))
+    rows[0] = 0
+    return rows, len(some), known
+
+
+def _narrow(rows: np.ndarray) -> np.ndarray:
+    """The same rows if they are narrow, else their first principal components."""
+    if rows.shape[1] <= WIDEST:
+        return rows
+    values, axes = np.linalg.eigh((rows.T @ rows).astype(np.float64))
+    return rows @ axes[:, np.argsort(values)[::-1][:WIDEST]].astype(np.float32)

@@ -1,0 +1,189 @@
+"""A table made from a teacher and texts, as a user has it: a folder that others load, within a budget of calls."""
+
+import json
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+pytest.importorskip("tokenizers")
+from small_embedder import SmallEmbedder
+from small_table import rows_for, save_table, word_pieces
+
+from alignkit.embedders.base import embed_all
+from alignkit.embedders.table import TableEmbedder
+from alignkit.errors import AlignkitError, EmbedderError
+from alignkit.tables.making import make_table
+
+SUBJECTS = ["the parcel", "my order", "a refund", "our invoice", "this password", "the account", "your booking"]
+VERBS = ["arrived late", "was never sent", "cannot be found", "is wrong again", "needs a change", "got cancelled"]
+ASKS = ["what now?", "please help!", "can you check?", "is that normal?", "who can tell me?"]
+TEXTS = [f"{subject} {verb}, {ask}" for subject in SUBJECTS for verb in VERBS for ask in ASKS]
+
+
+class WordTeacher(SmallEmbedder):
+    """A sentence's vector is a fixed mixture of its words', and of their order: a table can learn most of it."""
+
+    def _vector(self, text):
+        words = text.lower().replace(",", " ,").replace("?", " ?").replace("!", " !").split()
+        vectors = [super(WordTeacher, self)._vector(word) for word in words]
+        return np.sum(vectors, axis=0) + 0.3 * vectors[0]
+
+
+def cosines(found, wanted):
+    found, wanted = (part / np.linalg.norm(part, axis=1, keepdims=True) for part in (found, wanted))
+    return (found * wanted).sum(axis=1)
+
+
+@pytest.fixture
+def teacher():
+    return WordTeacher("teacher", dim=12)
+
+
+@pytest.fixture
+def made(teacher, tmp_path):
+    report = make_table(TEXTS[::2], teacher, tmp_path / "cache", tmp_path / "table")
+    return report, TableEmbedder(report.folder)
+
+
+def test_a_table_embeds_texts_that_it_was_not_made_of(made):
+    report, table = made
+    vectors = embed_all(table, [*TEXTS[1::2], "Zebras  never ATE quinces\u2026", "\U0001f600\U0001f600 ok\U0001f600"])
+    assert vectors.shape[1] == report.width == 12
+    np.testing.assert_allclose(np.linalg.norm(vectors, axis=1), 1, atol=1e-5)
+    # words of the training texts are entries of their own, each asked for alone
+    assert {"parcel", "cancelled", "invoice"} <= set(table.table.tokenizer.get_vocab())
+    assert table.table.tokenizer.encode("cancelled invoice").tokens == ["cancelled", "invoice"]
+
+
+def test_with_the_texts_vectors_the_rows_are_fitted_to_them(teacher, tmp_path, made):
+    """Held-out texts, and the table alone, without a head."""
+    wanted = embed_all(teacher, TEXTS)
+    report = make_table(TEXTS[::2], teacher, tmp_path / "cache", tmp_path / "fitted", vectors=wanted[::2])
+    assert report.fitted_on == len(TEXTS[::2]) and report.calls == 0  # the entries were in the cache
+    before = cosines(embed_all(made[1], TEXTS[1::2]), wanted[1::2]).mean()
+    after = cosines(embed_all(TableEmbedder(report.folder), TEXTS[1::2]), wanted[1::2]).mean()
+    assert 1 - after < 0.7 * (1 - before)
+
+
+def test_the_budget_is_kept_and_the_frequent_come_first(teacher, tmp_path):
+    whole = make_table(TEXTS, teacher, tmp_path / "whole", tmp_path / "table")
+    assert whole.calls == whole.wanted == len(set(teacher.asked))
+    few = WordTeacher("few", dim=12)
+    budget = whole.wanted - 30
+    report = make_table(TEXTS, few, tmp_path / "few", tmp_path / "less", budget=budget)
+    assert report.calls == budget == len(few.asked) and report.wanted == whole.wanted
+    table = TableEmbedder(report.folder)
+    asked = set(few.asked)
+    assert {"the", "parcel"} <= asked
+    # what was not asked for is spelled by what was
+    lost = next(word for word in "cancelled normal booking invoice password account".split() if word not in asked)
+    pieces = table.table.tokenizer.encode(lost).tokens
+    assert len(pieces) > 1 and "".join(piece.removeprefix("##") for piece in pieces) == lost
+    embed_all(table, [lost])
+
+
+def test_a_second_time_nothing_is_asked_and_the_same_is_made(teacher, tmp_path):
+    first = make_table(TEXTS, teacher, tmp_path / "cache", tmp_path / "a")
+    again = WordTeacher("teacher", dim=12)
+    second = make_table(TEXTS, again, tmp_path / "cache", tmp_path / "b")
+    assert (first.calls > 100, second.calls, again.asked) == (True, 0, [])
+    assert TableEmbedder(first.folder).identity() == TableEmbedder(second.folder).identity()
+
+
+def test_entries_that_the_teacher_cannot_embed_are_spelled(tmp_path):
+    class Picky(WordTeacher):
+        def embed(self, texts, role="document"):
+            for batch in super().embed(texts, role):
+                bad = {place for place in batch.indices.tolist() if texts[place] == "parcel"}
+                kept = [row for row, place in enumerate(batch.indices.tolist()) if place not in bad]
+                failures = {**batch.failures, **dict.fromkeys(bad, "NaN")}
+                yield type(batch)(batch.indices[kept], batch.vectors[kept], failures)
+
+    report = make_table(TEXTS, Picky("picky", dim=12), tmp_path / "cache", tmp_path / "table")
+    assert TableEmbedder(report.folder).table.tokenizer.encode("parcel").tokens[0] != "parcel"
+
+
+def test_tables_side_by_side(teacher, tmp_path):
+    other = save_table(tmp_path / "other", rows=rows_for(word_pieces(), dim=5))
+    report = make_table(TEXTS, teacher, tmp_path / "cache", tmp_path / "both", tables=["teacher", str(other)])
+    assert report.width == 17
+    rows, vocabulary = TableEmbedder(report.folder).table.rows, TableEmbedder(report.folder).table.tokenizer
+    # an entry's row in the other's columns is what the other makes of its text, centred and weighted
+    theirs = TableEmbedder(other, normalize=False)
+    names = ["parcel", "order", "late"]
+    found = rows[[vocabulary.token_to_id(name) for name in names]][:, 12:]
+    mean = embed_all(theirs, [name.removeprefix("##") for name in sorted(vocabulary.get_vocab(), key=vocabulary.token_to_id)[1:]]).mean(0)  # fmt: skip # noqa: E501
+    assert (cosines(found, embed_all(theirs, names) - mean) > 0.99).all()
+    alone = make_table(TEXTS, teacher, tmp_path / "cache2", tmp_path / "alone", tables=[str(other)])
+    assert (alone.calls, alone.width) == (0, 5)
+    assert not (tmp_path / "cache2").exists()  # no teacher, no call, no cache
+
+
+def test_sentence_transformers_and_model2vec_load_the_folder(made):
+    report, table = made
+    texts = [*TEXTS[:20], "unseen zebra", "ok \U0001f600"]
+    expected = embed_all(table, texts)
+    sentence_transformers = pytest.importorskip("sentence_transformers")
+    model = sentence_transformers.SentenceTransformer(str(report.folder), device="cpu")
+    np.testing.assert_allclose(model.encode(texts), expected, atol=1e-6)
+    config = json.loads((report.folder / "config.json").read_text())
+    assert config["model_type"] == "model2vec" and config["normalize"] is True
+    model2vec = pytest.importorskip("model2vec")
+    np.testing.assert_allclose(model2vec.StaticModel.from_pretrained(report.folder).encode(texts), expected, atol=1e-6)
+
+
+def test_the_folder_is_read_without_torch(made):
+    code = (
+        "import sys; from alignkit.embedders.base import embed_all; from alignkit.embedders.table import TableEmbedder;"
+        f"embed_all(TableEmbedder({str(made[0].folder)!r}), ['the order']); print('torch' in sys.modules)"
+    )
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout.strip() == "False"
+
+
+def test_chinese_texts(tmp_path):
+    subjects, rest = ("我的包裹", "这个订单", "您的密码"), ("没有到", "在哪里", "可以退款吗", "错了")
+    texts = [subject + what for subject in subjects for what in rest] * 3
+    report = make_table(texts, WordTeacher("teacher", dim=12), tmp_path / "cache", tmp_path / "table")
+    assert report.known == 1
+    found = embed_all(TableEmbedder(report.folder), ["我的订单在哪里", "密码错了 ok"])
+    assert np.isfinite(found).all()
+
+
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        ({"budget": 0}, "budget=0: expected a whole number of at least 1"),
+        ({"tables": []}, r"tables=\[\]: expected some of teacher"),
+        ({"tables": ["teacher", "teacher"]}, "each once"),
+        ({"tables": ["nonesuch"]}, "tables=nonesuch: expected one of teacher, input_embeddings, wordllama"),
+        ({"tables": ["input_embeddings"]}, "the files of a teacher behind Word.* leave input_embeddings out of tables"),
+        ({"vectors": np.ones((3, 12), np.float32)}, "expected texts and vectors to have the shapes"),
+    ],
+)
+def test_what_cannot_be_made_is_said_in_one_line(teacher, tmp_path, settings, said):
+    with pytest.raises(AlignkitError, match=said) as error:
+        make_table(TEXTS, teacher, tmp_path / "cache", tmp_path / "table", **settings)
+    assert "\n" not in str(error.value) and not (tmp_path / "table").exists()
+
+
+def test_a_teacher_that_embeds_no_entry(tmp_path):
+    broken = SmallEmbedder("broken", fault=EmbedderError("no server"))
+    with pytest.raises(EmbedderError, match="no server"):
+        make_table(TEXTS, broken, tmp_path / "cache", tmp_path / "table")
+    with pytest.raises(AlignkitError, match="there are none"):
+        make_table([], broken, tmp_path / "cache", tmp_path / "table")
+
+
+def test_a_real_teacher_lends_its_vocabulary_and_its_input_embeddings(tmp_path):
+    """WordPiece of the teacher with the texts' own words; with its input embeddings alone it is not called at all."""
+    from alignkit.embedders.two_layer import TwoLayerEmbedder
+
+    teacher = TwoLayerEmbedder()
+    texts = [*TEXTS, "unobtainium widgets", "more unobtainium"]
+    report = make_table(texts, teacher, tmp_path / "cache", tmp_path / "table", tables=["input_embeddings"])
+    assert (report.calls, report.width) == (0, 384)
+    table = TableEmbedder(report.folder).table
+    assert table.tokenizer.encode("unobtainium aardvark").tokens == ["unobtainium", *"aa ##rd ##var ##k".split()]
+    assert not (tmp_path / "cache").exists()
