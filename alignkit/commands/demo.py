@@ -23,6 +23,7 @@ from alignkit.errors import EmbedderError
 from alignkit.evaluation.embedding_time import where_it_ran
 from alignkit.evaluation.same_models import check_fit, check_models, doubts_of
 from alignkit.evaluation.side_by_side import EMBED, Answer, Hit, SideBySide
+from alignkit.evaluation.student_record import product_of
 from alignkit.evaluation.table_rows import RowName
 from alignkit.pairs.text_sets import TextSet, evaluation_set
 from alignkit.runs.folder import newest_run
@@ -59,7 +60,7 @@ def main(config: DictConfig) -> None:
         check_fit(artifact, test)
         for doubt in doubts_of(artifact, test):
             logger.warning("%s", doubt)
-        searches = SideBySide(test, artifact.query_head)
+        searches = SideBySide(test, artifact.query_head, product_of(artifact))
         if settings["interactive"]:
             role = check_student(artifact, embedders["student"], False)
             _converse(console, searches, embedders["student"], role, settings["topk"])

@@ -89,7 +89,7 @@ def main(config: DictConfig) -> None:
         timed={side: one.said for side, one in timed.items()},
         settings=without_secrets(settings),
     )
-    codes = code_table(test, artifact.query_head, asked, **drawn) if asked else ()
+    codes = code_table(test, artifact.query_head, asked, **drawn, product=result.product) if asked else ()
     result = replace(result, curve=curve, codes=codes, about=about)
     folder = Path(HydraConfig.get().runtime.output_dir)
     write_report(result, folder, html=settings["html"])

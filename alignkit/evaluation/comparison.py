@@ -31,6 +31,7 @@ from alignkit.evaluation.row_figures import figures_of_rows
 from alignkit.evaluation.row_vectors import RowVectors, queries_of_rows, vectors_of_rows
 from alignkit.evaluation.same_models import check_fit
 from alignkit.evaluation.self_figures import self_figures
+from alignkit.evaluation.student_record import product_of
 from alignkit.evaluation.table_rows import FLOORS, HEAD_ALONE, TRAINED_STUDENT, Product, RowName
 from alignkit.evaluation.verdict import Thresholds, decide
 from alignkit.heads.base import Head
@@ -58,7 +59,7 @@ def compare(
     seen: int | None = None,
     unlike: Unlike | None = None,
     embedding: Mapping[str, EmbeddingTime] | None = None,
-    product: Product = HEAD_ALONE,
+    product: Product | None = None,
     before: Before | None = None,
 ) -> Result:
     """Measure a head on a set.
@@ -75,9 +76,9 @@ def compare(
         seen: how many of the queries the head was trained on; `None` where that is not known.
         unlike: how far the queries are from the training sentences, if they are (`TrainingSample.unlike`).
         embedding: what a query costs `student` and `teacher`; `None` takes no times at all.
-        product: `TRAINED_STUDENT` where the student was trained with the head: its rows have names of their own.
-        before: that student as it was, with the head alone, on the same texts: the rows `aligned` and `student`. The
-            product is `TRAINED_STUDENT` then.
+        product: what the rows of student and head are called; `None` goes by the artifact, see `product_of`.
+        before: the student before it was trained with the head, and the head alone, on the same texts: the rows
+            `aligned` and `student`. The product is `TRAINED_STUDENT` then.
 
     Raises:
         ConfigError: for another search.
@@ -88,7 +89,7 @@ def compare(
     check_fit(artifact, test)
     if before is not None:
         before.check(test)
-        product = TRAINED_STUDENT
+    product = TRAINED_STUDENT if before is not None else product or product_of(artifact)
     known = {RowName(name): head for name, head in (baselines or {}).items()}
     raw = raw_head(artifact.head.student_dim, artifact.head.teacher_dim, seed)
     heads = {product.row: artifact.head, **known, RowName.RAW: raw}

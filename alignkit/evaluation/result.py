@@ -16,7 +16,7 @@ from alignkit.evaluation.confidence_figures import ConfidenceFigures
 from alignkit.evaluation.examples import Failure, GroupFigure
 from alignkit.evaluation.learning_curve import LearningCurve
 from alignkit.evaluation.recall_curves import RecallCurves
-from alignkit.evaluation.student_record import StudentRecord
+from alignkit.evaluation.student_record import KEY, StudentRecord
 from alignkit.evaluation.table_rows import HEAD_ALONE, Product, Row, RowName, Times
 from alignkit.evaluation.training_history import TrainingHistory
 from alignkit.evaluation.verdict import BROKEN_SHARE, Rule, Verdict
@@ -106,7 +106,7 @@ class About:
         if self.doubts is not None:
             known["doubts"] = list(self.doubts)
         if self.student is not None:
-            known["student_training"] = self.student.to_json()
+            known[KEY] = self.student.to_json()
         return known | (self.training.to_json() if self.training else {})
 
 

@@ -106,7 +106,10 @@ def _metrics(metrics: Mapping[str, Any]) -> str:
     lines = [f"| | {' | '.join(shown)} |", f"|---{'|---' * len(shown)}|"]
     for name, row in rows.items():
         lines.append(f"| {name} | {' | '.join(_figure(row.get(figure)) for figure in shown)} |")
-    rival = ", `student`, which searches an index of its own, the rival" if "student" in rows else ""
+    rivals = [f"`{name}`" for name in ("student_tuned", "student") if name in rows]
+    rival = f", {' and '.join(rivals)}, searching an index of their own, the rivals" if len(rivals) > 1 else ""
+    if len(rivals) == 1:
+        rival = f", {rivals[0]}, which searches an index of its own, the rival"
     return "\n".join(lines) + f"\n\nOn sentences that training did not see; `raw` and `mean` are the floor{rival}."
 
 
