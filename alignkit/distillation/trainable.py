@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
 from alignkit.distillation.rows_in_use import InUse, rows_in_use
 from alignkit.distillation.tokens import TokenBatch, Tokens
@@ -19,6 +20,8 @@ from alignkit.setting_rules import check, whole
 
 # peak rates of AdamW that keep what the student knows; three times as much destroys a table
 TRANSFORMER_RATE, TABLE_RATE = 6e-4, 3e-4
+# padded, of a transformer's forward pass
+TOKENS_AT_ONCE = 32_768
 TABLE_ADVICE = "make a student from the teacher alone with student=table"
 
 
@@ -104,6 +107,8 @@ class TransformerStudent(TrainableStudent):
         widths: list[Any] = [getattr(module, "get_embedding_dimension", None) for module in self.chain]
         self.dim = int([width for width in widths if width is not None][-1]())
         self._pad = int(self._reader.tokenizer.pad_token_id or 0)
+        asked = self._reader.preprocess(["a"], prompt=self.prompts[role] or None)
+        self._prompt_length = asked.get("prompt_length")
         self._pads_left = self._reader.tokenizer.padding_side == "left"
 
     def tokenize(self, texts: Sequence[str]) -> Tokens:
@@ -115,19 +120,32 @@ class TransformerStudent(TrainableStudent):
             real = features["attention_mask"].bool()
             return [row[mask].tolist() for row, mask in zip(features["input_ids"], real, strict=True)]
 
-        self._prompt_length = self._reader.preprocess(["a"], prompt=prompt or None).get("prompt_length")
         return Tokens.of(texts, ids_of)
 
     def forward(self, batch: TokenBatch) -> Tensor:
-        """`(B, dim)`; see `TrainableStudent.forward`."""
-        longest = int(batch.lengths.max())
-        places = torch.arange(longest, device=batch.ids.device).expand(len(batch.lengths), longest)
-        gaps = (longest - batch.lengths).unsqueeze(1)
-        mask = places >= gaps if self._pads_left else places < batch.lengths.unsqueeze(1)
-        ids = torch.full(mask.shape, self._pad, device=batch.ids.device)
-        ids[mask] = batch.ids
-        features: dict[str, Any] = {"input_ids": ids, "attention_mask": mask.long()}
-        if getattr(self, "_prompt_length", None) is not None:
+        """`(B, dim)`; see `TrainableStudent.forward`.
+
+        Long texts go through in parts, which are computed a second time for the gradient: a batch of 512 abstracts
+        would take ten times the memory of 512 sentences.
+        """
+        texts = max(1, TOKENS_AT_ONCE // max(1, int(batch.lengths.max())))
+        if len(batch.lengths) <= texts:
+            return self._vectors(*batch)
+        parts = batch.lengths.split(texts)
+        ids = batch.ids.split([int(lengths.sum()) for lengths in parts])
+        return torch.cat(
+            [checkpoint(self._vectors, *part, use_reentrant=False) for part in zip(ids, parts, strict=True)]
+        )
+
+    def _vectors(self, ids: Tensor, lengths: Tensor) -> Tensor:
+        longest = int(lengths.max())
+        places = torch.arange(longest, device=ids.device).expand(len(lengths), longest)
+        gaps = (longest - lengths).unsqueeze(1)
+        mask = places >= gaps if self._pads_left else places < lengths.unsqueeze(1)
+        padded = torch.full(mask.shape, self._pad, device=ids.device)
+        padded[mask] = ids
+        features: dict[str, Any] = {"input_ids": padded, "attention_mask": mask.long()}
+        if self._prompt_length is not None:
             features["prompt_length"] = self._prompt_length
         return self._after_first(self._reader(features))
 

@@ -103,6 +103,21 @@ def test_a_text_without_tokens_gives_zeros_and_no_nan(table):
     assert all(bool(one.grad.to_dense().isfinite().all()) for one in student.parameters())
 
 
+def test_long_texts_in_parts_give_the_same_vectors_and_gradients(students, monkeypatch):
+    student = trainable(SentenceTransformerEmbedder(str(students["transformer"]), device="cpu"))
+    batch = student.tokenize(TEXTS).batch(np.arange(5), CPU)
+    found, gradients = [], []
+    for tokens in (10**6, 20):
+        monkeypatch.setattr("alignkit.distillation.trainable.TOKENS_AT_ONCE", tokens)
+        vectors = student(batch)
+        vectors[:, 0].sum().backward()
+        found.append(vectors.detach())
+        gradients.append([one.grad.to_dense() for one in student.parameters() if one.grad is not None])
+        student.zero_grad()
+    assert torch.allclose(*found, atol=1e-6)
+    assert gradients[0] and all(torch.allclose(one, other, atol=1e-5) for one, other in zip(*gradients, strict=True))
+
+
 @pytest.mark.parametrize("limit", [10**9, 0])
 def test_many_tokens_are_kept_on_disk(monkeypatch, limit):
     monkeypatch.setattr("alignkit.distillation.tokens.IN_MEMORY_BYTES", limit)
