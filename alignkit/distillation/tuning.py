@@ -132,6 +132,8 @@ class _Tuning:
 
     def run(self, resume: bool) -> Tuned:
         self._check()
+        if self.device.rough_products:
+            self.student.suit_rough_products()
         train, validation = self.splits.train, self.splits.validation
         tokens = {
             "train": self.student.tokenize(train.texts or ()),

@@ -6,7 +6,7 @@ import torch
 from small_embedder import SmallEmbedder
 
 from alignkit.distillation.tokens import Tokens
-from alignkit.distillation.trainable import TableStudent, TransformerStudent, trainable
+from alignkit.distillation.trainable import TOKENS_AT_ONCE, TableStudent, TransformerStudent, trainable
 from alignkit.embedders.sentence_transformer import SentenceTransformerEmbedder
 from alignkit.errors import ConfigError
 
@@ -108,7 +108,7 @@ def test_long_texts_in_parts_give_the_same_vectors_and_gradients(students, monke
     batch = student.tokenize(TEXTS).batch(np.arange(5), CPU)
     found, gradients = [], []
     for tokens in (10**6, 20):
-        monkeypatch.setattr("alignkit.distillation.trainable.TOKENS_AT_ONCE", tokens)
+        monkeypatch.setitem(TOKENS_AT_ONCE, "cpu", tokens)
         vectors = student(batch)
         vectors[:, 0].sum().backward()
         found.append(vectors.detach())
@@ -116,6 +116,15 @@ def test_long_texts_in_parts_give_the_same_vectors_and_gradients(students, monke
         student.zero_grad()
     assert torch.allclose(*found, atol=1e-6)
     assert gradients[0] and all(torch.allclose(one, other, atol=1e-5) for one, other in zip(*gradients, strict=True))
+
+
+def test_rough_products_change_the_speed_and_not_the_vectors(embedder, tmp_path):
+    student = trainable(embedder)
+    student.suit_rough_products()
+    found = student(student.tokenize(TEXTS).batch(np.arange(5), CPU)).detach().numpy()
+    assert np.allclose(found, vectors_of(embedder, TEXTS), atol=1e-5)
+    student.save(tmp_path / "student")
+    assert "eager" not in "".join(file.read_text(encoding="utf-8") for file in (tmp_path / "student").glob("*config*"))
 
 
 @pytest.mark.parametrize("limit", [10**9, 0])
