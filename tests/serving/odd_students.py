@@ -2,6 +2,7 @@
 
 import threading
 import time
+from dataclasses import replace
 
 import numpy as np
 import torch
@@ -79,3 +80,9 @@ def odd_artifact(confidence=False, identity="document"):
 
 def closed_gate():
     return threading.Event()
+
+
+def answer_within(service, seconds):
+    """Wait for the models so long from now on: shortly for a call that hangs, long for one that is only slow."""
+    service.limits = replace(service.limits, answer_timeout_s=seconds)
+    service._batcher._call_timeout_s = seconds

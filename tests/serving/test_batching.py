@@ -266,17 +266,18 @@ def test_models_that_hang_are_not_called_a_second_time():
     work = Hanging()
 
     async def scenario():
-        batcher = MicroBatcher(work, call_timeout_s=1.0)
+        batcher = MicroBatcher(work, call_timeout_s=0.2)
         hangs = asyncio.create_task(batcher.submit(["hang"]))
         await until(lambda: work.calls)
         queued = asyncio.create_task(batcher.submit(["queued"]))
-        with pytest.raises(EmbedderError, match=r"no answer within 1 s"):
+        with pytest.raises(EmbedderError, match=r"no answer within 0.2 s"):
             await hangs
         # who comes now is told at once instead of after a timeout of its own
         with pytest.raises(StuckFault) as stuck:
             await batcher.submit(["later"])
         assert (stuck.value.status, stuck.value.headers["retry-after"]) == (503, "10")
         assert work.calls == [["hang"]]
+        batcher._call_timeout_s = HANG_S
         work.gate.set()
         assert (await queued).vectors.tolist() == [[6]]
         assert (await batcher.submit(["after"])).vectors.tolist() == [[5]]
@@ -290,14 +291,16 @@ def test_models_for_several_threads_go_on_beside_a_few_calls_that_hang():
     work = Hanging()
 
     async def scenario():
-        # long enough for a call that does not hang, however busy the machine is
-        batcher = MicroBatcher(work, call_timeout_s=1.0, most_hung=3)
+        batcher = MicroBatcher(work, call_timeout_s=HANG_S, most_hung=3)
         for hung in range(3):
+            batcher._call_timeout_s = HANG_S
             assert (await batcher.submit(["fine"])).vectors.tolist() == [[4]]
+            batcher._call_timeout_s = 0.1
             with pytest.raises(EmbedderError, match="no answer within"):
                 await batcher.submit([f"hang {hung}"])
         with pytest.raises(StuckFault):
             await batcher.submit(["fine"])
+        batcher._call_timeout_s = HANG_S
         work.gate.set()
         await until(lambda: work.running == 0 and batcher._hung == 0)
         assert (await batcher.submit(["fine"])).vectors.tolist() == [[4]]

@@ -9,7 +9,8 @@ import threading
 import httpx
 import numpy as np
 import pytest
-from odd_students import OddStudent, odd_artifact
+from odd_students import OddStudent, answer_within, odd_artifact
+from waiting import HANG_S
 
 from alignkit.aligned import AlignedEmbedder
 from alignkit.serving.answers import Answerer
@@ -186,7 +187,7 @@ def test_another_name_for_the_model(aligned, ask):
 @pytest.fixture
 def odd_service():
     student = OddStudent()
-    return Service(Answerer(AlignedEmbedder(odd_artifact(), student)), limits=Limits(answer_timeout_s=3.0))
+    return Service(Answerer(AlignedEmbedder(odd_artifact(), student)), limits=Limits(answer_timeout_s=HANG_S))
 
 
 def test_upstream_faults(odd_service, ask, caplog):
@@ -213,6 +214,7 @@ def test_upstream_faults(odd_service, ask, caplog):
     assert error["message"] == "the model behind this server gave no vectors; try again later"
     odd_service.answerer.aligned.student.down = False
     odd_service.answerer.aligned.student.gate = gate = threading.Event()
+    answer_within(odd_service, 0.2)
     status, error = embed("slow")
     assert (status, error["code"]) == (504, "upstream_timeout")
     gate.set()

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 from fake_server import FakeServer
-from odd_students import OddStudent, odd_artifact
+from odd_students import OddStudent, answer_within, odd_artifact
 from waiting import HANG_S, get, until
 from waiting import post as send
 
@@ -80,10 +80,12 @@ def test_what_an_upstream_repeats_reaches_neither_the_log_nor_other_clients(code
 def test_a_call_behind_a_server_that_hangs_costs_only_those_in_it(serve):
     student = HangingStudent()
     student.thread_safe = True
-    service = service_of(student, answer_timeout_s=1.0)
+    service = service_of(student)
     with serve(service) as url:
         for _ in range(2):
+            answer_within(service, 0.2)
             assert post(url, "hang").status_code == 504
+            answer_within(service, HANG_S)
             assert post(url, "fine").status_code == 200
         student.released.set()
 

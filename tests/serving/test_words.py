@@ -4,6 +4,7 @@ import logging
 
 import pytest
 from fake_server import FakeServer, hang, reset_mid_body, status
+from odd_students import answer_within
 from waiting import HANG_S, Client, post, until
 
 from alignkit.aligned import AlignedEmbedder
@@ -45,7 +46,7 @@ def quick(monkeypatch):
         (status(401, "missing key"), 502, "gave no vectors (HTTP 401); try again later"),
         (status(501, "this model does not support embeddings"), 502, "gave no vectors (HTTP 501); try again later"),
         (status(503, "server busy"), 502, "gave no vectors (HTTP 503); try again later"),
-        (hang, 504, "took longer than 3 s"),
+        (hang, 504, "took longer than 0.2 s"),
         (reset_mid_body, 502, "gave no vectors ("),
     ],
 )
@@ -54,8 +55,11 @@ def test_words_for_clients_and_words_for_the_operator(path, fault, code, words, 
         student = OllamaEmbedder("tiny", upstream.url, retries=0, timeout_s=HANG_S, first_timeout_s=HANG_S)
         head = LinearHead(student.dim, 6).eval().requires_grad_(False)
         aligned = AlignedEmbedder(Artifact({"query_head": head}, None, None), student)
-        with serve(Service(Answerer(aligned), limits=Limits(answer_timeout_s=3.0))) as url:
+        service = Service(Answerer(aligned), limits=Limits(answer_timeout_s=HANG_S))
+        with serve(service) as url:
             caplog.clear()
+            if fault is hang:
+                answer_within(service, 0.2)
             upstream.always = fault
             answer = post(f"{url}{path}", json={"input": "a"})
             assert answer.status_code == code
