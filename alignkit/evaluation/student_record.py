@@ -10,7 +10,7 @@ from alignkit.artifact import Artifact
 from alignkit.evaluation.forgotten import Forgetting
 from alignkit.evaluation.table_rows import HEAD_ALONE, TRAINED_STUDENT, Product
 
-# under which `metrics.json` and an artifact's `meta` have the record
+# under which `meta` of `metrics.json` has the record
 KEY = "student_training"
 
 
@@ -41,11 +41,11 @@ class StudentRecord:
     unchecked: str | None = None
 
     def to_json(self) -> dict[str, Any]:
-        """As `meta.student_training` in `metrics.json` and in the artifact has it."""
+        """As `meta.student_training` in `metrics.json` has it."""
         return {**vars(self), "forgetting": self.forgetting.to_json() if self.forgetting else None}
 
 
 def product_of(artifact: Artifact) -> Product:
-    """What the rows of a head are called: those of a trained student, if it was trained with the head and kept."""
-    told = artifact.meta.get(KEY)
-    return TRAINED_STUDENT if isinstance(told, Mapping) and told.get("kept") is True else HEAD_ALONE
+    """What the rows of a head are called, which the figures of its own test split tell."""
+    rows = artifact.metrics.get("rows", artifact.metrics)
+    return TRAINED_STUDENT if isinstance(rows, Mapping) and TRAINED_STUDENT.row in rows else HEAD_ALONE

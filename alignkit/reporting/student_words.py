@@ -35,7 +35,7 @@ def lost_words(forgotten: Forgetting) -> str:
 
 def _kept(record: StudentRecord) -> str:
     if not record.kept:
-        return f"the untouched student was kept: {record.reason}"
+        return f"the student is as it was: {record.reason}"
     state = f"after {record.best_epoch:.3g} of {record.epochs:.3g} epochs"
     return f"the trained student was kept, as it was {state}: {record.reason}"
 

@@ -23,6 +23,7 @@ from alignkit.evaluation.requirements import failed_requirements
 from alignkit.evaluation.side_by_side import SideBySide
 from alignkit.evaluation.student_record import product_of
 from alignkit.evaluation.table_rows import HEAD_ALONE, TRAINED_STUDENT, RowName
+from alignkit.reporting.metrics_file import rows_json
 from alignkit.reporting.verdict_words import verdict_words
 
 
@@ -123,8 +124,8 @@ def test_other_texts_or_another_student_are_refused(demo_set, demo_artifact, bef
 
 
 def test_a_trained_student_whose_beginning_is_not_known_has_its_rows_all_the_same(demo_set, whitened, trained):
-    told = {"student_training": {"kept": True}}
-    alone = compare(demo_set, dataclasses.replace(whitened, meta=told), resamples=200)
+    saved = dataclasses.replace(whitened, metrics=rows_json(trained))  # as a run keeps it
+    alone = compare(demo_set, saved, resamples=200)
     assert {"tuned", "tuned_plain", "tuned_both", "student_tuned"} < set(alone.rows)
     assert not {"aligned", "student"} & set(alone.rows)
     assert alone.rows["tuned"]["ndcg@10"] == trained.rows["tuned"]["ndcg@10"]
@@ -132,9 +133,9 @@ def test_a_trained_student_whose_beginning_is_not_known_has_its_rows_all_the_sam
     assert "the trained student's own index" in verdict_words(alone.verdict).reasons[1]
 
 
-@pytest.mark.parametrize("meta", [{}, {"student_training": {"kept": False}}, {"student_training": "yes"}])
-def test_a_head_whose_student_was_not_trained_keeps_its_rows(meta, demo_artifact):
-    assert product_of(dataclasses.replace(demo_artifact, meta=meta)) == HEAD_ALONE
+@pytest.mark.parametrize("metrics", [{}, {"aligned": {"cosine_mean": 0.5}}, {"rows": None}, {"rows": ["aligned"]}])
+def test_a_head_whose_student_was_not_trained_keeps_its_rows(metrics, demo_artifact):
+    assert product_of(dataclasses.replace(demo_artifact, metrics=metrics)) == HEAD_ALONE
 
 
 def test_requirements_are_of_the_product(trained):

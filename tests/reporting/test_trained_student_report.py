@@ -91,7 +91,7 @@ def test_without_a_loss_there_is_a_line_and_no_alarm(result, demo_set, demo_arti
 def test_a_student_that_was_kept_as_it_was_is_said(result):
     kept = StudentRecord(kept=False, reason="no epoch was better", epochs=4, best_epoch=0, seconds=3)
     lines = list(console_words(dataclasses.replace(result, about=About(student=kept))))
-    assert "  - the untouched student was kept: no epoch was better" in lines
+    assert "  - the student is as it was: no epoch was better" in lines
 
 
 def test_the_tables_fit_80_columns_and_the_pictures_show_both_products(result):
