@@ -1,8 +1,8 @@
-"""Pieces inside words: nobody can be asked for `##ing`, so its row is the mean of the entries that hold it."""
+"""Pieces inside words: no text stands for `##ing`, so its row is the mean of the entries that hold it."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -13,7 +13,9 @@ if TYPE_CHECKING:
     from scipy.sparse import csr_array
 
 
-def with_inside(whole: Sequence[str], inside: Sequence[str]) -> tuple[list[str], csr_array]:
+def with_inside(
+    whole: Sequence[str], inside: Sequence[str], known: Collection[str] = ()
+) -> tuple[list[str], csr_array]:
     """The entries of a table, and how their rows follow from those of the whole ones.
 
     The text `ing` means something else than the ending does: asked for it, the teacher makes a worse table than this.
@@ -22,9 +24,10 @@ def with_inside(whole: Sequence[str], inside: Sequence[str]) -> tuple[list[str],
         whole: W entries that can be asked for.
         inside: pieces that begin with `##`. Those that no entry holds are left out, except for single letters that are
             entries themselves.
+        known: pieces inside words that are kept in any case, since their rows come from elsewhere.
 
     Returns:
-        V names, and `(V, W)` float32 whose rows add up to 1.
+        V names, and `(V, W)` float32 whose rows add up to 1, or are empty.
 
     >>> names, spread = with_inside(["a", "singing", "bring"], ["##ing", "##zz", "##a"])
     >>> names, spread.toarray().tolist()
@@ -45,10 +48,10 @@ def with_inside(whole: Sequence[str], inside: Sequence[str]) -> tuple[list[str],
     for letter, number in own.items():
         if letter in place and not holders[place[letter]]:
             holders[place[letter]] = [number]
-    kept = [number for number, words in enumerate(holders) if words]
+    kept = [number for number, words in enumerate(holders) if words or inside[number] in known]
     rows = [[number] for number in range(len(whole))] + [holders[number] for number in kept]
     lengths = np.array([len(row) for row in rows])
-    weights = np.repeat((1 / lengths).astype(np.float32), lengths)
+    weights = np.repeat((1 / np.maximum(lengths, 1)).astype(np.float32), lengths)
     columns = np.fromiter((number for row in rows for number in row), dtype=np.int64, count=int(lengths.sum()))
     spread = csr_array((weights, columns, np.append(0, np.cumsum(lengths))), shape=(len(rows), len(whole)))
     return [*whole, *(inside[number] for number in kept)], spread

@@ -18,6 +18,7 @@ from alignkit.shapes import check_shapes
 from alignkit.tables.blocks import NAMES, TEACHER, ask_teacher, block_of
 from alignkit.tables.fitting import fit_rows
 from alignkit.tables.inside import with_inside
+from alignkit.tables.piece_ids import by_ids
 from alignkit.tables.vocabulary import build_tokenizer, find_candidates
 from alignkit.tables.writing import save_table
 
@@ -101,20 +102,30 @@ def make_table(
         check_shapes(texts=(texts, "N"), vectors=(vectors, "N D"))
     started = time.perf_counter()
     candidates = find_candidates(texts, teacher)
-    asked, calls, teacher_seconds = dict[str, np.ndarray](), 0, 0.0
-    words = candidates.whole
+    asked, inside, calls, teacher_seconds = dict[str, np.ndarray](), dict[str, np.ndarray](), 0, 0.0
+    words, wanted = candidates.whole, len(candidates.whole)
     if TEACHER in sources:
         before = time.perf_counter()
         asked, calls = ask_teacher(words[:budget], teacher, cache_dir, role)
+        by_id = by_ids(teacher, role) if candidates.own else None
+        wanted += len(candidates.inside) if by_id is not None else 0
+        if by_id is not None and (some := candidates.inside[: max(budget - len(words), 0)]):
+            inside, more = ask_teacher(some, by_id, cache_dir, role)
+            calls += more
         teacher_seconds = time.perf_counter() - before
         words = [entry for entry in words if entry in asked]
-    entries, spread = with_inside(words, candidates.inside)
+    entries, spread = with_inside(words, candidates.inside, inside)
     tokenizer = build_tokenizer(entries, candidates.pattern)
-    blocks = [
-        np.stack([asked[entry] for entry in words]) if source == TEACHER else block_of(source, words, teacher)
-        for source in sources
-    ]
-    blocks = [np.asarray(spread @ _centred(block)) for block in blocks]
+    blocks = []
+    for source in sources:
+        block = np.stack([asked[word] for word in words]) if source == TEACHER else block_of(source, words, teacher)
+        mean = _mean(block)
+        block = np.asarray(spread @ ((block - mean) * block.any(axis=1, keepdims=True)))
+        if source == TEACHER:
+            for number, entry in enumerate(entries):
+                if entry in inside:
+                    block[number] = inside[entry] - mean
+        blocks.append(block)
     rows, fitted_on, known = _rows(blocks, TokenTable(np.empty((0, 0)), tokenizer), texts, vectors, seed)
     save_table(out, tokenizer, rows)
     return TableReport(
@@ -123,7 +134,7 @@ def make_table(
         words=candidates.words,
         width=rows.shape[1],
         calls=calls,
-        wanted=len(candidates.whole) if TEACHER in sources else 0,
+        wanted=wanted if TEACHER in sources else 0,
         fitted_on=fitted_on,
         known=known,
         tables=sources,
@@ -142,12 +153,10 @@ def _checked(tables: Sequence[str]) -> tuple[str, ...]:
     return sources
 
 
-def _centred(block: np.ndarray) -> np.ndarray:
-    """Rows minus their mean; those of which a source knows nothing stay zero."""
-    there = np.flatnonzero(block.any(axis=1))
-    centred = block.copy()
-    centred[there] -= block[there].mean(axis=0) if len(there) else 0
-    return centred
+def _mean(block: np.ndarray) -> np.ndarray:
+    """Mean of the rows of which a source knows anything."""
+    there = block[block.any(axis=1)]
+    return there.mean(axis=0) if len(there) else np.zeros(block.shape[1], dtype=np.float32)
 
 
 def _rows(

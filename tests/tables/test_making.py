@@ -176,6 +176,25 @@ def test_a_teacher_that_embeds_no_entry(tmp_path):
         make_table([], broken, tmp_path / "cache", tmp_path / "table")
 
 
+def test_a_transformer_is_asked_for_the_pieces_that_no_text_stands_for(tmp_path):
+    """`##ing` is one token between the special ones; the text `ing` is another. Each counts as a call."""
+    from alignkit.embedders.two_layer import TwoLayerEmbedder
+    from alignkit.tables.piece_ids import by_ids
+
+    teacher = TwoLayerEmbedder()
+    named = by_ids(teacher, "document")
+    (batch,) = named.embed(["##ing", "order", "no such piece"])
+    model, order = teacher.modules()[0], embed_all(teacher, ["order"])[0]
+    assert batch.indices.tolist() == [0, 1] and list(batch.failures) == [2]
+    np.testing.assert_allclose(batch.vectors[1], order, atol=1e-5)
+    ids = [model.tokenizer.convert_tokens_to_ids(piece) for piece in ("[CLS]", "##ing", "[SEP]")]
+    hidden = model.auto_model(input_ids=model.tokenizer.pad({"input_ids": [ids]}, return_tensors="pt")["input_ids"])
+    expected = hidden.last_hidden_state[0].mean(0).detach().numpy()
+    np.testing.assert_allclose(batch.vectors[0], expected / np.linalg.norm(expected), atol=1e-5)
+    assert named.identity() != teacher.identity()
+    assert by_ids(WordTeacher(), "document") is None
+
+
 def test_a_real_teacher_lends_its_vocabulary_and_its_input_embeddings(tmp_path):
     """WordPiece of the teacher with the texts' own words; with its input embeddings alone it is not called at all."""
     from alignkit.embedders.two_layer import TwoLayerEmbedder
