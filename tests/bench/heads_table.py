@@ -220,8 +220,7 @@ def vectors(name: str, of: str, texts: list[str]) -> torch.Tensor:
     """`(N, D)` of length 1, from disk where they were made before."""
     path = KEPT / f"{of}-{len(texts)}.{name}.npy"
     if not path.is_file():
-        settings = plain(compose("train", overrides=[f"embedder@student={name}"]).student)
-        found = embed_all(build_part(settings), [text.strip() or "untitled" for text in texts])
+        found = embed_all(build_part(plain_settings(name)), [text.strip() or "untitled" for text in texts])
         path.parent.mkdir(parents=True, exist_ok=True)
         np.save(path, found)
     return l2_normalize(torch.from_numpy(np.load(path)))
@@ -231,8 +230,7 @@ def fit(
     student: torch.Tensor, teacher: torch.Tensor, overrides: Sequence[str], *, refit: bool | None
 ) -> tuple[FitResult, PairSplits]:
     """By the YAMLs, choosing on a tenth."""
-    config = compose("train", overrides=[*overrides, "device=cpu"])
-    settings: dict[str, Any] = plain(OmegaConf.masked_copy(config, [name for name in config if name not in NOT_FITTED]))
+    settings = plain_settings(None, *overrides)
     order = np.random.default_rng(0).permutation(len(student))
     held_out = len(order) // 10
     rows = {"validation": order[:held_out], "train": order[held_out:], "test": order[:2]}
@@ -243,6 +241,14 @@ def fit(
         }
     )
     return fitter_of(settings, settings["model"], None).fit(splits, refit=refit), splits
+
+
+def plain_settings(embedder: str | None, *overrides: str) -> dict[str, Any]:
+    """Of an embedder, or of `train` without what only a run has."""
+    if embedder is not None:
+        return dict(plain(compose("train", overrides=[f"embedder@student={embedder}"]).student))
+    config = compose("train", overrides=[*overrides, "device=cpu"])
+    return dict(plain(OmegaConf.masked_copy(config, [name for name in config if name not in NOT_FITTED])))
 
 
 @torch.inference_mode()
