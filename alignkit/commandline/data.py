@@ -8,9 +8,13 @@ from pathlib import Path
 from typing import Any
 
 from alignkit.commandline.composed import build
+from alignkit.commandline.conf import choice_of
 from alignkit.commandline.sides import words_of_side
-from alignkit.errors import CacheError
+from alignkit.embedders.base import Embedder
+from alignkit.errors import CacheError, ConfigError
 from alignkit.pairs.base import MissingVectorsError, PairSplits
+from alignkit.pairs.demo import STUDENTS
+from alignkit.pairs.embedded import with_student
 from alignkit.pasting import command_line
 from alignkit.sentences.dataset_folder import SENTENCES
 
@@ -30,7 +34,7 @@ def build_data(settings: Mapping[str, Any]) -> Any:
         AlignkitError: whatever else is wrong with the data.
     """
     try:
-        data = build(settings["data"], "data")
+        data = _demo_of_any_student(settings) or build(settings["data"], "data")
     except MissingVectorsError as error:
         advice, more = "get them with", tuple[str, ...]()
         if error.refused:
@@ -42,6 +46,45 @@ def build_data(settings: Mapping[str, Any]) -> Any:
                 again = _embed_command(settings, side, *RETRY)
                 logger.warning("to try those %d sentences again: %s", count, again)
     return data
+
+
+def _demo_of_any_student(settings: Mapping[str, Any]) -> PairSplits | None:
+    """The demo pack holds vectors of two students; any other embeds its texts now."""
+    data, student = settings["data"], settings.get("student")
+    if choice_of("data", data) != "demo" or data["student"] in (None, *STUDENTS) or not isinstance(student, Mapping):
+        return None
+    embedder: Embedder = build(student, "student")
+    try:
+        return with_student(build({**data, "student": None}, "data"), embedder)
+    finally:
+        embedder.close()
+
+
+def build_teachers_side(settings: Mapping[str, Any]) -> PairSplits:
+    """The texts that `data=` names in splits, with the teacher's vectors alone: the student embeds them later.
+
+    Args:
+        settings: of the command, plain values.
+
+    Raises:
+        ConfigError: if the data has no training texts, or a student's vectors were given.
+        AlignkitError: as `build_data`.
+    """
+    source, data = choice_of("data", settings["data"]), settings["data"]
+    if source == "vectors" and data["student"] is not None:
+        raise ConfigError(
+            f"data.student={data['student']}: the student embeds the sentences itself, before and after it is trained; "
+            "leave it out, and give the sentences as data.sentences=FILE"
+        )
+    splits = build_data({**settings, "data": {**data, "student": None}} if "student" in data else settings)
+    if not isinstance(splits, PairSplits):
+        raise ConfigError(
+            f"data={source} is a test set without training texts, for evaluate; distil with data=demo, cached, "
+            "built or vectors"
+        )
+    if any(part.texts is None for part in splits.parts):
+        raise ConfigError(f"data={source} has vectors without texts, which no student can be trained on")
+    return splits
 
 
 def _embed_command(settings: Mapping[str, Any], side: str, *more: str) -> str:

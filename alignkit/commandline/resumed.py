@@ -14,7 +14,7 @@ import yaml
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 
-from alignkit.commandline.conf import choice_of, yaml_of
+from alignkit.commandline.conf import choice_of, group_choices, yaml_of
 from alignkit.commandline.described import check_part, check_values
 from alignkit.commandline.words import as_given
 from alignkit.credentials import STARS, redacted, without_secrets
@@ -34,14 +34,16 @@ _DEEPEST, _MOST_BYTES = 20, 100_000
 # of the data, what a run of 0.1 and before kept of its command line
 _OLDER = ("chosen", "overrides")
 _NEEDED = {"data", "model", "loss", "trainer", "device", "seed", "refit", "html", "objective", "select_by"}
+_NEEDED_BY = {"distill": {"student", "teacher", "cache_dir", "budget", "tables", "train_layers", "check_on"}}
 
 
-def settings_of_run(path: Path, config: DictConfig) -> dict[str, Any]:
+def settings_of_run(path: Path, config: DictConfig, command: str = "train") -> dict[str, Any]:
     """What an interrupted run was started with.
 
     Args:
         path: of its config.
         config: what the command line composes to.
+        command: that made the run.
 
     Raises:
         ConfigError: if the file is not what `train` writes, or reaches further than the user said.
@@ -53,19 +55,19 @@ def settings_of_run(path: Path, config: DictConfig) -> dict[str, Any]:
         raise ConfigError(f"resume takes every setting from {path}; leave out {unfit[0]}")
     settings = _read(path)
     for name, value in settings.items():
-        if name in PARTS:
+        if name in PARTS and not _is_left_open(PARTS[name], value):
             check_part(f"{path}: {name}", value, PARTS[name])
         else:
             check_values(f"{path}: {name}", value)
-    if lacking := sorted(_NEEDED - settings.keys()):
-        raise ConfigError(f"{path}: lacks {', '.join(lacking)}; expected what python -m alignkit.train writes")
+    if lacking := sorted((_NEEDED | _NEEDED_BY.get(command, set())) - settings.keys()):
+        raise ConfigError(f"{path}: lacks {', '.join(lacking)}; expected what python -m alignkit.{command} writes")
     for name in ("trainer", "device"):
         if not isinstance(settings[name], dict):
             raise ConfigError(f"{path}: {name}: expected settings, got {redacted(str(settings[name]))}")
     for side in SIDES:
         if any(node != settings.get(side) for node in _nodes(settings, side)):
             raise ConfigError(f"{path}: data.{side} is not {side}, as train writes it; it is not run")
-    _take_reaching(path, settings, config, given)
+    _take_reaching(path, settings, config, given, command)
     return settings
 
 
@@ -74,9 +76,9 @@ def config_yaml(settings: Mapping[str, Any]) -> str:
     return yaml.safe_dump(without_secrets(dict(settings)), sort_keys=False, allow_unicode=True, width=10_000)
 
 
-def resume_command(folder: Path, settings: Mapping[str, Any]) -> str:
+def resume_command(folder: Path, settings: Mapping[str, Any], command: str = "train") -> str:
     """The command that resumes a run, with every setting that must not be taken from the run's own config."""
-    return _command(str(folder), dict(_reaching(settings)), settings)
+    return _command(str(folder), dict(_reaching(settings)), settings, command)
 
 
 def _read(path: Path) -> dict[str, Any]:
@@ -125,11 +127,17 @@ def _reaching(settings: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
                 yield f"{side}.{name}", node[name]
 
 
-def _take_reaching(path: Path, settings: Mapping[str, Any], config: DictConfig, given: set[str]) -> None:
+def _is_left_open(group: str, value: Any) -> bool:
+    """Whether a part is still to be chosen: what `auto.yaml` of its group holds, by which nothing is built."""
+    ours = yaml_of(group, "auto") if "auto" in group_choices(group) else {}
+    return isinstance(value, dict) and TARGET not in value and value.keys() == ours.keys() != set()
+
+
+def _take_reaching(path: Path, settings: Mapping[str, Any], config: DictConfig, given: set[str], command: str) -> None:
     """Take from the command line what a file may not decide; ask for it where it was not given."""
     reaching = dict(_reaching(settings))
     if missing := [name for name in reaching if name not in given]:
-        again = _command(config.resume, reaching, settings)
+        again = _command(config.resume, reaching, settings, command)
         raise ConfigError(
             f"{path} names {', '.join(missing)}; a run folder may be somebody else's, so whom to talk to and what to "
             f"run are not taken from it; if they are right, give them again: {again}"
@@ -152,11 +160,11 @@ def _may_hold_code(node: Mapping[str, Any]) -> bool:
     return Path(model).expanduser().exists() or model.startswith((".", "/", "~")) or "\\" in model or ":/" in model
 
 
-def _command(folder: str, reaching: Mapping[str, Any], settings: Mapping[str, Any]) -> str:
+def _command(folder: str, reaching: Mapping[str, Any], settings: Mapping[str, Any], command: str) -> str:
     words = [f"resume={folder}"]
     for side in SIDES:
         own = {name: value for name, value in reaching.items() if name.startswith(f"{side}.")}
         if own:
             words.append(f"{side}={choice_of('embedder', settings[side])}")
         words += [f"{name}={'…' if STARS in redacted(str(value)) else value}" for name, value in own.items()]
-    return command_line("train", words)
+    return command_line(command, words)

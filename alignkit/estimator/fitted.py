@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -9,9 +10,10 @@ from typing import Any
 
 import numpy as np
 
-from alignkit.aligned import ROLES, head_for
+from alignkit.aligned import ROLES, AlignedEmbedder, head_for, student_beside
 from alignkit.artifact import Artifact, load_artifact, save_artifact
 from alignkit.embedders.base import Role
+from alignkit.embedders.distilled import is_distilled
 from alignkit.errors import ConfigError, DataError
 from alignkit.estimator.arrays import as_pairs, as_vectors
 from alignkit.estimator.report import Report
@@ -21,6 +23,7 @@ from alignkit.evaluation.comparison import compare
 from alignkit.evaluation.embedding_time import not_timed
 from alignkit.evaluation.leak_checks import check_against, check_leaks
 from alignkit.evaluation.result import About, Result
+from alignkit.files import refused
 from alignkit.heads.base import Head
 from alignkit.metrics.retrieval import Qrels
 from alignkit.pairs.base import Origin, PairSplits
@@ -29,6 +32,7 @@ from alignkit.runs.baselines import load_baselines, save_baselines
 from alignkit.runs.folder import run_of
 from alignkit.runs.training_sample import TrainingSample
 from alignkit.setting_rules import check, one_of
+from alignkit.student_files import STUDENT
 from alignkit.vectors import l2_normalize
 
 
@@ -42,7 +46,8 @@ class Fitted:
         report: of the pairs that `fit` held out; `None` for a head from disk.
         splits: what it was fitted on; `None` for a head from disk.
         sample: of the training pairs, where it is known.
-        folder: where it was read from; `None` for a new one.
+        folder: of the run that it was read from; `None` for a new one and for a head that lies alone.
+        source: the folder or the bundle that it was read from; `None` for a new one.
     """
 
     artifact: Artifact
@@ -51,6 +56,7 @@ class Fitted:
     splits: PairSplits | None = None
     sample: TrainingSample | None = None
     folder: Path | None = None
+    source: Path | None = None
 
     def __repr__(self) -> str:
         """One line: a notebook shows it where a cell ends with it, and the pairs are pages of numbers."""
@@ -86,6 +92,23 @@ class Fitted:
         check({"role": role}, {"role": one_of(ROLES)})
         vectors = as_vectors(student_vectors, "student_vectors", self.student_dim)
         return l2_normalize(align(head_for(self.artifact, role), vectors)).numpy()
+
+    def embedder(self, student: Any | None = None) -> AlignedEmbedder:
+        """Student and head as one: texts in, vectors in the teacher's space out.
+
+        Args:
+            student: the model whose vectors the head takes, see `AlignedEmbedder`; `None` for the one that `distill`
+                trained with the head, which lies beside it.
+
+        Raises:
+            ConfigError: if none is given, and the head was not read from disk.
+            ArtifactError: if no student lies beside the head, or it is not the one that it was trained with.
+        """
+        if student is not None:
+            return AlignedEmbedder(self.artifact, student)
+        if self.source is None:
+            raise ConfigError("this head was just fitted on vectors: give the student that made them")
+        return AlignedEmbedder.load(self.source)
 
     def evaluate(
         self, student_vectors: Any, teacher_vectors: Any, *, corpus: tuple[Any, Any] | None = None,
@@ -142,6 +165,11 @@ class Fitted:
             return
         save_artifact(self.artifact, folder / "head")
         save_baselines(folder, self.baselines, self.artifact)
+        if self.source is not None and is_distilled(self.artifact.student_identity):
+            try:
+                shutil.copytree(student_beside(self.artifact, self.source), folder / STUDENT)
+            except OSError as error:
+                raise refused(folder / STUDENT, error) from None
 
     def _evaluate(self, test: EvaluationSet, seed: int) -> Result:
         if self.splits is not None:
@@ -164,7 +192,9 @@ def load(folder: str | Path) -> Fitted:
         ArtifactError: if there is no head, or it is damaged.
     """
     run = run_of(folder)
-    return Fitted(load_artifact(folder), load_baselines(run), sample=TrainingSample.load(run), folder=run)
+    return Fitted(
+        load_artifact(folder), load_baselines(run), sample=TrainingSample.load(run), folder=run, source=Path(folder)
+    )
 
 
 def _judgements(qrels: Mapping[int, Mapping[int, float]], shape: tuple[int, int]) -> Qrels:

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 
 from alignkit.artifact import CONFIDENCE, QUERY_HEAD, WHITENING, Artifact, save_artifact
 from alignkit.estimator.plan import Plan
 from alignkit.estimator.training_report import evaluate_training
+from alignkit.evaluation.before import Before
+from alignkit.evaluation.embedding_time import EmbeddingTime
 from alignkit.evaluation.floor_heads import mean_head
 from alignkit.evaluation.result import Result
+from alignkit.evaluation.student_record import StudentRecord
 from alignkit.evaluation.training_history import Cost, TrainingHistory
 from alignkit.heads.base import Head, Part
 from alignkit.heads.linear import LinearHead
@@ -67,7 +70,15 @@ def carry_out(
 
 
 def complete(
-    plan: Plan, splits: PairSplits, fit: FitResult, *, leaks: str, seconds: Mapping[str, float] | None = None
+    plan: Plan,
+    splits: PairSplits,
+    fit: FitResult,
+    *,
+    leaks: str,
+    seconds: Mapping[str, float] | None = None,
+    embedding: Mapping[str, EmbeddingTime] | None = None,
+    before: Before | None = None,
+    record: Callable[[Artifact], StudentRecord] | None = None,
 ) -> Trained:
     """Put together all that belongs to a head, however it was fitted, and compare it with its rivals on the test split.
 
@@ -77,6 +88,9 @@ def complete(
         fit: the head, before and after its refit.
         leaks: what the leak check said.
         seconds: what was spent before, by step.
+        embedding: what a query costs both models, where they are there to be timed.
+        before: the student before it was trained with the head, where it was.
+        record: says how the student was trained, given the head.
     """
     settings, clock = plan.settings, {**(seconds or {}), **fit.seconds}
     start, mean = time.perf_counter(), fit.teacher_mean
@@ -102,6 +116,7 @@ def complete(
     judged = evaluate_training(
         artifact, baselines, splits, sample,
         teacher_mean=mean, leaks=leaks, history=history, seed=settings["seed"],
+        embedding=embedding, before=before, student=None if record is None else record(artifact),
     )  # fmt: skip
     artifact = replace(artifact, metrics=rows_json(judged))
     return Trained(artifact, baselines, judged, sample, fit)

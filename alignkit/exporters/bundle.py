@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import zipfile
 import zlib
 from pathlib import Path
@@ -11,12 +12,14 @@ import numpy as np
 import torch
 
 from alignkit.agreement import Tolerance
-from alignkit.aligned import head_for
+from alignkit.aligned import head_for, student_beside
 from alignkit.artifact import load_artifact, save_artifact
+from alignkit.embedders.distilled import is_distilled
 from alignkit.errors import ArtifactError, ConfigError
 from alignkit.exporters.base import Job
 from alignkit.files import move
 from alignkit.head_files import BUNDLE_SUFFIX
+from alignkit.student_files import STUDENT
 from alignkit.vectors import l2_normalize
 
 OPTIONS: frozenset[str] = frozenset()
@@ -32,10 +35,12 @@ def tolerance(job: Job) -> Tolerance:
 
 
 def write(job: Job, folder: Path) -> dict[str, Any]:
-    """The head, and of the run folder or the bundle it comes from what says how it was made and how good it is."""
+    """The head, the student that was trained with it, and what says how they were made and how good they are."""
     save_artifact(job.artifact, folder / "head")
     for name, content in _run_files(job.origin).items():
         (folder / name).write_bytes(content)
+    if is_distilled(job.artifact.student_identity):
+        shutil.copytree(student_beside(job.artifact, job.origin), folder / STUDENT)
     return {}
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from alignkit.errors import ArtifactError, ConfigError
@@ -13,8 +14,13 @@ from alignkit.runs.baselines import BASELINES
 CONFIG, METRICS = "config.yaml", "metrics.json"
 
 
-def claim_run_folder(folder: Path, config_yaml: str) -> None:
+def claim_run_folder(folder: Path, config_yaml: str, command: str = "train") -> None:
     """Make the folder and write its config; only the main process calls this, once the input has been checked.
+
+    Args:
+        folder: of the run.
+        config_yaml: its settings.
+        command: that goes on with an unfinished run, for messages.
 
     Raises:
         ConfigError: if the folder holds a run already, finished or not.
@@ -30,7 +36,7 @@ def claim_run_folder(folder: Path, config_yaml: str) -> None:
     except OSError as error:
         if not config.exists():
             raise refused(folder, error) from None
-        again = command_line("train", [f"resume={folder}"])
+        again = command_line(command, [f"resume={folder}"])
         raise ConfigError(f"{folder} holds an unfinished run; choose another folder, or go on with: {again}") from None
     write_whole(config, config_yaml)
 
@@ -47,16 +53,19 @@ def check_resumable(folder: Path) -> None:
         raise ConfigError(f"resume={folder}: that run is finished; its head is in {folder / 'head'}")
 
 
-def newest_run(folder: str | Path = "outputs/train") -> Path:
+def newest_run(folders: Sequence[str | Path] = ("outputs/train", "outputs/distill")) -> Path:
     """The run that finished last, sweeps included.
 
     Raises:
         ArtifactError: if there is none.
     """
-    finished = list(Path(folder).glob(f"*/{METRICS}")) + list(Path(folder).glob(f"*/*/{METRICS}"))
+    finished = [
+        path for folder in folders for depth in ("*", "*/*") for path in Path(folder).glob(f"{depth}/{METRICS}")
+    ]
     runs = [path.parent for path in finished if (path.parent / "head" / "head.json").is_file()]
     if not runs:
-        raise ArtifactError(f"{folder}: no finished run there; train one with python -m alignkit.train, or give head=")
+        places = " and ".join(map(str, folders))
+        raise ArtifactError(f"{places}: no finished run there; train one with python -m alignkit.train, or give head=")
     return max(runs, key=lambda run: (run / METRICS).stat().st_mtime_ns)
 
 

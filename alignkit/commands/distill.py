@@ -1,0 +1,103 @@
+"""The command `distill`: what is done once its words have been read."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from hydra.core.hydra_config import HydraConfig
+from omegaconf import DictConfig, OmegaConf
+
+from alignkit.commandline import build, choice_of, plain
+from alignkit.commandline.data import build_teachers_side
+from alignkit.commandline.resumed import config_yaml, resume_command, settings_of_run
+from alignkit.commandline.training_results import report
+from alignkit.embedders.base import Embedder
+from alignkit.errors import AlignkitError
+from alignkit.estimator.distilling import Start, Task, check_task, distill, make_start
+from alignkit.evaluation.leak_checks import leaks_of_splits
+from alignkit.files import write_whole
+from alignkit.pairs.general_texts import general_texts
+from alignkit.runs.folder import CONFIG, check_resumable, claim_run_folder
+from alignkit.setting_rules import check, number_above, whole
+from alignkit.training.checks import check_settings
+from alignkit.training.processes import is_main_process
+from alignkit.training.whitening_choice import check_whiten_by
+
+logger = logging.getLogger("alignkit.distill")
+
+NAME = "distill"
+RULES = {
+    "budget": whole(1),
+    "train_layers": whole(0).or_null("which trains all"),
+    "student_lr": number_above(0).or_null("which takes the student's own"),
+}
+
+
+def main(config: DictConfig) -> float | None:
+    """Compose the parts, distil, report; returns the figure that a sweeper optimises."""
+    folder = Path(HydraConfig.get().runtime.output_dir)
+    resume = config.resume is not None
+    if resume:
+        folder = Path(config.resume).expanduser()
+        check_resumable(folder)
+        settings = settings_of_run(folder / CONFIG, config, NAME)
+    else:
+        settings = plain(_without_student_vectors(config))
+    check_settings(settings)
+    check(settings, RULES)
+    check_whiten_by(settings["whiten_by"])
+    started = time.perf_counter()
+    splits = build_teachers_side(settings)
+    leaks = leaks_of_splits(splits)
+    unlike = general_texts(list(splits.train.texts or ()), settings["check_on"], settings["seed"])
+    student = None if _is_to_be_made(settings["student"]) else build(settings["student"], "student")
+    check_task(settings, splits, student)
+    seconds = {"loading": time.perf_counter() - started}
+    if is_main_process() and not resume:
+        claim_run_folder(folder, config_yaml(settings), NAME)
+    task = Task(settings, splits, leaks, folder, lambda: _teacher(settings), unlike, resume)
+    try:
+        return _distil(task, student, seconds)
+    except KeyboardInterrupt:
+        raise AlignkitError(f"interrupted; go on with: {resume_command(folder, settings, NAME)}") from None
+
+
+def _distil(task: Task, student: Embedder | None, seconds: dict[str, float]) -> float | None:
+    started = time.perf_counter()
+    start = make_start(task) if student is None else Start(student)
+    if student is None:
+        seconds["table"] = time.perf_counter() - started
+
+    def keep(settings: Mapping[str, Any]) -> None:
+        if is_main_process():
+            write_whole(task.folder / CONFIG, config_yaml(dict(settings)))
+
+    try:
+        found = distill(task, start, keep, seconds)
+    finally:
+        start.embedder.close()
+    if found is None:
+        return None
+    trained, splits, settings = found
+    report(task.folder, {**task.settings, "model": settings["model"]}, splits, trained, "student, head and report")
+    return trained.validation.get(task.settings["objective"])
+
+
+def _without_student_vectors(config: DictConfig) -> DictConfig:
+    """`data=vectors` wants the student's file, which nobody has before the student is trained."""
+    if OmegaConf.is_missing(config.data, "student"):
+        config.data.student = None
+    return config
+
+
+def _is_to_be_made(student: Mapping[str, Any]) -> bool:
+    return choice_of("embedder", student) == "table" and student.get("path") is None
+
+
+def _teacher(settings: Mapping[str, Any]) -> Embedder:
+    teacher: Embedder = build(settings["teacher"], "teacher")
+    return teacher
