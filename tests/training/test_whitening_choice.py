@@ -14,6 +14,7 @@ from alignkit.heads.streaming import TensorBatches
 from alignkit.heads.whitening import PLAIN, SETTINGS, Setting
 from alignkit.metrics.self_retrieval import self_retrieval
 from alignkit.pairs.demo import load_demo
+from alignkit.training import whitening_choice
 from alignkit.training.whitening_choice import choose_whitening, mildest
 from alignkit.vectors import l2_normalize
 
@@ -91,6 +92,18 @@ def test_noise_is_not_whitened():
     pairs = as_pairs(generator.normal(size=(400, 6)), generator.normal(size=(400, 9)))
     splits = split_pairs(pairs, together=None, validation=0.3, test=0.1, seed=0)
     assert choose_whitening(ridge(splits), splits).part is None
+
+
+def test_thousands_of_held_out_texts_are_asked_and_fewer_of_wide_vectors(monkeypatch):
+    """The gain of a head that finds nearly every text shows only among many."""
+    generator = np.random.default_rng(0)
+    pairs = as_pairs(generator.normal(size=(4000, 6)), generator.normal(size=(4000, 9)))
+    splits = split_pairs(pairs, together=None, validation=0.6, test=0.1, seed=0)
+    about = choose_whitening(ridge(splits), splits).about
+    assert about.queries == len(splits.validation) == 2400 and about.corpus == 3600
+    monkeypatch.setattr(whitening_choice, "MOST_ELEMENTS", 300 * 9)
+    about = choose_whitening(ridge(splits), splits).about
+    assert about.queries == 100 and about.corpus == 300
 
 
 def test_too_few_held_out_texts_leave_queries_plain(demo):
