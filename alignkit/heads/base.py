@@ -100,9 +100,11 @@ class Head(Part):
         """The head's cost: `parameters` (all stored numbers) and `flops_per_query` (of its matrix products)."""
         from torch.utils.flop_counter import FlopCounterMode
 
-        first = next(self.parameters())
+        first, training = next(self.parameters()), self.training
+        self.eval()  # some heads do less while they train
         with torch.no_grad(), FlopCounterMode(display=False) as counter:
             self(first.new_zeros(1, self.student_dim))
+        self.train(training)
         stored = sum(tensor.numel() for tensor in self.state_dict().values())
         return {"parameters": stored, "flops_per_query": int(counter.get_total_flops())}
 

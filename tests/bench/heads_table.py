@@ -76,6 +76,7 @@ ROWS = {
     ),
     "kernel": ("model=kernel",),
     "kernel model.landmarks=4096": ("model=kernel", "model.landmarks=4096"),
+    "kernel_mlp": ("model=kernel_mlp",),
     "mlp model.hidden=512": ("model=mlp", "model.hidden=512"),
     "mlp": ("model=mlp",),
     "mlp model.hidden=5000": ("model=mlp", "model.hidden=5000"),
