@@ -40,8 +40,8 @@ def train_head(demo):
                 head.solve(TensorBatches(student, teacher))
             if not head.closed_form_is_whole:
                 before = head.eval()(student)
-                for layer in head.layers.modules():
-                    if isinstance(layer, torch.nn.Linear):
+                for name, layer in head.named_modules():
+                    if "layers" in name.split(".") and isinstance(layer, torch.nn.Linear):
                         torch.nn.init.normal_(layer.weight, std=0.3 * layer.in_features**-0.5)
                 assert torch.nn.functional.cosine_similarity(before, head(student)).min() < 0.95
             made[kind] = head.eval().requires_grad_(False)
