@@ -13,7 +13,8 @@ from alignkit.errors import ArtifactError
 from alignkit.files import refused
 from alignkit.head_files import BUNDLE_SUFFIX, escapes, find_head
 
-STUDENT = "student"
+# of a run folder: the trained student, and the head alone with its student where that was made there
+STUDENT, START = "student", "start"
 # what sentence-transformers writes, and models read; nothing that is pickled, and no code
 SUFFIXES = (".json", ".txt", ".model", ".safetensors", ".md", ".jinja")
 MOST_FILES = 200

@@ -17,6 +17,7 @@ from alignkit.commandline import build, choice_of, plain, without_secrets
 from alignkit.commandline.data import build_data
 from alignkit.commandline.results import Screen
 from alignkit.commandline.sides import complete_sides
+from alignkit.commandline.untouched import untouched
 from alignkit.embedders.base import Embedder
 from alignkit.errors import AlignkitError, ConfigError
 from alignkit.evaluation.code_table import code_table
@@ -71,12 +72,13 @@ def main(config: DictConfig) -> None:
     leaks = check_leaks(test.queries, run, data if isinstance(data, PairSplits) else None)
     sample = TrainingSample.load(run)
     drawn = {name: settings[name] for name in ("seed", "resamples")}
+    before, not_shown = untouched(artifact, run, test, data, settings)
     result = compare(
         test, artifact, baselines, thresholds=thresholds, seen=leaks.seen,
         unlike=sample.unlike(test.queries.student) if sample else None, embedding=timed,
-        search=settings["search"], **drawn,
+        search=settings["search"], before=before, **drawn,
     )  # fmt: skip
-    doubts, curve = doubts_of(artifact, test), None
+    doubts, curve = [*doubts_of(artifact, test), *([] if not_shown is None else [not_shown])], None
     if settings["learning_curve"] and isinstance(data, PairSplits):
         curve = learning_curve(data.train, data.validation, test, result.measure, seed=settings["seed"])
         if curve is None:

@@ -35,14 +35,12 @@ from alignkit.pairs.embedded import with_student
 from alignkit.pairs.evaluation_set import set_of_pairs
 from alignkit.parts import build_part, settings_of_part
 from alignkit.setting_names import settings_under
-from alignkit.student_files import STUDENT
+from alignkit.student_files import START, STUDENT
 from alignkit.training.device import choose_device
 from alignkit.training.recipe import Recipe
 
 logger = logging.getLogger(__name__)
 
-# in the run folder: the head alone, with its student where that was made here
-START = "start"
 # settings of the optimisation are those of training both together; the head alone has its own recipe
 _OF_TUNING = ("batch_size", "lr", "weight_decay", "schedule", "warmup_fraction", "early_stop_patience")
 _OF_BOTH = ("precision", "devices", "num_nodes", "strategy", "deterministic", "enable_progress_bar")

@@ -47,20 +47,22 @@ def embedding_times(
         embedders: `student` and `teacher`, as far as they are there.
         absent: model → why it is not timed, for those that are not.
     """
-    times = {}
-    for name in SIDES:
-        embedder = embedders.get(name)
-        try:
-            reason = absent.get(name) or _mismatch(name, embedder, test)
-            if reason is None and embedder is not None:
-                milliseconds = _embed_ms(embedder, list(test.queries.texts or [])[:EMBED_RUNS])
-                times[name] = EmbeddingTime(milliseconds, where_it_ran(embedder), weights_mb(embedder))
-                continue
-        except AlignkitError as error:  # an evaluation that is done is not thrown away for a time
-            reason = str(error)
-        logger.info("the %s is not timed: %s", name, reason)
-        times[name] = EmbeddingTime(None, f"not timed: {reason}")
-    return times
+    return {name: embedding_time(test, name, embedders.get(name), absent.get(name)) for name in SIDES}
+
+
+def embedding_time(
+    test: EvaluationSet, name: str, embedder: Embedder | None, absent: str | None = None
+) -> EmbeddingTime:
+    """Time one of the models, `student` or `teacher`; see `embedding_times`."""
+    try:
+        reason = absent or _mismatch(name, embedder, test)
+        if reason is None and embedder is not None:
+            milliseconds = _embed_ms(embedder, list(test.queries.texts or [])[:EMBED_RUNS])
+            return EmbeddingTime(milliseconds, where_it_ran(embedder), weights_mb(embedder))
+    except AlignkitError as error:  # an evaluation that is done is not thrown away for a time
+        reason = str(error)
+    logger.info("the %s is not timed: %s", name, reason)
+    return EmbeddingTime(None, f"not timed: {reason}")
 
 
 def not_timed(reason: str) -> dict[str, EmbeddingTime]:
