@@ -64,7 +64,7 @@ def test_bare_vectors_have_nothing_to_show(run_command, make_pairs, tmp_path):
     np.save(tmp_path / "student.npy", pairs.student)
     np.save(tmp_path / "teacher.npy", pairs.teacher)
     files = ("data=vectors", "data.student=student.npy", "data.teacher=teacher.npy")
-    assert run_command("train", *files, "trainer.max_epochs=0")[0] == 0
+    assert run_command("train", *files, "trainer.max_epochs=0", "html=false", "confidence=false")[0] == 0
     code, _, err = run_command("demo", *files)
     assert code == 1 and "the sentences behind the test vectors are not known" in err
     (tmp_path / "own.txt").write_text("\n".join(f"sentence {row}" for row in range(200)), encoding="utf-8")

@@ -64,7 +64,8 @@ def test_require_decides_the_exit_code(run, run_command):
 
 def test_a_static_head_is_measured_with_its_own_student(run_command, tmp_path):
     folder = tmp_path / "outputs" / "train" / "static"
-    assert run_command("train", "student=static", "trainer.max_epochs=0", f"hydra.run.dir={folder}")[0] == 0
+    quick = ("html=false", "confidence=false", f"hydra.run.dir={folder}")
+    assert run_command("train", "student=static", "trainer.max_epochs=0", *quick)[0] == 0
     code, _, err = run_command("evaluate", "time_embedding=false", "html=false", "tensorboard=false", "resamples=50")
     assert code == 0, err
     code, _, err = run_command("evaluate", "student=two_layer", "time_embedding=false")
@@ -77,8 +78,9 @@ def test_a_bare_head_has_no_ridge_and_mean_and_that_is_said(run, run_command, tm
 
     bare = shutil.copytree(run / "head", tmp_path / "bare")
     code, _, err = run_command(
-        "evaluate", f"head={bare}", "time_embedding=false", "tensorboard=false", "resamples=50", "hydra.run.dir=out"
-    )
+        "evaluate", f"head={bare}", "time_embedding=false", "html=false", "tensorboard=false", "resamples=50",
+        "hydra.run.dir=out",
+    )  # fmt: skip
     assert code == 0, err
     assert "Rows left out: `ridge`, `mean`" in (tmp_path / "out" / "alignment_report.md").read_text(encoding="utf-8")
 
@@ -124,7 +126,7 @@ def test_own_arrays(run_command, tmp_path, make_pairs):
     pairs = make_pairs(400)
     np.save(tmp_path / "student.npy", pairs.student)
     np.save(tmp_path / "teacher.npy", pairs.teacher)
-    files = ("data=vectors", "data.student=student.npy", "data.teacher=teacher.npy", "data.test=0.3")
+    files = ("data=vectors", "data.student=student.npy", "data.teacher=teacher.npy", "data.test=0.3", "html=false")
     assert run_command("train", *files, "trainer.max_epochs=0")[0] == 0
     code, out, err = run_command("evaluate", *files, "time_embedding=false", "tensorboard=false")
     assert code == 0, err
@@ -220,7 +222,7 @@ def test_a_learning_curve_of_too_few_pairs_says_so(run_command, tmp_path, make_p
     np.save(tmp_path / "student.npy", pairs.student)
     np.save(tmp_path / "teacher.npy", pairs.teacher)
     files = ("data=vectors", "data.student=student.npy", "data.teacher=teacher.npy", "data.test=0.3")
-    assert run_command("train", *files, "trainer.max_epochs=0", "confidence=false")[0] == 0
+    assert run_command("train", *files, "trainer.max_epochs=0", "confidence=false", "html=false")[0] == 0
     code, out, err = run_command(
         "evaluate", *files, "learning_curve=true", "html=false", "tensorboard=false", "hydra.run.dir=out"
     )
@@ -239,7 +241,7 @@ def test_beir_and_sts_with_live_models(run, run_command, tmp_path, shared_data):
     pytest.importorskip("sentence_transformers")
     code, out, err = run_command(
         "evaluate", f"head={run}", "data=beir", f"data.path={shared_data / 'ir_adi'}", "tensorboard=false",
-        "hydra.run.dir=adi",
+        "html=false", "hydra.run.dir=adi",
     )  # fmt: skip
     assert code == 0, err
     metrics = json.loads((tmp_path / "adi" / "metrics.json").read_text(encoding="utf-8"))
@@ -250,7 +252,7 @@ def test_beir_and_sts_with_live_models(run, run_command, tmp_path, shared_data):
     (tmp_path / "sts.jsonl").write_text("\n".join(rows), encoding="utf-8")
     code, out, err = run_command(
         "evaluate", f"head={run}", "data=sts", "data.path=sts.jsonl",
-        "tensorboard=false", "hydra.run.dir=sts", "learning_curve=false", "time_embedding=false",
+        "tensorboard=false", "html=false", "hydra.run.dir=sts", "learning_curve=false", "time_embedding=false",
     )  # fmt: skip
     assert code == 0, err
     rows = json.loads((tmp_path / "sts" / "metrics.json").read_text(encoding="utf-8"))["rows"]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 import json
 import subprocess
 import sys
@@ -23,13 +25,16 @@ def test_it_is_kept_without_outputs(cells):
     assert all(cell["outputs"] == [] and cell["execution_count"] is None for cell in cells)
 
 
-def test_its_cells_run_in_order(cells, tmp_path):
-    # a process of its own, as a kernel is; its cells are plain Python
-    script = tmp_path / "quickstart.py"
-    script.write_text("\n\n".join("".join(cell["source"]) for cell in cells), encoding="utf-8")
-    done = subprocess.run(
-        [sys.executable, script.name], cwd=tmp_path, capture_output=True, text=True, encoding="utf-8", timeout=900
-    )
-    assert done.returncode == 0, done.stderr
-    assert "Use it" in done.stdout and done.stdout.count(" -> [") == 2
+def test_its_cells_run_in_order(cells, run_command, tmp_path, monkeypatch, capsys):
+    """In this process, the commands too: each would import for seconds in one of its own."""
+
+    def in_this_process(words, **_):
+        assert words[:2] == [sys.executable, "-m"]
+        return subprocess.CompletedProcess(words, *run_command(words[2].removeprefix("alignkit."), *words[3:]))
+
+    monkeypatch.setattr(subprocess, "run", in_this_process)
+    source, printed = "\n\n".join("".join(cell["source"]) for cell in cells), io.StringIO()
+    with contextlib.redirect_stdout(printed):
+        exec(compile(source, NOTEBOOK.name, "exec"), {"__name__": "__main__"})
+    assert "Use it" in printed.getvalue() and printed.getvalue().count(" -> [") == 2
     assert (tmp_path / "outputs/quickstart/evaluate/report.html").is_file()

@@ -74,7 +74,8 @@ def test_the_default_run_leaves_everything_a_user_needs(run_command, tmp_path):
 
 
 def test_the_saved_head_gives_what_the_metrics_say(run_command, tmp_path):
-    run_command("train", "student=static", "model=mlp", "model.hidden=32", "trainer.max_epochs=1", "hydra.run.dir=run")
+    run_command("train", "student=static", "model=mlp", "model.hidden=32", "trainer.max_epochs=1", "html=false",
+                "hydra.run.dir=run")  # fmt: skip
     from alignkit.pairs.demo import load_demo
 
     test = load_demo("static").test
@@ -85,7 +86,7 @@ def test_the_saved_head_gives_what_the_metrics_say(run_command, tmp_path):
 
 
 def test_the_clients_recipe_is_the_default_of_a_random_start(run_command, tmp_path):
-    run_command("train", "model.init=random", "hydra.run.dir=run")
+    run_command("train", "model.init=random", "html=false", "confidence=false", "hydra.run.dir=run")
     metrics = json.loads((tmp_path / "run" / "metrics.json").read_text(encoding="utf-8"))
     recipe = metrics["meta"]["recipe"]
     assert (recipe["max_epochs"], recipe["batch_size"], recipe["lr"], recipe["weight_decay"]) == (5, 64, 1e-3, 1e-4)
@@ -96,14 +97,16 @@ def test_the_clients_recipe_is_the_default_of_a_random_start(run_command, tmp_pa
 
 def test_own_vectors_in_a_folder_that_needs_quoting(run_command, arrays):
     code, out, err = run_command("train", "data=vectors", f"data.student={arrays}/student.npy",
-                                 f"data.teacher={arrays}/teacher.npy", "trainer.max_epochs=0")  # fmt: skip
+                                 f"data.teacher={arrays}/teacher.npy", "trainer.max_epochs=0",
+                                 "html=false")  # fmt: skip
     assert code == 0, err
     rows = json.loads((Path(run_folder(out)) / "metrics.json").read_text(encoding="utf-8"))["rows"]
     assert rows["aligned"]["cosine_mean"] > 0.99
 
 
 def test_tensorboard_has_curves_histogram_table_and_hparams(run_command, tmp_path):
-    run_command("train", "model.init=random", "trainer.max_epochs=2", "hydra.run.dir=run")
+    run_command("train", "model.init=random", "trainer.max_epochs=2", "html=false", "confidence=false",
+                "hydra.run.dir=run")  # fmt: skip
     events = EventAccumulator(str(tmp_path / "run"), size_guidance={"tensors": 0}).Reload()
     tags = events.Tags()
     for name in ("train/loss", "val/loss", "val/cosine_mean", "val/cosine_p05", "val/cosine_p50", "val/cosine_p95",
@@ -116,7 +119,7 @@ def test_tensorboard_has_curves_histogram_table_and_hparams(run_command, tmp_pat
 
 def test_a_sweep_gives_a_folder_a_run(run_command, tmp_path):
     code, _, err = run_command("train", "-m", "model=linear,mlp", "seed=0,1", "trainer.max_epochs=0",
-                               "hydra.sweep.dir=sweep")  # fmt: skip
+                               "html=false", "confidence=false", "hydra.sweep.dir=sweep")  # fmt: skip
     assert code == 0, err
     runs = [json.loads((tmp_path / "sweep" / str(run) / "metrics.json").read_text()) for run in range(4)]
     assert [(run["meta"]["model"], run["meta"]["seed"]) for run in runs] == [
@@ -139,7 +142,7 @@ def test_every_source_of_pairs_can_be_composed(name):
 
 
 def test_a_finished_run_is_not_overwritten(run_command, tmp_path):
-    arguments = ("train", "trainer.max_epochs=0", "hydra.run.dir=run")
+    arguments = ("train", "trainer.max_epochs=0", "html=false", "confidence=false", "hydra.run.dir=run")
     assert run_command(*arguments)[0] == 0
     before = (tmp_path / "run" / "metrics.json").read_bytes()
     code, _, err = run_command(*arguments)
@@ -179,7 +182,8 @@ def test_test_sentences_among_the_training_sentences_stop_the_run():
 
 @pytest.mark.skipif(sys.platform == "win32", reason="sends SIGINT to one process")
 def test_ctrl_c_says_how_to_resume_and_resuming_ends_the_run(run_command, tmp_path):
-    settings = ["model=mlp", "model.hidden=512", "trainer.max_epochs=40", "threads=1", "hydra.run.dir=run"]
+    settings = ["model=mlp", "model.hidden=512", "trainer.max_epochs=40", "threads=1", "html=false", "confidence=false",
+                "hydra.run.dir=run"]  # fmt: skip
     process = subprocess.Popen([sys.executable, "-m", "alignkit.train", *settings], cwd=tmp_path,
                                stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)  # fmt: skip
     until(lambda: list((tmp_path / "run").glob("checkpoints/*.ckpt")), process)
@@ -199,7 +203,7 @@ def test_ctrl_c_says_how_to_resume_and_resuming_ends_the_run(run_command, tmp_pa
 
 @pytest.mark.skipif(sys.platform == "win32", reason="gloo over several processes is slow to start there")
 def test_two_processes_make_one_run_and_the_same_head(run_command, tmp_path):
-    settings = ["device=cpu", "trainer.max_epochs=1", "threads=1", "model.init=random"]
+    settings = ["device=cpu", "trainer.max_epochs=1", "threads=1", "model.init=random", "html=false"]
     two = ["trainer.devices=2", "trainer.strategy=ddp", "batch_size=64", "hydra.run.dir=two"]
     done = subprocess.run([sys.executable, "-m", "alignkit.train", *settings, *two], cwd=tmp_path, capture_output=True,
                           text=True, timeout=2 * HANG_S)  # fmt: skip
@@ -226,7 +230,8 @@ def test_a_full_disk_is_one_line(run_command, monkeypatch, tmp_path):
 
 def test_auto_tries_picks_explains_and_trains_what_it_picked(run_command, tmp_path):
     code, _, err = run_command("train", "model=auto", "model.candidates=[linear,low_rank,local_mixture]",
-                               "trainer.max_epochs=0", "student=static", "hydra.run.dir=run")  # fmt: skip
+                               "trainer.max_epochs=0", "student=static", "html=false",
+                               "hydra.run.dir=run")  # fmt: skip
     assert code == 0, err
     meta = json.loads((tmp_path / "run" / "metrics.json").read_text(encoding="utf-8"))["meta"]
     assert {one["name"] for one in meta["selection"]["tries"]} == {"linear", "low_rank", "local_mixture"}
@@ -263,7 +268,7 @@ def test_the_head_learns_how_sure_it_is_unless_told_not_to(run_command, tmp_path
 def test_too_few_validation_pairs_give_a_head_without_confidence(run_command, tmp_path, arrays):
     code, _, err = run_command("train", "data=vectors", f"data.student={arrays / 'student.npy'}",
                                f"data.teacher={arrays / 'teacher.npy'}", "trainer.max_epochs=0",
-                               "hydra.run.dir=run")  # fmt: skip
+                               "html=false", "hydra.run.dir=run")  # fmt: skip
     assert code == 0 and "confidence: not learned" in err
     assert set(load_artifact(tmp_path / "run").parts) == {"query_head"}
 

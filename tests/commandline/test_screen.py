@@ -1,3 +1,4 @@
+import importlib
 import logging
 import os
 import shlex
@@ -43,7 +44,7 @@ def test_a_reader_that_is_gone_from_the_start_ends_a_command_in_peace(tmp_path):
     os.close(writing)
 
 
-def test_a_command_whose_reader_left_goes_on_to_its_own_end(tmp_path):
+def test_a_command_whose_reader_left_goes_on_to_its_own_end(tmp_path, monkeypatch):
     """Exit code 3 of what evaluate was asked to require is not lost in `evaluate … | head`, nor a training's 0."""
     code = "from alignkit.commandline.screen import *\nfrom alignkit.commandline.results import *\nimport sys\n"
     code += (
@@ -54,10 +55,12 @@ def test_a_command_whose_reader_left_goes_on_to_its_own_end(tmp_path):
     done = subprocess.run([sys.executable, "-c", code], stdout=writing, stderr=subprocess.PIPE, cwd=tmp_path)
     assert (done.returncode, done.stderr) == (3, b"") and (tmp_path / "end").exists()
     words = ["student=static", "trainer.max_epochs=0", "html=false", "confidence=false", "hydra.run.dir=run"]
-    done = subprocess.run([sys.executable, "-m", "alignkit.train", *words], stdout=writing, stderr=subprocess.PIPE,
-                          cwd=tmp_path, text=True)  # fmt: skip
-    os.close(writing)
-    assert done.returncode == 0 and (tmp_path / "run" / "metrics.json").is_file(), done.stderr
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "argv", ["alignkit.train", *words])
+    with open(writing, "w", encoding="utf-8") as gone, pytest.raises(SystemExit) as left:
+        monkeypatch.setattr(sys, "stdout", gone)
+        importlib.import_module("alignkit.train").main()
+    assert left.value.code == 0 and (tmp_path / "run" / "metrics.json").is_file()
 
 
 def test_a_terminal_obeys_no_word_of_a_message(run_command):
