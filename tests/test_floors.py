@@ -38,10 +38,11 @@ FLOORS = [
     },
     {"heads", "losses", "metrics", "codes", "sentences", "embedders", "vector_files", "gguf_files"},
     {"cache", "artifact", "aligned", "agreement", "pairs", "resources"},
-    {"runs", "tables"},
+    {"runs"},
     {
         "training",
         "distillation",
+        "tables",
         "evaluation",
         "selection",
         "exporters",
@@ -73,6 +74,7 @@ NEIGHBOURS = {
     ("pairs", "cache"),
     ("sentences", "embedders"),  # how a server is spoken to, and what its faults mean
     ("pairs", "resources"),
+    ("tables", "enabling"),  # which file is behind a model in Ollama
     ("selection", "training"),
     ("selection", "evaluation"),
     ("distillation", "training"),

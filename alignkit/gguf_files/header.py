@@ -86,7 +86,7 @@ def read_header(path: str | Path) -> Header:
     with Path(path).open("rb") as file:
         try:
             with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
-                return _Reader(content, path).header()
+                return HeaderReader(content, path).header()
         except (struct.error, IndexError, OverflowError):
             raise DataError(f"{path}: the file ends or breaks off within its header; copy it again") from None
         except ValueError:  # an empty file cannot be mapped
@@ -98,7 +98,9 @@ def _alignment(values: dict[str, Scalar]) -> int:
 
 
 @dataclass
-class _Reader:
+class HeaderReader:
+    """Goes through a file's header from its start; `at` is where it is."""
+
     content: mmap.mmap
     path: str | Path
     order: str = "<"
@@ -107,6 +109,7 @@ class _Reader:
     places: dict[str, tuple[int, str]] = field(default_factory=dict)
 
     def header(self) -> Header:
+        """Read everything before the data."""
         if self.content[:4] != MAGIC:
             raise DataError(f"{self.path}: not a GGUF file; expected one that starts with the letters GGUF")
         version = struct.unpack_from("<I", self.content, 4)[0]
@@ -129,11 +132,13 @@ class _Reader:
         return Header(self.order, tensors, pairs, self.values, self.places, pairs_end, self.at, data_start)
 
     def number(self, form: str) -> int:
+        """A number of a `struct` format."""
         value = struct.unpack_from(self.order + form, self.content, self.at)[0]
         self.at += struct.calcsize(form)
         return int(value)
 
     def string(self) -> str:
+        """A text; bytes that are no UTF-8 are replaced."""
         length = self.number("Q")
         raw = self.content[self.at : self.at + length]
         if len(raw) < length:
@@ -142,6 +147,7 @@ class _Reader:
         return raw.decode("utf-8", errors="replace")
 
     def pair(self) -> None:
+        """A key and its value."""
         key, kind = self.string(), self.number("I")
         if kind == STRING:
             self.values[key] = self.string()
@@ -153,6 +159,7 @@ class _Reader:
             self.skip(kind, DEEPEST_ARRAY)
 
     def skip(self, kind: int, depth: int) -> None:
+        """Pass over a value."""
         if kind in SCALARS:
             self.at += struct.calcsize(SCALARS[kind])
         elif kind == STRING:
@@ -170,10 +177,12 @@ class _Reader:
             )
 
     def skip_string(self) -> None:
+        """Pass over a text."""
         length = self.number("Q")  # this advances the position itself
         self.at += length
 
     def skip_description(self) -> None:
+        """Pass over what is said of a tensor."""
         self.skip_string()
         dimensions = self.number("I")
         self.at += 8 * dimensions + 4 + 8

@@ -13,9 +13,10 @@ from alignkit.embedders.static import StaticEmbedder
 from alignkit.embedders.table import TableEmbedder
 from alignkit.errors import EmbedderError
 from alignkit.progress import progress
-from alignkit.tables.input_embeddings import teachers_table
+from alignkit.tables.input_embeddings import gguf_rows, input_rows
 
 TEACHER, WORDLLAMA, INPUT_EMBEDDINGS = "teacher", "wordllama", "input_embeddings"
+GGUF = ".gguf"
 NAMES = (TEACHER, INPUT_EMBEDDINGS, WORDLLAMA)
 
 
@@ -46,14 +47,14 @@ def block_of(source: str, entries: Sequence[str], teacher: Embedder) -> np.ndarr
     An entry goes through the source's own tokenizer: its row is the mean of the source's rows for it.
 
     Args:
-        source: `wordllama`, `input_embeddings`, or the folder of a token table.
+        source: `wordllama`, `input_embeddings`, the folder of a token table, or a GGUF file, for its input embeddings.
         entries: the text of each entry.
         teacher: whose input embeddings are meant.
     """
     if source == INPUT_EMBEDDINGS:
-        table = teachers_table(teacher)
-        means, has_tokens = table.means(entries)
-        return means * has_tokens[:, None]
+        return input_rows(teacher, entries)
+    if source.lower().endswith(GGUF):
+        return gguf_rows(Path(source).expanduser(), entries)
     embedder = StaticEmbedder(normalize=False) if source == WORDLLAMA else TableEmbedder(source, normalize=False)
     rows = np.zeros((len(entries), embedder.dim), dtype=np.float32)
     for batch in embedder.embed(entries):

@@ -14,14 +14,16 @@ STRENGTH = 3.0
 STEPS = 10
 ROUNDS = 2
 RIDGE = 1e-3
+HELD_OUT = 20
 
 
-def fit_rows(counts: csr_array, rows: np.ndarray, vectors: np.ndarray) -> np.ndarray:
+def fit_rows(counts: csr_array, rows: np.ndarray, vectors: np.ndarray) -> tuple[np.ndarray, int]:
     r"""Rows whose normalised sums are near the texts' vectors.
 
     Each round maps the rows linearly into the vectors' space, by ridge regression, and then adds the correction D that
     minimises $\|N D - E\|^2 + \lambda \|D\|^2$, with N the counts over the length of each text's sum and E what the
-    linear map leaves, by conjugate gradients (Hestenes and Stiefel 1952). Rows of rare tokens hardly move.
+    linear map leaves, by conjugate gradients (Hestenes and Stiefel 1952). Rows of rare tokens hardly move. A round is
+    kept if it raises the cosine of every twentieth text, which no fit sees: with few texts one round is enough.
 
     Args:
         counts: `(N, V)` float32, how often each token stands in each text.
@@ -29,17 +31,31 @@ def fit_rows(counts: csr_array, rows: np.ndarray, vectors: np.ndarray) -> np.nda
         vectors: `(N, D)` float32, the teacher's of the same texts, of length 1.
 
     Returns:
-        `(V, D)` float32.
+        `(V, D)` float32 and the number of rounds; the rows as they were if none is kept.
     """
-    for _ in range(ROUNDS):
+    held = np.arange(len(vectors)) % HELD_OUT == HELD_OUT - 1
+    best, best_figure, rounds = rows, -np.inf, 0
+    for number in range(ROUNDS + 1):
         sums = counts @ rows
         lengths = np.maximum(np.linalg.norm(sums, axis=1), 1e-12).astype(np.float32)
-        share = counts.multiply((1 / lengths)[:, None]).tocsr()
         sums /= lengths[:, None]
-        linear, mean, shift = _ridge(sums, vectors)
-        left = vectors - ((sums - mean) @ linear + shift)
-        rows = rows @ linear + _correction(share, left)
-    return rows
+        linear, mean, shift = _ridge(sums[~held], vectors[~held])
+        mapped = (sums - mean) @ linear + shift
+        figure = _mean_cosine(mapped[held], vectors[held])
+        if not figure > best_figure:
+            break
+        best, best_figure, rounds = rows, figure, number
+        if number < ROUNDS:
+            share = counts.multiply((1 / lengths)[:, None]).tocsr()[~held]
+            rows = rows @ linear + _correction(share, (vectors - mapped)[~held])
+    return best, rounds
+
+
+def _mean_cosine(first: np.ndarray, second: np.ndarray) -> float:
+    if not len(first):
+        return float("nan")
+    lengths = np.linalg.norm(first, axis=1) * np.linalg.norm(second, axis=1)
+    return float((np.einsum("nd,nd->n", first, second) / np.maximum(lengths, 1e-12)).mean())
 
 
 def _ridge(sums: np.ndarray, vectors: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

@@ -85,7 +85,7 @@ def make_table(
         vectors: `(N, D)`, the teacher's vectors of the texts. With them the rows are fitted to the texts in closed
             form; without them they stay the sources' columns side by side.
         budget: most texts that the teacher is asked for. Entries beyond it, the rarest, are spelled by shorter ones.
-        tables: the sources: `teacher`, `input_embeddings`, `wordllama`, or folders of token tables.
+        tables: the sources: `teacher`, `input_embeddings`, `wordllama`, folders of token tables, or GGUF files.
         role: whose prompt the teacher uses.
         seed: of the sample of texts that is fitted, if there are more than 200,000.
 
@@ -148,8 +148,8 @@ def _checked(tables: Sequence[str]) -> tuple[str, ...]:
     if not sources or len(set(sources)) < len(sources):
         raise ConfigError(f"tables={list(sources)}: expected some of {', '.join(NAMES)}, or folders, each once")
     for source in sources:
-        if source not in NAMES and not Path(source).expanduser().is_dir():
-            check({"tables": source}, {"tables": one_of([*NAMES, "the folder of a token table"])})
+        if source not in NAMES and not Path(source).expanduser().exists():
+            check({"tables": source}, {"tables": one_of([*NAMES, "the folder of a token table", "a GGUF file"])})
     return sources
 
 
@@ -191,9 +191,9 @@ def _rows(
         return rows, 0, known
     wanted = np.asarray(vectors[some], dtype=np.float32)
     wanted = wanted / np.maximum(np.linalg.norm(wanted, axis=1, keepdims=True), 1e-12)
-    rows = fit_rows(counts, rows, _narrow(wanted))
+    rows, rounds = fit_rows(counts, rows, _narrow(wanted))
     rows[0] = 0
-    return rows, len(some), known
+    return rows, len(some) if rounds else 0, known
 
 
 def _narrow(rows: np.ndarray) -> np.ndarray:
