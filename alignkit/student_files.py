@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import functools
 import shutil
 import tempfile
@@ -36,14 +37,14 @@ def find_student(head: str | Path) -> Path | None:
     if path.suffix.lower() == BUNDLE_SUFFIX and path.is_file():
         status = path.stat()
         unpacked = _unpacked(path.resolve(), status.st_size, status.st_mtime_ns)
-        return None if unpacked is None else Path(unpacked.name) / STUDENT
+        return None if unpacked is None else unpacked / STUDENT
     folder = find_head(path).resolve()
     student = (folder.parent if folder.name == "head" else folder) / STUDENT
     return student if student.is_dir() else None
 
 
-@functools.lru_cache(maxsize=8)
-def _unpacked(bundle: Path, size_bytes: int, modified_ns: int) -> tempfile.TemporaryDirectory[str] | None:
+@functools.cache
+def _unpacked(bundle: Path, size_bytes: int, modified_ns: int) -> Path | None:
     """A bundle's student in a folder that is gone with this process."""
     try:
         with zipfile.ZipFile(bundle) as archive:
@@ -51,10 +52,11 @@ def _unpacked(bundle: Path, size_bytes: int, modified_ns: int) -> tempfile.Tempo
             if not entries:
                 return None
             _check(bundle, entries, size_bytes)
-            # a model that is mapped cannot be deleted on Windows
-            folder = tempfile.TemporaryDirectory(prefix="alignkit-", ignore_cleanup_errors=True)
+            folder = Path(tempfile.mkdtemp(prefix="alignkit-"))
+            # a model that is still mapped cannot be deleted on Windows
+            atexit.register(shutil.rmtree, folder, ignore_errors=True)
             for entry in entries:
-                target = Path(folder.name, *entry.filename.split("/"))
+                target = Path(folder, *entry.filename.split("/"))
                 target.parent.mkdir(parents=True, exist_ok=True)
                 with archive.open(entry) as source, target.open("wb") as file:
                     shutil.copyfileobj(source, file)

@@ -51,10 +51,11 @@ def build(settings: Mapping[str, Any] | DictConfig, place: str = "") -> Any:
 
 def register_resolvers() -> None:
     """`${embedder_name:…}` in a YAML: the name of the embedder that stands there."""
-    OmegaConf.register_new_resolver("embedder_name", _embedder_name, replace=True)
+    OmegaConf.register_new_resolver("embedder_name", embedder_name, replace=True)
 
 
-def _embedder_name(settings: Any) -> Any:
+def embedder_name(settings: Any) -> Any:
+    """The name of the embedder that these settings describe; what are no settings stays as it is."""
     if not isinstance(settings, Mapping | DictConfig):
         return settings
     found = {TARGET: settings.get(TARGET)}

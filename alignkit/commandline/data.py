@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from alignkit.commandline.composed import build
+from alignkit.commandline.composed import build, embedder_name
 from alignkit.commandline.conf import choice_of
 from alignkit.commandline.sides import words_of_side
 from alignkit.embedders.base import Embedder
@@ -51,7 +51,8 @@ def build_data(settings: Mapping[str, Any]) -> Any:
 def _demo_of_any_student(settings: Mapping[str, Any]) -> PairSplits | None:
     """The demo pack holds vectors of two students; any other embeds its texts now."""
     data, student = settings["data"], settings.get("student")
-    if choice_of("data", data) != "demo" or data["student"] in (None, *STUDENTS) or not isinstance(student, Mapping):
+    packed = choice_of("data", data) != "demo" or data["student"] in (None, *STUDENTS)
+    if packed or not isinstance(student, Mapping) or data["student"] != embedder_name(student):
         return None
     embedder: Embedder = build(student, "student")
     try:

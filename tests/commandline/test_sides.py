@@ -32,6 +32,28 @@ def completed(students=None, teachers=None, **given):
     return plain(config)
 
 
+def test_a_student_that_lies_beside_its_head_is_found_unless_another_is_named(tmp_path):
+    from small_table import save_table
+
+    from alignkit.artifact import save_artifact
+    from alignkit.embedders.distilled import DistilledEmbedder
+
+    student = DistilledEmbedder(save_table(tmp_path / "run" / "student"))
+    head = Artifact({"query_head": LinearHead(16, 4)}, student_identity=student.identity())
+    save_artifact(head, tmp_path / "run" / "head")
+
+    def of(**given):
+        config = OmegaConf.create(given)
+        complete_sides(config, head, tmp_path / "run" / "head")
+        return plain(config)["student"]
+
+    found = yaml_of("embedder", "distilled") | {"path": str(tmp_path / "run" / "student")}
+    assert of() == of(student=None) == of(student=yaml_of("embedder", "distilled")) == found
+    assert of(student={"batch_size": 8}) == found | {"batch_size": 8}
+    assert of(student=yaml_of("embedder", "distilled") | {"path": "there"})["path"] == "there"
+    assert of(student=yaml_of("embedder", "static")) == yaml_of("embedder", "static")
+
+
 def test_all_that_decides_a_vector_is_taken_from_the_head():
     sides = completed(OLLAMA, MINILM)
     assert sides["teacher"] == yaml_of("embedder", "minilm")
