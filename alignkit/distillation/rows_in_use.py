@@ -7,6 +7,7 @@ than forward and backward together.
 from __future__ import annotations
 
 import torch
+import torch.distributed as dist
 import torch.nn.functional as F
 from torch import Tensor, nn
 
@@ -14,10 +15,11 @@ from torch import Tensor, nn
 def rows_in_use(table: Tensor, ids: Tensor) -> tuple[Tensor, Tensor]:
     """The rows of `table (V, D)` that `ids` name, `(U, D)`, and the ids' places among them.
 
-    The gradient of the table is sparse. Without a gradient, and on a GPU, where a dense step takes no time, they are
-    the table and the ids themselves.
+    The gradient of the table is sparse. Without a gradient, on a GPU, where a dense step takes no time, and among
+    several processes, which add up dense gradients, they are the table and the ids themselves.
     """
-    if not (torch.is_grad_enabled() and table.requires_grad and table.device.type == "cpu"):
+    is_trained = torch.is_grad_enabled() and table.requires_grad
+    if not is_trained or table.device.type != "cpu" or (dist.is_available() and dist.is_initialized()):
         return table, ids
     distinct, places = ids.unique(return_inverse=True)
     return F.embedding(distinct, table, sparse=True), places

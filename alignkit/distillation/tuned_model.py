@@ -30,6 +30,13 @@ class TunedModel(nn.Module):
         aligned: Tensor = self.head(self.student(batch))
         return aligned
 
+    def freeze_unused(self, batch: TokenBatch) -> None:
+        """Freeze what no vector depends on, such as BERT's pooler: several processes would wait for its gradient."""
+        self(batch).sum().backward()
+        for parameter in self.parameters():
+            parameter.requires_grad_(parameter.grad is not None)
+        self.zero_grad()
+
     def rates(self) -> dict[str, float]:
         """See `Head.rates`."""
         own = {f"student.{name}": factor * self.student_rate for name, factor in self.student.rates().items()}

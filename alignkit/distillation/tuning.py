@@ -140,6 +140,7 @@ class _Tuning:
             "validation": self.student.tokenize(validation.texts or ()),
         }
         model = TunedModel(self.student, self.head, self.student_lr / self.recipe.lr)
+        model.freeze_unused(tokens["train"].batch(np.arange(min(2, len(train))), torch.device("cpu")))
         start = {name: value.detach().cpu().clone() for name, value in model.state_dict().items()}
         before = self._figures(model, tokens["validation"])
         started = time.perf_counter()
