@@ -1,7 +1,9 @@
 """How a student is trained with its head, unless somebody says otherwise; the figures behind it are measured.
 
-With MiniLM as the teacher, on everyday sentences and CLINC150. Rates matter more than anything else: a rate that is
-three times too large destroys within an epoch what the closed form knows.
+12,000 everyday sentences and requests, MiniLM as the teacher, a table of its word pieces under an `mlp`, five epochs;
+cosine and overlap@10 on CLINC150, .793 and .666 before: with a student rate of 3e-4 .833 and .722, 1e-3 .844 and .732,
+3e-3 .849 and .733. A head rate of 5e-3 instead of 2e-3 loses half a point of cosine and a point on Cranfield. A head
+that was trained alone before does no better than one in its closed form.
 """
 
 from __future__ import annotations
