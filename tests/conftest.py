@@ -1,5 +1,7 @@
 """Fixtures that more than one room's tests use."""
 
+import functools
+import importlib.util
 import os
 import random
 import shutil
@@ -11,6 +13,7 @@ import pytest
 import torch
 
 from alignkit import progress
+from alignkit.embedders import table_files
 from alignkit.pairs.base import Origin, Pairs, PairSplits
 
 SHARED_DATA = Path(__file__).resolve().parents[1].parent / "shared" / "data"
@@ -42,6 +45,21 @@ def pytest_runtest_call():
     _seed()
 
 
+@pytest.fixture(scope="session", autouse=True)
+def packaged_tokens_are_read_once():
+    """WordLlama's 32,000 tokens take a quarter of a second, and hundreds of tests have a student of their own."""
+    found = importlib.util.find_spec("wordllama")
+    packaged = found and Path(found.submodule_search_locations[0])
+    read, once = table_files.read_tokenizer, functools.cache(table_files.read_tokenizer)
+
+    def read_once(path):
+        return (once if packaged and path.is_relative_to(packaged) else read)(path)
+
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(table_files, "read_tokenizer", read_once)
+        yield
+
+
 @pytest.fixture
 def shared_data():
     """The folder of public sentence sets beside the checkout; tests that read it are skipped where it is not there."""
@@ -53,8 +71,6 @@ def shared_data():
 @pytest.fixture
 def run_command(monkeypatch, tmp_path, capsys):
     """Run a command in this process, in a folder of its own; returns exit code, stdout, stderr."""
-    import importlib
-
     monkeypatch.chdir(tmp_path)
 
     def run(name, *arguments):
