@@ -3,7 +3,8 @@
 12,000 everyday sentences and requests, MiniLM as the teacher, a table of its word pieces under an `mlp`, five epochs;
 cosine and overlap@10 on CLINC150, .793 and .666 before: with a student rate of 3e-4 .833 and .722, 1e-3 .844 and .732,
 3e-3 .849 and .733. A head rate of 5e-3 instead of 2e-3 loses half a point of cosine and a point on Cranfield. A head
-that was trained alone before does no better than one in its closed form.
+that was trained alone before does no better than one in its closed form. 136,000 texts and six epochs at 2e-3, 136 s on
+one CPU thread: .897 and .790, from .787 and .661.
 """
 
 from __future__ import annotations
