@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import importlib.util
 import io
 import json
 import subprocess
@@ -38,3 +39,6 @@ def test_its_cells_run_in_order(cells, run_command, tmp_path, monkeypatch, capsy
         exec(compile(source, NOTEBOOK.name, "exec"), {"__name__": "__main__"})
     assert "Use it" in printed.getvalue() and printed.getvalue().count(" -> [") == 2
     assert (tmp_path / "outputs/quickstart/evaluate/report.html").is_file()
+    if importlib.util.find_spec("sentence_transformers"):
+        assert "training the student took" in printed.getvalue()
+        assert (tmp_path / "outputs/quickstart/distill/student/modules.json").is_file()
