@@ -172,7 +172,8 @@ def away(
 def whitened(result: FitResult, splits: PairSplits) -> Callable[[torch.Tensor], torch.Tensor]:
     """What maps the students of queries, as a run would keep it."""
     part = choose_whitening(result.kept, splits).part
-    return lambda students: (part or torch.nn.Identity())(map_all(result.head, students))
+    # behind what the head itself gives, whose length counts: the shift of a whitening is relative to it
+    return functools.partial(map_all, result.head if part is None else torch.nn.Sequential(result.head, part))
 
 
 def ndcg(queries: torch.Tensor, documents: torch.Tensor, judged: BeirSet) -> float:
@@ -253,7 +254,7 @@ def plain_settings(embedder: str | None, *overrides: str) -> dict[str, Any]:
 
 
 @torch.inference_mode()
-def map_all(head: Head, students: torch.Tensor) -> torch.Tensor:
+def map_all(head: torch.nn.Module, students: torch.Tensor) -> torch.Tensor:
     """`(N, teacher_dim)` of length 1."""
     return torch.cat([l2_normalize(head(part)) for part in students.split(1024)])
 
