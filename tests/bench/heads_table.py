@@ -43,7 +43,6 @@ from alignkit.commandline import conf_folder, plain
 from alignkit.embedders.base import embed_all
 from alignkit.estimator.plan import fitter_of
 from alignkit.files import write_whole
-from alignkit.heads.base import Head
 from alignkit.metrics.alignment import overlap_at_k
 from alignkit.metrics.retrieval import Qrels, ndcg_at_k
 from alignkit.pairs.base import Pairs, PairSplits
