@@ -208,6 +208,7 @@ def test_without_epochs_the_closed_form_alone_is_the_result(run_command, words, 
     assert code == 0, err
     rows, meta = rows_and_meta(tmp_path / "run")
     assert {"aligned", "student"} <= set(rows) and meta["epochs"] == 0
+    assert err.count("whitening: ") == 1  # the same figures are not made twice
     assert alignkit.AlignedEmbedder.load(tmp_path / "run").encode(ASKED).shape == (2, 384)
 
 

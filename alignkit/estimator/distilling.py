@@ -37,6 +37,7 @@ from alignkit.parts import build_part, settings_of_part
 from alignkit.setting_names import settings_under
 from alignkit.student_files import START, STUDENT
 from alignkit.training.device import choose_device
+from alignkit.training.fit import FitResult
 from alignkit.training.recipe import Recipe
 
 logger = logging.getLogger(__name__)
@@ -175,29 +176,34 @@ def distill(
     on_plan({**task.settings, "model": plan.settings["model"]})
     logger.info("device: %s", plan.fitter.device.reason)
     fit = plan.fitter.fit(splits, refit=task.settings["refit"], resume=task.resume)
+    first = fit.is_main_process
     student = trainable(start.embedder, train_layers=task.settings["train_layers"], role=task.role)
-    alone = complete(plan, splits, fit, leaks=task.leaks, seconds=seconds) if fit.is_main_process else None
+    # kept before anything is trained, so that it is there whenever training ends
+    alone = complete(plan, splits, fit, leaks=task.leaks, seconds=seconds) if task.trains and first else None
     tuned, recipe = _tune(task, student, copy.deepcopy(fit.kept), splits) if task.trains else (None, None)
-    if alone is None:
+    if not first:
         return None
     save_student(student, task.folder)
     own = DistilledEmbedder(task.folder / STUDENT)
     plan = replace(plan, fitter=replace(plan.fitter, run_folder=task.folder, recipe=recipe or plan.fitter.recipe))
-    finish = _Finish(task, start, own, plan, alone, splits, {**seconds, **fit.seconds})
-    trained, splits = finish.of_tuned(tuned) if tuned is not None and tuned.improved else finish.of_start(tuned)
+    finish = _Finish(task, start, own, plan, fit, splits, {**seconds, **fit.seconds})
+    if alone is not None and tuned is not None and tuned.improved:
+        trained, splits = finish.of_tuned(tuned, alone.artifact)
+    else:
+        trained, splits = finish.of_start(tuned)
     own.close()
     return trained, splits, plan.settings
 
 
 @dataclass(frozen=True)
 class _Finish:
-    """What both endings need: the untouched student's `alone` and `splits`, and the one in `student/`, `own`."""
+    """What both endings need: the untouched student's `splits` and head `fit`, and the one in `student/`, `own`."""
 
     task: Task
     start: Start
     own: Embedder
     plan: Plan
-    alone: Trained
+    fit: FitResult
     splits: PairSplits
     seconds: Mapping[str, float]
 
@@ -205,16 +211,16 @@ class _Finish:
         """The untouched student with the head alone."""
         identity = self.own.identity(self.task.role)
         splits = replace(self.splits, origin=replace(self.splits.origin, student_identity=identity))
-        record = None if tuned is None else (lambda artifact: self._record(tuned, artifact))
+        record = None if tuned is None else (lambda artifact: self._record(tuned, artifact, None))
         seconds = {**self.seconds, **({} if tuned is None else {"tuning": tuned.seconds})}
-        trained = complete(self.plan, splits, self.alone.fit, leaks=self.task.leaks, seconds=seconds, record=record)
+        trained = complete(self.plan, splits, self.fit, leaks=self.task.leaks, seconds=seconds, record=record)
         return trained, splits
 
-    def of_tuned(self, tuned: Tuned) -> tuple[Trained, PairSplits]:
+    def of_tuned(self, tuned: Tuned, alone: Artifact) -> tuple[Trained, PairSplits]:
         """The trained student with its head, held against the head alone."""
         splits, seed = with_student(self.splits, self.own, self.task.role), self.task.seed
         fit = replace(
-            self.alone.fit, head=tuned.head, kept=tuned.head, best_epoch=tuned.best_epoch, figures=tuned.figures,
+            self.fit, head=tuned.head, kept=tuned.head, best_epoch=tuned.best_epoch, figures=tuned.figures,
             epochs=tuned.epochs, ended=None, refitted=False, seconds={"tuning": tuned.seconds},
         )  # fmt: skip
         was, now = (set_of_pairs(one.test, one.origin, seed=seed) for one in (self.splits, splits))
@@ -223,18 +229,18 @@ class _Finish:
         trained = complete(
             self.plan, splits, fit, leaks=self.task.leaks, seconds=self.seconds,
             embedding=embedding_times(now, {"student": self.own}, absent),
-            before=Before(was, self.alone.artifact, cost), record=lambda artifact: self._record(tuned, artifact),
+            before=Before(was, alone, cost), record=lambda artifact: self._record(tuned, artifact, alone),
         )  # fmt: skip
         return trained, splits
 
-    def _record(self, tuned: Tuned, artifact: Artifact) -> StudentRecord:
+    def _record(self, tuned: Tuned, artifact: Artifact, alone: Artifact | None) -> StudentRecord:
         record = StudentRecord(
             kept=tuned.improved, reason=tuned.reason, epochs=tuned.epochs, best_epoch=tuned.best_epoch,
             seconds=tuned.seconds, texts_per_s=tuned.texts_per_s, teacher_calls=self.start.teacher_calls,
         )  # fmt: skip
-        if not tuned.improved:
+        if alone is None:
             return record
-        before, after = (self.start.embedder, self.alone.artifact), (self.own, artifact)
+        before, after = (self.start.embedder, alone), (self.own, artifact)
         known = self.splits.origin.teacher_identity
         try:
             teacher = self.task.make_teacher()
