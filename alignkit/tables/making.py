@@ -26,8 +26,8 @@ logger = logging.getLogger(__name__)
 
 # rarity weights a / (a + p): Arora, Liang and Ma, A Simple but Tough-to-Beat Baseline for Sentence Embeddings (2017)
 RARITY = 1e-2
-# the fit needs no more, and has them all in memory
-MOST_TEXTS = 200_000
+# the fit needs no more, and has them all in memory, with so many numbers of the teacher's vectors
+MOST_TEXTS, MOST_ELEMENTS = 200_000, 150_000_000
 # wider tables cost time and disk for nothing: the head makes the teacher's width out of so many columns
 WIDEST = 512
 
@@ -87,7 +87,7 @@ def make_table(
         budget: most texts that the teacher is asked for. Entries beyond it, the rarest, are spelled by shorter ones.
         tables: the sources: `teacher`, `input_embeddings`, `wordllama`, folders of token tables, or GGUF files.
         role: whose prompt the teacher uses.
-        seed: of the sample of texts that is fitted, if there are more than 200,000.
+        seed: of the sample of texts that is fitted, if there are more than 200,000; fewer of wide vectors.
 
     Raises:
         ConfigError: if a setting is wrong.
@@ -169,9 +169,10 @@ def _rows(
     """Rows `(1 + V, D)` with that of the unknown token, texts that they were fitted to, share of known tokens."""
     from scipy.sparse import csr_array
 
+    most = MOST_TEXTS if vectors is None else min(MOST_TEXTS, MOST_ELEMENTS // vectors.shape[1])
     some = np.arange(len(texts))
-    if len(texts) > MOST_TEXTS:
-        some = np.sort(np.random.default_rng(seed).choice(len(texts), MOST_TEXTS, replace=False))
+    if len(texts) > most:
+        some = np.sort(np.random.default_rng(seed).choice(len(texts), most, replace=False))
     tokens, lengths = table.tokens([texts[row] for row in some.tolist()])
     size = 1 + len(blocks[0])
     shape = (len(some), size)
@@ -189,8 +190,8 @@ def _rows(
     known = 1 - float(frequency[0])
     if vectors is None:
         return rows, 0, known
-    wanted = np.asarray(vectors[some], dtype=np.float32)
-    wanted = wanted / np.maximum(np.linalg.norm(wanted, axis=1, keepdims=True), 1e-12)
+    wanted = np.array(vectors[some], dtype=np.float32)
+    wanted /= np.maximum(np.linalg.norm(wanted, axis=1, keepdims=True), 1e-12)
     rows, rounds = fit_rows(counts, rows, _narrow(wanted))
     rows[0] = 0
     return rows, len(some) if rounds else 0, known

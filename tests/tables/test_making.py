@@ -14,6 +14,7 @@ from small_table import rows_for, save_table, word_pieces
 from alignkit.embedders.base import embed_all
 from alignkit.embedders.table import TableEmbedder
 from alignkit.errors import AlignkitError, EmbedderError
+from alignkit.tables import making
 from alignkit.tables.making import make_table
 
 SUBJECTS = ["the parcel", "my order", "a refund", "our invoice", "this password", "the account", "your booking"]
@@ -65,6 +66,13 @@ def test_with_the_texts_vectors_the_rows_are_fitted_to_them(teacher, tmp_path, m
     before = cosines(embed_all(made[1], TEXTS[1::2]), wanted[1::2]).mean()
     after = cosines(embed_all(TableEmbedder(report.folder), TEXTS[1::2]), wanted[1::2]).mean()
     assert 1 - after < 0.7 * (1 - before)
+
+
+def test_many_texts_of_wide_vectors_are_sampled(teacher, tmp_path, monkeypatch):
+    """The fit has the teacher's vectors in memory."""
+    monkeypatch.setattr(making, "MOST_ELEMENTS", 12 * 150)
+    report = make_table(TEXTS, teacher, tmp_path / "cache", tmp_path / "table", vectors=embed_all(teacher, TEXTS))
+    assert report.fitted_on == 150 < len(TEXTS)
 
 
 def test_a_fit_that_held_out_texts_do_not_gain_by_is_left(teacher, tmp_path):
