@@ -79,14 +79,14 @@ def test_a_path_near_the_limit_holds_a_whole_run_but_for_the_events_or_refuses_a
 
 def test_the_head_is_there_whatever_fails_after_training(run_command, tmp_path, monkeypatch):
     from alignkit import load_head
-    from alignkit.commands import train
+    from alignkit.commandline import training_results
     from alignkit.estimator import trained
 
     def fail(*given, **named):
         raise OSError(28, "No space left on device")
 
     with monkeypatch.context() as patched:
-        patched.setattr(train, "log_evaluation", fail)
+        patched.setattr(training_results, "log_evaluation", fail)
         code, out, err = run_command(*FAST, "hydra.run.dir=events")
     assert code == 0 and "TensorBoard's events could not be written (No space left on device)" in " ".join(err.split())
     assert (tmp_path / "events" / "metrics.json").is_file()

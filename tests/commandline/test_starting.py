@@ -47,7 +47,8 @@ def test_version(run_command):
         ("modle=linear", "unknown setting 'modle'"),
         (
             "model.hiden=3",
-            "unknown setting 'model.hiden'; did you mean model.hidden (of model=mlp or model=residual)?",
+            "unknown setting 'model.hiden'; did you mean model.hidden "
+            "(of model=kernel_mlp or model=mlp or model=residual)?",
         ),
         ("junk", "'junk' is not a setting; expected setting=value"),
         ("data..path=x", "'data..path' is not the name of a setting"),

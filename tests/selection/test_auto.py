@@ -53,7 +53,7 @@ def test_the_report_says_what_each_try_gained(run_command, tmp_path):
     assert code == 0, err
     report = (tmp_path / "run" / "alignment_report.md").read_text(encoding="utf-8")
     assert re.search(
-        r"tried: linear, on texts alike 0\.\d+, unlike 0\.\d+, overlap@10 0\.\d+ "
+        r"tried: linear, 0\.\d+ on held-out texts, 0\.\d+ on held-out clusters, overlap@10 0\.\d+ "
         r"\(95% interval 0\.\d+ to 0\.\d+\), [\d,]+ parameters",
         report,
     )
