@@ -14,6 +14,7 @@ from alignkit.errors import AlignkitError
 
 BATCH = 128
 UNKNOWN = "no token of the teacher"
+MARK = {"backend": "token_ids", "prompt": ""}
 
 
 def by_ids(teacher: Embedder, role: Role) -> PieceIds | None:
@@ -43,12 +44,15 @@ class PieceIds:
         return self._teacher.dim
 
     def settings(self, role: Role = "document") -> dict[str, Any]:
-        """The teacher's, marked: `##ing` as a text is something else."""
-        return {**self._teacher.settings(role), "prompt": "", "asked_for": "tokens"}
+        """The teacher's, under another backend: `##ing` as a text is something else.
+
+        A cache looks models up by the settings that they share, so that a setting more would not keep the two apart.
+        """
+        return {**self._teacher.settings(role), **MARK}
 
     def identity(self, role: Role = "document") -> dict[str, Any]:
-        """The teacher's, marked."""
-        return {**self._teacher.identity(role), "prompt": "", "asked_for": "tokens"}
+        """The teacher's, under another backend."""
+        return {**self._teacher.identity(role), **MARK}
 
     def provenance(self) -> dict[str, Any]:
         """The teacher's."""

@@ -212,6 +212,22 @@ def test_a_transformer_is_asked_for_the_pieces_that_no_text_stands_for(tmp_path)
     assert by_ids(WordTeacher(), "document") is None
 
 
+def test_a_cache_keeps_pieces_and_texts_of_a_teacher_apart(tmp_path):
+    """Whoever reads the cache later, the teacher being off, wants its vectors of texts."""
+    from alignkit.cache import VectorCache
+    from alignkit.embedders.two_layer import TwoLayerEmbedder
+    from alignkit.tables.piece_ids import by_ids
+
+    teacher = TwoLayerEmbedder()
+    with VectorCache(tmp_path) as cache:
+        cache.fill(teacher, ["order"])
+        cache.fill(by_ids(teacher, "document"), ["##ing"])
+    with VectorCache(tmp_path) as cache:
+        remembered = cache.remembered(teacher.settings())
+        assert remembered == teacher.identity()
+        assert len(cache.missing(remembered, ["order", "##ing"])) == 1
+
+
 def test_a_real_teacher_lends_its_vocabulary_and_its_input_embeddings(tmp_path):
     """WordPiece of the teacher with the texts' own words; with its input embeddings alone it is not called at all."""
     from alignkit.embedders.two_layer import TwoLayerEmbedder
