@@ -189,6 +189,21 @@ def test_three_commands_from_a_file_of_sentences_to_a_server(run_command, tmp_pa
     assert len(answer["data"][0]["embedding"]) == 384
 
 
+@pytest.mark.parametrize(("student", "gentle"), [("table", True), ("static", False)])
+def test_a_table_that_was_made_here_is_trained_more_gently(run_command, words, monkeypatch, student, gentle):
+    """It fits its texts already, and the rate that suits another table destroys that."""
+    asked = {}
+
+    def stop(*parts, recipe, student_lr, **named):
+        asked.update(epochs=recipe.max_epochs, rate=student_lr)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(distilling, "tune", stop)
+    code, _, err = run_command("distill", f"student={student}", *words, "budget=200", "hydra.run.dir=run")
+    assert code == 1 and "interrupted" in err
+    assert asked == ({"epochs": 8, "rate": 3e-4} if gentle else {"epochs": 30, "rate": None})
+
+
 def test_few_texts_keep_the_head_alone_and_say_so(run_command, words, tmp_path):
     code, out, err = run_command("distill", "student=static", *words, "trainer.max_epochs=1", "student_lr=1e-9",
                                  "lr=1e-9", "hydra.run.dir=run")  # fmt: skip

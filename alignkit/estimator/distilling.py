@@ -15,7 +15,7 @@ from safetensors import SafetensorError
 
 from alignkit.artifact import Artifact
 from alignkit.cache import CachedEmbedder, VectorCache
-from alignkit.distillation.recipes import recipe_for
+from alignkit.distillation.recipes import FITTED_RATE, recipe_for
 from alignkit.distillation.trainable import TrainableStudent, trainable
 from alignkit.distillation.tuning import Tuned, tune
 from alignkit.embedders.base import Embedder, Role
@@ -97,6 +97,11 @@ class Start:
 
     embedder: Embedder
     teacher_calls: int | None = None
+
+    @property
+    def is_fitted(self) -> bool:
+        """Whether it is a table that was made here, and fitted to the texts."""
+        return self.teacher_calls is not None
 
 
 def check_task(settings: Mapping[str, Any], splits: PairSplits, student: Embedder | None) -> None:
@@ -180,7 +185,7 @@ def distill(
     student = trainable(start.embedder, train_layers=task.settings["train_layers"], role=task.role)
     # kept before anything is trained, so that it is there whenever training ends
     alone = complete(plan, splits, fit, leaks=task.leaks, seconds=seconds) if task.trains and first else None
-    tuned, recipe = _tune(task, student, copy.deepcopy(fit.kept), splits) if task.trains else (None, None)
+    tuned, recipe = _tune(task, start, student, copy.deepcopy(fit.kept), splits) if task.trains else (None, None)
     if not first:
         return None
     save_student(student, task.folder)
@@ -288,9 +293,9 @@ def _of_head_alone(settings: Mapping[str, Any]) -> dict[str, Any]:
     return {**settings, **dict.fromkeys(_OF_TUNING), "trainer": trainer}
 
 
-def _tune(task: Task, student: TrainableStudent, head: Head, splits: PairSplits) -> tuple[Tuned, Recipe]:
+def _tune(task: Task, start: Start, student: TrainableStudent, head: Head, splits: PairSplits) -> tuple[Tuned, Recipe]:
     settings, trainer = task.settings, dict(task.settings["trainer"])
-    recipe = recipe_for(student, head)
+    recipe = recipe_for(student, head, fitted=start.is_fitted)
     own = Recipe.__dataclass_fields__.keys() - {"loss"}
     given = {name: settings[name] for name in own if name in settings}
     given |= {name: trainer.pop(name) for name in own if name in trainer}
@@ -307,7 +312,7 @@ def _tune(task: Task, student: TrainableStudent, head: Head, splits: PairSplits)
     tuned = tune(
         student, head, splits,
         loss=built, recipe=recipe, device=device, seed=task.seed, run_folder=task.folder, resume=task.resume,
-        trainer_settings=trainer, student_lr=settings["student_lr"],
+        trainer_settings=trainer, student_lr=settings["student_lr"] or (FITTED_RATE if start.is_fitted else None),
     )  # fmt: skip
     logger.info("student: %s", tuned.reason)
     return tuned, recipe

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from alignkit.artifact import load_head, save_head
-from alignkit.distillation.recipes import recipe_for
+from alignkit.distillation.recipes import FITTED_RATE, recipe_for
 from alignkit.distillation.trainable import trainable
 from alignkit.distillation.tuning import tune
 from alignkit.heads.base import ClosedForm
@@ -54,3 +54,10 @@ def test_a_head_that_tells_its_layers_apart_has_the_rate_of_its_fastest(table, m
     splits, student = make_splits(table), trainable(table)
     rates = {name: recipe_for(student, solved(name, splits)).lr for name in ("linear", "kernel", "mlp")}
     assert rates == {"linear": 1e-4, "kernel": 1e-4, "mlp": 2e-3}
+
+
+def test_a_table_that_fits_its_texts_already_is_trained_more_gently(table, make_splits):
+    splits, student = make_splits(table), trainable(table)
+    head = solved("mlp", splits)
+    usual, gentle = (recipe_for(student, head, fitted=fitted) for fitted in (False, True))
+    assert gentle.max_epochs < usual.max_epochs and FITTED_RATE < student.rate
