@@ -25,7 +25,7 @@ from alignkit.errors import AlignkitError, ConfigError
 from alignkit.estimator.plan import Plan, fitter_of, make_plan
 from alignkit.estimator.trained import Trained, complete
 from alignkit.evaluation.before import Before
-from alignkit.evaluation.embedding_time import embedding_times
+from alignkit.evaluation.embedding_time import embedding_time, embedding_times
 from alignkit.evaluation.forgotten import check_forgetting
 from alignkit.evaluation.student_record import StudentRecord
 from alignkit.files import move, refused, unfinished_name
@@ -229,11 +229,10 @@ class _Finish:
             epochs=tuned.epochs, ended=None, refitted=False, seconds={"tuning": tuned.seconds},
         )  # fmt: skip
         was, now = (set_of_pairs(one.test, one.origin, seed=seed) for one in (self.splits, splits))
-        absent = {"teacher": NOT_TIMED}
-        cost = embedding_times(was, {"student": self.start.embedder}, absent)["student"]
+        cost = embedding_time(was, "student", self.start.embedder)
         trained = complete(
             self.plan, splits, fit, leaks=self.task.leaks, seconds=self.seconds,
-            embedding=embedding_times(now, {"student": self.own}, absent),
+            embedding=embedding_times(now, {"student": self.own}, {"teacher": NOT_TIMED}),
             before=Before(was, alone, cost), record=lambda artifact: self._record(tuned, artifact, alone),
         )  # fmt: skip
         return trained, splits
