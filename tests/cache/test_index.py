@@ -48,9 +48,10 @@ def test_small_commits_leave_a_short_log(tmp_path):
 
 
 def test_readers_that_never_pause_do_not_let_it_grow(tmp_path, monkeypatch):
-    monkeypatch.setattr(index, "READER_WAIT_S", 60)
+    monkeypatch.setattr(index, "READER_WAIT_S", 300)
     opened, done = Index(tmp_path), threading.Event()
-    wanted, all_open = random_keys(2000), threading.Barrier(4)
+    # few at a time: each row takes the lock of Python anew, and on a busy machine many take seconds
+    wanted, all_open = random_keys(50), threading.Barrier(4)
 
     def read():
         reader = Index(tmp_path)
