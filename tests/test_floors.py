@@ -36,7 +36,7 @@ FLOORS = [
         "setting_rules",
         "setting_names",
     },
-    {"heads", "losses", "metrics", "codes", "sentences", "embedders", "vector_files", "gguf_files"},
+    {"heads", "losses", "metrics", "codes", "sentences", "embedders", "vector_files", "gguf_files", "indexes"},
     {"cache", "artifact", "aligned", "agreement", "pairs", "resources"},
     {"runs"},
     {

@@ -1,0 +1,1 @@
+"""Users' indexes where they live: one file an engine; `base.VectorIndex` is the contract."""

@@ -1,0 +1,171 @@
+"""What every engine that holds a user's vectors promises.
+
+Each file of this room is one engine and one YAML in `conf/index/`. An index is a context manager, and only its moving
+parts (`begin` and what follows it) ever write.
+"""
+
+from __future__ import annotations
+
+import abc
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal, Self
+
+import numpy as np
+
+Metric = Literal["cosine", "dot", "l2"]
+Cursor = Any
+Id = Any
+
+
+@dataclass(frozen=True)
+class IndexDescription:
+    """What an index holds.
+
+    Attributes:
+        rows: N, rows without a usable vector included.
+        dim: D of the vectors.
+        dtype: of the stored numbers, `float32` or `float16` for instance.
+        metric: that the engine searches by; `None` where it has none.
+        fields: names of the other fields of a row, texts and ids included.
+        place: what a user would call it, without secrets: `table docs, column embedding`.
+        normalizes: whether the engine scales vectors to length 1 when it stores them.
+    """
+
+    rows: int
+    dim: int
+    dtype: str
+    metric: Metric | None
+    fields: tuple[str, ...]
+    place: str
+    normalizes: bool = False
+
+
+@dataclass(frozen=True)
+class IndexRows:
+    """Some rows of an index; position i of every field is the same row.
+
+    Attributes:
+        ids: N ids, as the engine has them: integers, strings, UUIDs.
+        vectors: `(N, D)` float32. A row is NaN exactly where `faults` names it.
+        texts: N texts, `""` where a row has none; `None` if the index was opened without a field of texts.
+        payload: N dictionaries of the asked fields; empty ones where none were asked.
+        cursor: JSON-able; `scan(after=cursor)` goes on behind the last of these rows.
+        faults: position → why this row has no usable vector: missing, not finite, zero, or of another width.
+    """
+
+    ids: list[Id]
+    vectors: np.ndarray
+    texts: list[str] | None
+    payload: list[dict[str, Any]]
+    cursor: Cursor = None
+    faults: dict[int, str] = field(default_factory=dict)
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+
+class VectorIndex(abc.ABC):
+    """An index of N rows, each with an id, a vector, and perhaps a text and payload."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *problem: object) -> None:
+        self.close()
+
+    def close(self) -> None:  # noqa: B027 - most engines have something to close, not all
+        """Let go of the connection or the file."""
+
+    @abc.abstractmethod
+    def describe(self) -> IndexDescription:
+        """What the index holds now."""
+
+    @abc.abstractmethod
+    def scan(self, after: Cursor = None, batch: int = 4096) -> Iterator[IndexRows]:
+        """All rows in a fixed order, in bounded memory.
+
+        Rows that are inserted meanwhile may appear or not; a row that was there throughout appears once.
+
+        Args:
+            after: the cursor of an earlier batch, of this process or another; `None` begins at the first row.
+            batch: at most so many rows at once.
+        """
+
+    @abc.abstractmethod
+    def fetch(self, ids: Sequence[Id]) -> IndexRows:
+        """The rows of these ids, in their order; ids that the index does not hold are left out."""
+
+    @abc.abstractmethod
+    def search(self, vectors: np.ndarray, k: int) -> tuple[list[list[Id]], np.ndarray]:
+        """The engine's own search, with whatever its index loses.
+
+        Args:
+            vectors: `(Q, D)`.
+            k: hits.
+
+        Returns:
+            The ids of each query's hits, best first, and their scores `(Q, k)` float32, the higher the better: the
+            cosine, the dot product or minus the distance; `-inf` where there are fewer than `k` hits.
+        """
+
+    def sample(self, count: int, seed: int) -> IndexRows:
+        """Rows spread over the whole index: one drawn from each of `count` stretches of `scan`'s order.
+
+        Args:
+            count: how many; all rows if there are no more.
+            seed: of the draw.
+        """
+        chosen = positions(self.describe().rows, count, seed)
+        parts, first = [], 0
+        for rows in self.scan():
+            wanted = chosen[(chosen >= first) & (chosen < first + len(rows))] - first
+            if len(wanted):
+                parts.append(picked(rows, wanted.tolist()))
+            first += len(rows)
+            if first > chosen[-1]:
+                break
+        return joined(parts)
+
+
+def positions(rows: int, count: int, seed: int) -> np.ndarray:
+    """Ascending distinct positions below `rows`, one drawn from each of `count` equal stretches; at least one.
+
+    >>> positions(1000, 4, 0) // 250
+    array([0, 1, 2, 3])
+    >>> positions(3, 10, 0)
+    array([0, 1, 2])
+    """
+    if count >= rows:
+        return np.arange(max(rows, 1))
+    edges = np.linspace(0, rows, count + 1).astype(np.int64)
+    return edges[:-1] + (np.random.default_rng(seed).random(count) * np.diff(edges)).astype(np.int64)
+
+
+def picked(rows: IndexRows, wanted: Sequence[int]) -> IndexRows:
+    """Some of the rows, in the given order."""
+    return IndexRows(
+        ids=[rows.ids[row] for row in wanted],
+        vectors=rows.vectors[list(wanted)],
+        texts=None if rows.texts is None else [rows.texts[row] for row in wanted],
+        payload=[rows.payload[row] for row in wanted],
+        cursor=rows.cursor,
+        faults={place: rows.faults[row] for place, row in enumerate(wanted) if row in rows.faults},
+    )
+
+
+def joined(parts: Sequence[IndexRows]) -> IndexRows:
+    """Rows of several batches, one after the other; the cursor is the last one's."""
+    if not parts:
+        return IndexRows([], np.empty((0, 0), np.float32), None, [])
+    starts = np.cumsum([0, *(len(part) for part in parts)]).tolist()
+    return IndexRows(
+        ids=[one for part in parts for one in part.ids],
+        vectors=np.concatenate([part.vectors for part in parts]),
+        texts=None if parts[0].texts is None else [text for part in parts for text in part.texts or ()],
+        payload=[one for part in parts for one in part.payload],
+        cursor=parts[-1].cursor,
+        faults={
+            start + row: why for start, part in zip(starts, parts, strict=False) for row, why in part.faults.items()
+        },
+    )
