@@ -8,7 +8,7 @@ from __future__ import annotations
 import importlib
 import inspect
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, ClassVar, Protocol, Self, get_type_hints, runtime_checkable
 
 import torch
@@ -95,6 +95,18 @@ class Head(Part):
         The first match counts; a parameter without a match has the recipe's rate.
         """
         return {}
+
+    def members(self) -> tuple[Head, ...]:
+        """The heads that it is the average of, if it is one."""
+        return ()
+
+    def take_over(self, members: Sequence[Head], student: Tensor) -> None:  # noqa: B027 - most heads are no average
+        """Become the average of heads that were fitted alone, which takes no fit of its own.
+
+        Args:
+            members: fitted, of the kinds and the arguments of `members()`; left as they are.
+            student: `(N, student_dim)`, students that none of them was fitted on.
+        """
 
     def cost(self) -> dict[str, int]:
         """The head's cost: `parameters` (all stored numbers) and `flops_per_query` (of its matrix products)."""

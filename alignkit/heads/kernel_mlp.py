@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
@@ -85,21 +87,24 @@ class KernelMlpHead(Head):
                 return self.solve(train, chosen=self.solve(fit, validation))
             held_out = TensorBatches(*sample_pairs(validation, CORPUS))
             by_kernel, by_mlp = self.kernel.solve(train, held_out), self.mlp.solve(train, held_out)
-            # of texts held out: to those that they were solved on, both give longer vectors
-            lengths = [float(_length(member(held_out.student))) for member in (self.kernel, self.mlp)]
             chosen = {f"kernel_{name}": value for name, value in by_kernel.items()} | by_mlp
-            chosen |= {"kernel_length": lengths[0] / 2, "mlp_length": lengths[1]}
+            chosen |= self._lengths(held_out.student)
         else:
             names = ("bandwidth", "ridge_lambda")
             self.kernel.solve(train, chosen={name: chosen[f"kernel_{name}"] for name in names})
             self.mlp.solve(train, chosen={"ridge_lambda": chosen["ridge_lambda"]})
-        for layer in self.kernel.output_layers():  # its half of the average
-            for parameter in layer.parameters():
-                parameter.div_(2)
-        self.landmarks = self.kernel.landmarks
-        self.kernel_length.fill_(chosen["kernel_length"])
-        self.mlp_length.fill_(chosen["mlp_length"])
+        self._balance(chosen)
         return chosen
+
+    def members(self) -> tuple[Head, ...]:
+        """See `Head.members`."""
+        return self.kernel, self.mlp
+
+    @torch.no_grad()
+    def take_over(self, members: Sequence[Head], student: Tensor) -> None:
+        """See `Head.take_over`."""
+        self.kernel, self.mlp = (copy.deepcopy(member) for member in members)  # type: ignore[assignment]
+        self._balance(self._lengths(student))
 
     def look(self, train: Batches) -> None:
         """See `MlpHead.look`."""
@@ -116,6 +121,23 @@ class KernelMlpHead(Head):
     def solve_flops(self, pairs: int) -> float:
         """Those of both."""
         return self.kernel.solve_flops(pairs) + self.mlp.solve_flops(pairs)
+
+    def _lengths(self, student: Tensor) -> dict[str, float]:
+        """Usual lengths of half the kernel's vectors and of the perceptron's.
+
+        Of texts held out: to those that they were solved on, both give longer vectors.
+        """
+        kernel, mlp = (float(_length(member(student))) for member in (self.kernel, self.mlp))
+        return {"kernel_length": kernel / 2, "mlp_length": mlp}
+
+    def _balance(self, lengths: Mapping[str, Any]) -> None:
+        """Give both members, fitted alone, the same weight."""
+        for layer in self.kernel.output_layers():  # its half of the average
+            for parameter in layer.parameters():
+                parameter.div_(2)
+        self.landmarks = self.kernel.landmarks
+        self.kernel_length.fill_(lengths["kernel_length"])
+        self.mlp_length.fill_(lengths["mlp_length"])
 
 
 def _length(aligned: Tensor) -> Tensor:

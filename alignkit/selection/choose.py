@@ -15,8 +15,9 @@ from alignkit.errors import ConfigError
 from alignkit.heads.base import Head
 from alignkit.metrics.alignment import sample_rows
 from alignkit.pairs.base import PairSplits
+from alignkit.selection.averages import members_of, put_together
 from alignkit.selection.decision import BASELINE, decide
-from alignkit.selection.judged_parts import folds_of, held_out
+from alignkit.selection.judged_parts import MOST_PAIRS, folds_of, held_out
 from alignkit.selection.record import Selection, Try
 from alignkit.selection.targets import COSINE, NO_LABELS, TARGETS, figures_of, mean_of_known
 from alignkit.setting_rules import check, number_above, one_of
@@ -53,7 +54,8 @@ def select_head(
     validation split only decides between heads. With enough pairs, whole clusters of the student's space are
     held out of the train split too, and a head is judged on both, so that texts unlike the training ones count equally.
     With few validation texts, which cannot tell heads apart, each is also fitted `FOLDS` times more, and judged on the
-    part of the train split that was left out.
+    part of the train split that was left out. Of many training pairs a sample is enough to tell heads apart. A
+    candidate that is the average of others is put together from those.
     A head replaces a cheaper one only if the 95% interval of the paired difference is above 0, or, where the target is
     no worse, that of the cosine, which is less noisy. Ridge regression is always tried.
 
@@ -81,30 +83,40 @@ def select_head(
     start = time.perf_counter()
     inner, unlike = held_out(splits, seed, clusters=hold_out == "both")
     folds = folds_of(splits, seed)
+    parts = [inner, *(fitted_on for fitted_on, _ in folds)]
+    judged = [splits, *(replace(fitted_on, validation=left_out) for fitted_on, left_out in folds)]
     tries, figures, cosines = [], {}, {}
-    # the quickest first, so that as many as possible are tried
-    plans = [replace(plan, expected_s=(1 + len(folds)) * plan.expected_s) for plan in _plans(candidates, splits)]
-    plans.sort(key=lambda plan: (plan.name != BASELINE, plan.expected_s))
+    fitted: dict[str, list[Head]] = {}
+    averages = members_of(candidates, splits)
+    # the quickest first, so that as many as possible are tried; averages after what they are made of
+    plans = [replace(plan, expected_s=len(parts) * plan.expected_s) for plan in _plans(candidates, inner)]
+    plans.sort(key=lambda plan: (plan.name != BASELINE, plan.name in averages, plan.expected_s))
     for plan in plans:
         left_s = max(0.0, budget_s - (time.perf_counter() - start))
-        if plan.name != BASELINE and plan.expected_s > left_s:
+        began = time.perf_counter()
+        members = averages.get(plan.name, ())
+        if members and fitted.keys() >= set(members):
+            heads = [
+                put_together(candidates[plan.name], [fitted[name][number] for name in members], part)
+                for number, part in enumerate(parts)
+            ]
+        elif plan.name == BASELINE or plan.expected_s <= left_s:
+            heads = [_alone(candidates[plan.name]).fit(part, refit=False).head for part in parts]
+        else:
             logger.info("auto: %s left out, needs about %.0f s of %.0f s left", plan.name, plan.expected_s, left_s)
             tries.append(plan)
             continue
-        began = time.perf_counter()
-        head = _fitted(candidates[plan.name], inner, target, seed)
-        rounds = [(head, splits)]
-        for fitted_on, judged in folds:
-            again = _fitted(candidates[plan.name], fitted_on, target, seed)
-            rounds.append((again, replace(fitted_on, validation=judged)))
+        fitted[plan.name] = heads
+        served = [_as_served(head, part, target, seed) for head, part in zip(heads, parts, strict=True)]
+        rounds = list(zip(served, judged, strict=True))
         alike = np.concatenate([figures_of(*one, target, seed) for one in rounds])
         cosines[plan.name] = (
             alike if target == COSINE else np.concatenate([figures_of(*one, COSINE, seed) for one in rounds])
         )
-        away = None if unlike is None else figures_of(head, replace(inner, validation=unlike), target, seed)
+        away = None if unlike is None else figures_of(served[0], replace(inner, validation=unlike), target, seed)
         figures[plan.name] = alike if away is None else _balanced(alike, away, seed)
         seconds = time.perf_counter() - began
-        cost = head.cost()  # a rank is known only now
+        cost = heads[0].cost()  # a rank is known only now
         tries.append(
             replace(
                 plan, seconds=seconds, parameters=cost["parameters"], flops_per_query=cost["flops_per_query"],
@@ -112,12 +124,18 @@ def select_head(
             )
         )  # fmt: skip
         logger.info("auto: %s, %s %.3f in %.1f s", plan.name, target, mean_of_known(figures[plan.name]), seconds)
-    return decide(sorted(tries, key=_cost), figures, cosines, target, budget_s, seed)
+    selection = decide(sorted(tries, key=_cost), figures, cosines, target, budget_s, seed)
+    return replace(selection, reason=selection.reason + _sample_words(len(splits.train)))
 
 
-def _fitted(fitter: Fitter, pairs: PairSplits, target: str, seed: int) -> Head:
+def _sample_words(count: int) -> str:
+    if count <= MOST_PAIRS:
+        return ""
+    return f"; heads were tried on {MOST_PAIRS:,} of {count:,} training pairs"
+
+
+def _as_served(head: Head, pairs: PairSplits, target: str, seed: int) -> Head:
     """What maps queries, whitened where they are judged by what they find."""
-    head = _alone(fitter).fit(pairs, refit=False).head
     if target != SELF_MRR:
         return head
     whitening = choose_whitening(head, pairs, seed=seed).part

@@ -6,11 +6,14 @@ from dataclasses import replace
 
 import numpy as np
 
+from alignkit.metrics.alignment import sample_rows
 from alignkit.pairs.base import Pairs, PairSplits
 from alignkit.pairs.views import take_pairs
 from alignkit.selection.unlike import cluster_rows
 
 HELD_OUT_SHARE = 0.1
+# of more training pairs, heads are tried on a sample: they differ there as they do on all of them
+MOST_PAIRS = 24_000
 # with fewer training pairs, none are held out as texts unlike the others
 ENOUGH_FOR_CLUSTERS = 1_000
 # with fewer validation texts, heads are judged on parts of the train split too: 30 cannot tell two heads apart whose
@@ -21,6 +24,9 @@ ENOUGH_QUERIES, FOLDS = 60, 5
 def held_out(splits: PairSplits, seed: int, *, clusters: bool) -> tuple[PairSplits, Pairs | None]:
     """The pairs that a try is fitted and tuned on, and pairs unlike those, if requested and there are enough."""
     unlike = None
+    some = sample_rows(len(splits.train), MOST_PAIRS, seed).numpy()
+    if len(some) < len(splits.train):
+        splits = replace(splits, train=take_pairs(splits.train, some))
     if clusters and len(splits.train) >= ENOUGH_FOR_CLUSTERS:
         away = cluster_rows(splits.train, seed)
         unlike = take_pairs(splits.train, away)

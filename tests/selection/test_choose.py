@@ -7,6 +7,8 @@ import pytest
 import torch
 
 from alignkit.errors import ConfigError
+from alignkit.heads.kernel import KernelHead
+from alignkit.heads.kernel_mlp import KernelMlpHead
 from alignkit.heads.linear import LinearHead
 from alignkit.heads.mlp import MlpHead
 from alignkit.heads.orthogonal import OrthogonalHead
@@ -14,13 +16,14 @@ from alignkit.heads.random_features import RandomFeaturesHead
 from alignkit.losses.cosine import CosineLoss
 from alignkit.losses.info_nce import InfoNceLoss
 from alignkit.pairs.base import Pairs, PairSplits
-from alignkit.selection import choose, decision, judged_parts, targets
+from alignkit.selection import averages, choose, decision, judged_parts, targets
 from alignkit.selection.choose import select_head
 from alignkit.selection.record import Try
 from alignkit.selection.targets import TARGETS
 from alignkit.training.device import choose_device
 from alignkit.training.fit import Fitter
 from alignkit.training.recipe import Recipe
+from alignkit.vectors import cosine
 
 
 def small_features(**widths):
@@ -286,3 +289,63 @@ def test_recall_of_pairs_without_labels_is_refused_in_words(splits):
     aligned = torch.zeros(len(splits.validation), 20)
     with pytest.raises(ConfigError, match="needs sentences with labels and these have none"):
         TARGETS["recall@10"](aligned, aligned, splits.validation)
+
+
+def averaging(**mlp):
+    """Kernel, perceptron and their average, small."""
+    recipe = {"max_epochs": 4, "batch_size": 64, "lr": 2e-2}
+    return {
+        "linear": fitter(LinearHead),
+        "kernel": fitter(functools.partial(KernelHead, landmarks=64)),
+        "mlp": fitter(functools.partial(MlpHead, hidden=32), **(recipe | mlp)),
+        "kernel_mlp": fitter(functools.partial(KernelMlpHead, landmarks=64, hidden=32), **recipe),
+    }
+
+
+def test_an_average_of_tried_heads_is_not_fitted_and_is_judged_as_if_it_had_been(monkeypatch):
+    parts, seen, original = splits(curvature=1.0), [], Fitter.fit
+    monkeypatch.setattr(Fitter, "fit", lambda self, data, **how: seen.append(self) or original(self, data, **how))
+    together = select_head(averaging(), parts, target="cosine")
+    assert [one.make_head for one in seen] == [one.make_head for one in seen[:3]]
+    alone = averaging()
+    del alone["mlp"]
+    apart = select_head(alone, parts, target="cosine")
+    assert len(seen) == 6
+    found, expected = ({one.name: one for one in done.tries}["kernel_mlp"] for done in (together, apart))
+    assert found.alike == pytest.approx(expected.alike, abs=0.003)
+    assert found.flops_per_query == expected.flops_per_query
+    tried = {one.name: one.alike for one in together.tries}
+    assert tried["kernel_mlp"] > max(tried["kernel"], tried["mlp"])
+
+
+def test_an_average_whose_members_are_trained_otherwise_is_fitted(monkeypatch):
+    parts, seen, original = splits(curvature=1.0), [], Fitter.fit
+    monkeypatch.setattr(Fitter, "fit", lambda self, data, **how: seen.append(self) or original(self, data, **how))
+    select_head(averaging(max_epochs=1), parts, target="cosine")
+    assert len(seen) == 4
+
+
+def test_members_that_were_tried_are_left_as_they_are():
+    parts, candidates = splits(curvature=1.0), averaging()
+    assert averages.members_of(candidates, parts) == {"kernel_mlp": ("kernel", "mlp")}
+    members = [candidates[name].fit(parts, refit=False).head for name in ("kernel", "mlp")]
+    student = torch.tensor(np.array(parts.test.student))
+    before = [head(student) for head in members]
+    both = averages.put_together(candidates["kernel_mlp"], members, parts)
+    for head, given in zip(members, before, strict=True):
+        torch.testing.assert_close(head(student), given, rtol=0, atol=0)
+    direction = sum(given / given.norm(dim=1).mean() for given in before)
+    assert float(cosine(both(student), direction).min()) > 0.999
+
+
+def test_of_many_pairs_heads_are_tried_on_a_sample_and_it_says_so(candidates, monkeypatch):
+    parts, seen, original = splits(curvature=1.0), [], Fitter.fit
+    monkeypatch.setattr(Fitter, "fit", lambda self, data, **how: seen.append(data) or original(self, data, **how))
+    whole = select_head(candidates, parts)
+    assert "training pairs" not in whole.reason
+    for module in (choose, judged_parts):
+        monkeypatch.setattr(module, "MOST_PAIRS", 500)
+    sampled = select_head(candidates, parts)
+    assert {len(data.train) + len(data.validation) for data in seen[3:]} == {500}
+    assert sampled.name == whole.name
+    assert "heads were tried on 500 of 1,200 training pairs" in sampled.reason
