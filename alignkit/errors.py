@@ -5,6 +5,7 @@
     ├── DataError           a file of sentences or vectors is wrong
     ├── EmbedderError       a model or its server gave no usable vector
     ├── CacheError          the vector cache is damaged, locked or lacks what was asked for
+    ├── EngineError         the engine behind an index cannot be reached, or refuses
     ├── ArtifactError       a head on disk is damaged, tampered with, or does not fit
     └── MissingExtraError   an optional dependency is not installed
 
@@ -32,6 +33,10 @@ class EmbedderError(AlignkitError):
 
 class CacheError(AlignkitError):
     """The vector cache is damaged, in use, or lacks what was asked for."""
+
+
+class EngineError(AlignkitError):
+    """The engine that holds an index cannot be reached, or refuses what was asked."""
 
 
 class ArtifactError(AlignkitError):

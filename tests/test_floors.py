@@ -72,6 +72,7 @@ NEIGHBOURS = {
     ("artifact", "agreement"),
     ("aligned", "artifact"),
     ("pairs", "cache"),
+    ("indexes", "sentences"),  # files of texts beside an index that holds none
     ("sentences", "embedders"),  # how a server is spoken to, and what its faults mean
     ("pairs", "resources"),
     ("tables", "enabling"),  # which file is behind a model in Ollama

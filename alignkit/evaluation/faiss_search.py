@@ -2,36 +2,17 @@
 
 from __future__ import annotations
 
-import warnings
-from types import ModuleType
-
 import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from alignkit.corpus_blocks import BLOCK_ELEMENTS, as_tensor, unit_block
-from alignkit.errors import MissingExtraError
+from alignkit.indexes.faiss import faiss_module
 from alignkit.neighbours import settle
 
 # candidates beyond k, as a share of k and a number
 MARGIN_SHARE, MARGIN = 0.25, 16
-
-
-def faiss_module() -> ModuleType:
-    """The library.
-
-    Raises:
-        MissingExtraError: if it is not installed.
-    """
-    try:
-        with warnings.catch_warnings():
-            # its bindings name no module on Python 3.12 and later
-            warnings.simplefilter("ignore", DeprecationWarning)
-            import faiss
-    except ImportError:
-        raise MissingExtraError("faiss-cpu", "faiss") from None
-    return faiss
 
 
 def faiss_top_k(

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
-from alignkit.errors import DataError, MissingExtraError
+from alignkit.errors import DataError
+from alignkit.indexes.parquet_reading import batches_from, float_type, open_parquet, vector_column
 from alignkit.vector_files import EXTENSIONS, chosen_array, open_vectors
 
 if TYPE_CHECKING:
@@ -68,25 +69,14 @@ class ParquetSource:
     """
 
     def __init__(self, path: Path, column: str | None = None) -> None:
-        try:
-            import pyarrow as pa
-            import pyarrow.parquet as pq
-        except ImportError:
-            raise MissingExtraError("pyarrow", "parquet") from None
-        if not path.is_file():
-            raise DataError(f"{path}: no such file")
         self.path = path
-        try:
-            self.file = pq.ParquetFile(path, memory_map=True)
-        except (pa.ArrowException, OSError) as error:
-            raise DataError(f"{path}: not a readable Parquet file ({str(error).splitlines()[0]})") from None
-        self.column = _vector_column(self.file.schema_arrow, column, path)
+        self.file = open_parquet(path)
+        self.column = vector_column(self.file.schema_arrow, column, path, "key")
         self.key: str | None = self.column
         self.rows = self.file.metadata.num_rows
         if self.rows == 0:
             raise DataError(f"{path}: holds no rows")
-        value = self.file.schema_arrow.field(self.column).type.value_type
-        self.dtype = np.dtype({"halffloat": "f2", "float": "f4", "double": "f8"}[str(value)])
+        self.dtype = np.dtype(float_type(self.file.schema_arrow, self.column))
         self.dim = next(self.blocks(0, 1)).shape[1]
 
     def close(self) -> None:
@@ -95,15 +85,7 @@ class ParquetSource:
 
     def tables(self, start: int, rows: int, columns: list[str] | None = None) -> Iterator[pa.RecordBatch]:
         """Yield batches of at most `rows` rows from row `start` on; row groups before it are not read."""
-        groups, skip = self._groups_from(start)
-        if not groups:
-            return
-        for batch in self.file.iter_batches(rows, row_groups=groups, columns=columns):
-            if skip >= len(batch):
-                skip -= len(batch)
-                continue
-            yield batch.slice(skip)
-            skip = 0
+        return batches_from(self.file, start, rows, columns)
 
     def blocks(self, start: int, rows: int) -> Iterator[np.ndarray]:
         """See `Source`."""
@@ -111,15 +93,6 @@ class ParquetSource:
         for batch in self.tables(start, rows, [self.column]):
             yield self._matrix(batch.column(0), row)
             row += len(batch)
-
-    def _groups_from(self, start: int) -> tuple[list[int], int]:
-        first = 0
-        for group in range(self.file.num_row_groups):
-            count = self.file.metadata.row_group(group).num_rows
-            if start < first + count:
-                return list(range(group, self.file.num_row_groups)), start - first
-            first += count
-        return [], 0
 
     def _matrix(self, column: Any, row: int) -> np.ndarray:
         if column.null_count:
@@ -153,21 +126,3 @@ def open_source(path: str | Path, key: str | None = None) -> ArraySource | Parqu
     if path.suffix.lower() not in EXTENSIONS:
         raise DataError(f"{path}: expected one of {', '.join((*EXTENSIONS, PARQUET))}, got '{path.suffix}'")
     return ArraySource(path, key)
-
-
-def _vector_column(schema: pa.Schema, column: str | None, path: Path) -> str:
-    found = [name for name, kind in zip(schema.names, schema.types, strict=True) if _holds_vectors(kind)]
-    if column is None and len(found) == 1:
-        return found[0]
-    if column is None or column not in found:
-        shown = ", ".join(found) or "none"
-        got = "no key" if column is None else f"'{column}'"
-        raise DataError(f"{path}: columns of vectors (lists of floats): {shown}; expected one as key=…, got {got}")
-    return column
-
-
-def _holds_vectors(kind: pa.DataType) -> bool:
-    import pyarrow as pa
-
-    lists = pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind)
-    return lists and pa.types.is_floating(kind.value_type)

