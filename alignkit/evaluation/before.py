@@ -11,8 +11,9 @@ from alignkit.artifact import Artifact
 from alignkit.errors import DataError
 from alignkit.evaluation.aligning import align
 from alignkit.evaluation.embedding_time import EmbeddingTime
-from alignkit.evaluation.row_vectors import RowVectors
+from alignkit.evaluation.row_vectors import RowVectors, queries_of_rows
 from alignkit.evaluation.same_models import check_fit
+from alignkit.evaluation.table_rows import RowName
 from alignkit.pairs.evaluation_set import EvaluationSet
 from alignkit.vectors import l2_normalize
 
@@ -56,9 +57,9 @@ class Before:
         given = align(self.artifact.head, self.test.queries.student)
         return RowVectors(given, l2_normalize(given))
 
-    def asked(self) -> Tensor:
+    def asked(self) -> dict[RowName, Tensor]:
         """`(Q, teacher_dim)`, rows of length 1: what the head alone searches the teacher's corpus with."""
-        return l2_normalize(align(self.artifact.query_head, self.test.queries.student))
+        return queries_of_rows(self.test, self.artifact, {RowName.ALIGNED: self.vectors().unit})
 
     @property
     def student(self) -> np.ndarray:

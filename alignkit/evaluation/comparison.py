@@ -78,7 +78,7 @@ def compare(
         embedding: what a query costs `student` and `teacher`; `None` takes no times at all.
         product: what the rows of student and head are called; `None` goes by the artifact, see `product_of`.
         before: the student before it was trained with the head, and the head alone, on the same texts: the rows
-            `aligned` and `student`. The product is `TRAINED_STUDENT` then.
+            `aligned`, `aligned_plain` and `student`. The product is `TRAINED_STUDENT` then.
 
     Raises:
         ConfigError: for another search.
@@ -96,7 +96,8 @@ def compare(
     vectors = vectors_of_rows(test, heads, product)
     asked = queries_of_rows(test, artifact, {name: own.unit for name, own in vectors.items()}, product)
     if before is not None:
-        vectors[RowName.ALIGNED], asked[RowName.ALIGNED] = before.vectors(), before.asked()
+        vectors[RowName.ALIGNED] = before.vectors()
+        asked |= before.asked()
     unit = {name: own.unit for name, own in vectors.items()}
     rankings = rank_all(test, asked, artifact.document_head, search, product)
     if before is not None:

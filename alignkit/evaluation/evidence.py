@@ -43,7 +43,9 @@ class Evidence:
         unlike: how far the queries are from the training sentences; `None` where they are not, or where that is not
             known.
         relevant: queries, and groups of them, that have something relevant to them; `None` without judgements.
-        product: the row that is judged.
+        product: the row of what would be used.
+        judged: the row whose figures stand for it: where agreement with the teacher decides, that of its plain queries
+            if they agree more. Whitened ones look for the right text and not for the teacher's neighbours.
         rival: the student's own index; of a trained and an untouched student's, the one that the product trails most
             surely.
         over_head: the product less the head alone, in the measure itself; `None` where no student was trained, or what
@@ -68,6 +70,7 @@ class Evidence:
     unlike: Unlike | None = None
     relevant: tuple[int, int] | None = None
     product: RowName = RowName.ALIGNED
+    judged: RowName = RowName.ALIGNED
     rival: RowName = RowName.STUDENT
     over_head: Interval | None = None
 
@@ -119,15 +122,16 @@ def gather(
     """
     bootstrap, judged = bootstraps[measure], bootstraps.get(RELEVANCE)
     ceiling = _mean(figures[RowName.TEACHER])
-    rival = _rival(bootstrap, product)
+    judged_row = _judged(measure, figures, product)
+    rival = _rival(bootstrap, judged_row, product)
     trained = product != HEAD_ALONE and RowName.ALIGNED in bootstrap.names
     return Evidence(
         measure=measure,
         queries=bootstrap.count,
         groups=bootstrap.groups,
         corpus=len(test.corpus),
-        share=bootstrap.ratio(product.row, RowName.TEACHER),
-        gain=bootstrap.difference(product.row, rival),
+        share=bootstrap.ratio(judged_row, RowName.TEACHER),
+        gain=bootstrap.difference(judged_row, rival),
         lead=bootstrap.difference(rival, RowName.TEACHER) if measure == RELEVANCE else None,
         teacher_mean=ceiling,
         student_mean=_mean(figures[rival]),
@@ -142,15 +146,23 @@ def gather(
         unlike=unlike,
         relevant=None if judged is None else (judged.count, judged.groups),
         product=product.row,
+        judged=judged_row,
         rival=rival,
-        over_head=bootstrap.difference(product.row, RowName.ALIGNED) if trained else None,
+        over_head=bootstrap.difference(judged_row, _judged(measure, figures, HEAD_ALONE)) if trained else None,
     )
 
 
-def _rival(bootstrap: PairedBootstrap[RowName], product: Product) -> RowName:
+def _judged(measure: Column, figures: Mapping[RowName, np.ndarray], product: Product) -> RowName:
+    """The product's row, or its plain queries' where agreement decides and they agree more."""
+    if measure != OVERLAP or product.plain not in figures:
+        return product.row
+    return max(product.row, product.plain, key=lambda name: _mean(figures[name]))
+
+
+def _rival(bootstrap: PairedBootstrap[RowName], judged: RowName, product: Product) -> RowName:
     """The index of its own with which a student does best against the product."""
     indexes = [name for name in (product.own_index, RowName.STUDENT) if name in bootstrap.names]
-    gains = {name: bootstrap.difference(product.row, name) for name in dict.fromkeys(indexes)}
+    gains = {name: bootstrap.difference(judged, name) for name in dict.fromkeys(indexes)}
     return min(gains, key=lambda name: gain.high if (gain := gains[name]) else 0.0)
 
 

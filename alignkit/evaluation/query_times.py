@@ -78,7 +78,7 @@ def times_before(
     """
     heads = {RowName.ALIGNED: head}
     times = query_times(test, heads, {"student": embed_ms}, models_mb={"student": models_mb})
-    return {name: times[name] for name in (RowName.ALIGNED, RowName.STUDENT)}
+    return {name: times[name] for name in (RowName.ALIGNED, RowName.ALIGNED_PLAIN, RowName.STUDENT)}
 
 
 def _head_ms(head: Head, student: np.ndarray) -> float:

@@ -50,7 +50,7 @@ def failed_requirements(result: Result, required: Mapping[str, float]) -> list[s
     Raises:
         ConfigError: if a figure was not measured here; it lists those that were.
     """
-    share = result.certainty.shares[result.product.row]
+    share = result.certainty.shares[result.verdict.evidence.judged]
     figures = {**result.rows[result.product.row].to_json(), SHARE: share.value if share else None}
     failed = []
     for name, least in required.items():

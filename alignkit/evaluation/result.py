@@ -190,6 +190,7 @@ class Result:
             "verdict": self.verdict.name.value,
             "thresholds": {**vars(thresholds), "broken": BROKEN_SHARE},
             "measure": self.measure.value,
+            "judged": evidence.judged.value,
             "cascade": self.label(RowName.CASCADE),
             "queries": evidence.asked,
             "judged_queries": evidence.queries,

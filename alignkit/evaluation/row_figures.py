@@ -46,7 +46,7 @@ def figures_of_rows(
         **{name: _likeness_of_student(student, teacher, seed) for name, student in own_indexes.items()},
     }
     # their queries come out of the same head
-    likeness |= dict.fromkeys((product.plain, product.both), likeness[product.row])
+    likeness |= {name: likeness[same] for name, same in _same_head(product).items() if same in likeness}
     rows = {}
     for name in bootstraps[Column.OVERLAP_10].names:
         figures = {**likeness.get(name, {}), **found.get(name, {})}
@@ -59,6 +59,12 @@ def figures_of_rows(
             figures[Column.HUMAN_SPEARMAN] = _human_spearman(test, name, vectors, own_indexes, product)
         rows[name] = Row(figures, shares)
     return rows
+
+
+def _same_head(product: Product) -> dict[RowName, RowName]:
+    """Rows that differ from another in how they search, not in how they imitate the teacher."""
+    heads = (HEAD_ALONE, product)
+    return {name: one.row for one in heads for name in (one.plain, one.both)}
 
 
 def _likeness(own: RowVectors, teacher: Tensor, training_mean: Tensor | None, seed: int) -> Figures:
@@ -93,7 +99,7 @@ def _human_spearman(
     elif name == product.both:
         first = second = vectors[product.row].unit
     else:
-        own = vectors[product.row if name == product.plain else name]
+        own = vectors[_same_head(product).get(name, name)]
         first, second = own.unit, vectors[RowName.TEACHER].unit
     cosines = cosine(first[torch.from_numpy(human.first)], second[torch.from_numpy(human.second)])
     return spearman(cosines.numpy(), human.scores)

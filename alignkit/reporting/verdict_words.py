@@ -64,6 +64,8 @@ def verdict_words(verdict: Verdict) -> VerdictWords:
     product, trained = PRODUCTS[evidence.product]
     headline = SEEN if verdict.rule is Rule.SEEN_IN_TRAINING else HEADLINES[verdict.name]
     reasons = [say(verdict) for say in REASONS[verdict.rule]]
+    if evidence.judged != evidence.product and verdict.name is not Answer.TOO_LITTLE_DATA:
+        reasons.append(_plain(evidence))
     if evidence.over_head is not None and verdict.name is not Answer.TOO_LITTLE_DATA:
         reasons.append(over_head_words(evidence.measure.heading, evidence.over_head))
     said = headline.format(product=product, trained=trained, index=_index(evidence))
@@ -89,6 +91,13 @@ def unlike_words(unlike: Unlike) -> str:
 def seen_words(evidence: Evidence) -> str:
     """How many queries the product was trained on."""
     return f"{PRODUCTS[evidence.product][1]} trained on {evidence.seen or 0:,} of the {evidence.asked:,} queries"
+
+
+def _plain(evidence: Evidence) -> str:
+    return (
+        f"{evidence.judged} stands for {evidence.product} here: whitened queries look for the right text, not for the "
+        f"teacher's neighbours that {evidence.measure.heading} counts"
+    )
 
 
 def _index(evidence: Evidence) -> str:
@@ -122,9 +131,9 @@ def _lead(verdict: Verdict) -> str:
 def _head_trails(verdict: Verdict) -> str:
     evidence = verdict.evidence
     if evidence.share is None or evidence.gain is None:
-        return f"there is no figure of {evidence.product} queries to compare with"
+        return f"there is no figure of {evidence.judged} queries to compare with"
     return (
-        f"{evidence.product} reaches {evidence.share.value:.1%} of the teacher's figure (95% interval "
+        f"{evidence.judged} reaches {evidence.share.value:.1%} of the teacher's figure (95% interval "
         f"{evidence.share.low:.1%} to {evidence.share.high:.1%}) and trails {_index(evidence)} as "
         f"well: {_difference(evidence.gain)}"
     )
@@ -159,7 +168,7 @@ def _blind(verdict: Verdict) -> str:
 
 
 def _kept(verdict: Verdict) -> str:
-    return _share(verdict.evidence.product, verdict.evidence.share, verdict, verdict.thresholds.worth_using)
+    return _share(verdict.evidence.judged, verdict.evidence.share, verdict, verdict.thresholds.worth_using)
 
 
 def _hardly_matters(verdict: Verdict) -> str:
@@ -171,7 +180,7 @@ def _broken(verdict: Verdict) -> str:
     cause = "are all pairs of the same sentence?"
     if verdict.evidence.unlike:
         cause = f"probably because {unlike_words(verdict.evidence.unlike)}; train on texts like these"
-    share = _share(verdict.evidence.product, verdict.evidence.share, verdict, BROKEN_SHARE, "upper bound")
+    share = _share(verdict.evidence.judged, verdict.evidence.share, verdict, BROKEN_SHARE, "upper bound")
     return f"{share}, which counts as broken: {cause}"
 
 
@@ -181,7 +190,7 @@ def _reranked(verdict: Verdict) -> str:
 
 
 def _rival(verdict: Verdict) -> str:
-    gain, product, index = verdict.evidence.gain, verdict.evidence.product, _index(verdict.evidence)
+    gain, product, index = verdict.evidence.gain, verdict.evidence.judged, _index(verdict.evidence)
     if gain is None:
         return f"there is no figure of {index} to compare with"
     if gain.low > 0:

@@ -29,8 +29,8 @@ from alignkit.reporting.verdict_words import verdict_words
 
 def test_each_row_is_what_its_own_student_gives(trained, demo_set, whitened, demo_baselines, before):
     assert [trained.label(name) for name in trained.rows] == [
-        "teacher", "tuned", "tuned_plain", "tuned_both", "aligned", "student_tuned", "student", "cascade@30",
-        "ridge", "raw", "mean",
+        "teacher", "tuned", "tuned_plain", "tuned_both", "aligned", "aligned_plain", "student_tuned", "student",
+        "cascade@30", "ridge", "raw", "mean",
     ]  # fmt: skip
     after, was = (
         compare(demo_set, whitened, demo_baselines),
@@ -57,7 +57,8 @@ def test_the_verdict_is_of_the_product_and_the_gain_over_the_head_alone_is_paire
     assert evidence.share == trained.certainty.shares["tuned"]
     assert list(differences) == ["aligned", "student_tuned", "student", "ridge", "teacher"]
     gain = trained.rows["tuned"]["ndcg@10"] - trained.rows["aligned"]["ndcg@10"]
-    assert evidence.over_head == differences["aligned"] and evidence.over_head.value == pytest.approx(gain)
+    assert evidence.judged == "tuned" and evidence.over_head == differences["aligned"]
+    assert evidence.over_head.value == pytest.approx(gain)
     assert evidence.over_head.low > 0
     # an unpaired interval would be as wide as both rows' together
     means = trained.certainty.means["ndcg@10"]
@@ -71,6 +72,19 @@ def test_the_verdict_is_of_the_product_and_the_gain_over_the_head_alone_is_paire
     metrics = trained.to_json()
     assert metrics["meta"]["differences"]["ndcg@10"]["tuned - aligned"]["value"] == pytest.approx(gain)
     assert metrics["meta"]["alarms"]["figures"]["effective_rank"].keys() == {"tuned", "teacher"}
+
+
+def test_without_labels_plain_queries_are_held_against_plain_ones(demo_set, whitened, before):
+    def bare(test):
+        return dataclasses.replace(test, labels=None, groups=None)
+
+    was = dataclasses.replace(before, test=bare(before.test))
+    result = compare(bare(demo_set), whitened, before=was, resamples=200)
+    found, evidence = {name: row["overlap@10"] for name, row in result.rows.items()}, result.verdict.evidence
+    assert found["aligned"] < found["aligned_plain"] and evidence.measure == "overlap@10"
+    tuned = max(found["tuned"], found["tuned_plain"])
+    assert evidence.share.value == pytest.approx(tuned)
+    assert evidence.over_head.value == pytest.approx(tuned - found["aligned_plain"])
 
 
 def test_a_student_that_training_made_worse_is_told_so(demo_set, demo_artifact, whitened, before):
