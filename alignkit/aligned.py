@@ -5,20 +5,20 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import torch
 
-from alignkit.artifact import DOCUMENT_HEAD, QUERY_HEAD, WHITENING, Artifact, load_artifact
+from alignkit.artifact import CONFIDENCE, DOCUMENT_HEAD, QUERY_HEAD, WHITENING, Artifact, load_artifact
 from alignkit.embedders.adapted import as_embedder
 from alignkit.embedders.base import ROLES, EmbeddedBatch, Embedder, Role, current_identity, join_batches
 from alignkit.embedders.distilled import DistilledEmbedder, check_unchanged, is_distilled
 from alignkit.embedders.sameness import differences
 from alignkit.errors import ArtifactError, EmbedderError
-from alignkit.heads.base import Head
 from alignkit.student_files import STUDENT, find_student
-from alignkit.vectors import l2_normalize
+
+if TYPE_CHECKING:
+    from alignkit.heads.base import Head
 
 logger = logging.getLogger(__name__)
 
@@ -71,7 +71,7 @@ class AlignedEmbedder:
     @property
     def dim(self) -> int:
         """Width of the teacher's vectors."""
-        return self.artifact.head.teacher_dim
+        return self.artifact.teacher_dim
 
     def encode(self, texts: Sequence[str], role: Role = "query") -> np.ndarray:
         """Vectors in the teacher's space, `(len(texts), dim)` float32, L2-normalised, in order.
@@ -93,7 +93,7 @@ class AlignedEmbedder:
             EmbedderError: if the student gives vectors of another width than the head takes.
         """
         for batch in self.student.embed(texts, self._student_role):
-            _check_width(batch.vectors, self.artifact.head.student_dim)
+            _check_width(batch.vectors, self.artifact.student_dim)
             yield batch
 
     def align(self, student: np.ndarray, role: Role = "query") -> np.ndarray:
@@ -102,12 +102,12 @@ class AlignedEmbedder:
         Raises:
             EmbedderError: if numbers overflow in the head.
         """
-        with torch.inference_mode():
-            aligned = head_for(self.artifact, role)(torch.from_numpy(np.ascontiguousarray(student, dtype=np.float32)))
-            lengths = torch.linalg.vector_norm(aligned.float(), dim=1)
-            vectors = l2_normalize(aligned.float()).numpy()
+        with np.errstate(over="ignore", invalid="ignore"):
+            aligned = self.artifact.align(np.ascontiguousarray(student, dtype=np.float32), role)
+            lengths = np.linalg.norm(aligned, axis=1, keepdims=True)
+            vectors = aligned / np.maximum(lengths, 1e-12)
         # of finite numbers too large to square the length is infinite, and the vector would be zero
-        if broken := int((~torch.isfinite(lengths)).sum()):
+        if broken := int((~np.isfinite(lengths)).sum()):
             raise EmbedderError(
                 f"numbers overflow in the head for {broken} of {len(vectors)} vectors; the student's vectors are too "
                 "large for it, or not finite: embed with the student that it was trained with"
@@ -117,15 +117,11 @@ class AlignedEmbedder:
     @property
     def estimates_confidence(self) -> bool:
         """Whether the head tells how sure it is."""
-        return self.artifact.confidence is not None
+        return CONFIDENCE in self.artifact.parts
 
     def confidence(self, student: np.ndarray) -> np.ndarray | None:
         """How sure the head is of each row of `(N, student_dim)`: `(N,)` in [0, 1]; None where it has no estimate."""
-        part = self.artifact.confidence
-        if part is None:
-            return None
-        with torch.inference_mode():
-            return part(torch.from_numpy(np.ascontiguousarray(student, dtype=np.float32))).reshape(-1).float().numpy()
+        return self.artifact.confidence_in(np.ascontiguousarray(student, dtype=np.float32))
 
     def settings(self, role: Role = "query") -> dict[str, Any]:
         """The identity without what is read from the student's model or its server."""
@@ -172,11 +168,7 @@ class AlignedEmbedder:
 
 
 def head_for(artifact: Artifact, role: Role) -> Head:
-    """The head that texts of a role go through.
-
-    Queries go through the whitened head, where there is one: it is for searching the teacher's index alone. Documents
-    become vectors of that index, so they go through the head as it imitates the teacher, or through one of their own.
-    """
+    """The head that texts of a role go through, as a module; see `Artifact.align`."""
     return artifact.document_head if role == "document" else artifact.query_head
 
 
@@ -234,7 +226,7 @@ def check_identities(
     Raises:
         ArtifactError: as `check_student`.
     """
-    expected_dim = artifact.head.student_dim
+    expected_dim = artifact.student_dim
     if dim != expected_dim:
         raise ArtifactError(
             f"the student gives {dim}-d vectors, this head expects {expected_dim}-d; "

@@ -9,25 +9,27 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
-import torch
+import numpy as np
 from safetensors import SafetensorError
-from safetensors.torch import load as load_tensors
-from safetensors.torch import save as save_tensors
 
 from alignkit import __version__
+from alignkit.embedders.base import Role
 from alignkit.errors import ArtifactError, ConfigError
 from alignkit.files import appearing_together, write_whole
 from alignkit.head_files import FORMAT_VERSION, JSON_NAME, WEIGHTS_NAME, read_head_files
-from alignkit.heads.base import Head, Part
-from alignkit.heads.building import build_part
-from alignkit.heads.confidence import ConfidenceEstimate
-from alignkit.heads.folding import fold_output
+from alignkit.heads.stored_parts import StoredParts
+
+if TYPE_CHECKING:
+    import torch
+
+    from alignkit.heads.base import Head, Part
+    from alignkit.heads.confidence import ConfidenceEstimate
 
 QUERY_HEAD, WHITENING, DOCUMENT_HEAD, CONFIDENCE = "query_head", "whitening", "document_head", "confidence"
 # the length of a vector is the root of a sum of squares
-LARGEST_WEIGHT = torch.finfo(torch.float32).max ** 0.5
+LARGEST_WEIGHT = float(np.finfo(np.float32).max) ** 0.5
 # what heads and torch raise where arguments, or numbers behind them, make no sense
 _UNFIT = (
     ArithmeticError,
@@ -46,6 +48,8 @@ _UNFIT = (
 class Artifact:
     """What an artifact holds.
 
+    Embedding needs no torch where NumPy can apply the parts as they were stored; see `StoredParts`.
+
     Attributes:
         parts: name → module in evaluation mode; `query_head` always; where the head was trained with them, `whitening`
             (an affine map of its output, for queries that search the teacher's index), `document_head`, `confidence`.
@@ -62,20 +66,57 @@ class Artifact:
     meta: dict[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
+        if isinstance(self.parts, StoredParts):  # checked when it was read
+            return
+        from alignkit.heads.confidence import ConfidenceEstimate
+
         for name, part in self.parts.items():
             if isinstance(part, ConfidenceEstimate) != (name == CONFIDENCE):
                 expected = "an estimate of confidence" if name == CONFIDENCE else "a head"
                 raise ArtifactError(f"{name}: expected {expected}, got a part of the kind '{part.kind()}'")
 
     @property
+    def student_dim(self) -> int:
+        """Width of the student's vectors."""
+        return self.parts.dims_of(QUERY_HEAD)[0] if isinstance(self.parts, StoredParts) else self.head.student_dim
+
+    @property
+    def teacher_dim(self) -> int:
+        """Width of the teacher's vectors."""
+        if isinstance(self.parts, StoredParts):
+            return cast(int, self.parts.dims_of(QUERY_HEAD)[1])
+        return self.head.teacher_dim
+
+    def align(self, student: np.ndarray, role: Role = "query") -> np.ndarray:
+        """Student vectors `(N, student_dim)` float32 → teacher space `(N, teacher_dim)`, not normalised.
+
+        Queries go through the whitened head, where there is one: it is for searching the teacher's index alone.
+        Documents become vectors of that index, so they go through the head as it imitates the teacher, or through one
+        of their own.
+        """
+        if isinstance(self.parts, StoredParts):
+            if role == "document":
+                return self.parts.apply(DOCUMENT_HEAD if DOCUMENT_HEAD in self.parts else QUERY_HEAD, student)
+            return self.parts.apply(QUERY_HEAD, student, WHITENING if WHITENING in self.parts else None)
+        return _by_torch(self.document_head if role == "document" else self.query_head, student)
+
+    def confidence_in(self, student: np.ndarray) -> np.ndarray | None:
+        """How sure the head is of each row of `(N, student_dim)`: `(N,)` in [0, 1]; None where it has no estimate."""
+        if CONFIDENCE not in self.parts:
+            return None
+        if isinstance(self.parts, StoredParts):
+            return self.parts.apply(CONFIDENCE, student)
+        return _by_torch(self.parts[CONFIDENCE], student).reshape(-1)
+
+    @property
     def head(self) -> Head:
         """The head as it imitates the teacher: for documents, and for comparing two aligned texts with each other."""
-        return cast(Head, self.parts[QUERY_HEAD])
+        return cast("Head", self.parts[QUERY_HEAD])
 
     @property
     def document_head(self) -> Head:
         """The head that documents go through, where an index is made with the student; mostly `head`."""
-        return cast(Head, self.parts.get(DOCUMENT_HEAD, self.head))
+        return cast("Head", self.parts.get(DOCUMENT_HEAD, self.head))
 
     @property
     def confidence(self) -> ConfidenceEstimate | None:
@@ -87,11 +128,19 @@ class Artifact:
         """The head for queries that search the teacher's index: of the same size, with the whitening folded in."""
         if WHITENING not in self.parts:
             return self.head
-        layer = cast(Head, self.parts[WHITENING]).output_layers()[0]
+        from alignkit.heads.folding import fold_output
+
+        layer = cast("Head", self.parts[WHITENING]).output_layers()[0]
         return fold_output(self.head, layer.weight, layer.bias)
 
     def weights(self) -> bytes:
         """All numbers of all parts, as `head.safetensors` holds them."""
+        if isinstance(self.parts, StoredParts):
+            from safetensors.numpy import save
+
+            return save(self.parts.tensors())
+        from safetensors.torch import save as save_tensors
+
         return save_tensors(
             {
                 f"{name}.{key}": tensor.detach().cpu().contiguous()
@@ -166,14 +215,8 @@ def build_artifact(description: Mapping[str, Any], weights: bytes, name: str) ->
         )
     try:
         _check_kinds(description)
-        tensors = load_tensors(weights)
-        parts = {part: _build(part, entry, tensors) for part, entry in description["parts"].items()}
-        if QUERY_HEAD not in parts:
-            raise ArtifactError(f"{name}: {JSON_NAME} names no {QUERY_HEAD}")
-        _check_finite(parts, name)
-        _check_whitening(parts)
         return Artifact(
-            parts=parts,
+            parts=_stored(description["parts"], weights) or _built(description["parts"], weights, name),
             student_identity=description["student_identity"],
             teacher_identity=description["teacher_identity"],
             metrics=description["metrics"],
@@ -185,6 +228,52 @@ def build_artifact(description: Mapping[str, Any], weights: bytes, name: str) ->
             f"{name}: {JSON_NAME} and {WEIGHTS_NAME} do not describe a head ({message}); copy both from the same run "
             "again, or train again"
         ) from None
+
+
+def _stored(described: Mapping[str, Any], weights: bytes) -> StoredParts | None:
+    """The parts for NumPy; None if anything is unusual, or wrong, which torch then accepts, or names."""
+    from safetensors.numpy import load
+
+    try:
+        tensors = load(weights)
+        parts = StoredParts.read(described, tensors)
+    except (*_UNFIT, NotImplementedError):
+        return None
+    if parts is None or QUERY_HEAD not in parts:
+        return None
+    if any((parts.kind_of(part) == CONFIDENCE) != (part == CONFIDENCE) for part in parts):
+        return None
+    width = parts.dims_of(QUERY_HEAD)[1]
+    if WHITENING in parts and (parts.kind_of(WHITENING), *parts.dims_of(WHITENING)) != ("linear", width, width):
+        return None
+    # NaN is not below anything
+    sound = all(float(np.abs(array).max(initial=0)) <= LARGEST_WEIGHT for array in parts.tensors().values())
+    return parts if sound else None
+
+
+def _built(described: Mapping[str, Any], weights: bytes, name: str) -> dict[str, Part]:
+    """The parts as modules of torch.
+
+    Raises:
+        ArtifactError: if they are no head, or hold numbers that are not finite.
+        Exception: one of `_UNFIT`, where they do not fit together.
+    """
+    from safetensors.torch import load
+
+    tensors = load(weights)
+    parts = {part: _build(part, entry, tensors) for part, entry in described.items()}
+    if QUERY_HEAD not in parts:
+        raise ArtifactError(f"{name}: {JSON_NAME} names no {QUERY_HEAD}")
+    _check_finite(parts, name)
+    _check_whitening(parts)
+    return parts
+
+
+def _by_torch(part: Part, student: np.ndarray) -> np.ndarray:
+    import torch
+
+    with torch.inference_mode():
+        return part(torch.from_numpy(student)).float().numpy()
 
 
 def _check_whitening(parts: Mapping[str, Part]) -> None:
@@ -241,6 +330,8 @@ def _check_kinds(description: Mapping[str, Any]) -> None:
 
 
 def _build(name: str, entry: Mapping[str, Any], tensors: Mapping[str, torch.Tensor]) -> Part:
+    from alignkit.heads.building import build_part
+
     weights = {key.removeprefix(f"{name}."): tensor for key, tensor in tensors.items() if key.startswith(f"{name}.")}
     try:
         return build_part(entry["kind"], entry["arguments"], weights)

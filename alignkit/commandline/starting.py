@@ -34,6 +34,7 @@ from alignkit.errors import AlignkitError, ConfigError
 from alignkit.setting_rules import check, whole
 
 INTERRUPTED_EXIT_CODE = 130
+THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "VECLIB_MAXIMUM_THREADS")
 # Hydra's own files and logs are off, so that a run folder holds what alignkit wrote and nothing else
 HYDRA_SETTINGS = (
     "hydra.output_subdir=null",
@@ -221,6 +222,7 @@ def _set_threads(threads: int | None) -> None:
     if threads is None:
         return
     check({"threads": threads}, {"threads": whole(1)})
-    import torch
-
-    torch.set_num_threads(threads)
+    # NumPy and torch ask for it as they are loaded, which may be still to come
+    os.environ.update(dict.fromkeys(THREADS, str(threads)))
+    if "torch" in sys.modules:
+        sys.modules["torch"].set_num_threads(threads)

@@ -7,16 +7,15 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import torch
 
 from alignkit.aligned import AlignedEmbedder
 from alignkit.embedders.base import ROLES, Embedder, RowsInOrder
+from alignkit.embedders.rows import unit_rows
 from alignkit.embedders.sameness import same_vectors
 from alignkit.errors import ConfigError, EmbedderError
 from alignkit.serving.limits import RULES
 from alignkit.serving.vector_json import as_numbers
 from alignkit.setting_rules import check
-from alignkit.vectors import l2_normalize
 
 # how many calls to a model behind a server may hang at the same time, each in its own thread
 MOST_HUNG = 4
@@ -115,7 +114,7 @@ class Answerer:
     @functools.cached_property
     def blank_vector(self) -> np.ndarray:
         """The vector of a blank text, `(teacher_dim,)`: the head's output for a zero student vector."""
-        vector = self.aligned.align(np.zeros((1, self.aligned.artifact.head.student_dim), dtype=np.float32))[0]
+        vector = self.aligned.align(np.zeros((1, self.aligned.artifact.student_dim), dtype=np.float32))[0]
         # a head without an offset maps zero to zero, which has no direction
         return vector if vector.any() else np.full_like(vector, self.dim**-0.5)
 
@@ -147,7 +146,7 @@ class Answerer:
         for batch in self.teacher.embed(texts, "query") if self.teacher is not None else ():
             if batch.vectors.shape[1] != self.dim:
                 raise EmbedderError(f"the teacher gave {batch.vectors.shape[1]}-d vectors, expected {self.dim}-d")
-            rows.put(batch, l2_normalize(torch.from_numpy(batch.vectors)).numpy())
+            rows.put(batch, unit_rows(batch.vectors))
         vectors, failures = rows.all()
         return Answer(vectors, failures, None)
 

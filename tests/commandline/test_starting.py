@@ -6,7 +6,7 @@ import pytest
 from declaring import COMMANDS, declared
 
 from alignkit import __version__
-from alignkit.commandline import conf_folder, group_choices, own_settings
+from alignkit.commandline import conf_folder, group_choices, own_settings, starting
 from alignkit.commandline.conf import leaves, mounts_of
 
 
@@ -124,3 +124,17 @@ def test_a_launcher_that_is_a_plugin_says_what_to_install(run_command):
     if "joblib" not in err:  # the plugin itself is not there
         code, _, err = run_command("train", "-m", "hydra/launcher=joblib", "seed=0,1")
         assert code == 1 and "pip install hydra-joblib-launcher" in err and err.count("\n") == 1
+
+
+def test_threads_are_set_for_what_is_loaded_and_for_what_is_still_to_come(monkeypatch):
+    """A server of a table loads NumPy later, and torch never."""
+    import torch
+
+    before = torch.get_num_threads()
+    monkeypatch.setattr(os, "environ", dict(os.environ))
+    try:
+        starting._set_threads(3)
+        assert torch.get_num_threads() == 3
+        assert {os.environ[name] for name in starting.THREADS} == {"3"}
+    finally:
+        torch.set_num_threads(before)
