@@ -13,6 +13,7 @@ from alignkit.errors import ConfigError, EngineError, MissingExtraError
 
 if TYPE_CHECKING:
     import psycopg
+    from psycopg.sql import Identifier
 
 T = TypeVar("T")
 # how long to wait before each further try to reach a server that was there before
@@ -37,6 +38,13 @@ def postgres() -> ModuleType:
     except ImportError:
         raise MissingExtraError("psycopg", "pgvector") from None
     return psycopg
+
+
+def quoted(*names: str) -> Identifier:
+    """A name as SQL has it, for a query whose values are bound: there a percent sign stands for a value."""
+    from psycopg.sql import Identifier
+
+    return Identifier(*(name.replace("%", "%%") for name in names))
 
 
 class PgConnection:

@@ -21,7 +21,7 @@ from alignkit.indexes.base import (
     positions,
 )
 from alignkit.indexes.exact import query_matrix
-from alignkit.indexes.pg_connection import PgConnection
+from alignkit.indexes.pg_connection import PgConnection, quoted
 from alignkit.indexes.pg_table import VECTOR_TYPES, check_columns, find_table
 from alignkit.indexes.usable import matrix_of, usable
 
@@ -162,20 +162,20 @@ class PgvectorIndex(VectorIndex):
         return connection.cursor(binary=True)
 
     def _sql(self, query: str) -> Composed:
-        from psycopg.sql import SQL, Identifier
+        from psycopg.sql import SQL
 
         table = self.table
-        key = SQL("t.{}").format(Identifier(table.id))
+        key = SQL("t.{}").format(quoted(table.id))
         names: dict[str, Composable] = {
-            "table": Identifier(table.schema, table.name),
-            "id": Identifier(table.id),
+            "table": quoted(table.schema, table.name),
+            "id": quoted(table.id),
             "key": key if table.id_type in _PLAIN_IDS else SQL("{}::text").format(key),
             "id_type": SQL(table.id_type),  # the catalogue's own words
-            "vector": Identifier(table.vector),
-            "type": Identifier(table.extension, table.vector_type),
-            "operator": SQL("OPERATOR({}.{})").format(Identifier(table.extension), SQL(_OPERATORS[self.metric])),
-            "text": Identifier(self.text or ""),
-            **{f"payload{place}": Identifier(name) for place, name in enumerate(self.payload)},
+            "vector": quoted(table.vector),
+            "type": quoted(table.extension, table.vector_type),
+            "operator": SQL("OPERATOR({}.{})").format(quoted(table.extension), SQL(_OPERATORS[self.metric])),
+            "text": quoted(self.text or ""),
+            **{f"payload{place}": quoted(name) for place, name in enumerate(self.payload)},
         }
         query = query.replace("{columns}", self._columns())
         return SQL(query).format(**{name: value for name, value in names.items() if f"{{{name}}}" in query})
