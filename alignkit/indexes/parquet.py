@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from alignkit.errors import DataError
+from alignkit.indexes.arrow_vectors import matrix_of_column, texts_of_column, usual_width
 from alignkit.indexes.base import Cursor, Id, IndexDescription, IndexRows, Metric, VectorIndex, joined, picked
 from alignkit.indexes.exact import exact_search
 from alignkit.indexes.parquet_reading import batches_from, float_type, open_parquet, vector_column
-from alignkit.indexes.usable import matrix_of, usable
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -52,7 +51,7 @@ class ParquetIndex(VectorIndex):
         self.files = _files_at(self.path)
         with open_parquet(self.files[0]) as file:
             self.schema = file.schema_arrow
-        self.vector = vector_column(self.schema, vector, self.path, "vector")
+        self.vector = vector_column(self.schema, vector, self.path, "index.vector")
         self.text, self.id, self.payload, self.metric = text, id, tuple(payload), metric
         for setting, column in (("text", text), ("id", id), *(("payload", name) for name in self.payload)):
             if column is not None and column not in self.schema.names:
@@ -100,12 +99,12 @@ class ParquetIndex(VectorIndex):
             if missing := [name for name in columns if name not in file.schema_arrow.names]:
                 raise DataError(f"{path}: has no column '{missing[0]}', which {self.files[0].name} beside it has")
             for part in batches_from(file, start, batch, columns):
-                vectors, faults = self._vectors(part.column(self.vector))
+                vectors, faults = matrix_of_column(part.column(self.vector), self.dim)
                 end = row + len(part)
                 yield IndexRows(
                     ids=self._ids(part, path, row, first),
                     vectors=vectors,
-                    texts=None if self.text is None else [_text(one) for one in part.column(self.text).to_pylist()],
+                    texts=None if self.text is None else texts_of_column(part.column(self.text)),
                     payload=part.select(list(self.payload)).to_pylist()
                     if self.payload
                     else [{} for _ in range(len(part))],
@@ -122,23 +121,12 @@ class ParquetIndex(VectorIndex):
             raise DataError(f"{path}: row {row + ids.index(None)} has no id in column '{self.id}'; give every row one")
         return ids
 
-    def _vectors(self, column: Any) -> tuple[np.ndarray, dict[int, str]]:
-        values = column.flatten()
-        if not column.null_count and not values.null_count and len(values) == self.dim * len(column):
-            lengths = np.asarray(column.value_lengths())
-            if (lengths == self.dim).all():
-                return usable(np.asarray(values).reshape(-1, self.dim))
-        listed = [None if one is None else [np.nan if x is None else x for x in one] for one in column.to_pylist()]
-        return matrix_of(listed, self.dim)
-
     def _width(self) -> int:
         for path in self.files:
             with open_parquet(path) as file:
-                vector_column(file.schema_arrow, self.vector, path, "vector")
-                for part in batches_from(file, 0, 4096, [self.vector]):
-                    widths = [width for width in part.column(0).value_lengths().to_pylist() if width]
-                    if widths:
-                        return int(Counter(widths).most_common(1)[0][0])
+                vector_column(file.schema_arrow, self.vector, path, "index.vector")
+                if width := usual_width(part.column(0) for part in batches_from(file, 0, 4096, [self.vector])):
+                    return width
         raise DataError(f"{self.path}: holds no vectors in column '{self.vector}'")
 
     @staticmethod
@@ -155,7 +143,3 @@ def _files_at(path: Path) -> list[Path]:
     if path.suffix.lower() != _SUFFIX:
         raise DataError(f"{path}: expected a {_SUFFIX} file or a folder of them")
     return [path]
-
-
-def _text(value: object) -> str:
-    return "" if value is None else str(value)

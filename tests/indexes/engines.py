@@ -76,4 +76,27 @@ def in_pgvector(folder, request, vectors, texts):
     return ids, {"url": database.url, "table": table, "text": "body"}
 
 
+def in_qdrant(folder, request, vectors, texts):
+    from qdrant_client import QdrantClient, models
+
+    client = QdrantClient(":memory:")
+    client.create_collection("docs", vectors_config=models.VectorParams(size=DIM, distance=models.Distance.COSINE))
+    ids = [2 * row + 1 if row < len(texts) // 2 else str(uuid.UUID(int=row)) for row in range(len(texts))]
+    points = zip(ids, lists(vectors), texts, strict=True)
+    client.upsert(
+        "docs",
+        [models.PointStruct(id=one, vector=vector or {}, payload={"body": text}) for one, vector, text in points],
+    )
+    return ids, {"client": client, "collection": "docs", "text": "body"}
+
+
+def in_lancedb(folder, request, vectors, texts):
+    import lancedb
+
+    ids = [f"d{row}" for row in range(len(texts))]
+    table = {"id": ids, "body": texts, "embedding": pa.array(lists(vectors), pa.list_(pa.float32(), DIM))}
+    lancedb.connect(folder / "docs").create_table("docs", pa.table(table))
+    return ids, {"path": str(folder / "docs"), "table": "docs", "text": "body"}
+
+
 MAKERS = {name.removeprefix("in_"): make for name, make in list(globals().items()) if name.startswith("in_")}

@@ -1,0 +1,169 @@
+"""A table of LanceDB."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from alignkit.errors import DataError, MissingExtraError
+from alignkit.indexes.arrow_vectors import matrix_of_column, texts_of_column, usual_width
+from alignkit.indexes.base import Cursor, Id, IndexDescription, IndexRows, Metric, VectorIndex, picked
+from alignkit.indexes.exact import query_matrix
+from alignkit.indexes.parquet_reading import float_type, vector_column
+
+_METRICS: tuple[Metric, ...] = ("cosine", "dot", "l2")
+
+
+class LancedbIndex(VectorIndex):
+    """Rows in the order of one version of the table, which a cursor names: what is written meanwhile is not seen.
+
+    Args:
+        path: of the database, a folder or the address of a bucket.
+        table: its name.
+        vector: the column of vectors; `None` takes the only one.
+        text: the column of texts; `None` for none.
+        id: the column of ids.
+        payload: further columns that are read with each row.
+        metric: that `search` orders by; `None` takes that of the column's approximate index, else the cosine.
+
+    Raises:
+        DataError: if there is no such table or column.
+        MissingExtraError: without lancedb and pylance.
+    """
+
+    def __init__(
+        self,
+        path: str,
+        table: str,
+        vector: str | None = None,
+        text: str | None = None,
+        id: str = "id",
+        payload: Sequence[str] = (),
+        metric: Metric | None = None,
+    ) -> None:
+        try:
+            import lance  # noqa: F401 - the table's own scanner
+            import lancedb
+        except ImportError:
+            raise MissingExtraError("lancedb", "lancedb") from None
+        if "://" not in path and not Path(path).expanduser().is_dir():
+            raise DataError(f"{path}: no such folder; expected that of a LanceDB database")
+        self.name, self.text, self.id, self.payload = table, text, id, tuple(payload)
+        self.database = lancedb.connect(path if "://" in path else Path(path).expanduser())
+        try:
+            self.table: Any = self.database.open_table(table)
+        except (ValueError, FileNotFoundError):
+            there = ", ".join(self.database.list_tables().tables) or "none"
+            raise DataError(f"index.table={table}: no such table in {path}; there are: {there}") from None
+        self.schema = self.table.schema
+        self.vector = vector_column(self.schema, vector, f"table {table}", "index.vector")
+        for setting, column in (("id", id), ("text", text), *(("payload", name) for name in self.payload)):
+            if column is not None and column not in self.schema.names:
+                known = ", ".join(name for name in self.schema.names if name != self.vector) or "none"
+                raise DataError(f"index.{setting}={column}: table {table} has no such column; the others are: {known}")
+        self.metric: Metric = metric or self._indexed_metric() or "cosine"
+        self.dim = self._width()
+
+    def describe(self) -> IndexDescription:
+        """See `VectorIndex`."""
+        self.table.checkout_latest()
+        fields = tuple(name for name in self.schema.names if name != self.vector)
+        dtype, place = float_type(self.schema, self.vector), f"table {self.name}, column {self.vector}"
+        return IndexDescription(self.table.count_rows(), self.dim, dtype, self.metric, fields, place)
+
+    def scan(self, after: Cursor = None, batch: int = 4096) -> Iterator[IndexRows]:
+        """See `VectorIndex`."""
+        version, offset = after or (None, 0)
+        dataset = self._dataset(version)
+        scanner = dataset.scanner(columns=self._columns(), batch_size=batch, offset=offset or None, scan_in_order=True)
+        for part in scanner.to_batches():
+            for start in range(0, len(part), batch):
+                piece = part.slice(start, batch)
+                offset += len(piece)
+                yield self._rows(piece, [dataset.version, offset])
+
+    def fetch(self, ids: Sequence[Id]) -> IndexRows:
+        """See `VectorIndex`."""
+        import pyarrow as pa
+        import pyarrow.compute as pc
+
+        kind = self.schema.field(self.id).type
+        try:
+            wanted = pa.array(list(ids), kind)
+        except (pa.ArrowInvalid, pa.ArrowTypeError):
+            wanted = pa.array([one for one in ids if isinstance(one, str) == pa.types.is_string(kind)], kind)
+        dataset = self._dataset(None)
+        found = dataset.scanner(columns=self._columns(), filter=pc.field(self.id).isin(wanted)).to_table()
+        rows = self._rows(_one_batch(found), None)
+        place = {one: row for row, one in enumerate(rows.ids)}
+        return picked(rows, [place[one] for one in ids if one in place])
+
+    def search(self, vectors: np.ndarray, k: int) -> tuple[list[list[Id]], np.ndarray]:
+        """See `VectorIndex`; with as many probes as the engine takes by itself."""
+        queries = query_matrix(vectors, self.dim)
+        scores = np.full((len(queries), k), -np.inf, np.float32)
+        ids: list[list[Id]] = [[] for _ in queries]
+        for row, query in enumerate(queries):
+            asked = self.table.search(query, vector_column_name=self.vector).distance_type(self.metric).limit(k)
+            found = asked.select([self.id, "_distance"]).to_arrow()
+            distances = np.asarray(found.column("_distance"), np.float32)
+            usable = np.isfinite(distances)
+            ids[row] = [one for one, good in zip(found.column(self.id).to_pylist(), usable, strict=True) if good]
+            scores[row, : usable.sum()] = self._score(distances[usable])
+        return ids, scores
+
+    def _dataset(self, version: int | None) -> Any:
+        self.table.checkout_latest()
+        dataset = self.table.to_lance()
+        if version is None or version == dataset.version:
+            return dataset
+        try:
+            return dataset.checkout_version(version)
+        except (ValueError, OSError):
+            raise DataError(
+                f"table {self.name}: version {version}, at which this scan began, has been cleaned up; begin again"
+            ) from None
+
+    def _columns(self) -> list[str]:
+        return [name for name in dict.fromkeys((self.id, self.vector, self.text, *self.payload)) if name]
+
+    def _rows(self, part: Any, cursor: Cursor) -> IndexRows:
+        vectors, faults = matrix_of_column(part.column(self.vector), self.dim)
+        return IndexRows(
+            ids=part.column(self.id).to_pylist(),
+            vectors=vectors,
+            texts=None if self.text is None else texts_of_column(part.column(self.text)),
+            payload=part.select(list(self.payload)).to_pylist() if self.payload else [{} for _ in range(len(part))],
+            cursor=cursor,
+            faults=faults,
+        )
+
+    def _score(self, distances: np.ndarray) -> np.ndarray:
+        """The engine's `dot` is 1 minus the product, its `l2` a square."""
+        return -np.sqrt(np.maximum(distances, 0)) if self.metric == "l2" else 1 - distances
+
+    def _indexed_metric(self) -> Metric | None:
+        for index in self.table.list_indices():
+            if self.vector in index.columns:
+                statistics = self.table.index_stats(index.name)
+                if statistics is not None and statistics.distance_type in _METRICS:
+                    return next(metric for metric in _METRICS if metric == statistics.distance_type)
+        return None
+
+    def _width(self) -> int:
+        kind = self.schema.field(self.vector).type
+        batches = self._dataset(None).scanner(columns=[self.vector], batch_size=4096).to_batches()
+        width = getattr(kind, "list_size", None) or usual_width(part.column(0) for part in batches)
+        if not width:
+            raise DataError(f"table {self.name}: column '{self.vector}' holds no vectors")
+        return int(width)
+
+
+def _one_batch(table: Any) -> Any:
+    import pyarrow as pa
+
+    batches = table.combine_chunks().to_batches()
+    return batches[0] if batches else pa.RecordBatch.from_pylist([], schema=table.schema)

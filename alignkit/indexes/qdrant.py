@@ -1,0 +1,189 @@
+"""A collection of Qdrant, behind a server or in a folder that its client keeps."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Iterator, Sequence
+from functools import partial
+from typing import Any
+
+import numpy as np
+
+from alignkit.errors import DataError
+from alignkit.indexes.base import Cursor, Id, IndexDescription, IndexRows, Metric, VectorIndex, picked
+from alignkit.indexes.exact import query_matrix
+from alignkit.indexes.qdrant_calls import QdrantCalls
+from alignkit.indexes.usable import matrix_of
+
+_METRICS: dict[str, Metric] = {"Cosine": "cosine", "Dot": "dot", "Euclid": "l2"}
+_DISTANCES = {"Euclid", "Manhattan"}
+_QUERIES_AT_ONCE = 64
+
+
+class QdrantIndex(VectorIndex):
+    """Points in the order of their ids, so that points which come and go meanwhile do no harm.
+
+    A collection whose metric is the cosine holds vectors of length 1, whatever was put in.
+
+    Args:
+        collection: its name, or an alias.
+        url: of the server.
+        path: of a folder that the client keeps, instead of a server; only one process can open it.
+        api_key_env: the name of the environment variable that holds the key.
+        vector: the name of the vector; `None` takes the only one.
+        text: the payload's field of texts, `a.b` for one inside another; `None` for none.
+        payload: further fields of the payload that are read with each point.
+        client: an open `QdrantClient`, instead of an address.
+
+    Raises:
+        DataError: if there is no such collection or vector.
+        EngineError: if the server cannot be reached, or refuses.
+        MissingExtraError: without qdrant-client.
+    """
+
+    def __init__(
+        self,
+        collection: str,
+        url: str = "http://127.0.0.1:6333",
+        path: str | None = None,
+        api_key_env: str | None = None,
+        vector: str | None = None,
+        text: str | None = None,
+        payload: Sequence[str] = (),
+        client: Any = None,
+    ) -> None:
+        self.calls = QdrantCalls(url, path, api_key_env, client)
+        self.collection, self.text, self.payload = collection, text, tuple(payload)
+        try:
+            if not self.calls.run(lambda client: client.collection_exists(collection), patient=False):
+                there = [one.name for one in self.calls.run(lambda client: client.get_collections()).collections]
+                raise DataError(
+                    f"index.collection={collection}: no such collection; there are: {', '.join(there) or 'none'}"
+                )
+            self.vector, self.parameters = self._vector(vector)
+        except BaseException:
+            self.close()
+            raise
+        self.dim = int(self.parameters.size)
+
+    def close(self) -> None:
+        """See `VectorIndex`."""
+        self.calls.close()
+
+    def describe(self) -> IndexDescription:
+        """See `VectorIndex`; its fields are those of the first points."""
+        rows = self.calls.run(lambda client: client.count(self.collection, exact=True)).count
+        first = self.calls.run(lambda client: client.scroll(self.collection, limit=64, with_payload=True))[0]
+        fields = dict.fromkeys(key for point in first for key in point.payload or {})
+        distance, dtype = str(self.parameters.distance.value), self.parameters.datatype
+        place = f"collection {self.collection}" + (f", vector {self.vector}" if self.vector else "")
+        return IndexDescription(
+            rows,
+            self.dim,
+            dtype.value if dtype else "float32",
+            _METRICS.get(distance),
+            ("id", *fields),
+            place,
+            normalizes=distance == "Cosine",
+        )
+
+    def scan(self, after: Cursor = None, batch: int = 4096) -> Iterator[IndexRows]:
+        """See `VectorIndex`."""
+        while True:
+            # the offset is the first to come; the last that was seen may have been deleted since
+            points = self._scroll(after, batch + (after is not None))
+            points = [point for point in points if point.id != after][:batch]
+            if not points:
+                return
+            yield self._rows(points)
+            after = points[-1].id
+
+    def fetch(self, ids: Sequence[Id]) -> IndexRows:
+        """See `VectorIndex`."""
+        asked = [one for one in dict.fromkeys(ids) if _is_id(one)]
+        wanted = {"with_payload": self._payload_fields(), "with_vectors": self._vector_names()}
+        points = self.calls.run(lambda client: client.retrieve(self.collection, asked, **wanted)) if asked else []
+        rows = self._rows(points)
+        place = {one: row for row, one in enumerate(rows.ids)}
+        return picked(rows, [place[one] for one in ids if one in place])
+
+    def search(self, vectors: np.ndarray, k: int) -> tuple[list[list[Id]], np.ndarray]:
+        """See `VectorIndex`."""
+        queries = query_matrix(vectors, self.dim)
+        scores = np.full((len(queries), k), -np.inf, np.float32)
+        ids: list[list[Id]] = []
+        for start in range(0, len(queries), _QUERIES_AT_ONCE):
+            answers = self.calls.run(partial(self._asked, queries[start : start + _QUERIES_AT_ONCE], k))
+            for row, answer in enumerate(answers, start):
+                ids.append([point.id for point in answer.points])
+                scores[row, : len(answer.points)] = [point.score for point in answer.points]
+        return ids, np.where(np.isneginf(scores), scores, -scores) if self._distance() in _DISTANCES else scores
+
+    def _asked(self, queries: np.ndarray, k: int, client: Any) -> Any:
+        request = self.calls.models.QueryRequest
+        asked = [request(query=query.tolist(), using=self.vector or None, limit=k) for query in queries]
+        return client.query_batch_points(self.collection, asked)
+
+    def _vector(self, asked: str | None) -> tuple[str, Any]:
+        """The vector's name, "" for the nameless one, and its parameters."""
+        found = self.calls.run(lambda client: client.get_collection(self.collection)).config.params.vectors
+        found = found if isinstance(found, dict) else {"": found}
+        dense = {name: one for name, one in found.items() if one is not None and not one.multivector_config}
+        if (asked is None and len(dense) != 1) or (asked is not None and asked not in dense):
+            names = ", ".join(name or "(nameless)" for name in dense) or "none"
+            got = "none is named" if asked is None else f"got {asked}"
+            raise DataError(f"collection {self.collection}: vectors: {names}; expected one as index.vector=…, {got}")
+        name = next(iter(dense)) if asked is None else asked
+        return name, dense[name]
+
+    def _distance(self) -> str:
+        return str(self.parameters.distance.value)
+
+    def _scroll(self, offset: Cursor, limit: int) -> list[Any]:
+        fields, names = self._payload_fields(), self._vector_names()
+        return self.calls.run(
+            lambda client: client.scroll(
+                self.collection, limit=limit, offset=offset, with_payload=fields, with_vectors=names
+            )
+        )[0]
+
+    def _payload_fields(self) -> list[str] | bool:
+        return [name for name in (self.text, *self.payload) if name] or False
+
+    def _vector_names(self) -> list[str] | bool:
+        return [self.vector] if self.vector else True
+
+    def _rows(self, points: Sequence[Any]) -> IndexRows:
+        raw = [point.vector.get(self.vector) if isinstance(point.vector, dict) else point.vector for point in points]
+        vectors, faults = matrix_of(raw, self.dim)
+        found = [point.payload or {} for point in points]
+        return IndexRows(
+            ids=[point.id for point in points],
+            vectors=vectors,
+            texts=None if self.text is None else [_text(_field(one, self.text)) for one in found],
+            payload=[{name: _field(one, name) for name in self.payload} for one in found],
+            cursor=points[-1].id if points else None,
+            faults=faults,
+        )
+
+
+def _is_id(one: Id) -> bool:
+    """Whether Qdrant takes it as an id: a whole number, or a UUID."""
+    if isinstance(one, int):
+        return one >= 0
+    try:
+        return bool(uuid.UUID(str(one)))
+    except ValueError:
+        return False
+
+
+def _field(payload: dict[str, Any], name: str) -> Any:
+    if name in payload:
+        return payload[name]
+    for part in name.split("."):
+        payload = payload.get(part) if isinstance(payload, dict) else None  # type: ignore[assignment]
+    return payload
+
+
+def _text(value: object) -> str:
+    return "" if value is None else str(value)

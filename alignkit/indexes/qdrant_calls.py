@@ -1,0 +1,100 @@
+"""Calls to Qdrant: made again while its server is away, and every refusal in one line."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from types import ModuleType
+from typing import Any, TypeVar
+
+from alignkit.credentials import from_environment, redacted
+from alignkit.errors import EngineError, MissingExtraError
+
+T = TypeVar("T")
+WAITS_S = (0.2, 0.5, 1.0, 2.0, 4.0, 8.0)
+_AWAY = {502, 503, 504}
+
+
+def qdrant() -> ModuleType:
+    """The client library.
+
+    Raises:
+        MissingExtraError: if it is not installed.
+    """
+    try:
+        import qdrant_client
+    except ImportError:
+        raise MissingExtraError("qdrant-client", "qdrant") from None
+    return qdrant_client
+
+
+class QdrantCalls:
+    """A client, and what its refusals mean.
+
+    Args:
+        url: of a server.
+        path: of a folder that the client itself keeps; instead of a server.
+        api_key_env: the name of the environment variable that holds the key.
+        client: an open one, which is not closed; instead of both.
+        timeout_s: of one call.
+
+    Raises:
+        EngineError: if the folder is in use.
+        MissingExtraError: without qdrant-client.
+    """
+
+    def __init__(
+        self, url: str, path: str | None, api_key_env: str | None, client: Any = None, timeout_s: int = 60
+    ) -> None:
+        library = qdrant()
+        self.models = library.models
+        self._own = client is None
+        self._key = None if api_key_env is None else from_environment("index.api_key_env", api_key_env)
+        self.where = str(path or url)
+        try:
+            self.client = client or (
+                library.QdrantClient(path=path)
+                if path
+                else library.QdrantClient(url=url, api_key=self._key, timeout=timeout_s, check_compatibility=False)
+            )
+        except RuntimeError as error:  # a folder that another process holds
+            raise EngineError(f"Qdrant: {str(error).splitlines()[0]}") from None
+
+    def run(self, call: Callable[[Any], T], *, patient: bool = True) -> T:
+        """What the call returns.
+
+        Args:
+            call: takes the client; may be made again.
+            patient: whether a server that is away is waited for.
+
+        Raises:
+            EngineError: if the server refuses, or stays away.
+        """
+        from qdrant_client.http.exceptions import ApiException, UnexpectedResponse
+
+        for wait in (*WAITS_S, None) if patient else (None,):
+            try:
+                return call(self.client)
+            except UnexpectedResponse as error:
+                if wait is None or error.status_code not in _AWAY:
+                    said = _first_line(error.structured().get("status", {}).get("error") if error.content else None)
+                    raise self._worded(said or f"status {error.status_code} {error.reason_phrase}") from None
+            except ApiException as error:
+                if wait is None:
+                    raise self._worded(f"{self.where}: {_first_line(error)}; is the server running?") from None
+            except (ValueError, KeyError) as error:  # the client's own words where it keeps the folder itself
+                raise self._worded(_first_line(error)) from None
+            time.sleep(wait)
+        raise EngineError(f"Qdrant: {self.where} is unreachable")
+
+    def close(self) -> None:
+        """Close the client, unless it was handed in."""
+        if self._own:
+            self.client.close()
+
+    def _worded(self, said: str) -> EngineError:
+        return EngineError(redacted(f"Qdrant: {said}", [self._key] if self._key else []))
+
+
+def _first_line(said: object) -> str:
+    return (str(said or "").strip().splitlines() or [""])[0]
