@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from alignkit.tables.vocabulary import INSIDE, LONGEST_WORD
+from alignkit.tables.spelling import INSIDE, LONGEST_WORD, is_unspaced, within
 
 if TYPE_CHECKING:
     from scipy.sparse import csr_array
@@ -19,6 +19,7 @@ def with_inside(
     """The entries of a table, and how their rows follow from those of the whole ones.
 
     The text `ing` means something else than the ending does: asked for it, the teacher makes a worse table than this.
+    Where words are written without spaces, a word is the same word wherever it stands.
 
     Args:
         whole: W entries that can be asked for.
@@ -50,8 +51,22 @@ def with_inside(
             holders[place[letter]] = [number]
     kept = [number for number, words in enumerate(holders) if words or inside[number] in known]
     rows = [[number] for number in range(len(whole))] + [holders[number] for number in kept]
+    rows += [[number] for number, word in enumerate(whole) if is_unspaced(word)]
     lengths = np.array([len(row) for row in rows])
     weights = np.repeat((1 / np.maximum(lengths, 1)).astype(np.float32), lengths)
     columns = np.fromiter((number for row in rows for number in row), dtype=np.int64, count=int(lengths.sum()))
     spread = csr_array((weights, columns, np.append(0, np.cumsum(lengths))), shape=(len(rows), len(whole)))
-    return [*whole, *(inside[number] for number in kept)], spread
+    return [*whole, *(inside[number] for number in kept), *within(whole)], spread
+
+
+def shared_ids(names: Sequence[str]) -> np.ndarray:
+    """For each token id of a table, from that of the unknown token on, the one whose row it shares, `(1 + V,)`.
+
+    >>> shared_ids(["包裹", "a", "##a", "##包裹"]).tolist()
+    [0, 1, 2, 3, 1]
+    """
+    ids = np.arange(1 + len(names))
+    place = {name: number for number, name in enumerate(names, 1)}
+    for name in within(names):
+        ids[place[name]] = place[name.removeprefix(INSIDE)]
+    return ids

@@ -17,15 +17,18 @@ from alignkit.setting_rules import SEED, check, one_of, whole
 from alignkit.shapes import check_shapes
 from alignkit.tables.blocks import NAMES, TEACHER, ask_teacher, block_of
 from alignkit.tables.fitting import fit_rows
-from alignkit.tables.inside import with_inside
+from alignkit.tables.inside import shared_ids, with_inside
 from alignkit.tables.piece_ids import by_ids
-from alignkit.tables.vocabulary import build_tokenizer, find_candidates
+from alignkit.tables.spelling import build_tokenizer
+from alignkit.tables.vocabulary import find_candidates
 from alignkit.tables.writing import save_table
 
 logger = logging.getLogger(__name__)
 
 # rarity weights a / (a + p): Arora, Liang and Ma, A Simple but Tough-to-Beat Baseline for Sentence Embeddings (2017)
 RARITY = 1e-2
+# the length of a byte's row, in that of an average entry
+FAINT = 0.01
 # the fit needs no more, and has them all in memory, with so many numbers of the teacher's vectors
 MOST_TEXTS, MOST_ELEMENTS = 200_000, 150_000_000
 # wider tables cost time and disk for nothing: the head makes the teacher's width out of so many columns
@@ -44,7 +47,7 @@ class TableReport:
         calls: texts that the teacher was asked for; those that the cache had are not counted.
         wanted: texts that it would have been asked for without a budget.
         fitted_on: texts whose teacher vectors the rows were fitted to; 0: none.
-        known: share of the texts' tokens that are in the table.
+        known: share of the texts' tokens that are entries; the others are single bytes.
         tables: the sources.
         seconds: wall clock beside the teacher's calls.
         teacher_seconds: wall clock of these.
@@ -126,7 +129,8 @@ def make_table(
                 if entry in inside:
                     block[number] = inside[entry] - mean
         blocks.append(block)
-    rows, fitted_on, known = _rows(blocks, TokenTable(np.empty((0, 0)), tokenizer), texts, vectors, seed)
+    table = TokenTable(np.empty((0, 0)), tokenizer)
+    rows, fitted_on, known = _rows(blocks, table, shared_ids(entries), texts, vectors, seed)
     save_table(out, tokenizer, rows)
     return TableReport(
         folder=out,
@@ -162,11 +166,15 @@ def _mean(block: np.ndarray) -> np.ndarray:
 def _rows(
     blocks: list[np.ndarray],
     table: TokenTable,
+    shared: np.ndarray,
     texts: Sequence[str],
     vectors: np.ndarray | None,
     seed: int,
 ) -> tuple[np.ndarray, int, float]:
-    """Rows `(1 + V, D)` with that of the unknown token, texts that they were fitted to, share of known tokens."""
+    """Rows `(T, D)` of all tokens, texts that they were fitted to, share of the tokens that are entries.
+
+    The tokens are the unknown one, V entries and the bytes behind them.
+    """
     from scipy.sparse import csr_array
 
     most = MOST_TEXTS if vectors is None else min(MOST_TEXTS, MOST_ELEMENTS // vectors.shape[1])
@@ -174,7 +182,10 @@ def _rows(
     if len(texts) > most:
         some = np.sort(np.random.default_rng(seed).choice(len(texts), most, replace=False))
     tokens, lengths = table.tokens([texts[row] for row in some.tolist()])
-    size = 1 + len(blocks[0])
+    entries, size = len(shared), table.tokenizer.get_vocab_size()
+    shared = np.append(shared, np.arange(entries, size))
+    known = float((tokens < entries).mean()) if len(tokens) else 1.0
+    tokens = shared[tokens]
     shape = (len(some), size)
     counts = csr_array((np.ones(len(tokens), np.float32), tokens, np.append(0, np.cumsum(lengths))), shape=shape)
     counts.sum_duplicates()
@@ -182,19 +193,27 @@ def _rows(
     weights = (RARITY / (RARITY + frequency)).astype(np.float32)
     columns = []
     for block in blocks:
-        weighted = np.concatenate([np.zeros((1, block.shape[1]), dtype=np.float32), block]) * weights[:, None]
+        weighted = np.zeros((size, block.shape[1]), dtype=np.float32)
+        weighted[1:entries] = block * weights[1:entries, None]
         # every source has the same say
         length = float(np.linalg.norm(counts @ weighted, axis=1).mean())
         columns.append(weighted / max(length, 1e-12))
     rows = _narrow(np.concatenate(columns, axis=1))
-    known = 1 - float(frequency[0])
+    rows[entries:] = _faint(size - entries, rows[1:entries])
     if vectors is None:
-        return rows, 0, known
+        return rows[shared], 0, known
     wanted = np.array(vectors[some], dtype=np.float32)
     wanted /= np.maximum(np.linalg.norm(wanted, axis=1, keepdims=True), 1e-12)
     rows, rounds = fit_rows(counts, rows, _narrow(wanted))
     rows[0] = 0
-    return rows, len(some) if rounds else 0, known
+    return rows[shared], len(some) if rounds else 0, known
+
+
+def _faint(count: int, rows: np.ndarray) -> np.ndarray:
+    """Rows for bytes, of which no source knows anything: they count only where a text has nothing else."""
+    length = FAINT * float(np.linalg.norm(rows, axis=1).mean())
+    drawn = np.random.default_rng(0).standard_normal((count, rows.shape[1])).astype(np.float32)
+    return drawn * (length / np.linalg.norm(drawn, axis=1, keepdims=True))
 
 
 def _narrow(rows: np.ndarray) -> np.ndarray:

@@ -2,27 +2,21 @@
 
 from __future__ import annotations
 
-import json
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import chain
 from typing import TYPE_CHECKING
 
 from alignkit.embedders.base import Embedder
-from alignkit.embedders.model_folders import model_folder
-from alignkit.embedders.sentence_transformer import SentenceTransformerEmbedder
-from alignkit.embedders.table_files import TOKENIZER, read_tokenizer
-from alignkit.errors import EmbedderError, MissingExtraError
+from alignkit.tables.spelling import INSIDE, LONGEST_WORD, build_tokenizer, find_pattern, is_inside, is_unspaced, within
+from alignkit.tables.unspaced import words_of_runs
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
-    from tokenizers.pre_tokenizers import PreTokenizer
 
-UNKNOWN, INSIDE = "[UNK]", "##"
 # a word that stands once says nothing of the next text
 LEAST_COUNT = 2
-LONGEST_WORD = 40
 # parts of words, where the teacher has no vocabulary
 MOST_PARTS, LONGEST_PART, MOST_WORDS = 5_000, 6, 50_000
 # letters that the next text may have, even if no text of today has them
@@ -55,77 +49,35 @@ def find_candidates(texts: Sequence[str], teacher: Embedder) -> Candidates:
         texts: training texts.
         teacher: its tokenizer is taken if it is a WordPiece one in a local folder.
     """
-    own = teachers_pieces(teacher)
-    pattern = own or _plain_pattern()
+    pattern, is_own = find_pattern(teacher)
     words = _words_of(texts, pattern)
-    pieces = common_parts(words) if own is None else _useful_pieces(own)
+    runs = Counter({word: count for word, count in words.items() if is_unspaced(word)})
+    spaced = words - runs
+    pieces = _useful_pieces(pattern) if is_own else common_parts(spaced)
     known = set(pieces)
-    added = [word for word, count in words.items() if word not in known and count >= LEAST_COUNT]
-    added = [word for word in added if len(word) <= LONGEST_WORD and not word.startswith(INSIDE)]
-    candidates = [*pieces, *added]
-    table = build_tokenizer(candidates, pattern)
-    counts = Counter[str]()
-    for word, encoding in zip(words, table.encode_batch_fast(list(words), add_special_tokens=False), strict=True):
-        for piece in encoding.tokens:
-            counts[piece] += words[word]
-    letters = set(ALPHABET).union(*words)
-    # letters first, since without them a word is lost; then what is frequent; the order of the vocabulary after that
-    candidates.sort(key=lambda piece: (piece not in letters, -counts[piece]))
-    inside = [piece for piece in candidates if is_inside(piece)]
-    whole = [piece for piece in candidates if not is_inside(piece)]
-    return Candidates(whole, inside, len(added), pattern, own is not None)
+    added = [word for word, count in spaced.items() if count >= LEAST_COUNT and len(word) <= LONGEST_WORD]
+    added = [word for word in [*added, *words_of_runs(runs, LEAST_COUNT)] if word not in known]
+    added = [word for word in added if not word.startswith(INSIDE)]
+    whole = [piece for piece in [*pieces, *added] if not is_inside(piece)]
+    inside = [piece for piece in pieces if is_inside(piece) and not is_unspaced(piece.removeprefix(INSIDE))]
+    counts = _uses([*whole, *inside, *within(whole)], words, pattern)
+    for name in within(whole):
+        counts[name.removeprefix(INSIDE)] += counts[name]
+    letters = set(ALPHABET).union(*spaced)
+    # letters first, since they spell all that is missing; then what is frequent; then the order of the vocabulary
+    whole.sort(key=lambda piece: (piece not in letters, -counts[piece]))
+    inside.sort(key=lambda piece: -counts[piece])
+    return Candidates(whole, inside, len(added), pattern, is_own)
 
 
-def is_inside(piece: str) -> bool:
-    """Whether it continues a word.
-
-    >>> is_inside("##ing"), is_inside("##"), is_inside("parcel")
-    (True, False, False)
-    """
-    return piece.startswith(INSIDE) and piece != INSIDE
-
-
-def build_tokenizer(pieces: Iterable[str], pattern: Tokenizer) -> Tokenizer:
-    """A WordPiece tokenizer of these entries; id 0 is what is in none of them."""
-    from tokenizers import Tokenizer
-    from tokenizers.models import WordPiece
-
-    ids = {piece: number for number, piece in enumerate([UNKNOWN, *pieces])}
-    tokenizer = Tokenizer(WordPiece(ids, unk_token=UNKNOWN, max_input_chars_per_word=100))
-    tokenizer.normalizer, tokenizer.pre_tokenizer = pattern.normalizer, pattern.pre_tokenizer
-    return tokenizer
-
-
-def teachers_pieces(teacher: Embedder) -> Tokenizer | None:
-    """The teacher's own tokenizer if it is a WordPiece one at hand; the vocabulary of others has no whole words."""
-    if not isinstance(teacher, SentenceTransformerEmbedder):
-        return None
-    try:
-        folder = model_folder(teacher.model)
-        file = None if folder is None else folder / TOKENIZER
-        found = read_tokenizer(file) if file is not None and file.is_file() else None
-    except EmbedderError:
-        return None
-    if found is None or json.loads(found.to_str())["model"].get("type") != "WordPiece":
-        return None
-    found.pre_tokenizer = _symbols_apart(found.pre_tokenizer)
-    return found
-
-
-def _plain_pattern() -> Tokenizer:
-    """BERT's way to write and separate words; accents stay, since in some languages they make another word."""
-    try:
-        from tokenizers import Tokenizer
-    except ImportError as error:
-        raise MissingExtraError(str(error.name), "local") from None
-    from tokenizers.models import WordPiece
-    from tokenizers.normalizers import BertNormalizer
-    from tokenizers.pre_tokenizers import BertPreTokenizer
-
-    tokenizer = Tokenizer(WordPiece(unk_token=UNKNOWN))
-    tokenizer.normalizer = BertNormalizer(lowercase=True, strip_accents=False)
-    tokenizer.pre_tokenizer = _symbols_apart(BertPreTokenizer())
-    return tokenizer
+def _uses(pieces: Sequence[str], words: Counter[str], pattern: Tokenizer) -> Counter[str]:
+    """How often each piece stands in the texts where all are entries."""
+    tokenizer, counts = build_tokenizer(pieces, pattern), Counter[str]()
+    for word, encoding in zip(words, tokenizer.encode_batch_fast(list(words), add_special_tokens=False), strict=True):
+        for number in encoding.ids:
+            if 0 < number <= len(pieces):
+                counts[pieces[number - 1]] += words[word]
+    return counts
 
 
 def common_parts(words: Counter[str]) -> list[str]:
@@ -156,14 +108,6 @@ def common_parts(words: Counter[str]) -> list[str]:
     letters = sorted(set(ALPHABET).union(*words))
     best = sorted(gain, key=lambda part: (-gain[part], part))[:MOST_PARTS]
     return [*letters, *(INSIDE + letter for letter in letters), *best]
-
-
-def _symbols_apart(pre_tokenizer: PreTokenizer) -> PreTokenizer:
-    """Symbols as words of their own: else a word with an emoji behind it is unknown as a whole."""
-    from tokenizers import Regex
-    from tokenizers.pre_tokenizers import Sequence, Split
-
-    return Sequence([pre_tokenizer, Split(Regex(r"\p{S}"), "isolated")])
 
 
 def _useful_pieces(tokenizer: Tokenizer) -> list[str]:
