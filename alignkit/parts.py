@@ -11,7 +11,7 @@ from typing import Any
 import yaml
 
 from alignkit.errors import AlignkitError, ConfigError
-from alignkit.setting_names import SIDES, SettingNames, settings_under
+from alignkit.setting_names import MOUNTED, SettingNames, settings_under
 from alignkit.setting_rules import check, one_of
 
 TARGET, PARTIAL = "_target_", "_partial_"
@@ -77,7 +77,7 @@ def build_part(settings: Any) -> Any:
     for key, value in settings.items():
         if key not in (TARGET, PARTIAL):
             # `data.student` is `student` on the command line too
-            with settings_under(key if key in SIDES else called(key)):
+            with settings_under(key if key in MOUNTED else called(key)):
                 values[key] = build_part(value)
     if TARGET not in settings:
         return values

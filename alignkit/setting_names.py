@@ -13,6 +13,8 @@ from contextvars import ContextVar
 
 # what every command calls its two models, wherever in its config they stand
 SIDES = ("student", "teacher")
+# what stands at the top of a command's config and is handed to the data from there
+MOUNTED = (*SIDES, "index")
 _place: ContextVar[str] = ContextVar("place", default="")
 # in a sentence of ours no other word is written so
 _UNMISTAKABLE = re.compile(r"(?<![\w.])(?:base_url|api_key_env|first_timeout_s|timeout_s|batch_size|concurrency)\b")

@@ -36,13 +36,15 @@ def build_data(settings: Mapping[str, Any]) -> Any:
     try:
         data = _demo_of_any_student(settings) or build(settings["data"], "data")
     except MissingVectorsError as error:
+        if _file_of(settings["data"], error.side) is None:
+            raise CacheError(f"{error}; let the student add them: data.student_live=true") from None
         advice, more = "get them with", tuple[str, ...]()
         if error.refused:
             advice, more = "once that is mended, try them again with", RETRY
         raise CacheError(f"{error}; {advice}: {_embed_command(settings, error.side, *more)}") from None
     if isinstance(data, PairSplits):
         for side, count in (data.origin.quarantined or {}).items():
-            if count:
+            if count and _file_of(settings["data"], side):
                 again = _embed_command(settings, side, *RETRY)
                 logger.warning("to try those %d sentences again: %s", count, again)
     return data
@@ -81,7 +83,7 @@ def build_teachers_side(settings: Mapping[str, Any]) -> PairSplits:
     if not isinstance(splits, PairSplits):
         raise ConfigError(
             f"data={source} is a test set without training texts, for evaluate; distil with data=demo, cached, "
-            "built or vectors"
+            "built, vectors or index"
         )
     if any(part.texts is None for part in splits.parts):
         raise ConfigError(f"data={source} has vectors without texts, which no student can be trained on")
@@ -91,10 +93,18 @@ def build_teachers_side(settings: Mapping[str, Any]) -> PairSplits:
 def _embed_command(settings: Mapping[str, Any], side: str, *more: str) -> str:
     """What embeds the sentences with a side's model."""
     data = settings["data"]
-    path = Path(data["path"])
+    path = _file_of(data, side) or Path()
     sentences = path / SENTENCES if path.expanduser().is_dir() else path
     words = [f"which={side}", f"sentences={sentences}", f"cache_dir={data['cache_dir']}"]
     words += words_of_side(side, data[side])
     usual = {"text_column": "text", "role": "document"}
-    words += [f"{name}={data[name]}" for name, default in usual.items() if data.get(name, default) != default]
+    told = data if "path" in data else {"role": "query"}
+    words += [f"{name}={told[name]}" for name, default in usual.items() if told.get(name, default) != default]
     return command_line("embed", [*words, *more])
+
+
+def _file_of(data: Mapping[str, Any], side: str) -> Path | None:
+    """The file of the sentences that a side may lack vectors of; those of an index are in none, but for its queries."""
+    if "path" in data:
+        return Path(data["path"])
+    return Path(data["queries"]) if side == "teacher" and data.get("queries") else None

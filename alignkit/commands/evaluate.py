@@ -44,7 +44,7 @@ logger = logging.getLogger("alignkit.evaluate")
 
 FAILED_EXIT_CODE = 3
 # the teacher's vectors come from the cache alone, so that it may be dear, remote or switched off
-NEVER_CALL_THE_TEACHER = ("cached", "built")
+NEVER_CALL_THE_TEACHER = ("cached", "built", "index")
 
 
 def main(config: DictConfig) -> None:
@@ -59,7 +59,7 @@ def main(config: DictConfig) -> None:
     check_dims(asked.dims if asked else (), artifact.head.teacher_dim)
     data = build_data(settings)
     if settings["learning_curve"] and not isinstance(data, PairSplits):
-        raise ConfigError("learning_curve=true needs training pairs; take data=demo, vectors, cached or built")
+        raise ConfigError("learning_curve=true needs training pairs; take data=demo, vectors, cached, built or index")
     embedders, absent = _live_models(settings, data)
     try:
         check_models(artifact, embedders if isinstance(data, TextSet) else {})

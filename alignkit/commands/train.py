@@ -41,8 +41,8 @@ def main(config: DictConfig) -> float | None:
     if not isinstance(splits, PairSplits):
         data = choice_of("data", settings["data"])
         raise ConfigError(
-            f"data={data} is a test set without training pairs, for evaluate; train with data=demo, vectors, cached or "
-            "built"
+            f"data={data} is a test set without training pairs, for evaluate; train with data=demo, vectors, cached, "
+            "built or index"
         )
     leaks = leaks_of_splits(splits)
     seconds = {"loading": time.perf_counter() - start}

@@ -13,7 +13,7 @@ import numpy as np
 from alignkit.cache import KeyedTexts, VectorCache
 from alignkit.cache.stored import StoredVectors
 from alignkit.embedders.base import ROLES, Embedder, Role, current_identity, session_of
-from alignkit.errors import EmbedderError
+from alignkit.errors import DataError, EmbedderError
 from alignkit.pairs.base import Cut, MissingVectorsError, no_student
 from alignkit.progress import progress
 from alignkit.sentences.records import Sentence
@@ -55,6 +55,23 @@ class BothSides:
 
 
 @dataclass(frozen=True)
+class OneSide:
+    """Texts that one model has a vector of.
+
+    Attributes:
+        rows: positions of these texts among those that were asked for.
+        texts: the texts themselves.
+        identity: whose vectors these are.
+        quarantined: how many texts are left out.
+    """
+
+    rows: np.ndarray
+    texts: KeyedTexts
+    identity: dict[str, Any]
+    quarantined: int
+
+
+@dataclass(frozen=True)
 class CachedSides:
     """Looks sentences up in the cache; the teacher is never called, the student for what is missing.
 
@@ -81,18 +98,29 @@ class CachedSides:
             MissingVectorsError: if the cache lacks vectors; it says how many, and of which side.
             EmbedderError: if the student has to be asked and cannot.
         """
-        texts = KeyedTexts([sentence.text for sentence in sentences])
-        rows, teacher_identity, left_out = self._stored("teacher", self.teacher, texts)
-        kept, texts = [sentences[row] for row in rows], texts.take(rows)
-        quarantined, student_identity = {"teacher": left_out}, None
-        identities = {"teacher": teacher_identity}
+        teachers = self._stored("teacher", self.teacher, KeyedTexts([sentence.text for sentence in sentences]))
+        kept, texts = [sentences[row] for row in teachers.rows], teachers.texts
+        quarantined, student_identity = {"teacher": teachers.quarantined}, None
+        identities = {"teacher": teachers.identity}
         if self.student is not None:
-            self._fill(self.student, texts)
-            rows, student_identity, quarantined["student"] = self._stored("student", self.student, texts)
-            kept, texts = [kept[row] for row in rows], texts.take(rows)
+            students = self.students(texts)
+            kept, texts = [kept[row] for row in students.rows], students.texts
+            quarantined["student"], student_identity = students.quarantined, students.identity
             identities["student"] = student_identity
-        cut = {side: self._cut(identity, texts) for side, identity in identities.items()}
-        return BothSides(kept, texts, student_identity, teacher_identity, quarantined, cut)
+        cut = {side: self.cut(identity, texts) for side, identity in identities.items()}
+        return BothSides(kept, texts, student_identity, teachers.identity, quarantined, cut)
+
+    def students(self, texts: KeyedTexts) -> OneSide:
+        """The texts with a vector by the student, which embeds what the cache lacks.
+
+        Raises:
+            MissingVectorsError: if the cache lacks vectors and the student may not be asked, or gives none.
+            EmbedderError: if the student has to be asked and cannot.
+        """
+        if self.student is None:
+            raise DataError("there is no student to embed these texts")
+        self._fill(self.student, texts)
+        return self._stored("student", self.student, texts)
 
     def _fill(self, student: Embedder, texts: KeyedTexts) -> None:
         if not self.live:
@@ -102,13 +130,14 @@ class CachedSides:
             report = self.cache.fill(student, texts, self.role, counted.advance)
         logger.info("student: %d sentences embedded, %d cached", report.new, report.cached)
 
-    def _cut(self, identity: Mapping[str, Any], texts: KeyedTexts) -> Cut:
+    def cut(self, identity: Mapping[str, Any], texts: KeyedTexts) -> Cut:
+        """Of the texts, those that this model did not read to the end."""
         headers = self.cache.headers(identity)
         context = next((known for header in reversed(headers) if (known := header.provenance.get("context"))), None)
         return Cut(self.cache.cut(identity, texts), context)
 
-    def _stored(self, side: str, embedder: Embedder, texts: KeyedTexts) -> tuple[np.ndarray, dict[str, Any], int]:
-        """Rows of the texts that have a vector, whose vectors these are, and how many have none for good."""
+    def _stored(self, side: str, embedder: Embedder, texts: KeyedTexts) -> OneSide:
+        """The texts that have a vector; those that have none for good are left out."""
         identity = self.cache.remembered(embedder.settings(self.role)) or self._filed_otherwise(embedder)
         if identity is None:
             raise self._missing(side, len(texts), len(texts))
@@ -127,7 +156,8 @@ class CachedSides:
             logger.warning(
                 "%d sentences are left out: the %s gave no vector for them (%s)", len(quarantined), side, reason
             )
-        return np.delete(np.arange(len(texts)), list(quarantined)), identity, len(quarantined)
+        rows = np.delete(np.arange(len(texts)), list(quarantined))
+        return OneSide(rows, texts.take(rows), identity, len(quarantined))
 
     def _filed_otherwise(self, embedder: Embedder) -> dict[str, Any] | None:
         """The identity of a model whose vectors are stored under another name, which only its server can tell."""
