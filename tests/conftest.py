@@ -60,7 +60,7 @@ def packaged_tokens_are_read_once():
         yield
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def shared_data():
     """The folder of public sentence sets beside the checkout; tests that read it are skipped where it is not there."""
     if not SHARED_DATA.is_dir():
