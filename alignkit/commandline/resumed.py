@@ -34,7 +34,7 @@ _DEEPEST, _MOST_BYTES = 20, 100_000
 # of the data, what a run of 0.1 and before kept of its command line
 _OLDER = ("chosen", "overrides")
 _NEEDED = {"data", "model", "loss", "trainer", "device", "seed", "refit", "html", "objective", "select_by"}
-_NEEDED_BY = {"distill": {"student", "teacher", "cache_dir", "budget", "tables", "train_layers", "check_on"}}
+_NEEDED_BY = {"distill": {"student", "teacher", "cache_dir", "budget", "tables", "train_layers", "lora", "check_on"}}
 
 
 def settings_of_run(path: Path, config: DictConfig, command: str = "train") -> dict[str, Any]:

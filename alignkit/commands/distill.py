@@ -15,6 +15,7 @@ from alignkit.commandline import build, choice_of, plain
 from alignkit.commandline.data import build_teachers_side
 from alignkit.commandline.resumed import config_yaml, resume_command, settings_of_run
 from alignkit.commandline.training_results import report
+from alignkit.distillation import transformer_student
 from alignkit.embedders.base import Embedder
 from alignkit.errors import AlignkitError
 from alignkit.estimator.distilling import Start, Task, check_task, distill, make_start
@@ -31,8 +32,8 @@ logger = logging.getLogger("alignkit.distill")
 
 NAME = "distill"
 RULES = {
+    **transformer_student.RULES,
     "budget": whole(1),
-    "train_layers": whole(0).or_null("which trains all"),
     "student_lr": number_above(0).or_null("which takes the student's own"),
 }
 

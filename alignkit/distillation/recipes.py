@@ -13,7 +13,8 @@ eight epochs under an `mlp`; cosine and overlap@10 on CLINC150, then StackFAQ an
 
 from __future__ import annotations
 
-from alignkit.distillation.trainable import TableStudent, TrainableStudent
+from alignkit.distillation.table_student import TableStudent
+from alignkit.distillation.trainable_student import TrainableStudent
 from alignkit.heads.base import Head
 from alignkit.training.recipe import Recipe
 
@@ -23,26 +24,24 @@ LOSS = "cos_rank"
 # a single linear map
 LAYERS_RATE, LINEAR_RATE = 2e-3, 1e-4
 MOST_EPOCHS = 30
-# of a table that was fitted to the texts before
-FITTED_RATE, FITTED_EPOCHS = 3e-4, 8
+# of a table that was fitted to its texts before
+FITTED_EPOCHS = 8
 # texts after which more epochs bring little for their time: an hour of two CPU cores for two layers, 20 minutes for a
 # table
 TRANSFORMER_TEXTS, TABLE_TEXTS = 1_200_000, 4_000_000
 
 
-def recipe_for(student: TrainableStudent, head: Head, *, fitted: bool = False) -> Recipe:
+def recipe_for(student: TrainableStudent, head: Head) -> Recipe:
     """The recipe of a student and the head on top of it; `Recipe.for_pairs` settles the epochs.
 
     Args:
         student: its kind decides how long it is trained; its own rate is `student.rate`.
         head: `lr` is its rate.
-        fitted: whether the student is a table that was fitted to these texts, see `alignkit.tables`; its rate is then
-            `FITTED_RATE`.
     """
     return Recipe(
         loss=LOSS,
         batch_size=512,
-        max_epochs=FITTED_EPOCHS if fitted else MOST_EPOCHS,
+        max_epochs=FITTED_EPOCHS if student.is_fitted else MOST_EPOCHS,
         enough_pairs=TABLE_TEXTS if isinstance(student, TableStudent) else TRANSFORMER_TEXTS,
         lr=LAYERS_RATE if head.rates() else LINEAR_RATE,
         weight_decay=0.01,

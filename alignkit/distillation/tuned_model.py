@@ -7,7 +7,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from alignkit.distillation.tokens import TokenBatch
-from alignkit.distillation.trainable import TrainableStudent
+from alignkit.distillation.trainable_student import TrainableStudent
 from alignkit.heads.base import Head
 
 

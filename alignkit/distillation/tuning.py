@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from alignkit.distillation.improvement import gain_over, in_words, is_sure, text_figures
 from alignkit.distillation.text_batches import TextBatches
 from alignkit.distillation.tokens import Tokens
-from alignkit.distillation.trainable import TrainableStudent
+from alignkit.distillation.trainable_student import TrainableStudent
 from alignkit.distillation.tuned_model import TunedModel
 from alignkit.errors import ConfigError, DataError
 from alignkit.heads.base import Head

@@ -9,7 +9,7 @@ from typing import Any
 
 from alignkit.embedders.base import EmbeddedBatch, Embedder, Role, context_of, weights_mb
 from alignkit.embedders.digests import folder_digest
-from alignkit.embedders.model_folders import own_prompt
+from alignkit.embedders.model_folders import is_fitted, own_prompt
 from alignkit.embedders.sentence_transformer import SentenceTransformerEmbedder
 from alignkit.embedders.table import TableEmbedder
 from alignkit.errors import ArtifactError, EmbedderError
@@ -59,6 +59,11 @@ class DistilledEmbedder:
     def weights_mb(self) -> float | None:
         """What the student weighs in memory, in millions of bytes."""
         return weights_mb(self._inner)
+
+    @property
+    def is_fitted(self) -> bool:
+        """Whether it is a table whose rows were fitted to texts, or trained on them."""
+        return is_fitted(self.folder)
 
     def settings(self, role: Role = "document") -> dict[str, Any]:
         """The identity; all of it is known here."""

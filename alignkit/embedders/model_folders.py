@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 from pathlib import Path
+from typing import Any
 
 from alignkit.embedders.base import Role
 from alignkit.errors import EmbedderError
@@ -12,6 +13,10 @@ from alignkit.servers.untrusted_words import one_line
 
 HUB_TIMEOUT_S = 10.0
 EXPECTED = "expected a model's folder, or a name on the Hugging Face hub such as sentence-transformers/all-MiniLM-L6-v2"
+# sentence-transformers' settings of a whole model
+SETTINGS = "config_sentence_transformers.json"
+# among these settings: the rows of a token table were fitted to texts, or trained on them
+FITTED = "fitted_to_texts"
 # names under which models store their own prompts, in sentence-transformers' order
 _PROMPT_NAMES: dict[Role, tuple[str, ...]] = {"query": ("query",), "document": ("document", "passage", "corpus")}
 
@@ -69,9 +74,26 @@ def name_of(model: str) -> str:
 
 def own_prompt(folder: Path, role: Role) -> str:
     """The prompt that a model's folder gives for texts of a role; "" if it gives none."""
-    file = folder / "config_sentence_transformers.json"
-    own = json.loads(file.read_text(encoding="utf-8")).get("prompts") or {} if file.is_file() else {}
+    own = _settings(folder).get("prompts") or {}
     return str(next((own[name] for name in _PROMPT_NAMES[role] if own.get(name)), ""))
+
+
+def is_fitted(folder: Path) -> bool:
+    """Whether a token table says that its rows were fitted to texts, or trained on them."""
+    with contextlib.suppress(OSError, ValueError, AttributeError):  # who needs the settings says that they are damaged
+        return _settings(folder).get(FITTED) is True
+    return False
+
+
+def note_fitted(folder: Path) -> None:
+    """Make a token table say so."""
+    text = json.dumps({**_settings(folder), FITTED: True}, indent=2, ensure_ascii=False) + "\n"
+    (folder / SETTINGS).write_text(text, encoding="utf-8")
+
+
+def _settings(folder: Path) -> dict[str, Any]:
+    file = folder / SETTINGS
+    return json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
 
 
 def check_on_hub(model: str) -> None:

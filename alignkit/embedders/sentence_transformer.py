@@ -20,7 +20,7 @@ from alignkit.embedders.bare_transformer import POOLING_MODES, Pooling, repooled
 from alignkit.embedders.base import EmbeddedBatch, Role
 from alignkit.embedders.digests import LoadedFiles, folder_digest
 from alignkit.embedders.embeddable import admit
-from alignkit.embedders.model_folders import EXPECTED, model_folder, name_of, own_prompt
+from alignkit.embedders.model_folders import EXPECTED, is_fitted, model_folder, name_of, own_prompt
 from alignkit.embedders.model_loading import load_model
 from alignkit.embedders.rows import UNLIKE_TEXTS, batch_of, check_dimensions, useless
 from alignkit.embedders.token_limits import token_limit, too_long
@@ -120,6 +120,11 @@ class SentenceTransformerEmbedder:
     def context(self) -> int | None:
         """Maximum tokens of a text that the model reads; the first call loads the model."""
         return token_limit(routes.modules_of(self._load(), "document", self.model)[0])
+
+    @property
+    def is_fitted(self) -> bool:
+        """Whether it is a token table whose rows were fitted to texts, or trained on them."""
+        return is_fitted(self._folder())
 
     def settings(self, role: Role = "document") -> dict[str, Any]:
         """The identity, without what the model's files tell if they are not on this machine."""

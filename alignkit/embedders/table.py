@@ -12,6 +12,7 @@ import numpy as np
 
 from alignkit.embedders.base import EmbeddedBatch, Role
 from alignkit.embedders.embeddable import admit
+from alignkit.embedders.model_folders import is_fitted
 from alignkit.embedders.rows import batch_of, unit_rows
 from alignkit.embedders.table_files import EXPECTED, TableFiles, find_table
 from alignkit.embedders.token_table import TokenTable
@@ -35,7 +36,12 @@ class TableEmbedder:
     Raises:
         ConfigError: if no folder is given.
         EmbedderError: if it holds no token table.
+
+    Attributes:
+        is_fitted: whether its rows were fitted to texts, or trained on them.
     """
+
+    is_fitted = False
 
     def __init__(
         self,
@@ -50,7 +56,9 @@ class TableEmbedder:
             raise ConfigError(
                 f"{SettingNames()('path')} is not set; {EXPECTED}; python -m alignkit.distill student=table makes one"
             )
-        self._open(find_table(Path(path).expanduser()), batch_size, query_prompt, document_prompt, normalize)
+        folder = Path(path).expanduser()
+        self._open(find_table(folder), batch_size, query_prompt, document_prompt, normalize)
+        self.is_fitted = is_fitted(folder)
 
     def _open(
         self, files: TableFiles, batch_size: int, query_prompt: str, document_prompt: str, normalize: bool

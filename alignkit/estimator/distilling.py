@@ -15,8 +15,9 @@ from safetensors import SafetensorError
 
 from alignkit.artifact import Artifact
 from alignkit.cache import CachedEmbedder, VectorCache
-from alignkit.distillation.recipes import FITTED_RATE, recipe_for
-from alignkit.distillation.trainable import TrainableStudent, trainable
+from alignkit.distillation.recipes import recipe_for
+from alignkit.distillation.trainable import check_layers_of_table, trainable
+from alignkit.distillation.trainable_student import TrainableStudent
 from alignkit.distillation.tuning import Tuned, tune
 from alignkit.embedders.base import Embedder, Role
 from alignkit.embedders.distilled import DistilledEmbedder
@@ -98,11 +99,6 @@ class Start:
     embedder: Embedder
     teacher_calls: int | None = None
 
-    @property
-    def is_fitted(self) -> bool:
-        """Whether it is a table that was made here, and fitted to the texts."""
-        return self.teacher_calls is not None
-
 
 def check_task(settings: Mapping[str, Any], splits: PairSplits, student: Embedder | None) -> None:
     """Refuse what cannot work before anything is computed or written.
@@ -115,8 +111,10 @@ def check_task(settings: Mapping[str, Any], splits: PairSplits, student: Embedde
     Raises:
         ConfigError: if settings are incompatible, or the student cannot be trained.
     """
-    if student is not None:
-        trainable(student, train_layers=settings["train_layers"])
+    if student is None:
+        check_layers_of_table(settings["train_layers"], settings["lora"])
+    else:
+        trainable(student, train_layers=settings["train_layers"], lora=settings["lora"])
     if "candidates" in settings["model"]:
         return
     width = student.dim if student is not None else splits.train.teacher_dim
@@ -182,7 +180,9 @@ def distill(
     logger.info("device: %s", plan.fitter.device.reason)
     fit = plan.fitter.fit(splits, refit=task.settings["refit"], resume=task.resume)
     first = fit.is_main_process
-    student = trainable(start.embedder, train_layers=task.settings["train_layers"], role=task.role)
+    student = trainable(
+        start.embedder, train_layers=task.settings["train_layers"], lora=task.settings["lora"], role=task.role
+    )
     # kept before anything is trained, so that it is there whenever training ends
     alone = complete(plan, splits, fit, leaks=task.leaks, seconds=seconds) if task.trains and first else None
     tuned, recipe = _tune(task, start, student, copy.deepcopy(fit.kept), splits) if task.trains else (None, None)
@@ -294,7 +294,7 @@ def _of_head_alone(settings: Mapping[str, Any]) -> dict[str, Any]:
 
 def _tune(task: Task, start: Start, student: TrainableStudent, head: Head, splits: PairSplits) -> tuple[Tuned, Recipe]:
     settings, trainer = task.settings, dict(task.settings["trainer"])
-    recipe = recipe_for(student, head, fitted=start.is_fitted)
+    recipe = recipe_for(student, head)
     own = Recipe.__dataclass_fields__.keys() - {"loss"}
     given = {name: settings[name] for name in own if name in settings}
     given |= {name: trainer.pop(name) for name in own if name in trainer}
@@ -311,7 +311,7 @@ def _tune(task: Task, start: Start, student: TrainableStudent, head: Head, split
     tuned = tune(
         student, head, splits,
         loss=built, recipe=recipe, device=device, seed=task.seed, run_folder=task.folder, resume=task.resume,
-        trainer_settings=trainer, student_lr=settings["student_lr"] or (FITTED_RATE if start.is_fitted else None),
+        trainer_settings=trainer, student_lr=settings["student_lr"],
     )  # fmt: skip
     logger.info("student: %s", tuned.reason)
     return tuned, recipe

@@ -131,7 +131,7 @@ def make_table(
         blocks.append(block)
     table = TokenTable(np.empty((0, 0)), tokenizer)
     rows, fitted_on, known = _rows(blocks, table, shared_ids(entries), texts, vectors, seed)
-    save_table(out, tokenizer, rows)
+    save_table(out, tokenizer, rows, fitted=fitted_on > 0)
     return TableReport(
         folder=out,
         entries=len(entries),

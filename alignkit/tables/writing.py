@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from alignkit.embedders.model_folders import SETTINGS, note_fitted
 from alignkit.embedders.table_files import CONFIG, MODEL2VEC, MODULES, TOKENIZER, WEIGHTS
 from alignkit.files import appearing_together
 
@@ -15,13 +16,14 @@ if TYPE_CHECKING:
     from tokenizers import Tokenizer
 
 
-def save_table(folder: Path, tokenizer: Tokenizer, rows: np.ndarray) -> None:
+def save_table(folder: Path, tokenizer: Tokenizer, rows: np.ndarray, *, fitted: bool = False) -> None:
     """Write a table.
 
     Args:
         folder: created if missing; a table that is there is replaced as a whole.
         tokenizer: without truncation and padding.
         rows: `(V, D)`, one for each of its tokens; stored as float32.
+        fitted: whether they were fitted to texts, which the folder then says.
 
     Raises:
         AlignkitError: if the folder cannot be written.
@@ -34,6 +36,8 @@ def save_table(folder: Path, tokenizer: Tokenizer, rows: np.ndarray) -> None:
         (staging / TOKENIZER).write_text(tokenizer.to_str(), encoding="utf-8")
         for name, settings in _settings().items():
             (staging / name).write_text(json.dumps(settings, indent=2) + "\n", encoding="utf-8")
+        if fitted:
+            note_fitted(staging)
 
 
 def _settings() -> dict[str, object]:
@@ -47,7 +51,7 @@ def _settings() -> dict[str, object]:
             {"idx": number, "name": str(number), "path": path, "type": f"sentence_transformers.models.{kind}"}
             for number, (path, kind) in enumerate(kinds)
         ],
-        "config_sentence_transformers.json": {
+        SETTINGS: {
             "model_type": "SentenceTransformer", "prompts": {}, "default_prompt_name": None,
             "similarity_fn_name": "cosine",
         },

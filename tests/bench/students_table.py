@@ -35,7 +35,7 @@ from scipy.stats import spearmanr
 
 import alignkit
 from alignkit.commandline import conf_folder
-from alignkit.distillation.recipes import FITTED_RATE, recipe_for
+from alignkit.distillation.recipes import recipe_for
 from alignkit.distillation.trainable import trainable
 from alignkit.distillation.tuning import tune
 from alignkit.embedders.base import Embedder, embed_all, weights_mb
@@ -160,7 +160,7 @@ def measure(row: Row, judged: Judged, place: Path) -> list[str]:
     seconds += time.process_time() - start
     if row.trained:
         start = time.process_time()
-        embedder, head = train(embedder, head, splits, row.student == TABLE, judged.most_texts, place / "student")
+        embedder, head = train(embedder, head, splits, judged.most_texts, place / "student")
         seconds += time.process_time() - start
         splits = replace(splits, validation=with_vectors(splits.validation, embedder))
     return figures(embedder, head, splits, judged) + [f"{seconds:.0f}", *cost(embedder, head, judged)]
@@ -194,11 +194,11 @@ def fit(overrides: Sequence[str], splits: PairSplits) -> Head:
 
 
 def train(
-    embedder: Embedder, head: Head, splits: PairSplits, fitted: bool, most_texts: int | None, folder: Path
+    embedder: Embedder, head: Head, splits: PairSplits, most_texts: int | None, folder: Path
 ) -> tuple[Embedder, Head]:
     """Student and head together, as `distill` trains them."""
     student, head = trainable(embedder), copy.deepcopy(head).requires_grad_(True)
-    recipe = recipe_for(student, head, fitted=fitted)
+    recipe = recipe_for(student, head)
     if most_texts is not None:
         recipe = replace(recipe, enough_pairs=None, max_epochs=max(1, round(most_texts / len(splits.train))))
     loss = settings_of_part("loss", recipe.loss, 0)
@@ -206,7 +206,6 @@ def train(
     tuned = tune(
         student, head, splits, loss=build_part(loss), recipe=recipe,
         device=choose_device("cpu", recipe.precision), seed=0, run_folder=None,
-        student_lr=FITTED_RATE if fitted else None,
     )  # fmt: skip
     print(f"{tuned.reason}; {tuned.epochs:.3g} epochs, {tuned.texts_per_s:.0f} texts/s", file=sys.stderr, flush=True)
     student.save(folder)

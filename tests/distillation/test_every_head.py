@@ -7,9 +7,12 @@ import pytest
 import torch
 
 from alignkit.artifact import load_head, save_head
-from alignkit.distillation.recipes import FITTED_RATE, recipe_for
+from alignkit.distillation.recipes import recipe_for
 from alignkit.distillation.trainable import trainable
 from alignkit.distillation.tuning import tune
+from alignkit.embedders.distilled import DistilledEmbedder
+from alignkit.embedders.sentence_transformer import SentenceTransformerEmbedder
+from alignkit.embedders.table import TableEmbedder
 from alignkit.heads.base import ClosedForm
 from alignkit.losses.cosine import CosineLoss
 from alignkit.parts import build_part, group_choices, settings_of_part
@@ -56,8 +59,26 @@ def test_a_head_that_tells_its_layers_apart_has_the_rate_of_its_fastest(table, m
     assert rates == {"linear": 1e-4, "kernel": 1e-4, "mlp": 2e-3}
 
 
-def test_a_table_that_fits_its_texts_already_is_trained_more_gently(table, make_splits):
+def test_a_table_that_fits_its_texts_already_is_trained_more_gently(table, make_splits, tmp_path):
+    """Which its folder tells, so that it holds for a table from an earlier run too, made or trained there."""
     splits, student = make_splits(table), trainable(table)
     head = solved("mlp", splits)
-    usual, gentle = (recipe_for(student, head, fitted=fitted) for fitted in (False, True))
-    assert gentle.max_epochs < usual.max_epochs and FITTED_RATE < student.rate
+    student.save(tmp_path / "untouched")
+    with torch.no_grad():
+        student.log_weights.add_(0.1)  # as training does
+    student.save(tmp_path / "trained")
+    trainable(TableEmbedder(tmp_path / "trained")).save(tmp_path / "again")
+    for name, is_fitted in (("untouched", False), ("trained", True), ("again", True)):
+        for embedder in (TableEmbedder, DistilledEmbedder, SentenceTransformerEmbedder):
+            found = trainable(embedder(str(tmp_path / name)))
+            assert found.is_fitted == is_fitted, (name, embedder)
+            assert (found.rate < student.rate) == is_fitted
+            assert (recipe_for(found, head).max_epochs < recipe_for(student, head).max_epochs) == is_fitted
+
+
+@pytest.mark.parametrize("damaged", ["{", "[]", None])
+def test_a_table_whose_settings_are_damaged_is_none_that_fits(table, tmp_path, damaged):
+    trainable(table).save(tmp_path)
+    settings = tmp_path / "config_sentence_transformers.json"
+    settings.unlink() if damaged is None else settings.write_text(damaged, encoding="utf-8")
+    assert not TableEmbedder(tmp_path).is_fitted

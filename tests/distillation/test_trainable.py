@@ -5,8 +5,10 @@ import pytest
 import torch
 from small_embedder import SmallEmbedder
 
+from alignkit.distillation.table_student import TableStudent
 from alignkit.distillation.tokens import Tokens
-from alignkit.distillation.trainable import TOKENS_AT_ONCE, TableStudent, TransformerStudent, trainable
+from alignkit.distillation.trainable import trainable
+from alignkit.distillation.transformer_student import TOKENS_AT_ONCE, TransformerStudent
 from alignkit.embedders.sentence_transformer import SentenceTransformerEmbedder
 from alignkit.errors import ConfigError
 
@@ -91,8 +93,9 @@ def test_dropout_stays_off(embedder):
 def test_what_has_no_weights_here_is_refused_with_another_way(table):
     with pytest.raises(ConfigError, match=r"student=small: .* cannot be trained.*student=table"):
         trainable(SmallEmbedder())
-    with pytest.raises(ConfigError, match="a table has no layers"):
-        trainable(table, train_layers=1)
+    for setting in ("train_layers", "lora"):
+        with pytest.raises(ConfigError, match=f"{setting}=1: a table has no layers; take {setting}=null"):
+            trainable(table, **{setting: 1})
 
 
 def test_a_text_without_tokens_gives_zeros_and_no_nan(table):

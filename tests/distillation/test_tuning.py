@@ -10,7 +10,8 @@ import torch
 
 from alignkit.distillation import tuning
 from alignkit.distillation.improvement import gain_over, in_words, is_sure
-from alignkit.distillation.trainable import TableStudent, trainable
+from alignkit.distillation.table_student import TableStudent
+from alignkit.distillation.trainable import trainable
 from alignkit.distillation.tuning import tune
 from alignkit.embedders.sentence_transformer import SentenceTransformerEmbedder
 from alignkit.errors import ConfigError, DataError
