@@ -15,7 +15,13 @@ EXAMPLES = (
     "python -m alignkit.check format=json",
 )
 
-main = command("check", __doc__, EXAMPLES, texts=("index", "index_key", "sentences", "cache_dir", "format"))
+main = command(
+    "check",
+    __doc__,
+    EXAMPLES,
+    texts=("index_file", "index_key", "sentences", "cache_dir", "format"),
+    other_names={"index": "index_file"},  # Hydra takes `index=` for the group of engines
+)
 
 if __name__ == "__main__":
     main()

@@ -50,8 +50,8 @@ def look(config: DictConfig) -> Iterator[Finding]:
             continue
         try:
             yield from check_embedder(name, embedder)
-            if name == "teacher" and config.index is not None:
-                yield from check_index(config.index, config.sentences, embedder, config.index_key)
+            if name == "teacher" and config.index_file is not None:
+                yield from check_index(config.index_file, config.sentences, embedder, config.index_key)
         finally:
             embedder.close()
     yield from check_cache(config.cache_dir)
