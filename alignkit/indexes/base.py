@@ -1,7 +1,7 @@
 """What every engine that holds a user's vectors promises.
 
-Each file of this room is one engine and one YAML in `conf/index/`. An index is a context manager, and only its moving
-parts (`begin` and what follows it) ever write.
+Each file of this room is one engine and one YAML in `conf/index/`. An index is a context manager and only reads; what
+writes is its `Replacement`.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from typing import Any, Literal, Self
 import numpy as np
 
 Metric = Literal["cosine", "dot", "l2"]
+Stage = Literal["untouched", "begun", "cut over"]
 Cursor = Any
 Id = Any
 
@@ -109,6 +110,10 @@ class VectorIndex(abc.ABC):
             cosine, the dot product or minus the distance; `-inf` where there are fewer than `k` hits.
         """
 
+    @abc.abstractmethod
+    def replacement(self) -> Replacement:
+        """New vectors for the same rows, beside those that are there."""
+
     def sample(self, count: int, seed: int) -> IndexRows:
         """Rows spread over the whole index: one drawn from each of `count` stretches of `scan`'s order.
 
@@ -126,6 +131,81 @@ class VectorIndex(abc.ABC):
             if first > chosen[-1]:
                 break
         return joined(parts)
+
+
+class Replacement(abc.ABC):
+    """New vectors for the rows of an index: written beside the old ones, put in their place, and back.
+
+    All state lies in the engine, so that any step can be killed and called again, from another machine too. Until
+    `cut_over` nothing that reads the index sees a difference; until `drop_old` it can be undone.
+    """
+
+    @abc.abstractmethod
+    def stage(self) -> Stage:
+        """How far it is: nothing is there, new vectors lie beside the old ones, or old ones beside the new."""
+
+    @abc.abstractmethod
+    def begin(self, dim: int) -> None:
+        """Make room for vectors of this width; if that is done already, nothing changes.
+
+        Raises:
+            DataError: if a replacement of another width has begun, or the last one was cut over and is still kept.
+        """
+
+    @abc.abstractmethod
+    def missing(self, batch: int = 4096) -> Iterator[IndexRows]:
+        """The rows that have no new vector yet, as `scan` gives them; the class says which later changes it notices."""
+
+    @abc.abstractmethod
+    def write(self, rows: IndexRows, vectors: np.ndarray) -> int:
+        """Store the new vectors of some rows, all or none; written again, they are replaced.
+
+        Args:
+            rows: as `missing` or `scan` gave them; those with a fault are passed over.
+            vectors: `(N, dim)`, position i for row i.
+
+        Returns:
+            How many were stored: rows that were deleted since are not.
+        """
+
+    @abc.abstractmethod
+    def build_index(self) -> str:
+        """Make the new vectors searchable as the old ones are; returns what was built, in a few words."""
+
+    @abc.abstractmethod
+    def cut_over(self, force: bool = False) -> None:
+        """Put the new vectors in the place of the old ones, which are kept.
+
+        Args:
+            force: also if some rows have no new vector, or something else would be wrong afterwards.
+
+        Raises:
+            DataError: if there is something wrong and `force` is not given, or nothing to cut over.
+        """
+
+    @abc.abstractmethod
+    def roll_back(self) -> None:
+        """Undo `cut_over`; the new vectors are kept beside the old ones again.
+
+        Raises:
+            DataError: if nothing was cut over, or the old vectors were dropped.
+        """
+
+    @abc.abstractmethod
+    def drop_old(self) -> None:
+        """Delete the old vectors after a `cut_over`; nothing can be rolled back then.
+
+        Raises:
+            DataError: if nothing was cut over.
+        """
+
+    @abc.abstractmethod
+    def give_up(self) -> None:
+        """Delete the new vectors before a `cut_over`, or after a `roll_back`.
+
+        Raises:
+            DataError: if they are in use.
+        """
 
 
 def positions(rows: int, count: int, seed: int) -> np.ndarray:

@@ -11,8 +11,9 @@ from typing import Any
 import numpy as np
 
 from alignkit.errors import DataError, MissingExtraError
-from alignkit.indexes.base import Cursor, Id, IndexDescription, IndexRows, Metric, VectorIndex
+from alignkit.indexes.base import Cursor, Id, IndexDescription, IndexRows, Metric, Replacement, VectorIndex
 from alignkit.indexes.exact import query_matrix
+from alignkit.indexes.faiss_replacement import FaissReplacement
 from alignkit.indexes.usable import usable
 
 # kinds that give back what was stored, and the numbers they store
@@ -48,22 +49,19 @@ class FaissIndex(VectorIndex):
         MissingExtraError: without faiss.
     """
 
+    _index: Any = None
+    _inner: Any = None
+    _ivf: Any = None
+
     def __init__(self, path: str, texts: str | None = None) -> None:
         self.faiss = faiss_module()
         self.path = Path(path).expanduser()
-        # the library's views into an index do not keep it alive
-        self._index: Any = self._opened()
-        self._ids: Sequence[Id]
-        self._inner, self._ids = self._parts()
-        self.texts: list[str] | None = None
-        self._named_by_texts = False
-        if texts is not None:
-            self._take_texts(texts)
-        self._place = {one: place for place, one in enumerate(self._ids)} if isinstance(self._ids, list) else None
+        self._texts_file = texts
+        self._open()
 
     def close(self) -> None:
         """See `VectorIndex`; unmaps the file, which Windows would not replace otherwise."""
-        self._inner = self._index = None
+        self._inner = self._ivf = self._index = None
 
     def describe(self) -> IndexDescription:
         """See `VectorIndex`."""
@@ -91,9 +89,28 @@ class FaissIndex(VectorIndex):
         scores = np.where(found < 0, -np.inf, scores).astype(np.float32)
         return [[self._named(one) for one in hits if one >= 0] for hits in found.tolist()], scores
 
+    def replacement(self) -> Replacement:
+        """See `FaissReplacement`."""
+        return FaissReplacement(self, self.path, self._open, self.faiss, self._old)
+
+    def _old(self) -> tuple[Any, np.ndarray | None]:
+        own = not self._named_by_texts and not isinstance(self._ids, range)
+        return self._inner, np.asarray(self._ids, np.int64) if own else None
+
     def _named(self, found: int) -> Id:
         """The row's id: faiss gives its own, or a position that the file of texts names."""
         return self._ids[found] if self._named_by_texts else found
+
+    def _open(self) -> None:
+        # the library's views into an index do not keep it alive
+        self._index = self._opened()
+        self._ids: Sequence[Id]
+        self._inner, self._ids = self._parts()
+        self.texts: list[str] | None = None
+        self._named_by_texts = False
+        if self._texts_file is not None:
+            self._take_texts(self._texts_file)
+        self._place = {one: place for place, one in enumerate(self._ids)} if isinstance(self._ids, list) else None
 
     def _opened(self) -> Any:
         if not self.path.is_file():

@@ -10,8 +10,9 @@ import numpy as np
 
 from alignkit.errors import DataError, MissingExtraError
 from alignkit.indexes.arrow_vectors import matrix_of_column, texts_of_column, usual_width
-from alignkit.indexes.base import Cursor, Id, IndexDescription, IndexRows, Metric, VectorIndex, picked
+from alignkit.indexes.base import Cursor, Id, IndexDescription, IndexRows, Metric, Replacement, VectorIndex, picked
 from alignkit.indexes.exact import query_matrix
+from alignkit.indexes.lancedb_replacement import LancedbReplacement
 from alignkit.indexes.parquet_reading import float_type, vector_column
 
 _METRICS: tuple[Metric, ...] = ("cosine", "dot", "l2")
@@ -114,6 +115,16 @@ class LancedbIndex(VectorIndex):
             ids[row] = [one for one, good in zip(found.column(self.id).to_pylist(), usable, strict=True) if good]
             scores[row, : usable.sum()] = self._score(distances[usable])
         return ids, scores
+
+    def replacement(self) -> Replacement:
+        """See `LancedbReplacement`."""
+        columns = (self.id, self.vector)
+        return LancedbReplacement(self, self.database, self.table, columns, self.metric, self._open)
+
+    def _open(self) -> None:
+        self.table.checkout_latest()
+        self.schema = self.table.schema
+        self.dim = self._width()
 
     def _dataset(self, version: int | None) -> Any:
         self.table.checkout_latest()

@@ -10,9 +10,21 @@ import numpy as np
 
 from alignkit.errors import DataError
 from alignkit.indexes.arrow_vectors import matrix_of_column, texts_of_column, usual_width
-from alignkit.indexes.base import Cursor, Id, IndexDescription, IndexRows, Metric, VectorIndex, joined, picked
+from alignkit.indexes.base import (
+    Cursor,
+    Id,
+    IndexDescription,
+    IndexRows,
+    Metric,
+    Replacement,
+    VectorIndex,
+    joined,
+    picked,
+)
 from alignkit.indexes.exact import exact_search
 from alignkit.indexes.parquet_reading import batches_from, float_type, open_parquet, vector_column
+from alignkit.indexes.parquet_replacement import ParquetReplacement
+from alignkit.indexes.replacing import is_beside
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -92,6 +104,17 @@ class ParquetIndex(VectorIndex):
         """See `VectorIndex`; exact."""
         return exact_search(self, vectors, k)
 
+    def replacement(self) -> Replacement:
+        """See `ParquetReplacement`; for one file, since a folder cannot be replaced at once."""
+        if self.path.is_dir():
+            raise DataError(f"{self.path}: a folder cannot be replaced at once; give its files one by one")
+        return ParquetReplacement(self, self.path, self._open, self.vector)
+
+    def _open(self) -> None:
+        with open_parquet(self.files[0]) as file:
+            self.schema = file.schema_arrow
+        self.dim = self._width()
+
     def _rows(self, path: Path, start: int, first: int, batch: int) -> Iterator[IndexRows]:
         columns = [name for name in dict.fromkeys((self.id, self.vector, self.text, *self.payload)) if name]
         row = start
@@ -137,7 +160,7 @@ class ParquetIndex(VectorIndex):
 
 def _files_at(path: Path) -> list[Path]:
     if path.is_dir():
-        if not (files := sorted(path.glob(f"*{_SUFFIX}"))):
+        if not (files := sorted(one for one in path.glob(f"*{_SUFFIX}") if not is_beside(one.stem))):
             raise DataError(f"{path}: this folder holds no {_SUFFIX} files")
         return files
     if path.suffix.lower() != _SUFFIX:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from alignkit.errors import DataError, MissingExtraError
+from alignkit.indexes.replacing import is_beside
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -71,6 +72,8 @@ def vector_column(schema: pa.Schema, column: str | None, place: object, setting:
         DataError: if there is none, or several and none is named.
     """
     found = [name for name, kind in zip(schema.names, schema.types, strict=True) if _holds_vectors(kind)]
+    # while vectors are being replaced, the others lie in a column beside
+    found = [name for name in found if not is_beside(name)]
     if column is None and len(found) == 1:
         return found[0]
     if column is None or column not in found:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from alignkit.errors import DataError
 from alignkit.indexes.base import Metric
+from alignkit.indexes.replacing import is_beside
 
 if TYPE_CHECKING:
     import psycopg
@@ -33,6 +34,7 @@ class PgTable:
         dim: as declared; `None` for a column that takes any width.
         metric: of the approximate index on the column; `None` without one.
         columns: name → type of every column.
+        partitioned: whether its rows lie in partitions.
     """
 
     oid: int
@@ -46,6 +48,7 @@ class PgTable:
     dim: int | None
     metric: Metric | None
     columns: dict[str, str]
+    partitioned: bool
 
 
 def find_table(connection: psycopg.Connection, table: str, vector: str | None, id: str | None) -> PgTable:
@@ -67,7 +70,7 @@ def find_table(connection: psycopg.Connection, table: str, vector: str | None, i
     key, key_type = _key(connection, oid, table, id, columns)
     column, kind, extension, dim = _vector(connection, oid, table, vector)
     metric = _metric(connection, oid, column)
-    return PgTable(oid, schema, name, key, key_type, column, kind, extension, dim, metric, columns)
+    return PgTable(oid, schema, name, key, key_type, column, kind, extension, dim, metric, columns, relation == "p")
 
 
 def check_columns(table: PgTable, asked: Sequence[tuple[str, str | None]]) -> None:
@@ -161,7 +164,8 @@ def _vector(
         " AND t.typname = ANY (%s) ORDER BY a.attnum",
         (oid, list(VECTOR_TYPES)),
     ).fetchall()
-    found = {row[0]: row for row in rows}
+    # while vectors are being replaced, the others lie in a column beside
+    found = {row[0]: row for row in rows if not is_beside(row[0])}
     if (vector is None and len(found) != 1) or (vector is not None and vector not in found):
         got = "none is named" if vector is None else f"got {vector}"
         raise DataError(

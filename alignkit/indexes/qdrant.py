@@ -10,9 +10,10 @@ from typing import Any
 import numpy as np
 
 from alignkit.errors import DataError
-from alignkit.indexes.base import Cursor, Id, IndexDescription, IndexRows, Metric, VectorIndex, picked
+from alignkit.indexes.base import Cursor, Id, IndexDescription, IndexRows, Metric, Replacement, VectorIndex, picked
 from alignkit.indexes.exact import query_matrix
 from alignkit.indexes.qdrant_calls import QdrantCalls
+from alignkit.indexes.qdrant_replacement import QdrantReplacement
 from alignkit.indexes.usable import matrix_of
 
 _METRICS: dict[str, Metric] = {"Cosine": "cosine", "Dot": "dot", "Euclid": "l2"}
@@ -60,11 +61,11 @@ class QdrantIndex(VectorIndex):
                 raise DataError(
                     f"index.collection={collection}: no such collection; there are: {', '.join(there) or 'none'}"
                 )
-            self.vector, self.parameters = self._vector(vector)
+            self._asked_vector = vector
+            self._open()
         except BaseException:
             self.close()
             raise
-        self.dim = int(self.parameters.size)
 
     def close(self) -> None:
         """See `VectorIndex`."""
@@ -118,6 +119,14 @@ class QdrantIndex(VectorIndex):
                 ids.append([point.id for point in answer.points])
                 scores[row, : len(answer.points)] = [point.score for point in answer.points]
         return ids, np.where(np.isneginf(scores), scores, -scores) if self._distance() in _DISTANCES else scores
+
+    def replacement(self) -> Replacement:
+        """See `QdrantReplacement`."""
+        return QdrantReplacement(self, self.calls, self.collection, self.vector, self._open)
+
+    def _open(self) -> None:
+        self.vector, self.parameters = self._vector(self._asked_vector)
+        self.dim = int(self.parameters.size)
 
     def _asked(self, queries: np.ndarray, k: int, client: Any) -> Any:
         request = self.calls.models.QueryRequest

@@ -80,13 +80,15 @@ def in_qdrant(folder, request, vectors, texts):
     from qdrant_client import QdrantClient, models
 
     client = QdrantClient(":memory:")
-    client.create_collection("docs", vectors_config=models.VectorParams(size=DIM, distance=models.Distance.COSINE))
+    client.create_collection("docs_1", vectors_config=models.VectorParams(size=DIM, distance=models.Distance.COSINE))
     ids = [2 * row + 1 if row < len(texts) // 2 else str(uuid.UUID(int=row)) for row in range(len(texts))]
     points = zip(ids, lists(vectors), texts, strict=True)
     client.upsert(
-        "docs",
+        "docs_1",
         [models.PointStruct(id=one, vector=vector or {}, payload={"body": text}) for one, vector, text in points],
     )
+    alias = models.CreateAlias(collection_name="docs_1", alias_name="docs")
+    client.update_collection_aliases([models.CreateAliasOperation(create_alias=alias)])
     return ids, {"client": client, "collection": "docs", "text": "body"}
 
 

@@ -1,0 +1,182 @@
+"""New vectors in a table of their own, then in a column, and the renaming of two columns that puts them in use."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from typing import Any
+
+import numpy as np
+
+from alignkit.errors import DataError
+from alignkit.indexes.base import IndexRows, Metric, Replacement, Stage, VectorIndex, picked
+from alignkit.indexes.replacing import NEW, OLD, beside, expect, expect_all, expect_room, expect_width, usable_rows
+
+# below that, reading every row is as fast, and the engine has too little to train an index on
+FEWEST_TO_INDEX = 10_000
+
+
+class LancedbReplacement(Replacement):
+    """Vectors are gathered by id in a table beside, which `build_index` adds to the old one as a column.
+
+    `write`, the adding and the renaming are one version of a table each, so atomic. The adding holds all the new
+    vectors in memory. A row that is inserted meanwhile is given by `missing`; one whose vector is changed after it was
+    written is not noticed. Rows inserted after `build_index` have no new vector until it is called again.
+
+    Args:
+        index: over the table.
+        database: that the table lies in.
+        table: of the index.
+        columns: of ids, and of vectors.
+        metric: of the index.
+        reopen: reads the table's schema again.
+    """
+
+    def __init__(
+        self,
+        index: VectorIndex,
+        database: Any,
+        table: Any,
+        columns: tuple[str, str],
+        metric: Metric,
+        reopen: Callable[[], None],
+    ) -> None:
+        self.index, self.database, self.table, self.metric, self._reopen = index, database, table, metric, reopen
+        self.id, self.vector = columns
+        self.new, self.old = beside(self.vector, NEW), beside(self.vector, OLD)
+        self.gathered = beside(f"{table.name}_{self.vector}", NEW)
+
+    def stage(self) -> Stage:
+        """See `Replacement`."""
+        columns = self._columns()
+        if self.old in columns:
+            return "cut over"
+        return "begun" if self.new in columns or self._gathering() is not None else "untouched"
+
+    def begin(self, dim: int) -> None:
+        """See `Replacement`; refused where two rows have one id."""
+        import pyarrow as pa
+        import pyarrow.compute as pc
+
+        expect_room(self.stage())
+        if (begun := self._width()) is not None:
+            expect_width(begun, dim)
+            return
+        ids = self.table.to_lance().to_table(columns=[self.id]).column(self.id)
+        if (twice := len(ids) - pc.count_distinct(ids, mode="all").as_py()) or ids.null_count:
+            raise DataError(
+                f"table {self.table.name}: {twice:,} ids in column '{self.id}' stand twice and {ids.null_count:,} are "
+                "missing, so new vectors could not be told apart; give every row its own"
+            )
+        fields = [self.table.schema.field(self.id), pa.field(self.new, pa.list_(pa.float32(), dim))]
+        self.database.create_table(self.gathered, schema=pa.schema(fields))
+
+    def missing(self, batch: int = 4096) -> Iterator[IndexRows]:
+        """See `Replacement`."""
+        for rows in self.index.scan(batch=batch):
+            done = self._done(rows.ids)
+            if len(done) < len(rows):
+                yield picked(rows, [row for row, one in enumerate(rows.ids) if one not in done])
+
+    def write(self, rows: IndexRows, vectors: np.ndarray) -> int:
+        """See `Replacement`; rows without a usable vector get NULL."""
+        import pyarrow as pa
+
+        gathering, dim = self._gathering(), self._width()
+        if gathering is None or dim is None:
+            raise DataError("cannot write: no replacement has begun, or it is in use")
+        kept, made = usable_rows(rows, vectors, dim)
+        whole = np.zeros((len(rows), dim), np.float32)
+        whole[kept] = made
+        without = pa.array([row in rows.faults for row in range(len(rows))])
+        column = pa.FixedSizeListArray.from_arrays(pa.array(whole.reshape(-1)), dim, mask=without)
+        ids = pa.array(rows.ids, gathering.schema.field(self.id).type)
+        part = pa.table([ids, column], schema=gathering.schema)
+        if self._done(rows.ids):
+            written = gathering.merge_insert(self.id).when_matched_update_all().when_not_matched_insert_all()
+            written.execute(part, on_bad_vectors="null")
+        else:
+            gathering.add(part)
+        return len(kept)
+
+    def build_index(self) -> str:
+        """See `Replacement`; adds the column, and an index where there are rows enough."""
+        gathering = self._gathering()
+        if gathering is not None:
+            if self.new in self._columns():
+                self.table.drop_columns([self.new])
+            self.table.to_lance().merge(gathering.to_lance().to_table(), left_on=self.id)
+        if self.new not in self._columns():
+            raise DataError("cannot build an index: no replacement has begun")
+        if self.table.count_rows() < FEWEST_TO_INDEX:
+            return f"none: fewer than {FEWEST_TO_INDEX:,} rows are read whole as fast"
+        from lancedb.index import HnswSq
+
+        self.table.create_index(self.new, config=HnswSq(distance_type=self.metric), replace=True)
+        return f"IVF and HNSW by {self.metric}, with 8 bits a dimension"
+
+    def cut_over(self, force: bool = False) -> None:
+        """See `Replacement`."""
+        expect(self.stage(), "begun", "cut over")
+        if self.new not in self._columns():
+            raise DataError("cannot cut over: the new vectors are no column yet; build_index makes them one")
+        expect_all(sum(len(rows) for rows in self.missing()), force)
+        self._rename((self.vector, self.old), (self.new, self.vector))
+        with suppress(ValueError):
+            self.database.drop_table(self.gathered)
+
+    def roll_back(self) -> None:
+        """See `Replacement`."""
+        expect(self.stage(), "cut over", "roll back")
+        self._rename((self.vector, self.new), (self.old, self.vector))
+
+    def drop_old(self) -> None:
+        """See `Replacement`; the vectors stay in older versions of the table until those are cleaned up."""
+        expect(self.stage(), "cut over", "drop the old vectors")
+        self.table.drop_columns([self.old])
+        self._reopen()
+
+    def give_up(self) -> None:
+        """See `Replacement`."""
+        if self.stage() == "cut over":
+            raise DataError("cannot give up the new vectors: they are in use; roll back first")
+        if self.new in self._columns():
+            self.table.drop_columns([self.new])
+        if self._gathering() is not None:
+            self.database.drop_table(self.gathered)
+        self._reopen()
+
+    def _done(self, ids: list[Any]) -> set[Any]:
+        """Those of the ids that have been written."""
+        gathering = self._gathering()
+        if gathering is None:
+            return set(ids)
+        return set(_by_ids(gathering.to_lance(), self.id, ids, [self.id]).column(self.id).to_pylist())
+
+    def _width(self) -> int | None:
+        gathering = self._gathering()
+        if gathering is not None:
+            return int(gathering.schema.field(self.new).type.list_size)
+        return int(self.table.schema.field(self.new).type.list_size) if self.new in self._columns() else None
+
+    def _gathering(self) -> Any:
+        if self.gathered not in self.database.list_tables().tables:
+            return None
+        return self.database.open_table(self.gathered)
+
+    def _columns(self) -> list[str]:
+        self.table.checkout_latest()
+        return list(self.table.schema.names)
+
+    def _rename(self, *names: tuple[str, str]) -> None:
+        """Several columns in one version of the table."""
+        self.table.alter_columns(*({"path": name, "rename": other} for name, other in names))
+        self._reopen()
+
+
+def _by_ids(dataset: Any, column: str, ids: list[Any], columns: list[str]) -> Any:
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    wanted = pc.field(column).isin(pa.array(ids, dataset.schema.field(column).type))
+    return dataset.scanner(columns=columns, filter=wanted).to_table()

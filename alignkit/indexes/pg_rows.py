@@ -1,0 +1,147 @@
+"""Reads rows of a table of PostgreSQL, a page a query, with every name quoted and every value bound."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from alignkit.errors import DataError
+from alignkit.indexes.base import Cursor, IndexRows, Metric
+from alignkit.indexes.pg_connection import PgConnection, quoted
+from alignkit.indexes.pg_table import PgTable, find_table
+from alignkit.indexes.replacing import NEW, OLD, beside
+from alignkit.indexes.usable import matrix_of, usable
+
+if TYPE_CHECKING:
+    from psycopg.sql import Composable, Composed
+
+# types of keys that arrive as themselves; others arrive as text
+_PLAIN_IDS = {"smallint", "integer", "bigint", "text", "uuid", "date", "numeric"}
+_OPERATORS: dict[Metric, str] = {"cosine": "<=>", "dot": "<#>", "l2": "<->"}
+_NUMBERS = {"vector": ">f4", "halfvec": ">f2"}
+
+
+class PgRows:
+    """The rows of one table.
+
+    Args:
+        connection: to the server.
+        table: as it was found; found again after its columns were renamed.
+        text: the column of texts.
+        payload: further columns.
+        metric: that searches order by.
+    """
+
+    def __init__(
+        self, connection: PgConnection, table: PgTable, text: str | None, payload: tuple[str, ...], metric: Metric
+    ) -> None:
+        self.connection, self.table, self.text, self.payload, self.metric = connection, table, text, payload, metric
+        self.dim = table.dim or self._first_width()
+
+    def find_again(self) -> None:
+        """Take the column of vectors as it is now: of another width perhaps."""
+        name, found = f"{self.table.schema}.{self.table.name}", self.table
+        self.table = self.connection.run(lambda opened: find_table(opened, name, found.vector, found.id))
+        self.dim = self.table.dim or self._first_width()
+
+    def page(self, after: Cursor, batch: int, where: str = "true") -> IndexRows:
+        """The rows behind a cursor, in the order of the key.
+
+        Args:
+            after: a key as text; `None` begins at the first row.
+            batch: at most so many.
+            where: a further condition, with `{names}` as `execute` has them.
+        """
+        return self.as_rows(self.keys("{columns}", after, batch, where))
+
+    def keys(self, columns: str, after: Cursor, batch: int, where: str = "true") -> list[tuple[Any, ...]]:
+        """Some columns of the rows behind a cursor."""
+        # qualified: a bare name would be that of an output column
+        start = "" if after is None else " AND t.{id} > %s::{id_type}"
+        bound = [batch] if after is None else [after, batch]
+        return self.execute(
+            f"SELECT {columns} FROM {{table}} AS t WHERE {where}{start} ORDER BY t.{{id}} LIMIT %s", *bound
+        )
+
+    def execute(self, query: str, *values: Any) -> list[tuple[Any, ...]]:
+        """Rows of a query whose `{names}` are quoted as SQL has them, and whose values are bound."""
+        return self.connection.run(
+            lambda opened: opened.cursor(binary=True).execute(self.sql(query), values).fetchall()
+        )
+
+    def sql(self, query: str, **further: tuple[str, ...]) -> Composed:
+        """A query with its `{names}` in place, and further ones, each with what it lies in before it."""
+        from psycopg.sql import SQL
+
+        table = self.table
+        key = SQL("t.{}").format(quoted(table.id))
+        names: dict[str, Composable] = {
+            "table": quoted(table.schema, table.name),
+            "id": quoted(table.id),
+            "key": key if table.id_type in _PLAIN_IDS else SQL("{}::text").format(key),
+            "id_type": SQL(table.id_type),  # the catalogue's own words
+            "vector": quoted(table.vector),
+            "new": quoted(beside(table.vector, NEW)),
+            "old": quoted(beside(table.vector, OLD)),
+            "type": quoted(table.extension, table.vector_type),
+            "operator": SQL("OPERATOR({}.{})").format(quoted(table.extension), SQL(_OPERATORS[self.metric])),
+            "equal": SQL("OPERATOR({}.=)").format(quoted(table.extension)),
+            "text": quoted(self.text or ""),
+            **{f"payload{place}": quoted(name) for place, name in enumerate(self.payload)},
+            **{name: quoted(*parts) for name, parts in further.items()},
+        }
+        query = query.replace("{columns}", self._columns())
+        return SQL(query).format(**{name: value for name, value in names.items() if f"{{{name}}}" in query})
+
+    def as_rows(self, page: Sequence[tuple[Any, ...]]) -> IndexRows:
+        """Rows of a query for `{columns}`."""
+        first = 3 if self.text is None else 4
+        vectors, faults = self._vectors([row[2] for row in page])
+        return IndexRows(
+            ids=[row[0] for row in page],
+            vectors=vectors,
+            texts=None if self.text is None else [row[3] or "" for row in page],
+            payload=[dict(zip(self.payload, row[first:], strict=True)) for row in page],
+            cursor=page[-1][1] if page else None,
+            faults=faults,
+        )
+
+    def _columns(self) -> str:
+        text = "" if self.text is None else ", t.{text}::text AS body"
+        payload = "".join(f", to_jsonb(t.{{payload{place}}})" for place in range(len(self.payload)))
+        return f"{{key}}, t.{{id}}::text AS cursor, t.{{vector}}{text}{payload}"
+
+    def _vectors(self, raw: Sequence[bytes | None]) -> tuple[np.ndarray, dict[int, str]]:
+        """From pgvector's binary form: two bytes of width, two unused, then big-endian numbers."""
+        numbers = np.dtype(_NUMBERS[self.table.vector_type])
+        size = 4 + self.dim * numbers.itemsize
+        whole = [one for one in raw if one is not None and len(one) == size]
+        if len(whole) == len(raw):
+            form = np.dtype([("head", "V4"), ("numbers", numbers, (self.dim,))])
+            return usable(np.frombuffer(b"".join(whole), form)["numbers"])
+        return matrix_of([None if one is None else np.frombuffer(one, numbers, offset=4) for one in raw], self.dim)
+
+    def _first_width(self) -> int:
+        found = self.execute("SELECT t.{vector} FROM {table} AS t WHERE t.{vector} IS NOT NULL LIMIT 1")
+        if not found:
+            raise DataError(f"table {self.table.name}: column {self.table.vector} holds no vectors")
+        return (len(found[0][0]) - 4) // np.dtype(_NUMBERS[self.table.vector_type]).itemsize
+
+
+def written(vectors: np.ndarray, kind: str) -> np.ndarray:
+    """Vectors in pgvector's binary form.
+
+    Args:
+        vectors: `(N, D)` float32.
+        kind: `vector` or `halfvec`.
+
+    Returns:
+        `(N,)` of one void each.
+    """
+    numbers = np.dtype(_NUMBERS[kind])
+    form = np.dtype([("width", ">u2"), ("unused", ">u2"), ("numbers", numbers, (vectors.shape[1],))])
+    out = np.zeros(len(vectors), form)
+    out["width"], out["numbers"] = vectors.shape[1], vectors
+    return out

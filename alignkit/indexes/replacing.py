@@ -1,0 +1,98 @@
+"""What every replacement of an index's vectors checks before it writes."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from alignkit.errors import DataError
+from alignkit.indexes.base import IndexRows, Stage
+
+NEW, OLD = "_alignkit_new", "_alignkit_old"
+# the longest name that PostgreSQL takes, in bytes: it cuts longer ones without a word
+_LONGEST = 63
+_WORDS: dict[Stage, str] = {
+    "untouched": "no replacement has begun",
+    "begun": "new vectors lie beside the old ones and are not in use",
+    "cut over": "the new vectors are in use and the old ones are kept",
+}
+
+
+def beside(name: str, suffix: str) -> str:
+    """The name of what lies beside a column or a table, short enough for every engine.
+
+    >>> beside("embedding", NEW)
+    'embedding_alignkit_new'
+    """
+    stem = name.encode()[: _LONGEST - len(suffix)].decode(errors="ignore")
+    return stem + suffix
+
+
+def is_beside(name: str) -> bool:
+    """Whether a name is one of those that `beside` gives."""
+    return name.endswith((NEW, OLD))
+
+
+def expect(stage: Stage, wanted: Stage, what: str) -> None:
+    """Refuse a step that does not come now.
+
+    Raises:
+        DataError: which says how far the replacement is.
+    """
+    if stage != wanted:
+        raise DataError(f"cannot {what}: {_WORDS[stage]}; this needs that {_WORDS[wanted]}")
+
+
+def expect_room(stage: Stage) -> None:
+    """Refuse to begin while the old vectors of the last replacement are kept.
+
+    Raises:
+        DataError: which says what to do first.
+    """
+    if stage == "cut over":
+        raise DataError("cannot begin: the old vectors of the last replacement are kept; roll back or drop them first")
+
+
+def expect_width(begun: int | None, dim: int) -> None:
+    """Refuse to go on with vectors of another width than those written before.
+
+    Raises:
+        DataError: which names both.
+    """
+    if begun is not None and begun != dim:
+        raise DataError(
+            f"a replacement by {begun}-d vectors has begun, and these have {dim} dimensions; go on with that one, or "
+            "give it up"
+        )
+
+
+def expect_all(behind: int, force: bool) -> None:
+    """Refuse to cut over while rows have no new vector.
+
+    Raises:
+        DataError: which says how many, and what becomes of them.
+    """
+    if behind and not force:
+        raise DataError(
+            f"{behind:,} rows have no new vector, and no search would find them; write them first, or cut over with "
+            "force=true"
+        )
+
+
+def usable_rows(rows: IndexRows, vectors: np.ndarray, dim: int) -> tuple[list[int], np.ndarray]:
+    """Positions of the rows without a fault, and their new vectors as `(M, dim)` float32.
+
+    Raises:
+        DataError: if the new vectors are not as many, of another width, or not finite.
+    """
+    vectors = np.asarray(vectors, dtype=np.float32)
+    if vectors.shape != (len(rows), dim):
+        raise DataError(f"new vectors of shape {vectors.shape}: expected {(len(rows), dim)}")
+    kept = [row for row in range(len(rows)) if row not in rows.faults]
+    if len(kept) < len(rows):
+        vectors = vectors[kept]
+    if not np.isfinite(vectors).all():
+        bad = kept[int(np.flatnonzero(~np.isfinite(vectors).all(axis=1))[0])]
+        raise DataError(
+            f"the new vector of row {rows.ids[bad]} holds NaN or infinity; nothing of this batch was written"
+        )
+    return kept, vectors
