@@ -3,6 +3,7 @@
 import os
 import subprocess
 import time
+import uuid
 import warnings
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -46,3 +47,17 @@ def postgres(tmp_path_factory):
         connection.execute("CREATE EXTENSION IF NOT EXISTS vector")
     yield database
     server.cleanup()
+
+
+@pytest.fixture
+def connection(postgres):
+    with postgres.connect() as connection:
+        yield connection
+
+
+@pytest.fixture
+def table(connection):
+    """A name of its own, so that tests may run side by side."""
+    name = f"t{uuid.uuid4().hex[:10]}"
+    yield name
+    connection.execute(f"DROP TABLE IF EXISTS {name} CASCADE")

@@ -41,6 +41,15 @@ def stored(engine, folder, request, vectors=None, texts=None):
     return Stored({**packaged, **settings}, ids, vectors, texts)
 
 
+def fill(connection, table, key="id bigint PRIMARY KEY", vector=f"vector({DIM})", rows=20, ids=None):
+    connection.execute(f"CREATE TABLE {table} ({key}, body text, embedding {vector})")
+    vectors = unit_vectors(rows)
+    for row, one in enumerate(ids if ids is not None else range(rows)):
+        values = (one, f"text {row}", str(vectors[row].tolist()))
+        connection.execute(f"INSERT INTO {table} VALUES (%s, %s, %s)", values)
+    return vectors
+
+
 def lists(vectors):
     return [None if vector is None else [float(number) for number in vector] for vector in vectors]
 

@@ -4,35 +4,12 @@ import uuid
 
 import numpy as np
 import pytest
-from engines import DIM, unit_vectors
+from engines import DIM, fill
 
 from alignkit.errors import AlignkitError, ConfigError, DataError, EngineError
 from alignkit.indexes.base import joined
 from alignkit.indexes.pg_connection import PgConnection
 from alignkit.indexes.pgvector import PgvectorIndex
-
-
-@pytest.fixture
-def connection(postgres):
-    with postgres.connect() as connection:
-        yield connection
-
-
-@pytest.fixture
-def table(connection):
-    """A name of its own, so that tests may run side by side."""
-    name = f"t{uuid.uuid4().hex[:10]}"
-    yield name
-    connection.execute(f"DROP TABLE IF EXISTS {name} CASCADE")
-
-
-def fill(connection, table, key="id bigint PRIMARY KEY", vector=f"vector({DIM})", rows=20, ids=None):
-    connection.execute(f"CREATE TABLE {table} ({key}, body text, embedding {vector})")
-    vectors = unit_vectors(rows)
-    for row, one in enumerate(ids if ids is not None else range(rows)):
-        values = (one, f"text {row}", str(vectors[row].tolist()))
-        connection.execute(f"INSERT INTO {table} VALUES (%s, %s, %s)", values)
-    return vectors
 
 
 def everything(index, batch=6):
