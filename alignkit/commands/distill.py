@@ -18,12 +18,12 @@ from alignkit.commandline.training_results import report
 from alignkit.distillation import transformer_student
 from alignkit.embedders.base import Embedder
 from alignkit.errors import AlignkitError
-from alignkit.estimator.distilling import Start, Task, check_task, distill, make_start
+from alignkit.estimator.distilling import Start, Task, check_task, distill, make_start, with_made_up_texts
 from alignkit.evaluation.leak_checks import leaks_of_splits
 from alignkit.files import write_whole
 from alignkit.pairs.general_texts import general_texts
 from alignkit.runs.folder import CONFIG, check_resumable, claim_run_folder
-from alignkit.setting_rules import check, number_above, whole
+from alignkit.setting_rules import check, number_above, number_from, whole
 from alignkit.training.checks import check_settings
 from alignkit.training.processes import is_main_process
 from alignkit.training.whitening_choice import check_whiten_by
@@ -34,6 +34,7 @@ NAME = "distill"
 RULES = {
     **transformer_student.RULES,
     "budget": whole(1),
+    "augment": number_from(0),
     "student_lr": number_above(0).or_null("which takes the student's own"),
 }
 
@@ -72,6 +73,10 @@ def _distil(task: Task, student: Embedder | None, seconds: dict[str, float]) -> 
     start = make_start(task) if student is None else Start(student)
     if student is None:
         seconds["table"] = time.perf_counter() - started
+    started = time.perf_counter()
+    task = with_made_up_texts(task, start)
+    if task.more.texts:
+        seconds["made-up texts"] = time.perf_counter() - started
 
     def keep(settings: Mapping[str, Any]) -> None:
         if is_main_process():

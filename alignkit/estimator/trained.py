@@ -19,6 +19,7 @@ from alignkit.heads.base import Head, Part
 from alignkit.heads.linear import LinearHead
 from alignkit.pairs.base import PairSplits
 from alignkit.reporting.metrics_file import rows_json
+from alignkit.runs.table_report import TableReport
 from alignkit.runs.training_sample import TrainingSample
 from alignkit.training.batches import SolverBatches
 from alignkit.training.confidence_fit import fit_confidence
@@ -79,6 +80,7 @@ def complete(
     embedding: Mapping[str, EmbeddingTime] | None = None,
     before: Before | None = None,
     record: Callable[[Artifact], StudentRecord] | None = None,
+    table: TableReport | None = None,
 ) -> Trained:
     """Put together all that belongs to a head, however it was fitted, and compare it with its rivals on the test split.
 
@@ -91,6 +93,7 @@ def complete(
         embedding: what a query costs both models, where they are there to be timed.
         before: the student before it was trained with the head, where it was.
         record: says how the student was trained, given the head.
+        table: how the student was made out of its teacher, where it was.
     """
     settings, clock = plan.settings, {**(seconds or {}), **fit.seconds}
     start, mean = time.perf_counter(), fit.teacher_mean
@@ -117,6 +120,7 @@ def complete(
         artifact, baselines, splits, sample,
         teacher_mean=mean, leaks=leaks, history=history, seed=settings["seed"],
         embedding=embedding, before=before, student=None if record is None else record(artifact),
+        table=table,
     )  # fmt: skip
     artifact = replace(artifact, metrics=rows_json(judged))
     return Trained(artifact, baselines, judged, sample, fit)

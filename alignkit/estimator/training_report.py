@@ -25,6 +25,7 @@ from alignkit.pairs.evaluation_set import set_of_pairs
 from alignkit.reporting.report_files import write_report
 from alignkit.runs.baselines import save_baselines
 from alignkit.runs.fingerprints import save_fingerprints
+from alignkit.runs.table_report import TableReport
 from alignkit.runs.training_sample import TrainingSample
 
 
@@ -41,6 +42,7 @@ def evaluate_training(
     embedding: Mapping[str, EmbeddingTime] | None = None,
     before: Before | None = None,
     student: StudentRecord | None = None,
+    table: TableReport | None = None,
 ) -> Result:
     """Compare the head with its rivals on the test split, and show the training split's figures beside them.
 
@@ -56,6 +58,7 @@ def evaluate_training(
         embedding: what a query costs both models, where they are there to be timed.
         before: the student before it was trained with the head, where it was.
         student: how it was trained.
+        table: how it was made out of its teacher, where it was.
     """
     test = set_of_pairs(splits.test, splits.origin, seed=seed)
     timed = embedding or not_timed("train calls no model; evaluate does")
@@ -72,6 +75,7 @@ def evaluate_training(
             training=history,
             pairs={"train": len(splits.train), "validation": len(splits.validation), "test": len(splits.test)},
             student=student,
+            table=table,
         ),
         other_splits={"train": {result.product.row: on_training}},
     )

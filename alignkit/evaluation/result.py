@@ -22,6 +22,7 @@ from alignkit.evaluation.training_history import TrainingHistory
 from alignkit.evaluation.verdict import BROKEN_SHARE, Rule, Verdict
 from alignkit.metrics.intervals import Interval
 from alignkit.pairs.base import Origin
+from alignkit.runs.table_report import TableReport
 
 Intervals = Mapping[RowName, Interval | None]
 
@@ -87,6 +88,7 @@ class About:
         training: how the head was trained, where this evaluation is the end of a training.
         pairs: split → number of pairs, likewise.
         student: how the student was trained, where it was.
+        table: how the student was made out of its teacher, where it was.
     """
 
     head: str | None = None
@@ -98,15 +100,18 @@ class About:
     training: TrainingHistory | None = None
     pairs: Mapping[str, int] | None = None
     student: StudentRecord | None = None
+    table: TableReport | None = None
 
     def to_json(self) -> dict[str, Any]:
         """As `meta` in `metrics.json` has it: what is not known is left out."""
-        typed = ("training", "student")
+        typed = ("training", "student", "table")
         known = {name: value for name, value in vars(self).items() if value is not None and name not in typed}
         if self.doubts is not None:
             known["doubts"] = list(self.doubts)
         if self.student is not None:
             known[KEY] = self.student.to_json()
+        if self.table is not None:
+            known["student_table"] = self.table.to_json()
         return known | (self.training.to_json() if self.training else {})
 
 

@@ -7,16 +7,21 @@ from alignkit.evaluation.forgotten import Change, Forgetting
 from alignkit.evaluation.result import Result
 from alignkit.evaluation.student_record import StudentRecord
 from alignkit.evaluation.table_rows import RowName, Times
+from alignkit.runs.table_report import TableReport
 
 NAMES = {Column.OVERLAP_10: "overlap@10", Column.COSINE_MEAN: "cosine"}
 
 
 def student_words(result: Result) -> list[str]:
-    """What was kept, what it took, what a query costs now, and what became of other texts; empty for a head alone."""
-    record = result.about.student
+    """How it was made, what was kept, what that took, what a query costs now, and what became of other texts.
+
+    Empty for a head alone.
+    """
+    record, table = result.about.student, result.about.table
+    made = [] if table is None else [_made(table), *_fewer_calls(table)]
     if record is None:
-        return []
-    lines = [_kept(record), _took(record), *_query_cost(result)]
+        return made
+    lines = [*made, _kept(record), _took(record), *_query_cost(result)]
     # a loss is an alarm, which says all of it
     if record.forgetting is not None and not record.forgetting.lost:
         lines.append(f"on {_texts(record.forgetting)}: {_changes(record.forgetting, tuple(record.forgetting.changes))}")
@@ -31,6 +36,30 @@ def lost_words(forgotten: Forgetting) -> str:
         f"the student forgot {_texts(forgotten)}: {_changes(forgotten, forgotten.lost)}; add such texts to the "
         "training texts, or keep the head alone if queries will be like these"
     )
+
+
+def _made(table: TableReport) -> str:
+    made = f"the student is a table of {table.entries:,} entries ({', '.join(table.tables)})"
+    if not table.asked:
+        return f"{made}, made without a call of the teacher"
+    calls = f"{table.calls:,} calls, {table.teacher_seconds:,.0f} s" if table.calls else "all cached before"
+    return f"{made}; the teacher was asked for {table.asked:,} of {table.wanted:,} that it could be asked for ({calls})"
+
+
+def _fewer_calls(table: TableReport) -> list[str]:
+    """What a smaller budget would have given."""
+    told = [
+        f"{change.value:+.3f} with {one.asked:,} (95% interval {change.low:+.3f} to {change.high:+.3f})"
+        for one in table.curve
+        if (change := one.change) is not None
+    ]
+    if not told:
+        return []
+    whole = table.curve[0]
+    return [
+        f"what fewer calls would cost: cosine {whole.cosine:.3f} with {whole.asked:,} of these entries, "
+        f"{', '.join(told)}; measured on {table.judged_on:,} training texts, by tables fitted to a sample of the others"
+    ]
 
 
 def _kept(record: StudentRecord) -> str:

@@ -39,7 +39,7 @@ def fit_rows(counts: csr_array, rows: np.ndarray, vectors: np.ndarray) -> tuple[
         sums = counts @ rows
         lengths = np.maximum(np.linalg.norm(sums, axis=1), 1e-12).astype(np.float32)
         sums /= lengths[:, None]
-        linear, mean, shift = _ridge(sums[~held], vectors[~held])
+        linear, mean, shift = ridge(sums[~held], vectors[~held])
         mapped = (sums - mean) @ linear + shift
         figure = _mean_cosine(mapped[held], vectors[held])
         if not figure > best_figure:
@@ -58,7 +58,8 @@ def _mean_cosine(first: np.ndarray, second: np.ndarray) -> float:
     return float((np.einsum("nd,nd->n", first, second) / np.maximum(lengths, 1e-12)).mean())
 
 
-def _ridge(sums: np.ndarray, vectors: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def ridge(sums: np.ndarray, vectors: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """The linear map `(S, D)` from sums `(N, S)` to vectors `(N, D)`, and the means of both."""
     mean, shift = sums.mean(axis=0), vectors.mean(axis=0)
     centred = sums - mean
     gram = (centred.T @ centred).astype(np.float64)

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import logging
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -13,17 +11,16 @@ import numpy as np
 from alignkit.embedders.base import Embedder, Role
 from alignkit.embedders.token_table import TokenTable
 from alignkit.errors import ConfigError, DataError
+from alignkit.runs.table_report import TableReport
 from alignkit.setting_rules import SEED, check, one_of, whole
 from alignkit.shapes import check_shapes
-from alignkit.tables.blocks import NAMES, TEACHER, ask_teacher, block_of
+from alignkit.tables.blocks import NAMES, TEACHER
+from alignkit.tables.budget_curve import budget_curve
+from alignkit.tables.entries import Entries
 from alignkit.tables.fitting import fit_rows
-from alignkit.tables.inside import shared_ids, with_inside
-from alignkit.tables.piece_ids import by_ids
+from alignkit.tables.inside import shared_ids
 from alignkit.tables.spelling import build_tokenizer
-from alignkit.tables.vocabulary import find_candidates
 from alignkit.tables.writing import save_table
-
-logger = logging.getLogger(__name__)
 
 # rarity weights a / (a + p): Arora, Liang and Ma, A Simple but Tough-to-Beat Baseline for Sentence Embeddings (2017)
 RARITY = 1e-2
@@ -33,37 +30,6 @@ FAINT = 0.01
 MOST_TEXTS, MOST_ELEMENTS = 200_000, 150_000_000
 # wider tables cost time and disk for nothing: the head makes the teacher's width out of so many columns
 WIDEST = 512
-
-
-@dataclass(frozen=True)
-class TableReport:
-    """How a table was made.
-
-    Attributes:
-        folder: where it is.
-        entries: tokens with a row.
-        words: whole words of the texts among the candidates, beside the pieces.
-        width: columns.
-        calls: texts that the teacher was asked for; those that the cache had are not counted.
-        wanted: texts that it would have been asked for without a budget.
-        fitted_on: texts whose teacher vectors the rows were fitted to; 0: none.
-        known: share of the texts' tokens that are entries; the others are single bytes.
-        tables: the sources.
-        seconds: wall clock beside the teacher's calls.
-        teacher_seconds: wall clock of these.
-    """
-
-    folder: Path
-    entries: int
-    words: int
-    width: int
-    calls: int
-    wanted: int
-    fitted_on: int
-    known: float
-    tables: tuple[str, ...]
-    seconds: float
-    teacher_seconds: float
 
 
 def make_table(
@@ -104,46 +70,35 @@ def make_table(
     if vectors is not None:
         check_shapes(texts=(texts, "N"), vectors=(vectors, "N D"))
     started = time.perf_counter()
-    candidates = find_candidates(texts, teacher)
-    asked, inside, calls, teacher_seconds = dict[str, np.ndarray](), dict[str, np.ndarray](), 0, 0.0
-    words, wanted = candidates.whole, len(candidates.whole)
-    if TEACHER in sources:
-        before = time.perf_counter()
-        asked, calls = ask_teacher(words[:budget], teacher, cache_dir, role)
-        by_id = by_ids(teacher, role) if candidates.own else None
-        wanted += len(candidates.inside) if by_id is not None else 0
-        if by_id is not None and (some := candidates.inside[: max(budget - len(words), 0)]):
-            inside, more = ask_teacher(some, by_id, cache_dir, role)
-            calls += more
-        teacher_seconds = time.perf_counter() - before
-        words = [entry for entry in words if entry in asked]
-    entries, spread = with_inside(words, candidates.inside, inside)
-    tokenizer = build_tokenizer(entries, candidates.pattern)
-    blocks = []
-    for source in sources:
-        block = np.stack([asked[word] for word in words]) if source == TEACHER else block_of(source, words, teacher)
-        mean = _mean(block)
-        block = np.asarray(spread @ ((block - mean) * block.any(axis=1, keepdims=True)))
-        if source == TEACHER:
-            for number, entry in enumerate(entries):
-                if entry in inside:
-                    block[number] = inside[entry] - mean
-        blocks.append(block)
+    found = Entries.of(texts, teacher, cache_dir, sources, budget, role)
+    names, blocks = found.blocks()
+    tokenizer = build_tokenizer(names, found.candidates.pattern)
     table = TokenTable(np.empty((0, 0)), tokenizer)
-    rows, fitted_on, known = _rows(blocks, table, shared_ids(entries), texts, vectors, seed)
+    rows, fitted_on, known = _rows(blocks, table, shared_ids(names), texts, vectors, seed)
     save_table(out, tokenizer, rows, fitted=fitted_on > 0)
+
+    def unfitted(most: int, some: Sequence[str]) -> TokenTable:
+        names, blocks = found.blocks(most)
+        fewer = build_tokenizer(names, found.candidates.pattern)
+        empty = TokenTable(np.empty((0, 0)), fewer)
+        return TokenTable(_rows(blocks, empty, shared_ids(names), some, None, seed)[0], fewer)
+
+    curve, judged_on = ((), 0) if vectors is None else budget_curve(unfitted, found.asked, texts, vectors, seed)
     return TableReport(
         folder=out,
-        entries=len(entries),
-        words=candidates.words,
+        entries=len(names),
+        words=found.candidates.words,
         width=rows.shape[1],
-        calls=calls,
-        wanted=wanted if TEACHER in sources else 0,
+        asked=found.asked,
+        calls=found.calls,
+        wanted=found.wanted,
         fitted_on=fitted_on,
         known=known,
         tables=sources,
-        seconds=time.perf_counter() - started - teacher_seconds,
-        teacher_seconds=teacher_seconds,
+        seconds=time.perf_counter() - started - found.seconds,
+        teacher_seconds=found.seconds,
+        curve=curve,
+        judged_on=judged_on,
     )
 
 
@@ -155,12 +110,6 @@ def _checked(tables: Sequence[str]) -> tuple[str, ...]:
         if source not in NAMES and not Path(source).expanduser().exists():
             check({"tables": source}, {"tables": one_of([*NAMES, "the folder of a token table", "a GGUF file"])})
     return sources
-
-
-def _mean(block: np.ndarray) -> np.ndarray:
-    """Mean of the rows of which a source knows anything."""
-    there = block[block.any(axis=1)]
-    return there.mean(axis=0) if len(there) else np.zeros(block.shape[1], dtype=np.float32)
 
 
 def _rows(

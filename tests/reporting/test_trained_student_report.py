@@ -14,11 +14,13 @@ from alignkit.evaluation.forgotten import forgetting
 from alignkit.evaluation.result import About
 from alignkit.evaluation.student_record import StudentRecord
 from alignkit.evaluation.table_rows import Times
+from alignkit.metrics.intervals import Interval
 from alignkit.reporting.console import console_rows, console_words
 from alignkit.reporting.events import log_evaluation
 from alignkit.reporting.figure_tables import console_table
 from alignkit.reporting.pictures import draw
 from alignkit.reporting.report_files import write_report
+from alignkit.runs.table_report import BudgetPoint, TableReport
 
 RECORD = StudentRecord(
     kept=True, reason="training brought +0.10 overlap@10 on the validation texts (+0.08 to +0.12)", epochs=4,
@@ -92,6 +94,40 @@ def test_a_student_that_was_kept_as_it_was_is_said(result):
     kept = StudentRecord(kept=False, reason="no epoch was better", epochs=4, best_epoch=0, seconds=3)
     lines = list(console_words(dataclasses.replace(result, about=About(student=kept))))
     assert "  - the student is as it was: no epoch was better" in lines
+
+
+def test_what_fewer_calls_would_cost_is_in_every_form_of_the_report(result, tmp_path):
+    """Whether the student was trained or not."""
+    curve = (
+        BudgetPoint(29_584, 0.8231),
+        BudgetPoint(14_792, 0.8123, Interval(-0.0108, -0.013, -0.009)),
+        BudgetPoint(7_396, 0.79, Interval(-0.0331, -0.036, -0.03)),
+    )
+    table = TableReport(
+        folder=tmp_path / "table", entries=35_112, words=4_590, width=384, asked=29_584, calls=29_000, wanted=35_112,
+        fitted_on=38_000, known=0.99, tables=("teacher",), seconds=12.0, teacher_seconds=40.2, curve=curve,
+        judged_on=1_000,
+    )  # fmt: skip
+    made = (
+        "the student is a table of 35,112 entries (teacher); the teacher was asked for 29,584 of 35,112 that it could "
+        "be asked for (29,000 calls, 40 s)"
+    )
+    cost = (
+        "what fewer calls would cost: cosine 0.823 with 29,584 of these entries, -0.011 with 14,792 (95% interval "
+        "-0.013 to -0.009), -0.033 with 7,396 (95% interval -0.036 to -0.030); measured on 1,000 training texts"
+    )
+    for about in (About(table=table), About(table=table, student=RECORD)):
+        told = dataclasses.replace(result, about=about)
+        write_report(told, tmp_path)
+        texts = [(tmp_path / name).read_text(encoding="utf-8") for name in ("report.html", "alignment_report.md")]
+        for text in (*texts, " ".join("\n".join(console_words(told)).split())):
+            assert made in text and cost in text
+        meta = json.loads((tmp_path / "metrics.json").read_text(encoding="utf-8"))["meta"]
+        assert meta["student_table"]["curve"][1]["change"]["low"] == -0.013 and meta["student_table"]["calls"] == 29_000
+    without = dataclasses.replace(table, asked=0, calls=0, wanted=0, tables=("input_embeddings",), curve=())
+    lines = list(console_words(dataclasses.replace(result, about=About(table=without))))
+    said = "the student is a table of 35,112 entries (input_embeddings), made without a call of the teacher"
+    assert f"  - {said}" in lines and not [line for line in lines if "fewer calls" in line]
 
 
 def test_the_tables_fit_80_columns_and_the_pictures_show_both_products(result):

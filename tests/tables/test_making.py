@@ -14,6 +14,7 @@ from small_table import rows_for, save_table, word_pieces
 from alignkit.embedders.base import embed_all
 from alignkit.embedders.table import TableEmbedder
 from alignkit.errors import AlignkitError, EmbedderError
+from alignkit.runs.table_report import TableReport
 from alignkit.tables import making
 from alignkit.tables.making import make_table
 
@@ -82,6 +83,44 @@ def test_a_fit_that_held_out_texts_do_not_gain_by_is_left(teacher, tmp_path):
     report = make_table(TEXTS, teacher, tmp_path / "cache", tmp_path / "table", vectors=noise)
     assert report.fitted_on == 0
     assert TableEmbedder(report.folder).identity() == TableEmbedder(bare.folder).identity()
+
+
+def test_what_half_of_the_calls_would_cost_is_measured_without_further_ones(tmp_path):
+    """Words of which half are rare: a table without them spells them, and is worse on texts that have them."""
+    teacher = WordTeacher("teacher", dim=12)
+    names = [first + last for first in ("bra", "kel", "mor", "tis", "vun", "zop", "dra", "fin") for last in
+             ("den", "gat", "hul", "jip", "lom", "nur", "pex", "quo", "rys", "wib")]  # fmt: skip
+    texts = [f"{text} {name}" for row, text in enumerate(TEXTS * 2) for name in (names[row % 80],)]
+    vectors = embed_all(teacher, texts)
+    teacher.asked.clear()
+    report = make_table(texts, teacher, tmp_path / "cache", tmp_path / "table", vectors=vectors)
+    whole, half, quarter = report.curve
+    assert whole.asked == report.asked == report.calls == len(teacher.asked)
+    assert (half.asked, quarter.asked) == (round(whole.asked / 2), round(whole.asked / 4))
+    assert report.judged_on == round(len(texts) / 5) and whole.change is None
+    assert quarter.change.high < 0 and quarter.cosine < half.cosine <= whole.cosine
+    assert quarter.change.value == pytest.approx(quarter.cosine - whole.cosine, abs=1e-6)
+    # the table that half of the calls really gives is what the curve says of it
+    less = WordTeacher("less", dim=12)
+    again = make_table(texts, less, tmp_path / "less", tmp_path / "half", vectors=vectors, budget=half.asked)
+    assert len(less.asked) == half.asked and again.curve[0].cosine == pytest.approx(half.cosine, abs=1e-6)
+
+
+def test_a_few_texts_and_tables_without_calls_have_no_such_measurement(teacher, tmp_path, made):
+    assert made[0].curve == ()  # no vectors to judge by
+    few = make_table(TEXTS[:100], teacher, tmp_path / "c", tmp_path / "few", vectors=embed_all(teacher, TEXTS[:100]))
+    assert (few.curve, few.judged_on) == ((), 0)
+
+
+def test_how_a_table_was_made_is_kept_beside_it(teacher, tmp_path):
+    vectors = embed_all(teacher, TEXTS * 2)
+    report = make_table(TEXTS * 2, teacher, tmp_path / "cache", tmp_path / "table", vectors=vectors)
+    assert len(report.curve) == 3
+    report.save()
+    assert TableReport.read(tmp_path / "table") == report
+    assert TableReport.read(tmp_path / "elsewhere" / "table") is None
+    (tmp_path / "table.json").write_text("{", encoding="utf-8")
+    assert TableReport.read(tmp_path / "table") is None
 
 
 def test_the_budget_is_kept_and_the_frequent_come_first(teacher, tmp_path):

@@ -1,0 +1,134 @@
+"""More training texts for nothing but calls of the teacher: made up out of the training texts."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from itertools import chain
+from pathlib import Path
+from typing import cast
+
+import numpy as np
+
+from alignkit.cache import KeyedTexts, VectorCache
+from alignkit.embedders.base import Embedder, Role
+from alignkit.errors import ConfigError, EmbedderError
+from alignkit.pairs.base import Pairs, PairSplits, no_student
+from alignkit.pairs.cached_sides import IN_MEMORY_BYTES, as_array
+from alignkit.pairs.views import JoinedRows, RowIds
+from alignkit.progress import progress
+from alignkit.sentences.made_up import make_up
+
+# training texts that a teacher is asked for to recognise it, and how alike its vectors must be
+COMPARED, SAME = 8, 0.98
+
+
+@dataclass(frozen=True)
+class MoreTexts:
+    """What was made up.
+
+    Attributes:
+        texts: that were added to the training texts.
+        calls: of the teacher; those that the cache had are not counted.
+        wanted: texts that would have been made up without a budget.
+    """
+
+    texts: int = 0
+    calls: int = 0
+    wanted: int = 0
+
+
+def with_more_texts(
+    splits: PairSplits,
+    teacher: Embedder,
+    cache_dir: str | Path,
+    *,
+    share: float,
+    most: int,
+    role: Role = "document",
+    seed: int = 0,
+    avoid: Iterable[str] = (),
+) -> tuple[PairSplits, MoreTexts]:
+    """The same splits with more training texts, and the teacher's vectors of them.
+
+    Args:
+        splits: with texts and without a student's vectors.
+        teacher: asked through the cache for what is made up. If it is not known whether it made the vectors of
+            `splits`, it is asked for a few of the training texts as well.
+        cache_dir: of the vector cache.
+        share: made-up texts for each training text.
+        most: of them in all.
+        role: whose prompt the teacher uses.
+        seed: of what is made up.
+        avoid: texts that are looked at later, beside validation and test texts: no made-up text equals one.
+
+    Raises:
+        ConfigError: if the teacher gives the training texts other vectors than they have.
+        EmbedderError: if the teacher fails.
+        CacheError: if the cache cannot be written.
+    """
+    train = splits.train
+    wanted = round(share * len(train))
+    known = chain(splits.validation.texts or (), splits.test.texts or (), avoid)
+    made = make_up(train.texts or (), min(wanted, most), seed, known)
+    if not made:
+        return splits, MoreTexts(wanted=wanted)
+    with VectorCache(cache_dir) as cache, progress("teacher, made-up texts", "texts") as counted:
+        if splits.origin.teacher_identity is None:
+            _check_same(train, teacher, cache, role)
+        counted.begin(len(made))
+        report = cache.fill(teacher, made, role, counted.advance)
+        there = [text for text in made if text not in report.quarantined]
+        if not there:
+            reason = next(iter(report.quarantined.values()))
+            raise EmbedderError(f"the teacher gave a vector for none of {len(made):,} made-up texts: {reason}")
+        vectors = as_array(cache.vectors_of(cache.identity_of(teacher, role), KeyedTexts(there)))
+    note = f"{len(there):,} of the training texts were made up out of the others"
+    origin = replace(splits.origin, notes=(*splits.origin.notes, note))
+    splits = replace(splits, train=_longer(train, there, vectors), origin=origin)
+    return splits, MoreTexts(len(there), report.new, wanted)
+
+
+def _check_same(pairs: Pairs, teacher: Embedder, cache: VectorCache, role: Role) -> None:
+    texts = list(pairs.texts or ())[:COMPARED]
+    report = cache.fill(teacher, texts, role)
+    rows = [row for row, text in enumerate(texts) if text not in report.quarantined]
+    if not rows:
+        return
+    given = np.asarray(pairs.teacher[np.array(rows)], dtype=np.float32)
+    own = cache.gather(cache.identity_of(teacher, role), [texts[row] for row in rows])
+    if own.shape[1] != given.shape[1]:
+        found = f"{own.shape[1]} numbers a vector instead of {given.shape[1]}"
+    else:
+        alike = (given * own).sum(axis=1) / np.linalg.norm(given, axis=1) / np.linalg.norm(own, axis=1)
+        if np.median(alike) >= SAME:
+            return
+        found = f"vectors with a cosine of {np.median(alike):.2f} to these"
+    raise ConfigError(
+        f"teacher={teacher.settings(role).get('model')} gives the training texts {found}, so it is not the one whose "
+        "vectors they have; name that one, or take augment=0"
+    )
+
+
+def _longer(pairs: Pairs, texts: list[str], vectors: np.ndarray) -> Pairs:
+    """The pairs with further ones behind them, each of a label of its own."""
+    ids, count = RowIds(np.arange(len(texts)), "made-up-"), len(texts)
+    negatives = pairs.negatives
+    if negatives is not None:
+        negatives = np.concatenate([negatives, np.full((count, negatives.shape[1]), -1, dtype=negatives.dtype)])
+    return Pairs(
+        ids=[*pairs.ids, *ids],
+        student=no_student(len(pairs) + count),
+        teacher=_joined(pairs.teacher, vectors),
+        texts=[*(pairs.texts or ()), *texts],
+        labels=None if pairs.labels is None else [*pairs.labels, *ids],
+        negatives=negatives,
+        groups=None if pairs.groups is None else [*pairs.groups, *["(made up)"] * count],
+    )
+
+
+def _joined(first: np.ndarray, second: np.ndarray) -> np.ndarray:
+    size_bytes = 4 * (len(first) + len(second)) * first.shape[1]
+    if size_bytes <= IN_MEMORY_BYTES:
+        return np.concatenate([np.asarray(first), np.asarray(second)], dtype=np.float32)
+    return cast(np.ndarray, JoinedRows(first, second))
