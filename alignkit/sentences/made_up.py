@@ -63,7 +63,7 @@ def part_of(text: str, texts: Sequence[str], rng: np.random.Generator) -> str:
 
 def joined(text: str, texts: Sequence[str], rng: np.random.Generator) -> str:
     """The text and any other one behind it; empty if that is the same."""
-    other = texts[rng.integers(len(texts))]
+    other = texts[int(rng.integers(len(texts)))]
     return "" if other == text else f"{text} {other}"
 
 
