@@ -14,7 +14,9 @@ from alignkit.embedders.adapted import as_embedder
 from alignkit.embedders.base import ROLES, EmbeddedBatch, Embedder, Role, current_identity, join_batches
 from alignkit.embedders.distilled import DistilledEmbedder, check_unchanged, is_distilled
 from alignkit.embedders.sameness import differences
+from alignkit.embedders.table import TableEmbedder
 from alignkit.errors import ArtifactError, EmbedderError
+from alignkit.resources.demo_pack import TABLE, is_packed_table
 from alignkit.student_files import STUDENT, find_student
 
 if TYPE_CHECKING:
@@ -56,7 +58,8 @@ class AlignedEmbedder:
 
         Args:
             head: where it is.
-            student: see the class; `None` for the student that lies beside the head, which `distill` trained with it.
+            student: see the class; `None` for the student that lies beside the head, which `distill` trained with it,
+                and for the table of the demo pack.
             allow_student_mismatch: see the class.
 
         Raises:
@@ -64,7 +67,9 @@ class AlignedEmbedder:
                 trained with.
         """
         artifact = load_artifact(head)
-        if student is None:
+        if student is None and is_packed_table(artifact.student_identity):
+            student = TableEmbedder(TABLE)
+        elif student is None:
             student = DistilledEmbedder(student_beside(artifact, head, allow_student_mismatch))
         return cls(artifact, student, allow_student_mismatch)
 

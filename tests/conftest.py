@@ -94,7 +94,8 @@ def trained_run(tmp_path_factory):
     folder = tmp_path_factory.mktemp("trained") / "run"
     with pytest.MonkeyPatch.context() as patched:
         patched.chdir(folder.parent)
-        patched.setattr(sys, "argv", ["alignkit train", "trainer.max_epochs=0", f"hydra.run.dir={folder}"])
+        words = ["student=two_layer", "trainer.max_epochs=0", f"hydra.run.dir={folder}"]
+        patched.setattr(sys, "argv", ["alignkit train", *words])
         with pytest.raises(SystemExit) as left:
             train.main()
     assert not left.value.code

@@ -7,6 +7,8 @@ import re
 
 import pytest
 
+from alignkit.aligned import AlignedEmbedder
+
 
 def test_runs_without_an_argument_on_the_newest_run(run, run_command, tmp_path):
     code, out, err = run_command("demo")
@@ -48,6 +50,41 @@ def test_typed_sentences_are_embedded_by_the_student(run, run_command, monkeypat
     assert code == 0, err
     assert "[b]what is my pin" in out and "song" in out and "never asked" not in out
     assert len(re.findall(r"embedding, \d+\.\d+ ms: this machine, CPU\nCPU milliseconds: head ", out)) == 2
+
+
+def test_the_packs_own_table_needs_no_path(run_command, monkeypatch, tmp_path):
+    """`train` takes its vectors from the pack, and what follows finds its files in the package."""
+    pytest.importorskip("tokenizers")
+    words = ("trainer.max_epochs=0", "confidence=false", "html=false")
+    assert run_command("train", "student=table", *words, "hydra.run.dir=run")[0] == 0
+    monkeypatch.setattr("sys.stdin", io.StringIO("what is my pin\n"))
+    for student in ((), ("student=table",), ("student=table", "student.batch_size=7")):
+        code, out, err = run_command("demo", "head=run", "samples=1", *student)
+        assert code == 0 and "aligned (teacher's index)" in out, err
+    code, out, err = run_command("demo", "head=run", "interactive=true", "topk=2")
+    assert code == 0 and "what is my pin" in out and "embedding, " in out, err
+    code, out, err = run_command("evaluate", "head=run", "time_embedding=false", "html=false")
+    assert code == 0 and "aligned" in out, err
+    code, out, err = run_command("export", "head=run", "format=numpy", "out=exported")
+    assert code == 0 and "demo pack" in out, err
+    assert AlignedEmbedder.load(tmp_path / "run").encode(["what is my pin"]).shape == (1, 384)
+
+
+def test_a_table_of_ones_own_stands_in_for_the_packs(run_command, tmp_path):
+    """Named by its path, it embeds the pack's sentences itself."""
+    pytest.importorskip("tokenizers")
+    import json
+
+    from small_table import save_table
+
+    own = save_table(tmp_path / "own")
+    words = ("student=table", f"student.path={own}", "trainer.max_epochs=0", "confidence=false", "html=false")
+    code, out, err = run_command("train", *words, "hydra.run.dir=run")
+    assert code == 0, err
+    assert json.loads((tmp_path / "run" / "head" / "head.json").read_text(encoding="utf-8"))["student_dim"] == 16
+    code, _, err = run_command("demo", "head=run", "samples=1")
+    assert code == 1 and "this head expects 16-d" in err and err.count("\n") == 1
+    assert run_command("demo", "head=run", "samples=1", *words[:2])[0] == 0
 
 
 def test_another_student_cannot_be_typed_to(run, run_command, monkeypatch):

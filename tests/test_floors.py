@@ -71,6 +71,7 @@ NEIGHBOURS = {
     ("aligned", "agreement"),
     ("artifact", "agreement"),
     ("aligned", "artifact"),
+    ("aligned", "resources"),
     ("pairs", "cache"),
     ("indexes", "sentences"),  # files of texts beside an index that holds none
     ("sentences", "embedders"),  # how a server is spoken to, and what its faults mean

@@ -47,9 +47,10 @@ def test_the_default_run_leaves_everything_a_user_needs(run_command, tmp_path):
     metrics = json.loads((folder / "metrics.json").read_text(encoding="utf-8"))
     rows = metrics["rows"]
     assert set(rows) >= set(ROWS)
-    # the whole set's figures are known; the pack is a sixth of it
-    assert 0.70 < rows["ridge"]["cosine_mean"] < 0.80 and 0.60 < rows["ridge"]["overlap@10"] < 0.75
-    assert rows["aligned"]["cosine_mean"] >= rows["ridge"]["cosine_mean"] - 1e-6
+    # the student is the pack's own table; the whole set's figures are known, and the pack is a sixth of it
+    assert 0.83 < rows["ridge"]["cosine_mean"] < 0.87 and 0.73 < rows["ridge"]["overlap@10"] < 0.79
+    assert rows["aligned"]["cosine_mean"] >= rows["ridge"]["cosine_mean"] - 5e-3
+    assert rows["aligned"]["overlap@10"] >= rows["ridge"]["overlap@10"]
     assert abs(rows["raw"]["cosine_mean"]) < 0.1 and rows["teacher"]["cosine_mean"] == pytest.approx(1)
     assert rows["mean"]["spearman"] is None and rows["mean"]["overlap@10"] < 0.1
     assert metrics["meta"]["pairs"] == {"train": 2700, "validation": 300, "test": 600}
@@ -70,7 +71,7 @@ def test_the_default_run_leaves_everything_a_user_needs(run_command, tmp_path):
     logged = events.Scalars("evaluation/student/overlap@10")[0].value
     assert logged == pytest.approx(rows["student"]["overlap@10"]) and (folder / "projector_config.pbtxt").is_file()
     artifact = load_artifact(folder)
-    assert artifact.student_identity["layers"] == 2 and artifact.teacher_identity["model"] == "all-MiniLM-L6-v2"
+    assert artifact.student_identity["backend"] == "table" and artifact.teacher_identity["model"] == "all-MiniLM-L6-v2"
 
 
 def test_the_saved_head_gives_what_the_metrics_say(run_command, tmp_path):

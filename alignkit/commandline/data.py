@@ -16,6 +16,7 @@ from alignkit.pairs.base import MissingVectorsError, PairSplits
 from alignkit.pairs.demo import STUDENTS
 from alignkit.pairs.embedded import with_student
 from alignkit.pasting import command_line
+from alignkit.resources.demo_pack import TABLE
 from alignkit.sentences.dataset_folder import SENTENCES
 
 logger = logging.getLogger(__name__)
@@ -51,10 +52,13 @@ def build_data(settings: Mapping[str, Any]) -> Any:
 
 
 def _demo_of_any_student(settings: Mapping[str, Any]) -> PairSplits | None:
-    """The demo pack holds vectors of two students; any other embeds its texts now."""
+    """The demo pack holds vectors of three students; any other embeds its texts now."""
     data, student = settings["data"], settings.get("student")
-    packed = choice_of("data", data) != "demo" or data["student"] in (None, *STUDENTS)
-    if packed or not isinstance(student, Mapping) or data["student"] != embedder_name(student):
+    if choice_of("data", data) != "demo" or not isinstance(student, Mapping):
+        return None
+    own_table = data["student"] == TABLE.name and student.get("path") not in (None, str(TABLE))
+    packed = data["student"] in (None, *STUDENTS) and not own_table
+    if packed or data["student"] != embedder_name(student):
         return None
     embedder: Embedder = build(student, "student")
     try:

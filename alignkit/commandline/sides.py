@@ -20,6 +20,7 @@ from alignkit.credentials import STARS, redacted
 from alignkit.embedders.distilled import BACKEND, is_distilled
 from alignkit.errors import ConfigError
 from alignkit.parts import TARGET
+from alignkit.resources.demo_pack import TABLE, is_packed_table
 
 # the packaged models, as in the demo pack
 PACKAGED_SIDES = {"student": "two_layer", "teacher": "minilm"}
@@ -65,6 +66,8 @@ def complete_sides(
         told = dict(_told(identity or {}))
         if side == "student" and artifact and head and is_distilled(identity) and _names_no_other(given):
             told["path"] = str(student_beside(artifact, head, config.get("allow_student_mismatch") is True))
+        elif side == "student" and is_packed_table(identity):
+            told["path"] = str(TABLE)
         with open_dict(config):  # without a choice Hydra has no place for one
             config[side] = escaped(_completed(side, given, identity, told, default))
 
@@ -97,7 +100,7 @@ def _completed(
         raise ConfigError(f"{side}.{unknown[0]}: {choice} has no such setting; it has {known}")
     settings = {**ours, **given}
     if choice == own:
-        unsaid = [name for name in ours if name not in given or settings[name] == _MISSING]
+        unsaid = [name for name in ours if name not in given or _is_open(name, settings[name])]
         settings |= {name: value for name, value in told.items() if name in unsaid}
     return settings | {
         name: value for name, value in _default_model(side, choice).items() if settings[name] == _MISSING
@@ -108,6 +111,11 @@ def _default_model(side: str, choice: str) -> dict[str, Any]:
     """What a choice means for one side alone."""
     name = f"{side}_{choice}"
     return yaml_of("embedder_model", name) if name in group_choices("embedder_model") else {}
+
+
+def _is_open(name: str, value: Any) -> bool:
+    """Whether a setting that has its place is still to be told."""
+    return value == _MISSING or (name == "path" and value is None)
 
 
 def _names_no_other(given: Mapping[Any, Any]) -> bool:

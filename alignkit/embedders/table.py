@@ -54,7 +54,8 @@ class TableEmbedder:
         check({"batch_size": batch_size}, {"batch_size": whole(1)})
         if path is None or not str(path).strip():
             raise ConfigError(
-                f"{SettingNames()('path')} is not set; {EXPECTED}; python -m alignkit.distill student=table makes one"
+                f"{SettingNames()('path')} is not set; {EXPECTED}; python -m alignkit.distill student=table makes one, "
+                "student=NAME takes another student"
             )
         folder = Path(path).expanduser()
         self._open(find_table(folder), batch_size, query_prompt, document_prompt, normalize)

@@ -3,24 +3,22 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 
 import numpy as np
 
-from alignkit import resources
 from alignkit.errors import ConfigError
 from alignkit.pairs.base import Origin, Pairs, PairSplits, no_student
+from alignkit.resources.demo_pack import PACK, about_pack
 from alignkit.sentences.splits import merge_equal_texts, split_groups
 
-STUDENTS = ("two_layer", "static")
-PACK = Path(resources.__file__).parent / "demo"
+STUDENTS = ("table", "two_layer", "static")
 
 
 def load_demo(student: str | None = "two_layer", seed: int = 0, validation: float = 0.1) -> PairSplits:
     """The packaged pairs: CLINC150 sentences, teacher all-MiniLM-L6-v2.
 
     Args:
-        student: `two_layer` or `static`; `None` gives the teacher's side alone.
+        student: `table`, `two_layer` or `static`; `None` gives the teacher's side alone.
         seed: of the validation split, which is taken off the 3,000 training sentences.
         validation: its share.
 
@@ -29,12 +27,12 @@ def load_demo(student: str | None = "two_layer", seed: int = 0, validation: floa
     """
     if student is not None and student not in STUDENTS:
         raise ConfigError(
-            f"student={student}: the demo pack holds vectors of {' and '.join(STUDENTS)}; "
+            f"student={student}: the demo pack holds vectors of {', '.join(STUDENTS[:-1])} and {STUDENTS[-1]}; "
             "take one of them, or data=cached with your own sentences"
         )
     lines = (PACK / "sentences.jsonl").read_text(encoding="utf-8").splitlines()
     records = [json.loads(line) for line in lines]
-    about = json.loads((PACK / "pack.json").read_text(encoding="utf-8"))
+    about = about_pack()
     vectors = {name: np.load(PACK / f"{name}.npy", allow_pickle=False) for name in (student, "teacher") if name}
     test = np.array([row for row, record in enumerate(records) if record["split"] == "test"])
     train = np.array([row for row, record in enumerate(records) if record["split"] == "train"])

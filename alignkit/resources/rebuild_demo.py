@@ -1,7 +1,8 @@
 """Make the demo pack again from the CLINC150 sentences: python -m alignkit.resources.rebuild_demo FOLDER.
 
 FOLDER holds `train.jsonl` and `test.jsonl` with `id`, `text`, `label`, `domain` (github.com/clinc/oos-eval, CC BY 3.0).
-Needs the extra `local`. The same sentences and models give the same pack, but for the last bit of a float16.
+Needs the extra `local`. The same sentences and models give the same pack, but for the last bit of a float16. After it,
+`alignkit.tables.demo_table` makes the pack's table.
 """
 
 from __future__ import annotations
@@ -17,10 +18,10 @@ from alignkit.embedders.base import Embedder, embed_all
 from alignkit.embedders.minilm import MinilmEmbedder
 from alignkit.embedders.static import StaticEmbedder
 from alignkit.embedders.two_layer import TwoLayerEmbedder
+from alignkit.resources.demo_pack import PACK
 from alignkit.sentences.normalise import normalise_text
 
 TRAIN_PER_INTENT, TEST_PER_INTENT = 20, 4
-PACK = Path(__file__).parent / "demo"
 SEED = 0
 
 
