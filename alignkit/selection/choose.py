@@ -94,7 +94,9 @@ def select_head(
     for plan in plans:
         left_s = max(0.0, budget_s - (time.perf_counter() - start))
         began = time.perf_counter()
-        members = averages.get(plan.name, ())
+        if members := averages.get(plan.name, ()):  # what is left to fit of them
+            missing = (one.expected_s for one in plans if one.name in members and one.name not in fitted)
+            plan = replace(plan, expected_s=sum(missing))
         if members and fitted.keys() >= set(members):
             heads = [
                 put_together(candidates[plan.name], [fitted[name][number] for name in members], part)

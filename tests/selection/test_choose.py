@@ -318,6 +318,18 @@ def test_an_average_of_tried_heads_is_not_fitted_and_is_judged_as_if_it_had_been
     assert tried["kernel_mlp"] > max(tried["kernel"], tried["mlp"])
 
 
+def test_an_average_is_left_out_with_its_member(monkeypatch):
+    plans = choose._plans
+
+    def slow(*given):
+        return [dataclasses.replace(one, expected_s=9000.0 * (one.name == "mlp")) for one in plans(*given)]
+
+    monkeypatch.setattr(choose, "_plans", slow)
+    selection = select_head(averaging(), splits(curvature=1.0))
+    assert {one.name for one in selection.tries if one.seconds is None} == {"mlp", "kernel_mlp"}
+    assert "not tried for lack of time: mlp (about 9000 s), kernel_mlp (about 9000 s)" in selection.reason
+
+
 def test_an_average_whose_members_are_trained_otherwise_is_fitted(monkeypatch):
     parts, seen, original = splits(curvature=1.0), [], Fitter.fit
     monkeypatch.setattr(Fitter, "fit", lambda self, data, **how: seen.append(self) or original(self, data, **how))
