@@ -53,6 +53,8 @@ class IndexRows:
         payload: N dictionaries of the asked fields; empty ones where none were asked.
         cursor: JSON-able; `scan(after=cursor)` goes on behind the last of these rows.
         faults: position → why this row has no usable vector: missing, not finite, zero, or of another width.
+        versions: for `Replacement.write`, by which an engine knows a row that has changed since; `None` where it has
+            none.
     """
 
     ids: list[Id]
@@ -61,6 +63,7 @@ class IndexRows:
     payload: list[dict[str, Any]]
     cursor: Cursor = None
     faults: dict[int, str] = field(default_factory=dict)
+    versions: list[Any] | None = None
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -158,14 +161,14 @@ class Replacement(abc.ABC):
 
     @abc.abstractmethod
     def write(self, rows: IndexRows, vectors: np.ndarray) -> int:
-        """Store the new vectors of some rows, all or none; written again, they are replaced.
+        """Store the new vectors of some rows, all or none; of rows that have one, it is replaced.
 
         Args:
             rows: as `missing` or `scan` gave them; those with a fault are passed over.
             vectors: `(N, dim)`, position i for row i.
 
         Returns:
-            How many were stored: rows that were deleted since are not.
+            How many were stored: rows that were deleted since are not, nor those that the engine knows to have changed.
         """
 
     @abc.abstractmethod
@@ -231,6 +234,7 @@ def picked(rows: IndexRows, wanted: Sequence[int]) -> IndexRows:
         payload=[rows.payload[row] for row in wanted],
         cursor=rows.cursor,
         faults={place: rows.faults[row] for place, row in enumerate(wanted) if row in rows.faults},
+        versions=None if rows.versions is None else [rows.versions[row] for row in wanted],
     )
 
 

@@ -93,9 +93,10 @@ class FileReplacement(Replacement):
     def write(self, rows: IndexRows, vectors: np.ndarray) -> int:
         """See `Replacement`; the rows must be those of one batch of `missing` or `scan`."""
         state = self._going()
-        kept, made = usable_rows(rows, vectors, state["dim"])
-        whole = np.full((len(rows), state["dim"]), np.nan, np.float32)
-        whole[kept] = made
+        kept, whole = usable_rows(rows, vectors, state["dim"])
+        if len(kept) < len(rows):
+            made, whole = whole, np.full((len(rows), state["dim"]), np.nan, np.float32)
+            whole[kept] = made
         first = self.position(rows)
         try:
             for path, offset, content in (
@@ -104,7 +105,7 @@ class FileReplacement(Replacement):
             ):
                 with path.open("r+b") as file:
                     file.seek(offset)
-                    file.write(content.tobytes())
+                    file.write(np.ascontiguousarray(content).data)
                     file.flush()
                     os.fsync(file.fileno())
         except OSError as error:

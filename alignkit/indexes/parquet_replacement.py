@@ -46,7 +46,7 @@ def write_table(file: Any, column: str, vectors: np.ndarray, out: Path) -> None:
     Args:
         file: the table.
         column: of the vectors.
-        vectors: `(N, D)` float16 or float32, row i for row i; NaN where there is none.
+        vectors: `(N, D)` float16 or float32, row i for row i; all NaN where there is none.
         out: the new table.
     """
     import pyarrow as pa
@@ -59,7 +59,7 @@ def write_table(file: Any, column: str, vectors: np.ndarray, out: Path) -> None:
     with pq.ParquetWriter(out, schema, use_dictionary=False) as writer:
         for batch in batches_from(file, 0, ROWS_A_GROUP):
             part = np.ascontiguousarray(vectors[row : row + len(batch)])
-            without = np.isnan(part).any(axis=1)
+            without = np.isnan(part[:, 0])
             mask = pa.array(without) if without.any() else None
             made = pa.FixedSizeListArray.from_arrays(pa.array(part.reshape(-1)), vectors.shape[1], mask=mask)
             columns = [*batch.columns[:place], made, *batch.columns[place + 1 :]]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import repeat
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -27,10 +28,10 @@ class PgReplacement(Replacement):
     """A column beside the old one in the same table, NULL where a row has no new vector yet.
 
     Rows that are inserted later have none; a trigger takes it away from rows whose old vector changes; and `write`
-    passes over rows whose old vector is no longer the one that was read. So whatever happens meanwhile, `missing` gives
-    the rows that are left. Atomic are each `write`, `cut_over` and `roll_back`: the latter two rename two columns in
-    one transaction, which waits two seconds at most for the table. A NOT NULL on the old column is dropped by
-    `cut_over`, since rows inserted afterwards have no old vector, and is not set again by `roll_back`.
+    passes over rows that another transaction changed since `missing` gave them. So whatever happens meanwhile,
+    `missing` gives the rows that are left. Atomic are each `write`, `cut_over` and `roll_back`: the latter two rename
+    two columns in one transaction, which waits two seconds at most for the table. A NOT NULL on the old column is
+    dropped by `cut_over`, since rows inserted afterwards have no old vector, and is not set again by `roll_back`.
     """
 
     def __init__(self, rows: PgRows) -> None:
@@ -55,12 +56,12 @@ class PgReplacement(Replacement):
     def missing(self, batch: int = 4096) -> Iterator[IndexRows]:
         """See `Replacement`; rows inserted or changed since are among them, whenever that was."""
         after = None
-        while len(rows := self.rows.page(after, batch, "t.{new} IS NULL")):
+        while len(rows := self.rows.page(after, batch, "t.{new} IS NULL", versions=True)):
             yield rows
             after = rows.cursor
 
     def write(self, rows: IndexRows, vectors: np.ndarray) -> int:
-        """See `Replacement`; rows whose old vector has changed since they were read are left for `missing`."""
+        """See `Replacement`; rows that changed since `missing` gave them are left for it to give again."""
         new = beside(self.rows.table.vector, NEW)
         dim = self._width(new)
         if dim is None:
@@ -68,10 +69,11 @@ class PgReplacement(Replacement):
         kept, vectors = usable_rows(rows, vectors, dim)
         if not kept:
             return 0
-        old = written(rows.vectors[kept], self.rows.table.vector_type)
-        made = written(vectors, self._kind(new))
         keys = [str(rows.ids[row]) for row in kept]
-        return self.rows.connection.run(lambda opened: self._write(opened, keys, old, made, self._kind(new)))
+        versions = None if rows.versions is None else [rows.versions[row] for row in kept]
+        kind = self._kind(new)
+        made = written(vectors, kind)
+        return self.rows.connection.run(lambda opened: self._write(opened, keys, versions, made, kind))
 
     def build_index(self) -> str:
         """See `Replacement`; HNSW by the index's metric, built while the table is read and written."""
@@ -144,17 +146,19 @@ class PgReplacement(Replacement):
             " WHEN (OLD.{vector} IS DISTINCT FROM NEW.{vector}) EXECUTE FUNCTION {function}()",
         )
 
-    def _write(self, opened: psycopg.Connection, keys: list[str], old: np.ndarray, made: np.ndarray, kind: str) -> int:
+    def _write(
+        self, opened: psycopg.Connection, keys: list[str], versions: list[str] | None, made: np.ndarray, kind: str
+    ) -> int:
         with opened.transaction(), opened.cursor() as cursor:
-            staging = "CREATE TEMP TABLE alignkit_staging (id text, old {type}, made {kind}) ON COMMIT DROP"
+            staging = "CREATE TEMP TABLE alignkit_staging (id text, version text, made {kind}) ON COMMIT DROP"
             cursor.execute(self._sql(staging, kind=(self.rows.table.extension, kind)), ())
             with cursor.copy("COPY pg_temp.alignkit_staging FROM STDIN (FORMAT BINARY)") as copy:
-                copy.set_types(["text", "bytea", "bytea"])
-                for key, before, after in zip(keys, old, made, strict=True):
-                    copy.write_row((key, before.tobytes(), after.tobytes()))
+                copy.set_types(["text", "text", "bytea"])
+                for key, version, vector in zip(keys, versions or repeat(None), made, strict=False):
+                    copy.write_row((key, version, vector.tobytes()))
             update = (
                 "UPDATE {table} AS t SET {new} = s.made FROM pg_temp.alignkit_staging AS s"
-                " WHERE t.{id} = s.id::{id_type} AND t.{vector} {equal} s.old"
+                " WHERE t.{id} = s.id::{id_type} AND t.xmin::text = coalesce(s.version, t.xmin::text)"
             )
             return cursor.execute(self._sql(update), ()).rowcount
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -46,15 +47,19 @@ class PgRows:
         self.table = self.connection.run(lambda opened: find_table(opened, name, found.vector, found.id))
         self.dim = self.table.dim or self._first_width()
 
-    def page(self, after: Cursor, batch: int, where: str = "true") -> IndexRows:
+    def page(self, after: Cursor, batch: int, where: str = "true", *, versions: bool = False) -> IndexRows:
         """The rows behind a cursor, in the order of the key.
 
         Args:
             after: a key as text; `None` begins at the first row.
             batch: at most so many.
             where: a further condition, with `{names}` as `execute` has them.
+            versions: whether to say which transaction wrote each row.
         """
-        return self.as_rows(self.keys("{columns}", after, batch, where))
+        found = self.keys("{columns}, t.xmin::text AS version" if versions else "{columns}", after, batch, where)
+        if not versions:
+            return self.as_rows(found)
+        return replace(self.as_rows([row[:-1] for row in found]), versions=[row[-1] for row in found])
 
     def keys(self, columns: str, after: Cursor, batch: int, where: str = "true") -> list[tuple[Any, ...]]:
         """Some columns of the rows behind a cursor."""
@@ -87,7 +92,6 @@ class PgRows:
             "old": quoted(beside(table.vector, OLD)),
             "type": quoted(table.extension, table.vector_type),
             "operator": SQL("OPERATOR({}.{})").format(quoted(table.extension), SQL(_OPERATORS[self.metric])),
-            "equal": SQL("OPERATOR({}.=)").format(quoted(table.extension)),
             "text": quoted(self.text or ""),
             **{f"payload{place}": quoted(name) for place, name in enumerate(self.payload)},
             **{name: quoted(*parts) for name, parts in further.items()},
@@ -97,21 +101,23 @@ class PgRows:
 
     def as_rows(self, page: Sequence[tuple[Any, ...]]) -> IndexRows:
         """Rows of a query for `{columns}`."""
-        first = 3 if self.text is None else 4
-        vectors, faults = self._vectors([row[2] for row in page])
+        vectors, faults = self._vectors([row[1] for row in page])
+        first = 2 if self.text is None else 3
         return IndexRows(
             ids=[row[0] for row in page],
             vectors=vectors,
-            texts=None if self.text is None else [row[3] or "" for row in page],
-            payload=[dict(zip(self.payload, row[first:], strict=True)) for row in page],
-            cursor=page[-1][1] if page else None,
+            texts=None if self.text is None else [row[2] or "" for row in page],
+            payload=[dict(zip(self.payload, row[first:], strict=True)) for row in page]
+            if self.payload
+            else [{} for _ in page],
+            cursor=str(page[-1][0]) if page else None,
             faults=faults,
         )
 
     def _columns(self) -> str:
         text = "" if self.text is None else ", t.{text}::text AS body"
         payload = "".join(f", to_jsonb(t.{{payload{place}}})" for place in range(len(self.payload)))
-        return f"{{key}}, t.{{id}}::text AS cursor, t.{{vector}}{text}{payload}"
+        return f"{{key}}, t.{{vector}}{text}{payload}"
 
     def _vectors(self, raw: Sequence[bytes | None]) -> tuple[np.ndarray, dict[int, str]]:
         """From pgvector's binary form: two bytes of width, two unused, then big-endian numbers."""

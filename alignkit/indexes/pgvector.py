@@ -94,10 +94,10 @@ class PgvectorIndex(VectorIndex):
     def sample(self, count: int, seed: int) -> IndexRows:
         """See `VectorIndex`; only the ids of the other rows are read."""
         chosen, found, first, after = positions(self.describe().rows, count, seed), [], 0, None
-        while page := self.rows.keys("{key}, t.{id}::text AS cursor", after, _IDS_AT_ONCE):
+        while page := self.rows.keys("{key}", after, _IDS_AT_ONCE):
             here = chosen[(chosen >= first) & (chosen < first + len(page))] - first
             found += [page[row][0] for row in here.tolist()]
-            first, after = first + len(page), page[-1][1]
+            first, after = first + len(page), str(page[-1][0])
         parts = [self.fetch(found[start : start + 4096]) for start in range(0, len(found), 4096)]
         return joined(parts) if parts else self.fetch([])
 

@@ -24,13 +24,19 @@ def usable(vectors: np.ndarray, faults: dict[int, str] | None = None) -> tuple[n
     vectors, faults = np.ascontiguousarray(vectors, dtype=np.float32), dict(faults or {})
     if vectors.size == 0:
         return vectors, faults
-    with np.errstate(invalid="ignore"):
-        largest = np.maximum(vectors.max(axis=1), -vectors.min(axis=1))
-        bad = np.flatnonzero(~(np.isfinite(largest) & (largest > 0))).tolist()
-    if not vectors.flags.writeable and (bad or faults):
+    with np.errstate(invalid="ignore", over="ignore"):
+        squares = np.einsum("ij,ij->i", vectors, vectors)
+        bad = np.flatnonzero(~((squares > 0) & (squares < np.inf)))
+        # the squares of very small and very large numbers are 0 and infinity too
+        largest = np.maximum(vectors[bad].max(axis=1, initial=0), -vectors[bad].min(axis=1, initial=0))
+    reasons = {
+        row: ZERO if most == 0 else NOT_FINITE
+        for row, most in zip(bad.tolist(), largest, strict=True)
+        if most == 0 or not np.isfinite(most)
+    }
+    if not vectors.flags.writeable and (reasons or faults):
         vectors = vectors.copy()
-    for row in bad:
-        faults.setdefault(row, ZERO if largest[row] == 0 else NOT_FINITE)
+    faults = reasons | faults
     if faults:
         vectors[list(faults)] = np.nan
     return vectors, dict(sorted(faults.items()))

@@ -27,7 +27,8 @@ def test_rows_inserted_changed_and_deleted_meanwhile_are_caught_up(postgres, con
         replacement = index.replacement()
         replacement.begin(DIM)
         assert copy(replacement) == 20
-        read = next(index.scan(batch=3))  # rows 0 to 2, then the second of them changes
+        connection.execute(f"UPDATE {table} SET embedding_alignkit_new = NULL WHERE id < 3")
+        read = next(replacement.missing(3))  # rows 0 to 2, then two of them change
         connection.execute(f"UPDATE {table} SET embedding = %s WHERE id IN (1, 7)", (str(vectors[9].tolist()),))
         connection.execute(f"UPDATE {table} SET body = 'other' WHERE id = 8")
         connection.execute(f"INSERT INTO {table} VALUES (99, 'new', %s)", (str(vectors[4].tolist()),))

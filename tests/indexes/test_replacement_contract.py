@@ -112,7 +112,8 @@ def test_writing_goes_on_where_it_stopped(made):
         replacement.begin(WIDE)
         first = next(replacement.missing(20))
         assert replacement.write(first, new_vectors(made, first)) == len(first) - len(first.faults)
-        # the same once more replaces them
+        # once more replaces them
+        first = next(index.scan(batch=20))
         assert replacement.write(first, new_vectors(made, first)) == len(first) - len(first.faults)
     with made.open() as index:
         replacement = index.replacement()
