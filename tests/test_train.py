@@ -17,6 +17,7 @@ from alignkit.commandline import conf_folder
 from alignkit.errors import DataError
 from alignkit.evaluation.leak_checks import leaks_of_splits
 from alignkit.pairs.base import Pairs, PairSplits
+from alignkit.pairs.demo import load_demo
 
 ROWS = ["raw", "mean", "ridge", "aligned", "teacher", "student"]
 
@@ -307,3 +308,27 @@ def test_a_run_of_a_few_steps_keeps_them_and_says_how_it_ended(run_command, tmp_
     assert "kept: the state after 0.465 epochs; training ended after 0.465 epochs: trainer.max_steps=20" in report
     rows = json.loads((tmp_path / "run" / "metrics.json").read_text(encoding="utf-8"))["rows"]
     assert rows["aligned"]["cosine_mean"] > 0.4
+
+
+def test_pairs_from_elsewhere_are_weighted_by_what_they_bring(run_command, tmp_path):
+    demo = load_demo("two_layer")
+    for side in ("student", "teacher"):
+        vectors = np.asarray(getattr(demo.train, side), dtype=np.float32)
+        np.save(tmp_path / f"own_{side}.npy", vectors[:400])
+        np.save(tmp_path / f"more_{side}.npy", vectors[400:1400])
+    own = ("train", "data=vectors", "data.student=own_student.npy", "data.teacher=own_teacher.npy", "html=false")
+    more = ("extra=vectors", "extra.student=more_student.npy", "extra.teacher=more_teacher.npy")
+    assert run_command(*own, "hydra.run.dir=alone")[0] == 0
+    code, _, err = run_command(*own, *more, "hydra.run.dir=both")
+    assert code == 0, err
+    alone, both = (
+        json.loads((tmp_path / run / "metrics.json").read_text(encoding="utf-8")) for run in ("alone", "both")
+    )
+    assert alone["meta"]["pairs"]["test"] == both["meta"]["pairs"]["test"]
+    assert both["meta"]["pairs"]["train"] == alone["meta"]["pairs"]["train"] + 1000
+    assert both["rows"]["aligned"]["cosine_mean"] > alone["rows"]["aligned"]["cosine_mean"]
+    start = "vector files: more_student.npy and more_teacher.npy: an extra pair counts"
+    note = next(note for note in both["meta"]["notes"] if note.startswith(start))
+    assert note in (tmp_path / "both" / "alignment_report.md").read_text(encoding="utf-8")
+    code, _, err = run_command(*own, "extra=beir", "extra.path=nowhere")
+    assert code == 1 and "extra=beir is a test set without training pairs" in err

@@ -13,7 +13,7 @@ from omegaconf import OmegaConf
 from alignkit.parts import TARGET, conf_folder, group_choices
 
 # `student=NAME` on the command line is `embedder@student=NAME` to Hydra
-MOUNTED_GROUPS = {"student": "embedder@student", "teacher": "embedder@teacher"}
+MOUNTED_GROUPS = {"student": "embedder@student", "teacher": "embedder@teacher", "extra": "data@extra"}
 _DEFAULTS = "defaults"
 
 
@@ -72,7 +72,7 @@ def mounts_of(name: str) -> tuple[Mount, ...]:
 
 
 def mounted_groups(name: str) -> list[str]:
-    """The names under which a command mounts the group `embedder`."""
+    """The names under which a command mounts a group that it also mounts under another name, or only there."""
     return [mount.place for mount in mounts_of(name) if mount.place in MOUNTED_GROUPS and not mount.optional]
 
 

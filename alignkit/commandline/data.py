@@ -24,21 +24,23 @@ logger = logging.getLogger(__name__)
 RETRY = ("retry_quarantined=true",)
 
 
-def build_data(settings: Mapping[str, Any]) -> Any:
+def build_data(settings: Mapping[str, Any], place: str = "data") -> Any:
     """What `data=` names: pairs in splits, or a set of texts.
 
     Args:
         settings: of the command, plain values.
+        place: where the source stands in them: `data` or `extra`.
 
     Raises:
         CacheError: if the vector cache lacks vectors; with the command that makes them.
         AlignkitError: whatever else is wrong with the data.
     """
+    settings = {**settings, "data": settings[place]}
     try:
-        data = _demo_of_any_student(settings) or build(settings["data"], "data")
+        data = _demo_of_any_student(settings) or build(settings["data"], place)
     except MissingVectorsError as error:
         if _file_of(settings["data"], error.side) is None:
-            raise CacheError(f"{error}; let the student add them: data.student_live=true") from None
+            raise CacheError(f"{error}; let the student add them: {place}.student_live=true") from None
         advice, more = "get them with", tuple[str, ...]()
         if error.refused:
             advice, more = "once that is mended, try them again with", RETRY

@@ -15,6 +15,7 @@ from alignkit.commandline.resumed import config_yaml, resume_command, settings_o
 from alignkit.commandline.training_results import report
 from alignkit.errors import AlignkitError, ConfigError
 from alignkit.estimator.plan import make_plan
+from alignkit.estimator.second_source import add_extra
 from alignkit.estimator.trained import carry_out
 from alignkit.evaluation.leak_checks import leaks_of_splits
 from alignkit.pairs.base import PairSplits
@@ -46,6 +47,13 @@ def main(config: DictConfig) -> float | None:
         )
     leaks = leaks_of_splits(splits)
     seconds = {"loading": time.perf_counter() - start}
+    if settings.get("extra"):  # a run that an older version began has no such setting
+        start = time.perf_counter()
+        extra = build_data(settings, "extra")
+        if not isinstance(extra, PairSplits):
+            raise ConfigError(f"extra={choice_of('data', settings['extra'])} is a test set without training pairs")
+        splits = add_extra(settings, splits, extra)
+        seconds["extra"] = time.perf_counter() - start
     plan = make_plan(settings, splits, folder)
     if is_main_process() and not resume:
         claim_run_folder(folder, config_yaml(dict(plan.settings)))

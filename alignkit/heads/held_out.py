@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from alignkit.heads.climb import climb
-from alignkit.heads.streaming import Batches, EvenSample, sample_pairs
+from alignkit.heads.streaming import Batches, EvenSample, sample_pairs, weights_of
 from alignkit.vectors import cosine, l2_normalize
 
 # held-out sentences that search, and sentences that they search among
@@ -74,7 +74,7 @@ class HeldOut:
 
 def corpus_sample(train: Batches, validation: Batches) -> EvenSample:
     """Keeps the `others` of `HeldOut.of` while something else reads the training pairs."""
-    return EvenSample(len(train), CORPUS - len(validation) if len(validation) < QUERIES else 1)
+    return EvenSample(len(train), CORPUS - len(validation) if len(validation) < QUERIES else 1, weights_of(train))
 
 
 @dataclass(frozen=True)

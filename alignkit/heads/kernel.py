@@ -15,7 +15,7 @@ from alignkit.heads.kernel_space import KernelSpace, spread_rows
 from alignkit.heads.moments import CenteredMoments, Moments
 from alignkit.heads.ridge import best_lambda, check_lambda, mean_eigenvalue, solve_ridge
 from alignkit.heads.space import Search, settle
-from alignkit.heads.streaming import Batches, TensorBatches
+from alignkit.heads.streaming import Batches, TensorBatches, weights_of
 from alignkit.setting_rules import check, number_above, whole
 from alignkit.vectors import l2_normalize
 
@@ -99,8 +99,9 @@ class KernelHead(Head):
             _choose_bandwidth,
             lambda space, moments, held_out, start: _best_lambda(space, moments, held_out, start, LAMBDAS).strength,
             USUAL_LAMBDA,
-            # a sample by strides holds at least half of what it may, so that there are as many landmarks as asked for
-            max(SAMPLE_PAIRS, 2 * self.landmarks),
+            # a sample by strides holds at least half of what it may, so that there are as many landmarks as asked for;
+            # one by weights holds all of it, and all pairs that count most are to be landmarks
+            max(SAMPLE_PAIRS, 2 * self.landmarks) if weights_of(train) is None else self.landmarks,
         )
         space, moments, settled = settle(search, train, validation, settled)
         self._take(space, *solve_ridge(moments, settled["ridge_lambda"] / mean_eigenvalue(moments.gram)))
@@ -145,13 +146,14 @@ def _choose_bandwidth(
     """
     space = space.narrow(SAMPLE_LANDMARKS)
     rows = spread_rows(len(sample), SAMPLE_PAIRS)
-    few = TensorBatches(sample.student[rows], sample.teacher[rows])
+    weights = None if sample.weights is None else sample.weights[rows]
+    few = TensorBatches(sample.student[rows], sample.teacher[rows], weights=weights)
     strengths = {USUAL_BANDWIDTH: ridge_lambda or USUAL_LAMBDA}
 
     def attempt(bandwidth: float) -> Tensor:
         nearest = min(strengths, key=lambda other: abs(math.log(other / bandwidth)))
         trial = replace(space, bandwidth=bandwidth)
-        moments = Moments.of(trial.batches(few)).centered()
+        moments = Moments.of(trial.batches(few), weights).centered()
         grid = LAMBDAS if ridge_lambda is None else (ridge_lambda,)
         choice = _best_lambda(trial, moments, held_out, strengths[nearest], grid)
         strengths[bandwidth] = choice.strength

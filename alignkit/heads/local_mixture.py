@@ -18,7 +18,7 @@ from alignkit.heads.ridge import (
     solve_positive,
     solve_ridge,
 )
-from alignkit.heads.streaming import Batches, EvenSample, hold_out, unit_students
+from alignkit.heads.streaming import Batches, EvenSample, hold_out, unit_students, weights_of
 from alignkit.setting_rules import check, number_above, whole
 from alignkit.vectors import l2_normalize
 
@@ -89,11 +89,12 @@ class LocalMixtureHead(Head):
         if ridge_lambda is None and validation is None:
             fit, validation = hold_out(train)
             return self.solve(train, chosen=self.solve(fit, validation))
-        sample = EvenSample(len(train), SAMPLE_PAIRS)
-        self._solve_common(unit_students(sample.watch(train)))
+        weights = weights_of(train)
+        sample = EvenSample(len(train), SAMPLE_PAIRS, weights)
+        self._solve_common(unit_students(sample.watch(train)), weights)
         student, teacher = sample.pairs()
         self._place_regions(l2_normalize(student.float()))
-        gram, cross = self._correction_moments(unit_students(train))
+        gram, cross = self._correction_moments(unit_students(train), weights)
         if ridge_lambda is None and validation is not None:
             held_out = HeldOut.of(validation, teacher)
 
@@ -109,8 +110,8 @@ class LocalMixtureHead(Head):
         """A ridge regression for each region beside the common one."""
         return (1 + self.regions * len(LAMBDAS) / 2) * super().solve_flops(pairs)
 
-    def _solve_common(self, train: Iterable[tuple[Tensor, Tensor]]) -> None:
-        moments = ridge_moments(train)
+    def _solve_common(self, train: Iterable[tuple[Tensor, Tensor]], weights: Tensor | None) -> None:
+        moments = ridge_moments(train, weights)
         weight, bias = solve_ridge(moments, cross_validated_lambda(moments))
         self.common.weight.copy_(weight)
         self.common.bias.copy_(bias)
@@ -123,15 +124,21 @@ class LocalMixtureHead(Head):
         self.router.weight.copy_(2 * scale * centres)
         self.router.bias.copy_(-scale * centres.square().sum(dim=1))
 
-    def _correction_moments(self, train: Iterable[tuple[Tensor, Tensor]]) -> tuple[Tensor, Tensor]:
+    def _correction_moments(
+        self, train: Iterable[tuple[Tensor, Tensor]], weights: Tensor | None
+    ) -> tuple[Tensor, Tensor]:
         """Weighted sums by region: of students with a 1 appended, and of the residuals of the common solution."""
         width = self.student_dim + 1
         like = self.router.weight.double()
         gram = like.new_zeros(self.regions, width, width)
         cross = like.new_zeros(self.regions, width, self.teacher_dim)
+        seen = 0
         for student, teacher in train:
             left = teacher.to(student) - self.common(student)
             share = torch.softmax(self.router(student), dim=-1)
+            if weights is not None:
+                share = share * weights[seen : seen + len(student), None].to(share)
+            seen += len(student)
             student = torch.cat([student, torch.ones_like(student[:, :1])], dim=1)
             for region in range(self.regions):
                 weighted = student * share[:, region, None]

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from alignkit.heads.base import Head
 from alignkit.heads.ridge import check_lambda, moments_and_lambda, ridge_moments, solve_ridge
 from alignkit.heads.standardise import Standardise
-from alignkit.heads.streaming import Batches, unit_students
+from alignkit.heads.streaming import Batches, unit_students, weights_of
 from alignkit.setting_rules import check, number_from, whole
 
 # the widths that the rates below were found at
@@ -95,7 +95,7 @@ class MlpHead(Head):
     @torch.no_grad()
     def look(self, train: Batches) -> None:
         """Mean and scale of the students, for a random start."""
-        self.standardise.measure(ridge_moments(self._seen(train)))
+        self.standardise.measure(ridge_moments(self._seen(train), weights_of(train)))
 
     def rates(self) -> dict[str, float]:
         """Rates that change each layer's output by a similar fraction per step, whatever the widths.
@@ -145,7 +145,7 @@ class MlpHead(Head):
 
 class _UnitStudents:
     def __init__(self, batches: Batches) -> None:
-        self.batches = batches
+        self.batches, self.weights = batches, weights_of(batches)
 
     def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
         return unit_students(self.batches)

@@ -19,7 +19,7 @@ class CenteredMoments:
     """Moments about the means, float64.
 
     Attributes:
-        count: N, pairs seen.
+        count: N, pairs seen; the sum of their weights where they have any.
         student_mean: `(student_dim,)`.
         teacher_mean: `(teacher_dim,)`.
         gram: `(student_dim, student_dim)`, sum over pairs of centred student ⊗ student.
@@ -27,7 +27,7 @@ class CenteredMoments:
         teacher_variation: sum of squares of the centred teacher, over pairs and dimensions.
     """
 
-    count: int
+    count: float
     student_mean: Tensor
     teacher_mean: Tensor
     gram: Tensor
@@ -52,7 +52,7 @@ class Moments:
         # in float32, so that subtracting it from a float32 vector near it loses nothing
         self.student_shift = student_shift.float()
         self.teacher_shift = teacher_shift.float()
-        self.count = 0
+        self.count = 0.0
         self.student_sum = torch.zeros_like(self.student_shift, dtype=torch.float64)
         self.teacher_sum = torch.zeros_like(self.teacher_shift, dtype=torch.float64)
         # lower triangle of blocks; `centered` mirrors it
@@ -61,34 +61,49 @@ class Moments:
         self.teacher_square = 0.0
 
     @classmethod
-    def of(cls, batches: Iterable[tuple[Tensor, Tensor]]) -> Moments:
+    def of(cls, batches: Iterable[tuple[Tensor, Tensor]], weights: Tensor | None = None) -> Moments:
         """Sum up all batches; the shift is the mean of the first.
+
+        Args:
+            batches: N pairs.
+            weights: `(N,)` of the pairs, in their order; see `streaming.weights_of`.
 
         Raises:
             DataError: if there is no pair, or a vector that is not finite.
         """
         moments: Moments | None = None
+        seen = 0
         for student, teacher in batches:
             if not len(student):
                 continue
             if moments is None:
                 moments = cls(student.double().mean(dim=0), teacher.double().mean(dim=0))
-            moments.add(student, teacher)
+            part = None if weights is None else weights[seen : seen + len(student)]
+            moments.add(student, teacher, part)
+            seen += len(student)
         if moments is None:
             raise DataError("no pairs to solve on; expected at least one")
         if not bool(moments.student_sum.isfinite().all() & moments.teacher_sum.isfinite().all()):
             raise DataError("vectors to solve on hold NaN or infinite numbers; expected finite ones; embed them again")
         return moments
 
-    def add(self, student: Tensor, teacher: Tensor) -> None:
-        """Add `(B, student_dim)` and `(B, teacher_dim)` of any float type."""
+    def add(self, student: Tensor, teacher: Tensor, weights: Tensor | None = None) -> None:
+        """Add `(B, student_dim)` and `(B, teacher_dim)` of any float type, each pair as often as its weight `(B,)`."""
         # half precision would round the difference; float64 keeps its precision until the shift is subtracted
         student = (student.float() if student.dtype.itemsize < 4 else student) - self.student_shift
         teacher = (teacher.float() if teacher.dtype.itemsize < 4 else teacher) - self.teacher_shift
         student, teacher = student.float(), teacher.float()
-        self.count += len(student)
-        self.student_sum += student.sum(dim=0)
-        self.teacher_sum += teacher.sum(dim=0)
+        if weights is None:
+            self.count += len(student)
+            self.student_sum += student.sum(dim=0)
+            self.teacher_sum += teacher.sum(dim=0)
+        else:
+            weights = weights.to(student)
+            self.count += float(weights.double().sum())
+            self.student_sum += weights @ student
+            self.teacher_sum += weights @ teacher
+            roots = weights.sqrt().unsqueeze(1)
+            student, teacher = student * roots, teacher * roots
         for start in range(0, len(self.gram), GRAM_BLOCK):
             block = slice(start, start + GRAM_BLOCK)
             self.gram[start:, block] += student[:, start:].T @ student[:, block]
@@ -123,7 +138,7 @@ class Moments:
         numbers = total.student_sum.new_tensor([total.count, total.teacher_square])
         for part in (numbers, total.student_sum, total.teacher_sum, total.gram, total.cross):
             dist.all_reduce(part)
-        total.count, total.teacher_square = int(numbers[0]), float(numbers[1])
+        total.count, total.teacher_square = float(numbers[0]), float(numbers[1])
         return total
 
     def centered(self) -> CenteredMoments:

@@ -16,7 +16,7 @@ from alignkit.heads.held_out import Choice, HeldOut
 from alignkit.heads.moments import CenteredMoments, Moments
 from alignkit.heads.ridge import best_lambda, check_lambda, solve_ridge
 from alignkit.heads.space import Search, settle
-from alignkit.heads.streaming import Batches
+from alignkit.heads.streaming import Batches, weights_of
 from alignkit.setting_rules import check, number_above, whole
 from alignkit.vectors import l2_normalize
 
@@ -139,7 +139,7 @@ def _choose_bandwidth(
     def attempt(bandwidth: float) -> tuple[float, Choice]:
         nearest = min(tried, key=lambda other: abs(math.log(other / bandwidth)))
         trial = replace(space, bandwidth=bandwidth)
-        moments = Moments.of(trial.batches(sample)).centered()
+        moments = Moments.of(trial.batches(sample), weights_of(sample)).centered()
         grid = LAMBDAS if ridge_lambda is None else (ridge_lambda,)
         choice = best_lambda(moments, trial(held_out.student), held_out, tried[nearest], grid)
         tried[bandwidth] = choice.strength

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from alignkit.heads.held_out import Choice, HeldOut, choose_strength, corpus_sample
 from alignkit.heads.moments import CenteredMoments, Moments
-from alignkit.heads.streaming import Batches, hold_out
+from alignkit.heads.streaming import Batches, hold_out, weights_of
 from alignkit.setting_rules import check, number_above
 
 logger = logging.getLogger(__name__)
@@ -26,9 +26,14 @@ def check_lambda(ridge_lambda: float | None) -> None:
     check({"ridge_lambda": ridge_lambda}, {"ridge_lambda": number_above(0).or_null("which chooses it")})
 
 
-def ridge_moments(train: Iterable[tuple[Tensor, Tensor]]) -> CenteredMoments:
-    """Moments of the pairs; warns if there are no more pairs than dimensions."""
-    moments = Moments.of(train).centered()
+def ridge_moments(train: Iterable[tuple[Tensor, Tensor]], weights: Tensor | None = None) -> CenteredMoments:
+    """Moments of the pairs; warns if there are no more pairs than dimensions.
+
+    Args:
+        train: the pairs.
+        weights: of the pairs, see `Moments.of`.
+    """
+    moments = Moments.of(train, weights).centered()
     if moments.count <= len(moments.gram):
         logger.warning(
             "%d pairs for %d dimensions: the solution leans on regularisation; more pairs will help",
@@ -111,11 +116,11 @@ def moments_and_lambda(
     more.
     """
     if ridge_lambda is not None:
-        return ridge_moments(train), ridge_lambda
+        return ridge_moments(train, weights_of(train)), ridge_lambda
     if validation is None:
         return moments_and_lambda(train, None, moments_and_lambda(*hold_out(train))[1])
     sample = corpus_sample(train, validation)
-    moments = ridge_moments(sample.watch(train))
+    moments = ridge_moments(sample.watch(train), weights_of(train))
     held_out = HeldOut.of(validation, sample.pairs()[1])
     return moments, best_lambda(moments, held_out.student, held_out).strength
 

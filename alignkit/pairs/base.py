@@ -44,6 +44,8 @@ class Pairs:
         labels: N names; equal labels mean relevant to each other (an intent, a paraphrase group).
         groups: N names that a reader knows, for figures by group (a domain, an intent); `None` takes the labels.
         negatives: `(N, K)` int64, rows of this split that are hard negatives of row i; -1 pads.
+        weights: `(N,)` float64 above 0, how much each pair counts where a head is fitted; `None` where all count the
+            same. Those that count most are the user's own, see `pairs.extra`.
     """
 
     ids: Sequence[str]
@@ -53,10 +55,12 @@ class Pairs:
     labels: Sequence[str] | None = None
     negatives: np.ndarray | None = None
     groups: Sequence[str] | None = None
+    weights: np.ndarray | None = None
 
     def __post_init__(self) -> None:
         rows = {len(self.ids), len(self.student), len(self.teacher)}
-        rows |= {len(part) for part in (self.texts, self.labels, self.negatives, self.groups) if part is not None}
+        others = (self.texts, self.labels, self.negatives, self.groups, self.weights)
+        rows |= {len(part) for part in others if part is not None}
         if len(rows) != 1:
             raise DataError(
                 f"pairs must have one student and one teacher row a sentence: got {len(self.ids)} ids, "

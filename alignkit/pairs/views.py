@@ -86,17 +86,33 @@ def take_pairs(pairs: Pairs, rows: np.ndarray) -> Pairs:
         labels=_take(pairs.labels, rows),
         negatives=_negatives(pairs, rows),
         groups=_take(pairs.groups, rows),
+        weights=None if pairs.weights is None else pairs.weights[rows],
     )
 
 
 def join_pairs(first: Pairs, second: Pairs) -> Pairs:
-    """All of the first, then all of the second: vectors and hard negatives, which is what training looks at."""
+    """All of the first, then all of the second, with what training looks at: vectors, hard negatives and weights."""
     return Pairs(
         ids=RowIds(np.arange(len(first) + len(second))),
         student=cast(np.ndarray, JoinedRows(first.student, second.student)),
         teacher=cast(np.ndarray, JoinedRows(first.teacher, second.teacher)),
         negatives=_joined_negatives(first, second),
+        weights=_joined_weights(first, second),
     )
+
+
+def own_and_extra(pairs: Pairs) -> tuple[Pairs, Pairs | None]:
+    """Pairs that count most, and the others where there are any: those of `join_pairs`, apart again."""
+    if pairs.weights is None or (own := pairs.weights == pairs.weights.max()).all():
+        return pairs, None
+    return take_pairs(pairs, np.flatnonzero(own)), take_pairs(pairs, np.flatnonzero(~own))
+
+
+def _joined_weights(first: Pairs, second: Pairs) -> np.ndarray | None:
+    """Of both; pairs without any count once."""
+    if first.weights is None and second.weights is None:
+        return None
+    return np.concatenate([np.ones(len(one)) if one.weights is None else one.weights for one in (first, second)])
 
 
 def _joined_negatives(first: Pairs, second: Pairs) -> np.ndarray | None:

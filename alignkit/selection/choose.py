@@ -20,6 +20,7 @@ from alignkit.selection.decision import BASELINE, decide
 from alignkit.selection.judged_parts import MOST_PAIRS, folds_of, held_out
 from alignkit.selection.record import Selection, Try
 from alignkit.selection.targets import COSINE, NO_LABELS, TARGETS, figures_of, mean_of_known
+from alignkit.selection.trials import alone
 from alignkit.setting_rules import check, number_above, one_of
 from alignkit.training.fit import Fitter
 from alignkit.training.whitening_choice import SELF_MRR, choose_whitening
@@ -35,8 +36,6 @@ SELECT_BY = {
 }
 HOLD_OUT = ("both", "random")
 RULES = {"budget_s": number_above(0), "target": one_of(TARGETS), "hold_out": one_of(HOLD_OUT)}
-# arguments of Lightning's Trainer that start further processes
-SEVERAL_PROCESSES = ("devices", "strategy", "num_nodes")
 
 
 def select_head(
@@ -103,7 +102,8 @@ def select_head(
                 for number, part in enumerate(parts)
             ]
         elif plan.name == BASELINE or plan.expected_s <= left_s:
-            heads = [_alone(candidates[plan.name]).fit(part, refit=False).head for part in parts]
+            trial = alone(candidates[plan.name], trained=not candidates[plan.name].is_solved)
+            heads = [trial.fit(part, refit=False).head for part in parts]
         else:
             logger.info("auto: %s left out, needs about %.0f s of %.0f s left", plan.name, plan.expected_s, left_s)
             tries.append(plan)
@@ -172,16 +172,6 @@ def _flops_per_s(device: torch.device) -> float:
         product = matrix @ matrix
     float(product[0, 0])
     return 0.5 * 3 * 2 * 1024**3 / (time.perf_counter() - start)
-
-
-def _alone(fitter: Fitter) -> Fitter:
-    """The fitter for a try: untrained if the closed form sets all weights, in this process, writing nothing.
-
-    Several processes would have to try the same heads at the same time, but each has its own clock.
-    """
-    recipe = replace(fitter.recipe, max_epochs=0) if fitter.is_solved else fitter.recipe
-    settings = {name: value for name, value in fitter.trainer_settings.items() if name not in SEVERAL_PROCESSES}
-    return replace(fitter, recipe=recipe, run_folder=None, trainer_settings=settings)
 
 
 def _balanced(alike: np.ndarray, away: np.ndarray, seed: int) -> np.ndarray:

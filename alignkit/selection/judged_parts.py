@@ -8,7 +8,7 @@ import numpy as np
 
 from alignkit.metrics.alignment import sample_rows
 from alignkit.pairs.base import Pairs, PairSplits
-from alignkit.pairs.views import take_pairs
+from alignkit.pairs.views import join_pairs, own_and_extra, take_pairs
 from alignkit.selection.unlike import cluster_rows
 
 HELD_OUT_SHARE = 0.1
@@ -24,6 +24,8 @@ ENOUGH_QUERIES, FOLDS = 60, 5
 def held_out(splits: PairSplits, seed: int, *, clusters: bool) -> tuple[PairSplits, Pairs | None]:
     """The pairs that a try is fitted and tuned on, and pairs unlike those, if requested and there are enough."""
     unlike = None
+    own, extra = own_and_extra(splits.train)
+    splits = replace(splits, train=own)
     some = sample_rows(len(splits.train), MOST_PAIRS, seed).numpy()
     if len(some) < len(splits.train):
         splits = replace(splits, train=take_pairs(splits.train, some))
@@ -35,19 +37,25 @@ def held_out(splits: PairSplits, seed: int, *, clusters: bool) -> tuple[PairSpli
     order = np.random.default_rng([seed, count]).permutation(count)
     few = max(2, round(HELD_OUT_SHARE * count))
     train, validation = (take_pairs(splits.train, np.sort(rows)) for rows in (order[few:], order[:few]))
-    return replace(splits, train=train, validation=validation), unlike
+    return replace(splits, train=_beside(train, extra), validation=validation), unlike
 
 
 def folds_of(splits: PairSplits, seed: int) -> list[tuple[PairSplits, Pairs]]:
     """Where validation texts are few: pairs to fit and tune on, and the train split's left-out part to judge on."""
-    count = len(splits.train)
+    own, extra = own_and_extra(splits.train)
+    count = len(own)
     if len(splits.validation) >= ENOUGH_QUERIES or count < 2 * FOLDS:
         return []
     left_out = np.array_split(np.random.default_rng([seed, count, FOLDS]).permutation(count), FOLDS)
     return [
         (
-            replace(splits, train=take_pairs(splits.train, np.setdiff1d(np.arange(count), rows))),
-            take_pairs(splits.train, np.sort(rows)),
+            replace(splits, train=_beside(take_pairs(own, np.setdiff1d(np.arange(count), rows)), extra)),
+            take_pairs(own, np.sort(rows)),
         )
         for rows in left_out
     ]
+
+
+def _beside(own: Pairs, extra: Pairs | None) -> Pairs:
+    """Extra pairs are fitted on; nothing is judged on them."""
+    return own if extra is None else join_pairs(own, extra)

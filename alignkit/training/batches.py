@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -47,13 +47,17 @@ class RowOrder:
         rank: of this process.
         world_size: processes; rows are dealt out evenly, the first ones twice if they do not divide evenly.
         block: rows that stay together while blocks are shuffled; 1 shuffles rows.
+        weights: `(count,)`; a shuffled epoch then has as many rows, each as often as its weight asks for. Only for
+            rows that are shuffled one by one.
     """
 
     def __init__(
-        self, count: int, *, shuffle: bool, seed: int = 0, rank: int = 0, world_size: int = 1, block: int = 1
-    ) -> None:
+        self, count: int, *, shuffle: bool, seed: int = 0, rank: int = 0, world_size: int = 1, block: int = 1,
+        weights: np.ndarray | None = None,
+    ) -> None:  # fmt: skip
         self.count, self.shuffle, self.seed = count, shuffle, seed
         self.rank, self.world_size, self.block = rank, world_size, block
+        self.weights = weights if shuffle else None
 
     def __len__(self) -> int:
         return -(-self.count // self.world_size)
@@ -62,7 +66,8 @@ class RowOrder:
         """Yield runs of row numbers, together one epoch of this process."""
         generator = np.random.default_rng([self.seed, epoch])
         if self.block == 1:
-            order = generator.permutation(self.count) if self.shuffle else np.arange(self.count)
+            rows = np.arange(self.count) if self.weights is None else _as_often(self.weights, generator.random())
+            order = generator.permutation(rows) if self.shuffle else rows
             yield np.resize(order, len(self) * self.world_size)[self.rank :: self.world_size]
             return
         starts = np.arange(0, self.count, self.block)
@@ -79,6 +84,17 @@ class RowOrder:
             dealt += len(rows)
         if self.rank >= dealt % self.world_size > 0:  # it must still take part in every step
             yield np.arange(1)
+
+
+def _as_often(weights: np.ndarray, start: float) -> np.ndarray:
+    """`(N,)` ascending rows, each about as often as its share of the weights, by systematic resampling.
+
+    >>> _as_often(np.array([2.0, 0.5, 0.5]), 0.25).tolist()
+    [0, 0, 2]
+    """
+    reached = np.floor(np.cumsum(weights) / weights.sum() * len(weights) + start)
+    reached[-1] = len(weights)
+    return np.repeat(np.arange(len(weights)), np.diff(np.minimum(reached, len(weights)), prepend=0).astype(np.int64))
 
 
 class PairBatches:
@@ -167,6 +183,7 @@ class SolverBatches:
 
     def __init__(self, *parts: Pairs, device: torch.device, chunk_rows: int = 2048) -> None:
         self.parts, self.device, self.chunk_rows = parts, device, chunk_rows
+        self.weights = _weights(parts)
 
     def __len__(self) -> int:
         return sum(len(pairs) for pairs in self.parts)
@@ -181,10 +198,21 @@ class SolverBatches:
 
 def teacher_mean(pairs: Pairs) -> Tensor:
     """Mean of the normalised teacher vectors, `(teacher_dim,)` float32 on the CPU."""
-    total = torch.zeros(pairs.teacher_dim, dtype=torch.float64)
-    for _, teacher in SolverBatches(pairs, device=torch.device("cpu")):
-        total += teacher.sum(dim=0, dtype=torch.float64)
-    return (total / len(pairs)).float()
+    batches = SolverBatches(pairs, device=torch.device("cpu"))
+    weights = torch.ones(len(pairs), dtype=torch.float64) if batches.weights is None else batches.weights
+    total, seen = torch.zeros(pairs.teacher_dim, dtype=torch.float64), 0
+    for _, teacher in batches:
+        total += weights[seen : seen + len(teacher)] @ teacher.double()
+        seen += len(teacher)
+    return (total / weights.sum()).float()
+
+
+def _weights(parts: Sequence[Pairs]) -> Tensor | None:
+    """Of all parts; pairs without any count once."""
+    if all(pairs.weights is None for pairs in parts):
+        return None
+    known = [np.ones(len(pairs)) if pairs.weights is None else pairs.weights for pairs in parts]
+    return torch.from_numpy(np.concatenate(known))
 
 
 def sample_of_teacher(pairs: Pairs, seed: int = 0) -> Tensor:

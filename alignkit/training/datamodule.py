@@ -66,6 +66,7 @@ class PairDataModule(LightningDataModule):
             rank=self.trainer.global_rank if self.trainer else 0,
             world_size=self.trainer.world_size if self.trainer else 1,
             block=1 if in_memory else BLOCK_ROWS,
+            weights=pairs.weights,
         )
         return PairBatches(
             pairs,

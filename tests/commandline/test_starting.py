@@ -93,7 +93,7 @@ def test_the_old_name_of_a_setting_goes_on_working_and_a_wrong_one_names_the_one
         ("embed", "data.cache_dir=x", "did you mean cache_dir?"),
         ("check", "cachedir=x", "did you mean cache_dir?"),
         ("train", "epochs=3", "did you mean trainer.max_epochs?"),
-        ("train", "sentences=x", "did you mean data.sentences (of data=vectors)?"),
+        ("train", "sentences=x", "did you mean data.sentences (of data=vectors) or extra.sentences"),
         ("train", "data.path=x", "data.path is a setting of data=beir or data=built or data=cached or data=sts"),
         ("embed", "base_url=http://x", "did you mean student.base_url (of student=ollama or student=openai)"),
         ("serve", "loss=mse", "this command has no group 'loss'"),

@@ -14,7 +14,7 @@ from alignkit.commandline import conf_folder, group_choices, plain
 from alignkit.errors import ConfigError
 from alignkit.heads.base import ClosedForm, check_argument_types, head_class
 from alignkit.heads.folding import fold_output
-from alignkit.heads.streaming import TensorBatches, hold_out, sample_pairs
+from alignkit.heads.streaming import EvenSample, TensorBatches, hold_out, sample_pairs, weights_of
 from alignkit.setting_names import settings_under
 from alignkit.training.recipe import Recipe
 from alignkit.vectors import cosine, l2_normalize
@@ -305,3 +305,39 @@ def test_arguments_of_another_type_are_refused_in_one_line(kind, arguments, mess
         with settings_under("model"):
             check_argument_types(head_class(kind), arguments)
     check_argument_types(head_class("random_features"), {"features": 8, "bandwidth": 1, "ridge_lambda": None})
+
+
+@pytest.mark.parametrize("name", CLOSED_FORM)
+def test_pairs_that_count_next_to_nothing_do_next_to_no_harm(name):
+    own, others = make_pairs(200), make_pairs(200, seed=1)
+    both = torch.cat([own[0], others[0]]), torch.cat([own[1], -others[1]])  # the others say the opposite
+
+    def quality(*pairs, weights=None):
+        head = make(name)
+        head.solve(TensorBatches(*pairs, 64, weights=weights), TensorBatches(*make_pairs(60, seed=2)))
+        student, teacher = make_pairs(60, seed=3)
+        return float(cosine(head(student), teacher).mean().detach())
+
+    alone, weighted = quality(*own), quality(*both, weights=torch.tensor([1.0, 1e-6]).repeat_interleave(200))
+    assert weighted > alone - 0.03
+    assert weighted > quality(*both) + 0.1
+
+
+def test_a_sample_by_weight_keeps_what_counts_most_and_stands_for_all():
+    weights = torch.tensor([1.0] * 30 + [0.01] * 1000)
+    rows = torch.arange(1030.0).unsqueeze(1)
+    sample = EvenSample(1030, 80, weights)
+    for _ in sample.watch(TensorBatches(rows, rows, 64)):
+        pass
+    kept = sample.pairs()[0].flatten()
+    assert kept[:30].tolist() == list(range(30)) and len(kept) == 80
+    assert kept[30:].diff().max() <= 21  # the others are evenly spread
+    assert sample.weights[:30].tolist() == [1.0] * 30
+    torch.testing.assert_close(sample.weights.sum(), weights.double().sum(), rtol=1e-3, atol=0)
+
+
+def test_held_out_pairs_take_their_weights_along():
+    rows = torch.arange(100.0).unsqueeze(1)
+    fit, held = hold_out(TensorBatches(rows, rows, 7, weights=rows.flatten()))
+    for part in (fit, held):
+        assert torch.equal(torch.cat([student for student, _ in part]).flatten(), weights_of(part))

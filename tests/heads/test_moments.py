@@ -99,3 +99,11 @@ def test_processes_add_up(tmp_path):
     from alignkit.heads.moments import CenteredMoments
 
     assert_moments_of(CenteredMoments(**first), *make_pairs())
+
+
+@pytest.mark.parametrize("batch_size", [1, 64, 1000])
+def test_a_pair_of_weight_three_counts_as_three_pairs(batch_size):
+    student, teacher = make_pairs()
+    weights = torch.arange(len(student)) % 3 + 1
+    found = Moments.of(TensorBatches(student, teacher, batch_size), weights).centered()
+    assert_moments_of(found, *(part.repeat_interleave(weights, dim=0) for part in (student, teacher)))

@@ -1,4 +1,5 @@
 import weakref
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -137,3 +138,28 @@ def test_solver_batches_join_parts_and_repeat(make_pairs):
 def test_teacher_mean(make_pairs):
     pairs = make_pairs(30)
     assert np.allclose(teacher_mean(pairs).numpy(), pairs.teacher.mean(axis=0), atol=1e-6)
+
+
+def test_rows_come_as_often_as_they_count():
+    weights = np.array([1.0] * 10 + [0.1] * 90)
+    order = RowOrder(100, shuffle=True, weights=weights)
+    epochs = [np.concatenate(list(order.runs(epoch))) for epoch in range(40)]
+    assert {len(rows) for rows in epochs} == {100}
+    times = np.bincount(np.concatenate(epochs), minlength=100) / 40
+    np.testing.assert_allclose(times[:10], 100 / 19, atol=0.3)
+    np.testing.assert_allclose(times[10:].mean(), 10 / 19, atol=0.05)
+    assert not np.array_equal(epochs[0], epochs[1])
+    assert np.array_equal(epochs[3], np.concatenate(list(order.runs(3))))
+    # in order, as for validation, every row comes once
+    assert np.array_equal(next(RowOrder(100, shuffle=False, weights=weights).runs(0)), np.arange(100))
+
+
+def test_the_teachers_mean_and_a_solver_count_pairs_by_weight(make_pairs):
+    pairs = make_pairs(6)
+    weights = np.array([2.0, 1.0, 1.0, 1.0, 1.0, 2.0])
+    repeated = np.repeat(pairs.teacher, weights.astype(int), axis=0)
+    repeated = repeated / np.linalg.norm(repeated, axis=1, keepdims=True)
+    weighted = replace(pairs, weights=weights)
+    np.testing.assert_allclose(teacher_mean(weighted), repeated.mean(axis=0), atol=1e-6)
+    assert SolverBatches(weighted, pairs, device=CPU).weights.tolist() == [*weights, *[1.0] * 6]
+    assert SolverBatches(pairs, device=CPU).weights is None
