@@ -16,6 +16,7 @@ from alignkit.embedders.distilled import DistilledEmbedder
 from alignkit.heads.confidence import ConfidenceEstimate
 from alignkit.heads.linear import LinearHead
 from alignkit.heads.mlp import MlpHead
+from alignkit.resources.demo_pack import about_pack
 from alignkit.vectors import l2_normalize
 
 pytest.importorskip("tokenizers")
@@ -59,6 +60,20 @@ answer = [embedder.encode({TEXTS!r}).tolist(), embedder.encode({TEXTS!r}, "docum
     np.testing.assert_allclose(queries, expected, atol=1e-5)
     assert np.abs(np.subtract(documents, queries)).max() > 0.01  # which are not whitened
     assert (dim, digest, sure) == (8, alignkit.load_artifact(folder).digest(), True)
+
+
+def test_so_is_the_demos_own_table(tmp_path):
+    """Which a head finds in the package."""
+    torch.manual_seed(0)
+    identity = about_pack()["identities"]["table"]
+    save_artifact(Artifact({"query_head": LinearHead(256, 8).eval()}, student_identity=identity), tmp_path / "head")
+    code = f"""
+import json, sys, alignkit
+answer = alignkit.AlignedEmbedder.load(sys.argv[1]).encode({TEXTS!r}).tolist()
+{WATCHED}
+"""
+    vectors, heavy = alone(code, tmp_path)
+    assert heavy == [] and np.shape(vectors) == (2, 8)
 
 
 def test_it_is_served(run):
