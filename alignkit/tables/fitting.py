@@ -34,7 +34,7 @@ def fit_rows(counts: csr_array, rows: np.ndarray, vectors: np.ndarray) -> tuple[
     Returns:
         `(V, D)` float32 and the number of rounds; the rows as they were if none is kept.
     """
-    held = np.arange(len(vectors)) % HELD_OUT == HELD_OUT - 1
+    held = held_out(len(vectors))
     best, best_figure, rounds = rows, -np.inf, 0
     for number in range(ROUNDS + 1):
         sums = counts @ rows
@@ -50,6 +50,11 @@ def fit_rows(counts: csr_array, rows: np.ndarray, vectors: np.ndarray) -> tuple[
             share = counts.multiply((1 / lengths)[:, None]).tocsr()[~held]
             rows = rows @ linear + _correction(share, (vectors - shift - mapped)[~held])
     return best, rounds
+
+
+def held_out(count: int) -> np.ndarray:
+    """`(count,)` bool, the texts that no fit sees."""
+    return np.arange(count) % HELD_OUT == HELD_OUT - 1
 
 
 def _mean_cosine(first: np.ndarray, second: np.ndarray) -> float:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -21,6 +22,9 @@ from alignkit.tables.fitting import fit_rows
 from alignkit.tables.inside import shared_ids
 from alignkit.tables.spelling import build_tokenizer
 from alignkit.tables.writing import save_table
+
+if TYPE_CHECKING:
+    from tokenizers import Tokenizer
 
 # rarity weights a / (a + p): Arora, Liang and Ma, A Simple but Tough-to-Beat Baseline for Sentence Embeddings (2017)
 RARITY = 1e-2
@@ -73,22 +77,21 @@ def make_table(
     found = Entries.of(texts, teacher, cache_dir, sources, budget, role)
     names, blocks = found.blocks()
     tokenizer = build_tokenizer(names, found.candidates.pattern)
-    table = TokenTable(np.empty((0, 0)), tokenizer)
-    rows, fitted_on, known = _rows(blocks, table, shared_ids(names), texts, vectors, seed)
-    save_table(out, tokenizer, rows, fitted=fitted_on > 0)
+    texts, wanted = _sample(texts, vectors, seed)
+    table, fitted_on, known = _filled(blocks, tokenizer, shared_ids(names), texts, wanted)
+    save_table(out, tokenizer, table.rows, fitted=fitted_on > 0)
 
-    def unfitted(most: int, some: Sequence[str]) -> TokenTable:
+    def smaller(most: int) -> TokenTable:
         names, blocks = found.blocks(most)
         fewer = build_tokenizer(names, found.candidates.pattern)
-        empty = TokenTable(np.empty((0, 0)), fewer)
-        return TokenTable(_rows(blocks, empty, shared_ids(names), some, None, seed)[0], fewer)
+        return _filled(blocks, fewer, shared_ids(names), texts, wanted)[0]
 
-    curve, judged_on = ((), 0) if vectors is None else budget_curve(unfitted, found.asked, texts, vectors, seed)
+    curve, judged_on = ((), 0) if wanted is None else budget_curve(table, smaller, found.asked, texts, wanted)
     return TableReport(
         folder=out,
         entries=len(names),
         words=found.candidates.words,
-        width=rows.shape[1],
+        width=table.rows.shape[1],
         asked=found.asked,
         calls=found.calls,
         wanted=found.wanted,
@@ -112,30 +115,39 @@ def _checked(tables: Sequence[str]) -> tuple[str, ...]:
     return sources
 
 
-def _rows(
+def _sample(texts: Sequence[str], vectors: np.ndarray | None, seed: int) -> tuple[Sequence[str], np.ndarray | None]:
+    """The texts that a table is fitted to, and their vectors, of length 1 and no more than `WIDEST` numbers."""
+    most = MOST_TEXTS if vectors is None else min(MOST_TEXTS, MOST_ELEMENTS // vectors.shape[1])
+    some = np.arange(len(texts))
+    if len(texts) > most:
+        some = np.sort(np.random.default_rng(seed).choice(len(texts), most, replace=False))
+        texts = [texts[row] for row in some.tolist()]
+    if vectors is None:
+        return texts, None
+    wanted = np.array(vectors[some], dtype=np.float32)
+    wanted /= np.maximum(np.linalg.norm(wanted, axis=1, keepdims=True), 1e-12)
+    return texts, _narrow(wanted)
+
+
+def _filled(
     blocks: list[np.ndarray],
-    table: TokenTable,
+    tokenizer: Tokenizer,
     shared: np.ndarray,
     texts: Sequence[str],
-    vectors: np.ndarray | None,
-    seed: int,
-) -> tuple[np.ndarray, int, float]:
-    """Rows `(T, D)` of all tokens, texts that they were fitted to, share of the tokens that are entries.
+    wanted: np.ndarray | None,
+) -> tuple[TokenTable, int, float]:
+    """The table, with rows `(T, D)`, how many texts they were fitted to, and the share of tokens that are entries.
 
     The tokens are the unknown one, V entries and the bytes behind them.
     """
     from scipy.sparse import csr_array
 
-    most = MOST_TEXTS if vectors is None else min(MOST_TEXTS, MOST_ELEMENTS // vectors.shape[1])
-    some = np.arange(len(texts))
-    if len(texts) > most:
-        some = np.sort(np.random.default_rng(seed).choice(len(texts), most, replace=False))
-    tokens, lengths = table.tokens([texts[row] for row in some.tolist()])
-    entries, size = len(shared), table.tokenizer.get_vocab_size()
+    tokens, lengths = TokenTable(np.empty((0, 0)), tokenizer).tokens(texts)
+    entries, size = len(shared), tokenizer.get_vocab_size()
     shared = np.append(shared, np.arange(entries, size))
     known = float((tokens < entries).mean()) if len(tokens) else 1.0
     tokens = shared[tokens]
-    shape = (len(some), size)
+    shape = (len(texts), size)
     counts = csr_array((np.ones(len(tokens), np.float32), tokens, np.append(0, np.cumsum(lengths))), shape=shape)
     counts.sum_duplicates()
     frequency = np.bincount(tokens, minlength=size) / max(len(tokens), 1)
@@ -149,13 +161,11 @@ def _rows(
         columns.append(weighted / max(length, 1e-12))
     rows = _narrow(np.concatenate(columns, axis=1))
     rows[entries:] = _faint(size - entries, rows[1:entries])
-    if vectors is None:
-        return rows[shared], 0, known
-    wanted = np.array(vectors[some], dtype=np.float32)
-    wanted /= np.maximum(np.linalg.norm(wanted, axis=1, keepdims=True), 1e-12)
-    rows, rounds = fit_rows(counts, rows, _narrow(wanted))
-    rows[0] = 0
-    return rows[shared], len(some) if rounds else 0, known
+    rounds = 0
+    if wanted is not None:
+        rows, rounds = fit_rows(counts, rows, wanted)
+        rows[0] = 0
+    return TokenTable(rows[shared], tokenizer), len(texts) if rounds else 0, known
 
 
 def _faint(count: int, rows: np.ndarray) -> np.ndarray:

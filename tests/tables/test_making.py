@@ -86,19 +86,19 @@ def test_a_fit_that_held_out_texts_do_not_gain_by_is_left(teacher, tmp_path):
 
 
 def test_what_half_of_the_calls_would_cost_is_measured_without_further_ones(tmp_path):
-    """Words of which half are rare: a table without them spells them, and is worse on texts that have them."""
+    """Texts whose names are many: a table without them spells them, and is surely worse."""
     teacher = WordTeacher("teacher", dim=12)
     names = [first + last for first in ("bra", "kel", "mor", "tis", "vun", "zop", "dra", "fin") for last in
              ("den", "gat", "hul", "jip", "lom", "nur", "pex", "quo", "rys", "wib")]  # fmt: skip
-    texts = [f"{text} {name}" for row, text in enumerate(TEXTS * 2) for name in (names[row % 80],)]
+    texts = [f"{text} {name}" for row, text in enumerate(TEXTS * 3) for name in (names[row % 80],)]
     vectors = embed_all(teacher, texts)
     teacher.asked.clear()
     report = make_table(texts, teacher, tmp_path / "cache", tmp_path / "table", vectors=vectors)
     whole, half, quarter = report.curve
     assert whole.asked == report.asked == report.calls == len(teacher.asked)
     assert (half.asked, quarter.asked) == (round(whole.asked / 2), round(whole.asked / 4))
-    assert report.judged_on == round(len(texts) / 5) and whole.change is None
-    assert quarter.change.high < 0 and quarter.cosine < half.cosine <= whole.cosine
+    assert report.judged_on == len(texts) // 20 and whole.change is None
+    assert half.change.high < 0 and quarter.change.high < 0  # letters are left, and hardly a word
     assert quarter.change.value == pytest.approx(quarter.cosine - whole.cosine, abs=1e-6)
     # the table that half of the calls really gives is what the curve says of it
     less = WordTeacher("less", dim=12)
@@ -113,8 +113,8 @@ def test_a_few_texts_and_tables_without_calls_have_no_such_measurement(teacher, 
 
 
 def test_how_a_table_was_made_is_kept_beside_it(teacher, tmp_path):
-    vectors = embed_all(teacher, TEXTS * 2)
-    report = make_table(TEXTS * 2, teacher, tmp_path / "cache", tmp_path / "table", vectors=vectors)
+    vectors = embed_all(teacher, TEXTS * 3)
+    report = make_table(TEXTS * 3, teacher, tmp_path / "cache", tmp_path / "table", vectors=vectors)
     assert len(report.curve) == 3
     report.save()
     assert TableReport.read(tmp_path / "table") == report
