@@ -8,12 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import yaml
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 
+from alignkit.commandline.composed import plain
 from alignkit.commandline.conf import choice_of, group_choices, yaml_of
 from alignkit.commandline.described import check_part, check_values
 from alignkit.commandline.words import as_given
@@ -21,6 +22,7 @@ from alignkit.credentials import STARS, redacted, without_secrets
 from alignkit.errors import ConfigError
 from alignkit.parts import TARGET
 from alignkit.pasting import command_line
+from alignkit.runs.folder import CONFIG, check_resumable
 from alignkit.setting_names import SIDES
 
 # place → the group whose YAMLs say what may stand there
@@ -35,6 +37,33 @@ _DEEPEST, _MOST_BYTES = 20, 100_000
 _OLDER = ("chosen", "overrides")
 _NEEDED = {"data", "model", "loss", "trainer", "device", "seed", "refit", "html", "objective", "select_by"}
 _NEEDED_BY = {"distill": {"student", "teacher", "cache_dir", "budget", "tables", "train_layers", "lora", "check_on"}}
+
+
+class Begun(NamedTuple):
+    """A run that begins, or goes on.
+
+    Attributes:
+        folder: of the run.
+        settings: plain values.
+        resume: whether it goes on.
+    """
+
+    folder: Path
+    settings: dict[str, Any]
+    resume: bool
+
+
+def begin_run(config: DictConfig, command: str = "train") -> Begun:
+    """Where a run lies and its settings: those of the command line, or of the run that `resume=` names.
+
+    Raises:
+        ConfigError: if that run cannot go on.
+    """
+    if config.resume is None:
+        return Begun(Path(HydraConfig.get().runtime.output_dir), plain(config), False)
+    folder = Path(config.resume).expanduser()
+    check_resumable(folder)
+    return Begun(folder, settings_of_run(folder / CONFIG, config, command), True)
 
 
 def settings_of_run(path: Path, config: DictConfig, command: str = "train") -> dict[str, Any]:

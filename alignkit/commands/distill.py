@@ -5,15 +5,13 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
-from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 
-from alignkit.commandline import build, choice_of, plain
+from alignkit.commandline import build, choice_of
 from alignkit.commandline.data import build_teachers_side
-from alignkit.commandline.resumed import config_yaml, resume_command, settings_of_run
+from alignkit.commandline.resumed import begin_run, config_yaml, resume_command
 from alignkit.commandline.training_results import report
 from alignkit.distillation import transformer_student
 from alignkit.embedders.base import Embedder
@@ -22,7 +20,7 @@ from alignkit.estimator.distilling import Start, Task, check_task, distill, make
 from alignkit.evaluation.leak_checks import leaks_of_splits
 from alignkit.files import write_whole
 from alignkit.pairs.general_texts import general_texts
-from alignkit.runs.folder import CONFIG, check_resumable, claim_run_folder
+from alignkit.runs.folder import CONFIG, claim_run_folder
 from alignkit.setting_rules import check, number_above, number_from, whole
 from alignkit.training.checks import check_settings
 from alignkit.training.processes import is_main_process
@@ -41,14 +39,7 @@ RULES = {
 
 def main(config: DictConfig) -> float | None:
     """Compose the parts, distil, report; returns the figure that a sweeper optimises."""
-    folder = Path(HydraConfig.get().runtime.output_dir)
-    resume = config.resume is not None
-    if resume:
-        folder = Path(config.resume).expanduser()
-        check_resumable(folder)
-        settings = settings_of_run(folder / CONFIG, config, NAME)
-    else:
-        settings = plain(_without_student_vectors(config))
+    folder, settings, resume = begin_run(_without_student_vectors(config), NAME)
     check_settings(settings)
     check(settings, RULES)
     check_whiten_by(settings["whiten_by"])

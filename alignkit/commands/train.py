@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import logging
 import time
-from pathlib import Path
 
-from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
-from alignkit.commandline import choice_of, plain
+from alignkit.commandline import choice_of
 from alignkit.commandline.data import build_data
-from alignkit.commandline.resumed import config_yaml, resume_command, settings_of_run
+from alignkit.commandline.resumed import begin_run, config_yaml, resume_command
 from alignkit.commandline.training_results import report
 from alignkit.errors import AlignkitError, ConfigError
 from alignkit.estimator.plan import make_plan
@@ -19,7 +17,7 @@ from alignkit.estimator.second_source import add_extra
 from alignkit.estimator.trained import carry_out
 from alignkit.evaluation.leak_checks import leaks_of_splits
 from alignkit.pairs.base import PairSplits
-from alignkit.runs.folder import CONFIG, check_resumable, claim_run_folder
+from alignkit.runs.folder import claim_run_folder
 from alignkit.training.checks import check_settings
 from alignkit.training.processes import is_main_process
 
@@ -28,14 +26,7 @@ logger = logging.getLogger("alignkit.train")
 
 def main(config: DictConfig) -> float | None:
     """Compose the parts, fit, report; returns the figure that a sweeper optimises."""
-    folder = Path(HydraConfig.get().runtime.output_dir)
-    resume = config.resume is not None
-    if resume:
-        folder = Path(config.resume).expanduser()
-        check_resumable(folder)
-        settings = settings_of_run(folder / CONFIG, config)
-    else:
-        settings = plain(config)
+    folder, settings, resume = begin_run(config)
     check_settings(settings)
     start = time.perf_counter()
     splits = build_data(settings)
