@@ -6,6 +6,7 @@ against our own YAMLs. A file does not decide which server to talk to, or whose 
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -24,6 +25,7 @@ from alignkit.parts import TARGET
 from alignkit.pasting import command_line
 from alignkit.runs.folder import CONFIG, check_resumable
 from alignkit.setting_names import SIDES
+from alignkit.training.processes import is_main_process
 
 # place → the group whose YAMLs say what may stand there
 PARTS = {"data": "data", "model": "model", "loss": "loss", **dict.fromkeys(SIDES, "embedder")}
@@ -56,9 +58,13 @@ class Begun(NamedTuple):
 def begin_run(config: DictConfig, command: str = "train") -> Begun:
     """Where a run lies and its settings: those of the command line, or of the run that `resume=` names.
 
+    Of several processes that train together only the first one logs; the others would repeat it.
+
     Raises:
         ConfigError: if that run cannot go on.
     """
+    if not is_main_process():
+        logging.getLogger("alignkit").setLevel(logging.ERROR)
     if config.resume is None:
         return Begun(Path(HydraConfig.get().runtime.output_dir), plain(config), False)
     folder = Path(config.resume).expanduser()

@@ -1,5 +1,6 @@
 """Run folders that come from somebody else, and one's own that go on."""
 
+import logging
 import shutil
 import sys
 from itertools import zip_longest
@@ -219,3 +220,15 @@ def test_every_part_can_be_resumed(composed, tmp_path, run_command):
         code, _, err = run_command("train", f"resume={folder}")
         assert code == 1 and "there is no file no such file.txt" in err, err
         shutil.rmtree(folder)
+
+
+@pytest.mark.parametrize(("rank", "level"), [("0", logging.INFO), ("1", logging.ERROR)])
+@pytest.mark.parametrize("command", ["train", "distill"])
+def test_only_the_first_of_several_processes_logs(run_command, monkeypatch, command, rank, level):
+    monkeypatch.setenv("LOCAL_RANK", rank)
+    logger = logging.getLogger("alignkit")
+    before = logger.level
+    code, _, err = run_command(command, "seed=-1")
+    found = logger.level
+    logger.setLevel(before)
+    assert code == 1 and "seed=-1" in err and found == level

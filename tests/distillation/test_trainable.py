@@ -8,7 +8,7 @@ from small_embedder import SmallEmbedder
 from alignkit.distillation.table_student import TableStudent
 from alignkit.distillation.tokens import Tokens
 from alignkit.distillation.trainable import trainable
-from alignkit.distillation.transformer_student import TOKENS_AT_ONCE, TransformerStudent
+from alignkit.distillation.transformer_student import KEPT_BYTES, TransformerStudent
 from alignkit.embedders.sentence_transformer import SentenceTransformerEmbedder
 from alignkit.errors import ConfigError
 
@@ -111,7 +111,7 @@ def test_long_texts_in_parts_give_the_same_vectors_and_gradients(students, monke
     batch = student.tokenize(TEXTS).batch(np.arange(5), CPU)
     found, gradients = [], []
     for tokens in (10**6, 20):
-        monkeypatch.setitem(TOKENS_AT_ONCE, "cpu", tokens)
+        monkeypatch.setitem(KEPT_BYTES, "cpu", tokens * 4 * 24 * 16 * 2)  # in two layers of 16 dimensions
         vectors = student(batch)
         vectors[:, 0].sum().backward()
         found.append(vectors.detach())
