@@ -109,6 +109,8 @@ class Origin:
         repetitions: how many of them repeat another.
         quarantined: side → how many sentences it has no vector of.
         cut: side → what its model did not read to the end.
+        documents_for_queries: whether the texts are documents that stand in for queries, which nobody has; `None` where
+            that is not known.
     """
 
     source: str = "vectors"
@@ -121,6 +123,7 @@ class Origin:
     repetitions: int | None = None
     quarantined: Mapping[str, int] | None = None
     cut: Mapping[str, Cut] | None = None
+    documents_for_queries: bool | None = None
 
     def identity(self, side: str) -> Identity | None:
         """Of `student` or `teacher`."""
@@ -128,7 +131,7 @@ class Origin:
 
     def to_json(self) -> dict[str, Any]:
         """As `meta` in `metrics.json` has it; what only some sources know is left out where it is not known."""
-        counted = ("sentences", "repetitions", "quarantined", "cut")
+        counted = ("sentences", "repetitions", "quarantined", "cut", "documents_for_queries")
         known = {name: value for name, value in asdict(self).items() if value is not None or name not in counted}
         return {**known, "notes": list(self.notes)}
 

@@ -128,6 +128,7 @@ def load_index(
         repetitions=len(rows) - len(texts) - _left_out(rows),
         quarantined=dict(sum((Counter(part.quarantined) for part in parts), Counter())),
         cut=_cut_of(parts),
+        documents_for_queries=queries is None,
     )
     return PairSplits(train=train, validation=held_out, test=tested, origin=origin)
 

@@ -77,6 +77,7 @@ def test_every_row_is_a_text_with_the_teachers_vector(index, models, tmp_path):
         np.testing.assert_allclose(part.student, [vector_of(text)[:3] for text in part.texts], rtol=1e-3)
     assert models[1].asked == []
     assert splits.origin.student_identity["model"] == "student"
+    assert splits.origin.documents_for_queries is True
     assert splits.origin.teacher_identity is None  # bare vectors do not tell whose they are
     assert "all rows" in splits.origin.source
 
@@ -139,6 +140,7 @@ def test_real_queries_are_pairs_too(index, models, tmp_path):
         cache.fill(models[1], queries, "query")
     splits = load_index(index, *models, **settings)
     assert sorted(all_of(splits, "groups")) == ["document"] * 200 + ["query"] * 30
+    assert splits.origin.documents_for_queries is False
     assert splits.origin.teacher_identity == models[1].identity("query")
     assert "30 queries of queries.txt" in splits.origin.source
 

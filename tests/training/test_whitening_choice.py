@@ -52,6 +52,17 @@ def test_a_weak_student_finds_far_more_whitened(demo):
     assert len(chosen.about.tried) == len(SETTINGS)
 
 
+def test_documents_that_find_themselves_do_not_tell_what_queries_need(demo, monkeypatch):
+    head, origin = ridge(demo), dataclasses.replace(demo.origin, documents_for_queries=True)
+    documents = dataclasses.replace(demo, origin=origin)
+    assert choose_whitening(head, documents).about.power > 0  # few find themselves: it is like with queries
+    monkeypatch.setattr(whitening_choice, "TOLD_APART", 0.3)
+    chosen = choose_whitening(head, documents)
+    assert chosen.part is None and chosen.about.power == 0
+    assert "documents stand in for queries" in chosen.about.reason and "data.queries=" in chosen.about.reason
+    assert choose_whitening(head, demo).about.power > 0
+
+
 @pytest.mark.parametrize("labelled", [True, False])
 def test_a_teacher_like_a_chat_model_is_whitened_more(demo, labelled):
     """Its vectors lie in a cone, and a few directions make up nearly all that varies in it."""
