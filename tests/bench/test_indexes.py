@@ -47,6 +47,7 @@ def table(url, vectors):
                 copy.set_types(["int8", "text", "bytea"])
                 for row, one in enumerate(written(vectors, "vector")):
                     copy.write_row((row, f"text {row}", one.tobytes()))
+        connection.execute("VACUUM ANALYZE")
         yield connection
 
 
