@@ -63,8 +63,9 @@ class PgConnection:
         self.psycopg = postgres()
         if url is not None and not _SQLALCHEMY.match(url):
             raise ConfigError(
-                "index.url: expected postgresql://user@host:port/database (what was given is not shown: it may hold a "
-                "password); leave it out to take PGHOST, PGDATABASE, PGUSER and PGPASSWORD from the environment"
+                "index.url: expected an address such as postgresql://127.0.0.1:5432/shop, with the user before an @ "
+                "(what was given is not shown: it may hold a password); leave it out to take PGHOST, PGDATABASE, "
+                "PGUSER and PGPASSWORD from the environment"
             )
         self._url = "" if url is None else _SQLALCHEMY.sub("postgresql://", url)
         self._open: psycopg.Connection | None = None

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from engines import DIM, fill
 
+from alignkit.credentials import redacted
 from alignkit.errors import AlignkitError, ConfigError, DataError, EngineError
 from alignkit.indexes.base import joined
 from alignkit.indexes.pg_connection import PgConnection
@@ -179,7 +180,7 @@ def test_a_server_that_refuses_is_told_in_one_line_without_the_password(postgres
     assert "hunter2" not in str(caught.value) and "\n" not in str(caught.value)
     with pytest.raises(ConfigError) as caught:
         PgConnection("host=localhost password=hunter2secret")
-    assert "hunter2" not in str(caught.value)
+    assert "hunter2" not in str(caught.value) and "***" not in redacted(str(caught.value))
     with pytest.raises(DataError, match="no such table"):
         PgvectorIndex(f"{table}'; --", url=postgres.url)
     fill(connection, table)
