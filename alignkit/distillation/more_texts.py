@@ -1,4 +1,14 @@
-"""More training texts for nothing but calls of the teacher: made up out of the training texts."""
+"""More training texts for nothing but calls of the teacher: made up out of the training texts.
+
+They bring one to two points on short requests, and may cost more on long texts, so that nobody gets them unasked.
+MiniLM as the teacher, 6,000 sentences of other sources than all that is judged, and three made-up texts for each;
+cosine and overlap@10 on CLINC150, then StackFAQ and Cranfield:
+
+- a table, linear head: .755, .648, 94.7%, 87.8%; with parts and two in one .765, .647, 94.9%, 88.7%; with the table
+  fitted to these too .778, .655, 94.3%, 81.2%, and so it is not.
+- the table under an `mlp`, trained on 48,000 texts either way: .756, .650, 94.3%, 85.9%; with all kinds .772, .661,
+  93.9%, 78.8%.
+"""
 
 from __future__ import annotations
 

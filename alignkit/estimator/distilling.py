@@ -161,8 +161,7 @@ def make_start(task: Task) -> Start:
 def with_made_up_texts(task: Task, start: Start) -> Task:
     """The same task with the made-up training texts that its settings ask for, within what is left of the budget.
 
-    A table is made before: fitted to made-up texts too it is two points better on texts like the training texts, and
-    six points of Cranfield worse on others.
+    A table is made before: fitted to made-up texts too, it is a point better on CLINC150 and seven worse on Cranfield.
 
     Args:
         task: whose training texts are all the user's own.
