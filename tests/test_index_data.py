@@ -35,6 +35,12 @@ def test_a_head_is_trained_on_the_users_own_index(run_command, tmp_path, documen
     assert meta["source"].startswith("docs.parquet, column embedding: a sample of 200 of its 300 rows")
     assert "the rows' own texts serve as queries" in meta["notes"]
     assert load_artifact(tmp_path / "run").teacher_identity is None
+    code, _, err = run_command("evaluate", "head=run", "data=index", *documents, "data.sample=200", "html=false",
+                               "tensorboard=false", "time_embedding=false", "hydra.run.dir=judged")  # fmt: skip
+    assert code == 0, err
+    report = (tmp_path / "judged" / "alignment_report.md").read_text(encoding="utf-8")
+    assert "in all 300 rows of docs.parquet, column embedding, 20 test queries find" in report
+    assert "the teacher's own queries find 100.0% through the engine" in report
 
 
 @pytest.mark.parametrize(

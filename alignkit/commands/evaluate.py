@@ -23,6 +23,7 @@ from alignkit.errors import AlignkitError, ConfigError
 from alignkit.evaluation.code_table import code_table
 from alignkit.evaluation.comparison import compare
 from alignkit.evaluation.embedding_time import embedding_times
+from alignkit.evaluation.engine_search import search_engine
 from alignkit.evaluation.evaluate_settings import check_settings
 from alignkit.evaluation.leak_checks import check_leaks
 from alignkit.evaluation.learning_curve import FEWEST_PAIRS, learning_curve
@@ -71,6 +72,11 @@ def main(config: DictConfig) -> None:
             embedder.close()
     leaks = check_leaks(test.queries, run, data if isinstance(data, PairSplits) else None)
     sample = TrainingSample.load(run)
+    if isinstance(data, PairSplits) and choice_of("data", settings["data"]) == "index":
+        with build(settings["index"], "index") as index:
+            found = search_engine(index, data.test, artifact, settings["seed"]).words()
+        logger.info("%s", found)
+        test = replace(test, origin=replace(test.origin, notes=(*test.origin.notes, found)))
     drawn = {name: settings[name] for name in ("seed", "resamples")}
     before, not_shown = untouched(artifact, run, test, data, settings)
     result = compare(
