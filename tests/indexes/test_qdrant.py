@@ -108,3 +108,29 @@ def test_a_server_that_is_not_there_is_one_line(monkeypatch):
     assert "\n" not in str(caught.value)
     with pytest.raises(ConfigError, match="index.api_key_env"):
         QdrantIndex("docs", url="http://127.0.0.1:1", api_key_env="NO_SUCH_KEY_IS_SET")
+
+
+def test_a_replacement_keeps_payload_and_other_vectors_and_needs_an_alias(client, collection):
+    config = {"a": models.VectorParams(size=2, distance="Dot"), "b": models.VectorParams(size=3, distance="Cosine")}
+    points = [(1, {"a": [1, 2], "b": [0, 0, 1]}, {"t": "x"}), (2, {"b": [0, 1, 0]}, {"t": "y"}), (3, {"a": [3, 4]}, {})]
+    create(client, collection, config, points)
+    with QdrantIndex(collection, client=client, vector="a") as index:
+        with pytest.raises(DataError, match="this is a collection, and Qdrant can rename none; make an alias"):
+            index.replacement().begin(4)
+    alias = models.CreateAlias(collection_name=collection, alias_name="shop")
+    client.update_collection_aliases([models.CreateAliasOperation(create_alias=alias)])
+    with QdrantIndex("shop", client=client, vector="a") as index:
+        replacement = index.replacement()
+        replacement.begin(4)
+        for rows in replacement.missing():
+            replacement.write(rows, np.arange(12).reshape(3, 4))
+        replacement.cut_over()  # the point without this vector is moved too
+        assert joined(list(index.scan())).faults == {1: "it has no vector"}
+        one, two, three = client.retrieve("shop", [1, 2, 3], with_vectors=True)
+        assert (one.payload, one.vector) == ({"t": "x"}, {"a": [0, 1, 2, 3], "b": [0, 0, 1]})
+        assert (two.payload, two.vector, three.vector) == ({"t": "y"}, {"b": [0, 1, 0]}, {"a": [8, 9, 10, 11]})
+        replacement.roll_back()
+        replacement.give_up()
+        assert [one.name for one in client.get_collections().collections if one.name.startswith("shop")] == []
+    delete = models.DeleteAliasOperation(delete_alias=models.DeleteAlias(alias_name="shop"))
+    client.update_collection_aliases([delete])
