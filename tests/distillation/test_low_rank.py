@@ -7,8 +7,14 @@ import pytest
 import torch
 
 from alignkit.distillation.trainable import trainable
+from alignkit.distillation.tuning import tune
 from alignkit.embedders.sentence_transformer import SentenceTransformerEmbedder
 from alignkit.errors import ConfigError, MissingExtraError
+from alignkit.heads.linear import LinearHead
+from alignkit.losses.cosine import CosineLoss
+from alignkit.training.batches import SolverBatches
+from alignkit.training.device import Device
+from alignkit.training.recipe import Recipe
 
 pytest.importorskip("peft")
 TEXTS = ["bara dewo", "kisel lotin muxu", "lora naxu muwo bara"]
@@ -81,6 +87,20 @@ def test_what_is_saved_is_a_plain_student_with_the_trained_vectors(embedder, tmp
     # and training can go on after it was saved
     assert torch.allclose(vectors_of(student), expected)
     moved(student)
+
+
+def test_it_learns_and_leaves_the_matrices_as_they_are(embedder, make_splits):
+    splits, student = make_splits(embedder), trainable(embedder, lora=2)
+    head = LinearHead(splits.train.student_dim, splits.train.teacher_dim)
+    device = torch.device("cpu")
+    head.solve(SolverBatches(splits.train, device=device), SolverBatches(splits.validation, device=device))
+    before = {name: value.clone() for name, value in student.state_dict().items()}
+    recipe = Recipe(batch_size=32, max_epochs=6, lr=1e-2, schedule="one_cycle", select_by="val/cosine_mean")
+    result = tune(student, head, splits, loss=CosineLoss(), recipe=recipe, device=Device("cpu", "32-true", "test"),
+                  seed=0, run_folder=None, student_lr=2e-2)  # fmt: skip
+    assert result.improved, result.reason
+    moved = {name for name, value in student.state_dict().items() if not torch.equal(value, before[name])}
+    assert moved == {name for name in before if ".lora_" in name}
 
 
 def test_it_is_refused_without_peft_and_without_layers(embedder, monkeypatch):
