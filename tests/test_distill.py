@@ -248,8 +248,11 @@ def test_the_entries_of_a_table_come_before_made_up_texts(run_command, words, tm
     code, _, err = run_command("distill", "student=table", *words, "augment=1", "budget=100", "trainer.max_epochs=0",
                                "hydra.run.dir=run")  # fmt: skip
     assert code == 0 and "0 made-up training texts, 0 calls of the teacher" in err, err
-    assert "for 100 entries of the table and these" in err and "100 calls of the teacher" in err
-    assert rows_and_meta(tmp_path / "run")[1]["pairs"]["train"] == 192
+    meta = rows_and_meta(tmp_path / "run")[1]
+    wanted = meta["student_table"]["wanted"]
+    assert "100 calls of the teacher" in err and meta["pairs"]["train"] == 192
+    # a budget of less would all go into the table
+    assert f"takes budget={wanted + 192} for {wanted:,} entries of the table and these" in err
 
 
 def test_no_test_sentence_is_trained_on(monkeypatch, run_command, words, tmp_path):

@@ -185,10 +185,11 @@ def with_made_up_texts(task: Task, start: Start) -> Task:
         teacher.close()
     said = f"{more.texts:,} made-up training texts, {more.calls:,} calls of the teacher"
     if left < more.wanted:
-        of_table = f" for {entries:,} entries of the table and these" if entries else ""
+        first = 0 if start.table is None else start.table.wanted
+        of_table = f" for {first:,} entries of the table and these" if first else ""
         logger.warning(
             "%s; augment=%g would make %s, which takes budget=%d%s",
-            said, share, f"{more.wanted:,}", entries + more.wanted, of_table,
+            said, share, f"{more.wanted:,}", first + more.wanted, of_table,
         )  # fmt: skip
     else:
         logger.info("%s", said)

@@ -58,7 +58,7 @@ def _fewer_calls(table: TableReport) -> list[str]:
     whole = table.curve[0]
     return [
         f"what fewer calls would cost: cosine {whole.cosine:.3f} with {whole.asked:,} of these entries, "
-        f"{', '.join(told)}; measured on {table.judged_on:,} training texts, by tables fitted to a sample of the others"
+        f"{', '.join(told)}; measured on {table.judged_on:,} training texts, by tables fitted to the others"
     ]
 
 
