@@ -11,6 +11,7 @@ from alignkit.pairs.base import Pairs, PairSplits
 from alignkit.pairs.views import RowIds
 from alignkit.parts import settings_of_command, settings_of_part
 from alignkit.selection import choose
+from alignkit.selection.averages import members_of
 
 
 def planned(model, loss="auto", **changes):
@@ -62,5 +63,8 @@ def test_autos_budget_suffices_for_all_its_candidates_on_two_cores(count, monkey
     auto = settings_of_part("model", "auto", 0)
     vectors = np.broadcast_to(np.float32(0.05), (count, 384))
     pairs = Pairs(RowIds(np.arange(count)), vectors, vectors)
-    plans = choose._plans({name: planned(name) for name in auto["candidates"]}, PairSplits(pairs, pairs, pairs))
-    assert sum(plan.expected_s for plan in plans) < auto["budget_s"]
+    candidates, splits = {name: planned(name) for name in auto["candidates"]}, PairSplits(pairs, pairs, pairs)
+    averages = members_of(candidates, splits)
+    assert set(averages) == {"kernel_mlp"}  # put together from the others, at no fit of its own
+    plans = choose._plans(candidates, splits)
+    assert sum(plan.expected_s for plan in plans if plan.name not in averages) < auto["budget_s"]
