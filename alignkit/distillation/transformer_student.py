@@ -20,7 +20,8 @@ from alignkit.embedders.base import Role
 from alignkit.errors import ConfigError
 from alignkit.setting_rules import check, whole
 
-# peak rates; what LoRA adds starts at zero and takes a higher one
+# peak rates; what LoRA adds starts at zero and takes a higher one. Two layers under an `mlp`, 6,000 texts, 3 epochs,
+# overlap@10 on 1,000 held-out texts, .574 before: all weights .617; of rank 16 at 2e-3 .605, at 6e-3 .597
 RATE, LORA_RATE = 6e-4, 2e-3
 # of what a forward pass keeps for the gradient; what does not fit is computed twice, in parts. On a CPU that costs no
 # time, since parts stay in its cache: 512 texts of 22 tokens through two layers took 2.24 CPU s whole, 2.23 s in parts
