@@ -16,6 +16,7 @@ main = command(
     __doc__,
     EXAMPLES,
     texts=("resume", "cache_dir", "objective", "schedule", "select_by"),
+    completed=("student",),
     run_folder=True,
 )
 

@@ -75,6 +75,17 @@ def test_the_default_run_leaves_everything_a_user_needs(run_command, tmp_path):
     assert artifact.student_identity["backend"] == "table" and artifact.teacher_identity["model"] == "all-MiniLM-L6-v2"
 
 
+def test_other_data_has_a_student_of_two_layers_where_none_is_named(run_command, tmp_path):
+    """The pack's table is the student of the pack alone."""
+    lines = "".join(f"how do i change plan number {number}\n" for number in range(12))
+    (tmp_path / "mine.txt").write_text(lines, encoding="utf-8")
+    code, _, err = run_command("train", "data=cached", "data.path=mine.txt", "html=false")
+    assert code == 1 and "which=teacher" in err  # all that is missing is the teacher's side
+    assert run_command("train", "data=cached", "data.path=mine.txt", "student=table")[2].startswith(
+        "alignkit: student.path is not set"
+    )
+
+
 def test_the_saved_head_gives_what_the_metrics_say(run_command, tmp_path):
     run_command("train", "student=static", "model=mlp", "model.hidden=32", "trainer.max_epochs=1", "html=false",
                 "hydra.run.dir=run")  # fmt: skip

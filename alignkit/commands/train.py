@@ -10,6 +10,7 @@ from omegaconf import DictConfig
 from alignkit.commandline import choice_of
 from alignkit.commandline.data import build_data
 from alignkit.commandline.resumed import begin_run, config_yaml, resume_command
+from alignkit.commandline.sides import PACKAGED_SIDES, complete_sides
 from alignkit.commandline.training_results import report
 from alignkit.errors import AlignkitError, ConfigError
 from alignkit.estimator.plan import make_plan
@@ -26,6 +27,9 @@ logger = logging.getLogger("alignkit.train")
 
 def main(config: DictConfig) -> float | None:
     """Compose the parts, fit, report; returns the figure that a sweeper optimises."""
+    if config.resume is None:
+        is_demo = choice_of("data", config.data) == "demo"
+        complete_sides(config, None, otherwise={"student": "table" if is_demo else PACKAGED_SIDES["student"]})
     folder, settings, resume = begin_run(config)
     check_settings(settings)
     start = time.perf_counter()
