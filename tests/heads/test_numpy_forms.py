@@ -1,4 +1,4 @@
-"""NumPy gives what torch gives, for every head that has a YAML: embedding then needs no torch."""
+"""A saved head gives what torch gives, for every head that has a YAML: by NumPy where it has a form."""
 
 import hashlib
 import json
@@ -12,8 +12,10 @@ from alignkit.artifact import Artifact, load_artifact, save_artifact
 from alignkit.errors import ArtifactError
 from alignkit.heads.confidence import ConfidenceEstimate
 from alignkit.heads.linear import LinearHead
+from alignkit.heads.numpy_forms import FORMS
 from alignkit.heads.numpy_layers import gelu
 from alignkit.heads.stored_parts import StoredParts
+from alignkit.parts import settings_of_part
 
 STUDENT_DIM, TEACHER_DIM = 12, 20
 
@@ -51,7 +53,8 @@ def whitening():
 def test_it_gives_what_torch_gives_for_queries_and_for_documents(name, tmp_path):
     parts = {"query_head": make(name), "whitening": whitening()}
     loaded = load_artifact(save_artifact(Artifact(parts), tmp_path))
-    assert isinstance(loaded.parts, StoredParts), f"give {name} a form in heads/numpy_forms.py"
+    # a head without a form is applied by torch, to the same result
+    assert isinstance(loaded.parts, StoredParts) == (parts["query_head"].kind() in FORMS)
     assert (loaded.student_dim, loaded.teacher_dim) == (STUDENT_DIM, TEACHER_DIM)
     with torch.no_grad():
         plain = parts["query_head"](STUDENT)
@@ -62,6 +65,10 @@ def test_it_gives_what_torch_gives_for_queries_and_for_documents(name, tmp_path)
     # the modules are there for whoever asks for them, and are the same head
     with torch.no_grad():
         agree(loaded.query_head(STUDENT), expected)
+
+
+def test_what_auto_chooses_from_needs_no_torch():
+    assert set(settings_of_part("model", "auto", 0)["candidates"]) <= set(FORMS)
 
 
 @pytest.mark.parametrize(
