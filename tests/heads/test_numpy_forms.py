@@ -67,6 +67,16 @@ def test_it_gives_what_torch_gives_for_queries_and_for_documents(name, tmp_path)
         agree(loaded.query_head(STUDENT), expected)
 
 
+def test_a_head_without_a_form_gives_the_same_by_torch(tmp_path, monkeypatch):
+    folder = save_artifact(Artifact({"query_head": make("mlp"), "whitening": whitening()}), tmp_path)
+    by_numpy = load_artifact(folder)
+    monkeypatch.delitem(FORMS, "mlp")
+    by_torch = load_artifact(folder)
+    assert not isinstance(by_torch.parts, StoredParts)
+    for role in ("query", "document"):
+        agree(by_numpy.align(STUDENT.numpy(), role), torch.from_numpy(by_torch.align(STUDENT.numpy(), role)))
+
+
 def test_what_auto_chooses_from_needs_no_torch():
     assert set(settings_of_part("model", "auto", 0)["candidates"]) <= set(FORMS)
 
