@@ -14,6 +14,7 @@ from typing import Any, Literal, Self
 import numpy as np
 
 Metric = Literal["cosine", "dot", "l2"]
+Note = dict[str, Any]
 Stage = Literal["untouched", "begun", "cut over"]
 Cursor = Any
 Id = Any
@@ -144,6 +145,10 @@ class Replacement(abc.ABC):
     """
 
     @abc.abstractmethod
+    def way(self, dim: int) -> str:
+        """What the engine does for vectors of this width, in a sentence for the user."""
+
+    @abc.abstractmethod
     def stage(self) -> Stage:
         """How far it is: nothing is there, new vectors lie beside the old ones, or old ones beside the new."""
 
@@ -208,6 +213,26 @@ class Replacement(abc.ABC):
 
         Raises:
             DataError: if they are in use.
+        """
+
+    @abc.abstractmethod
+    def other(self) -> VectorIndex:
+        """The vectors that are not in use, as an index to be closed: the new ones, or after `cut_over` the old ones.
+
+        Raises:
+            DataError: if there are none, or `build_index` has not made them readable yet.
+        """
+
+    @abc.abstractmethod
+    def note(self) -> Note | None:
+        """What `keep_note` left in the engine about the new vectors, in use or not; `None` for nothing."""
+
+    @abc.abstractmethod
+    def keep_note(self, note: Note) -> None:
+        """Leave a few JSON values beside the new vectors, in place of earlier ones; deleted with `give_up`.
+
+        Raises:
+            DataError: if no replacement has begun.
         """
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -91,7 +92,8 @@ class FaissIndex(VectorIndex):
 
     def replacement(self) -> Replacement:
         """See `FaissReplacement`."""
-        return FaissReplacement(self, self.path, self._open, self.faiss, self._old)
+        opened = partial(FaissIndex, texts=self._texts_file)
+        return FaissReplacement(self, self.path, self._open, opened, self.faiss, self._old)
 
     def _old(self) -> tuple[Any, np.ndarray | None]:
         own = not self._named_by_texts and not isinstance(self._ids, range)

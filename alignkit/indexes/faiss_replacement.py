@@ -26,14 +26,21 @@ class FaissReplacement(FileReplacement):
         index: over the file.
         path: of the file.
         reopen: as `FileReplacement` has it.
+        opened: likewise.
         faiss: the library.
         old: gives the index as it is now, without the ids around it, and its own ids if rows are not counted.
     """
 
     def __init__(
-        self, index: VectorIndex, path: Path, reopen: Callable[[], None], faiss: ModuleType, old: Callable[[], Old]
+        self,
+        index: VectorIndex,
+        path: Path,
+        reopen: Callable[[], None],
+        opened: Callable[[str], VectorIndex],
+        faiss: ModuleType,
+        old: Callable[[], Old],
     ) -> None:
-        super().__init__(index, path, reopen)
+        super().__init__(index, path, reopen, opened)
         self.faiss, self._old = faiss, old
 
     def position(self, rows: IndexRows) -> int:

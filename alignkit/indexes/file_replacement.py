@@ -15,8 +15,18 @@ import numpy as np
 
 from alignkit.errors import DataError
 from alignkit.files import move, refused, unfinished_name, write_whole
-from alignkit.indexes.base import IndexRows, Replacement, Stage, VectorIndex
-from alignkit.indexes.replacing import NEW, OLD, expect, expect_all, expect_room, expect_width, usable_rows
+from alignkit.indexes.base import IndexRows, Note, Replacement, Stage, VectorIndex
+from alignkit.indexes.replacing import (
+    NEW,
+    OLD,
+    expect,
+    expect_all,
+    expect_begun,
+    expect_room,
+    expect_width,
+    note_of,
+    usable_rows,
+)
 
 
 class FileReplacement(Replacement):
@@ -30,10 +40,14 @@ class FileReplacement(Replacement):
         index: over the file; it is closed while the file is replaced, and opened again.
         path: of the file.
         reopen: opens it again.
+        opened: another file of the same rows as an index.
     """
 
-    def __init__(self, index: VectorIndex, path: Path, reopen: Callable[[], None]) -> None:
-        self.index, self.path, self._reopen = index, path, reopen
+    def __init__(
+        self, index: VectorIndex, path: Path, reopen: Callable[[], None], opened: Callable[[str], VectorIndex]
+    ) -> None:
+        self.index, self.path, self._reopen, self._opened = index, path, reopen, opened
+        self._note = path.with_name(f"{path.stem}{NEW}.json")
         self.new, self.old = (path.with_name(f"{path.stem}{suffix}{path.suffix}") for suffix in (NEW, OLD))
         self.folder = path.with_name(f"{path.stem}{NEW}.parts")
 
@@ -53,6 +67,13 @@ class FileReplacement(Replacement):
     @abc.abstractmethod
     def position(self, rows: IndexRows) -> int:
         """The position in the file of the first of these rows, as `scan` gave them."""
+
+    def way(self, dim: int) -> str:
+        """See `Replacement`."""
+        return (
+            "a new file is written beside the old one, which must not change meanwhile; cut_over and roll_back "
+            "rename the new file to its name, and back"
+        )
 
     def stage(self) -> Stage:
         """See `Replacement`."""
@@ -151,13 +172,34 @@ class FileReplacement(Replacement):
         """See `Replacement`."""
         expect(self.stage(), "cut over", "drop the old vectors")
         self.old.unlink()
+        self._note.unlink(missing_ok=True)
 
     def give_up(self) -> None:
         """See `Replacement`."""
         if self.stage() == "cut over":
             raise DataError("cannot give up the new vectors: they are in use; roll back first")
         self.new.unlink(missing_ok=True)
+        self._note.unlink(missing_ok=True)
         shutil.rmtree(self.folder, ignore_errors=True)
+
+    def other(self) -> VectorIndex:
+        """See `Replacement`."""
+        stage = self.stage()
+        expect_begun(stage, "read the vectors that are not in use")
+        if stage == "begun" and not self.new.exists():
+            raise DataError("cannot read the new vectors: the new file is not built yet; build_index writes it")
+        return self._opened(str(self.old if stage == "cut over" else self.new))
+
+    def note(self) -> Note | None:
+        """See `Replacement`."""
+        if self.stage() == "untouched" or not self._note.is_file():
+            return None
+        return note_of(self._note.read_text(encoding="utf-8"))
+
+    def keep_note(self, note: Note) -> None:
+        """See `Replacement`."""
+        expect_begun(self.stage(), "keep a note")
+        write_whole(self._note, json.dumps(note))
 
     @property
     def _vectors(self) -> Path:

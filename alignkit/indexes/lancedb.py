@@ -14,6 +14,7 @@ from alignkit.indexes.base import Cursor, Id, IndexDescription, IndexRows, Metri
 from alignkit.indexes.exact import query_matrix
 from alignkit.indexes.lancedb_replacement import LancedbReplacement
 from alignkit.indexes.parquet_reading import float_type, vector_column
+from alignkit.indexes.replacing import setting
 
 _METRICS: tuple[Metric, ...] = ("cosine", "dot", "l2")
 
@@ -52,19 +53,19 @@ class LancedbIndex(VectorIndex):
             raise MissingExtraError("lancedb", "lancedb") from None
         if "://" not in path and not Path(path).expanduser().is_dir():
             raise DataError(f"{path}: no such folder; expected that of a LanceDB database")
-        self.name, self.text, self.id, self.payload = table, text, id, tuple(payload)
+        self.path, self.name, self.text, self.id, self.payload = path, table, text, id, tuple(payload)
         self.database = lancedb.connect(path if "://" in path else Path(path).expanduser())
         try:
             self.table: Any = self.database.open_table(table)
         except (ValueError, FileNotFoundError):
             there = ", ".join(self.database.list_tables().tables) or "none"
-            raise DataError(f"index.table={table}: no such table in {path}; there are: {there}") from None
+            raise DataError(f"{setting('table')}={table}: no such table in {path}; there are: {there}") from None
         self.schema = self.table.schema
-        self.vector = vector_column(self.schema, vector, f"table {table}", "index.vector")
-        for setting, column in (("id", id), ("text", text), *(("payload", name) for name in self.payload)):
+        self.vector = vector_column(self.schema, vector, f"table {table}", setting("vector"))
+        for name, column in (("id", id), ("text", text), *(("payload", one) for one in self.payload)):
             if column is not None and column not in self.schema.names:
-                known = ", ".join(name for name in self.schema.names if name != self.vector) or "none"
-                raise DataError(f"index.{setting}={column}: table {table} has no such column; the others are: {known}")
+                known = ", ".join(one for one in self.schema.names if one != self.vector) or "none"
+                raise DataError(f"{setting(name)}={column}: table {table} has no such column; the others are: {known}")
         self.metric: Metric = metric or self._indexed_metric() or "cosine"
         self.dim = self._width()
 
@@ -119,7 +120,11 @@ class LancedbIndex(VectorIndex):
     def replacement(self) -> Replacement:
         """See `LancedbReplacement`."""
         columns = (self.id, self.vector)
-        return LancedbReplacement(self, self.database, self.table, columns, self.metric, self._open)
+
+        def opened(column: str) -> VectorIndex:
+            return LancedbIndex(self.path, self.name, column, self.text, self.id, self.payload, self.metric)
+
+        return LancedbReplacement(self, self.database, self.table, columns, self.metric, self._open, opened)
 
     def _open(self) -> None:
         self.table.checkout_latest()

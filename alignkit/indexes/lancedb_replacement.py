@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from typing import Any
@@ -9,11 +10,23 @@ from typing import Any
 import numpy as np
 
 from alignkit.errors import DataError
-from alignkit.indexes.base import IndexRows, Metric, Replacement, Stage, VectorIndex, picked
-from alignkit.indexes.replacing import NEW, OLD, beside, expect, expect_all, expect_room, expect_width, usable_rows
+from alignkit.indexes.base import IndexRows, Metric, Note, Replacement, Stage, VectorIndex, picked
+from alignkit.indexes.replacing import (
+    NEW,
+    OLD,
+    beside,
+    expect,
+    expect_all,
+    expect_begun,
+    expect_room,
+    expect_width,
+    note_of,
+    usable_rows,
+)
 
 # below that, reading every row is as fast, and the engine has too little to train an index on
 FEWEST_TO_INDEX = 10_000
+_NOTE = "_alignkit_note"
 
 
 class LancedbReplacement(Replacement):
@@ -21,7 +34,8 @@ class LancedbReplacement(Replacement):
 
     `write`, the adding and the renaming are one version of a table each, so atomic. The adding holds all the new
     vectors in memory. A row that is inserted meanwhile is given by `missing`; one whose vector is changed after it was
-    written is not noticed. Rows inserted after `build_index` have no new vector until it is called again.
+    written is not noticed. Rows inserted after `build_index` have no new vector until it is called again. The note is a
+    table of one row.
 
     Args:
         index: over the table.
@@ -30,6 +44,7 @@ class LancedbReplacement(Replacement):
         columns: of ids, and of vectors.
         metric: of the index.
         reopen: reads the table's schema again.
+        opened: another column of vectors as an index.
     """
 
     def __init__(
@@ -40,11 +55,20 @@ class LancedbReplacement(Replacement):
         columns: tuple[str, str],
         metric: Metric,
         reopen: Callable[[], None],
+        opened: Callable[[str], VectorIndex],
     ) -> None:
+        self._opened = opened
         self.index, self.database, self.table, self.metric, self._reopen = index, database, table, metric, reopen
         self.id, self.vector = columns
         self.new, self.old = beside(self.vector, NEW), beside(self.vector, OLD)
-        self.gathered = beside(f"{table.name}_{self.vector}", NEW)
+        self.gathered, self.noted = (beside(f"{table.name}_{self.vector}", suffix) for suffix in (NEW, _NOTE))
+
+    def way(self, dim: int) -> str:
+        """See `Replacement`."""
+        return (
+            "new vectors are gathered in a table beside, which becomes a column; rows that are added meanwhile are "
+            "caught up, changed ones are not; cut_over and roll_back rename two columns in one version of the table"
+        )
 
     def stage(self) -> Stage:
         """See `Replacement`."""
@@ -122,8 +146,7 @@ class LancedbReplacement(Replacement):
             raise DataError("cannot cut over: the new vectors are no column yet; build_index makes them one")
         expect_all(sum(len(rows) for rows in self.missing()), force)
         self._rename((self.vector, self.old), (self.new, self.vector))
-        with suppress(ValueError):
-            self.database.drop_table(self.gathered)
+        self._forget(self.gathered)
 
     def roll_back(self) -> None:
         """See `Replacement`."""
@@ -134,6 +157,7 @@ class LancedbReplacement(Replacement):
         """See `Replacement`; the vectors stay in older versions of the table until those are cleaned up."""
         expect(self.stage(), "cut over", "drop the old vectors")
         self.table.drop_columns([self.old])
+        self._forget(self.noted)
         self._reopen()
 
     def give_up(self) -> None:
@@ -142,9 +166,32 @@ class LancedbReplacement(Replacement):
             raise DataError("cannot give up the new vectors: they are in use; roll back first")
         if self.new in self._columns():
             self.table.drop_columns([self.new])
-        if self._gathering() is not None:
-            self.database.drop_table(self.gathered)
+        self._forget(self.gathered, self.noted)
         self._reopen()
+
+    def other(self) -> VectorIndex:
+        """See `Replacement`."""
+        stage = self.stage()
+        expect_begun(stage, "read the vectors that are not in use")
+        if stage == "begun" and self.new not in self._columns():
+            raise DataError("cannot read the new vectors: they are no column yet; build_index makes them one")
+        return self._opened(self.old if stage == "cut over" else self.new)
+
+    def note(self) -> Note | None:
+        """See `Replacement`."""
+        if self.stage() == "untouched" or self.noted not in self.database.list_tables().tables:
+            return None
+        return note_of(self.database.open_table(self.noted).to_arrow().column("note")[0].as_py())
+
+    def keep_note(self, note: Note) -> None:
+        """See `Replacement`."""
+        expect_begun(self.stage(), "keep a note")
+        self.database.create_table(self.noted, [{"note": json.dumps(note)}], mode="overwrite")
+
+    def _forget(self, *tables: str) -> None:
+        for name in tables:
+            with suppress(ValueError):
+                self.database.drop_table(name)
 
     def _done(self, ids: list[Any]) -> set[Any]:
         """Those of the ids that have been written."""

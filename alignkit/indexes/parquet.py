@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -24,7 +25,7 @@ from alignkit.indexes.base import (
 from alignkit.indexes.exact import exact_search
 from alignkit.indexes.parquet_reading import batches_from, float_type, open_parquet, vector_column
 from alignkit.indexes.parquet_replacement import ParquetReplacement
-from alignkit.indexes.replacing import is_beside
+from alignkit.indexes.replacing import is_beside, setting
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -63,12 +64,12 @@ class ParquetIndex(VectorIndex):
         self.files = _files_at(self.path)
         with open_parquet(self.files[0]) as file:
             self.schema = file.schema_arrow
-        self.vector = vector_column(self.schema, vector, self.path, "index.vector")
+        self.vector = vector_column(self.schema, vector, self.path, setting("vector"))
         self.text, self.id, self.payload, self.metric = text, id, tuple(payload), metric
-        for setting, column in (("text", text), ("id", id), *(("payload", name) for name in self.payload)):
+        for name, column in (("text", text), ("id", id), *(("payload", one) for one in self.payload)):
             if column is not None and column not in self.schema.names:
-                known = ", ".join(name for name in self.schema.names if name != self.vector) or "none"
-                raise DataError(f"{self.path}: index.{setting}={column}: no such column; the others are: {known}")
+                known = ", ".join(one for one in self.schema.names if one != self.vector) or "none"
+                raise DataError(f"{self.path}: {setting(name)}={column}: no such column; the others are: {known}")
         self.dim = self._width()
 
     def describe(self) -> IndexDescription:
@@ -108,7 +109,10 @@ class ParquetIndex(VectorIndex):
         """See `ParquetReplacement`; for one file, since a folder cannot be replaced at once."""
         if self.path.is_dir():
             raise DataError(f"{self.path}: a folder cannot be replaced at once; give its files one by one")
-        return ParquetReplacement(self, self.path, self._open, self.vector)
+        opened = partial(
+            ParquetIndex, vector=self.vector, text=self.text, id=self.id, payload=self.payload, metric=self.metric
+        )
+        return ParquetReplacement(self, self.path, self._open, opened, self.vector)
 
     def _open(self) -> None:
         with open_parquet(self.files[0]) as file:
@@ -147,7 +151,7 @@ class ParquetIndex(VectorIndex):
     def _width(self) -> int:
         for path in self.files:
             with open_parquet(path) as file:
-                vector_column(file.schema_arrow, self.vector, path, "index.vector")
+                vector_column(file.schema_arrow, self.vector, path, setting("vector"))
                 if width := usual_width(part.column(0) for part in batches_from(file, 0, 4096, [self.vector])):
                     return width
         raise DataError(f"{self.path}: holds no vectors in column '{self.vector}'")

@@ -73,7 +73,7 @@ def vector_column(schema: pa.Schema, column: str | None, place: object, setting:
     """
     found = [name for name, kind in zip(schema.names, schema.types, strict=True) if _holds_vectors(kind)]
     # while vectors are being replaced, the others lie in a column beside
-    found = [name for name in found if not is_beside(name)]
+    found = [name for name in found if name == column or not is_beside(name)]
     if column is None and len(found) == 1:
         return found[0]
     if column is None or column not in found:

@@ -22,11 +22,19 @@ class ParquetReplacement(FileReplacement):
         index: over the table.
         path: of the table.
         reopen: as `FileReplacement` has it.
+        opened: likewise.
         column: of the vectors.
     """
 
-    def __init__(self, index: VectorIndex, path: Path, reopen: Callable[[], None], column: str) -> None:
-        super().__init__(index, path, reopen)
+    def __init__(
+        self,
+        index: VectorIndex,
+        path: Path,
+        reopen: Callable[[], None],
+        opened: Callable[[str], VectorIndex],
+        column: str,
+    ) -> None:
+        super().__init__(index, path, reopen, opened)
         self.column = column
 
     def position(self, rows: IndexRows) -> int:

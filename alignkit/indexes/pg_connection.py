@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from alignkit.credentials import redacted
 from alignkit.errors import ConfigError, EngineError, MissingExtraError
+from alignkit.indexes.replacing import setting
 
 if TYPE_CHECKING:
     import psycopg
@@ -61,10 +62,11 @@ class PgConnection:
 
     def __init__(self, url: str | None) -> None:
         self.psycopg = postgres()
+        self._called = setting("url")
         if url is not None and not _SQLALCHEMY.match(url):
             raise ConfigError(
-                "index.url: expected an address such as postgresql://127.0.0.1:5432/shop, with the user before an @ "
-                "(what was given is not shown: it may hold a password); leave it out to take PGHOST, PGDATABASE, "
+                f"{self._called}: expected an address such as postgresql://127.0.0.1:5432/shop, with the user before "
+                "an @ (what was given is not shown: it may hold a password); leave it out to take PGHOST, PGDATABASE, "
                 "PGUSER and PGPASSWORD from the environment"
             )
         self._url = "" if url is None else _SQLALCHEMY.sub("postgresql://", url)
@@ -108,7 +110,7 @@ class PgConnection:
         names = [kind.__name__ for kind in type(error).__mro__]
         fix = next((_WAYS_OUT[name] for name in names if name in _WAYS_OUT), None)
         if fix is None and (self._open is None or self._open.closed):
-            fix = "is the server running, and is index.url right?"
+            fix = f"is the server running, and is {self._called} right?"
         return EngineError(redacted(f"PostgreSQL: {said}{f'; {fix}' if fix else ''}", self._secrets()))
 
     def _secrets(self) -> list[str]:

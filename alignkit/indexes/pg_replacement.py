@@ -2,16 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import json
+from collections.abc import Callable, Iterator
 from itertools import repeat
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from alignkit.errors import DataError
-from alignkit.indexes.base import IndexRows, Metric, Replacement, Stage
+from alignkit.indexes.base import IndexRows, Metric, Note, Replacement, Stage, VectorIndex
 from alignkit.indexes.pg_rows import PgRows, written
-from alignkit.indexes.replacing import NEW, OLD, beside, expect, expect_all, expect_room, expect_width, usable_rows
+from alignkit.indexes.replacing import (
+    NEW,
+    OLD,
+    beside,
+    expect,
+    expect_all,
+    expect_begun,
+    expect_room,
+    expect_width,
+    note_of,
+    usable_rows,
+)
 
 if TYPE_CHECKING:
     import psycopg
@@ -32,10 +44,24 @@ class PgReplacement(Replacement):
     `missing` gives the rows that are left. Atomic are each `write`, `cut_over` and `roll_back`: the latter two rename
     two columns in one transaction, which waits two seconds at most for the table. A NOT NULL on the old column is
     dropped by `cut_over`, since rows inserted afterwards have no old vector, and is not set again by `roll_back`.
+    The note is the comment of the new column.
+
+    Args:
+        rows: of the table.
+        opened: another of its columns of vectors as an index.
     """
 
-    def __init__(self, rows: PgRows) -> None:
-        self.rows = rows
+    def __init__(self, rows: PgRows, opened: Callable[[str], VectorIndex]) -> None:
+        self.rows, self._opened = rows, opened
+
+    def way(self, dim: int) -> str:
+        """See `Replacement`."""
+        kind = self._new_kind(dim)
+        searched = "with an HNSW index" if dim <= WIDEST[kind] else "without an index, which pgvector has up to 4,000"
+        return (
+            f"a new column of {kind}({dim}), {searched}, is filled beside the old one, and a trigger marks rows that "
+            "change meanwhile; cut_over and roll_back rename two columns in one transaction"
+        )
 
     def stage(self) -> Stage:
         """See `Replacement`."""
@@ -49,7 +75,7 @@ class PgReplacement(Replacement):
         expect_room(self.stage())
         table = self.rows.table
         expect_width(self._width(beside(table.vector, NEW)), dim)
-        kind = "halfvec" if WIDEST["vector"] < dim <= WIDEST["halfvec"] else table.vector_type
+        kind = self._new_kind(dim)
         add = f"ALTER TABLE {{table}} ADD COLUMN IF NOT EXISTS {{new}} {{kind}}({int(dim)})"
         self._transaction(add, *self._watching(), kind=(table.extension, kind))
 
@@ -94,8 +120,7 @@ class PgReplacement(Replacement):
     def cut_over(self, force: bool = False) -> None:
         """See `Replacement`; refused too where a view reads the old column, which it would go on to do."""
         expect(self.stage(), "begun", "cut over")
-        behind = "SELECT count(*) FROM {table} AS t WHERE t.{new} IS NULL AND t.{vector} IS NOT NULL"
-        expect_all(self.rows.execute(behind)[0][0], force)
+        expect_all(sum(len(rows) - len(rows.faults) for rows in self.missing()), force)
         if (views := self._views()) and not force:
             raise DataError(
                 f"cannot cut over: {', '.join(views)} would go on with the old vectors, as views keep to a column "
@@ -136,6 +161,35 @@ class PgReplacement(Replacement):
         )
         self.rows.find_again()
 
+    def other(self) -> VectorIndex:
+        """See `Replacement`."""
+        stage = self.stage()
+        expect_begun(stage, "read the vectors that are not in use")
+        return self._opened(beside(self.rows.table.vector, OLD if stage == "cut over" else NEW))
+
+    def note(self) -> Note | None:
+        """See `Replacement`."""
+        stage, table = self.stage(), self.rows.table
+        if stage == "untouched":
+            return None
+        asked = "SELECT col_description(attrelid, attnum) FROM pg_attribute WHERE attrelid = %s AND attname = %s"
+        return note_of(self.rows.execute(asked, table.oid, self._made(stage))[0][0])
+
+    def keep_note(self, note: Note) -> None:
+        """See `Replacement`."""
+        from psycopg.sql import SQL, Identifier, Literal
+
+        stage, table = self.stage(), self.rows.table
+        expect_begun(stage, "keep a note")
+        column = Identifier(table.schema, table.name, self._made(stage))
+        # a comment takes no bound values
+        comment = SQL("COMMENT ON COLUMN {} IS {}").format(column, Literal(json.dumps(note)))
+        self.rows.connection.run(lambda opened: opened.execute(comment))
+
+    def _made(self, stage: Stage) -> str:
+        """The column of the new vectors."""
+        return self.rows.table.vector if stage == "cut over" else beside(self.rows.table.vector, NEW)
+
     def _watching(self) -> tuple[str, ...]:
         """A trigger that takes the new vector away from a row whose old one changes."""
         return (
@@ -175,6 +229,9 @@ class PgReplacement(Replacement):
                 opened.execute(self._sql("DROP INDEX {index}", index=(self.rows.table.schema, name)), ())
         if not any(valid for _, valid in found):
             opened.execute(create, ())
+
+    def _new_kind(self, dim: int) -> str:
+        return "halfvec" if WIDEST["vector"] < dim <= WIDEST["halfvec"] else self.rows.table.vector_type
 
     def _width(self, column: str) -> int | None:
         found = self._column(column)

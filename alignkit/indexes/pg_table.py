@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from alignkit.errors import DataError
 from alignkit.indexes.base import Metric
-from alignkit.indexes.replacing import is_beside
+from alignkit.indexes.replacing import is_beside, setting
 
 if TYPE_CHECKING:
     import psycopg
@@ -65,7 +65,7 @@ def find_table(connection: psycopg.Connection, table: str, vector: str | None, i
     """
     oid, schema, name, relation = _relation(connection, table)
     if relation in _KINDS:
-        raise DataError(f"index.table={table}: this is {_KINDS[relation]}; give the table behind it")
+        raise DataError(f"{setting('table')}={table}: this is {_KINDS[relation]}; give the table behind it")
     columns = _columns(connection, oid)
     key, key_type = _key(connection, oid, table, id, columns)
     column, kind, extension, dim = _vector(connection, oid, table, vector)
@@ -79,10 +79,10 @@ def check_columns(table: PgTable, asked: Sequence[tuple[str, str | None]]) -> No
     Raises:
         DataError: which lists those that it has.
     """
-    for setting, column in asked:
+    for name, column in asked:
         if column is not None and column not in table.columns:
-            known = ", ".join(name for name in table.columns if name != table.vector)
-            raise DataError(f"index.{setting}={column}: table {table.name} has no such column; the others are: {known}")
+            known = ", ".join(one for one in table.columns if one != table.vector)
+            raise DataError(f"{setting(name)}={column}: table {table.name} has no such column; the others are: {known}")
 
 
 def _relation(connection: psycopg.Connection, table: str) -> tuple[int, str, str, str]:
@@ -98,10 +98,10 @@ def _relation(connection: psycopg.Connection, table: str) -> tuple[int, str, str
         return usable[0][:4]
     if rows:
         elsewhere = " or ".join(f"{row[1]}.{row[2]}" for row in rows)
-        raise DataError(f"index.table={table}: not on the search path; give it with its schema: {elsewhere}")
+        raise DataError(f"{setting('table')}={table}: not on the search path; give it with its schema: {elsewhere}")
     raise DataError(
-        f"index.table={table}: there is no such table in database {connection.info.dbname}; names are taken as they "
-        "are stored, in small letters unless they were quoted when the table was made"
+        f"{setting('table')}={table}: there is no such table in database {connection.info.dbname}; names are taken "
+        "as they are stored, in small letters unless they were quoted when the table was made"
     )
 
 
@@ -131,26 +131,26 @@ def _key(
     if id is None:
         if primary is None:
             raise DataError(
-                f"index.table={table}: it has no primary key, so its rows cannot be told apart; name a column that is "
-                "unique and not null: index.id=COLUMN, or add a key: ALTER TABLE … ADD COLUMN id bigint GENERATED "
-                "ALWAYS AS IDENTITY PRIMARY KEY"
+                f"{setting('table')}={table}: it has no primary key, so its rows cannot be told apart; name a column "
+                f"that is unique and not null: {setting('id')}=COLUMN, or add a key: ALTER TABLE … ADD COLUMN id "
+                "bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY"
             )
         if len(primary) > 1:
             raise DataError(
-                f"index.table={table}: its primary key has {len(primary)} columns ({', '.join(primary)}); name one "
-                "column that is unique and not null: index.id=COLUMN"
+                f"{setting('table')}={table}: its primary key has {len(primary)} columns ({', '.join(primary)}); "
+                f"name one column that is unique and not null: {setting('id')}=COLUMN"
             )
         return primary[0], columns[primary[0]]
     if id not in columns:
-        raise DataError(f"index.id={id}: table {table} has no such column; it has {', '.join(columns)}")
+        raise DataError(f"{setting('id')}={id}: table {table} has no such column; it has {', '.join(columns)}")
     if id not in keys:
         raise DataError(
-            f"index.id={id}: no unique index holds this column alone, so two rows may have one id; make one, CREATE "
-            "UNIQUE INDEX, or name another column"
+            f"{setting('id')}={id}: no unique index holds this column alone, so two rows may have one id; make one, "
+            "CREATE UNIQUE INDEX, or name another column"
         )
     if not keys[id]:
         raise DataError(
-            f"index.id={id}: this column may be NULL, and such rows have no id; ALTER COLUMN … SET NOT NULL"
+            f"{setting('id')}={id}: this column may be NULL, and such rows have no id; ALTER COLUMN … SET NOT NULL"
         )
     return id, columns[id]
 
@@ -165,12 +165,13 @@ def _vector(
         (oid, list(VECTOR_TYPES)),
     ).fetchall()
     # while vectors are being replaced, the others lie in a column beside
-    found = {row[0]: row for row in rows if not is_beside(row[0])}
+    found = {row[0]: row for row in rows if row[0] == vector or not is_beside(row[0])}
     if (vector is None and len(found) != 1) or (vector is not None and vector not in found):
         got = "none is named" if vector is None else f"got {vector}"
+        kinds, there = ", ".join(VECTOR_TYPES), ", ".join(found) or "none"
         raise DataError(
-            f"index.table={table}: columns of vectors ({', '.join(VECTOR_TYPES)}): {', '.join(found) or 'none'}; "
-            f"expected one as index.vector=…, {got}"
+            f"{setting('table')}={table}: columns of vectors ({kinds}): {there}; "
+            f"expected one as {setting('vector')}=…, {got}"
         )
     name, kind, extension, dim = found[vector or next(iter(found))]
     return name, kind, extension, dim if dim > 0 else None

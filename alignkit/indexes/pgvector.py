@@ -58,6 +58,7 @@ class PgvectorIndex(VectorIndex):
         metric: Metric | None = None,
     ) -> None:
         self.connection = PgConnection(url)
+        self._opened = partial(PgvectorIndex, url=url, text=text, id=id, payload=payload)
         try:
             found = self.connection.run(partial(find_table, table=table, vector=vector, id=id))
             check_columns(found, [("text", text), *(("payload", name) for name in payload)])
@@ -126,4 +127,7 @@ class PgvectorIndex(VectorIndex):
 
     def replacement(self) -> Replacement:
         """See `PgReplacement`."""
-        return PgReplacement(self.rows)
+        table = f"{self.rows.table.schema}.{self.rows.table.name}"
+        return PgReplacement(
+            self.rows, lambda column: self._opened(table=table, vector=column, metric=self.rows.metric)
+        )

@@ -14,6 +14,7 @@ from alignkit.indexes.base import Cursor, Id, IndexDescription, IndexRows, Metri
 from alignkit.indexes.exact import query_matrix
 from alignkit.indexes.qdrant_calls import QdrantCalls
 from alignkit.indexes.qdrant_replacement import QdrantReplacement
+from alignkit.indexes.replacing import setting
 from alignkit.indexes.usable import matrix_of
 
 _METRICS: dict[str, Metric] = {"Cosine": "cosine", "Dot": "dot", "Euclid": "l2"}
@@ -59,7 +60,7 @@ class QdrantIndex(VectorIndex):
             if not self.calls.run(lambda client: client.collection_exists(collection), patient=False):
                 there = [one.name for one in self.calls.run(lambda client: client.get_collections()).collections]
                 raise DataError(
-                    f"index.collection={collection}: no such collection; there are: {', '.join(there) or 'none'}"
+                    f"{setting('collection')}={collection}: no such collection; there are: {', '.join(there) or 'none'}"
                 )
             self._asked_vector = vector
             self._open()
@@ -122,7 +123,13 @@ class QdrantIndex(VectorIndex):
 
     def replacement(self) -> Replacement:
         """See `QdrantReplacement`."""
-        return QdrantReplacement(self, self.calls, self.collection, self.vector, self._open)
+
+        def opened(collection: str) -> VectorIndex:
+            return QdrantIndex(
+                collection, vector=self._asked_vector, text=self.text, payload=self.payload, client=self.calls.client
+            )
+
+        return QdrantReplacement(self, self.calls, self.collection, self.vector, self._open, opened)
 
     def _open(self) -> None:
         self.vector, self.parameters = self._vector(self._asked_vector)
@@ -141,7 +148,9 @@ class QdrantIndex(VectorIndex):
         if (asked is None and len(dense) != 1) or (asked is not None and asked not in dense):
             names = ", ".join(name or "(nameless)" for name in dense) or "none"
             got = "none is named" if asked is None else f"got {asked}"
-            raise DataError(f"collection {self.collection}: vectors: {names}; expected one as index.vector=…, {got}")
+            raise DataError(
+                f"collection {self.collection}: vectors: {names}; expected one as {setting('vector')}=…, {got}"
+            )
         name = next(iter(dense)) if asked is None else asked
         return name, dense[name]
 

@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 
 from alignkit.credentials import from_environment, redacted
 from alignkit.errors import EngineError, MissingExtraError
+from alignkit.indexes.replacing import setting
 
 T = TypeVar("T")
 WAITS_S = (0.2, 0.5, 1.0, 2.0, 4.0, 8.0)
@@ -49,7 +50,7 @@ class QdrantCalls:
         library = qdrant()
         self.models = library.models
         self._own = client is None
-        self._key = None if api_key_env is None else from_environment("index.api_key_env", api_key_env)
+        self._key = None if api_key_env is None else from_environment(setting("api_key_env"), api_key_env)
         self.where = str(path or url)
         try:
             self.client = client or (

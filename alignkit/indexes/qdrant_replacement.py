@@ -9,12 +9,23 @@ from typing import Any
 import numpy as np
 
 from alignkit.errors import DataError
-from alignkit.indexes.base import IndexRows, Replacement, Stage, VectorIndex, picked
+from alignkit.indexes.base import IndexRows, Note, Replacement, Stage, VectorIndex, picked
 from alignkit.indexes.qdrant_calls import QdrantCalls
-from alignkit.indexes.replacing import NEW, OLD, beside, expect, expect_all, expect_room, expect_width, usable_rows
+from alignkit.indexes.replacing import (
+    NEW,
+    OLD,
+    beside,
+    expect,
+    expect_all,
+    expect_begun,
+    expect_room,
+    expect_width,
+    usable_rows,
+)
 
 # the server refuses requests of more than 32 MB
 _POINTS_AT_ONCE = 256
+_NOTE = "alignkit"
 
 
 class QdrantReplacement(Replacement):
@@ -22,7 +33,8 @@ class QdrantReplacement(Replacement):
 
     What is asked for must be an alias, as Qdrant can rename no collection: `cut_over` and `roll_back` are one atomic
     change of aliases. A point that is inserted meanwhile is given by `missing`; one that is changed or deleted after it
-    was written is not noticed, so let nobody do that between `begin` and `cut_over`.
+    was written is not noticed, so let nobody do that between `begin` and `cut_over`. The note is in the new
+    collection's metadata, which servers before 1.16 do not keep.
 
     Args:
         index: over the alias.
@@ -30,13 +42,29 @@ class QdrantReplacement(Replacement):
         alias: that applications read.
         vector: the name of the vector, "" for the nameless one.
         reopen: reads the index's parameters again.
+        opened: the same of another alias, as an index.
     """
 
     def __init__(
-        self, index: VectorIndex, calls: QdrantCalls, alias: str, vector: str, reopen: Callable[[], None]
+        self,
+        index: VectorIndex,
+        calls: QdrantCalls,
+        alias: str,
+        vector: str,
+        reopen: Callable[[], None],
+        opened: Callable[[str], VectorIndex],
     ) -> None:
+        self._opened = opened
         self.index, self.calls, self.alias, self.vector, self._reopen = index, calls, alias, vector, reopen
         self.new, self.old = beside(alias, NEW), beside(alias, OLD)
+
+    def way(self, dim: int) -> str:
+        """See `Replacement`."""
+        return (
+            "a new collection is filled with the same points and payload, and points that are added meanwhile are "
+            "caught up; let nobody change or delete points until cut_over, which like roll_back is one change of "
+            "aliases"
+        )
 
     def stage(self) -> Stage:
         """See `Replacement`."""
@@ -49,7 +77,7 @@ class QdrantReplacement(Replacement):
         aliases = self._aliases()
         if self.alias not in aliases:
             raise DataError(
-                f"index.collection={self.alias}: this is a collection, and Qdrant can rename none; make an alias of "
+                f"{self.alias}: this is a collection, and Qdrant can rename none; make an alias of "
                 "it, let your application read that, and give its name"
             )
         if self.new in aliases:
@@ -101,6 +129,29 @@ class QdrantReplacement(Replacement):
             raise DataError("cannot give up the new vectors: they are in use; roll back first")
         if self.new in self._aliases():
             self._drop(self.new)
+
+    def other(self) -> VectorIndex:
+        """See `Replacement`."""
+        stage = self.stage()
+        expect_begun(stage, "read the vectors that are not in use")
+        return self._opened(self.old if stage == "cut over" else self.new)
+
+    def note(self) -> Note | None:
+        """See `Replacement`."""
+        if (made := self._made()) is None:
+            return None
+        found = self.calls.run(lambda client: client.get_collection(made)).config.metadata
+        return (found or {}).get(_NOTE)
+
+    def keep_note(self, note: Note) -> None:
+        """See `Replacement`."""
+        expect_begun(self.stage(), "keep a note")
+        self.calls.run(lambda client: client.update_collection(self._made(), metadata={_NOTE: note}))
+
+    def _made(self) -> str | None:
+        """The collection of the new vectors."""
+        aliases = self._aliases()
+        return aliases.get(self.alias if self.old in aliases else self.new)
 
     def _written(self, ids: list[Any], client: Any) -> set[Any]:
         """Those of the ids that the new collection has."""

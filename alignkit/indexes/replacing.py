@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import json
+
 import numpy as np
 
 from alignkit.errors import DataError
-from alignkit.indexes.base import IndexRows, Stage
+from alignkit.indexes.base import IndexRows, Note, Stage
+from alignkit.setting_names import SettingNames
 
 NEW, OLD = "_alignkit_new", "_alignkit_old"
 # the longest name that PostgreSQL takes, in bytes: it cuts longer ones without a word
@@ -30,6 +33,35 @@ def beside(name: str, suffix: str) -> str:
 def is_beside(name: str) -> bool:
     """Whether a name is one of those that `beside` gives."""
     return name.endswith((NEW, OLD))
+
+
+def setting(name: str) -> str:
+    """A setting of an index as the user types it, where the index is being opened.
+
+    >>> setting("table")
+    'index.table'
+    """
+    called = SettingNames()(name)
+    return called if called != name else f"index.{name}"
+
+
+def note_of(text: str | None) -> Note | None:
+    """A note from its JSON; `None` where somebody else wrote something there."""
+    try:
+        found = json.loads(text or "")
+    except ValueError:
+        return None
+    return found if isinstance(found, dict) else None
+
+
+def expect_begun(stage: Stage, what: str) -> None:
+    """Refuse a step that needs new vectors, in use or not.
+
+    Raises:
+        DataError: if there are none.
+    """
+    if stage == "untouched":
+        raise DataError(f"cannot {what}: no replacement has begun")
 
 
 def expect(stage: Stage, wanted: Stage, what: str) -> None:

@@ -54,6 +54,18 @@ def test_rows_inserted_changed_and_deleted_meanwhile_are_caught_up(postgres, con
     assert left == []
 
 
+def test_rows_that_have_nothing_to_map_do_not_stop_the_cut_over(postgres, connection, table):
+    fill(connection, table)
+    connection.execute(f"UPDATE {table} SET embedding = NULL WHERE id = 3")
+    connection.execute(f"UPDATE {table} SET embedding = %s WHERE id = 4", (str([0.0] * DIM),))
+    with PgvectorIndex(table, url=postgres.url) as index:
+        replacement = index.replacement()
+        replacement.begin(DIM)
+        assert copy(replacement) == 18
+        replacement.cut_over()
+        assert list(joined(list(index.scan())).faults) == [3, 4]
+
+
 def test_a_column_that_may_not_be_null_is_replaced(postgres, connection, table):
     fill(connection, table, vector=f"vector({DIM}) NOT NULL")
     with PgvectorIndex(table, url=postgres.url) as index:

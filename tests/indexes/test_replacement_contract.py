@@ -150,3 +150,50 @@ def test_steps_out_of_turn_and_vectors_that_do_not_fit_are_refused_and_change_no
         assert replacement.stage() == "untouched"
         assert_old(made) if "client" in made.settings else None
     assert_old(made)
+
+
+def test_what_is_not_in_use_can_be_searched_and_read_before_and_after(made):
+    with made.open() as index:
+        with pytest.raises(DataError, match="no replacement has begun"):
+            index.replacement().other()
+        index.replacement().begin(WIDE)
+        if type(index.replacement()).__name__ not in ("PgReplacement", "QdrantReplacement"):
+            with pytest.raises(DataError, match="build_index"):
+                index.replacement().other()
+    write_everything(made)
+    good = [row for row in range(ROWS) if row != 5]
+    for wanted, step in ((MADE, "cut_over"), (np.asarray(made.vectors), "roll_back"), (MADE, None)):
+        with made.open() as index, index.replacement().other() as other:
+            rows = other.fetch([made.ids[row] for row in good])
+            np.testing.assert_allclose(rows.vectors, wanted[good], atol=1e-6)
+            assert rows.texts == [made.texts[row] for row in good]
+            assert other.search(wanted[7:8], 1)[0] == [[made.ids[7]]]
+        with made.open() as index:
+            replacement = index.replacement()
+            replacement.cut_over(force=True) if step == "cut_over" else step and replacement.roll_back()
+
+
+def test_a_note_lies_beside_the_new_vectors_from_one_step_to_the_next(made):
+    """Whoever goes on with a replacement, on another machine too, finds out whose vectors these are."""
+    said = {"head": "it's 100% ünï", "rows": 3}
+    with made.open() as index:
+        assert index.replacement().note() is None
+        with pytest.raises(DataError, match="no replacement has begun"):
+            index.replacement().keep_note(said)
+    write_everything(made)
+    with made.open() as index:
+        assert index.replacement().note() is None
+        index.replacement().keep_note({"other": 1})
+        index.replacement().keep_note(said)
+    for step in ("cut_over", "roll_back"):
+        with made.open() as index:
+            replacement = index.replacement()
+            replacement.cut_over(force=True) if step == "cut_over" else replacement.roll_back()
+            assert replacement.note() == said
+        with made.open() as index:
+            assert index.replacement().note() == said
+    with made.open() as index:
+        index.replacement().give_up()
+        assert index.replacement().note() is None
+        index.replacement().begin(WIDE)
+        assert index.replacement().note() is None  # nor is an old one found again
