@@ -13,7 +13,12 @@ from omegaconf import OmegaConf
 from alignkit.parts import TARGET, conf_folder, group_choices
 
 # `student=NAME` on the command line is `embedder@student=NAME` to Hydra
-MOUNTED_GROUPS = {"student": "embedder@student", "teacher": "embedder@teacher", "extra": "data@extra"}
+MOUNTED_GROUPS = {
+    "student": "embedder@student",
+    "teacher": "embedder@teacher",
+    "extra": "data@extra",
+    "source": "index@source",
+}
 _DEFAULTS = "defaults"
 
 

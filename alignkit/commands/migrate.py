@@ -2,84 +2,41 @@
 
 from __future__ import annotations
 
-import logging
-import sys
-from pathlib import Path
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from omegaconf import DictConfig
 
-from alignkit.artifact import load_artifact
 from alignkit.commandline import plain
+from alignkit.commands.migrate_actions.engine_steps import NEED_HEAD, STEPS, Steps
+from alignkit.commands.migrate_actions.file_move import move_file
 from alignkit.embedders.base import ROLES
-from alignkit.migration.moving import migrate
-from alignkit.progress import progress
-from alignkit.setting_rules import check, one_of
+from alignkit.errors import ConfigError
+from alignkit.setting_rules import SWITCH, check, one_of
 
-logger = logging.getLogger("alignkit.migrate")
+OF_FILES = ("vectors", "out", "key", "dtype", "codes")
 
 
 def main(config: DictConfig) -> None:
-    """Compose, move behind a progress bar, say what was done."""
-    settings = plain(config)
-    check(settings, {"role": one_of(ROLES)})
-    artifact = load_artifact(settings["head"])
-    student = artifact.student_identity
-    known = f"{student.get('model', student.get('backend'))}" if student else "bare vectors of a model it does not know"
-    with progress("migrate", "rows") as counted:
-
-        def on_rows(done: int, rows: int) -> None:
-            if counted.total is None:  # what an earlier attempt did says nothing about the speed
-                counted.begin(rows, done)
-            else:
-                counted.advance(done - counted.done)
-
-        try:
-            manifest = migrate(
-                settings["vectors"],
-                artifact,
-                settings["out"],
-                settings["key"],
-                settings["dtype"],
-                settings["role"],
-                progress=on_rows,
-                codes=settings["codes"],
-            )
-        except KeyboardInterrupt:
-            logger.warning("%d rows are done; the same command goes on from about there", counted.done)
-            raise
-    checked = manifest["verification"]
-    lines = [
-        f"{settings['out']}: {manifest['rows']:,} rows of {_stored(manifest)}",
-        f"the head was trained on: {known}; an index of any other model would be wrong here",
-    ]
-    if checked["rows"]:
-        lines.append(
-            f"{checked['rows']} rows read back agree with the head: largest difference "
-            f"{checked['largest_difference']:.2g}, smallest cosine {checked['smallest_cosine']:.6f}"
-        )
-    if "codes" in manifest:
-        lines.append(_said_of_codes(settings["out"], manifest))
-    if manifest["zero_rows"]:
-        lines.append(f"{manifest['zero_rows']:,} rows are zero and stay zero")
-    sys.stdout.write("\n".join(lines) + "\n")
+    """Move a file, or do one step inside an engine."""
+    settings = plain(config, without=("student",))
+    check(settings, {"role": one_of(ROLES), "step": one_of(STEPS).or_null(), "force": SWITCH})
+    if settings.get("source") is None:
+        if settings["step"] is not None:
+            raise ConfigError(f"step={settings['step']}: name the engine that holds the index: source=pgvector …")
+        _expect(settings, ("vectors", "head", "out"))
+        move_file(settings)
+        return
+    if given := [name for name in OF_FILES if settings[name] is not None]:
+        raise ConfigError(f"{given[0]}={settings[given[0]]}: is for files, and does not go with source=")
+    if settings["step"] is None:
+        raise ConfigError(f"step is not set; give it as step=plan, or another of {', '.join(STEPS)}")
+    if settings["step"] in NEED_HEAD:
+        _expect(settings, ("head",))
+    Steps(config, settings).run()
 
 
-def _stored(manifest: dict[str, Any]) -> str:
-    """How a row is stored."""
-    if "codes" not in manifest:
-        return f"{manifest['dim']} dimensions, {manifest['dtype']}"
-    dims, whole = manifest["code_dims"], manifest["dim"]
-    of = f"{dims} dimensions" if dims == whole else f"the first {dims} of {whole} dimensions"
-    return f"{of} as {manifest['codes']}, {manifest['code_bytes']:,} bytes each"
-
-
-def _said_of_codes(out: str, manifest: dict[str, Any]) -> str:
-    """What a search needs beside the codes."""
-    kept = manifest["verification"].get("mean_cosine_of_code")
-    near = f"; the mean cosine of code and vector is {kept:.4f}" if kept is not None else ""
-    if manifest["codes"] == "int8":
-        return f"encode queries with the ranges in {Path(out).with_suffix('.ranges.npy')}{near}"
-    if manifest["codes"] == "binary":
-        return f"search by Hamming distance, then rescore with float queries{near}"
-    return f"cut queries to the same dimensions{near}"
+def _expect(settings: Mapping[str, Any], names: Iterable[str]) -> None:
+    for name in names:
+        if settings[name] is None:
+            raise ConfigError(f"{name} is not set; give it as {name}=...")

@@ -1,0 +1,150 @@
+"""New vectors beside the old ones, looked at before anybody searches them: are they the head's, what do they find?"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from alignkit.artifact import Artifact
+from alignkit.embedders.base import Role
+from alignkit.errors import DataError
+from alignkit.indexes.base import IndexRows, VectorIndex, picked
+from alignkit.indexes.exact import unit_rows
+from alignkit.indexes.replacing import expect_begun
+from alignkit.metrics.intervals import Interval, PairedBootstrap
+from alignkit.migration.engine_copy import count_missing, expect_fit, map_rows
+from alignkit.migration.engine_notes import expect_same, keep, note_for, now, read_note
+
+READ_BACK, QUERIES, NEAREST = 1_000, 200, 10
+# cosine of a stored vector with the one that the head gives now: half precision and another machine change it less
+SAME = 0.9999
+
+
+@dataclass(frozen=True)
+class Verified:
+    """What reading the new vectors back showed; see `verify_copy`.
+
+    Attributes:
+        rows: of the index.
+        read_back: rows that were compared with the head.
+        smallest_cosine: of a stored vector with the head's.
+        faults: of the rows that were read, those without a usable old vector.
+    """
+
+    rows: int
+    read_back: int
+    smallest_cosine: float
+    faults: int
+
+
+@dataclass(frozen=True)
+class Compared:
+    """What searches find in old and new; see `compare_searches`.
+
+    Attributes:
+        queries: rows that served as queries.
+        overlap: mean share of a query's ten nearest rows that both find.
+    """
+
+    queries: int
+    overlap: Interval
+
+
+def verify_copy(index: VectorIndex, artifact: Artifact, role: Role, seed: int = 0) -> Verified:
+    """Count the rows that have no new vector, and hold a sample of the others against the head; texts and ids too.
+
+    Works before `cut_over` and after it. If all is well, the engine keeps that.
+
+    Raises:
+        DataError: if rows lack their vector, or hold another than the head's.
+        ConfigError: if another head made the vectors.
+    """
+    note, replacement = note_for(artifact, role), index.replacement()
+    stage = replacement.stage()
+    expect_begun(stage, "verify")
+    expect_same(kept := read_note(replacement), note)
+    if stage == "begun":
+        if missing := count_missing(replacement):
+            raise DataError(f"{missing:,} rows have no new vector yet; write them with step=copy, then verify again")
+    with old_and_new(index) as (old, new):
+        expect_fit(old.describe(), artifact)
+        rows = old.sample(READ_BACK, seed)
+        before = picked(rows, [row for row in range(len(rows)) if row not in rows.faults])
+        before, after = _both(before, new)
+        cosines = (map_rows(before, artifact, role) * unit_rows(after.vectors)).sum(axis=1)
+        _expect_same_vectors(before, cosines)
+        _expect_same_texts(before, after)
+        count = index.describe().rows
+    keep(replacement, replace(kept or note, verified=now()))
+    return Verified(count, len(before), float(cosines.min(initial=1)), len(rows.faults))
+
+
+def compare_searches(index: VectorIndex, seed: int = 0) -> Compared:
+    """What rows of the index find as queries, by the engine's own search, among the old vectors and among the new.
+
+    Raises:
+        DataError: if there are no new vectors, or too few rows.
+    """
+    replacement = index.replacement()
+    expect_begun(replacement.stage(), "compare")
+    kept = read_note(replacement)
+    with old_and_new(index) as (old, new):
+        rows = old.sample(QUERIES, seed)
+        before, after = _both(picked(rows, [row for row in range(len(rows)) if row not in rows.faults]), new)
+        wanted, found = _nearest(old, before), _nearest(new, after)
+    shares = [len(one & other) / len(one) for one, other in zip(wanted, found, strict=True) if one]
+    overlap = PairedBootstrap({"overlap": np.array(shares)}, seed=seed).mean("overlap")
+    if overlap is None:
+        raise DataError(f"{index.describe().place}: holds too few rows with both vectors to search them; copy first")
+    if kept is not None:
+        keep(replacement, replace(kept, compared=now()))
+    return Compared(len(shares), overlap)
+
+
+@contextmanager
+def old_and_new(index: VectorIndex) -> Iterator[tuple[VectorIndex, VectorIndex]]:
+    """The old vectors and the new ones, whichever of them are in use."""
+    replacement = index.replacement()
+    with replacement.other() as other:
+        yield (other, index) if replacement.stage() == "cut over" else (index, other)
+
+
+def _nearest(index: VectorIndex, queries: IndexRows) -> list[set[Any]]:
+    """The ten nearest rows of each, itself left out."""
+    if not len(queries):
+        return []
+    found = index.search(queries.vectors, NEAREST + 1)[0]
+    return [set([one for one in hits if one != own][:NEAREST]) for hits, own in zip(found, queries.ids, strict=True)]
+
+
+def _both(before: IndexRows, new: VectorIndex) -> tuple[IndexRows, IndexRows]:
+    """Rows that have a usable vector on both sides, in one order; those deleted since are left out."""
+    after = new.fetch(before.ids)
+    place = {one: row for row, one in enumerate(before.ids)}
+    good = [row for row in range(len(after)) if row not in after.faults]
+    return picked(before, [place[after.ids[row]] for row in good]), picked(after, good)
+
+
+def _expect_same_vectors(rows: IndexRows, cosines: np.ndarray) -> None:
+    other = np.flatnonzero(~(cosines >= SAME))
+    if len(other):
+        raise DataError(
+            f"{len(other):,} of {len(rows):,} rows that were read back do not hold the vector that this head makes of "
+            f"their old one (the first: {rows.ids[other[0]]}, cosine {cosines[other[0]]:.4f}); were they changed while "
+            "they were copied? Delete the new vectors with step=give_up, and copy again"
+        )
+
+
+def _expect_same_texts(before: IndexRows, after: IndexRows) -> None:
+    old, new = before.texts or (), after.texts or ()
+    other: Sequence[int] = [row for row, (one, two) in enumerate(zip(old, new, strict=False)) if one != two]
+    if other:
+        raise DataError(
+            f"{len(other):,} of {len(before):,} rows that were read back have another text beside their new vector "
+            f"(the first: {before.ids[other[0]]}); were they changed while they were copied? Delete the new vectors "
+            "with step=give_up, and copy again"
+        )
