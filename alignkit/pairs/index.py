@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -14,8 +14,10 @@ from alignkit.cache import KeyedTexts, VectorCache
 from alignkit.embedders.base import Embedder, Role
 from alignkit.errors import ConfigError, DataError
 from alignkit.indexes.base import IndexRows, VectorIndex
-from alignkit.pairs.base import MIN_PAIRS, Cut, Identity, Origin, Pairs, PairSplits, no_student
+from alignkit.pairs.base import MIN_PAIRS, Cut, Identity, MissingVectorsError, Origin, Pairs, PairSplits, no_student
 from alignkit.pairs.cached_sides import CachedSides, as_array, check_role
+from alignkit.pairs.extra import with_extra
+from alignkit.pairs.openings import OPENING_WEIGHT, openings
 from alignkit.pairs.views import take_pairs
 from alignkit.sentences.sentence_files import read_sentences
 from alignkit.sentences.splits import merge_equal_texts, split_groups
@@ -66,6 +68,9 @@ def load_index(
 ) -> PairSplits:
     """Pairs of an index's own rows, each of which serves as a query. The teacher is never called.
 
+    The openings of the documents to fit on are pairs too, with the vectors of their documents: queries are as short,
+    and a head that has seen only whole documents does not place short texts well.
+
     Args:
         index: opened with a field of texts; closed at the end.
         student: embeds what the cache lacks, unless `student_live` is False; `None` gives the teacher's side alone.
@@ -101,36 +106,46 @@ def load_index(
                 CachedSides(cache, student, teacher, Path(cache_dir), role, student_live), rows, texts
             )
             asked = CachedSides(cache, student, teacher, Path(cache_dir), "query", student_live)
-            parts = (
-                [documents] if queries is None else [documents, _queries(asked, queries, documents, described.place)]
-            )
+            parts = [documents]
+            if queries is not None:
+                parts.append(_queries(asked, queries, documents, described.place))
+            if len(documents.ids) < MIN_PAIRS:
+                raise DataError(
+                    f"{described.place}: {len(documents.ids)} different texts with a usable vector, expected at least "
+                    f"{MIN_PAIRS}"
+                )
+            splits = _split(_joined(parts), seed, validation, test)
+            begun = _openings(asked, splits, {*documents.texts})
     finally:
         for side in (student, teacher):
             if side is not None:
                 side.close()
-    whole_set = _joined(parts)
-    if len(documents.ids) < MIN_PAIRS:
-        raise DataError(
-            f"{described.place}: {len(documents.ids)} different texts with a usable vector, expected at least "
-            f"{MIN_PAIRS}"
-        )
-    splits = split_groups(merge_equal_texts(whole_set.texts or ()), seed=seed, validation=validation, test=test)
-    train, held_out, tested = (take_pairs(whole_set, rows) for rows in splits)
     sampled = f"a sample of {len(rows):,} of its {described.rows:,} rows" if len(rows) < described.rows else "all rows"
     real = f", and {len(parts[1].ids):,} queries of {Path(queries).name}" if queries is not None else ""
+    said = (
+        () if begun is None else (f"fitted also on the openings of {len(begun):,} rows, each for {OPENING_WEIGHT:g}",)
+    )
     origin = Origin(
         source=f"{described.place}: {sampled}, the teacher's vectors as they are stored{real}",
         split="seeded shares of the rows, equal texts together",
         student_identity=documents.student_identity,
         teacher_identity=parts[-1].teacher_identity,
-        notes=(*notes, "the rows' own texts serve as queries" + (", beside real ones" if real else "")),
+        notes=(*notes, "the rows' own texts serve as queries" + (", beside real ones" if real else ""), *said),
         sentences=len(rows),
         repetitions=len(rows) - len(texts) - _left_out(rows),
         quarantined=dict(sum((Counter(part.quarantined) for part in parts), Counter())),
         cut=_cut_of(parts),
         documents_for_queries=queries is None,
     )
-    return PairSplits(train=train, validation=held_out, test=tested, origin=origin)
+    splits = replace(splits, origin=origin)
+    return splits if begun is None else with_extra(splits, begun, OPENING_WEIGHT)
+
+
+def _split(pairs: Pairs, seed: int, validation: float, test: float) -> PairSplits:
+    """Seeded shares of the rows, equal texts together."""
+    rows = split_groups(merge_equal_texts(pairs.texts or ()), seed=seed, validation=validation, test=test)
+    train, held_out, tested = (take_pairs(pairs, some) for some in rows)
+    return PairSplits(train=train, validation=held_out, test=tested)
 
 
 def _usable(rows: IndexRows, place: str) -> tuple[dict[str, int], list[str]]:
@@ -206,6 +221,30 @@ def _queries(sides: CachedSides, path: str, documents: _Part, place: str) -> _Pa
         teacher_identity=both.teacher_identity,
         quarantined=both.quarantined,
         cut=both.cut,
+    )
+
+
+def _openings(sides: CachedSides, splits: PairSplits, documents: set[str]) -> Pairs | None:
+    """How the documents to fit on begin, with their vectors; `None` where nothing short stands for them."""
+    train = splits.train
+    held_out = [text for part in (splits.validation, splits.test) for text in part.texts or ()]
+    rows = [row for row, text in enumerate(train.texts or ()) if text in documents]
+    begun = openings([train.texts[row] for row in rows], [*(train.texts or ()), *held_out]) if train.texts else {}
+    if sides.student is None or not begun:
+        return None
+    try:
+        found = sides.students(KeyedTexts(list(begun)))
+    except MissingVectorsError:
+        if sides.live:
+            raise
+        logger.info("the cache lacks the student's vectors of the documents' openings, which are left out")
+        return None
+    at = np.array([rows[row] for row in begun.values()], dtype=np.int64)[found.rows]
+    return Pairs(
+        ids=[f"opening of {train.ids[row]}" for row in at],
+        student=as_array(sides.cache.vectors_of(found.identity, found.texts)),
+        teacher=np.asarray(train.teacher[at]),
+        texts=list(found.texts),
     )
 
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
 
 from alignkit.metrics.alignment import sample_rows
 from alignkit.pairs.base import Pairs, PairSplits
+from alignkit.pairs.vector_fingerprints import vector_fingerprints
 from alignkit.pairs.views import join_pairs, own_and_extra, take_pairs
 from alignkit.selection.unlike import cluster_rows
 
@@ -37,7 +39,8 @@ def held_out(splits: PairSplits, seed: int, *, clusters: bool) -> tuple[PairSpli
     order = np.random.default_rng([seed, count]).permutation(count)
     few = max(2, round(HELD_OUT_SHARE * count))
     train, validation = (take_pairs(splits.train, np.sort(rows)) for rows in (order[few:], order[:few]))
-    return replace(splits, train=_beside(train, extra), validation=validation), unlike
+    judged = [validation] if unlike is None else [validation, unlike]
+    return replace(splits, train=_beside(train, extra, judged), validation=validation), unlike
 
 
 def folds_of(splits: PairSplits, seed: int) -> list[tuple[PairSplits, Pairs]]:
@@ -47,15 +50,17 @@ def folds_of(splits: PairSplits, seed: int) -> list[tuple[PairSplits, Pairs]]:
     if len(splits.validation) >= ENOUGH_QUERIES or count < 2 * FOLDS:
         return []
     left_out = np.array_split(np.random.default_rng([seed, count, FOLDS]).permutation(count), FOLDS)
-    return [
-        (
-            replace(splits, train=_beside(take_pairs(own, np.setdiff1d(np.arange(count), rows)), extra)),
-            take_pairs(own, np.sort(rows)),
-        )
-        for rows in left_out
-    ]
+    folds = []
+    for rows in left_out:
+        kept, judged = take_pairs(own, np.setdiff1d(np.arange(count), rows)), take_pairs(own, np.sort(rows))
+        folds.append((replace(splits, train=_beside(kept, extra, [judged])), judged))
+    return folds
 
 
-def _beside(own: Pairs, extra: Pairs | None) -> Pairs:
-    """Extra pairs are fitted on; nothing is judged on them."""
-    return own if extra is None else join_pairs(own, extra)
+def _beside(own: Pairs, extra: Pairs | None, judged: Sequence[Pairs]) -> Pairs:
+    """Extra pairs are only fitted on; those with the vector of a judged text, such as its opening, are left out."""
+    if extra is None:
+        return own
+    prints = np.concatenate([vector_fingerprints(part.teacher) for part in judged])
+    rows = np.flatnonzero(~np.isin(vector_fingerprints(extra.teacher), prints))
+    return own if not len(rows) else join_pairs(own, take_pairs(extra, rows))

@@ -171,3 +171,40 @@ def test_without_a_student_there_is_the_teachers_side(index, models, tmp_path):
     splits = load_index(index, None, models[1], cache_dir=str(tmp_path / "cache"))
     assert splits.train.student_dim == 0
     assert splits.train.teacher_dim == DIM
+
+
+@pytest.fixture
+def long_index(tmp_path):
+    texts = [f"the title of document {row}. Its body says more about {row}." for row in range(100)]
+    return index_of(tmp_path / "docs.parquet", texts)
+
+
+def test_openings_of_the_fitted_documents_are_pairs_with_their_documents_vectors(long_index, models, tmp_path):
+    splits = load_index(long_index, *models, cache_dir=str(tmp_path / "cache"))
+    whole = {text: row for row, text in enumerate(splits.train.texts) if "body" in text}
+    begun = [row for row, text in enumerate(splits.train.texts) if "body" not in text]
+    assert len(whole) == len(begun) == 80
+    for row in begun:
+        text = splits.train.texts[row]
+        of = next(at for document, at in whole.items() if document.startswith(text))
+        np.testing.assert_array_equal(splits.train.teacher[row], splits.train.teacher[of])
+        np.testing.assert_allclose(splits.train.student[row], vector_of(text)[:3], rtol=1e-3)
+    assert set(splits.train.weights[begun]) == {0.2}
+    assert set(splits.train.weights[list(whole.values())]) == {1.0}
+    # nothing is chosen or measured on openings, and no held-out document's is fitted on
+    assert all("body" in text for part in (splits.validation, splits.test) for text in part.texts)
+    assert "the openings of 80 rows" in " ".join(splits.origin.notes)
+
+
+def test_openings_that_only_the_student_could_embed_are_left_out_where_it_may_not_be_asked(
+    long_index, models, tmp_path
+):
+    with VectorCache(tmp_path / "cache") as cache:
+        cache.fill(models[0], [f"the title of document {row}. Its body says more about {row}." for row in range(100)])
+    splits = load_index(long_index, *models, cache_dir=str(tmp_path / "cache"), student_live=False)
+    assert len(splits.train) == 80
+    assert splits.train.weights is None
+
+
+def test_the_teachers_side_alone_has_no_openings(long_index, models, tmp_path):
+    assert len(load_index(long_index, None, models[1], cache_dir=str(tmp_path / "cache")).train) == 80
