@@ -25,7 +25,7 @@ main = command(
     "migrate",
     __doc__,
     EXAMPLES,
-    texts=("vectors", "head", "out", "key", "dtype", "role", "codes", "step"),
+    texts=("vectors", "head", "out", "key", "dtype", "role", "codes", "step", "queries", "qrels"),
     completed=("student",),
 )
 

@@ -41,7 +41,7 @@ def widths(connection, table):
     return dict(connection.execute(f"SELECT vector_dims(embedding), count(*) FROM {table} GROUP BY 1").fetchall())
 
 
-def test_from_a_table_to_a_cut_over_and_back_and_for_good(moves, connection, table):
+def test_from_a_table_to_a_cut_over_and_back_and_for_good(moves, demo, connection, table, tmp_path):
     code, out, err = moves("plan")
     assert (code, err) == (0, "")
     assert f"{ROWS} rows of 256 dimensions become 384" in out
@@ -58,6 +58,17 @@ def test_from_a_table_to_a_cut_over_and_back_and_for_good(moves, connection, tab
     assert "run step=compare first" in moves("cut_over")[2]
     code, out, err = moves("compare")
     assert (code, err) == (0, "") and f"{ROWS - 1} rows as queries" in out and "next: step=cut_over" in out
+    # each sentence as a query shall find itself
+    lines = [f"q{row}\t{demo.train.texts[row]}" for row in range(0, ROWS, 4)]
+    (tmp_path / "asked.tsv").write_text("\n".join(["id\ttext", *lines]), encoding="utf-8")
+    judged = [f"q{row}\t{row}\t1" for row in range(0, ROWS, 4)]
+    (tmp_path / "qrels.tsv").write_text("\n".join(["query-id\tcorpus-id\tscore", *judged]), encoding="utf-8")
+    code, out, err = moves("compare", "queries=asked.tsv", "qrels=qrels.tsv")
+    assert (code, err) == (0, "")
+    assert "nDCG@10 of 30 judged queries: 1.000 by the student in the old vectors, 0.9" in out
+    (tmp_path / "qrels.tsv").write_text("query-id\tcorpus-id\tscore\nq0\tnonesuch\t1", encoding="utf-8")
+    code, _, err = moves("compare", "queries=asked.tsv", "qrels=qrels.tsv")
+    assert code == 1 and "no query finds a row that is judged for it" in err
     code, out, err = moves("cut_over")
     assert (code, err) == (0, "")
     assert "embed queries from now on with all-MiniLM-L6-v2, or with l2_supercat_256 and the head" in out
@@ -109,6 +120,11 @@ def test_where_the_model_cannot_be_checked_the_plan_says_so(moves, postgres):
         (("step=plan", "source=parquet", "source.path=x.parquet"), "head is not set; give it as head=..."),
         (("step=status", "source=parquet", "source.path=x.parquet"), "x.parquet: no such file"),
         (("step=status", "source=parquet", "source.path=x.parquet", "out=y.npy"), "out=y.npy: is for files"),
+        (
+            ("step=status", "source=parquet", "source.path=x.parquet", "queries=q.txt"),
+            "queries=q.txt: is for step=comp",
+        ),
+        (("step=compare", "source=parquet", "source.path=x.parquet", "qrels=q.tsv"), "name their file: queries=FILE"),
         (("step=status", "source=pgvector"), "source.table is not set; give it as source.table=..."),
         (
             ("step=status", "source=pgvector", "source.table=t", "source.url=http://x"),

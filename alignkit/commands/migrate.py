@@ -31,7 +31,11 @@ def main(config: DictConfig) -> None:
         raise ConfigError(f"{given[0]}={settings[given[0]]}: is for files, and does not go with source=")
     if settings["step"] is None:
         raise ConfigError(f"step is not set; give it as step=plan, or another of {', '.join(STEPS)}")
-    if settings["step"] in NEED_HEAD:
+    if settings["queries"] is not None and settings["step"] != "compare":
+        raise ConfigError(f"queries={settings['queries']}: is for step=compare")
+    if settings["qrels"] is not None and settings["queries"] is None:
+        raise ConfigError("qrels= judges queries, and none are given; name their file: queries=FILE")
+    if settings["step"] in NEED_HEAD or settings["queries"] is not None:
         _expect(settings, ("head",))
     Steps(config, settings).run()
 

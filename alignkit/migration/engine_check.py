@@ -1,11 +1,10 @@
-"""New vectors beside the old ones, looked at before anybody searches them: are they the head's, what do they find?"""
+"""New vectors beside the old ones, read back before anybody searches them: does each row have the head's?"""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from typing import Any
 
 import numpy as np
 
@@ -15,11 +14,10 @@ from alignkit.errors import DataError
 from alignkit.indexes.base import IndexRows, VectorIndex, picked
 from alignkit.indexes.exact import unit_rows
 from alignkit.indexes.replacing import expect_begun
-from alignkit.metrics.intervals import Interval, PairedBootstrap
 from alignkit.migration.engine_copy import count_missing, expect_fit, map_rows
 from alignkit.migration.engine_notes import expect_same, keep, note_for, now, read_note
 
-READ_BACK, QUERIES, NEAREST = 1_000, 200, 10
+READ_BACK = 1_000
 # cosine of a stored vector with the one that the head gives now: half precision and another machine change it less
 SAME = 0.9999
 
@@ -39,19 +37,6 @@ class Verified:
     read_back: int
     smallest_cosine: float
     faults: int
-
-
-@dataclass(frozen=True)
-class Compared:
-    """What searches find in old and new; see `compare_searches`.
-
-    Attributes:
-        queries: rows that served as queries.
-        overlap: mean share of a query's ten nearest rows that both find.
-    """
-
-    queries: int
-    overlap: Interval
 
 
 def verify_copy(index: VectorIndex, artifact: Artifact, role: Role, seed: int = 0) -> Verified:
@@ -74,35 +59,13 @@ def verify_copy(index: VectorIndex, artifact: Artifact, role: Role, seed: int = 
         expect_fit(old.describe(), artifact)
         rows = old.sample(READ_BACK, seed)
         before = picked(rows, [row for row in range(len(rows)) if row not in rows.faults])
-        before, after = _both(before, new)
+        before, after = rows_of_both(before, new)
         cosines = (map_rows(before, artifact, role) * unit_rows(after.vectors)).sum(axis=1)
         _expect_same_vectors(before, cosines)
         _expect_same_texts(before, after)
         count = index.describe().rows
     keep(replacement, replace(kept or note, verified=now()))
     return Verified(count, len(before), float(cosines.min(initial=1)), len(rows.faults))
-
-
-def compare_searches(index: VectorIndex, seed: int = 0) -> Compared:
-    """What rows of the index find as queries, by the engine's own search, among the old vectors and among the new.
-
-    Raises:
-        DataError: if there are no new vectors, or too few rows.
-    """
-    replacement = index.replacement()
-    expect_begun(replacement.stage(), "compare")
-    kept = read_note(replacement)
-    with old_and_new(index) as (old, new):
-        rows = old.sample(QUERIES, seed)
-        before, after = _both(picked(rows, [row for row in range(len(rows)) if row not in rows.faults]), new)
-        wanted, found = _nearest(old, before), _nearest(new, after)
-    shares = [len(one & other) / len(one) for one, other in zip(wanted, found, strict=True) if one]
-    overlap = PairedBootstrap({"overlap": np.array(shares)}, seed=seed).mean("overlap")
-    if overlap is None:
-        raise DataError(f"{index.describe().place}: holds too few rows with both vectors to search them; copy first")
-    if kept is not None:
-        keep(replacement, replace(kept, compared=now()))
-    return Compared(len(shares), overlap)
 
 
 @contextmanager
@@ -113,15 +76,7 @@ def old_and_new(index: VectorIndex) -> Iterator[tuple[VectorIndex, VectorIndex]]
         yield (other, index) if replacement.stage() == "cut over" else (index, other)
 
 
-def _nearest(index: VectorIndex, queries: IndexRows) -> list[set[Any]]:
-    """The ten nearest rows of each, itself left out."""
-    if not len(queries):
-        return []
-    found = index.search(queries.vectors, NEAREST + 1)[0]
-    return [set([one for one in hits if one != own][:NEAREST]) for hits, own in zip(found, queries.ids, strict=True)]
-
-
-def _both(before: IndexRows, new: VectorIndex) -> tuple[IndexRows, IndexRows]:
+def rows_of_both(before: IndexRows, new: VectorIndex) -> tuple[IndexRows, IndexRows]:
     """Rows that have a usable vector on both sides, in one order; those deleted since are left out."""
     after = new.fetch(before.ids)
     place = {one: row for row, one in enumerate(before.ids)}

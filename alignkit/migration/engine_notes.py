@@ -105,8 +105,8 @@ def expect_looked_at(kept: MigrationNote | None, force: bool) -> None:
     left = [f"step={step}" for step, done in zip(steps, _done(kept), strict=True) if not done]
     if left and not force:
         raise ConfigError(
-            f"these vectors are not looked at since they were written: run {' and '.join(left)} first, or cut over "
-            "with force=true"
+            f"these vectors have not been looked at since they were written: run {' and '.join(left)} first, or "
+            "cut over with force=true"
         )
 
 

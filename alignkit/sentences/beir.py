@@ -66,7 +66,7 @@ def read_beir(
     qrels: dict[str, dict[str, int]] = {}
     unknown: dict[str, None] = {}
     for path in _qrels_files(folder, split):
-        for query_id, document_id, grade in _read_qrels(path):
+        for query_id, document_id, grade in read_qrels(path):
             missing = [one for one, known in ((query_id, queries), (document_id, corpus)) if one not in known]
             unknown.update(dict.fromkeys(missing))
             if not missing:
@@ -123,7 +123,12 @@ def _qrels_files(folder: Path, split: str | None) -> list[Path]:
     return wanted
 
 
-def _read_qrels(path: Path) -> Iterator[tuple[str, str, int]]:
+def read_qrels(path: Path) -> Iterator[tuple[str, str, int]]:
+    """Query, document and grade of each line.
+
+    Raises:
+        DataError: for a missing file or column, or a grade that is not an integer.
+    """
     for line, row in read_rows(path, ("query-id", "corpus-id", "score")):
         try:
             grade = float(row["score"])  # pandas writes 1.0

@@ -12,7 +12,8 @@ from alignkit.indexes.base import joined
 from alignkit.indexes.exact import unit_rows
 from alignkit.indexes.pgvector import PgvectorIndex
 from alignkit.migration import engine_copy
-from alignkit.migration.engine_check import compare_searches, verify_copy
+from alignkit.migration.engine_check import verify_copy
+from alignkit.migration.engine_compare import compare_by_rows
 from alignkit.migration.engine_copy import copy_rows, plan_copy
 from alignkit.migration.engine_notes import read_note
 
@@ -58,7 +59,7 @@ def test_every_step_in_every_engine_and_each_from_another_process(made):
         assert (found.rows, found.read_back) == (ROWS, ROWS)
         assert found.smallest_cosine > 0.99999
     with made.open() as index:
-        overlap = compare_searches(index).overlap
+        overlap = compare_by_rows(index).overlap
         wanted = [set(near[:10]) for near in _nearest(unit_vectors())]
         got = [set(near[:10]) for near in _nearest(expected(unit_vectors()))]
         by_hand = np.mean([len(one & other) / 10 for one, other in zip(wanted, got, strict=True)])
@@ -169,7 +170,7 @@ def test_a_few_stragglers_leave_what_was_found_out_and_many_do_not(docs, connect
     monkeypatch.setattr(engine_copy, "STRAGGLERS", 0.1)
     copy_rows(docs, HEAD, "document")
     verify_copy(docs, HEAD, "document")
-    compare_searches(docs)
+    compare_by_rows(docs)
     insert = f"INSERT INTO {table} SELECT id + %s, body, embedding FROM {table} WHERE id < %s"
     connection.execute(insert, (100, 2))
     with pytest.raises(DataError, match="2 rows have no new vector"):

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 from omegaconf import DictConfig
 
+from alignkit.aligned import AlignedEmbedder
 from alignkit.artifact import Artifact, load_artifact
 from alignkit.commandline import build
 from alignkit.commandline.results import Screen
@@ -15,11 +17,14 @@ from alignkit.commandline.sides import complete_sides
 from alignkit.embedders.base import Embedder
 from alignkit.errors import AlignkitError, DataError
 from alignkit.indexes.base import Replacement, VectorIndex
-from alignkit.migration.engine_check import compare_searches, verify_copy
+from alignkit.migration.engine_check import verify_copy
+from alignkit.migration.engine_compare import Compared, compare_by_queries, compare_by_rows
 from alignkit.migration.engine_copy import copy_rows, count_missing, expect_fit, plan_copy
 from alignkit.migration.engine_notes import expect_looked_at, name_of, read_note
 from alignkit.migration.same_student import compare_with_student, expect_same_student
 from alignkit.progress import duration, progress
+from alignkit.sentences.beir import read_qrels
+from alignkit.sentences.sentence_files import read_sentences
 
 logger = logging.getLogger("alignkit.migrate")
 
@@ -48,7 +53,8 @@ class Steps:
     def run(self) -> None:
         """Open the index, do it, print what was done."""
         # before a server is asked for anything
-        self.artifact = load_artifact(self.settings["head"]) if self.settings["step"] in NEED_HEAD else None
+        needed = self.settings["step"] in NEED_HEAD or self.settings["queries"] is not None
+        self.artifact = load_artifact(self.settings["head"]) if needed else None
         screen = Screen(80)
         with build(self.settings["source"], "source") as index:
             for line in getattr(self, self.settings["step"])(index):
@@ -116,14 +122,23 @@ class Steps:
 
     def compare(self, index: VectorIndex) -> Iterator[str]:
         """Search both."""
-        found = compare_searches(index)
+        real = self.settings["queries"] is not None
+        found = self._by_queries(index) if real else compare_by_rows(index)
         overlap = found.overlap
         yield (
-            f"{index.describe().place}: {found.queries:,} rows as queries, through the engine's own search: of the ten "
-            f"nearest rows by the old vectors {overlap.value:.1%} are among the ten nearest by the new ones (95% "
-            f"interval {overlap.low:.1%} to {overlap.high:.1%})"
+            f"{index.describe().place}: {found.queries:,} {'queries' if real else 'rows as queries'}, through the "
+            f"engine's own search: of the ten nearest rows by the old vectors {overlap.value:.1%} are among the ten "
+            f"nearest by the new ones (95% interval {overlap.low:.1%} to {overlap.high:.1%})"
         )
-        yield "this says how much changes, not what is better: evaluate data=index and judged queries do"
+        if found.ndcg is None:
+            yield "this says how much changes, not what is better: judged queries do, queries=FILE qrels=FILE"
+        else:
+            old, new, gain = found.ndcg.old, found.ndcg.new, found.ndcg.gain
+            yield (
+                f"nDCG@10 of {found.ndcg.queries:,} judged queries: {old.value:.3f} by the student in the old vectors, "
+                f"{new.value:.3f} by student and head in the new; the difference is {gain.value:+.3f} (95% interval "
+                f"{gain.low:+.3f} to {gain.high:+.3f})"
+            )
         yield _next(index.replacement())
 
     def cut_over(self, index: VectorIndex) -> Iterator[str]:
@@ -202,6 +217,19 @@ class Steps:
             f"{found.same} of {found.rows} rows, embedded again, hold the vector of {name} (median cosine "
             f"{found.median:.4f})"
         )
+
+    def _by_queries(self, index: VectorIndex) -> Compared:
+        queries = {one.id: one.text for one in read_sentences(self.settings["queries"]) if one.text.strip()}
+        judgements: dict[str, dict[str, int]] | None = None
+        if self.settings["qrels"] is not None:
+            judgements = {}
+            for query, row, grade in read_qrels(Path(self.settings["qrels"]).expanduser()):
+                judgements.setdefault(query, {})[row] = grade
+        aligned = AlignedEmbedder(self._head(), self._student(self._head()))
+        try:
+            return compare_by_queries(index, aligned, queries, judgements)
+        finally:
+            aligned.close()
 
     def _student(self, artifact: Artifact) -> Embedder:
         complete_sides(self.config, artifact, self.settings["head"], {"student": "two_layer"})

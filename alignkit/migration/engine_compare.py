@@ -1,0 +1,143 @@
+"""The same queries in the old vectors and in the new ones, by the engine's own search, before anybody sees the new."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from alignkit.aligned import AlignedEmbedder
+from alignkit.embedders.base import join_batches
+from alignkit.errors import DataError
+from alignkit.indexes.base import IndexRows, VectorIndex, picked
+from alignkit.indexes.replacing import expect_begun
+from alignkit.metrics.intervals import Interval, PairedBootstrap
+from alignkit.metrics.retrieval import Qrels, ndcg_at_k
+from alignkit.migration.engine_check import old_and_new, rows_of_both
+from alignkit.migration.engine_notes import keep, now, read_note
+
+QUERIES, NEAREST = 200, 10
+Hits = Sequence[Sequence[Any]]
+
+
+@dataclass(frozen=True)
+class Ndcg:
+    """nDCG@10 by judgements.
+
+    Attributes:
+        queries: that are judged.
+        old: of the student's queries in the old vectors.
+        new: of the same queries through the head, in the new vectors.
+        gain: new minus old, paired by query.
+    """
+
+    queries: int
+    old: Interval
+    new: Interval
+    gain: Interval
+
+
+@dataclass(frozen=True)
+class Compared:
+    """What searches find in old and new.
+
+    Attributes:
+        queries: how many.
+        overlap: mean share of a query's ten nearest rows that both find.
+        ndcg: `None` without judgements.
+    """
+
+    queries: int
+    overlap: Interval
+    ndcg: Ndcg | None = None
+
+
+def compare_by_rows(index: VectorIndex, seed: int = 0) -> Compared:
+    """Rows of the index as queries, each with its own vector on either side; it does not find itself.
+
+    Raises:
+        DataError: if there are no new vectors, or too few rows.
+    """
+    expect_begun(index.replacement().stage(), "compare")
+    with old_and_new(index) as (old, new):
+        rows = old.sample(QUERIES, seed)
+        before, after = rows_of_both(picked(rows, [row for row in range(len(rows)) if row not in rows.faults]), new)
+        hits = _nearest(old, before), _nearest(new, after)
+    return _kept(index, Compared(len(before), _overlap(hits[0], hits[1], seed)))
+
+
+def compare_by_queries(
+    index: VectorIndex,
+    aligned: AlignedEmbedder,
+    queries: Mapping[str, str],
+    judgements: Mapping[str, Mapping[str, int]] | None = None,
+    seed: int = 0,
+) -> Compared:
+    """Real queries: by the student in the old vectors, by student and head in the new.
+
+    Args:
+        index: while or after it is migrated.
+        aligned: the student with its head.
+        queries: id → text.
+        judgements: query id → id of a row, as text → grade.
+        seed: of the intervals.
+
+    Raises:
+        DataError: if there are no new vectors, or no judged row is found by any query.
+        EmbedderError: if the student has no vector for a query.
+    """
+    expect_begun(index.replacement().stage(), "compare")
+    texts = list(queries.values())
+    student = join_batches(aligned.embed_student(texts), len(texts), aligned.artifact.student_dim)
+    with old_and_new(index) as (old, new):
+        found, moved = old.search(student, NEAREST)[0], new.search(aligned.align(student), NEAREST)[0]
+    ndcg = None if judgements is None else _ndcg(list(queries), found, moved, judgements, seed)
+    return _kept(index, Compared(len(texts), _overlap(found, moved, seed), ndcg))
+
+
+def _nearest(index: VectorIndex, queries: IndexRows) -> Hits:
+    """What each row finds but for itself."""
+    found = index.search(queries.vectors, NEAREST + 1)[0] if len(queries) else []
+    return [[one for one in hits if one != own][:NEAREST] for hits, own in zip(found, queries.ids, strict=True)]
+
+
+def _kept(index: VectorIndex, compared: Compared) -> Compared:
+    replacement = index.replacement()
+    if (note := read_note(replacement)) is not None:
+        keep(replacement, replace(note, compared=now()))
+    return compared
+
+
+def _overlap(old: Hits, new: Hits, seed: int) -> Interval:
+    shares = [len({*one} & {*other}) / len(one) for one, other in zip(old, new, strict=True) if one]
+    overlap = PairedBootstrap({"overlap": np.array(shares)}, seed=seed).mean("overlap")
+    if overlap is None:
+        raise DataError("too few rows have both vectors to search them; write the others with step=copy")
+    return overlap
+
+
+def _ndcg(queries: Sequence[str], old: Hits, new: Hits, judgements: Mapping[str, Mapping[str, int]], seed: int) -> Ndcg:
+    judged = [(row, *one) for row, query in enumerate(queries) for one in judgements.get(query, {}).items()]
+    # engines have ids of many types, a file of judgements only texts
+    names = [*(one for _, one, _ in judged), *(str(one) for hits in (*old, *new) for one in hits)]
+    place = {name: number for number, name in enumerate(dict.fromkeys(names))}
+    shape = len(queries), max(len(place), 1)
+    qrels = Qrels.of(
+        [row for row, _, _ in judged], [place[one] for _, one, _ in judged], [grade for *_, grade in judged], shape
+    )
+    figures = {}
+    for name, hits in (("old", old), ("new", new)):
+        found = np.full((len(queries), NEAREST), -1, np.int64)
+        for row, one in enumerate(hits):
+            found[row, : len(one)] = [place[str(id)] for id in one]
+        figures[name] = ndcg_at_k(qrels.judge(found), NEAREST)
+    drawn = PairedBootstrap(figures, seed=seed)
+    old_mean, new_mean, gain = drawn.mean("old"), drawn.mean("new"), drawn.difference("new", "old")
+    if old_mean is None or new_mean is None or gain is None or not (old_mean.value or new_mean.value):
+        raise DataError(
+            "no query finds a row that is judged for it; expected the query-id of the file of queries and, as "
+            "corpus-id, the id of a row of the index"
+        )
+    return Ndcg(drawn.count, old_mean, new_mean, gain)
