@@ -30,6 +30,7 @@ from alignkit.training.device import Device
 from alignkit.training.going_back import GoBack
 from alignkit.training.module import AlignmentModule
 from alignkit.training.recipe import Recipe
+from alignkit.training.returned_memory import ReturnedMemory
 from alignkit.training.start_alike import StartAlike
 from alignkit.training.trainer import CHECKPOINTS, build_trainer, lightning_manners, newest_checkpoint
 from alignkit.training.trainer_settings import check_trainer_settings
@@ -205,7 +206,7 @@ class _Tuning:
             self.device.rough_products,
         )  # fmt: skip
         best, went = KeepBest(recipe.select_by, recipe.early_stop_patience), GoBack()
-        callbacks = [StartAlike(), went, best]
+        callbacks = [StartAlike(), went, best, ReturnedMemory()]
         trainer = build_trainer(recipe, self.device, callbacks, self.run_folder, self.settings, len(splits.train))
 
         def batches(name: str, batch_size: int) -> TextBatches:

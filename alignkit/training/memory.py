@@ -1,4 +1,4 @@
-"""Returns the memory of freed large arrays to the system."""
+"""Returns freed memory to the system."""
 
 from __future__ import annotations
 
@@ -20,5 +20,15 @@ def return_large_blocks() -> None:
         return
     try:
         ctypes.CDLL(None).mallopt(_M_MMAP_THRESHOLD, _LARGE_BYTES)
+    except (OSError, AttributeError):  # another C library
+        return
+
+
+def return_free_memory() -> None:
+    """Give the system what lies free in the C library's heap, between what is in use too."""
+    if sys.platform != "linux":
+        return
+    try:
+        ctypes.CDLL(None).malloc_trim(0)
     except (OSError, AttributeError):  # another C library
         return
