@@ -59,7 +59,8 @@ class QdrantReplacement(Replacement):
         self.new, self.old = beside(alias, NEW), beside(alias, OLD)
 
     def way(self, dim: int) -> str:
-        """See `Replacement`."""
+        """See `Replacement`; refused where `begin` would be."""
+        self._expect_alias(self._aliases())
         return (
             "a new collection is filled with the same points and payload, and points that are added meanwhile are "
             "caught up; let nobody change or delete points until cut_over, which like roll_back is one change of "
@@ -75,11 +76,7 @@ class QdrantReplacement(Replacement):
         """See `Replacement`."""
         expect_room(self.stage())
         aliases = self._aliases()
-        if self.alias not in aliases:
-            raise DataError(
-                f"{self.alias}: this is a collection, and Qdrant can rename none; make an alias of "
-                "it, let your application read that, and give its name"
-            )
+        self._expect_alias(aliases)
         if self.new in aliases:
             expect_width(int(self._dense(self.new)[self.vector].size), dim)
             return
@@ -147,6 +144,13 @@ class QdrantReplacement(Replacement):
         """See `Replacement`."""
         expect_begun(self.stage(), "keep a note")
         self.calls.run(lambda client: client.update_collection(self._made(), metadata={_NOTE: note}))
+
+    def _expect_alias(self, aliases: dict[str, str]) -> None:
+        if self.alias not in aliases:
+            raise DataError(
+                f"{self.alias}: this is a collection, and Qdrant can rename none; make an alias of it, "
+                "let your application read that, and give its name"
+            )
 
     def _made(self) -> str | None:
         """The collection of the new vectors."""

@@ -115,8 +115,9 @@ def test_a_replacement_keeps_payload_and_other_vectors_and_needs_an_alias(client
     points = [(1, {"a": [1, 2], "b": [0, 0, 1]}, {"t": "x"}), (2, {"b": [0, 1, 0]}, {"t": "y"}), (3, {"a": [3, 4]}, {})]
     create(client, collection, config, points)
     with QdrantIndex(collection, client=client, vector="a") as index:
-        with pytest.raises(DataError, match="this is a collection, and Qdrant can rename none; make an alias"):
-            index.replacement().begin(4)
+        for step in ("way", "begin"):  # planned or done
+            with pytest.raises(DataError, match="this is a collection, and Qdrant can rename none; make an alias"):
+                getattr(index.replacement(), step)(2)
     alias = models.CreateAlias(collection_name=collection, alias_name="shop")
     client.update_collection_aliases([models.CreateAliasOperation(create_alias=alias)])
     with QdrantIndex("shop", client=client, vector="a") as index:
