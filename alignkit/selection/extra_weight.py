@@ -13,7 +13,7 @@ from alignkit.heads.held_out import HeldOut
 from alignkit.metrics.alignment import sample_rows
 from alignkit.pairs.base import Pairs, PairSplits
 from alignkit.pairs.extra import with_extra
-from alignkit.pairs.views import take_pairs
+from alignkit.pairs.views import own_and_extra, take_pairs
 from alignkit.selection.judged_parts import folds_of
 from alignkit.selection.trials import alone
 from alignkit.training.batches import SolverBatches, sample_of_teacher
@@ -80,13 +80,14 @@ def choose_extra_weight(fitter: Fitter, own: PairSplits, extra: Pairs, seed: int
     trial = alone(fitter, trained=False)
     folds = folds_of(own, seed)
     rounds = [(own, own.validation), *folds]
+    count = len(own_and_extra(own.train)[0])  # without openings of documents
     few = take_pairs(extra, sample_rows(len(extra), MOST_EXTRA_OF_FOLDS if folds else MOST_EXTRA, seed).numpy())
     own_alone = _qualities(trial, rounds, None, 0.0)
     tried, best = [TriedWeight(0.0, float(own_alone.mean()), 0.0, 0.0)], 0
     for share in SHARES:
-        gains = _qualities(trial, rounds, few, min(1.0, share * len(own.train) / len(few))) - own_alone
+        gains = _qualities(trial, rounds, few, min(1.0, share * count / len(few))) - own_alone
         error = float(gains.std()) / len(gains) ** 0.5
-        weight = min(1.0, share * len(own.train) / len(extra))
+        weight = min(1.0, share * count / len(extra))
         tried.append(TriedWeight(weight, float((own_alone + gains).mean()), float(gains.mean()), error))
         quality = tried[-1].quality
         logger.info("extra: %s, %.4f on held-out own texts, %.4f alone", _words(weight), quality, tried[0].quality)

@@ -16,7 +16,7 @@ from alignkit.metrics.retrieval import judge_by_label, ranking_overlap, recall_a
 from alignkit.metrics.self_retrieval import self_retrieval
 from alignkit.pairs.base import Pairs, PairSplits
 from alignkit.pairs.evaluation_set import most_sentences
-from alignkit.pairs.views import take_pairs
+from alignkit.pairs.views import own_and_extra, take_pairs
 from alignkit.training.whitening_choice import SELF_MRR
 from alignkit.vectors import cosine, top_k
 
@@ -30,14 +30,15 @@ def figures_of(head: Head, splits: PairSplits, target: str, seed: int) -> np.nda
 
     Args:
         head: on the CPU.
-        splits: the validation pairs are the queries; the corpus also holds the training pairs.
+        splits: the validation pairs are the queries; the corpus also holds the user's own training pairs.
         target: of `TARGETS`.
         seed: of the samples.
     """
     most = most_sentences(splits.train.teacher_dim)
+    own, _ = own_and_extra(splits.train)
     pairs, others = (
         take_pairs(part, sample_rows(len(part), count, seed).numpy())
-        for part, count in ((splits.validation, most), (splits.train, max(0, most - len(splits.validation))))
+        for part, count in ((splits.validation, most), (own, max(0, most - len(splits.validation))))
     )
     # the corpus also holds the teacher's vectors of training sentences: a few sentences lie far apart, and any head
     # finds the nearest among them

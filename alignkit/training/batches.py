@@ -12,6 +12,7 @@ from torch import Tensor
 
 from alignkit.metrics.alignment import sample_rows
 from alignkit.pairs.base import Pairs
+from alignkit.pairs.views import own_and_extra
 
 # contiguous rows of a memory map per read, and how many such reads are shuffled together
 BLOCK_ROWS, BLOCKS_TOGETHER = 1024, 4
@@ -216,7 +217,8 @@ def _weights(parts: Sequence[Pairs]) -> Tensor | None:
 
 
 def sample_of_teacher(pairs: Pairs, seed: int = 0) -> Tensor:
-    """A seeded sample of the teacher's vectors, rows of length 1: at most 4,000, fewer for wide vectors."""
+    """A seeded sample of the own pairs' teacher vectors, rows of length 1: at most 4,000, fewer for wide ones."""
+    pairs = own_and_extra(pairs)[0]
     rows = sample_rows(len(pairs), max(1, min(SAMPLED_ROWS, SAMPLED_ELEMENTS // pairs.teacher_dim)), seed)
     return unit_in_place(_to_device(pairs.teacher[rows.numpy()], torch.device("cpu")))
 

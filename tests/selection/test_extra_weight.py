@@ -67,3 +67,12 @@ def test_heads_are_never_judged_on_extra_pairs():
     assert all((part.weights is None) or (part.weights == 1).all() for part in judged)
     assert {len(fitted.train) for fitted, _ in folds_of(both, 0)} == {940}
     assert len(inner.train) == 945
+
+
+def test_openings_of_own_documents_do_not_raise_what_extra_pairs_count():
+    own = own_splits(60)
+    openings = Pairs([f"{row}" for row in range(60)], pairs_of(60, 7).student, own.train.teacher)
+    tried = choose_extra_weight(FITTER, with_extra(own, openings, 0.2), elsewhere(own)).tried
+    assert [one.weight for one in tried] == [
+        one.weight for one in choose_extra_weight(FITTER, own, elsewhere(own)).tried
+    ]

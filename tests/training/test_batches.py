@@ -7,8 +7,9 @@ import torch
 
 from alignkit.heads.streaming import sample_pairs
 from alignkit.pairs.base import Pairs
+from alignkit.pairs.views import take_pairs
 from alignkit.training import batches as batches_module
-from alignkit.training.batches import PairBatches, RowOrder, SolverBatches, teacher_mean
+from alignkit.training.batches import PairBatches, RowOrder, SolverBatches, sample_of_teacher, teacher_mean
 
 CPU = torch.device("cpu")
 
@@ -163,3 +164,10 @@ def test_the_teachers_mean_and_a_solver_count_pairs_by_weight(make_pairs):
     np.testing.assert_allclose(teacher_mean(weighted), repeated.mean(axis=0), atol=1e-6)
     assert SolverBatches(weighted, pairs, device=CPU).weights.tolist() == [*weights, *[1.0] * 6]
     assert SolverBatches(pairs, device=CPU).weights is None
+
+
+def test_what_heads_search_while_they_are_judged_are_own_sentences(make_pairs):
+    own = make_pairs(50)
+    weighted = replace(own, weights=np.where(np.arange(50) < 20, 1.0, 0.2))
+    sample = sample_of_teacher(weighted)
+    np.testing.assert_array_equal(sample, sample_of_teacher(take_pairs(own, np.arange(20))))
