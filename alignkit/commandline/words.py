@@ -11,7 +11,14 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override, QuotedString
 from hydra.errors import HydraException
 
-from alignkit.commandline.conf import MOUNTED_GROUPS, mounted_groups, mounts_of, own_settings, settings_of
+from alignkit.commandline.conf import (
+    MOUNTED_GROUPS,
+    group_choices,
+    mounted_groups,
+    mounts_of,
+    own_settings,
+    settings_of,
+)
 from alignkit.commandline.mistakes import unknown_setting
 from alignkit.commandline.texts import HYDRA_TEXTS, as_literal, escaped, may_be_empty, own_texts, text_settings
 from alignkit.credentials import SECRET_NAME, STARS, check_variable_name, is_there, looks_like_key
@@ -36,7 +43,7 @@ class Reader:
     Attributes:
         command: its name.
         texts: those of its own settings that are texts.
-        other_names: name on the command line → name in the YAML.
+        other_names: name on the command line → name in the YAML, unless the value is a choice of a group of that name.
         completed: groups that the command completes itself where none of their choices is named.
     """
 
@@ -85,7 +92,14 @@ class Reader:
                 f"'{name}' is not the name of a setting; expected setting=value; "
                 f"python -m alignkit.{self.command} --help lists the settings"
             )
-        return sign, (self.other_names or {}).get(bare, bare), value if equals else None
+        return sign, self._name(bare, value), value if equals else None
+
+    def _name(self, bare: str, value: str | None) -> str:
+        """The name in the YAML; a choice of the group of this name, where the command has that too, stays one."""
+        choices = [
+            one for mount in mounts_of(self.command) if mount.place == bare for one in group_choices(mount.group)
+        ]
+        return bare if value in choices else (self.other_names or {}).get(bare, bare)
 
     def _may_be(self, name: str) -> bool:
         """Whether the command, one of its groups, or an open node such as `trainer` may have this setting."""

@@ -8,17 +8,20 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 from rich.text import Text
 
 from alignkit.checking.cache_findings import check_cache
 from alignkit.checking.embedding import check_embedder
 from alignkit.checking.findings import Finding, failure
-from alignkit.checking.index_findings import check_index
+from alignkit.checking.index_findings import check_engine, check_index
 from alignkit.checking.machine import check_machine
 from alignkit.commandline import build
 from alignkit.commandline.results import Screen
+from alignkit.embedders.base import Embedder
 from alignkit.errors import AlignkitError
+from alignkit.setting_names import SIDES
 from alignkit.setting_rules import check, one_of
 
 RULES = {"format": one_of(("table", "json"))}
@@ -42,19 +45,45 @@ def main(config: DictConfig) -> None:
 def look(config: DictConfig) -> Iterator[Finding]:
     """Every finding, as soon as it is there."""
     yield from check_machine(Path(config.cache_dir))
-    for name in ("student", "teacher"):
+    named = _sides_named() if config.get("index") is not None else SIDES
+    if config.get("index") is not None and "teacher" not in named:
+        yield from _check_index(config, None)
+    for name in named:
         try:
             embedder = build(config[name], name)
         except AlignkitError as error:
             yield failure(name, error)
+            if name == "teacher":
+                yield from _check_index(config, None)
             continue
         try:
             yield from check_embedder(name, embedder)
-            if name == "teacher" and config.index_file is not None:
-                yield from check_index(config.index_file, config.sentences, embedder, config.index_key)
+            if name == "teacher":
+                yield from _check_index(config, embedder)
         finally:
             embedder.close()
     yield from check_cache(config.cache_dir)
+
+
+def _check_index(config: DictConfig, teacher: Embedder | None) -> Iterator[Finding]:
+    if config.index_file is not None:
+        yield from check_index(config.index_file, config.sentences, teacher, config.index_key)
+    if config.get("index") is not None:
+        try:
+            index = build(config["index"], "index")
+        except AlignkitError as error:
+            yield failure("index", error)
+            return
+        with index:
+            yield from check_engine(index, teacher)
+
+
+def _sides_named() -> list[str]:
+    """The embedders that the command line speaks of; an index alone needs none."""
+    words = HydraConfig.get().overrides.task
+    return [
+        side for side in SIDES if any(word.lstrip("+").startswith((f"embedder@{side}=", f"{side}.")) for word in words)
+    ]
 
 
 def _print_line(finding: Finding) -> None:
