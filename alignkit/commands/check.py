@@ -8,7 +8,6 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 from rich.text import Text
 
@@ -18,6 +17,7 @@ from alignkit.checking.findings import Finding, failure
 from alignkit.checking.index_findings import check_engine, check_index
 from alignkit.checking.machine import check_machine
 from alignkit.commandline import build
+from alignkit.commandline.named import sides_named
 from alignkit.commandline.results import Screen
 from alignkit.embedders.base import Embedder
 from alignkit.errors import AlignkitError
@@ -45,7 +45,7 @@ def main(config: DictConfig) -> None:
 def look(config: DictConfig) -> Iterator[Finding]:
     """Every finding, as soon as it is there."""
     yield from check_machine(Path(config.cache_dir))
-    named = _sides_named() if config.get("index") is not None else SIDES
+    named = sides_named() if config.get("index") is not None else SIDES
     if config.get("index") is not None and "teacher" not in named:
         yield from _check_index(config, None)
     for name in named:
@@ -76,14 +76,6 @@ def _check_index(config: DictConfig, teacher: Embedder | None) -> Iterator[Findi
             return
         with index:
             yield from check_engine(index, teacher)
-
-
-def _sides_named() -> list[str]:
-    """The embedders that the command line speaks of; an index alone needs none."""
-    words = HydraConfig.get().overrides.task
-    return [
-        side for side in SIDES if any(word.lstrip("+").startswith((f"embedder@{side}=", f"{side}.")) for word in words)
-    ]
 
 
 def _print_line(finding: Finding) -> None:
