@@ -2,9 +2,9 @@
 
 Where texts are known: texts that share rare words have alike vectors in every model's space, and unlike ones if two
 models made them. The rows are parted, by their order and by their vectors, and the pairs across a parting are compared
-with those on each side. The limits stand where 24 real indexes of one model (five sets of texts and five pairs of unlike
-sets put one behind the other, by two models; as they grew, sorted) raise no alarm. A twentieth of the rows is found if the
-models are unrelated or texts are alike; the same model with another prompt or pooling is not.
+with those on each side. The limits stand where 24 real indexes of one model raise no alarm: five sets of texts as they
+grew, two of them sorted, and five pairs of unlike sets one behind the other, each by two models. A short stretch of a
+related model's rows may be missed; the same model with another prompt or pooling is left to a sample embedded again.
 
 Where no text is known: a change of the subspace in which the vectors lie, which other texts bring too.
 """
