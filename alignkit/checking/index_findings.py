@@ -113,7 +113,9 @@ def _one_model(reading: Reading, how_texts: str) -> Iterator[Finding]:
     """Whether two models made the index."""
     topic, sample = "index one model", reading.sample
     if len(sample) < MIN_ROWS:
-        yield ok(topic, f"cannot be told from {len(sample):,} rows, it takes {MIN_ROWS:,}; teacher= embeds a sample again")
+        yield ok(
+            topic, f"cannot be told from {len(sample):,} rows, it takes {MIN_ROWS:,}; teacher= embeds a sample again"
+        )
         return
     if sample.texts is None:
         parting = changed_at(sample.vectors)
