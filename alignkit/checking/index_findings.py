@@ -13,7 +13,8 @@ from alignkit.checking.index_reading import Reading, batches_of_file, batches_of
 from alignkit.checking.two_models import MIN_ROWS, Parting, changed_at, parted_by_texts
 from alignkit.embedders.base import Embedder
 from alignkit.errors import AlignkitError
-from alignkit.indexes.base import IndexRows, VectorIndex
+from alignkit.indexes.base import VectorIndex
+from alignkit.indexes.index_rows import IndexRows
 from alignkit.parts import group_choices
 
 SAMPLE_ROWS = 32

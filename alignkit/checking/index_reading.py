@@ -7,7 +7,8 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from alignkit.indexes.base import Id, IndexRows, VectorIndex, joined, picked, positions
+from alignkit.indexes.base import VectorIndex
+from alignkit.indexes.index_rows import Id, IndexRows, joined, picked, positions
 from alignkit.indexes.usable import usable
 from alignkit.progress import progress
 

@@ -8,16 +8,16 @@ from __future__ import annotations
 
 import abc
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, Literal, Self
 
 import numpy as np
 
+from alignkit.indexes.index_rows import Cursor, Id, IndexRows, joined, picked, positions
+from alignkit.indexes.stages import Stage, expect, expect_begun, expect_not_in_use, expect_room
+
 Metric = Literal["cosine", "dot", "l2"]
 Note = dict[str, Any]
-Stage = Literal["untouched", "begun", "cut over"]
-Cursor = Any
-Id = Any
 
 
 @dataclass(frozen=True)
@@ -41,33 +41,6 @@ class IndexDescription:
     fields: tuple[str, ...]
     place: str
     normalizes: bool = False
-
-
-@dataclass(frozen=True)
-class IndexRows:
-    """Some rows of an index; position i of every field is the same row.
-
-    Attributes:
-        ids: N ids, as the engine has them: integers, strings, UUIDs.
-        vectors: `(N, D)` float32. A row is NaN exactly where `faults` names it.
-        texts: N texts, `""` where a row has none; `None` if the index was opened without a field of texts.
-        payload: N dictionaries of the asked fields; empty ones where none were asked.
-        cursor: JSON-able; `scan(after=cursor)` goes on behind the last of these rows.
-        faults: position → why this row has no usable vector: missing, not finite, zero, or of another width.
-        versions: for `Replacement.write`, by which an engine knows a row that has changed since; `None` where it has
-            none.
-    """
-
-    ids: list[Id]
-    vectors: np.ndarray
-    texts: list[str] | None
-    payload: list[dict[str, Any]]
-    cursor: Cursor = None
-    faults: dict[int, str] = field(default_factory=dict)
-    versions: list[Any] | None = None
-
-    def __len__(self) -> int:
-        return len(self.ids)
 
 
 class VectorIndex(abc.ABC):
@@ -142,6 +115,8 @@ class Replacement(abc.ABC):
 
     All state lies in the engine, so that any step can be killed and called again, from another machine too. Until
     `cut_over` nothing that reads the index sees a difference; until `drop_old` it can be undone.
+
+    Which step comes when is the same in every engine, and is checked here; an engine does the step.
     """
 
     @abc.abstractmethod
@@ -152,13 +127,14 @@ class Replacement(abc.ABC):
     def stage(self) -> Stage:
         """How far it is: nothing is there, new vectors lie beside the old ones, or old ones beside the new."""
 
-    @abc.abstractmethod
     def begin(self, dim: int) -> None:
         """Make room for vectors of this width; if that is done already, nothing changes.
 
         Raises:
             DataError: if a replacement of another width has begun, or the last one was cut over and is still kept.
         """
+        expect_room(self.stage())
+        self._begin(dim)
 
     @abc.abstractmethod
     def missing(self, batch: int = 4096) -> Iterator[IndexRows]:
@@ -180,7 +156,6 @@ class Replacement(abc.ABC):
     def build_index(self) -> str:
         """Make the new vectors searchable as the old ones are; returns what was built, in a few words."""
 
-    @abc.abstractmethod
     def cut_over(self, force: bool = False) -> None:
         """Put the new vectors in the place of the old ones, which are kept.
 
@@ -190,91 +165,81 @@ class Replacement(abc.ABC):
         Raises:
             DataError: if there is something wrong and `force` is not given, or nothing to cut over.
         """
+        expect(self.stage(), "begun", "cut over")
+        self._cut_over(force)
 
-    @abc.abstractmethod
     def roll_back(self) -> None:
         """Undo `cut_over`; the new vectors are kept beside the old ones again.
 
         Raises:
             DataError: if nothing was cut over, or the old vectors were dropped.
         """
+        expect(self.stage(), "cut over", "roll back")
+        self._roll_back()
 
-    @abc.abstractmethod
     def drop_old(self) -> None:
         """Delete the old vectors after a `cut_over`; nothing can be rolled back then.
 
         Raises:
             DataError: if nothing was cut over.
         """
+        expect(self.stage(), "cut over", "drop the old vectors")
+        self._drop_old()
 
-    @abc.abstractmethod
     def give_up(self) -> None:
         """Delete the new vectors before a `cut_over`, or after a `roll_back`.
 
         Raises:
             DataError: if they are in use.
         """
+        expect_not_in_use(self.stage())
+        self._give_up()
 
-    @abc.abstractmethod
     def other(self) -> VectorIndex:
         """The vectors that are not in use, as an index to be closed: the new ones, or after `cut_over` the old ones.
 
         Raises:
             DataError: if there are none, or `build_index` has not made them readable yet.
         """
+        stage = self.stage()
+        expect_begun(stage, "read the vectors that are not in use")
+        return self._other(stage)
 
-    @abc.abstractmethod
     def note(self) -> Note | None:
         """What `keep_note` left in the engine about the new vectors, in use or not; `None` for nothing."""
+        stage = self.stage()
+        return None if stage == "untouched" else self._read_note(stage)
 
-    @abc.abstractmethod
     def keep_note(self, note: Note) -> None:
         """Leave a few JSON values beside the new vectors, in place of earlier ones; deleted with `give_up`.
 
         Raises:
             DataError: if no replacement has begun.
         """
+        stage = self.stage()
+        expect_begun(stage, "keep a note")
+        self._keep_note(note, stage)
 
+    @abc.abstractmethod
+    def _begin(self, dim: int) -> None: ...
 
-def positions(rows: int, count: int, seed: int) -> np.ndarray:
-    """Ascending distinct positions below `rows`, one drawn from each of `count` equal stretches; at least one.
+    @abc.abstractmethod
+    def _cut_over(self, force: bool) -> None: ...
 
-    >>> positions(1000, 4, 0) // 250
-    array([0, 1, 2, 3])
-    >>> positions(3, 10, 0)
-    array([0, 1, 2])
-    """
-    if count >= rows:
-        return np.arange(max(rows, 1))
-    edges = np.linspace(0, rows, count + 1).astype(np.int64)
-    return edges[:-1] + (np.random.default_rng(seed).random(count) * np.diff(edges)).astype(np.int64)
+    @abc.abstractmethod
+    def _roll_back(self) -> None: ...
 
+    @abc.abstractmethod
+    def _drop_old(self) -> None: ...
 
-def picked(rows: IndexRows, wanted: Sequence[int]) -> IndexRows:
-    """Some of the rows, in the given order."""
-    return IndexRows(
-        ids=[rows.ids[row] for row in wanted],
-        vectors=rows.vectors[list(wanted)],
-        texts=None if rows.texts is None else [rows.texts[row] for row in wanted],
-        payload=[rows.payload[row] for row in wanted],
-        cursor=rows.cursor,
-        faults={place: rows.faults[row] for place, row in enumerate(wanted) if row in rows.faults},
-        versions=None if rows.versions is None else [rows.versions[row] for row in wanted],
-    )
+    @abc.abstractmethod
+    def _give_up(self) -> None: ...
 
+    @abc.abstractmethod
+    def _other(self, stage: Stage) -> VectorIndex: ...
 
-def joined(parts: Sequence[IndexRows]) -> IndexRows:
-    """Rows of several batches, one after the other; the cursor is the last one's."""
-    if not parts:
-        return IndexRows([], np.empty((0, 0), np.float32), None, [])
-    starts = np.cumsum([0, *(len(part) for part in parts)]).tolist()
-    return IndexRows(
-        ids=[one for part in parts for one in part.ids],
-        vectors=np.concatenate([part.vectors for part in parts]),
-        texts=None if parts[0].texts is None else [text for part in parts for text in part.texts or ()],
-        payload=[one for part in parts for one in part.payload],
-        cursor=parts[-1].cursor,
-        faults={
-            start + row: why for start, part in zip(starts, parts, strict=False) for row, why in part.faults.items()
-        },
-    )
+    @abc.abstractmethod
+    def _read_note(self, stage: Stage) -> Note | None: ...
+
+    @abc.abstractmethod
+    def _keep_note(self, note: Note, stage: Stage) -> None: ...

@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 from alignkit.errors import DataError
-from alignkit.indexes.base import Id, Metric, VectorIndex
+from alignkit.indexes.base import Metric, VectorIndex
+from alignkit.indexes.index_rows import Id
 
 _QUERIES_AT_ONCE = 1024
 

@@ -12,9 +12,10 @@ from typing import Any
 import numpy as np
 
 from alignkit.errors import DataError, MissingExtraError
-from alignkit.indexes.base import Cursor, Id, IndexDescription, IndexRows, Metric, Replacement, VectorIndex
+from alignkit.indexes.base import IndexDescription, Metric, Replacement, VectorIndex
 from alignkit.indexes.exact import query_matrix
 from alignkit.indexes.faiss_replacement import FaissReplacement
+from alignkit.indexes.index_rows import Cursor, Id, IndexRows
 from alignkit.indexes.usable import usable
 
 # kinds that give back what was stored, and the numbers they store

@@ -9,8 +9,9 @@ from typing import Any
 
 import numpy as np
 
-from alignkit.indexes.base import IndexRows, VectorIndex
+from alignkit.indexes.base import VectorIndex
 from alignkit.indexes.file_replacement import FileReplacement
+from alignkit.indexes.index_rows import IndexRows
 
 Old = tuple[Any, np.ndarray | None]
 ROWS_AT_ONCE = 16_384

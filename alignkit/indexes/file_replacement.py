@@ -15,18 +15,17 @@ import numpy as np
 
 from alignkit.errors import DataError
 from alignkit.files import move, refused, unfinished_name, write_whole
-from alignkit.indexes.base import IndexRows, Note, Replacement, Stage, VectorIndex
+from alignkit.indexes.base import Note, Replacement, VectorIndex
+from alignkit.indexes.index_rows import IndexRows
 from alignkit.indexes.replacing import (
     NEW,
     OLD,
-    expect,
     expect_all,
-    expect_begun,
-    expect_room,
     expect_width,
     note_of,
     usable_rows,
 )
+from alignkit.indexes.stages import Stage
 
 
 class FileReplacement(Replacement):
@@ -83,9 +82,8 @@ class FileReplacement(Replacement):
             return "cut over"
         return "begun" if self.new.exists() or self.folder.exists() else "untouched"
 
-    def begin(self, dim: int) -> None:
+    def _begin(self, dim: int) -> None:
         """See `Replacement`; takes the room of the new vectors on the disk."""
-        expect_room(self.stage())
         if self.new.exists() and not self.folder.exists():
             return
         if begun := self._state():
@@ -151,9 +149,8 @@ class FileReplacement(Replacement):
                 unfinished.unlink(missing_ok=True)
         return built
 
-    def cut_over(self, force: bool = False) -> None:
+    def _cut_over(self, force: bool) -> None:
         """See `Replacement`."""
-        expect(self.stage(), "begun", "cut over")
         if self.folder.exists():
             self._going()
             expect_all(int((np.fromfile(self._done, np.uint8) == 0).sum()), force)
@@ -162,43 +159,36 @@ class FileReplacement(Replacement):
         self._swap((_copied, self.path, self.old), (move, self.new, self.path))
         shutil.rmtree(self.folder, ignore_errors=True)
 
-    def roll_back(self) -> None:
+    def _roll_back(self) -> None:
         """See `Replacement`."""
-        expect(self.stage(), "cut over", "roll back")
         aside = self._aside()
         self._swap((_copied, self.path, aside), (move, self.old, self.path), (move, aside, self.new))
 
-    def drop_old(self) -> None:
+    def _drop_old(self) -> None:
         """See `Replacement`."""
-        expect(self.stage(), "cut over", "drop the old vectors")
         self.old.unlink()
         self._note.unlink(missing_ok=True)
 
-    def give_up(self) -> None:
+    def _give_up(self) -> None:
         """See `Replacement`."""
-        if self.stage() == "cut over":
-            raise DataError("cannot give up the new vectors: they are in use; roll back first")
         self.new.unlink(missing_ok=True)
         self._note.unlink(missing_ok=True)
         shutil.rmtree(self.folder, ignore_errors=True)
 
-    def other(self) -> VectorIndex:
+    def _other(self, stage: Stage) -> VectorIndex:
         """See `Replacement`."""
-        stage = self.stage()
-        expect_begun(stage, "read the vectors that are not in use")
         if stage == "begun" and not self.new.exists():
             raise DataError("cannot read the new vectors: the new file is not built yet; build_index writes it")
         return self._opened(str(self.old if stage == "cut over" else self.new))
 
-    def note(self) -> Note | None:
+    def _read_note(self, stage: Stage) -> Note | None:
         """See `Replacement`."""
-        if self.stage() == "untouched" or not self._note.is_file():
+        if not self._note.is_file():
             return None
         return note_of(self._note.read_text(encoding="utf-8"))
 
-    def keep_note(self, note: Note) -> None:
+    def _keep_note(self, note: Note, stage: Stage) -> None:
         """See `Replacement`."""
-        expect_begun(self.stage(), "keep a note")
         write_whole(self._note, json.dumps(note))
 
     @property

@@ -10,8 +10,9 @@ import numpy as np
 
 from alignkit.errors import DataError, MissingExtraError
 from alignkit.indexes.arrow_vectors import matrix_of_column, texts_of_column, usual_width
-from alignkit.indexes.base import Cursor, Id, IndexDescription, IndexRows, Metric, Replacement, VectorIndex, picked
+from alignkit.indexes.base import IndexDescription, Metric, Replacement, VectorIndex
 from alignkit.indexes.exact import query_matrix
+from alignkit.indexes.index_rows import Cursor, Id, IndexRows, picked
 from alignkit.indexes.lancedb_replacement import LancedbReplacement
 from alignkit.indexes.parquet_reading import float_type, vector_column
 from alignkit.indexes.replacing import setting

@@ -10,19 +10,18 @@ from typing import Any
 import numpy as np
 
 from alignkit.errors import DataError
-from alignkit.indexes.base import IndexRows, Metric, Note, Replacement, Stage, VectorIndex, picked
+from alignkit.indexes.base import Metric, Note, Replacement, VectorIndex
+from alignkit.indexes.index_rows import IndexRows, picked
 from alignkit.indexes.replacing import (
     NEW,
     OLD,
     beside,
-    expect,
     expect_all,
-    expect_begun,
-    expect_room,
     expect_width,
     note_of,
     usable_rows,
 )
+from alignkit.indexes.stages import Stage
 
 # below that, reading every row is as fast, and the engine has too little to train an index on
 FEWEST_TO_INDEX = 10_000
@@ -77,12 +76,11 @@ class LancedbReplacement(Replacement):
             return "cut over"
         return "begun" if self.new in columns or self._gathering() is not None else "untouched"
 
-    def begin(self, dim: int) -> None:
+    def _begin(self, dim: int) -> None:
         """See `Replacement`; refused where two rows have one id."""
         import pyarrow as pa
         import pyarrow.compute as pc
 
-        expect_room(self.stage())
         if (begun := self._width()) is not None:
             expect_width(begun, dim)
             return
@@ -139,53 +137,45 @@ class LancedbReplacement(Replacement):
         self.table.create_index(self.new, config=HnswSq(distance_type=self.metric), replace=True)
         return f"IVF and HNSW by {self.metric}, with 8 bits a dimension"
 
-    def cut_over(self, force: bool = False) -> None:
+    def _cut_over(self, force: bool) -> None:
         """See `Replacement`."""
-        expect(self.stage(), "begun", "cut over")
         if self.new not in self._columns():
             raise DataError("cannot cut over: the new vectors are no column yet; build_index makes them one")
         expect_all(sum(len(rows) for rows in self.missing()), force)
         self._rename((self.vector, self.old), (self.new, self.vector))
         self._forget(self.gathered)
 
-    def roll_back(self) -> None:
+    def _roll_back(self) -> None:
         """See `Replacement`."""
-        expect(self.stage(), "cut over", "roll back")
         self._rename((self.vector, self.new), (self.old, self.vector))
 
-    def drop_old(self) -> None:
+    def _drop_old(self) -> None:
         """See `Replacement`; the vectors stay in older versions of the table until those are cleaned up."""
-        expect(self.stage(), "cut over", "drop the old vectors")
         self.table.drop_columns([self.old])
         self._forget(self.noted)
         self._reopen()
 
-    def give_up(self) -> None:
+    def _give_up(self) -> None:
         """See `Replacement`."""
-        if self.stage() == "cut over":
-            raise DataError("cannot give up the new vectors: they are in use; roll back first")
         if self.new in self._columns():
             self.table.drop_columns([self.new])
         self._forget(self.gathered, self.noted)
         self._reopen()
 
-    def other(self) -> VectorIndex:
+    def _other(self, stage: Stage) -> VectorIndex:
         """See `Replacement`."""
-        stage = self.stage()
-        expect_begun(stage, "read the vectors that are not in use")
         if stage == "begun" and self.new not in self._columns():
             raise DataError("cannot read the new vectors: they are no column yet; build_index makes them one")
         return self._opened(self.old if stage == "cut over" else self.new)
 
-    def note(self) -> Note | None:
+    def _read_note(self, stage: Stage) -> Note | None:
         """See `Replacement`."""
-        if self.stage() == "untouched" or self.noted not in self.database.list_tables().tables:
+        if self.noted not in self.database.list_tables().tables:
             return None
         return note_of(self.database.open_table(self.noted).to_arrow().column("note")[0].as_py())
 
-    def keep_note(self, note: Note) -> None:
+    def _keep_note(self, note: Note, stage: Stage) -> None:
         """See `Replacement`."""
-        expect_begun(self.stage(), "keep a note")
         self.database.create_table(self.noted, [{"note": json.dumps(note)}], mode="overwrite")
 
     def _forget(self, *tables: str) -> None:

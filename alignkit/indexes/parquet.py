@@ -11,18 +11,9 @@ import numpy as np
 
 from alignkit.errors import DataError
 from alignkit.indexes.arrow_vectors import matrix_of_column, texts_of_column, usual_width
-from alignkit.indexes.base import (
-    Cursor,
-    Id,
-    IndexDescription,
-    IndexRows,
-    Metric,
-    Replacement,
-    VectorIndex,
-    joined,
-    picked,
-)
+from alignkit.indexes.base import IndexDescription, Metric, Replacement, VectorIndex
 from alignkit.indexes.exact import exact_search
+from alignkit.indexes.index_rows import Cursor, Id, IndexRows, joined, picked
 from alignkit.indexes.parquet_reading import batches_from, float_type, open_parquet, vector_column
 from alignkit.indexes.parquet_replacement import ParquetReplacement
 from alignkit.indexes.replacing import is_beside, setting

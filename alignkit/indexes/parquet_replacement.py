@@ -8,8 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from alignkit.indexes.base import IndexRows, VectorIndex
+from alignkit.indexes.base import VectorIndex
 from alignkit.indexes.file_replacement import FileReplacement
+from alignkit.indexes.index_rows import IndexRows
 from alignkit.indexes.parquet_reading import batches_from, open_parquet
 
 ROWS_A_GROUP = 4096

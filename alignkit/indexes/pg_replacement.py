@@ -10,20 +10,19 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from alignkit.errors import DataError
-from alignkit.indexes.base import IndexRows, Metric, Note, Replacement, Stage, VectorIndex
+from alignkit.indexes.base import Metric, Note, Replacement, VectorIndex
+from alignkit.indexes.index_rows import IndexRows
 from alignkit.indexes.pg_rows import PgRows, written
 from alignkit.indexes.replacing import (
     NEW,
     OLD,
     beside,
-    expect,
     expect_all,
-    expect_begun,
-    expect_room,
     expect_width,
     note_of,
     usable_rows,
 )
+from alignkit.indexes.stages import Stage
 
 if TYPE_CHECKING:
     import psycopg
@@ -70,9 +69,8 @@ class PgReplacement(Replacement):
             return "cut over"
         return "untouched" if self._width(beside(table.vector, NEW)) is None else "begun"
 
-    def begin(self, dim: int) -> None:
+    def _begin(self, dim: int) -> None:
         """See `Replacement`; wider than 2,000 dimensions the column is of `halfvec`, which HNSW takes up to 4,000."""
-        expect_room(self.stage())
         table = self.rows.table
         expect_width(self._width(beside(table.vector, NEW)), dim)
         kind = self._new_kind(dim)
@@ -117,9 +115,8 @@ class PgReplacement(Replacement):
         self.rows.connection.run(lambda opened: self._build(opened, column, create))
         return f"HNSW by {self.rows.metric}"
 
-    def cut_over(self, force: bool = False) -> None:
+    def _cut_over(self, force: bool) -> None:
         """See `Replacement`; refused too where a view reads the old column, which it would go on to do."""
-        expect(self.stage(), "begun", "cut over")
         expect_all(sum(len(rows) - len(rows.faults) for rows in self.missing()), force)
         if (views := self._views()) and not force:
             raise DataError(
@@ -134,9 +131,8 @@ class PgReplacement(Replacement):
         )
         self.rows.find_again()
 
-    def roll_back(self) -> None:
+    def _roll_back(self) -> None:
         """See `Replacement`; rows inserted since `cut_over` have no old vector."""
-        expect(self.stage(), "cut over", "roll back")
         self._transaction(
             "ALTER TABLE {table} RENAME COLUMN {vector} TO {new}",
             "ALTER TABLE {table} RENAME COLUMN {old} TO {vector}",
@@ -144,16 +140,13 @@ class PgReplacement(Replacement):
         )
         self.rows.find_again()
 
-    def drop_old(self) -> None:
+    def _drop_old(self) -> None:
         """See `Replacement`."""
-        expect(self.stage(), "cut over", "drop the old vectors")
         self._transaction("ALTER TABLE {table} DROP COLUMN {old}", "DROP FUNCTION IF EXISTS {function}()")
         self.rows.find_again()
 
-    def give_up(self) -> None:
+    def _give_up(self) -> None:
         """See `Replacement`."""
-        if self.stage() == "cut over":
-            raise DataError("cannot give up the new vectors: they are in use; roll back first")
         self._transaction(
             "DROP TRIGGER IF EXISTS {trigger} ON {table}",
             "ALTER TABLE {table} DROP COLUMN IF EXISTS {new}",
@@ -161,26 +154,21 @@ class PgReplacement(Replacement):
         )
         self.rows.find_again()
 
-    def other(self) -> VectorIndex:
+    def _other(self, stage: Stage) -> VectorIndex:
         """See `Replacement`."""
-        stage = self.stage()
-        expect_begun(stage, "read the vectors that are not in use")
         return self._opened(beside(self.rows.table.vector, OLD if stage == "cut over" else NEW))
 
-    def note(self) -> Note | None:
+    def _read_note(self, stage: Stage) -> Note | None:
         """See `Replacement`."""
-        stage, table = self.stage(), self.rows.table
-        if stage == "untouched":
-            return None
+        table = self.rows.table
         asked = "SELECT col_description(attrelid, attnum) FROM pg_attribute WHERE attrelid = %s AND attname = %s"
         return note_of(self.rows.execute(asked, table.oid, self._made(stage))[0][0])
 
-    def keep_note(self, note: Note) -> None:
+    def _keep_note(self, note: Note, stage: Stage) -> None:
         """See `Replacement`."""
         from psycopg.sql import SQL, Identifier, Literal
 
-        stage, table = self.stage(), self.rows.table
-        expect_begun(stage, "keep a note")
+        table = self.rows.table
         column = Identifier(table.schema, table.name, self._made(stage))
         # a comment takes no bound values
         comment = SQL("COMMENT ON COLUMN {} IS {}").format(column, Literal(json.dumps(note)))

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from alignkit.errors import DataError
-from alignkit.indexes.base import Cursor, IndexRows, Metric
+from alignkit.indexes.base import Metric
+from alignkit.indexes.index_rows import Cursor, IndexRows
 from alignkit.indexes.pg_connection import PgConnection, quoted
 from alignkit.indexes.pg_table import PgTable, find_table
 from alignkit.indexes.replacing import NEW, OLD, beside

@@ -7,19 +7,9 @@ from functools import partial
 
 import numpy as np
 
-from alignkit.indexes.base import (
-    Cursor,
-    Id,
-    IndexDescription,
-    IndexRows,
-    Metric,
-    Replacement,
-    VectorIndex,
-    joined,
-    picked,
-    positions,
-)
+from alignkit.indexes.base import IndexDescription, Metric, Replacement, VectorIndex
 from alignkit.indexes.exact import query_matrix
+from alignkit.indexes.index_rows import Cursor, Id, IndexRows, joined, picked, positions
 from alignkit.indexes.pg_connection import PgConnection
 from alignkit.indexes.pg_replacement import PgReplacement
 from alignkit.indexes.pg_rows import PgRows

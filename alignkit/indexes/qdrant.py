@@ -10,8 +10,9 @@ from typing import Any
 import numpy as np
 
 from alignkit.errors import DataError
-from alignkit.indexes.base import Cursor, Id, IndexDescription, IndexRows, Metric, Replacement, VectorIndex, picked
+from alignkit.indexes.base import IndexDescription, Metric, Replacement, VectorIndex
 from alignkit.indexes.exact import query_matrix
+from alignkit.indexes.index_rows import Cursor, Id, IndexRows, picked
 from alignkit.indexes.qdrant_calls import QdrantCalls
 from alignkit.indexes.qdrant_replacement import QdrantReplacement
 from alignkit.indexes.replacing import setting

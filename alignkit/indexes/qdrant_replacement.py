@@ -9,19 +9,18 @@ from typing import Any
 import numpy as np
 
 from alignkit.errors import DataError
-from alignkit.indexes.base import IndexRows, Note, Replacement, Stage, VectorIndex, picked
+from alignkit.indexes.base import Note, Replacement, VectorIndex
+from alignkit.indexes.index_rows import IndexRows, picked
 from alignkit.indexes.qdrant_calls import QdrantCalls
 from alignkit.indexes.replacing import (
     NEW,
     OLD,
     beside,
-    expect,
     expect_all,
-    expect_begun,
-    expect_room,
     expect_width,
     usable_rows,
 )
+from alignkit.indexes.stages import Stage
 
 # the server refuses requests of more than 32 MB
 _POINTS_AT_ONCE = 256
@@ -72,9 +71,8 @@ class QdrantReplacement(Replacement):
         aliases = self._aliases()
         return "cut over" if self.old in aliases else "begun" if self.new in aliases else "untouched"
 
-    def begin(self, dim: int) -> None:
+    def _begin(self, dim: int) -> None:
         """See `Replacement`."""
-        expect_room(self.stage())
         aliases = self._aliases()
         self._expect_alias(aliases)
         if self.new in aliases:
@@ -104,46 +102,37 @@ class QdrantReplacement(Replacement):
         """See `Replacement`."""
         return "HNSW, which Qdrant builds by itself"
 
-    def cut_over(self, force: bool = False) -> None:
+    def _cut_over(self, force: bool) -> None:
         """See `Replacement`."""
-        expect(self.stage(), "begun", "cut over")
         expect_all(max(0, self.index.describe().rows - self._count(self.new)), force)
         self._turn(self.new, self.old)
 
-    def roll_back(self) -> None:
+    def _roll_back(self) -> None:
         """See `Replacement`."""
-        expect(self.stage(), "cut over", "roll back")
         self._turn(self.old, self.new)
 
-    def drop_old(self) -> None:
+    def _drop_old(self) -> None:
         """See `Replacement`."""
-        expect(self.stage(), "cut over", "drop the old vectors")
         self._drop(self.old)
 
-    def give_up(self) -> None:
+    def _give_up(self) -> None:
         """See `Replacement`."""
-        if self.stage() == "cut over":
-            raise DataError("cannot give up the new vectors: they are in use; roll back first")
         if self.new in self._aliases():
             self._drop(self.new)
 
-    def other(self) -> VectorIndex:
+    def _other(self, stage: Stage) -> VectorIndex:
         """See `Replacement`."""
-        stage = self.stage()
-        expect_begun(stage, "read the vectors that are not in use")
         return self._opened(self.old if stage == "cut over" else self.new)
 
-    def note(self) -> Note | None:
+    def _read_note(self, stage: Stage) -> Note | None:
         """See `Replacement`."""
-        if (made := self._made()) is None:
-            return None
+        made = self._made(stage)
         found = self.calls.run(lambda client: client.get_collection(made)).config.metadata
         return (found or {}).get(_NOTE)
 
-    def keep_note(self, note: Note) -> None:
+    def _keep_note(self, note: Note, stage: Stage) -> None:
         """See `Replacement`."""
-        expect_begun(self.stage(), "keep a note")
-        self.calls.run(lambda client: client.update_collection(self._made(), metadata={_NOTE: note}))
+        self.calls.run(lambda client: client.update_collection(self._made(stage), metadata={_NOTE: note}))
 
     def _expect_alias(self, aliases: dict[str, str]) -> None:
         if self.alias not in aliases:
@@ -152,10 +141,9 @@ class QdrantReplacement(Replacement):
                 "let your application read that, and give its name"
             )
 
-    def _made(self) -> str | None:
+    def _made(self, stage: Stage) -> str:
         """The collection of the new vectors."""
-        aliases = self._aliases()
-        return aliases.get(self.alias if self.old in aliases else self.new)
+        return self._aliases()[self.alias if stage == "cut over" else self.new]
 
     def _written(self, ids: list[Any], client: Any) -> set[Any]:
         """Those of the ids that the new collection has."""

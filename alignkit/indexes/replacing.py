@@ -1,4 +1,4 @@
-"""What every replacement of an index's vectors checks before it writes."""
+"""What replacements of an index's vectors have in common: names beside the old ones, and checks of what is written."""
 
 from __future__ import annotations
 
@@ -7,17 +7,13 @@ import json
 import numpy as np
 
 from alignkit.errors import DataError
-from alignkit.indexes.base import IndexRows, Note, Stage
+from alignkit.indexes.base import Note
+from alignkit.indexes.index_rows import IndexRows
 from alignkit.setting_names import SettingNames
 
 NEW, OLD = "_alignkit_new", "_alignkit_old"
 # the longest name that PostgreSQL takes, in bytes: it cuts longer ones without a word
 _LONGEST = 63
-_WORDS: dict[Stage, str] = {
-    "untouched": "no replacement has begun",
-    "begun": "new vectors lie beside the old ones and are not in use",
-    "cut over": "the new vectors are in use and the old ones are kept",
-}
 
 
 def beside(name: str, suffix: str) -> str:
@@ -52,36 +48,6 @@ def note_of(text: str | None) -> Note | None:
     except ValueError:
         return None
     return found if isinstance(found, dict) else None
-
-
-def expect_begun(stage: Stage, what: str) -> None:
-    """Refuse a step that needs new vectors, in use or not.
-
-    Raises:
-        DataError: if there are none.
-    """
-    if stage == "untouched":
-        raise DataError(f"cannot {what}: no replacement has begun")
-
-
-def expect(stage: Stage, wanted: Stage, what: str) -> None:
-    """Refuse a step that does not come now.
-
-    Raises:
-        DataError: which says how far the replacement is.
-    """
-    if stage != wanted:
-        raise DataError(f"cannot {what}: {_WORDS[stage]}; this needs that {_WORDS[wanted]}")
-
-
-def expect_room(stage: Stage) -> None:
-    """Refuse to begin while the old vectors of the last replacement are kept.
-
-    Raises:
-        DataError: which says what to do first.
-    """
-    if stage == "cut over":
-        raise DataError("cannot begin: the old vectors of the last replacement are kept; roll back or drop them first")
 
 
 def expect_width(begun: int | None, dim: int) -> None:

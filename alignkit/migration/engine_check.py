@@ -11,9 +11,10 @@ import numpy as np
 from alignkit.artifact import Artifact
 from alignkit.embedders.base import Role
 from alignkit.errors import DataError
-from alignkit.indexes.base import IndexRows, VectorIndex, picked
+from alignkit.indexes.base import VectorIndex
 from alignkit.indexes.exact import unit_rows
-from alignkit.indexes.replacing import expect_begun
+from alignkit.indexes.index_rows import IndexRows, picked
+from alignkit.indexes.stages import expect_begun
 from alignkit.migration.engine_copy import count_missing, expect_fit, map_rows
 from alignkit.migration.engine_notes import expect_same, keep, note_for, now, read_note
 

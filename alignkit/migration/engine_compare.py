@@ -11,8 +11,9 @@ import numpy as np
 from alignkit.aligned import AlignedEmbedder
 from alignkit.embedders.base import join_batches
 from alignkit.errors import DataError
-from alignkit.indexes.base import IndexRows, VectorIndex, picked
-from alignkit.indexes.replacing import expect_begun
+from alignkit.indexes.base import VectorIndex
+from alignkit.indexes.index_rows import IndexRows, picked
+from alignkit.indexes.stages import expect_begun
 from alignkit.metrics.intervals import Interval, PairedBootstrap
 from alignkit.metrics.retrieval import Qrels, ndcg_at_k
 from alignkit.migration.engine_check import old_and_new, rows_of_both

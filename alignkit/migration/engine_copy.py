@@ -11,9 +11,10 @@ import numpy as np
 from alignkit.artifact import Artifact
 from alignkit.embedders.base import Role
 from alignkit.errors import DataError
-from alignkit.indexes.base import IndexDescription, IndexRows, Replacement, VectorIndex
+from alignkit.indexes.base import IndexDescription, Replacement, VectorIndex
 from alignkit.indexes.exact import unit_rows
-from alignkit.indexes.replacing import expect_room
+from alignkit.indexes.index_rows import IndexRows
+from alignkit.indexes.stages import expect_room
 from alignkit.migration.engine_notes import MigrationNote, expect_same, keep, note_for, read_note
 
 TRIAL_ROWS = 2_000

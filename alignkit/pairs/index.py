@@ -13,7 +13,8 @@ import numpy as np
 from alignkit.cache import KeyedTexts, VectorCache
 from alignkit.embedders.base import Embedder, Role
 from alignkit.errors import ConfigError, DataError
-from alignkit.indexes.base import IndexRows, VectorIndex
+from alignkit.indexes.base import VectorIndex
+from alignkit.indexes.index_rows import IndexRows
 from alignkit.pairs.base import MIN_PAIRS, Cut, Identity, MissingVectorsError, Origin, Pairs, PairSplits, no_student
 from alignkit.pairs.cached_sides import CachedSides, as_array, check_role
 from alignkit.pairs.extra import with_extra

@@ -8,8 +8,8 @@ import pytest
 from engines import DIM, ENGINES, ROWS, stored, unit_vectors
 
 from alignkit.errors import AlignkitError, DataError, MissingExtraError
-from alignkit.indexes.base import joined
 from alignkit.indexes.exact import exact_search
+from alignkit.indexes.index_rows import joined
 
 # broken rows that an engine can hold: where one refuses them, there are none to find
 HOLDS = {

@@ -8,7 +8,7 @@ import pytest
 from engines import unit_vectors
 
 from alignkit.errors import DataError
-from alignkit.indexes.base import joined
+from alignkit.indexes.index_rows import joined
 from alignkit.indexes.lancedb import LancedbIndex
 
 lancedb = pytest.importorskip("lancedb")

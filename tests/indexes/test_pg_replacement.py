@@ -12,7 +12,7 @@ from engines import DIM, fill, unit_vectors
 
 from alignkit.errors import DataError, EngineError
 from alignkit.indexes import pg_replacement
-from alignkit.indexes.base import joined
+from alignkit.indexes.index_rows import joined
 from alignkit.indexes.pgvector import PgvectorIndex
 
 

@@ -8,7 +8,7 @@ from engines import DIM, fill
 
 from alignkit.credentials import redacted
 from alignkit.errors import AlignkitError, ConfigError, DataError, EngineError
-from alignkit.indexes.base import joined
+from alignkit.indexes.index_rows import joined
 from alignkit.indexes.pg_connection import PgConnection
 from alignkit.indexes.pgvector import PgvectorIndex
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from alignkit.errors import ConfigError, DataError, EngineError
-from alignkit.indexes.base import joined
+from alignkit.indexes.index_rows import joined
 from alignkit.indexes.qdrant import QdrantIndex
 
 qdrant_client = pytest.importorskip("qdrant_client")

@@ -5,7 +5,7 @@ import pytest
 from engines import DIM, ENGINES, ROWS, stored, unit_vectors
 
 from alignkit.errors import DataError
-from alignkit.indexes.base import joined
+from alignkit.indexes.index_rows import joined
 
 WIDE = 12
 MADE = unit_vectors(ROWS, WIDE, seed=4)

@@ -8,8 +8,8 @@ from engines import DIM, ENGINES, ROWS, fill, stored, unit_vectors
 from alignkit.artifact import Artifact
 from alignkit.errors import ConfigError, DataError
 from alignkit.heads.linear import LinearHead
-from alignkit.indexes.base import joined
 from alignkit.indexes.exact import unit_rows
+from alignkit.indexes.index_rows import joined
 from alignkit.indexes.pgvector import PgvectorIndex
 from alignkit.migration import engine_copy
 from alignkit.migration.engine_check import verify_copy
