@@ -17,6 +17,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from alignkit.checking.shared_words import pairs_that_share_words
+from alignkit.indexes.exact import unit_rows
 
 # of fewer rows sorted by topic, one in eight looked like those of two models
 MIN_ROWS = 1000
@@ -61,7 +62,7 @@ def parted_by_texts(vectors: np.ndarray, texts: Sequence[str]) -> tuple[Parting 
     """
     if len(vectors) < MIN_ROWS:
         return None, 0
-    unit = _unit(np.asarray(vectors, np.float32))
+    unit = unit_rows(np.asarray(vectors, np.float32))
     first, second, shared = pairs_that_share_words(texts)
     alike = np.concatenate([
         np.einsum("pd,pd->p", unit[first[start : start + 8192]], unit[second[start : start + 8192]])
@@ -101,7 +102,7 @@ def changed_at(vectors: np.ndarray) -> Parting | None:
     """
     if len(vectors) < 4 * _MIN_BLOCK:
         return None
-    unit = _narrow(_unit(np.asarray(vectors, np.float32)))
+    unit = _narrow(unit_rows(np.asarray(vectors, np.float32)))
     count = min(_BLOCKS, len(unit) // _MIN_BLOCK)
     overlap = _overlaps(np.array_split(unit, count))
     best: tuple[float, int, int] | None = None
@@ -234,18 +235,12 @@ def _typical(overlap: np.ndarray, blocks: np.ndarray) -> float:
     return float(np.quantile(overlap[np.ix_(blocks, blocks)][~np.eye(len(blocks), dtype=bool)], 0.1))
 
 
-def _unit(vectors: np.ndarray) -> np.ndarray:
-    # two steps: the squares of very small and very large numbers are 0 and infinity
-    scaled = vectors / np.maximum(np.abs(vectors).max(axis=1, keepdims=True), np.finfo(np.float32).tiny)
-    return scaled / np.maximum(np.linalg.norm(scaled, axis=1, keepdims=True), np.finfo(np.float32).tiny)
-
-
 def _narrow(points: np.ndarray) -> np.ndarray:
     """Wide points in fewer dimensions: subspaces keep their angles nearly, and are found much faster."""
     width = points.shape[1]
     if width <= _WIDEST:
         return points
-    return _unit(points @ np.random.default_rng(0).standard_normal((width, _WIDEST), dtype=np.float32))
+    return unit_rows(points @ np.random.default_rng(0).standard_normal((width, _WIDEST), dtype=np.float32))
 
 
 def _parting(other: np.ndarray, likeness: float) -> Parting:

@@ -63,9 +63,15 @@ def query_matrix(vectors: np.ndarray, dim: int) -> np.ndarray:
 
 
 def unit_rows(vectors: np.ndarray) -> np.ndarray:
-    """The rows scaled to length 1; zero rows stay zero, NaN rows NaN."""
-    lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
-    return np.asarray(vectors / np.where(lengths == 0, 1, lengths), dtype=np.float32)
+    """The rows scaled to length 1, float32; zero rows stay zero, NaN rows NaN.
+
+    >>> unit_rows(np.array([[3e30, 4e30], [3e-30, 4e-30]], dtype=np.float32)).round(3).tolist()
+    [[0.6000000238418579, 0.800000011920929], [0.6000000238418579, 0.800000011920929]]
+    """
+    # two steps: the squares of very small and very large numbers are 0 and infinity
+    least = np.finfo(np.float32).tiny
+    scaled = vectors / np.maximum(np.abs(vectors).max(axis=1, keepdims=True, initial=0), least)
+    return np.asarray(scaled / np.maximum(np.linalg.norm(scaled, axis=1, keepdims=True), least), dtype=np.float32)
 
 
 def _scores(queries: np.ndarray, stored: np.ndarray, metric: Metric) -> np.ndarray:
