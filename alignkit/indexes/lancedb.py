@@ -15,7 +15,7 @@ from alignkit.indexes.exact import query_matrix
 from alignkit.indexes.index_rows import Cursor, Id, IndexRows, picked
 from alignkit.indexes.lancedb_replacement import LancedbReplacement
 from alignkit.indexes.parquet_reading import float_type, vector_column
-from alignkit.indexes.replacing import setting
+from alignkit.indexes.replacing import check_columns, setting
 
 _METRICS: tuple[Metric, ...] = ("cosine", "dot", "l2")
 
@@ -63,10 +63,8 @@ class LancedbIndex(VectorIndex):
             raise DataError(f"{setting('table')}={table}: no such table in {path}; there are: {there}") from None
         self.schema = self.table.schema
         self.vector = vector_column(self.schema, vector, f"table {table}", setting("vector"))
-        for name, column in (("id", id), ("text", text), *(("payload", one) for one in self.payload)):
-            if column is not None and column not in self.schema.names:
-                known = ", ".join(one for one in self.schema.names if one != self.vector) or "none"
-                raise DataError(f"{setting(name)}={column}: table {table} has no such column; the others are: {known}")
+        asked = (("id", id), ("text", text), *(("payload", one) for one in self.payload))
+        check_columns(asked, self.schema.names, table, self.vector)
         self.metric: Metric = metric or self._indexed_metric() or "cosine"
         self.dim = self._width()
 

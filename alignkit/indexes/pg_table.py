@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -71,18 +70,6 @@ def find_table(connection: psycopg.Connection, table: str, vector: str | None, i
     column, kind, extension, dim = _vector(connection, oid, table, vector)
     metric = _metric(connection, oid, column)
     return PgTable(oid, schema, name, key, key_type, column, kind, extension, dim, metric, columns, relation == "p")
-
-
-def check_columns(table: PgTable, asked: Sequence[tuple[str, str | None]]) -> None:
-    """Refuse settings that name columns which the table does not have.
-
-    Raises:
-        DataError: which lists those that it has.
-    """
-    for name, column in asked:
-        if column is not None and column not in table.columns:
-            known = ", ".join(one for one in table.columns if one != table.vector)
-            raise DataError(f"{setting(name)}={column}: table {table.name} has no such column; the others are: {known}")
 
 
 def _relation(connection: psycopg.Connection, table: str) -> tuple[int, str, str, str]:

@@ -13,7 +13,8 @@ from alignkit.indexes.index_rows import Cursor, Id, IndexRows, joined, picked, p
 from alignkit.indexes.pg_connection import PgConnection
 from alignkit.indexes.pg_replacement import PgReplacement
 from alignkit.indexes.pg_rows import PgRows
-from alignkit.indexes.pg_table import VECTOR_TYPES, check_columns, find_table
+from alignkit.indexes.pg_table import VECTOR_TYPES, find_table
+from alignkit.indexes.replacing import check_columns
 
 _IDS_AT_ONCE = 50_000
 
@@ -51,7 +52,8 @@ class PgvectorIndex(VectorIndex):
         self._opened = partial(PgvectorIndex, url=url, text=text, id=id, payload=payload)
         try:
             found = self.connection.run(partial(find_table, table=table, vector=vector, id=id))
-            check_columns(found, [("text", text), *(("payload", name) for name in payload)])
+            asked = (("text", text), *(("payload", name) for name in payload))
+            check_columns(asked, list(found.columns), found.name, found.vector)
             self.rows = PgRows(self.connection, found, text, tuple(payload), metric or found.metric or "cosine")
         except BaseException:
             self.close()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 
@@ -39,6 +40,24 @@ def setting(name: str) -> str:
     """
     called = SettingNames()(name)
     return called if called != name else f"index.{name}"
+
+
+def check_columns(asked: Iterable[tuple[str, str | None]], columns: Sequence[str], table: str, vector: str) -> None:
+    """Refuse settings that name columns which a table does not have.
+
+    Args:
+        asked: setting and column.
+        columns: that there are.
+        table: its name.
+        vector: the column of vectors, which none of them can be.
+
+    Raises:
+        DataError: which lists those that could be meant.
+    """
+    for name, column in asked:
+        if column is not None and column not in columns:
+            known = ", ".join(one for one in columns if one != vector) or "none"
+            raise DataError(f"{setting(name)}={column}: table {table} has no such column; the others are: {known}")
 
 
 def note_of(text: str | None) -> Note | None:
