@@ -92,7 +92,7 @@ def cosine_plot(cosines: Mapping[RowName, np.ndarray], product: RowName) -> str:
     if RowName.MEAN in cosines:
         floor = float(cosines[RowName.MEAN].mean())
         axes.axvline(floor, color=COLORS[RowName.MEAN], linestyle="--", label=f"floor: the mean vector ({floor:.2f})")
-    axes.legend(frameon=False, fontsize=9)
+    axes.legend(frameon=False, fontsize=9, loc="upper left")
     return _svg(axes)
 
 
@@ -194,7 +194,7 @@ def map_plot(shown: Projection, product: RowName) -> str | None:
     )  # fmt: skip
     axes.scatter(there[:, 0], there[:, 1], s=12, color=COLORS[RowName.TEACHER], label="teacher", zorder=2)
     axes.scatter(here[:, 0], here[:, 1], s=12, color=COLORS[product], label=product.value, zorder=3, alpha=0.8)
-    axes.legend(frameon=False, fontsize=9)
+    axes.legend(frameon=False, fontsize=9, loc="center left", bbox_to_anchor=(1.0, 0.5))
     return _svg(axes)
 
 
@@ -204,7 +204,7 @@ def routing_plot(routing: Sequence[Routed]) -> str:
     shares = [one.share for one in routing]
     axes.plot(shares, [one.overlap for one in routing], "o-", color=COLORS[RowName.ALIGNED], label="the least sure")
     axes.plot(shares, [one.random for one in routing], "--", color=COLORS[RowName.RAW], label="as many at random")
-    axes.legend(frameon=False, fontsize=9)
+    axes.legend(frameon=False, fontsize=9, loc="lower right")
     return _svg(axes)
 
 
@@ -234,5 +234,5 @@ def learning_plot(curve: LearningCurve, measure: str, ceiling: float) -> str:
     axes.set_xticks(ticks)
     axes.set_xticklabels([f"{tick:,}" for tick in ticks])
     axes.minorticks_off()
-    axes.legend(frameon=False, fontsize=9)
+    axes.legend(frameon=False, fontsize=9, loc="lower right")
     return _svg(axes)
