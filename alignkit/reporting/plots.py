@@ -92,7 +92,7 @@ def cosine_plot(cosines: Mapping[RowName, np.ndarray], product: RowName) -> str:
     if RowName.MEAN in cosines:
         floor = float(cosines[RowName.MEAN].mean())
         axes.axvline(floor, color=COLORS[RowName.MEAN], linestyle="--", label=f"floor: the mean vector ({floor:.2f})")
-    axes.legend(frameon=False, fontsize=9, loc="upper left")
+    axes.legend(frameon=False, fontsize=9, loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=2)
     return _svg(axes)
 
 
