@@ -17,6 +17,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from alignkit.checking.shared_words import pairs_that_share_words
+from alignkit.checking.stretches import best_stretch, narrow, stretches, subspace, two_heaps, with_exact_edges
 from alignkit.indexes.exact import unit_rows
 
 # of fewer rows sorted by topic, one in eight looked like those of two models
@@ -26,10 +27,6 @@ _BLOCKS, _MIN_BLOCK = 16, 64
 _TOP_PAIRS, _MIN_PAIRS, _MIN_WITHIN = 100, 30, 20
 # of the likeness: where pairs share few words, which say less, and where they share most
 _LIMITS, _LIMITS_AT = (0.28, 0.48), (0.4, 0.6)
-_SUBSPACE = 32
-_ROUNDS = 15
-_WIDEST = 512
-_MIN_GROUP = 32
 _CHANGED = 0.4
 _TRIED = 8
 _ONE_STRETCH = 0.95
@@ -69,13 +66,13 @@ def parted_by_texts(vectors: np.ndarray, texts: Sequence[str]) -> tuple[Parting 
         for start in range(0, max(1, len(first)), 8192)
     ])  # fmt: skip
     pairs = _Pairs(first, second, shared, alike)
-    points = _narrow(unit)
+    points = narrow(unit)
     judged = [(pairs.likeness(other), other) for other in _stretches_of(len(unit))]
     suspects = sorted((found.likeness, at) for at, (found, _) in enumerate(judged) if found and found.suspicious)
     clearest: tuple[float, Parting] | None = None
     for _, at in suspects[:_TRIED]:
         seed = judged[at][1]
-        other, clear = _with_exact_edges(points, seed)
+        other, clear = with_exact_edges(points, seed)
         # what has become of it must still be that stretch: a heap made by vectors alone has unlike neighbours
         kept = (other != seed).sum() <= min(seed.sum(), (~seed).sum()) / 2
         found = pairs.likeness(other) if kept else None
@@ -83,11 +80,11 @@ def parted_by_texts(vectors: np.ndarray, texts: Sequence[str]) -> tuple[Parting 
             clearest = clear, _parting(other, found.likeness)
     if clearest is not None:
         return clearest[1], len(first)
-    heaps = _two_heaps(points)
+    heaps = two_heaps(points)
     found = None if heaps is None else pairs.likeness(heaps)
     if heaps is not None and found is not None and found.suspicious:
         for heap in (heaps, ~heaps):
-            stretch = _best_stretch(np.where(heap, 1.0, -1.0))
+            stretch = best_stretch(np.where(heap, 1.0, -1.0))
             if (stretch == heap).mean() >= _ONE_STRETCH:
                 return _parting(stretch, found.likeness), len(first)
         return Parting(_smaller(heaps), None, found.likeness), len(first)
@@ -102,11 +99,11 @@ def changed_at(vectors: np.ndarray) -> Parting | None:
     """
     if len(vectors) < 4 * _MIN_BLOCK:
         return None
-    unit = _narrow(unit_rows(np.asarray(vectors, np.float32)))
+    unit = narrow(unit_rows(np.asarray(vectors, np.float32)))
     count = min(_BLOCKS, len(unit) // _MIN_BLOCK)
     overlap = _overlaps(np.array_split(unit, count))
     best: tuple[float, int, int] | None = None
-    for start, stop in _stretches(count):
+    for start, stop in stretches(count):
         # a block in which the change lies belongs to both
         inside = np.arange(start + (start > 0), stop - (stop < count))
         outside = np.r_[0:start, stop:count]
@@ -120,7 +117,7 @@ def changed_at(vectors: np.ndarray) -> Parting | None:
         return None
     edges = np.r_[0, np.cumsum([len(block) for block in np.array_split(unit, count)])]
     rows = np.arange(len(unit))
-    other, _ = _with_exact_edges(unit, (rows >= edges[best[1]]) & (rows < edges[best[2]]))
+    other, _ = with_exact_edges(unit, (rows >= edges[best[1]]) & (rows < edges[best[2]]))
     return _parting(other, max(best[0], 0.0))
 
 
@@ -162,67 +159,15 @@ class _Pairs:
 def _stretches_of(count: int) -> Iterator[np.ndarray]:
     rows = np.arange(count)
     edges = np.linspace(0, count, _PARTS + 1).astype(np.int64)
-    for start, stop in _stretches(_PARTS):
+    for start, stop in stretches(_PARTS):
         yield (rows >= edges[start]) & (rows < edges[stop])
-
-
-def _with_exact_edges(points: np.ndarray, other: np.ndarray) -> tuple[np.ndarray, float]:
-    """The stretch that lies in the subspace of this stretch rather than in that of the others; and how clearly so."""
-    for _ in range(_ROUNDS):
-        here, there = _subspace(points[~other]), _subspace(points[other])
-        gain = ((points @ there) ** 2).sum(axis=1) - ((points @ here) ** 2).sum(axis=1)
-        again = _best_stretch(gain)
-        if not 0 < again.sum() < len(points) or (again == other).all():
-            break
-        other = again
-    return other, float(np.where(other, gain, -gain).mean())
-
-
-def _best_stretch(gain: np.ndarray) -> np.ndarray:
-    """The stretch whose gains `(N,)` sum up to most: `(N,)` whether a row is in it."""
-    sums = np.r_[0.0, np.cumsum(gain, dtype=np.float64)]
-    stop = int(np.argmax(sums - np.minimum.accumulate(sums)))
-    inside = np.zeros(len(gain), bool)
-    inside[int(np.argmin(sums[: stop + 1])) : stop] = True
-    return inside
-
-
-def _two_heaps(points: np.ndarray) -> np.ndarray | None:
-    """The two heaps that vectors form: by their means first, then by their subspaces."""
-    centred = points - points.mean(axis=0)
-    other = centred @ _subspace(centred)[:, -1] > 0
-    for turn in range(2 * _ROUNDS):
-        if min(other.sum(), (~other).sum()) < _MIN_GROUP:
-            return None
-        if turn < _ROUNDS:
-            here, there = points[~other].mean(axis=0), points[other].mean(axis=0)
-            other = points @ (there - here) > (there @ there - here @ here) / 2
-        else:
-            spaces = _subspace(points[~other]), _subspace(points[other])
-            held = [((points @ space) ** 2).sum(axis=1) for space in spaces]
-            other = held[1] > held[0]
-    return other
-
-
-def _stretches(parts: int) -> Iterator[tuple[int, int]]:
-    for start in range(parts):
-        for stop in range(start + 1, parts + 1):
-            at_an_end = start == 0 or stop == parts
-            if (start, stop) != (0, parts) and (at_an_end or stop - start > 1):
-                yield start, stop
-
-
-def _subspace(points: np.ndarray) -> np.ndarray:
-    """`(D, k)` directions that hold most of these points, the strongest last."""
-    _, directions = np.linalg.eigh(points.T @ points)
-    return directions[:, -max(1, min(_SUBSPACE, len(points) // 4)) :]
 
 
 def _overlaps(blocks: Sequence[np.ndarray]) -> np.ndarray:
     """`(B, B)`: how much of a block lies in another's subspace, 1 for as much as of its own rows, 0 for chance."""
     overlap = np.empty((len(blocks), len(blocks)))
     for row, block in enumerate(blocks):
-        space, half = _subspace(block), _subspace(block[::2])
+        space, half = subspace(block), subspace(block[::2])
         chance = space.shape[1] / len(space)
         own = float(((block[1::2] @ half) ** 2).sum(axis=1).mean())
         for column, there in enumerate(blocks):
@@ -233,14 +178,6 @@ def _overlaps(blocks: Sequence[np.ndarray]) -> np.ndarray:
 
 def _typical(overlap: np.ndarray, blocks: np.ndarray) -> float:
     return float(np.quantile(overlap[np.ix_(blocks, blocks)][~np.eye(len(blocks), dtype=bool)], 0.1))
-
-
-def _narrow(points: np.ndarray) -> np.ndarray:
-    """Wide points in fewer dimensions: subspaces keep their angles nearly, and are found much faster."""
-    width = points.shape[1]
-    if width <= _WIDEST:
-        return points
-    return unit_rows(points @ np.random.default_rng(0).standard_normal((width, _WIDEST), dtype=np.float32))
 
 
 def _parting(other: np.ndarray, likeness: float) -> Parting:
