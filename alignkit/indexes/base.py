@@ -44,7 +44,10 @@ class IndexDescription:
 
 
 class VectorIndex(abc.ABC):
-    """An index of N rows, each with an id, a vector, and perhaps a text and payload."""
+    """An index of N rows, each with an id, a vector, and perhaps a text and payload.
+
+    Of an engine that has payload, `payload=["*"]` reads all fields but the id, the text and vectors.
+    """
 
     def __enter__(self) -> Self:
         return self
@@ -117,7 +120,12 @@ class Replacement(abc.ABC):
     `cut_over` nothing that reads the index sees a difference; until `drop_old` it can be undone.
 
     Which step comes when is the same in every engine, and is checked here; an engine does the step.
+
+    Attributes:
+        elsewhere: whether the new vectors lie in an index of their own, so that this one keeps the old ones for good.
     """
+
+    elsewhere = False
 
     @abc.abstractmethod
     def way(self, dim: int) -> str:
@@ -151,6 +159,14 @@ class Replacement(abc.ABC):
         Returns:
             How many were stored: rows that were deleted since are not, nor those that the engine knows to have changed.
         """
+
+    def surplus(self) -> int:
+        """How many rows have a new vector and are no longer in the index; 0 where the engine deletes both at once."""
+        return 0
+
+    def prune(self) -> int:
+        """Delete the new vectors of such rows; returns how many."""
+        return 0
 
     @abc.abstractmethod
     def build_index(self) -> str:
@@ -197,6 +213,8 @@ class Replacement(abc.ABC):
 
     def other(self) -> VectorIndex:
         """The vectors that are not in use, as an index to be closed: the new ones, or after `cut_over` the old ones.
+
+        Those that lie elsewhere are given after `cut_over` too.
 
         Raises:
             DataError: if there are none, or `build_index` has not made them readable yet.

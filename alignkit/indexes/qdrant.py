@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import uuid
 from collections.abc import Iterator, Sequence
 from functools import partial
 from typing import Any
@@ -13,9 +12,11 @@ from alignkit.errors import DataError
 from alignkit.indexes.base import IndexDescription, Metric, Replacement, VectorIndex
 from alignkit.indexes.exact import query_matrix
 from alignkit.indexes.index_rows import Cursor, Id, IndexRows, picked
+from alignkit.indexes.new_index import ORIGINAL_ID
 from alignkit.indexes.qdrant_calls import QdrantCalls
+from alignkit.indexes.qdrant_ids import point_id, row_id
 from alignkit.indexes.qdrant_replacement import QdrantReplacement
-from alignkit.indexes.replacing import setting
+from alignkit.indexes.replacing import EVERYTHING, is_ours, setting
 from alignkit.indexes.usable import matrix_of
 
 _METRICS: dict[str, Metric] = {"Cosine": "cosine", "Dot": "dot", "Euclid": "l2"}
@@ -26,7 +27,8 @@ _QUERIES_AT_ONCE = 64
 class QdrantIndex(VectorIndex):
     """Points in the order of their ids, so that points which come and go meanwhile do no harm.
 
-    A collection whose metric is the cosine holds vectors of length 1, whatever was put in.
+    A collection whose metric is the cosine holds vectors of length 1, whatever was put in. Points that a migration gave
+    a UUID, since Qdrant did not take their ids, go by those.
 
     Args:
         collection: its name, or an alias.
@@ -77,7 +79,7 @@ class QdrantIndex(VectorIndex):
         """See `VectorIndex`; its fields are those of the first points."""
         rows = self.calls.run(lambda client: client.count(self.collection, exact=True)).count
         first = self.calls.run(lambda client: client.scroll(self.collection, limit=64, with_payload=True))[0]
-        fields = dict.fromkeys(key for point in first for key in point.payload or {})
+        fields = dict.fromkeys(key for point in first for key in point.payload or {} if not is_ours(key))
         distance, dtype = str(self.parameters.distance.value), self.parameters.datatype
         place = f"collection {self.collection}" + (f", vector {self.vector}" if self.vector else "")
         return IndexDescription(
@@ -103,7 +105,7 @@ class QdrantIndex(VectorIndex):
 
     def fetch(self, ids: Sequence[Id]) -> IndexRows:
         """See `VectorIndex`."""
-        asked = [one for one in dict.fromkeys(ids) if _is_id(one)]
+        asked = list(dict.fromkeys(map(point_id, ids)))
         wanted = {"with_payload": self._payload_fields(), "with_vectors": self._vector_names()}
         points = self.calls.run(lambda client: client.retrieve(self.collection, asked, **wanted)) if asked else []
         rows = self._rows(points)
@@ -118,7 +120,7 @@ class QdrantIndex(VectorIndex):
         for start in range(0, len(queries), _QUERIES_AT_ONCE):
             answers = self.calls.run(partial(self._asked, queries[start : start + _QUERIES_AT_ONCE], k))
             for row, answer in enumerate(answers, start):
-                ids.append([point.id for point in answer.points])
+                ids.append([row_id(point) for point in answer.points])
                 scores[row, : len(answer.points)] = [point.score for point in answer.points]
         return ids, np.where(np.isneginf(scores), scores, -scores) if self._distance() in _DISTANCES else scores
 
@@ -138,7 +140,8 @@ class QdrantIndex(VectorIndex):
 
     def _asked(self, queries: np.ndarray, k: int, client: Any) -> Any:
         request = self.calls.models.QueryRequest
-        asked = [request(query=query.tolist(), using=self.vector or None, limit=k) for query in queries]
+        ids, using = [ORIGINAL_ID], self.vector or None
+        asked = [request(query=query.tolist(), using=using, limit=k, with_payload=ids) for query in queries]
         return client.query_batch_points(self.collection, asked)
 
     def _vector(self, asked: str | None) -> tuple[str, Any]:
@@ -167,7 +170,7 @@ class QdrantIndex(VectorIndex):
         )[0]
 
     def _payload_fields(self) -> list[str] | bool:
-        return [name for name in (self.text, *self.payload) if name] or False
+        return self.payload == EVERYTHING or [name for name in (ORIGINAL_ID, self.text, *self.payload) if name]
 
     def _vector_names(self) -> list[str] | bool:
         return [self.vector] if self.vector else True
@@ -177,23 +180,18 @@ class QdrantIndex(VectorIndex):
         vectors, faults = matrix_of(raw, self.dim)
         found = [point.payload or {} for point in points]
         return IndexRows(
-            ids=[point.id for point in points],
+            ids=[row_id(point) for point in points],
             vectors=vectors,
             texts=None if self.text is None else [_text(_field(one, self.text)) for one in found],
-            payload=[{name: _field(one, name) for name in self.payload} for one in found],
+            payload=[self._fields(one) for one in found],
             cursor=points[-1].id if points else None,
             faults=faults,
         )
 
-
-def _is_id(one: Id) -> bool:
-    """Whether Qdrant takes it as an id: a whole number, or a UUID."""
-    if isinstance(one, int):
-        return one >= 0
-    try:
-        return bool(uuid.UUID(str(one)))
-    except ValueError:
-        return False
+    def _fields(self, payload: dict[str, Any]) -> dict[str, Any]:
+        if self.payload != EVERYTHING:
+            return {name: _field(payload, name) for name in self.payload}
+        return {name: value for name, value in payload.items() if name != self.text and not is_ours(name)}
 
 
 def _field(payload: dict[str, Any], name: str) -> Any:

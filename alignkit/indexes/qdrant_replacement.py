@@ -12,6 +12,7 @@ from alignkit.errors import DataError
 from alignkit.indexes.base import Note, Replacement, VectorIndex
 from alignkit.indexes.index_rows import IndexRows, picked
 from alignkit.indexes.qdrant_calls import QdrantCalls
+from alignkit.indexes.qdrant_ids import point_id
 from alignkit.indexes.replacing import (
     NEW,
     OLD,
@@ -83,18 +84,18 @@ class QdrantReplacement(Replacement):
     def missing(self, batch: int = 4096) -> Iterator[IndexRows]:
         """See `Replacement`."""
         for rows in self.index.scan(batch=batch):
-            written = self.calls.run(partial(self._written, rows.ids))
+            written = self.calls.run(partial(self._written, list(map(point_id, rows.ids))))
             if len(written) < len(rows):
-                yield picked(rows, [row for row, one in enumerate(rows.ids) if one not in written])
+                yield picked(rows, [row for row, one in enumerate(rows.ids) if point_id(one) not in written])
 
     def write(self, rows: IndexRows, vectors: np.ndarray) -> int:
         """See `Replacement`; points without a usable vector are moved too, with the vector left out."""
         if self.stage() != "begun":
             raise DataError("cannot write: no replacement has begun, or it is in use")
         kept, made = usable_rows(rows, vectors, int(self._dense(self.new)[self.vector].size))
-        new = dict(zip([rows.ids[row] for row in kept], made, strict=True))
+        new = dict(zip([point_id(rows.ids[row]) for row in kept], made, strict=True))
         for start in range(0, len(rows), _POINTS_AT_ONCE):
-            ids = rows.ids[start : start + _POINTS_AT_ONCE]
+            ids = list(map(point_id, rows.ids[start : start + _POINTS_AT_ONCE]))
             self.calls.run(partial(self._copy, ids, new))
         return len(kept)
 

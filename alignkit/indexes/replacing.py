@@ -13,6 +13,8 @@ from alignkit.indexes.index_rows import IndexRows
 from alignkit.setting_names import SettingNames
 
 NEW, OLD = "_alignkit_new", "_alignkit_old"
+# `payload` that names no fields, and takes them all
+EVERYTHING = ("*",)
 # the longest name that PostgreSQL takes, in bytes: it cuts longer ones without a word
 _LONGEST = 63
 
@@ -40,6 +42,23 @@ def setting(name: str) -> str:
     """
     called = SettingNames()(name)
     return called if called != name else f"index.{name}"
+
+
+def payload_fields(asked: Sequence[str], columns: Iterable[str], besides: Iterable[str | None]) -> tuple[str, ...]:
+    """The fields of the payload: those that are asked for, or for `["*"]` all but `besides` and our own.
+
+    >>> payload_fields(["*"], ["id", "body", "price", "_alignkit_version"], ["id", "body"])
+    ('price',)
+    """
+    if tuple(asked) != EVERYTHING:
+        return tuple(asked)
+    own = set(besides)
+    return tuple(name for name in columns if name not in own and not is_ours(name))
+
+
+def is_ours(name: str) -> bool:
+    """Whether a field lies in an index for the time of a migration, or for our own ends."""
+    return is_beside(name) or name.startswith("_alignkit_")
 
 
 def check_columns(asked: Iterable[tuple[str, str | None]], columns: Sequence[str], table: str, vector: str) -> None:

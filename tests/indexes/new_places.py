@@ -1,0 +1,55 @@
+"""A name in every engine where nothing is yet, and what moving rows there takes."""
+
+import uuid
+
+import yaml
+
+from alignkit.indexes.new_index import new_index
+from alignkit.parts import build_part, conf_folder
+
+FILES = conf_folder().parent / "alignkit" / "indexes"
+
+
+class Place:
+    """Settings of a new index, opened anew for each step, as by another process."""
+
+    def __init__(self, engine, settings):
+        packaged = yaml.safe_load((conf_folder() / "index" / f"{engine}.yaml").read_text(encoding="utf-8"))
+        self.settings = {**packaged, **settings}
+
+    def new(self):
+        return new_index(self.settings)
+
+    def index(self, **changes):
+        return build_part({**self.settings, **changes})
+
+
+def new_place(engine, folder, request):
+    return Place(engine, MAKERS[engine](folder, request))
+
+
+def in_pgvector(folder, request):
+    return {"url": request.getfixturevalue("postgres").url, "table": f"Moved {uuid.uuid4().hex[:8]}", "text": "body"}
+
+
+def in_qdrant(folder, request):
+    from qdrant_client import QdrantClient
+
+    return {"client": QdrantClient(":memory:"), "collection": "moved", "text": "body"}
+
+
+def in_lancedb(folder, request):
+    return {"path": str(folder / "moved_db"), "table": "moved", "text": "body"}
+
+
+def in_parquet(folder, request):
+    return {"path": str(folder / "moved.parquet"), "id": "id", "text": "body"}
+
+
+def in_faiss(folder, request):
+    return {"path": str(folder / "moved.faiss"), "texts": str(folder / "moved.jsonl")}
+
+
+MAKERS = {name.removeprefix("in_"): make for name, make in list(globals().items()) if name.startswith("in_")}
+# engines that rows can be moved to
+PLACES = sorted(name for name in MAKERS if (FILES / f"{name}_new.py").is_file())
