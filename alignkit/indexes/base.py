@@ -13,6 +13,7 @@ from typing import Any, Literal, Self
 
 import numpy as np
 
+from alignkit.indexes.filters import Filter
 from alignkit.indexes.index_rows import Cursor, Id, IndexRows, joined, picked, positions
 from alignkit.indexes.stages import Stage, expect, expect_begun, expect_not_in_use, expect_room
 
@@ -78,16 +79,21 @@ class VectorIndex(abc.ABC):
         """The rows of these ids, in their order; ids that the index does not hold are left out."""
 
     @abc.abstractmethod
-    def search(self, vectors: np.ndarray, k: int) -> tuple[list[list[Id]], np.ndarray]:
+    def search(self, vectors: np.ndarray, k: int, where: Filter | None = None) -> tuple[list[list[Id]], np.ndarray]:
         """The engine's own search, with whatever its index loses.
 
         Args:
             vectors: `(Q, D)`.
             k: hits.
+            where: only rows that pass are searched, so that `k` hits come back where as many pass; see
+                `conditions_of`.
 
         Returns:
             The ids of each query's hits, best first, and their scores `(Q, k)` float32, the higher the better: the
             cosine, the dot product or minus the distance; `-inf` where there are fewer than `k` hits.
+
+        Raises:
+            DataError: if the vectors do not fit, or `where` names a field that the index does not have.
         """
 
     @abc.abstractmethod

@@ -2,22 +2,27 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import numpy as np
 
 from alignkit.errors import DataError
 from alignkit.indexes.base import Metric, VectorIndex
-from alignkit.indexes.index_rows import Id
+from alignkit.indexes.index_rows import Id, IndexRows
 
 _QUERIES_AT_ONCE = 1024
 
 
-def exact_search(index: VectorIndex, vectors: np.ndarray, k: int) -> tuple[list[list[Id]], np.ndarray]:
+def exact_search(
+    index: VectorIndex, vectors: np.ndarray, k: int, rows: Iterable[IndexRows] | None = None
+) -> tuple[list[list[Id]], np.ndarray]:
     """The best rows of the whole index, which is read once; rows without a usable vector are never found.
 
     Args:
         index: N rows.
         vectors: `(Q, D)`.
         k: hits; of equal scores the row that is read first comes first.
+        rows: of the index, instead of all.
 
     Returns:
         As `VectorIndex.search`, by the index's own metric, the cosine where it has none.
@@ -31,19 +36,19 @@ def exact_search(index: VectorIndex, vectors: np.ndarray, k: int) -> tuple[list[
     if metric == "cosine":
         queries = unit_rows(queries)
     best = np.full((len(queries), k), -np.inf, np.float32)
-    rows = np.full((len(queries), k), -1, np.int64)
+    found = np.full((len(queries), k), -1, np.int64)
     ids: dict[int, Id] = {}
     first = 0
-    for part in index.scan():
+    for part in index.scan() if rows is None else rows:
         stored = unit_rows(part.vectors) if metric == "cosine" else part.vectors
         for start in range(0, len(queries), _QUERIES_AT_ONCE):
             block = slice(start, start + _QUERIES_AT_ONCE)
             scores = np.nan_to_num(_scores(queries[block], stored, metric), nan=-np.inf, posinf=np.inf, neginf=-np.inf)
-            best[block], rows[block] = _merged(best[block], rows[block], scores, first)
-        kept = {row for row in np.unique(rows).tolist() if row >= 0}
+            best[block], found[block] = _merged(best[block], found[block], scores, first)
+        kept = {row for row in np.unique(found).tolist() if row >= 0}
         ids = {row: ids[row] if row < first else part.ids[row - first] for row in kept}
         first += len(part)
-    return [[ids[row] for row in found if row >= 0] for found in rows.tolist()], best
+    return [[ids[row] for row in hits if row >= 0] for hits in found.tolist()], best
 
 
 def query_matrix(vectors: np.ndarray, dim: int) -> np.ndarray:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Iterator, Sequence
 from functools import partial
+from itertools import repeat
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -13,8 +14,9 @@ import numpy as np
 
 from alignkit.errors import DataError, MissingExtraError
 from alignkit.indexes.base import IndexDescription, Metric, Replacement, VectorIndex
-from alignkit.indexes.exact import query_matrix
+from alignkit.indexes.exact import exact_search, query_matrix
 from alignkit.indexes.faiss_replacement import FaissReplacement
+from alignkit.indexes.filters import Condition, Filter, conditions_of, passes
 from alignkit.indexes.index_rows import Cursor, Id, IndexRows
 from alignkit.indexes.usable import usable
 
@@ -68,8 +70,9 @@ class FaissIndex(VectorIndex):
     def describe(self) -> IndexDescription:
         """See `VectorIndex`."""
         metric: Metric = "dot" if self._index.metric_type == self.faiss.METRIC_INNER_PRODUCT else "l2"
-        fields = ("id",) if self.texts is None else ("id", "text")
-        return IndexDescription(self._index.ntotal, self._index.d, self._dtype(), metric, fields, str(self.path))
+        return IndexDescription(
+            self._index.ntotal, self._index.d, self._dtype(), metric, self._fields(), str(self.path)
+        )
 
     def scan(self, after: Cursor = None, batch: int = 4096) -> Iterator[IndexRows]:
         """See `VectorIndex`."""
@@ -83,8 +86,13 @@ class FaissIndex(VectorIndex):
             return self._rows([one for one in ids if isinstance(one, int) and 0 <= one < self._index.ntotal])
         return self._rows([self._place[one] for one in ids if one in self._place])
 
-    def search(self, vectors: np.ndarray, k: int) -> tuple[list[list[Id]], np.ndarray]:
-        """See `VectorIndex`; by the index's own settings, such as `nprobe`, as they are in the file."""
+    def search(self, vectors: np.ndarray, k: int, where: Filter | None = None) -> tuple[list[list[Id]], np.ndarray]:
+        """See `VectorIndex`; by the index's own settings, such as `nprobe`, as they are in the file.
+
+        With a filter, which can only be about ids and texts, all rows that pass are compared.
+        """
+        if conditions := conditions_of(where, self._fields(), str(self.path)):
+            return exact_search(self, vectors, k, self._passing(conditions))
         scores, found = self._index.search(query_matrix(vectors, self._index.d), k)
         if self._index.metric_type != self.faiss.METRIC_INNER_PRODUCT:
             scores = -np.sqrt(np.maximum(scores, 0))
@@ -95,6 +103,16 @@ class FaissIndex(VectorIndex):
         """See `FaissReplacement`."""
         opened = partial(FaissIndex, texts=self._texts_file)
         return FaissReplacement(self, self.path, self._open, opened, self.faiss, self._old)
+
+    def _fields(self) -> tuple[str, ...]:
+        return ("id",) if self.texts is None else ("id", "text")
+
+    def _passing(self, conditions: Sequence[Condition], batch: int = 4096) -> Iterator[IndexRows]:
+        texts = self.texts or repeat(None)
+        rows = enumerate(zip(self._ids, texts, strict=False))
+        kept = [place for place, (one, text) in rows if passes({"id": one, "text": text}, conditions)]
+        for start in range(0, len(kept), batch):
+            yield self._rows(kept[start : start + batch])
 
     def _old(self) -> tuple[Any, np.ndarray | None]:
         own = not self._named_by_texts and not isinstance(self._ids, range)

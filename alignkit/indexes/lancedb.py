@@ -8,11 +8,13 @@ from typing import Any
 
 import numpy as np
 
-from alignkit.errors import DataError, MissingExtraError
+from alignkit.errors import DataError, EngineError, MissingExtraError
 from alignkit.indexes.arrow_vectors import matrix_of_column, texts_of_column, usual_width
 from alignkit.indexes.base import IndexDescription, Metric, Replacement, VectorIndex
 from alignkit.indexes.exact import query_matrix
+from alignkit.indexes.filters import Filter, conditions_of
 from alignkit.indexes.index_rows import Cursor, Id, IndexRows, picked
+from alignkit.indexes.lance_filters import lance_sql
 from alignkit.indexes.lancedb_replacement import LancedbReplacement
 from alignkit.indexes.parquet_reading import float_type, vector_column
 from alignkit.indexes.replacing import check_columns, setting
@@ -71,9 +73,8 @@ class LancedbIndex(VectorIndex):
     def describe(self) -> IndexDescription:
         """See `VectorIndex`."""
         self.table.checkout_latest()
-        fields = tuple(name for name in self.schema.names if name != self.vector)
         dtype, place = float_type(self.schema, self.vector), f"table {self.name}, column {self.vector}"
-        return IndexDescription(self.table.count_rows(), self.dim, dtype, self.metric, fields, place)
+        return IndexDescription(self.table.count_rows(), self.dim, dtype, self.metric, self._fields(), place)
 
     def scan(self, after: Cursor = None, batch: int = 4096) -> Iterator[IndexRows]:
         """See `VectorIndex`."""
@@ -102,18 +103,20 @@ class LancedbIndex(VectorIndex):
         place = {one: row for row, one in enumerate(rows.ids)}
         return picked(rows, [place[one] for one in ids if one in place])
 
-    def search(self, vectors: np.ndarray, k: int) -> tuple[list[list[Id]], np.ndarray]:
-        """See `VectorIndex`; with as many probes as the engine takes by itself."""
+    def search(self, vectors: np.ndarray, k: int, where: Filter | None = None) -> tuple[list[list[Id]], np.ndarray]:
+        """See `VectorIndex`; with as many probes as the engine takes by itself.
+
+        Where these find too few rows that pass, all rows that pass are compared.
+        """
         queries = query_matrix(vectors, self.dim)
+        rule = lance_sql(conditions_of(where, self._fields(), f"table {self.name}"), self.schema)
         scores = np.full((len(queries), k), -np.inf, np.float32)
         ids: list[list[Id]] = [[] for _ in queries]
         for row, query in enumerate(queries):
-            asked = self.table.search(query, vector_column_name=self.vector).distance_type(self.metric).limit(k)
-            found = asked.select([self.id, "_distance"]).to_arrow()
-            distances = np.asarray(found.column("_distance"), np.float32)
-            usable = np.isfinite(distances)
-            ids[row] = [one for one, good in zip(found.column(self.id).to_pylist(), usable, strict=True) if good]
-            scores[row, : usable.sum()] = self._score(distances[usable])
+            found, distances = self._hits(query, k, rule)
+            if rule and len(found) < k:
+                found, distances = self._hits(query, k, rule, exact=True)
+            ids[row], scores[row, : len(found)] = found, self._score(distances)
         return ids, scores
 
     def replacement(self) -> Replacement:
@@ -124,6 +127,24 @@ class LancedbIndex(VectorIndex):
             return LancedbIndex(self.path, self.name, column, self.text, self.id, self.payload, self.metric)
 
         return LancedbReplacement(self, self.database, self.table, columns, self.metric, self._open, opened)
+
+    def _hits(self, query: np.ndarray, k: int, rule: str, exact: bool = False) -> tuple[list[Id], np.ndarray]:
+        asked = self.table.search(query, vector_column_name=self.vector).distance_type(self.metric).limit(k)
+        if rule:
+            asked = asked.where(rule, prefilter=True)
+        if exact:
+            asked = asked.bypass_vector_index()
+        try:
+            found = asked.select([self.id, "_distance"]).to_arrow()
+        except (ValueError, RuntimeError) as error:
+            raise EngineError(f"LanceDB: {str(error).strip().splitlines()[0]}") from None
+        distances = np.asarray(found.column("_distance"), np.float32)
+        usable = np.isfinite(distances)
+        kept = [one for one, good in zip(found.column(self.id).to_pylist(), usable, strict=True) if good]
+        return kept, distances[usable]
+
+    def _fields(self) -> tuple[str, ...]:
+        return tuple(name for name in self.schema.names if name != self.vector)
 
     def _open(self) -> None:
         self.table.checkout_latest()

@@ -13,6 +13,7 @@ from alignkit.errors import DataError
 from alignkit.indexes.arrow_vectors import matrix_of_column, texts_of_column, usual_width
 from alignkit.indexes.base import IndexDescription, Metric, Replacement, VectorIndex
 from alignkit.indexes.exact import exact_search
+from alignkit.indexes.filters import Condition, Filter, conditions_of, passes
 from alignkit.indexes.index_rows import Cursor, Id, IndexRows, joined, picked
 from alignkit.indexes.parquet_reading import batches_from, float_type, open_parquet, vector_column
 from alignkit.indexes.parquet_replacement import ParquetReplacement
@@ -66,19 +67,14 @@ class ParquetIndex(VectorIndex):
     def describe(self) -> IndexDescription:
         """See `VectorIndex`."""
         rows = sum(self._rows_of(path) for path in self.files)
-        fields = tuple(name for name in self.schema.names if name != self.vector)
         dtype = float_type(self.schema, self.vector)
-        return IndexDescription(rows, self.dim, dtype, self.metric, fields, f"{self.path}, column {self.vector}")
+        return IndexDescription(
+            rows, self.dim, dtype, self.metric, self._fields(), f"{self.path}, column {self.vector}"
+        )
 
     def scan(self, after: Cursor = None, batch: int = 4096) -> Iterator[IndexRows]:
         """See `VectorIndex`."""
-        name, start = after or (self.files[0].name, 0)
-        first = 0
-        for path in self.files:
-            if path.name >= name:
-                skipped = start if path.name == name else 0
-                yield from self._rows(path, skipped, first, batch)
-            first += self._rows_of(path)
+        yield from self._scan(after, batch, self.payload)
 
     def fetch(self, ids: Sequence[Id]) -> IndexRows:
         """See `VectorIndex`; it reads the table once."""
@@ -92,9 +88,10 @@ class ParquetIndex(VectorIndex):
         place = {one: row for row, one in reversed(list(enumerate(rows.ids)))}
         return picked(rows, [place[one] for one in ids if one in place])
 
-    def search(self, vectors: np.ndarray, k: int) -> tuple[list[list[Id]], np.ndarray]:
+    def search(self, vectors: np.ndarray, k: int, where: Filter | None = None) -> tuple[list[list[Id]], np.ndarray]:
         """See `VectorIndex`; exact."""
-        return exact_search(self, vectors, k)
+        conditions = conditions_of(where, self._fields(), str(self.path))
+        return exact_search(self, vectors, k, self._passing(conditions) if conditions else None)
 
     def replacement(self) -> Replacement:
         """See `ParquetReplacement`; for one file, since a folder cannot be replaced at once."""
@@ -105,13 +102,32 @@ class ParquetIndex(VectorIndex):
         )
         return ParquetReplacement(self, self.path, self._open, opened, self.vector)
 
+    def _scan(self, after: Cursor, batch: int, payload: Sequence[str]) -> Iterator[IndexRows]:
+        name, start = after or (self.files[0].name, 0)
+        first = 0
+        for path in self.files:
+            if path.name >= name:
+                skipped = start if path.name == name else 0
+                yield from self._rows(path, skipped, first, batch, payload)
+            first += self._rows_of(path)
+
+    def _passing(self, conditions: Sequence[Condition]) -> Iterator[IndexRows]:
+        fields = self._fields()
+        asked = {one.field if one.field in fields else one.field.partition(".")[0] for one in conditions}
+        for rows in self._scan(None, 4096, sorted(asked)):
+            if kept := [row for row, payload in enumerate(rows.payload) if passes(payload, conditions)]:
+                yield picked(rows, kept)
+
+    def _fields(self) -> tuple[str, ...]:
+        return tuple(name for name in self.schema.names if name != self.vector)
+
     def _open(self) -> None:
         with open_parquet(self.files[0]) as file:
             self.schema = file.schema_arrow
         self.dim = self._width()
 
-    def _rows(self, path: Path, start: int, first: int, batch: int) -> Iterator[IndexRows]:
-        columns = [name for name in dict.fromkeys((self.id, self.vector, self.text, *self.payload)) if name]
+    def _rows(self, path: Path, start: int, first: int, batch: int, payload: Sequence[str]) -> Iterator[IndexRows]:
+        columns = [name for name in dict.fromkeys((self.id, self.vector, self.text, *payload)) if name]
         row = start
         with open_parquet(path) as file:
             if missing := [name for name in columns if name not in file.schema_arrow.names]:
@@ -123,9 +139,7 @@ class ParquetIndex(VectorIndex):
                     ids=self._ids(part, path, row, first),
                     vectors=vectors,
                     texts=None if self.text is None else texts_of_column(part.column(self.text)),
-                    payload=part.select(list(self.payload)).to_pylist()
-                    if self.payload
-                    else [{} for _ in range(len(part))],
+                    payload=part.select(list(payload)).to_pylist() if payload else [{} for _ in range(len(part))],
                     cursor=[path.name, end],
                     faults=faults,
                 )

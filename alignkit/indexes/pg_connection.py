@@ -9,7 +9,7 @@ from types import ModuleType
 from typing import TYPE_CHECKING, TypeVar
 
 from alignkit.credentials import redacted
-from alignkit.errors import ConfigError, EngineError, MissingExtraError
+from alignkit.errors import ConfigError, DataError, EngineError, MissingExtraError
 from alignkit.indexes.replacing import setting
 
 if TYPE_CHECKING:
@@ -80,7 +80,8 @@ class PgConnection:
         """What the work returns; after a lost connection it is done again, so it must bear that.
 
         Raises:
-            EngineError: if the server refuses, or stays away.
+            DataError: if the server cannot take a value.
+            EngineError: if it refuses, or stays away.
         """
         for wait in (*WAITS_S, None):
             try:
@@ -105,13 +106,15 @@ class PgConnection:
             )
         return self._open
 
-    def _worded(self, error: psycopg.Error) -> EngineError:
+    def _worded(self, error: psycopg.Error) -> EngineError | DataError:
         said = (error.diag.message_primary or str(error) or type(error).__name__).strip().splitlines()[0]
         names = [kind.__name__ for kind in type(error).__mro__]
         fix = next((_WAYS_OUT[name] for name in names if name in _WAYS_OUT), None)
         if fix is None and (self._open is None or self._open.closed):
             fix = f"is the server running, and is {self._called} right?"
-        return EngineError(redacted(f"PostgreSQL: {said}{f'; {fix}' if fix else ''}", self._secrets()))
+        # a value that its column cannot take is the asker's fault, not the engine's
+        kind = DataError if isinstance(error, self.psycopg.DataError) else EngineError
+        return kind(redacted(f"PostgreSQL: {said}{f'; {fix}' if fix else ''}", self._secrets()))
 
     def _secrets(self) -> list[str]:
         try:

@@ -71,14 +71,13 @@ class PgRows:
             f"SELECT {columns} FROM {{table}} AS t WHERE {where}{start} ORDER BY t.{{id}} LIMIT %s", *bound
         )
 
-    def execute(self, query: str, *values: Any) -> list[tuple[Any, ...]]:
+    def execute(self, query: str, *values: Any, **further: tuple[str, ...] | Composable) -> list[tuple[Any, ...]]:
         """Rows of a query whose `{names}` are quoted as SQL has them, and whose values are bound."""
-        return self.connection.run(
-            lambda opened: opened.cursor(binary=True).execute(self.sql(query), values).fetchall()
-        )
+        composed = self.sql(query, **further)
+        return self.connection.run(lambda opened: opened.cursor(binary=True).execute(composed, values).fetchall())
 
-    def sql(self, query: str, **further: tuple[str, ...]) -> Composed:
-        """A query with its `{names}` in place, and further ones, each with what it lies in before it."""
+    def sql(self, query: str, **further: tuple[str, ...] | Composable) -> Composed:
+        """A query with its `{names}` in place, and further ones: each with what it lies in before it, or as SQL."""
         from psycopg.sql import SQL
 
         table = self.table
@@ -95,7 +94,7 @@ class PgRows:
             "operator": SQL("OPERATOR({}.{})").format(quoted(table.extension), SQL(_OPERATORS[self.metric])),
             "text": quoted(self.text or ""),
             **{f"payload{place}": quoted(name) for place, name in enumerate(self.payload)},
-            **{name: quoted(*parts) for name, parts in further.items()},
+            **{name: quoted(*part) if isinstance(part, tuple) else part for name, part in further.items()},
         }
         query = query.replace("{columns}", self._columns())
         return SQL(query).format(**{name: value for name, value in names.items() if f"{{{name}}}" in query})

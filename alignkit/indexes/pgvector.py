@@ -4,19 +4,43 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from functools import partial
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from alignkit.indexes.base import IndexDescription, Metric, Replacement, VectorIndex
 from alignkit.indexes.exact import query_matrix
+from alignkit.indexes.filters import Filter, conditions_of
 from alignkit.indexes.index_rows import Cursor, Id, IndexRows, joined, picked, positions
 from alignkit.indexes.pg_connection import PgConnection
+from alignkit.indexes.pg_filters import condition_sql
 from alignkit.indexes.pg_replacement import PgReplacement
 from alignkit.indexes.pg_rows import PgRows
 from alignkit.indexes.pg_table import VECTOR_TYPES, find_table
 from alignkit.indexes.replacing import check_columns
 
+if TYPE_CHECKING:
+    from psycopg.sql import Composable
+
 _IDS_AT_ONCE = 50_000
+_LOOK_FAR = (
+    "SELECT set_config('hnsw.ef_search', least(1000, greatest(%s::int,"
+    " coalesce(nullif(current_setting('hnsw.ef_search', true), ''), '40')::int))::text, false)"
+)
+# since pgvector 0.8: a search goes on until enough of what it finds pass
+_GO_ON = (
+    "SELECT set_config('hnsw.iterative_scan', 'strict_order', false),"
+    " set_config('ivfflat.iterative_scan', 'relaxed_order', false)"
+    " FROM pg_extension WHERE extname = 'vector' AND substring(extversion FROM '^[0-9]+[.][0-9]+')::numeric >= 0.8"
+)
+_NEAREST = (
+    "SELECT {key}, t.{vector} {operator} %s::{type} AS distance FROM {table} AS t WHERE {rule} ORDER BY 2 LIMIT %s"
+)
+# no approximate index is used for what is materialized
+_NEAREST_OF_PASSING = (
+    "WITH passing AS MATERIALIZED (SELECT {key} AS key, t.{vector} {operator} %s::{type} AS distance"
+    " FROM {table} AS t WHERE {rule}) SELECT key, distance FROM passing ORDER BY distance LIMIT %s"
+)
 
 
 class PgvectorIndex(VectorIndex):
@@ -66,10 +90,9 @@ class PgvectorIndex(VectorIndex):
     def describe(self) -> IndexDescription:
         """See `VectorIndex`."""
         rows, table = self.rows.execute("SELECT count(*) FROM {table} AS t")[0][0], self.rows.table
-        fields = tuple(name for name in table.columns if name != table.vector)
         place = f"table {table.schema}.{table.name}, column {table.vector}"
         dtype = VECTOR_TYPES[table.vector_type]
-        return IndexDescription(rows, self.rows.dim, dtype, self.rows.metric, fields, place)
+        return IndexDescription(rows, self.rows.dim, dtype, self.rows.metric, self._fields(), place)
 
     def scan(self, after: Cursor = None, batch: int = 4096) -> Iterator[IndexRows]:
         """See `VectorIndex`."""
@@ -94,24 +117,22 @@ class PgvectorIndex(VectorIndex):
         parts = [self.fetch(found[start : start + 4096]) for start in range(0, len(found), 4096)]
         return joined(parts) if parts else self.fetch([])
 
-    def search(self, vectors: np.ndarray, k: int) -> tuple[list[list[Id]], np.ndarray]:
-        """See `VectorIndex`; HNSW looks at `k` candidates at least, and as far as the server's settings say."""
-        queries = query_matrix(vectors, self.rows.dim)
+    def search(self, vectors: np.ndarray, k: int, where: Filter | None = None) -> tuple[list[list[Id]], np.ndarray]:
+        """See `VectorIndex`; HNSW looks at `k` candidates at least, and as far as the server's settings say.
+
+        Where too few of them pass, all rows that pass are compared.
+        """
+        queries, table = query_matrix(vectors, self.rows.dim), self.rows.table
+        rule = condition_sql(conditions_of(where, self._fields(), f"table {table.name}"), table)
         scores = np.full((len(queries), k), -np.inf, np.float32)
         ids: list[list[Id]] = []
-        self.rows.execute(
-            "SELECT set_config('hnsw.ef_search', least(1000, greatest(%s::int,"
-            " coalesce(nullif(current_setting('hnsw.ef_search', true), ''), '40')::int))::text, false)",
-            k,
-        )
-        asked = (
-            "SELECT {key}, t.{vector} {operator} %s::{type} AS distance FROM {table} AS t"
-            " ORDER BY t.{vector} {operator} %s::{type} LIMIT %s"
-        )
+        self.rows.execute(_LOOK_FAR, k)
+        if where:
+            self.rows.execute(_GO_ON)
         for row, query in enumerate(queries):
-            sent = f"[{','.join(map(repr, query.tolist()))}]"
-            # NULL and zero vectors have no distance, and come last
-            hits = [hit for hit in self.rows.execute(asked, sent, sent, k) if hit[1] is not None and hit[1] == hit[1]]
+            hits = self._hits(_NEAREST, query, k, *rule)
+            if where and len(hits) < k:
+                hits = self._hits(_NEAREST_OF_PASSING, query, k, *rule)
             ids.append([hit[0] for hit in hits])
             distances = np.array([hit[1] for hit in hits], np.float32)
             scores[row, : len(hits)] = 1 - distances if self.rows.metric == "cosine" else -distances
@@ -123,3 +144,12 @@ class PgvectorIndex(VectorIndex):
         return PgReplacement(
             self.rows, lambda column: self._opened(table=table, vector=column, metric=self.rows.metric)
         )
+
+    def _hits(self, query: str, vector: np.ndarray, k: int, rule: Composable, values: list[Any]) -> list[Any]:
+        sent = f"[{','.join(map(repr, vector.tolist()))}]"
+        found = self.rows.execute(query, sent, *values, k, rule=rule)
+        # NULL and zero vectors have no distance, and come last
+        return [hit for hit in found if hit[1] is not None and hit[1] == hit[1]]
+
+    def _fields(self) -> tuple[str, ...]:
+        return tuple(name for name in self.rows.table.columns if name != self.rows.table.vector)

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from functools import partial
 from typing import Any
 
 import numpy as np
 
-from alignkit.errors import DataError
+from alignkit.errors import DataError, EngineError
 from alignkit.indexes.base import IndexDescription, Metric, Replacement, VectorIndex
 from alignkit.indexes.exact import query_matrix
+from alignkit.indexes.filters import Filter, conditions_of
 from alignkit.indexes.index_rows import Cursor, Id, IndexRows, picked
 from alignkit.indexes.new_index import ORIGINAL_ID
 from alignkit.indexes.qdrant_calls import QdrantCalls
+from alignkit.indexes.qdrant_filters import ID, qdrant_filter
 from alignkit.indexes.qdrant_ids import point_id, row_id
 from alignkit.indexes.qdrant_replacement import QdrantReplacement
 from alignkit.indexes.replacing import EVERYTHING, is_ours, setting
@@ -58,6 +61,7 @@ class QdrantIndex(VectorIndex):
         client: Any = None,
     ) -> None:
         self.calls = QdrantCalls(url, path, api_key_env, client)
+        self._fields: tuple[str, ...] = ()
         self.collection, self.text, self.payload = collection, text, tuple(payload)
         try:
             if not self.calls.run(lambda client: client.collection_exists(collection), patient=False):
@@ -78,8 +82,7 @@ class QdrantIndex(VectorIndex):
     def describe(self) -> IndexDescription:
         """See `VectorIndex`; its fields are those of the first points."""
         rows = self.calls.run(lambda client: client.count(self.collection, exact=True)).count
-        first = self.calls.run(lambda client: client.scroll(self.collection, limit=64, with_payload=True))[0]
-        fields = dict.fromkeys(key for point in first for key in point.payload or {} if not is_ours(key))
+        self._fields = self._fields_now()
         distance, dtype = str(self.parameters.distance.value), self.parameters.datatype
         place = f"collection {self.collection}" + (f", vector {self.vector}" if self.vector else "")
         return IndexDescription(
@@ -87,7 +90,7 @@ class QdrantIndex(VectorIndex):
             self.dim,
             dtype.value if dtype else "float32",
             _METRICS.get(distance),
-            ("id", *fields),
+            self._fields,
             place,
             normalizes=distance == "Cosine",
         )
@@ -112,13 +115,16 @@ class QdrantIndex(VectorIndex):
         place = {one: row for row, one in enumerate(rows.ids)}
         return picked(rows, [place[one] for one in ids if one in place])
 
-    def search(self, vectors: np.ndarray, k: int) -> tuple[list[list[Id]], np.ndarray]:
-        """See `VectorIndex`."""
-        queries = query_matrix(vectors, self.dim)
+    def search(self, vectors: np.ndarray, k: int, where: Filter | None = None) -> tuple[list[list[Id]], np.ndarray]:
+        """See `VectorIndex`; where its graph leads to too few points that pass, all that pass are compared."""
+        queries, rule = query_matrix(vectors, self.dim), self._rule(where)
         scores = np.full((len(queries), k), -np.inf, np.float32)
         ids: list[list[Id]] = []
         for start in range(0, len(queries), _QUERIES_AT_ONCE):
-            answers = self.calls.run(partial(self._asked, queries[start : start + _QUERIES_AT_ONCE], k))
+            block = queries[start : start + _QUERIES_AT_ONCE]
+            answers = self.calls.run(partial(self._asked, block, k, rule, False))
+            if rule is not None and not self.calls.local and any(len(answer.points) < k for answer in answers):
+                answers = self.calls.run(partial(self._asked, block, k, rule, True))
             for row, answer in enumerate(answers, start):
                 ids.append([row_id(point) for point in answer.points])
                 scores[row, : len(answer.points)] = [point.score for point in answer.points]
@@ -138,10 +144,45 @@ class QdrantIndex(VectorIndex):
         self.vector, self.parameters = self._vector(self._asked_vector)
         self.dim = int(self.parameters.size)
 
-    def _asked(self, queries: np.ndarray, k: int, client: Any) -> Any:
-        request = self.calls.models.QueryRequest
-        ids, using = [ORIGINAL_ID], self.vector or None
-        asked = [request(query=query.tolist(), using=using, limit=k, with_payload=ids) for query in queries]
+    def _rule(self, where: Filter | None) -> Any:
+        if not where:
+            return None
+        fields, place = self._fields, f"collection {self.collection}"
+        try:
+            conditions = conditions_of(where, fields, place)
+        except DataError:
+            if not isinstance(where, Mapping):
+                raise
+            # points may have got new fields since
+            self._fields = self._fields_now(where)
+            conditions = conditions_of(where, self._fields, place)
+        return qdrant_filter(conditions, self.calls.models)
+
+    def _fields_now(self, further: Iterable[str] = ()) -> tuple[str, ...]:
+        """Those of the first points, those with an index, and those of the further ones that some point has."""
+        first = self.calls.run(lambda client: client.scroll(self.collection, limit=64, with_payload=True))[0]
+        indexed = self.calls.run(lambda client: client.get_collection(self.collection)).payload_schema or {}
+        named = [*(key for point in first for key in point.payload or {}), *indexed]
+        found = dict.fromkeys([ID, *(name for name in named if not is_ours(name))])
+        models = self.calls.models
+        for name in further:
+            empty = models.IsEmptyCondition(is_empty=models.PayloadField(key=str(name)))
+            having = partial(self._one_of, models.Filter(must_not=[empty]))
+            with suppress(EngineError):  # what is no name of a field either
+                if name not in found and self.calls.run(having):
+                    found[str(name)] = None
+        return tuple(found)
+
+    def _one_of(self, rule: Any, client: Any) -> Any:
+        return client.scroll(self.collection, scroll_filter=rule, limit=1, with_payload=False)[0]
+
+    def _asked(self, queries: np.ndarray, k: int, rule: Any, exact: bool, client: Any) -> Any:
+        models = self.calls.models
+        how = models.SearchParams(exact=True) if exact else None
+        request = partial(
+            models.QueryRequest, using=self.vector or None, limit=k, filter=rule, params=how, with_payload=[ORIGINAL_ID]
+        )
+        asked = [request(query=query.tolist()) for query in queries]
         return client.query_batch_points(self.collection, asked)
 
     def _vector(self, asked: str | None) -> tuple[str, Any]:
@@ -183,12 +224,12 @@ class QdrantIndex(VectorIndex):
             ids=[row_id(point) for point in points],
             vectors=vectors,
             texts=None if self.text is None else [_text(_field(one, self.text)) for one in found],
-            payload=[self._fields(one) for one in found],
+            payload=[self._payload_of(one) for one in found],
             cursor=points[-1].id if points else None,
             faults=faults,
         )
 
-    def _fields(self, payload: dict[str, Any]) -> dict[str, Any]:
+    def _payload_of(self, payload: dict[str, Any]) -> dict[str, Any]:
         if self.payload != EVERYTHING:
             return {name: _field(payload, name) for name in self.payload}
         return {name: value for name, value in payload.items() if name != self.text and not is_ours(name)}

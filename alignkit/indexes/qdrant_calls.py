@@ -61,6 +61,13 @@ class QdrantCalls:
         except RuntimeError as error:  # a folder that another process holds
             raise EngineError(f"Qdrant: {str(error).splitlines()[0]}") from None
 
+    @property
+    def local(self) -> bool:
+        """Whether the client itself keeps the points, without a server and without approximate search."""
+        from qdrant_client.local.qdrant_local import QdrantLocal
+
+        return isinstance(getattr(self.client, "_client", None), QdrantLocal)
+
     def run(self, call: Callable[[Any], T], *, patient: bool = True) -> T:
         """What the call returns.
 

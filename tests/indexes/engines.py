@@ -19,6 +19,17 @@ def unit_vectors(rows=ROWS, dim=DIM, seed=0):
     return vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
 
 
+def further_fields(rows):
+    """Two more fields of each row; engines that hold none leave them out."""
+    years = [None if row % 12 == 11 else 1990 + row % 20 for row in range(rows)]
+    return [{"year": year, "lang": ("en", "de", "it's")[row % 3]} for row, year in enumerate(years)]
+
+
+def columns(rows):
+    """The same, a list of each."""
+    return {name: [row[name] for row in further_fields(rows)] for name in ("year", "lang")}
+
+
 @dataclass
 class Stored:
     """What was put into an engine, and the settings that open it."""
@@ -57,7 +68,7 @@ def lists(vectors):
 def in_parquet(folder, request, vectors, texts):
     ids = [f"d{row}" for row in range(len(texts))]
     table = {"id": ids, "body": texts, "embedding": pa.array(lists(vectors), pa.list_(pa.float32()))}
-    pq.write_table(pa.table(table), folder / "docs.parquet", row_group_size=16)
+    pq.write_table(pa.table({**table, **columns(len(ids))}), folder / "docs.parquet", row_group_size=16)
     return ids, {"path": str(folder / "docs.parquet"), "id": "id", "text": "body"}
 
 
@@ -78,10 +89,12 @@ def in_pgvector(folder, request, vectors, texts):
     table = f"docs_{uuid.uuid4().hex[:8]}"
     with database.connect() as connection:
         # no width: such a column takes vectors of any
-        connection.execute(f"CREATE TABLE {table} (id bigint PRIMARY KEY, body text, embedding vector)")
+        made = "id bigint PRIMARY KEY, body text, embedding vector, year int, lang text"
+        connection.execute(f"CREATE TABLE {table} ({made})")
         ids = [5 * row + 2 for row in range(len(texts))]
-        rows = zip(ids, texts, [vector and str(vector) for vector in lists(vectors)], strict=True)
-        connection.cursor().executemany(f"INSERT INTO {table} VALUES (%s, %s, %s)", list(rows))
+        sent = [vector and str(vector) for vector in lists(vectors)]
+        rows = zip(ids, texts, sent, *columns(len(ids)).values(), strict=True)
+        connection.cursor().executemany(f"INSERT INTO {table} VALUES (%s, %s, %s, %s, %s)", list(rows))
     return ids, {"url": database.url, "table": table, "text": "body"}
 
 
@@ -91,10 +104,11 @@ def in_qdrant(folder, request, vectors, texts):
     client = QdrantClient(":memory:")
     client.create_collection("docs_1", vectors_config=models.VectorParams(size=DIM, distance=models.Distance.COSINE))
     ids = [2 * row + 1 if row < len(texts) // 2 else str(uuid.UUID(int=row)) for row in range(len(texts))]
-    points = zip(ids, lists(vectors), texts, strict=True)
+    payloads = [{"body": text, **further} for text, further in zip(texts, further_fields(len(ids)), strict=True)]
+    points = zip(ids, lists(vectors), payloads, strict=True)
     client.upsert(
         "docs_1",
-        [models.PointStruct(id=one, vector=vector or {}, payload={"body": text}) for one, vector, text in points],
+        [models.PointStruct(id=one, vector=vector or {}, payload=payload) for one, vector, payload in points],
     )
     alias = models.CreateAlias(collection_name="docs_1", alias_name="docs")
     client.update_collection_aliases([models.CreateAliasOperation(create_alias=alias)])
@@ -106,7 +120,7 @@ def in_lancedb(folder, request, vectors, texts):
 
     ids = [f"d{row}" for row in range(len(texts))]
     table = {"id": ids, "body": texts, "embedding": pa.array(lists(vectors), pa.list_(pa.float32(), DIM))}
-    lancedb.connect(folder / "docs").create_table("docs", pa.table(table))
+    lancedb.connect(folder / "docs").create_table("docs", pa.table({**table, **columns(len(ids))}))
     return ids, {"path": str(folder / "docs"), "table": "docs", "text": "body"}
 
 
