@@ -20,12 +20,25 @@ T = TypeVar("T")
 # how long to wait before each further try to reach a server that was there before
 WAITS_S = (0.2, 0.5, 1.0, 2.0, 4.0, 8.0)
 _SQLALCHEMY = re.compile(r"^postgres(ql)?(\+\w+)?://")
+_AGAIN = "run the same command again: it continues"
 _WAYS_OUT = {
-    "InsufficientPrivilege": "ask the owner of the table for that right",
-    "DiskFull": "free some space on the server, then run the same command again: it continues",
+    "InsufficientPrivilege": "ask the owner for that right, or connect as the owner",
+    "DiskFull": f"free some space on the server, then {_AGAIN}",
+    "ConfigurationLimitExceeded": f"raise that limit for this user, then {_AGAIN}",
+    "OutOfMemory": f"the server needs more memory; then {_AGAIN}",
+    "TooManyConnections": f"close some, then {_AGAIN}",
     "LockNotAvailable": "another transaction holds the table; try again when it is done",
+    "DeadlockDetected": f"another process changes the same rows; when it is done, {_AGAIN}",
+    "SerializationFailure": f"another process changes the same rows; when it is done, {_AGAIN}",
+    "QueryCanceled": f"somebody stopped it, or its statement_timeout did; {_AGAIN}",
     "ReadOnlySqlTransaction": "give the address of the primary server: this one only reads",
+    **dict.fromkeys(
+        ("UndefinedColumn", "DuplicateColumn", "UndefinedTable"),
+        "the table has changed meanwhile; look with step=status",
+    ),
 }
+# a server that vanished without a word is noticed within a minute; the system's own setting is two hours
+_KEEPALIVES = {"keepalives_idle": 30, "keepalives_interval": 10, "keepalives_count": 3}
 
 
 def postgres() -> ModuleType:
@@ -102,13 +115,22 @@ class PgConnection:
         if self._open is None or self._open.closed:
             self._open = None
             self._open = self.psycopg.connect(
-                self._url, autocommit=True, connect_timeout=10, application_name="alignkit", client_encoding="utf8"
+                self._url,
+                autocommit=True,
+                connect_timeout=10,
+                application_name="alignkit",
+                client_encoding="utf8",
+                **_KEEPALIVES,
             )
+            # a stricter default of the user's would refuse rows that others change meanwhile
+            self._open.isolation_level = self.psycopg.IsolationLevel.READ_COMMITTED
         return self._open
 
     def _worded(self, error: psycopg.Error) -> EngineError | DataError:
         said = (error.diag.message_primary or str(error) or type(error).__name__).strip().splitlines()[0]
         names = [kind.__name__ for kind in type(error).__mro__]
+        if "DependentObjectsStillExist" in names and error.diag.message_detail:
+            said += f" ({error.diag.message_detail.splitlines()[0]})"
         fix = next((_WAYS_OUT[name] for name in names if name in _WAYS_OUT), None)
         if fix is None and (self._open is None or self._open.closed):
             fix = f"is the server running, and is {self._called} right?"

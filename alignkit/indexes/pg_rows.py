@@ -19,10 +19,11 @@ from alignkit.indexes.usable import matrix_of, usable
 if TYPE_CHECKING:
     from psycopg.sql import Composable, Composed
 
-# types of keys that arrive as themselves; others arrive as text
-_PLAIN_IDS = {"smallint", "integer", "bigint", "text", "uuid", "date", "numeric"}
+# types of keys that arrive as themselves; others arrive as text, dates too: there are some that Python has not
+_PLAIN_IDS = {"smallint", "integer", "bigint", "text", "uuid", "numeric"}
 _OPERATORS: dict[Metric, str] = {"cosine": "<=>", "dot": "<#>", "l2": "<->"}
 _NUMBERS = {"vector": ">f4", "halfvec": ">f2"}
+NUMBER_BYTES = {kind: np.dtype(number).itemsize for kind, number in _NUMBERS.items()}
 
 
 class PgRows:

@@ -102,7 +102,10 @@ class PgvectorIndex(VectorIndex):
 
     def fetch(self, ids: Sequence[Id]) -> IndexRows:
         """See `VectorIndex`."""
-        asked = "SELECT {columns} FROM {table} AS t WHERE t.{id} = ANY (%s::text[]::{id_type}[])"
+        one_of = "= ANY (%s::text[]::{id_type}[])"
+        if self.rows.table.id_type.endswith("[]"):  # arrays of arrays are something else
+            one_of = "IN (SELECT one::{id_type} FROM unnest(%s::text[]) AS one)"
+        asked = f"SELECT {{columns}} FROM {{table}} AS t WHERE t.{{id}} {one_of}"
         rows = self.rows.as_rows(self.rows.execute(asked, [str(one) for one in ids]))
         place = {str(one): row for row, one in enumerate(rows.ids)}
         return picked(rows, [place[str(one)] for one in ids if str(one) in place])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Iterable, Sequence
 
@@ -20,13 +21,18 @@ _LONGEST = 63
 
 
 def beside(name: str, suffix: str) -> str:
-    """The name of what lies beside a column or a table, short enough for every engine.
+    """The name of what lies beside a column or a table, short enough for every engine, and of that one alone.
 
     >>> beside("embedding", NEW)
     'embedding_alignkit_new'
+    >>> beside("a" * 60 + "1", NEW)
+    'aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa_f0b89547_alignkit_new'
     """
-    stem = name.encode()[: _LONGEST - len(suffix)].decode(errors="ignore")
-    return stem + suffix
+    whole = name.encode()
+    if len(whole) + len(suffix) > _LONGEST:
+        # two long names may begin alike
+        suffix = f"_{hashlib.sha256(whole).hexdigest()[:8]}{suffix}"
+    return whole[: _LONGEST - len(suffix)].decode(errors="ignore") + suffix
 
 
 def is_beside(name: str) -> bool:

@@ -5,6 +5,7 @@ import uuid
 import numpy as np
 import pytest
 from engines import DIM, fill
+from pg_ids import KEYS
 
 from alignkit.credentials import redacted
 from alignkit.errors import AlignkitError, ConfigError, DataError, EngineError
@@ -43,24 +44,7 @@ def test_names_that_need_quotes(postgres, connection):
     connection.execute(f'DROP SCHEMA "{schema}" CASCADE')
 
 
-@pytest.mark.parametrize(
-    ("key", "ids"),
-    [
-        ("smallint", [-3, 0, 2, 30]),
-        ("text", ["", "B", "a", "Ä'; --"]),
-        ("varchar(9)", ["a", "b", "c", "d"]),
-        ("char(4)", ["a   ", "b   ", "c   ", "dd  "]),
-        ("uuid", [str(uuid.UUID(int=number)) for number in range(4)]),
-        ("numeric", ["-1.5", "0", "2.25", "1e30"]),
-        ("timestamptz", [f"2024-0{month}-01 12:00:00.123456+02" for month in range(1, 5)]),
-        ("date", ["2024-01-01", "2024-01-02", "2025-01-01", "2026-01-01"]),
-        ("bytea", [b"\x00", b"\x01a", b"\xff", b"\xff\x00"]),
-        ("boolean", [False, True]),
-        ("double precision", [-1.5, 0.1, 2.0, 3e300]),
-        ("inet", ["10.0.0.1", "10.0.0.2", "10.0.1.1", "192.168.0.1"]),
-        ("interval", ["1 day", "2 days", "1 month", "1 year"]),
-    ],
-)
+@pytest.mark.parametrize(("key", "ids"), KEYS)
 def test_ids_of_every_type(postgres, connection, table, key, ids):
     vectors = fill(connection, table, f"id {key} PRIMARY KEY", rows=len(ids), ids=ids)
     with PgvectorIndex(table, url=postgres.url, text="body") as index:

@@ -1,5 +1,7 @@
 """A migration inside every engine: copied, read back, compared, and what stops it."""
 
+from concurrent.futures import ThreadPoolExecutor
+
 import numpy as np
 import pytest
 import torch
@@ -181,3 +183,19 @@ def test_a_few_stragglers_leave_what_was_found_out_and_many_do_not(docs, connect
     assert copy_rows(docs, HEAD, "document").written == 10
     note = read_note(docs.replacement())
     assert note.verified is None and note.compared is None
+
+
+def test_two_copies_at_once_write_every_row_once(docs, postgres, connection, table, monkeypatch):
+    monkeypatch.setattr(engine_copy, "BATCH", 2)
+
+    def copy(_):
+        with PgvectorIndex(table, url=postgres.url) as index:
+            return copy_rows(index, HEAD, "document").written
+
+    with ThreadPoolExecutor(2) as pool:
+        assert sum(pool.map(copy, range(2))) == 20
+    assert verify_copy(docs, HEAD, "document").read_back == 20
+    docs.replacement().cut_over()
+    np.testing.assert_allclose(joined(list(docs.scan())).vectors, expected(unit_vectors(20)), atol=1e-5)
+    built = connection.execute("SELECT count(*) FROM pg_indexes WHERE tablename = %s", (table,)).fetchone()
+    assert built == (2,)
