@@ -124,4 +124,25 @@ def in_lancedb(folder, request, vectors, texts):
     return ids, {"path": str(folder / "docs"), "table": "docs", "text": "body"}
 
 
+def in_sqlite_vec(folder, request, vectors, texts):
+    import apsw
+    import sqlite_vec
+
+    connection = apsw.Connection(str(folder / "docs.db"))
+    connection.enable_load_extension(True)
+    connection.load_extension(sqlite_vec.loadable_path())
+    ids = [3 * row + 4 for row in range(len(texts))]
+    connection.execute("CREATE TABLE pages (id INTEGER PRIMARY KEY, body TEXT, year INTEGER, lang TEXT)")
+    connection.execute(
+        f"CREATE VIRTUAL TABLE docs USING vec0(id INTEGER PRIMARY KEY, embedding float[{DIM}] distance_metric=cosine)"
+    )
+    with connection:
+        pages = zip(ids, texts, *columns(len(ids)).values(), strict=True)
+        connection.executemany("INSERT INTO pages VALUES (?, ?, ?, ?)", pages)
+        sent = [np.asarray(vector, np.float32).tobytes() for vector in vectors]
+        connection.executemany("INSERT INTO docs VALUES (?, ?)", zip(ids, sent, strict=True))
+    connection.close()
+    return ids, {"path": str(folder / "docs.db"), "table": "docs", "joined": "pages", "text": "body"}
+
+
 MAKERS = {name.removeprefix("in_"): make for name, make in list(globals().items()) if name.startswith("in_")}

@@ -18,8 +18,16 @@ HOLDS = {
     "faiss": ("nan", "zero"),
     "qdrant": ("missing", "zero"),
     "lancedb": ("missing", "nan", "zero"),
+    "sqlite_vec": ("nan", "zero"),
 }
-LIBRARY = {"parquet": "pyarrow", "pgvector": "psycopg", "faiss": "faiss", "qdrant": "qdrant_client", "lancedb": "lance"}
+LIBRARY = {
+    "parquet": "pyarrow",
+    "pgvector": "psycopg",
+    "faiss": "faiss",
+    "qdrant": "qdrant_client",
+    "lancedb": "lance",
+    "sqlite_vec": "apsw",
+}
 BROKEN = {
     "missing": (None, "it has no vector"),
     "nan": ([np.nan] * DIM, "its vector holds NaN or infinity"),
