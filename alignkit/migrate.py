@@ -5,7 +5,8 @@ width would be moved to nonsense. A move that was interrupted goes on where it w
 
 An index in an engine (source=) is moved in steps, each of which can be looked at and repeated: plan, copy, verify,
 compare, cut_over. New vectors lie beside the old ones, and nobody sees them before cut_over; roll_back works until
-drop_old. How far it is lies in the engine: status, or any other step, can be run from another machine.
+drop_old. How far it is lies in the engine: status, or any other step, can be run from another machine. With target=
+the rows are moved whole into another engine: ids, texts, payload and new vectors.
 """
 
 from __future__ import annotations
@@ -18,6 +19,8 @@ EXAMPLES = (
     "python -m alignkit.migrate vectors=old.npy head=outputs/train/RUN out=new.npy codes=int8,dims=256",
     "python -m alignkit.migrate step=plan source=pgvector source.url=postgresql://localhost/shop source.table=docs"
     " source.text=body head=outputs/train/RUN",
+    "python -m alignkit.migrate step=copy source=pgvector source.url=postgresql://localhost/shop source.table=docs"
+    " source.text=body target=qdrant target.collection=docs head=outputs/train/RUN",
     "python -m alignkit.migrate step=cut_over source=pgvector source.url=postgresql://localhost/shop source.table=docs",
 )
 
@@ -26,7 +29,7 @@ main = command(
     __doc__,
     EXAMPLES,
     texts=("vectors", "head", "out", "key", "dtype", "role", "codes", "step", "queries", "qrels"),
-    completed=("student",),
+    completed=("student", "teacher"),
 )
 
 if __name__ == "__main__":

@@ -18,6 +18,7 @@ MOUNTED_GROUPS = {
     "teacher": "embedder@teacher",
     "extra": "data@extra",
     "source": "index@source",
+    "target": "index@target",
 }
 _DEFAULTS = "defaults"
 

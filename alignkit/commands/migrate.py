@@ -19,9 +19,11 @@ OF_FILES = ("vectors", "out", "key", "dtype", "codes")
 
 def main(config: DictConfig) -> None:
     """Move a file, or do one step inside an engine."""
-    settings = plain(config, without=("student",))
+    settings = plain(config, without=("student", "teacher"))
     check(settings, {"role": one_of(ROLES), "step": one_of(STEPS).or_null(), "force": SWITCH})
     if settings.get("source") is None:
+        if settings.get("target") is not None:
+            raise ConfigError("target= needs the index that is moved: source=pgvector …")
         if settings["step"] is not None:
             raise ConfigError(f"step={settings['step']}: name the engine that holds the index: source=pgvector …")
         _expect(settings, ("vectors", "head", "out"))
@@ -35,6 +37,8 @@ def main(config: DictConfig) -> None:
         raise ConfigError(f"queries={settings['queries']}: is for step=compare")
     if settings["qrels"] is not None and settings["queries"] is None:
         raise ConfigError("qrels= judges queries, and none are given; name their file: queries=FILE")
+    if config.get("teacher") is not None and (settings["step"] != "compare" or settings["queries"] is None):
+        raise ConfigError("teacher= embeds the queries of step=compare; name their file: queries=FILE")
     if settings["step"] in NEED_HEAD or settings["queries"] is not None:
         _expect(settings, ("head",))
     Steps(config, settings).run()

@@ -17,7 +17,7 @@ from alignkit.indexes.index_rows import Cursor, Id, IndexRows, picked
 from alignkit.indexes.lance_filters import lance_sql
 from alignkit.indexes.lancedb_replacement import LancedbReplacement
 from alignkit.indexes.parquet_reading import float_type, vector_column
-from alignkit.indexes.replacing import check_columns, setting
+from alignkit.indexes.replacing import check_columns, is_ours, payload_fields, setting
 
 _METRICS: tuple[Metric, ...] = ("cosine", "dot", "l2")
 
@@ -56,7 +56,7 @@ class LancedbIndex(VectorIndex):
             raise MissingExtraError("lancedb", "lancedb") from None
         if "://" not in path and not Path(path).expanduser().is_dir():
             raise DataError(f"{path}: no such folder; expected that of a LanceDB database")
-        self.path, self.name, self.text, self.id, self.payload = path, table, text, id, tuple(payload)
+        self.path, self.name, self.text, self.id = path, table, text, id
         self.database = lancedb.connect(path if "://" in path else Path(path).expanduser())
         try:
             self.table: Any = self.database.open_table(table)
@@ -65,6 +65,7 @@ class LancedbIndex(VectorIndex):
             raise DataError(f"{setting('table')}={table}: no such table in {path}; there are: {there}") from None
         self.schema = self.table.schema
         self.vector = vector_column(self.schema, vector, f"table {table}", setting("vector"))
+        self.payload = payload_fields(payload, self.schema.names, (id, text, self.vector))
         asked = (("id", id), ("text", text), *(("payload", one) for one in self.payload))
         check_columns(asked, self.schema.names, table, self.vector)
         self.metric: Metric = metric or self._indexed_metric() or "cosine"
@@ -144,7 +145,7 @@ class LancedbIndex(VectorIndex):
         return kept, distances[usable]
 
     def _fields(self) -> tuple[str, ...]:
-        return tuple(name for name in self.schema.names if name != self.vector)
+        return tuple(name for name in self.schema.names if name != self.vector and not is_ours(name))
 
     def _open(self) -> None:
         self.table.checkout_latest()

@@ -17,7 +17,7 @@ from alignkit.indexes.filters import Condition, Filter, conditions_of, passes
 from alignkit.indexes.index_rows import Cursor, Id, IndexRows, joined, picked
 from alignkit.indexes.parquet_reading import batches_from, float_type, open_parquet, vector_column
 from alignkit.indexes.parquet_replacement import ParquetReplacement
-from alignkit.indexes.replacing import is_beside, setting
+from alignkit.indexes.replacing import is_beside, is_ours, payload_fields, setting
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -57,7 +57,8 @@ class ParquetIndex(VectorIndex):
         with open_parquet(self.files[0]) as file:
             self.schema = file.schema_arrow
         self.vector = vector_column(self.schema, vector, self.path, setting("vector"))
-        self.text, self.id, self.payload, self.metric = text, id, tuple(payload), metric
+        self.text, self.id, self.metric = text, id, metric
+        self.payload = payload_fields(payload, self.schema.names, (id, text, self.vector))
         for name, column in (("text", text), ("id", id), *(("payload", one) for one in self.payload)):
             if column is not None and column not in self.schema.names:
                 known = ", ".join(one for one in self.schema.names if one != self.vector) or "none"
@@ -119,7 +120,7 @@ class ParquetIndex(VectorIndex):
                 yield picked(rows, kept)
 
     def _fields(self) -> tuple[str, ...]:
-        return tuple(name for name in self.schema.names if name != self.vector)
+        return tuple(name for name in self.schema.names if name != self.vector and not is_ours(name))
 
     def _open(self) -> None:
         with open_parquet(self.files[0]) as file:

@@ -72,6 +72,15 @@ def find_table(connection: psycopg.Connection, table: str, vector: str | None, i
     return PgTable(oid, schema, name, key, key_type, column, kind, extension, dim, metric, columns, relation == "p")
 
 
+def holds_vectors(kind: str) -> bool:
+    """Whether a column of this type, as SQL writes it, holds vectors of any kind.
+
+    >>> holds_vectors("vector(384)"), holds_vectors("extensions.halfvec"), holds_vectors("tsvector")
+    (True, True, False)
+    """
+    return kind.partition("(")[0].rpartition(".")[2] in (*VECTOR_TYPES, "sparsevec")
+
+
 def _relation(connection: psycopg.Connection, table: str) -> tuple[int, str, str, str]:
     rows = connection.execute(
         "SELECT c.oid, n.nspname, c.relname, c.relkind::text,"

@@ -16,8 +16,8 @@ from alignkit.indexes.pg_connection import PgConnection
 from alignkit.indexes.pg_filters import condition_sql
 from alignkit.indexes.pg_replacement import PgReplacement
 from alignkit.indexes.pg_rows import PgRows
-from alignkit.indexes.pg_table import VECTOR_TYPES, find_table
-from alignkit.indexes.replacing import check_columns
+from alignkit.indexes.pg_table import VECTOR_TYPES, find_table, holds_vectors
+from alignkit.indexes.replacing import check_columns, is_ours, payload_fields
 
 if TYPE_CHECKING:
     from psycopg.sql import Composable
@@ -76,9 +76,11 @@ class PgvectorIndex(VectorIndex):
         self._opened = partial(PgvectorIndex, url=url, text=text, id=id, payload=payload)
         try:
             found = self.connection.run(partial(find_table, table=table, vector=vector, id=id))
-            asked = (("text", text), *(("payload", name) for name in payload))
+            plain = [name for name, kind in found.columns.items() if not holds_vectors(kind)]
+            fields = payload_fields(payload, plain, (found.id, text))
+            asked = (("text", text), *(("payload", name) for name in fields))
             check_columns(asked, list(found.columns), found.name, found.vector)
-            self.rows = PgRows(self.connection, found, text, tuple(payload), metric or found.metric or "cosine")
+            self.rows = PgRows(self.connection, found, text, fields, metric or found.metric or "cosine")
         except BaseException:
             self.close()
             raise
@@ -155,4 +157,4 @@ class PgvectorIndex(VectorIndex):
         return [hit for hit in found if hit[1] is not None and hit[1] == hit[1]]
 
     def _fields(self) -> tuple[str, ...]:
-        return tuple(name for name in self.rows.table.columns if name != self.rows.table.vector)
+        return tuple(name for name in self.rows.table.columns if name != self.rows.table.vector and not is_ours(name))

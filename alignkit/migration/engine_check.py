@@ -11,7 +11,7 @@ import numpy as np
 from alignkit.artifact import Artifact
 from alignkit.embedders.base import Role
 from alignkit.errors import DataError
-from alignkit.indexes.base import VectorIndex
+from alignkit.indexes.base import Replacement, VectorIndex
 from alignkit.indexes.exact import unit_rows
 from alignkit.indexes.index_rows import IndexRows, picked
 from alignkit.indexes.stages import expect_begun
@@ -40,7 +40,9 @@ class Verified:
     faults: int
 
 
-def verify_copy(index: VectorIndex, artifact: Artifact, role: Role, seed: int = 0) -> Verified:
+def verify_copy(
+    index: VectorIndex, artifact: Artifact, role: Role, seed: int = 0, into: Replacement | None = None
+) -> Verified:
     """Count the rows that have no new vector, and hold a sample of the others against the head; texts and ids too.
 
     Works before `cut_over` and after it. If all is well, the engine keeps that.
@@ -49,14 +51,18 @@ def verify_copy(index: VectorIndex, artifact: Artifact, role: Role, seed: int = 
         DataError: if rows lack their vector, or hold another than the head's.
         ConfigError: if another head made the vectors.
     """
-    note, replacement = note_for(artifact, role), index.replacement()
+    note, replacement = note_for(artifact, role), into or index.replacement()
     stage = replacement.stage()
     expect_begun(stage, "verify")
     expect_same(kept := read_note(replacement), note)
     if stage == "begun":
         if missing := count_missing(replacement):
             raise DataError(f"{missing:,} rows have no new vector yet; write them with step=copy, then verify again")
-    with old_and_new(index) as (old, new):
+        if surplus := replacement.surplus():
+            raise DataError(
+                f"{surplus:,} rows were deleted since their new vectors were written; run step=copy, then verify again"
+            )
+    with old_and_new(index, replacement) as (old, new):
         expect_fit(old.describe(), artifact)
         rows = old.sample(READ_BACK, seed)
         before = picked(rows, [row for row in range(len(rows)) if row not in rows.faults])
@@ -70,19 +76,20 @@ def verify_copy(index: VectorIndex, artifact: Artifact, role: Role, seed: int = 
 
 
 @contextmanager
-def old_and_new(index: VectorIndex) -> Iterator[tuple[VectorIndex, VectorIndex]]:
+def old_and_new(index: VectorIndex, replacement: Replacement) -> Iterator[tuple[VectorIndex, VectorIndex]]:
     """The old vectors and the new ones, whichever of them are in use."""
-    replacement = index.replacement()
+    swapped = replacement.stage() == "cut over" and not replacement.elsewhere
     with replacement.other() as other:
-        yield (other, index) if replacement.stage() == "cut over" else (index, other)
+        yield (other, index) if swapped else (index, other)
 
 
 def rows_of_both(before: IndexRows, new: VectorIndex) -> tuple[IndexRows, IndexRows]:
     """Rows that have a usable vector on both sides, in one order; those deleted since are left out."""
     after = new.fetch(before.ids)
-    place = {one: row for row, one in enumerate(before.ids)}
+    # another engine may have another type for the same id
+    place = {str(one): row for row, one in enumerate(before.ids)}
     good = [row for row in range(len(after)) if row not in after.faults]
-    return picked(before, [place[after.ids[row]] for row in good]), picked(after, good)
+    return picked(before, [place[str(after.ids[row])] for row in good]), picked(after, good)
 
 
 def _expect_same_vectors(rows: IndexRows, cosines: np.ndarray) -> None:

@@ -9,9 +9,10 @@ from typing import Any
 import numpy as np
 
 from alignkit.aligned import AlignedEmbedder
-from alignkit.embedders.base import join_batches
+from alignkit.embedders.base import Embedder, join_batches
 from alignkit.errors import DataError
-from alignkit.indexes.base import VectorIndex
+from alignkit.indexes.base import Replacement, VectorIndex
+from alignkit.indexes.exact import unit_rows
 from alignkit.indexes.index_rows import IndexRows, picked
 from alignkit.indexes.stages import expect_begun
 from alignkit.metrics.intervals import Interval, PairedBootstrap
@@ -32,12 +33,14 @@ class Ndcg:
         old: of the student's queries in the old vectors.
         new: of the same queries through the head, in the new vectors.
         gain: new minus old, paired by query.
+        teacher: of the teacher's own queries in the new vectors; `None` where it was not asked.
     """
 
     queries: int
     old: Interval
     new: Interval
     gain: Interval
+    teacher: Interval | None = None
 
 
 @dataclass(frozen=True)
@@ -48,25 +51,34 @@ class Compared:
         queries: how many.
         overlap: mean share of a query's ten nearest rows that both find.
         ndcg: `None` without judgements.
+        teacher: mean share of the ten rows that the teacher's query finds in the new vectors which the head's finds
+            too; `None` where the teacher was not asked.
     """
 
     queries: int
     overlap: Interval
     ndcg: Ndcg | None = None
+    teacher: Interval | None = None
 
 
-def compare_by_rows(index: VectorIndex, seed: int = 0) -> Compared:
+def compare_by_rows(index: VectorIndex, seed: int = 0, into: Replacement | None = None) -> Compared:
     """Rows of the index as queries, each with its own vector on either side; it does not find itself.
+
+    Args:
+        index: while or after it is migrated.
+        seed: of the sample, and of the intervals.
+        into: where the new vectors lie; `None` for beside the old ones.
 
     Raises:
         DataError: if there are no new vectors, or too few rows.
     """
-    expect_begun(index.replacement().stage(), "compare")
-    with old_and_new(index) as (old, new):
+    replacement = into or index.replacement()
+    expect_begun(replacement.stage(), "compare")
+    with old_and_new(index, replacement) as (old, new):
         rows = old.sample(QUERIES, seed)
         before, after = rows_of_both(picked(rows, [row for row in range(len(rows)) if row not in rows.faults]), new)
         hits = _nearest(old, before), _nearest(new, after)
-    return _kept(index, Compared(len(before), _overlap(hits[0], hits[1], seed)))
+    return _kept(replacement, Compared(len(before), _overlap(hits[0], hits[1], seed)))
 
 
 def compare_by_queries(
@@ -74,71 +86,89 @@ def compare_by_queries(
     aligned: AlignedEmbedder,
     queries: Mapping[str, str],
     judgements: Mapping[str, Mapping[str, int]] | None = None,
+    teacher: Embedder | None = None,
     seed: int = 0,
+    into: Replacement | None = None,
 ) -> Compared:
-    """Real queries: by the student in the old vectors, by student and head in the new.
+    """Real queries: by the student in the old vectors, by student and head in the new, and there by the teacher too.
 
     Args:
         index: while or after it is migrated.
         aligned: the student with its head.
         queries: id → text.
         judgements: query id → id of a row, as text → grade.
+        teacher: is asked for a vector of each query; `None` for nobody.
         seed: of the intervals.
+        into: as in `compare_by_rows`.
 
     Raises:
         DataError: if there are no new vectors, or no judged row is found by any query.
-        EmbedderError: if the student has no vector for a query.
+        EmbedderError: if a model has no vector for a query.
     """
-    expect_begun(index.replacement().stage(), "compare")
+    replacement = into or index.replacement()
+    expect_begun(replacement.stage(), "compare")
     texts = list(queries.values())
     student = join_batches(aligned.embed_student(texts), len(texts), aligned.artifact.student_dim)
-    with old_and_new(index) as (old, new):
-        found, moved = old.search(student, NEAREST)[0], new.search(aligned.align(student), NEAREST)[0]
-    ndcg = None if judgements is None else _ndcg(list(queries), found, moved, judgements, seed)
-    return _kept(index, Compared(len(texts), _overlap(found, moved, seed), ndcg))
+    with old_and_new(index, replacement) as (old, new):
+        hits = {"old": old.search(student, NEAREST)[0], "new": new.search(aligned.align(student), NEAREST)[0]}
+        if teacher is not None:
+            asked = join_batches(teacher.embed(texts, "query"), len(texts), teacher.dim)
+            hits["teacher"] = new.search(unit_rows(asked), NEAREST)[0]
+    return _kept(
+        replacement,
+        Compared(
+            queries=len(texts),
+            overlap=_overlap(hits["old"], hits["new"], seed),
+            ndcg=None if judgements is None else _ndcg(list(queries), hits, judgements, seed),
+            teacher=_overlap(hits["teacher"], hits["new"], seed) if teacher is not None else None,
+        ),
+    )
 
 
 def _nearest(index: VectorIndex, queries: IndexRows) -> Hits:
     """What each row finds but for itself."""
     found = index.search(queries.vectors, NEAREST + 1)[0] if len(queries) else []
-    return [[one for one in hits if one != own][:NEAREST] for hits, own in zip(found, queries.ids, strict=True)]
+    return [
+        [one for one in hits if str(one) != str(own)][:NEAREST] for hits, own in zip(found, queries.ids, strict=True)
+    ]
 
 
-def _kept(index: VectorIndex, compared: Compared) -> Compared:
-    replacement = index.replacement()
+def _kept(replacement: Replacement, compared: Compared) -> Compared:
     if (note := read_note(replacement)) is not None:
         keep(replacement, replace(note, compared=now()))
     return compared
 
 
 def _overlap(old: Hits, new: Hits, seed: int) -> Interval:
-    shares = [len({*one} & {*other}) / len(one) for one, other in zip(old, new, strict=True) if one]
+    shares = [len({*map(str, one)} & {*map(str, other)}) / len(one) for one, other in zip(old, new, strict=True) if one]
     overlap = PairedBootstrap({"overlap": np.array(shares)}, seed=seed).mean("overlap")
     if overlap is None:
         raise DataError("too few rows have both vectors to search them; write the others with step=copy")
     return overlap
 
 
-def _ndcg(queries: Sequence[str], old: Hits, new: Hits, judgements: Mapping[str, Mapping[str, int]], seed: int) -> Ndcg:
+def _ndcg(
+    queries: Sequence[str], hits: Mapping[str, Hits], judgements: Mapping[str, Mapping[str, int]], seed: int
+) -> Ndcg:
     judged = [(row, *one) for row, query in enumerate(queries) for one in judgements.get(query, {}).items()]
     # engines have ids of many types, a file of judgements only texts
-    names = [*(one for _, one, _ in judged), *(str(one) for hits in (*old, *new) for one in hits)]
+    names = [*(one for _, one, _ in judged), *(str(one) for found in hits.values() for row in found for one in row)]
     place = {name: number for number, name in enumerate(dict.fromkeys(names))}
     shape = len(queries), max(len(place), 1)
     qrels = Qrels.of(
         [row for row, _, _ in judged], [place[one] for _, one, _ in judged], [grade for *_, grade in judged], shape
     )
     figures = {}
-    for name, hits in (("old", old), ("new", new)):
-        found = np.full((len(queries), NEAREST), -1, np.int64)
-        for row, one in enumerate(hits):
-            found[row, : len(one)] = [place[str(id)] for id in one]
-        figures[name] = ndcg_at_k(qrels.judge(found), NEAREST)
+    for name, found in hits.items():
+        rows = np.full((len(queries), NEAREST), -1, np.int64)
+        for row, one in enumerate(found):
+            rows[row, : len(one)] = [place[str(id)] for id in one]
+        figures[name] = ndcg_at_k(qrels.judge(rows), NEAREST)
     drawn = PairedBootstrap(figures, seed=seed)
-    old_mean, new_mean, gain = drawn.mean("old"), drawn.mean("new"), drawn.difference("new", "old")
-    if old_mean is None or new_mean is None or gain is None or not (old_mean.value or new_mean.value):
+    old, new, gain = drawn.mean("old"), drawn.mean("new"), drawn.difference("new", "old")
+    if old is None or new is None or gain is None or not any(np.nansum(one) for one in figures.values()):
         raise DataError(
             "no query finds a row that is judged for it; expected the query-id of the file of queries and, as "
             "corpus-id, the id of a row of the index"
         )
-    return Ndcg(drawn.count, old_mean, new_mean, gain)
+    return Ndcg(drawn.count, old, new, gain, drawn.mean("teacher") if "teacher" in figures else None)

@@ -63,12 +63,14 @@ class Copied:
         written: rows that got a new vector now.
         faults: rows without a usable vector, which keep none.
         first: id and fault of the first of them.
+        pruned: new vectors that were deleted, as their rows are no longer in the index.
         built: the index over the new vectors, in words.
     """
 
     written: int
     faults: int
     first: tuple[str, str] | None
+    pruned: int
     built: str
 
 
@@ -85,13 +87,19 @@ def expect_fit(index: IndexDescription, artifact: Artifact) -> None:
         )
 
 
-def plan_copy(index: VectorIndex, artifact: Artifact, role: Role) -> Plan:
+def plan_copy(index: VectorIndex, artifact: Artifact, role: Role, into: Replacement | None = None) -> Plan:
     """Read and map the first rows, and change nothing.
+
+    Args:
+        index: of the head's student.
+        artifact: the head.
+        role: of the rows.
+        into: where the new vectors shall lie; `None` for beside the old ones, here as in the other steps.
 
     Raises:
         DataError: if the index does not fit the head, is empty, or the last migration is not finished.
     """
-    replacement, described = index.replacement(), index.describe()
+    replacement, described = into or index.replacement(), index.describe()
     expect_room(replacement.stage())
     expect_fit(described, artifact)
     expect_same(read_note(replacement), note_for(artifact, role))
@@ -119,6 +127,7 @@ def copy_rows(
     artifact: Artifact,
     role: Role,
     on_rows: Callable[[int], None] = lambda count: None,
+    into: Replacement | None = None,
 ) -> Copied:
     """Write the new vectors of all rows that have none, then make them searchable; goes on where it was interrupted.
 
@@ -129,13 +138,14 @@ def copy_rows(
         artifact: the head.
         role: of the rows.
         on_rows: called with each further number of rows that were looked at.
+        into: as in `plan_copy`.
 
     Raises:
         DataError: if the index does not fit the head, or the old vectors of the last migration are still kept.
         ConfigError: if another head has begun.
         EngineError: if the engine refuses; what is written stays, and the next copy goes on.
     """
-    replacement, note = index.replacement(), note_for(artifact, role)
+    replacement, note = into or index.replacement(), note_for(artifact, role)
     expect_room(replacement.stage())
     expect_fit(described := index.describe(), artifact)
     expect_same(read_note(replacement), note)
@@ -156,7 +166,7 @@ def copy_rows(
         written += now
         if now == 0:
             break
-    return Copied(written, faults, first, replacement.build_index())
+    return Copied(written, faults, first, replacement.prune(), replacement.build_index())
 
 
 def count_missing(replacement: Replacement) -> int:
