@@ -8,6 +8,9 @@ import pyarrow.parquet as pq
 import pytest
 
 from alignkit.artifact import load_artifact
+from alignkit.cache import VectorCache
+from alignkit.embedders.base import embed_all
+from alignkit.embedders.static import StaticEmbedder
 from alignkit.pairs.demo import load_demo
 
 
@@ -30,17 +33,46 @@ TRAIN = ("train", "data=index", "student=static", "model=linear", "html=false", 
 def test_a_head_is_trained_on_the_users_own_index(run_command, tmp_path, documents):
     code, out, err = run_command(*TRAIN, *documents, "data.sample=200", "hydra.run.dir=run")
     assert code == 0, err
-    assert "Test split, 20 pairs" in out
+    assert "Test split, 40 pairs" in out
     meta = json.loads((tmp_path / "run" / "metrics.json").read_text(encoding="utf-8"))["meta"]
     assert meta["source"].startswith("docs.parquet, column embedding: a sample of 200 of its 300 rows")
     assert "the rows' own texts serve as queries" in meta["notes"]
+    assert (meta["queries"], meta["corpus"]) == (40, 200)  # all rows that were read, so that a cascade can be judged
     assert load_artifact(tmp_path / "run").teacher_identity is None
     code, _, err = run_command("evaluate", "head=run", "data=index", *documents, "data.sample=200", "html=false",
                                "tensorboard=false", "time_embedding=false", "hydra.run.dir=judged")  # fmt: skip
     assert code == 0, err
     report = (tmp_path / "judged" / "alignment_report.md").read_text(encoding="utf-8")
-    assert "in all 300 rows of docs.parquet, column embedding, 20 test queries find" in report
+    assert "in all 300 rows of docs.parquet, column embedding, 40 test queries find" in report
     assert "the teacher's own queries find 100.0% through the engine" in report
+
+
+def test_judged_queries_are_measured_through_the_engine_beside_the_teacher(run_command, tmp_path, demo):
+    texts = list(demo.texts[:300])
+    teacher = StaticEmbedder()
+    vectors = pa.array(list(embed_all(teacher, texts)), pa.list_(pa.float32()))
+    table = {"id": list(range(300)), "body": texts, "embedding": vectors}
+    pq.write_table(pa.table(table), tmp_path / "docs.parquet")
+    asked = [" ".join(text.split()[:4]) + f" please {row}" for row, text in enumerate(texts[:40])]
+    (tmp_path / "asked.jsonl").write_text(
+        "\n".join(json.dumps({"_id": f"q{row}", "text": text}) for row, text in enumerate(asked)), encoding="utf-8"
+    )
+    lines = ["query-id\tcorpus-id\tscore", *(f"q{row}\t{row}\t1" for row in range(40))]
+    (tmp_path / "judged.tsv").write_text("\n".join(lines), encoding="utf-8")
+    with VectorCache(tmp_path / "cache") as cache:
+        cache.fill(teacher, asked, "query")
+    words = ("index=parquet", "index.path=docs.parquet", "index.text=body", "index.id=id", "teacher=static",
+             "data.queries=asked.jsonl", "data.qrels=judged.tsv", "data.sample=100")  # fmt: skip
+    code, out, err = run_command(*TRAIN, *words, "hydra.run.dir=run")
+    assert code == 0, err
+    assert "nDCG@10" in out
+    code, _, err = run_command("evaluate", "head=run", "data=index", *words, "html=false", "tensorboard=false",
+                               "time_embedding=false", "hydra.run.dir=judged")  # fmt: skip
+    assert code == 0, err
+    meta = json.loads((tmp_path / "judged" / "metrics.json").read_text(encoding="utf-8"))["meta"]
+    assert (meta["measure"], meta["queries"], meta["seen_in_training"]) == ("ndcg@10", 40, 0)
+    assert any(note.startswith("nDCG@10 there, of the head and of the teacher: 0.") for note in meta["notes"])
+    assert any("in all 300 rows of docs.parquet, column embedding, 40 test queries" in note for note in meta["notes"])
 
 
 @pytest.mark.parametrize(

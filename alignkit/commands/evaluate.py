@@ -31,6 +31,7 @@ from alignkit.evaluation.requirements import failed_requirements
 from alignkit.evaluation.result import About, Result
 from alignkit.evaluation.same_models import check_fit, check_models, doubts_of
 from alignkit.pairs.base import PairSplits
+from alignkit.pairs.searched_corpus import searching
 from alignkit.pairs.text_sets import TextSet, evaluation_set
 from alignkit.reporting.code_words import console_codes
 from alignkit.reporting.console import console_rows, console_words
@@ -74,9 +75,10 @@ def main(config: DictConfig) -> None:
     sample = TrainingSample.load(run)
     if isinstance(data, PairSplits) and choice_of("data", settings["data"]) == "index":
         with build(settings["index"], "index") as index:
-            found = search_engine(index, data.test, artifact, settings["seed"]).words()
-        logger.info("%s", found)
-        test = replace(test, origin=replace(test.origin, notes=(*test.origin.notes, found)))
+            found = search_engine(index, searching(data, settings["seed"]), artifact, data.qrels).words()
+        for line in found:
+            logger.info("%s", line)
+        test = replace(test, origin=replace(test.origin, notes=(*test.origin.notes, *found)))
     drawn = {name: settings[name] for name in ("seed", "resamples")}
     before, not_shown = untouched(artifact, run, test, data, settings)
     result = compare(

@@ -34,7 +34,7 @@ from alignkit.files import move, refused, unfinished_name
 from alignkit.heads.base import Head
 from alignkit.pairs.base import PairSplits
 from alignkit.pairs.embedded import with_student
-from alignkit.pairs.evaluation_set import set_of_pairs
+from alignkit.pairs.searched_corpus import set_of_splits
 from alignkit.parts import build_part, settings_of_part
 from alignkit.runs.table_report import TableReport
 from alignkit.setting_names import settings_under
@@ -281,7 +281,7 @@ class _Finish:
             self.fit, head=tuned.head, kept=tuned.head, best_epoch=tuned.best_epoch, figures=tuned.figures,
             epochs=tuned.epochs, ended=None, refitted=False, seconds={"tuning": tuned.seconds},
         )  # fmt: skip
-        was, now = (set_of_pairs(one.test, one.origin, seed=seed) for one in (self.splits, splits))
+        was, now = (set_of_splits(one, seed) for one in (self.splits, splits))
         cost = embedding_time(was, "student", self.start.embedder)
         trained = complete(
             self.plan, splits, fit, leaks=self.task.leaks, seconds=self.seconds,

@@ -21,7 +21,7 @@ from alignkit.evaluation.student_record import StudentRecord
 from alignkit.evaluation.training_history import TrainingHistory
 from alignkit.heads.base import Head
 from alignkit.pairs.base import PairSplits
-from alignkit.pairs.evaluation_set import set_of_pairs
+from alignkit.pairs.searched_corpus import set_of_splits
 from alignkit.reporting.report_files import write_report
 from alignkit.runs.baselines import save_baselines
 from alignkit.runs.fingerprints import save_fingerprints
@@ -60,7 +60,7 @@ def evaluate_training(
         student: how it was trained.
         table: how it was made out of its teacher, where it was.
     """
-    test = set_of_pairs(splits.test, splits.origin, seed=seed)
+    test = set_of_splits(splits, seed)
     timed = embedding or not_timed("train calls no model; evaluate does")
     on_training = alignment_row(artifact.head, artifact.query_head, splits.train, teacher_mean, seed)
     result = compare(

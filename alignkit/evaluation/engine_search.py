@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,72 +12,123 @@ from alignkit.artifact import Artifact
 from alignkit.evaluation.aligning import align
 from alignkit.indexes.base import VectorIndex
 from alignkit.indexes.exact import exact_search
-from alignkit.metrics.alignment import sample_rows
+from alignkit.metrics.retrieval import Qrels, ndcg_at_k
 from alignkit.pairs.base import Pairs
 
-MOST_QUERIES, NEAREST = 1_000, 10
+NEAREST = 10
+
+Hits = Sequence[Sequence[Any]]
+
+
+@dataclass(frozen=True)
+class Found:
+    """One figure of the four searches, each a mean over the queries in [0, 1].
+
+    Attributes:
+        head: by the head's queries through the engine.
+        head_exact: by the head's queries in an exact search.
+        teacher: by the teacher's own queries through the engine.
+        teacher_exact: likewise in an exact search.
+    """
+
+    head: float
+    head_exact: float
+    teacher: float
+    teacher_exact: float
 
 
 @dataclass(frozen=True)
 class EngineSearch:
-    """Shares of the teacher's ten nearest rows, by an exact search of the whole index, that are found.
+    """What is found in the whole index.
 
     Attributes:
         place: of the index.
         queries: that searched.
         rows: of the index.
-        head: by the head's queries through the engine.
-        head_exact: by the head's queries in an exact search.
-        teacher: by the teacher's own queries through the engine.
+        nearest: the share of the teacher's ten nearest rows, by an exact search, that is found.
+        ndcg: nDCG@10 by judgements, where there are any.
     """
 
     place: str
     queries: int
     rows: int
-    head: float
-    head_exact: float
-    teacher: float
+    nearest: Found
+    ndcg: Found | None = None
 
-    def words(self) -> str:
-        """In one line."""
-        return (
-            f"in all {self.rows:,} rows of {self.place}, {self.queries:,} test queries find {self.head:.1%} of the "
-            f"teacher's {NEAREST} nearest rows through the engine's own search, {self.head_exact:.1%} by an exact one; "
-            f"the teacher's own queries find {self.teacher:.1%} through the engine"
-        )
+    def words(self) -> list[str]:
+        """One line for each figure."""
+        near = self.nearest
+        said = [
+            f"in all {self.rows:,} rows of {self.place}, {self.queries:,} test queries find {near.head:.1%} of the "
+            f"teacher's {NEAREST} nearest rows through the engine's own search, {near.head_exact:.1%} by an exact one; "
+            f"the teacher's own queries find {near.teacher:.1%} through the engine"
+        ]
+        if (judged := self.ndcg) is not None:
+            said.append(
+                f"nDCG@{NEAREST} there, of the head and of the teacher: "
+                f"{_beside(judged.head, judged.teacher)} through the engine's own search, "
+                f"{_beside(judged.head_exact, judged.teacher_exact)} by an exact one"
+            )
+        return said
 
 
-def search_engine(index: VectorIndex, test: Pairs, artifact: Artifact, seed: int = 0) -> EngineSearch:
-    """Search the whole index with test pairs; a text of the index does not find itself.
+def search_engine(
+    index: VectorIndex, queries: Pairs, artifact: Artifact, qrels: Mapping[str, Mapping[str, int]] | None = None
+) -> EngineSearch:
+    """Search the whole index; a text of the index does not find itself.
 
     Args:
         index: open.
-        test: their ids are those of the index's rows, as text.
+        queries: their ids are those of the index's rows, as text, where they are rows of it.
         artifact: the head.
-        seed: of the sample of at most 1,000 queries.
+        qrels: id of each query → id of a row, as text → grade.
     """
-    rows = sample_rows(len(test), MOST_QUERIES, seed).numpy()
-    ids = [test.ids[row] for row in rows]
-    teacher = np.asarray(test.teacher[rows], dtype=np.float32)
-    aligned = align(artifact.query_head, np.asarray(test.student[rows])).numpy()
+    teacher = np.asarray(queries.teacher[:], dtype=np.float32)
+    aligned = align(artifact.query_head, np.asarray(queries.student[:])).numpy()
     exact = exact_search(index, np.concatenate([teacher, aligned]), NEAREST + 1)[0]  # the whole index is read, once
-    wanted, head_exact = exact[: len(rows)], exact[len(rows) :]
-    head, teachers = (index.search(vectors, NEAREST + 1)[0] for vectors in (aligned, teacher))
+    found: dict[str, Hits] = {"teacher_exact": exact[: len(queries)], "head_exact": exact[len(queries) :]}
+    for name, vectors in (("head", aligned), ("teacher", teacher)):
+        found[name] = index.search(vectors, NEAREST + 1)[0]
+    hits = {name: _without_itself(own, queries.ids) for name, own in found.items()}
     described = index.describe()
     return EngineSearch(
         place=described.place,
-        queries=len(rows),
+        queries=len(queries),
         rows=described.rows,
-        head=_overlap(head, wanted, ids),
-        head_exact=_overlap(head_exact, wanted, ids),
-        teacher=_overlap(teachers, wanted, ids),
+        nearest=Found(**{name: _overlap(own, hits["teacher_exact"]) for name, own in hits.items()}),
+        ndcg=None if qrels is None else Found(**_ndcg(hits, queries.ids, qrels)),
     )
 
 
-def _overlap(found: Sequence[Sequence[Any]], wanted: Sequence[Sequence[Any]], ids: Sequence[str]) -> float:
-    shares = []
-    for hits, right, own in zip(found, wanted, ids, strict=True):
-        best = [one for one in right if str(one) != own][:NEAREST]
-        if best:
-            shares.append(len({*best} & {*[one for one in hits if str(one) != own][:NEAREST]}) / len(best))
+def _beside(head: float, teacher: float) -> str:
+    return f"{head:.3f} and {teacher:.3f}" + (f" ({head / teacher:.1%})" if teacher else "")
+
+
+def _without_itself(found: Hits, ids: Sequence[str]) -> list[list[str]]:
+    return [[str(one) for one in hits if str(one) != own][:NEAREST] for hits, own in zip(found, ids, strict=True)]
+
+
+def _overlap(found: Sequence[Sequence[str]], wanted: Sequence[Sequence[str]]) -> float:
+    shares = [len({*hits} & {*right}) / len(right) for hits, right in zip(found, wanted, strict=True) if right]
     return float(np.mean(shares)) if shares else 0.0
+
+
+def _ndcg(
+    found: Mapping[str, Sequence[Sequence[str]]], ids: Sequence[str], qrels: Mapping[str, Mapping[str, int]]
+) -> dict[str, float]:
+    """Mean nDCG@10 of each search; rows that are judged and not in the index are found by nobody."""
+    number: dict[str, int] = {}
+    judged = [
+        (row, number.setdefault(name, len(number)), grade)
+        for row, query in enumerate(ids)
+        for name, grade in qrels[query].items()
+    ]
+    query_rows, names, grades = zip(*judged, strict=True)
+    known = Qrels.of(query_rows, names, grades, (len(ids), len(number) + 1))
+    figures = {}
+    for search, hits in found.items():
+        rows = np.full((len(ids), NEAREST), -1, dtype=np.int64)
+        for query, one in enumerate(hits):
+            rows[query, : len(one)] = [number.get(name, len(number)) for name in one]
+        figures[search] = float(np.nanmean(ndcg_at_k(known.judge(rows), NEAREST)))
+    return figures

@@ -138,12 +138,24 @@ class Origin:
 
 @dataclass(frozen=True)
 class PairSplits:
-    """Train, validation and test pairs, disjoint by sentence, and where they came from."""
+    """Train, validation and test pairs, disjoint by sentence, and where they came from.
+
+    Attributes:
+        train: what a head is fitted on.
+        validation: what is chosen by.
+        test: what is measured on.
+        origin: where they came from.
+        corpus: what the test sentences search, where that is more than themselves; those that are rows of it have the
+            same ids there.
+        qrels: id of a test sentence → id of a row of the corpus → grade, where there are judgements.
+    """
 
     train: Pairs
     validation: Pairs
     test: Pairs
     origin: Origin = Origin()
+    corpus: Pairs | None = None
+    qrels: Mapping[str, Mapping[str, int]] | None = None
 
     @property
     def parts(self) -> tuple[Pairs, Pairs, Pairs]:

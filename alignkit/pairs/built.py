@@ -95,7 +95,7 @@ def load_built(
         quarantined=sides.quarantined,
         cut=sides.cut,
     )
-    return PairSplits(**pairs, origin=origin)
+    return PairSplits(pairs["train"], pairs["validation"], pairs["test"], origin)
 
 
 def _groups(samples: Sequence[Sample]) -> dict[str, str]:

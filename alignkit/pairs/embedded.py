@@ -59,6 +59,7 @@ def with_student(splits: PairSplits, student: Embedder, role: Role = "document")
     with progress("student", "texts") as counted:
         counted.begin(sum(map(len, splits.parts)))
         parts = [_embed(part.texts or (), student, role, counted) for part in splits.parts]
+        corpus = None if splits.corpus is None else _corpus(splits.corpus, splits.parts, parts, student, role, counted)
     train, validation, test = (_put(pairs, found) for pairs, found in zip(splits.parts, parts, strict=True))
     reasons = [reason for found in parts for reason in found.reasons.values()]
     if len(train) < MIN_PAIRS:
@@ -72,7 +73,7 @@ def with_student(splits: PairSplits, student: Embedder, role: Role = "document")
         quarantined={**(splits.origin.quarantined or {}), "student": len(reasons)},
         cut={**(splits.origin.cut or {}), "student": Cut(sum(found.cut for found in parts), context_of(student))},
     )
-    return PairSplits(train=train, validation=validation, test=test, origin=origin)
+    return replace(splits, train=train, validation=validation, test=test, origin=origin, corpus=corpus)
 
 
 def _embed(texts: Sequence[str], student: Embedder, role: Role, counted: Counted) -> _Embedded:
@@ -90,6 +91,27 @@ def _embed(texts: Sequence[str], student: Embedder, role: Role, counted: Counted
         kept.append(start + there)
         reasons |= {start + place: reason for place, reason in failures.items()}
     return _Embedded(np.concatenate(kept), store.whole(), reasons, cut)
+
+
+def _corpus(
+    corpus: Pairs, parts: Sequence[Pairs], found: Sequence[_Embedded], student: Embedder, role: Role, counted: Counted
+) -> Pairs:
+    """Rows that the splits hold too are not embedded again."""
+    known = {
+        (parts[one].texts or ())[row]: (one, place)
+        for one, embedded in enumerate(found)
+        for place, row in enumerate(embedded.rows.tolist())
+    }
+    refused = {(part.texts or ())[row] for part, one in zip(parts, found, strict=True) for row in one.reasons}
+    others = [text for text in dict.fromkeys(corpus.texts or ()) if text not in known and text not in refused]
+    if others:
+        counted.begin(len(others))
+    more = _embed(others, student, role, counted)
+    vectors = [*(one.vectors for one in found), more.vectors]
+    known |= {others[row]: (len(found), place) for place, row in enumerate(more.rows.tolist())}
+    rows = np.array([row for row, text in enumerate(corpus.texts or ()) if text in known], dtype=np.int64)
+    own = [known[(corpus.texts or ())[row]] for row in rows]
+    return replace(take_pairs(corpus, rows), student=np.array([vectors[one][place] for one, place in own]))
 
 
 def _put(pairs: Pairs, found: _Embedded) -> Pairs:

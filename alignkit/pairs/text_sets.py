@@ -13,8 +13,9 @@ from alignkit.cache import CachedEmbedder, VectorCache
 from alignkit.embedders.base import Embedder, Role
 from alignkit.errors import EmbedderError
 from alignkit.pairs.base import PairSplits
-from alignkit.pairs.evaluation_set import EvaluationSet, Side, set_of_pairs
+from alignkit.pairs.evaluation_set import EvaluationSet, Side
 from alignkit.pairs.judged_texts import SHOWN
+from alignkit.pairs.searched_corpus import set_of_splits
 from alignkit.progress import progress
 
 logger = logging.getLogger(__name__)
@@ -32,7 +33,7 @@ class TextSet(Protocol):
 def evaluation_set(data: PairSplits | TextSet, embedders: Mapping[str, Embedder], seed: int) -> EvaluationSet:
     """The test split of pairs, or a set of texts put through the embedders."""
     if isinstance(data, PairSplits):
-        return set_of_pairs(data.test, data.origin, seed=seed)
+        return set_of_splits(data, seed)
     return data.embed(embedders["student"], embedders["teacher"])
 
 

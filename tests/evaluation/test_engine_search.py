@@ -43,15 +43,17 @@ def test_an_engine_that_loses_rows_is_told_from_a_head_that_does(vectors, tmp_pa
     with FaissIndex(str(tmp_path / "lossy.faiss")) as opened:
         perfect = search_engine(opened, pairs_of(vectors, 0.0), as_it_is())
         noisy = search_engine(opened, pairs_of(vectors, 1.0), as_it_is())
-    assert perfect.head_exact == 1 and perfect.head == perfect.teacher < 0.8
-    assert noisy.head < noisy.head_exact < 1 and noisy.teacher == perfect.teacher
-    assert f"{noisy.head:.1%} of the teacher's 10 nearest rows through the engine's own search" in noisy.words()
+    near, far = perfect.nearest, noisy.nearest
+    assert near.head_exact == near.teacher_exact == 1 and near.head == near.teacher < 0.8
+    assert far.head < far.head_exact < 1 and far.teacher == near.teacher
+    assert f"{far.head:.1%} of the teacher's 10 nearest rows through the engine's own search" in noisy.words()[0]
+    assert noisy.ndcg is None and len(noisy.words()) == 1
 
 
 def test_an_exact_engine_loses_nothing_and_no_text_finds_itself(vectors, tmp_path):
     pq.write_table(pa.table({"embedding": pa.array(list(vectors), pa.list_(pa.float32()))}), tmp_path / "docs.parquet")
     with ParquetIndex(str(tmp_path / "docs.parquet")) as index:
-        found = search_engine(index, pairs_of(vectors, 0.5), as_it_is())
+        found = search_engine(index, pairs_of(vectors, 0.5), as_it_is()).nearest
     assert found.teacher == 1 and found.head == found.head_exact
     unit = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
     queries = pairs_of(vectors, 0.5)
@@ -64,3 +66,34 @@ def test_an_exact_engine_loses_nothing_and_no_text_finds_itself(vectors, tmp_pat
 
     both = zip(nearest(queries.student), nearest(unit[own]), strict=True)
     assert found.head == pytest.approx(np.mean([len(set(mine) & set(right)) / 10 for mine, right in both]))
+
+
+def test_judged_queries_have_their_figure_through_the_engine_and_beside_it(vectors, tmp_path):
+    faiss = pytest.importorskip("faiss")
+    pytrec_eval = pytest.importorskip("pytrec_eval")
+    index = faiss.IndexIVFFlat(faiss.IndexFlatIP(DIM), DIM, 20, faiss.METRIC_INNER_PRODUCT)
+    index.train(vectors)
+    index.add(vectors)
+    faiss.write_index(index, str(tmp_path / "lossy.faiss"))
+    rng = np.random.default_rng(2)
+    asked = rng.standard_normal((40, DIM)).astype(np.float32)
+    asked /= np.linalg.norm(asked, axis=1, keepdims=True)
+    queries = Pairs([f"query {row}" for row in range(40)], asked, asked + 0.1 * rng.standard_normal((40, DIM)))
+    near = np.argsort(-queries.teacher @ vectors.T, axis=1)[:, :6]
+    qrels = {
+        name: {**{str(row): grade for row, grade in zip(rows, (3, 2, 2, 1, 0, 1), strict=True)}, "not there": 1}
+        for name, rows in zip(queries.ids, near, strict=True)
+    }
+    with FaissIndex(str(tmp_path / "lossy.faiss")) as opened:
+        found = search_engine(opened, queries, as_it_is(), qrels)
+        hits = {True: opened.search(asked, 10)[0], False: np.argsort(-asked @ vectors.T, axis=1)[:, :10].tolist()}
+    judge = pytrec_eval.RelevanceEvaluator(qrels, {"ndcg_cut.10"})
+    for through_engine, figure in ((True, found.ndcg.head), (False, found.ndcg.head_exact)):
+        runs = {
+            name: {str(row): float(10 - rank) for rank, row in enumerate(rows)}
+            for name, rows in zip(queries.ids, hits[through_engine], strict=True)
+        }
+        expected = np.mean([one["ndcg_cut_10"] for one in judge.evaluate(runs).values()])
+        assert figure == pytest.approx(expected, abs=1e-6)
+    assert found.ndcg.head < found.ndcg.head_exact < 1 and found.ndcg.teacher < found.ndcg.teacher_exact
+    assert f"{found.ndcg.head:.3f} and {found.ndcg.teacher:.3f} (" in found.words()[1]

@@ -1,62 +1,21 @@
 from __future__ import annotations
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.parquet as pq
 import pytest
+from small_index import DIM, Words, index_of, vector_of
 
 from alignkit.cache import VectorCache
-from alignkit.embedders.base import EmbeddedBatch
 from alignkit.errors import ConfigError, DataError
 from alignkit.indexes.parquet import ParquetIndex
 from alignkit.pairs.base import MissingVectorsError
+from alignkit.pairs.embedded import with_student
 from alignkit.pairs.index import load_index
-
-DIM = 5
-
-
-def vector_of(text):
-    return np.random.default_rng(list(text.encode())).normal(size=DIM).astype(np.float32)
-
-
-class Words:
-    """Vectors that tell the text; a text of more than eight words is read to the eighth."""
-
-    def __init__(self, model, dim):
-        self.model, self.dim, self.asked = model, dim, []
-
-    def settings(self, role="document"):
-        return {"model": self.model, "prompt": role}
-
-    identity = settings
-
-    def provenance(self):
-        return {}
-
-    def embed(self, texts, role="document"):
-        self.asked += texts
-        rows = np.array([np.resize(vector_of(text), self.dim) for text in texts], dtype=np.float32)
-        cut = [place for place, text in enumerate(texts) if len(text.split()) > 8]
-        yield EmbeddedBatch(np.arange(len(texts)), rows.reshape(-1, self.dim), {}, cut)
-
-    def close(self):
-        self.is_closed = True
+from alignkit.pairs.searched_corpus import set_of_splits
 
 
 @pytest.fixture
 def models():
     return Words("student", 3), Words("teacher", DIM)
-
-
-def index_of(path, texts, vectors=None):
-    vectors = [vector_of(text or "") for text in texts] if vectors is None else vectors
-    columns = {
-        "key": [f"doc {row}" for row in range(len(texts))],
-        "body": texts,
-        "embedding": pa.array(vectors, pa.list_(pa.float32())),
-    }
-    pq.write_table(pa.table(columns), path)
-    return ParquetIndex(str(path), text="body", id="key")
 
 
 @pytest.fixture
@@ -183,7 +142,7 @@ def test_openings_of_the_fitted_documents_are_pairs_with_their_documents_vectors
     splits = load_index(long_index, *models, cache_dir=str(tmp_path / "cache"))
     whole = {text: row for row, text in enumerate(splits.train.texts) if "body" in text}
     begun = [row for row, text in enumerate(splits.train.texts) if "body" not in text]
-    assert len(whole) == len(begun) == 80
+    assert len(whole) == len(begun) == 70
     for row in begun:
         text = splits.train.texts[row]
         of = next(at for document, at in whole.items() if document.startswith(text))
@@ -193,7 +152,7 @@ def test_openings_of_the_fitted_documents_are_pairs_with_their_documents_vectors
     assert set(splits.train.weights[list(whole.values())]) == {1.0}
     # nothing is chosen or measured on openings, and no held-out document's is fitted on
     assert all("body" in text for part in (splits.validation, splits.test) for text in part.texts)
-    assert "the openings of 80 rows" in " ".join(splits.origin.notes)
+    assert "the openings of 70 rows" in " ".join(splits.origin.notes)
 
 
 def test_openings_that_only_the_student_could_embed_are_left_out_where_it_may_not_be_asked(
@@ -202,9 +161,32 @@ def test_openings_that_only_the_student_could_embed_are_left_out_where_it_may_no
     with VectorCache(tmp_path / "cache") as cache:
         cache.fill(models[0], [f"the title of document {row}. Its body says more about {row}." for row in range(100)])
     splits = load_index(long_index, *models, cache_dir=str(tmp_path / "cache"), student_live=False)
-    assert len(splits.train) == 80
+    assert len(splits.train) == 70
     assert splits.train.weights is None
 
 
 def test_the_teachers_side_alone_has_no_openings(long_index, models, tmp_path):
-    assert len(load_index(long_index, None, models[1], cache_dir=str(tmp_path / "cache")).train) == 80
+    assert len(load_index(long_index, None, models[1], cache_dir=str(tmp_path / "cache")).train) == 70
+
+
+def test_what_is_measured_searches_all_rows_that_were_read(long_index, models, tmp_path):
+    splits = load_index(long_index, *models, cache_dir=str(tmp_path / "cache"))
+    assert sorted(splits.corpus.ids) == sorted(f"doc {row}" for row in range(100))  # no openings
+    found = set_of_splits(splits)
+    assert (len(found.queries), len(found.corpus)) == (20, 100)
+    assert [found.corpus.texts[row] for row in found.itself] == list(splits.test.texts)
+
+
+@pytest.mark.parametrize(("rows", "expected"), [(100, 20), (1_200, 200), (3_000, 300)])
+def test_a_small_index_gives_enough_queries_for_an_interval(models, tmp_path, rows, expected):
+    index = index_of(tmp_path / "docs.parquet", [f"text number {row}" for row in range(rows)])
+    assert len(load_index(index, *models, cache_dir=str(tmp_path / "cache")).test) == expected
+    assert len(load_index(index, *models, cache_dir=str(tmp_path / "cache"), test=0.05).test) == rows * 0.05
+
+
+def test_the_corpus_is_of_the_student_that_embeds_it_later(long_index, models, tmp_path):
+    splits = load_index(long_index, None, models[1], cache_dir=str(tmp_path / "cache"))
+    models[0].asked.clear()
+    with_own = with_student(splits, models[0])
+    np.testing.assert_array_equal(with_own.corpus.student, [vector_of(text)[:3] for text in with_own.corpus.texts])
+    assert len(with_own.corpus) == len(models[0].asked) == 100
