@@ -8,13 +8,14 @@ from typing import Any
 
 import numpy as np
 
-from alignkit.errors import DataError, EngineError, MissingExtraError
+from alignkit.errors import DataError, MissingExtraError
 from alignkit.indexes.arrow_vectors import matrix_of_column, texts_of_column, usual_width
 from alignkit.indexes.base import IndexDescription, Metric, Replacement, VectorIndex
 from alignkit.indexes.exact import query_matrix
 from alignkit.indexes.filters import Filter, conditions_of
 from alignkit.indexes.index_rows import Cursor, Id, IndexRows, picked
 from alignkit.indexes.lance_filters import lance_sql
+from alignkit.indexes.lance_refusals import lance_refusals
 from alignkit.indexes.lancedb_replacement import LancedbReplacement
 from alignkit.indexes.parquet_reading import float_type, vector_column
 from alignkit.indexes.replacing import check_columns, is_ours, payload_fields, setting
@@ -82,7 +83,8 @@ class LancedbIndex(VectorIndex):
         version, offset = after or (None, 0)
         dataset = self._dataset(version)
         scanner = dataset.scanner(columns=self._columns(), batch_size=batch, offset=offset or None, scan_in_order=True)
-        for part in scanner.to_batches():
+        parts = scanner.to_batches()
+        while (part := _next(parts)) is not None:
             for start in range(0, len(part), batch):
                 piece = part.slice(start, batch)
                 offset += len(piece)
@@ -98,8 +100,9 @@ class LancedbIndex(VectorIndex):
             wanted = pa.array(list(ids), kind)
         except (pa.ArrowInvalid, pa.ArrowTypeError):
             wanted = pa.array([one for one in ids if isinstance(one, str) == pa.types.is_string(kind)], kind)
-        dataset = self._dataset(None)
-        found = dataset.scanner(columns=self._columns(), filter=pc.field(self.id).isin(wanted)).to_table()
+        with lance_refusals():
+            dataset = self._dataset(None)
+            found = dataset.scanner(columns=self._columns(), filter=pc.field(self.id).isin(wanted)).to_table()
         rows = self._rows(_one_batch(found), None)
         place = {one: row for row, one in enumerate(rows.ids)}
         return picked(rows, [place[one] for one in ids if one in place])
@@ -135,10 +138,8 @@ class LancedbIndex(VectorIndex):
             asked = asked.where(rule, prefilter=True)
         if exact:
             asked = asked.bypass_vector_index()
-        try:
+        with lance_refusals():
             found = asked.select([self.id, "_distance"]).to_arrow()
-        except (ValueError, RuntimeError) as error:
-            raise EngineError(f"LanceDB: {str(error).strip().splitlines()[0]}") from None
         distances = np.asarray(found.column("_distance"), np.float32)
         usable = np.isfinite(distances)
         kept = [one for one, good in zip(found.column(self.id).to_pylist(), usable, strict=True) if good]
@@ -197,6 +198,11 @@ class LancedbIndex(VectorIndex):
         if not width:
             raise DataError(f"table {self.name}: column '{self.vector}' holds no vectors")
         return int(width)
+
+
+@lance_refusals()
+def _next(parts: Iterator[Any]) -> Any:
+    return next(parts, None)
 
 
 def _one_batch(table: Any) -> Any:

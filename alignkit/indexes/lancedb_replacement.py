@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
+import re
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from typing import Any
@@ -12,6 +14,7 @@ import numpy as np
 from alignkit.errors import DataError
 from alignkit.indexes.base import Metric, Note, Replacement, VectorIndex
 from alignkit.indexes.index_rows import IndexRows, picked
+from alignkit.indexes.lance_refusals import lance_refusals
 from alignkit.indexes.replacing import (
     NEW,
     OLD,
@@ -60,7 +63,7 @@ class LancedbReplacement(Replacement):
         self.index, self.database, self.table, self.metric, self._reopen = index, database, table, metric, reopen
         self.id, self.vector = columns
         self.new, self.old = beside(self.vector, NEW), beside(self.vector, OLD)
-        self.gathered, self.noted = (beside(f"{table.name}_{self.vector}", suffix) for suffix in (NEW, _NOTE))
+        self.gathered, self.noted = (_table_beside(table.name, self.vector, suffix) for suffix in (NEW, _NOTE))
 
     def way(self, dim: int) -> str:
         """See `Replacement`."""
@@ -69,6 +72,7 @@ class LancedbReplacement(Replacement):
             "caught up, changed ones are not; cut_over and roll_back rename two columns in one version of the table"
         )
 
+    @lance_refusals()
     def stage(self) -> Stage:
         """See `Replacement`."""
         columns = self._columns()
@@ -76,6 +80,7 @@ class LancedbReplacement(Replacement):
             return "cut over"
         return "begun" if self.new in columns or self._gathering() is not None else "untouched"
 
+    @lance_refusals()
     def _begin(self, dim: int) -> None:
         """See `Replacement`; refused where two rows have one id."""
         import pyarrow as pa
@@ -96,10 +101,12 @@ class LancedbReplacement(Replacement):
     def missing(self, batch: int = 4096) -> Iterator[IndexRows]:
         """See `Replacement`."""
         for rows in self.index.scan(batch=batch):
-            done = self._done(rows.ids)
+            with lance_refusals():
+                done = self._done(rows.ids)
             if len(done) < len(rows):
                 yield picked(rows, [row for row, one in enumerate(rows.ids) if one not in done])
 
+    @lance_refusals()
     def write(self, rows: IndexRows, vectors: np.ndarray) -> int:
         """See `Replacement`; rows without a usable vector get NULL."""
         import pyarrow as pa
@@ -121,6 +128,7 @@ class LancedbReplacement(Replacement):
             gathering.add(part)
         return len(kept)
 
+    @lance_refusals()
     def build_index(self) -> str:
         """See `Replacement`; adds the column, and an index where there are rows enough."""
         gathering = self._gathering()
@@ -137,6 +145,7 @@ class LancedbReplacement(Replacement):
         self.table.create_index(self.new, config=HnswSq(distance_type=self.metric), replace=True)
         return f"IVF and HNSW by {self.metric}, with 8 bits a dimension"
 
+    @lance_refusals()
     def _cut_over(self, force: bool) -> None:
         """See `Replacement`."""
         if self.new not in self._columns():
@@ -145,16 +154,19 @@ class LancedbReplacement(Replacement):
         self._rename((self.vector, self.old), (self.new, self.vector))
         self._forget(self.gathered)
 
+    @lance_refusals()
     def _roll_back(self) -> None:
         """See `Replacement`."""
         self._rename((self.vector, self.new), (self.old, self.vector))
 
+    @lance_refusals()
     def _drop_old(self) -> None:
         """See `Replacement`; the vectors stay in older versions of the table until those are cleaned up."""
         self.table.drop_columns([self.old])
         self._forget(self.noted)
         self._reopen()
 
+    @lance_refusals()
     def _give_up(self) -> None:
         """See `Replacement`."""
         if self.new in self._columns():
@@ -168,15 +180,19 @@ class LancedbReplacement(Replacement):
             raise DataError("cannot read the new vectors: they are no column yet; build_index makes them one")
         return self._opened(self.old if stage == "cut over" else self.new)
 
+    @lance_refusals()
     def _read_note(self, stage: Stage) -> Note | None:
         """See `Replacement`."""
         if self.noted not in self.database.list_tables().tables:
             return None
         return note_of(self.database.open_table(self.noted).to_arrow().column("note")[0].as_py())
 
+    @lance_refusals()
     def _keep_note(self, note: Note, stage: Stage) -> None:
         """See `Replacement`."""
-        self.database.create_table(self.noted, [{"note": json.dumps(note)}], mode="overwrite")
+        # to overwrite what is not there is warned of by the engine itself
+        there = self.noted in self.database.list_tables().tables
+        self.database.create_table(self.noted, [{"note": json.dumps(note)}], mode="overwrite" if there else "create")
 
     def _forget(self, *tables: str) -> None:
         for name in tables:
@@ -209,6 +225,15 @@ class LancedbReplacement(Replacement):
         """Several columns in one version of the table."""
         self.table.alter_columns(*({"path": name, "rename": other} for name, other in names))
         self._reopen()
+
+
+def _table_beside(table: str, column: str, suffix: str) -> str:
+    """The name of a table, of fewer signs than a column may have."""
+    name = f"{table}_{column}"
+    allowed = re.sub(r"[^\w.-]", "_", name, flags=re.ASCII)
+    if allowed != name:  # and so might another column's
+        allowed += f"_{hashlib.sha256(name.encode()).hexdigest()[:8]}"
+    return beside(allowed, suffix)
 
 
 def _by_ids(dataset: Any, column: str, ids: list[Any], columns: list[str]) -> Any:

@@ -16,6 +16,7 @@ from alignkit.indexes.filters import Filter, conditions_of
 from alignkit.indexes.index_rows import Cursor, Id, IndexRows, picked
 from alignkit.indexes.new_index import ORIGINAL_ID
 from alignkit.indexes.qdrant_calls import QdrantCalls
+from alignkit.indexes.qdrant_fields import json_path, wanted_fields
 from alignkit.indexes.qdrant_filters import ID, qdrant_filter
 from alignkit.indexes.qdrant_ids import point_id, row_id
 from alignkit.indexes.qdrant_replacement import QdrantReplacement
@@ -156,19 +157,20 @@ class QdrantIndex(VectorIndex):
             # points may have got new fields since
             self._fields = self._fields_now(where)
             conditions = conditions_of(where, self._fields, place)
-        return qdrant_filter(conditions, self.calls.models)
+        return qdrant_filter(conditions, self.calls.models, self._keys)
 
     def _fields_now(self, further: Iterable[str] = ()) -> tuple[str, ...]:
         """Those of the first points, those with an index, and those of the further ones that some point has."""
         first = self.calls.run(lambda client: client.scroll(self.collection, limit=64, with_payload=True))[0]
         indexed = self.calls.run(lambda client: client.get_collection(self.collection)).payload_schema or {}
+        self._keys = {key for point in first for key in point.payload or {}}
         named = [*(key for point in first for key in point.payload or {}), *indexed]
         found = dict.fromkeys([ID, *(name for name in named if not is_ours(name))])
         models = self.calls.models
         for name in further:
-            empty = models.IsEmptyCondition(is_empty=models.PayloadField(key=str(name)))
+            empty = models.IsEmptyCondition(is_empty=models.PayloadField(key=json_path(str(name))))
             having = partial(self._one_of, models.Filter(must_not=[empty]))
-            with suppress(EngineError):  # what is no name of a field either
+            with suppress(DataError, EngineError):  # what is no name of a field either
                 if name not in found and self.calls.run(having):
                     found[str(name)] = None
         return tuple(found)
@@ -211,7 +213,9 @@ class QdrantIndex(VectorIndex):
         )[0]
 
     def _payload_fields(self) -> list[str] | bool:
-        return self.payload == EVERYTHING or [name for name in (ORIGINAL_ID, self.text, *self.payload) if name]
+        if self.payload == EVERYTHING:
+            return True
+        return wanted_fields([name for name in (ORIGINAL_ID, self.text, *self.payload) if name])
 
     def _vector_names(self) -> list[str] | bool:
         return [self.vector] if self.vector else True

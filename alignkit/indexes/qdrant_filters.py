@@ -2,30 +2,34 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
+from dataclasses import replace
 from datetime import datetime
 from types import ModuleType
 from typing import Any
 
 from alignkit.errors import DataError
 from alignkit.indexes.filters import Condition, Scalar, is_number, mismatch
+from alignkit.indexes.qdrant_fields import json_path
 from alignkit.indexes.qdrant_ids import point_id
 
 ID = "id"
 
 
-def qdrant_filter(conditions: Sequence[Condition], models: ModuleType) -> Any:
+def qdrant_filter(conditions: Sequence[Condition], models: ModuleType, keys: Collection[str] = ()) -> Any:
     """All the conditions as one filter.
 
     Args:
         conditions: on fields of the payload, or on `id`.
         models: of the client library.
+        keys: of the payload as they are, dots included.
 
     Raises:
         DataError: if Qdrant cannot compare so.
     """
     must, must_not = [], []
-    for condition in conditions:
+    for asked in conditions:
+        condition = asked if asked.field == ID else replace(asked, field=json_path(asked.field, keys))
         if condition.operator == "ne":
             must_not.append(_any_of(condition, models))
             if condition.field != ID:

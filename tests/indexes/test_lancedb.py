@@ -1,5 +1,6 @@
 """LanceDB as it is met: its versions, its metrics, names with spaces and quotes."""
 
+import shutil
 from datetime import timedelta
 
 import numpy as np
@@ -7,8 +8,9 @@ import pyarrow as pa
 import pytest
 from engines import unit_vectors
 
-from alignkit.errors import DataError
+from alignkit.errors import DataError, EngineError
 from alignkit.indexes.index_rows import joined
+from alignkit.indexes.lance_refusals import lance_refusals
 from alignkit.indexes.lancedb import LancedbIndex
 
 lancedb = pytest.importorskip("lancedb")
@@ -61,15 +63,51 @@ def test_the_metric_is_that_of_the_columns_index(tmp_path):
         assert index.describe().metric == "dot"
 
 
-def test_names_with_spaces_and_quotes(tmp_path):
-    vectors = unit_vectors(9)
-    made = table_of(vectors, "it's a Vector", **{"my text": [f"t{row}" for row in range(9)]})
-    lancedb.connect(tmp_path / "my db").create_table("docs", made.rename_columns(["Id; --", *made.column_names[1:]]))
+@pytest.mark.parametrize("column", ["it's a Vector", "Größe", 'x "q"; --', "100% [0]", "select"])
+def test_names_with_spaces_and_quotes(tmp_path, column, capfd):
+    """Also where vectors are gathered in a table beside, whose name may hold fewer signs."""
+    vectors, made = unit_vectors(9), unit_vectors(9, 4, seed=3)
+    rows = table_of(vectors, column, **{"my text": [f"t{row}" for row in range(9)]})
+    database = lancedb.connect(tmp_path / "my db")
+    database.create_table("do.cs", rows.rename_columns(["Id; --", *rows.column_names[1:]]))
     settings = {"id": "Id; --", "text": "my text", "payload": ["my text"]}
-    with LancedbIndex(str(tmp_path / "my db"), "docs", **settings) as index:
+    with LancedbIndex(str(tmp_path / "my db"), "do.cs", **settings) as index:
         rows = index.fetch([4, 2])
         assert (rows.texts, rows.payload) == (["t4", "t2"], [{"my text": "t4"}, {"my text": "t2"}])
         assert index.search(vectors[3:4], 1)[0] == [[3]]
+        replacement = index.replacement()
+        replacement.begin(4)
+        for rows in replacement.missing(5):
+            assert replacement.write(rows, made[rows.ids]) == len(rows)
+        replacement.build_index()
+        replacement.keep_note({"said": 1})
+        replacement.cut_over()
+        assert index.search(made[3:4], 1)[0] == [[3]] and replacement.note() == {"said": 1}
+        replacement.roll_back()
+        replacement.give_up()
+    assert database.list_tables().tables == ["do.cs"]
+    assert "WARN" not in capfd.readouterr().err
+
+
+def test_what_the_engine_refuses_is_one_line_and_what_to_do(tmp_path):
+    lancedb.connect(tmp_path).create_table("docs", table_of(unit_vectors(9)))
+    with LancedbIndex(str(tmp_path), "docs") as index:
+        replacement = index.replacement()
+        replacement.begin(8)
+        [rows] = replacement.missing()
+        shutil.rmtree(tmp_path / "docs_embedding_alignkit_new.lance" / "data", ignore_errors=True)
+        (tmp_path / "docs_embedding_alignkit_new.lance" / "data").write_text("a file where a folder was")
+        with pytest.raises(EngineError, match="LanceDB: ") as caught:
+            replacement.write(rows, rows.vectors)
+        assert "\n" not in str(caught.value) and ".rs" not in str(caught.value)
+        assert replacement.stage() == "begun"
+        replacement.give_up()
+    full = "lance error: LanceError(IO): Io error: No space left on device (os error 28), rust/src/io.rs:3:4"
+    with (
+        pytest.raises(EngineError, match="left on device .*; free some space, then .*: it continues"),
+        lance_refusals(),
+    ):
+        raise OSError(full)
 
 
 def test_what_is_not_there_is_named(tmp_path):

@@ -135,3 +135,20 @@ def test_a_replacement_keeps_payload_and_other_vectors_and_needs_an_alias(client
         assert [one.name for one in client.get_collections().collections if one.name.startswith("shop")] == []
     delete = models.DeleteAliasOperation(delete_alias=models.DeleteAlias(alias_name="shop"))
     client.update_collection_aliases([delete])
+
+
+@pytest.mark.parametrize("field", ["my text", "a.b", "it's; --", "100% [0]", "Größe", "a[]", 'x "q"'])
+def test_fields_whose_names_are_no_paths(client, collection, field):
+    """Qdrant takes paths, in which a dot leads inside and other signs need quotes."""
+    vectors = {"v #1": models.VectorParams(size=2, distance="Dot")}
+    points = [(one, {"v #1": [1, one]}, {field: f"t{one}", "other": one}) for one in (1, 2)]
+    create(client, collection, vectors, points)
+    with QdrantIndex(collection, client=client, text=field, payload=[field]) as index:
+        rows = joined(list(index.scan()))
+        assert (rows.texts, rows.payload) == (["t1", "t2"], [{field: "t1"}, {field: "t2"}])
+        if '"' in field:
+            with pytest.raises(DataError, match="has no path"):
+                index.search(np.array([[1, 1]]), 1, where={field: "t1"})
+        else:
+            assert index.search(np.array([[1, 1]]), 1, where={field: "t1"})[0] == [[1]]
+            assert index.search(np.array([[1, 1]]), 1, where={field: {"ne": "t1"}})[0] == [[2]]
