@@ -8,6 +8,7 @@ EXAMPLES = (
     "python -m alignkit.serve head=outputs/train/RUN student=static",
     "python -m alignkit.serve head=outputs/train/RUN student=ollama student.model=qwen3-embedding:0.6b port=9000",
     "python -m alignkit.serve head=outputs/train/RUN host=0.0.0.0 token_env=ALIGNKIT_TOKEN",
+    "python -m alignkit.serve head=outputs/train/RUN index=pgvector index.table=docs index.text=body",
     "python -m alignkit.serve head=outputs/train/RUN fallback=teacher teacher=minilm fallback_below=0.4",
 )
 

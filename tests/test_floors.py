@@ -37,7 +37,7 @@ FLOORS = [
         "setting_names",
     },
     {"heads", "losses", "metrics", "codes", "sentences", "embedders", "vector_files", "gguf_files", "indexes"},
-    {"cache", "artifact", "aligned", "agreement", "pairs", "resources"},
+    {"cache", "artifact", "aligned", "agreement", "pairs", "resources", "searching"},
     {"runs"},
     {
         "training",

@@ -2,22 +2,31 @@
 
 from __future__ import annotations
 
-from typing import Any
+import logging
+from typing import TYPE_CHECKING, Any
 
 from omegaconf import DictConfig
 
 from alignkit.aligned import AlignedEmbedder
-from alignkit.artifact import load_artifact
+from alignkit.artifact import Artifact, load_artifact
 from alignkit.commandline import build, plain
 from alignkit.commandline.sides import complete_sides
 from alignkit.errors import MissingExtraError
+from alignkit.indexes.base import VectorIndex
+from alignkit.searching.spaces import SpacesOf
 from alignkit.setting_names import SIDES
-from alignkit.setting_rules import SWITCH, Rule, check
+from alignkit.setting_rules import SWITCH, Rule, check, whole
+
+if TYPE_CHECKING:
+    from alignkit.serving.index_pool import IndexPool
+
+logger = logging.getLogger("alignkit.serve")
 
 # while it is served, a remote model has one more attempt: whoever waits can send a request again
 SERVED_RETRIES = 1
 RULES = {
     "fallback": Rule(lambda value: value in (None, "teacher"), "teacher or null"),
+    "cascade": whole(1, 1000),
     "insecure": SWITCH,
     "allow_student_mismatch": SWITCH,
 }
@@ -40,29 +49,52 @@ def main(config: DictConfig) -> None:
     limits = Limits(**{name: settings[name] for name in Limits.__dataclass_fields__})
     batching = Batching(settings["max_batch_texts"], settings["max_queue_texts"], settings["batch_wait_ms"])
     artifact = load_artifact(settings["head"])
+    teacher_named = config.teacher is not None
     complete_sides(config, artifact, settings["head"])
     student = build(impatient(plain(config.student), limits.answer_timeout_s), "student")
     aligned = AlignedEmbedder(artifact, student, settings["allow_student_mismatch"])
-    teacher = None
-    if settings["fallback"]:
+    teacher, below = None, settings["fallback_below"] if settings["fallback"] else None
+    if settings["fallback"] or (teacher_named and settings["index"] is not None):
         teacher = build(impatient(plain(config.teacher), settings["fallback_timeout_s"]), "teacher")
-    answerer = Answerer(aligned, teacher, settings["fallback_below"])
+    service = Service(
+        Answerer(aligned, teacher, below, keep_student=settings["index"] is not None),
+        settings["model_name"],
+        limits,
+        batching,
+        token,
+        settings["fallback_timeout_s"],
+        settings["allow_student_mismatch"],
+    )
+    if settings["index"] is not None:
+        service.serve_index(_pool(settings["index"], artifact, limits.answer_timeout_s), settings["cascade"])
     run(
-        Service(
-            answerer,
-            settings["model_name"],
-            limits,
-            batching,
-            token,
-            settings["fallback_timeout_s"],
-            settings["allow_student_mismatch"],
-        ),
+        service,
         settings["host"],
         settings["port"],
         settings["grace_s"],
         settings["max_connections"],
     )
     aligned.close()
+
+
+def _pool(settings: dict[str, Any], artifact: Artifact, timeout_s: float) -> IndexPool:
+    """The index, which is there and fits the head; a thread each for several searches at once, if it allows that."""
+    from alignkit.serving.index_pool import THREADS, IndexPool
+
+    def opened() -> VectorIndex:
+        index: VectorIndex = build(settings, "index")
+        index.hurry()
+        return index
+
+    def spaces() -> SpacesOf:
+        return SpacesOf(opened, artifact.digest(), artifact.student_dim, artifact.teacher_dim)
+
+    first = spaces()
+    found = first.now()
+    threads = THREADS if found.index.parallel else 1
+    rest = iter([first])
+    logger.info("searching %s, %d rows", found.described.place, found.described.rows)
+    return IndexPool(lambda: next(rest, None) or spaces(), threads, timeout_s)
 
 
 def impatient(embedder: dict[str, Any], longest_s: float) -> dict[str, Any]:

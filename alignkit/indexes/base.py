@@ -45,7 +45,7 @@ class IndexDescription:
 
 
 class VectorIndex(abc.ABC):
-    """An index of N rows, each with an id, a vector, and perhaps a text and payload.
+    """An index of N rows, each with an id, a vector, and perhaps a text and payload; for one thread at a time.
 
     Of an engine that has payload, `payload=["*"]` reads all fields but the id, the text and vectors.
     """
@@ -58,6 +58,14 @@ class VectorIndex(abc.ABC):
 
     def close(self) -> None:  # noqa: B027 - most engines have something to close, not all
         """Let go of the connection or the file."""
+
+    @property
+    def parallel(self) -> bool:
+        """Whether it may be opened once for each of several threads, without holding its rows as often."""
+        return False
+
+    def hurry(self) -> None:  # noqa: B027 - most engines have no server
+        """Let calls fail at once while the engine's server is away, for who has clients that wait."""
 
     @abc.abstractmethod
     def describe(self) -> IndexDescription:

@@ -43,7 +43,9 @@ def exact_search(
         stored = unit_rows(part.vectors) if metric == "cosine" else part.vectors
         for start in range(0, len(queries), _QUERIES_AT_ONCE):
             block = slice(start, start + _QUERIES_AT_ONCE)
-            scores = np.nan_to_num(_scores(queries[block], stored, metric), nan=-np.inf, posinf=np.inf, neginf=-np.inf)
+            scores = np.nan_to_num(
+                scores_of(queries[block], stored, metric), nan=-np.inf, posinf=np.inf, neginf=-np.inf
+            )
             best[block], found[block] = _merged(best[block], found[block], scores, first)
         kept = {row for row in np.unique(found).tolist() if row >= 0}
         ids = {row: ids[row] if row < first else part.ids[row - first] for row in kept}
@@ -79,7 +81,8 @@ def unit_rows(vectors: np.ndarray) -> np.ndarray:
     return np.asarray(scaled / np.maximum(np.linalg.norm(scaled, axis=1, keepdims=True), least), dtype=np.float32)
 
 
-def _scores(queries: np.ndarray, stored: np.ndarray, metric: Metric) -> np.ndarray:
+def scores_of(queries: np.ndarray, stored: np.ndarray, metric: Metric) -> np.ndarray:
+    """`(Q, N)`, the higher the better; for the cosine both must have rows of length 1."""
     dots = queries @ stored.T
     if metric != "l2":
         return dots

@@ -72,6 +72,11 @@ class LancedbIndex(VectorIndex):
         self.metric: Metric = metric or self._indexed_metric() or "cosine"
         self.dim = self._width()
 
+    @property
+    def parallel(self) -> bool:
+        """See `VectorIndex`."""
+        return True
+
     def describe(self) -> IndexDescription:
         """See `VectorIndex`."""
         self.table.checkout_latest()

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 # how long to wait before each further try to reach a server that was there before
 WAITS_S = (0.2, 0.5, 1.0, 2.0, 4.0, 8.0)
+# one more try: of a server that was started again only the connection is lost
+HURRIED_WAITS_S = (0.05,)
 _SQLALCHEMY = re.compile(r"^postgres(ql)?(\+\w+)?://")
 _AGAIN = "run the same command again: it continues"
 _WAYS_OUT = {
@@ -83,6 +85,7 @@ class PgConnection:
                 "PGUSER and PGPASSWORD from the environment"
             )
         self._url = "" if url is None else _SQLALCHEMY.sub("postgresql://", url)
+        self.waits_s: tuple[float, ...] = WAITS_S
         self._open: psycopg.Connection | None = None
         try:
             self._connection()
@@ -96,7 +99,7 @@ class PgConnection:
             DataError: if the server cannot take a value.
             EngineError: if it refuses, or stays away.
         """
-        for wait in (*WAITS_S, None):
+        for wait in (*self.waits_s, None):
             try:
                 return work(self._connection())
             except self.psycopg.Error as error:

@@ -12,7 +12,7 @@ from alignkit.indexes.base import IndexDescription, Metric, Replacement, VectorI
 from alignkit.indexes.exact import query_matrix
 from alignkit.indexes.filters import Filter, conditions_of
 from alignkit.indexes.index_rows import Cursor, Id, IndexRows, joined, picked, positions
-from alignkit.indexes.pg_connection import PgConnection
+from alignkit.indexes.pg_connection import HURRIED_WAITS_S, PgConnection
 from alignkit.indexes.pg_filters import condition_sql
 from alignkit.indexes.pg_replacement import PgReplacement
 from alignkit.indexes.pg_rows import PgRows
@@ -84,6 +84,15 @@ class PgvectorIndex(VectorIndex):
         except BaseException:
             self.close()
             raise
+
+    @property
+    def parallel(self) -> bool:
+        """See `VectorIndex`."""
+        return True
+
+    def hurry(self) -> None:
+        """See `VectorIndex`."""
+        self.connection.waits_s = HURRIED_WAITS_S
 
     def close(self) -> None:
         """See `VectorIndex`."""

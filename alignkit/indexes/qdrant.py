@@ -76,6 +76,15 @@ class QdrantIndex(VectorIndex):
             self.close()
             raise
 
+    @property
+    def parallel(self) -> bool:
+        """See `VectorIndex`; a folder can be opened only once."""
+        return not self.calls.local
+
+    def hurry(self) -> None:
+        """See `VectorIndex`."""
+        self.calls.waits_s = ()
+
     def close(self) -> None:
         """See `VectorIndex`."""
         self.calls.close()

@@ -49,6 +49,7 @@ class QdrantCalls:
     ) -> None:
         library = qdrant()
         self.models = library.models
+        self.waits_s: tuple[float, ...] = WAITS_S
         self._own = client is None
         self._key = None if api_key_env is None else from_environment(setting("api_key_env"), api_key_env)
         self.where = str(path or url)
@@ -80,7 +81,7 @@ class QdrantCalls:
         """
         from qdrant_client.http.exceptions import ApiException, UnexpectedResponse
 
-        for wait in (*WAITS_S, None) if patient else (None,):
+        for wait in (*self.waits_s, None) if patient else (None,):
             try:
                 return call(self.client)
             except UnexpectedResponse as error:

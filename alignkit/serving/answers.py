@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
+import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -30,6 +32,7 @@ class Answer:
         failures: position of each text without a vector → the reason.
         confidence: `(N,)` in [0, 1]; None if the head does not estimate it.
         by_teacher: `(N,)` bool, which rows the teacher embedded; None if it was not asked.
+        student: `(N, student_dim)` float32, the student's own vectors; None if nobody wants them.
         batch: the answer that this is a part of, from row `start`; its rows are serialised once for all parts.
         start: see `batch`.
     """
@@ -38,6 +41,7 @@ class Answer:
     failures: Mapping[int, str]
     confidence: np.ndarray | None
     by_teacher: np.ndarray | None = None
+    student: np.ndarray | None = None
     batch: Answer | None = None
     start: int = 0
 
@@ -51,7 +55,8 @@ class Answer:
         failures = {row - start: reason for row, reason in self.failures.items() if start <= row < stop}
         confidence = None if self.confidence is None else self.confidence[start:stop]
         by_teacher = None if self.by_teacher is None else self.by_teacher[start:stop]
-        return Answer(self.vectors[start:stop], failures, confidence, by_teacher, self, start)
+        student = None if self.student is None else self.student[start:stop]
+        return Answer(self.vectors[start:stop], failures, confidence, by_teacher, student, self, start)
 
     def spread(self, rows: Sequence[int], count: int, other: np.ndarray) -> Answer:
         """`count` rows: these vectors at `rows`, and `other` `(teacher_dim,)` with confidence 0 everywhere else."""
@@ -92,19 +97,32 @@ class Answerer:
 
     Args:
         aligned: student and head.
-        teacher: embeds live the queries that the head is least sure of; see `Fallback`.
-        fallback_below: confidence in [0, 1] below which the teacher is asked.
+        teacher: embeds live the queries that the head is least sure of; see `Fallback`. It is also a route of `Search`.
+        fallback_below: confidence in [0, 1] below which the teacher is asked; None for never.
+        keep_student: whether answers have the student's own vectors too.
 
     Raises:
         ConfigError: if a teacher is given but the head estimates no confidence, or the teacher does not fit.
     """
 
-    def __init__(self, aligned: AlignedEmbedder, teacher: Embedder | None = None, fallback_below: float = 0.5) -> None:
+    def __init__(
+        self,
+        aligned: AlignedEmbedder,
+        teacher: Embedder | None = None,
+        fallback_below: float | None = 0.5,
+        keep_student: bool = False,
+    ) -> None:
         if teacher is not None:
-            _check_fallback(aligned, teacher, fallback_below)
+            if fallback_below is not None:
+                _check_fallback(aligned, fallback_below)
+            _check_teacher(aligned, teacher)
         self.aligned = aligned
         self.teacher = teacher
         self.fallback_below = fallback_below
+        self._keep_student = keep_student
+        # a model in this process takes one call at a time
+        free = getattr(aligned.student, "thread_safe", False)
+        self._turn: contextlib.AbstractContextManager[object] = contextlib.nullcontext() if free else threading.Lock()
 
     @property
     def dim(self) -> int:
@@ -125,16 +143,35 @@ class Answerer:
             EmbedderError: if the student leaves a text unanswered or gives vectors of the wrong width.
         """
         rows = RowsInOrder(len(texts), self.dim)
+        own = RowsInOrder(len(texts), self.aligned.artifact.student_dim) if self._keep_student else None
         confidence = np.zeros(len(texts), dtype=np.float32)
         estimated = False
-        for batch in self.aligned.embed_student(texts):
-            rows.put(batch, self.aligned.align(batch.vectors))
-            sure = self.aligned.confidence(batch.vectors)
-            if sure is not None:
-                confidence[batch.indices] = sure
-                estimated = True
+        with self._turn:
+            for batch in self.aligned.embed_student(texts):
+                rows.put(batch, self.aligned.align(batch.vectors))
+                if own is not None:
+                    own.put(batch)
+                sure = self.aligned.confidence(batch.vectors)
+                if sure is not None:
+                    confidence[batch.indices] = sure
+                    estimated = True
         vectors, failures = rows.all()
-        return Answer(vectors, failures, confidence if estimated else None)
+        student = None if own is None else own.all()[0]
+        return Answer(vectors, failures, confidence if estimated else None, student=student)
+
+    def student_documents(self, texts: Sequence[str]) -> np.ndarray:
+        """The student's own vectors of documents, `(N, student_dim)`; zero for a text that it refuses.
+
+        Raises:
+            EmbedderError: if the student fails.
+        """
+        rows = RowsInOrder(len(texts), self.aligned.artifact.student_dim)
+        with self._turn:
+            for batch in self.aligned.student.embed(texts, "document"):
+                rows.put(batch)
+        vectors, failures = rows.all()
+        vectors[list(failures)] = 0
+        return vectors
 
     def ask_teacher(self, texts: Sequence[str]) -> Answer:
         """The teacher's own vectors of all texts.
@@ -156,17 +193,20 @@ def most_hung(embedder: Embedder | None) -> int:
     return MOST_HUNG if getattr(embedder, "thread_safe", False) else 1
 
 
-def _check_fallback(aligned: AlignedEmbedder, teacher: Embedder, fallback_below: float) -> None:
+def _check_fallback(aligned: AlignedEmbedder, fallback_below: float) -> None:
     check({"fallback_below": fallback_below}, RULES)
     if not aligned.estimates_confidence:
         raise ConfigError(
             "fallback=teacher needs a head with a confidence estimate, and this one has none; "
             "train it with one, or serve without fallback"
         )
+
+
+def _check_teacher(aligned: AlignedEmbedder, teacher: Embedder) -> None:
     if teacher.dim != aligned.dim:
         raise ConfigError(
             f"the teacher gives {teacher.dim}-d vectors, the head maps to {aligned.dim}-d; use the head's own teacher"
         )
     recorded = aligned.artifact.teacher_identity
     if recorded is not None and not any(same_vectors(recorded, teacher.identity(role)) for role in ROLES):
-        raise ConfigError("the teacher is not the one that the head was trained for; use that one for fallback")
+        raise ConfigError("the teacher is not the one that the head was trained for; use that one")

@@ -14,7 +14,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from alignkit.serving import ollama_api, ollama_listing, openai_api
+from alignkit.serving import ollama_api, ollama_listing, openai_api, search_api
 from alignkit.serving.request_faults import RequestFault
 from alignkit.serving.service import Service, json_response
 
@@ -72,6 +72,8 @@ ENTRIES = (
     Entry("POST", "/v1/embeddings", openai_api.embeddings, openai_api.envelope),
     Entry("GET", MODELS, openai_api.models, openai_api.envelope),
     Entry("GET", ONE_MODEL, openai_api.model, openai_api.envelope),
+    Entry("POST", "/search", search_api.search, openai_api.envelope),
+    Entry("GET", "/search", search_api.about, openai_api.envelope),
     Entry("POST", "/api/embed", ollama_api.embed, ollama_api.envelope),
     Entry("POST", "/api/embeddings", ollama_api.embeddings, ollama_api.envelope),
     Entry("GET", "/api/tags", ollama_listing.tags, ollama_api.envelope),
@@ -85,6 +87,9 @@ ENTRIES = (
     Entry("GET", "/ready", ready, openai_api.envelope, open=True),
     Entry("GET", "/metrics", metrics, openai_api.envelope),
 )
+
+
+_PATHS = tuple(dict.fromkeys(entry.path for entry in ENTRIES))
 
 
 def create_app(service: Service) -> ASGIApp:
@@ -163,6 +168,6 @@ def _no_such_path(method: str, path: str) -> Response:
     envelope = ollama_api.envelope if path.startswith("/api/") else openai_api.envelope
     methods = [entry.method for entry in ENTRIES if entry.path == _with_name(path)]
     if methods:
-        message = f"{method} is not allowed here; use {methods[0]}"
+        message = f"{method} is not allowed here; use {' or '.join(methods)}"
         return envelope(RequestFault(405, message, headers={"allow": ", ".join(methods)}))
-    return envelope(RequestFault(404, f"no such path; the paths are {', '.join(entry.path for entry in ENTRIES)}"))
+    return envelope(RequestFault(404, f"no such path; the paths are {', '.join(_PATHS)}"))

@@ -37,6 +37,14 @@ class ServerMetrics:
         self._by_teacher = Counter(
             "alignkit_teacher_texts", "Of these, texts embedded by the teacher", registry=self._registry
         )
+        self._searches = Counter("alignkit_searches", "Searches answered", ["route"], registry=self._registry)
+        self._search_latency = Histogram(
+            "alignkit_search_seconds",
+            "Of a search: the models, the index, and all together",
+            ["route", "part"],
+            buckets=LATENCY_BUCKETS_S,
+            registry=self._registry,
+        )
         self._batches = Histogram(
             "alignkit_batch_texts", "Texts per batch", buckets=BATCH_BUCKETS, registry=self._registry
         )
@@ -57,6 +65,19 @@ class ServerMetrics:
         self._texts.inc(count)
         if by_teacher:
             self._by_teacher.inc(by_teacher)
+
+    def search(self, route: str, embed_s: float, search_s: float, total_s: float) -> None:
+        """Count an answered search.
+
+        Args:
+            route: that was really used.
+            embed_s: that the models took.
+            search_s: that the index took.
+            total_s: all together.
+        """
+        self._searches.labels(route).inc()
+        for part, seconds in (("embed", embed_s), ("index", search_s), ("total", total_s)):
+            self._search_latency.labels(route, part).observe(seconds)
 
     def batch(self, texts: int) -> None:
         """Count a batch."""

@@ -16,13 +16,17 @@ from alignkit.errors import AlignkitError, EmbedderError
 from alignkit.serving.answers import Answer, Answerer, most_hung
 from alignkit.serving.batching import MicroBatcher
 from alignkit.serving.fallback import Fallback
+from alignkit.serving.index_pool import IndexPool
+from alignkit.serving.index_search import Search
 from alignkit.serving.intake import MOST_LARGE_BODIES, Bodies
 from alignkit.serving.limits import RULES, Batching, Limits
+from alignkit.serving.live_teacher import LiveTeacher
 from alignkit.serving.metrics import ServerMetrics
 from alignkit.serving.names import check_served_name, is_name_of
 from alignkit.serving.readiness import Readiness
 from alignkit.serving.request_faults import ReplacedFault, RequestFault, UpstreamFault, brief_of
 from alignkit.serving.shortening import shorten
+from alignkit.serving.student_rows import StudentRows
 from alignkit.serving.vector_json import PIECE_NUMBERS, as_numbers, write_rows
 from alignkit.serving.watch import watch_student
 from alignkit.setting_rules import check
@@ -79,8 +83,12 @@ class Service:
             most_hung=most_hung(answerer.aligned.student),
             on_batch=self.metrics.batch,
         )
-        teacher = answerer.teacher
-        self._fallback = None if teacher is None else Fallback(answerer, teacher, fallback_timeout_s, *sizes)
+        teacher, below = answerer.teacher, answerer.fallback_below
+        self.teacher = (
+            None if teacher is None else LiveTeacher(answerer.ask_teacher, teacher, fallback_timeout_s, *sizes)
+        )
+        self._fallback = None if self.teacher is None or below is None else Fallback(self.teacher, below)
+        self.search: Search | None = None
         self.readiness = Readiness(self._probe)
         self.student_watch = watch_student(answerer.aligned, allow_student_mismatch)
 
@@ -92,14 +100,40 @@ class Service:
     @property
     def busy(self) -> bool:
         """Whether a model is busy, even with a request that was given up."""
-        return self._batcher.busy or (self._fallback is not None and self._fallback.busy)
+        return (
+            self._batcher.busy
+            or (self.teacher is not None and self.teacher.busy)
+            or (self.search is not None and self.search.pool.busy)
+        )
 
     def is_called(self, name: str) -> bool:
         """Whether a client that asks for this name means the served model."""
         return is_name_of(name, self.model)
 
+    def serve_index(self, pool: IndexPool, candidates: int = 100) -> None:
+        """Also search an index; the answerer must keep the student's vectors.
+
+        Args:
+            pool: that has the index.
+            candidates: that the head finds for the teacher to put in order, where that is asked for.
+        """
+        rows, below = StudentRows(self.answerer, pool), self.answerer.fallback_below if self._fallback else None
+        self.search = Search(self.by_head, pool, rows, self.teacher, below, candidates)
+
     async def embed(self, texts: list[str]) -> Answer:
-        """Vectors of checked texts.
+        """Vectors of checked texts, by the teacher where the head is unsure and a teacher may be asked.
+
+        Raises:
+            RequestFault: as `by_head`.
+        """
+        answer = await self.by_head(texts)
+        if self._fallback is not None:
+            answer = await self._fallback.improve(texts, answer)
+        self.metrics.texts(len(texts), answer.teacher_texts)
+        return answer
+
+    async def by_head(self, texts: list[str]) -> Answer:
+        """The head's vectors of checked texts.
 
         Raises:
             RequestFault: 422 if the student refuses a text, 502 if it fails, 503 if the queue is full or the student
@@ -116,9 +150,6 @@ class Service:
                 param="input",
                 code="text_refused",
             )
-        if self._fallback is not None:
-            answer = await self._fallback.improve(texts, answer)
-        self.metrics.texts(len(texts), answer.teacher_texts)
         return answer
 
     async def _ask_student(self, texts: list[str]) -> Answer:
@@ -152,15 +183,17 @@ class Service:
         async with asyncio.TaskGroup() as group:
             group.create_task(self.readiness.watch())
             group.create_task(self.student_watch.run())
-            if self._fallback is not None:
-                group.create_task(self._fallback.watch.run())
+            if self.teacher is not None:
+                group.create_task(self.teacher.watch.run())
 
     async def close(self) -> None:
         """Finish the accepted requests and end the threads."""
         self.student_watch.close()
         await self._batcher.close()
-        if self._fallback is not None:
-            await self._fallback.close()
+        if self.teacher is not None:
+            await self.teacher.close()
+        if self.search is not None:
+            self.search.close()
 
     async def _probe(self) -> None:
         async with asyncio.timeout(self.limits.answer_timeout_s):

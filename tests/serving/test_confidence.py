@@ -89,7 +89,7 @@ def test_after_a_failure_the_teacher_is_left_alone_for_a_while(aligned, ask, mon
         assert "x-alignkit-teacher-texts" not in embeddings(ask, service, [UNSURE]).headers
     assert len(teacher.asked) == 1
     teacher.broken = False
-    service._fallback._paused_until = 0.0
+    service.teacher._paused_until = 0.0
     assert embeddings(ask, service, [UNSURE]).headers["x-alignkit-teacher-texts"] == "1"
 
 
