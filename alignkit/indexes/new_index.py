@@ -7,7 +7,7 @@ import hashlib
 import importlib
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 
@@ -39,6 +39,12 @@ class NewIndex(abc.ABC):
 
     place: str
     own_fields: tuple[str, ...]
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *problem: object) -> None:
+        self.close()
 
     @abc.abstractmethod
     def way(self, dim: int) -> str:

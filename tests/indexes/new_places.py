@@ -14,6 +14,7 @@ class Place:
     """Settings of a new index, opened anew for each step, as by another process."""
 
     def __init__(self, engine, settings):
+        self.keeps_payload = engine != "faiss"
         packaged = yaml.safe_load((conf_folder() / "index" / f"{engine}.yaml").read_text(encoding="utf-8"))
         self.settings = {**packaged, **settings}
 

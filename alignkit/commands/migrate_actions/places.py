@@ -39,7 +39,5 @@ def opened(settings: Mapping[str, Any]) -> Iterator[tuple[VectorIndex, Replaceme
     with build(source, "source") as index:
         with settings_under("target"):
             new = new_index(target)
-        try:
+        with new:
             yield index, Elsewhere(index, new)
-        finally:
-            new.close()
