@@ -13,6 +13,8 @@ from alignkit.commandline import build, plain
 from alignkit.commandline.sides import complete_sides
 from alignkit.errors import MissingExtraError
 from alignkit.indexes.base import VectorIndex
+from alignkit.reporting.written_report import read_report
+from alignkit.runs.folder import run_of
 from alignkit.searching.spaces import SpacesOf
 from alignkit.setting_names import SIDES
 from alignkit.setting_rules import SWITCH, Rule, check, whole
@@ -28,6 +30,7 @@ RULES = {
     "fallback": Rule(lambda value: value in (None, "teacher"), "teacher or null"),
     "cascade": whole(1, 1000),
     "insecure": SWITCH,
+    "page": SWITCH,
     "allow_student_mismatch": SWITCH,
 }
 
@@ -64,6 +67,7 @@ def main(config: DictConfig) -> None:
         token,
         settings["fallback_timeout_s"],
         settings["allow_student_mismatch"],
+        _report_of(settings["head"]) if settings["page"] else None,
     )
     if settings["index"] is not None:
         service.serve_index(_pool(settings["index"], artifact, limits.answer_timeout_s), settings["cascade"])
@@ -95,6 +99,11 @@ def _pool(settings: dict[str, Any], artifact: Artifact, timeout_s: float) -> Ind
     rest = iter([first])
     logger.info("searching %s, %d rows", found.described.place, found.described.rows)
     return IndexPool(lambda: next(rest, None) or spaces(), threads, timeout_s)
+
+
+def _report_of(head: str) -> dict[str, Any]:
+    run = run_of(head)
+    return (read_report(run) if run else None) or {}
 
 
 def impatient(embedder: dict[str, Any], longest_s: float) -> dict[str, Any]:

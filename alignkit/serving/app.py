@@ -7,14 +7,14 @@ import hmac
 import logging
 import time
 import traceback
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from alignkit.serving import ollama_api, ollama_listing, openai_api, search_api
+from alignkit.serving import ollama_api, ollama_listing, openai_api, page, search_api
 from alignkit.serving.request_faults import RequestFault
 from alignkit.serving.service import Service, json_response
 
@@ -82,14 +82,15 @@ ENTRIES = (
     Entry("GET", "/api/version", ollama_listing.version, ollama_api.envelope),
     Entry("POST", "/api/chat", ollama_listing.chat, ollama_api.envelope),
     Entry("POST", "/api/generate", ollama_listing.chat, ollama_api.envelope),
-    Entry("GET", "/", ollama_listing.running, ollama_api.envelope, open=True),
+    Entry("GET", "/", page.root, ollama_api.envelope, open=True),
     Entry("GET", "/health", health, openai_api.envelope, open=True),
     Entry("GET", "/ready", ready, openai_api.envelope, open=True),
     Entry("GET", "/metrics", metrics, openai_api.envelope),
 )
-
-
-_PATHS = tuple(dict.fromkeys(entry.path for entry in ENTRIES))
+PAGE_ENTRIES = (
+    *(Entry("GET", f"/page/{name}", page.part, openai_api.envelope, open=True) for name in page.PARTS),
+    Entry("GET", "/page/run", page.run, openai_api.envelope),
+)
 
 
 def create_app(service: Service) -> ASGIApp:
@@ -97,7 +98,8 @@ def create_app(service: Service) -> ASGIApp:
 
     Routing is one dictionary lookup; Starlette's router would take a third of a request's time.
     """
-    entries = {(entry.method, entry.path): entry for entry in ENTRIES}
+    served = ENTRIES + (PAGE_ENTRIES if service.page is not None else ())
+    entries = {(entry.method, entry.path): entry for entry in served}
 
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "lifespan":
@@ -106,7 +108,7 @@ def create_app(service: Service) -> ASGIApp:
             request = Request(scope, receive)
             method, path = "GET" if request.method == "HEAD" else request.method, scope["path"]
             entry = entries.get((method, path)) or entries.get((method, _with_name(path)))
-            response = await _answer(service, entry, request) if entry else _no_such_path(method, path)
+            response = await _answer(service, entry, request) if entry else _no_such_path(served, method, path)
             if service.draining:
                 response.headers["connection"] = "close"
             await response(scope, receive, send)
@@ -164,10 +166,11 @@ def _check_token(request: Request, token: bytes) -> None:
         )
 
 
-def _no_such_path(method: str, path: str) -> Response:
+def _no_such_path(served: Sequence[Entry], method: str, path: str) -> Response:
     envelope = ollama_api.envelope if path.startswith("/api/") else openai_api.envelope
-    methods = [entry.method for entry in ENTRIES if entry.path == _with_name(path)]
+    methods = [entry.method for entry in served if entry.path == _with_name(path)]
     if methods:
         message = f"{method} is not allowed here; use {' or '.join(methods)}"
         return envelope(RequestFault(405, message, headers={"allow": ", ".join(methods)}))
-    return envelope(RequestFault(404, f"no such path; the paths are {', '.join(_PATHS)}"))
+    paths = dict.fromkeys(entry.path for entry in served)
+    return envelope(RequestFault(404, f"no such path; the paths are {', '.join(paths)}"))

@@ -21,7 +21,7 @@ ARCHITECTURE = "alignkit"
 
 
 async def running(service: Service, request: Request) -> Response:
-    """`GET /` and `HEAD /`: Ollama's command line looks here first."""
+    """What Ollama's command line looks at first."""
     return PlainTextResponse("alignkit is running")
 
 
@@ -57,8 +57,8 @@ async def show(service: Service, request: Request) -> Response:
         "general.parameter_count": _parameters(service),
         f"{ARCHITECTURE}.embedding_length": service.dim,
         f"{ARCHITECTURE}.head": artifact.head.kind(),
-        f"{ARCHITECTURE}.student": _name_in(artifact.student_identity),
-        f"{ARCHITECTURE}.teacher": _name_in(artifact.teacher_identity),
+        f"{ARCHITECTURE}.student": name_in(artifact.student_identity),
+        f"{ARCHITECTURE}.teacher": name_in(artifact.teacher_identity),
     }
     return json_response(
         {
@@ -109,7 +109,8 @@ def _parameters(service: Service) -> int:
     return sum(part.numel() for part in service.answerer.aligned.artifact.head.parameters())
 
 
-def _name_in(identity: dict[str, Any] | None) -> str | None:
+def name_in(identity: dict[str, Any] | None) -> str | None:
+    """The name of a model by its identity; `None` for bare vectors."""
     return None if identity is None else str(identity.get("model") or identity.get("backend") or "") or None
 
 

@@ -6,7 +6,7 @@ import asyncio
 import hashlib
 import logging
 import socket
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import orjson
@@ -49,6 +49,7 @@ class Service:
         token: the bearer token that clients must send; None for an open server.
         fallback_timeout_s: for the teacher to answer; later the head's own vector is used.
         allow_student_mismatch: if the student is replaced while it is served, log it and go on.
+        page: what a browser is shown beside searches, the run's report or nothing; `None` for no page at all.
     """
 
     def __init__(
@@ -60,11 +61,13 @@ class Service:
         token: str | None = None,
         fallback_timeout_s: float = 5.0,
         allow_student_mismatch: bool = False,
+        page: Mapping[str, Any] | None = None,
     ) -> None:
         check({"fallback_timeout_s": fallback_timeout_s}, RULES)
         check_served_name(model)
         self.answerer = answerer
         self.model = model
+        self.page = page
         self.limits = limits
         self.token = None if token is None else token.encode()
         weights = answerer.aligned.artifact.weights()
