@@ -170,6 +170,7 @@ def test_the_name_that_clients_ask_for(start):
         (["batch_wait_ms=-1"], "batch_wait_ms=-1: expected milliseconds, 0 or more"),
         (["fallback=teacher", "fallback_below=often"], "fallback_below=often: expected a confidence from 0 to 1"),
         (["token_env=sk-proj-a1b2c3d4e5f6g7h8"], "(what was given is not shown: it may be the key itself)"),
+        (["page=always"], "page=always: expected"),
         (["model= "], "model_name=' ': expected the name that clients use"),
     ],
 )

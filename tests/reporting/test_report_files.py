@@ -7,6 +7,7 @@ import dataclasses
 import html.parser
 import io
 import json
+import shutil
 import xml.etree.ElementTree as ET
 from pathlib import Path
 
@@ -27,6 +28,7 @@ from alignkit.reporting.pictures import draw
 from alignkit.reporting.plots import frontier, frontier_plot
 from alignkit.reporting.report_files import write_report
 from alignkit.reporting.verdict_words import verdict_words
+from alignkit.reporting.written_report import read_report
 
 VOID = {"meta", "br", "link", "img", "hr", "input", "path", "use", "rect", "circle"}
 
@@ -94,6 +96,23 @@ def test_ids_of_the_pictures_do_not_clash(result):
         assert answer
         ids += [node.get("id") for node in ET.fromstring(svg).iter() if node.get("id")]
     assert len(ids) == len(set(ids)) > 20
+
+
+def test_the_verdict_and_the_plots_are_read_back(folder, result, tmp_path):
+    report = read_report(folder)
+    assert report["verdict"] == verdict_words(result.verdict).to_json()
+    drawn = [(question, svg.strip(), answer) for question, svg, answer in draw(result)]
+    assert [tuple(picture.values()) for picture in report["pictures"]] == drawn
+    assert report["alarms"] == json.loads((folder / "metrics.json").read_text("utf-8"))["meta"]["alarms"]["raised"]
+    shutil.copy(folder / "metrics.json", tmp_path)
+    assert read_report(tmp_path) == {**report, "pictures": []}
+
+
+@pytest.mark.parametrize("metrics", [None, "", "[]", "{}", '{"meta": {"verdict_text": "use"}}', "\xff"])
+def test_a_folder_without_a_report_that_can_be_read_has_none(tmp_path, metrics):
+    if metrics is not None:
+        (tmp_path / "metrics.json").write_text(metrics, encoding="latin-1")
+    assert read_report(tmp_path) is None
 
 
 def test_every_plot_is_there(result):
