@@ -96,21 +96,21 @@ class Search:
             raise RequestFault(500, "internal error; see the server's log")
         vectors = Query(answer.student[0], answer.vectors[0], teacher)
         embedded = time.perf_counter()
-        if route == "student":
-            self._rows.want()
         asked = Asked(wanted, k, where, self._candidates)
         found = await self._run(partial(find, query=vectors, asked=asked, table=self._rows.table,
                                         no_table=self._rows.why_not))  # fmt: skip
         ended = time.perf_counter()
+        if route == "student" and found.route != "student":
+            self._rows.want()
         why = found.reason or reason
         return SearchAnswer(found.hits, found.route, why, sure, embedded - started, ended - embedded)
 
     async def about(self) -> dict[str, Any]:
         """What there is: each route with the reason why it is closed, the index, its fields."""
-        self._rows.want()
         spaces, described = await self._run(_described)
         closed: dict[str, str | None] = dict.fromkeys(ROUTES)
         if spaces.student is None:
+            self._rows.want()
             closed["student"] = self._rows.why_not
         no_teacher = NO_TEACHER if self._teacher is None else self._teacher.closed
         closed["teacher"] = closed["cascade"] = no_teacher
