@@ -52,7 +52,7 @@ def main(config: DictConfig) -> None:
     limits = Limits(**{name: settings[name] for name in Limits.__dataclass_fields__})
     batching = Batching(settings["max_batch_texts"], settings["max_queue_texts"], settings["batch_wait_ms"])
     artifact = load_artifact(settings["head"])
-    teacher_named = config.teacher is not None
+    teacher_named = config.get("teacher") is not None
     complete_sides(config, artifact, settings["head"])
     student = build(impatient(plain(config.student), limits.answer_timeout_s), "student")
     aligned = AlignedEmbedder(artifact, student, settings["allow_student_mismatch"])
