@@ -12,7 +12,7 @@ from alignkit.metrics.alignment import overlap_at_k
 from alignkit.metrics.intervals import Interval, PairedBootstrap
 from alignkit.pairs.base import Pairs
 from alignkit.training.batches import RowOrder
-from alignkit.training.datamodule import VALIDATION_BATCH
+from alignkit.training.capacity import VALIDATION_BATCH
 from alignkit.training.device import Device
 from alignkit.vectors import l2_normalize, unit_cosine
 

@@ -24,8 +24,8 @@ from alignkit.metrics.intervals import Interval
 from alignkit.pairs.base import Pairs, PairSplits
 from alignkit.training.batches import BLOCK_ROWS, RowOrder, sample_of_teacher, teacher_mean
 from alignkit.training.best import KeepBest
+from alignkit.training.capacity import validation_batch
 from alignkit.training.checks import check_loss, check_select_by
-from alignkit.training.datamodule import VALIDATION_BATCH
 from alignkit.training.device import Device
 from alignkit.training.going_back import GoBack
 from alignkit.training.module import AlignmentModule
@@ -218,7 +218,7 @@ class _Tuning:
             )  # fmt: skip
 
         training = batches("train", recipe.batch_size)
-        validating = batches("validation", max(recipe.batch_size, -(-VALIDATION_BATCH // trainer.world_size)))
+        validating = batches("validation", validation_batch(recipe.batch_size, trainer.world_size))
         checkpoint = newest_checkpoint(self.run_folder) if resume else None
         with lightning_manners(trainer):
             if checkpoint is None:

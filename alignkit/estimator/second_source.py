@@ -15,7 +15,7 @@ from alignkit.pairs.base import PairSplits
 from alignkit.pairs.extra import extra_pairs, with_extra
 from alignkit.parts import settings_of_part
 from alignkit.selection.extra_weight import choose_extra_weight
-from alignkit.training.datamodule import fits
+from alignkit.training.capacity import fits
 
 logger = logging.getLogger(__name__)
 

@@ -110,15 +110,15 @@ class Head(Part):
 
     def cost(self) -> dict[str, int]:
         """The head's cost: `parameters` (all stored numbers) and `flops_per_query` (of its matrix products)."""
-        from torch.utils.flop_counter import FlopCounterMode
+        from alignkit.heads.flops import CountedFlops
 
         first, training = next(self.parameters()), self.training
         self.eval()  # some heads do less while they train
-        with torch.no_grad(), FlopCounterMode(display=False) as counter:
+        with torch.no_grad(), CountedFlops() as counter:
             self(first.new_zeros(1, self.student_dim))
         self.train(training)
         stored = sum(tensor.numel() for tensor in self.state_dict().values())
-        return {"parameters": stored, "flops_per_query": int(counter.get_total_flops())}
+        return {"parameters": stored, "flops_per_query": counter.flops}
 
     def solve_flops(self, pairs: int) -> float:
         """Approximate number of operations of a closed form on this many pairs, to estimate its time beforehand."""

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import numpy as np
 import torch
-from scipy import stats
 from torch import Tensor
 
 from alignkit.shapes import check_shapes
@@ -143,9 +142,19 @@ def spearman(first: np.ndarray, second: np.ndarray) -> float | None:
         second: `(P,)`.
     """
     check_shapes(first=(first, "P"), second=(second, "P"))
-    if len(first) < 2 or np.ptp(first) < 1e-6 or np.ptp(second) < 1e-6:
+    if len(first) < 2 or not min(np.ptp(first), np.ptp(second)) >= 1e-6:  # NaN is not either
         return None
-    return float(stats.spearmanr(first, second).statistic)
+    return float(np.corrcoef(_ranks(first), _ranks(second))[0, 1])
+
+
+def _ranks(values: np.ndarray) -> np.ndarray:
+    """`(P,)` ranks from 1, ties averaged: `scipy.stats.rankdata`, which takes a second to load.
+
+    >>> _ranks(np.array([0.5, 0.1, 0.5])).tolist()
+    [2.5, 1.0, 2.5]
+    """
+    _, place, counts = np.unique(values, return_inverse=True, return_counts=True)
+    return (np.cumsum(counts) - (counts - 1) / 2)[place]
 
 
 def overlap_at_k(aligned: Tensor, teacher: Tensor, k: int = 10, seed: int = 0, most: int = OVERLAP_SENTENCES) -> Tensor:

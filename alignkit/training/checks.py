@@ -13,9 +13,9 @@ from torch import Tensor, nn
 from alignkit.errors import ConfigError
 from alignkit.pairs.base import Pairs, PairSplits
 from alignkit.setting_rules import SEED, SWITCH, check, one_of
-from alignkit.training.module import VALIDATION_FIGURES
 from alignkit.training.recipe import Recipe
 from alignkit.training.trainer_settings import check_trainer_settings
+from alignkit.training.validation_figures import VALIDATION_FIGURES
 from alignkit.vectors import l2_normalize
 
 # figures that compare sentences with each other are undefined on fewer

@@ -12,10 +12,9 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import torch
-from lightning.pytorch import Trainer
 from torch import Tensor, nn
 
 from alignkit.errors import ConfigError
@@ -24,18 +23,15 @@ from alignkit.pairs.base import Pairs, PairSplits
 from alignkit.pairs.views import join_pairs
 from alignkit.setting_names import settings_under
 from alignkit.setting_rules import check, one_of
-from alignkit.training.batches import SolverBatches, sample_of_teacher, teacher_mean
-from alignkit.training.best import KeepBest
+from alignkit.training.batches import SolverBatches, teacher_mean
+from alignkit.training.capacity import count_batches, fits
 from alignkit.training.checks import check_loss, check_negatives, check_select_by
-from alignkit.training.datamodule import PairDataModule, fits
+from alignkit.training.course import Course, stay_at_start
 from alignkit.training.device import Device
 from alignkit.training.memory import return_large_blocks
-from alignkit.training.module import AlignmentModule
-from alignkit.training.processes import is_main_process
+from alignkit.training.processes import are_several, is_main_process
 from alignkit.training.recipe import Recipe
-from alignkit.training.start_alike import StartAlike
-from alignkit.training.trainer import StopAfter, build_trainer, lightning_manners, newest_checkpoint
-from alignkit.training.trainer_settings import check_batches, check_trainer_settings
+from alignkit.training.trainer_settings import check_batches, check_trainer_settings, only_lightning_judges
 
 logger = logging.getLogger(__name__)
 
@@ -119,12 +115,10 @@ class Fitter:
         check_trainer_settings(self.trainer_settings)
         check_negatives(self.loss, splits)
         check_select_by(self.recipe.select_by, len(splits.validation))
-        trainable = _is_trainable(self._new_head(splits))
-        processes = self._processes()
-        together = self.recipe.batch_size * processes
-        check_loss(self.loss, splits.train, together, learns=trainable and self.recipe.max_epochs > 0)
-        data = PairDataModule(splits, self.recipe.batch_size)
-        check_batches(self.trainer_settings, *data.count_batches(processes))
+        learns = self._learns(self._new_head(splits))
+        processes = self._processes(learns)
+        check_loss(self.loss, splits.train, self.recipe.batch_size * processes, learns=learns)
+        check_batches(self.trainer_settings, *count_batches(splits, self.recipe.batch_size, processes))
 
     def fit(self, splits: PairSplits, *, refit: bool | None = None, resume: bool = False) -> FitResult:
         """Fit on the train split, choose on the validation split; the test split is not looked at.
@@ -150,15 +144,13 @@ class Fitter:
         head = self._new_head(splits)
         chosen = self._solve(head, [splits.train], validation=splits.validation)
         clock.lap("closed_form")
-        best = KeepBest(self.recipe.select_by, self.recipe.early_stop_patience)
         mean = teacher_mean(splits.train)
-        trainer, kept = self._train(head, splits, best, mean, resume=resume)
-        best.restore(kept)
+        kept, course = self._train(head, splits, mean, resume)
         kept = head = _finished(kept)
         clock.lap("training")
-        refit = (self.init == "closed_form" and not best.best_passes) if refit is None else refit
+        refit = (self.init == "closed_form" and not course.best_passes) if refit is None else refit
         if refit:
-            head = self._refit(splits, best.best_passes, chosen, mean)
+            head = self._refit(splits, course.best_passes, chosen, mean)
             clock.lap("refit")
             if not all(bool(tensor.isfinite().all()) for tensor in head.state_dict().values()):
                 logger.warning("the second fit, on train + validation, went astray; the head of the first is kept")
@@ -167,14 +159,14 @@ class Fitter:
             head=head,
             kept=kept,
             chosen=chosen,
-            best_epoch=_counted(best.best_passes),
-            figures=best.best_figures,
-            epochs=_counted(best.passes),
-            ended=best.ended,
+            best_epoch=_counted(course.best_passes),
+            figures=course.figures,
+            epochs=_counted(course.passes),
+            ended=course.ended,
             refitted=refit,
             teacher_mean=mean,
             seconds=clock.seconds,
-            is_main_process=trainer.is_global_zero,
+            is_main_process=course.is_main_process,
         )
 
     def _refit(self, splits: PairSplits, passes: float, chosen: Any, mean: Tensor) -> Head:
@@ -185,13 +177,33 @@ class Fitter:
             together = replace(splits, train=join_pairs(splits.train, splits.validation))
             settings = {name: value for name, value in self.trainer_settings.items() if name not in ONCE}
             settings["limit_val_batches"] = 0  # nothing is left to choose, and no pairs are unseen
-            again = replace(self, run_folder=None, trainer_settings=settings)
-            head = again._train(head, together, StopAfter(passes), mean)[1]
+            head = (
+                replace(self, run_folder=None, trainer_settings=settings)._epochs().again(head, together, mean, passes)
+            )
         return _finished(head)
 
-    def _processes(self) -> int:
-        trainer = build_trainer(self.recipe, self.device, [], None, self.trainer_settings)
-        return trainer.num_devices * trainer.num_nodes
+    def _train(self, head: Head, splits: PairSplits, mean: Tensor, resume: bool) -> tuple[Head, Course]:
+        """As much training as helps, or none at all; returns the kept state."""
+        learns = self._learns(head)
+        if self._needs_lightning(learns):
+            return self._epochs().to_best(head, splits, mean, learns=learns, resume=resume)
+        loss, device = copy.deepcopy(self.loss), self.device.torch_device
+        return head, stay_at_start(head, loss, splits, mean, self.recipe.batch_size, self.seed, device)
+
+    def _learns(self, head: Head) -> bool:
+        return self.recipe.max_epochs > 0 and is_trainable(head)
+
+    def _needs_lightning(self, learns: bool) -> bool:
+        # loading it takes longer than a closed form
+        return learns or are_several() or only_lightning_judges(self.trainer_settings, self.recipe.precision)
+
+    def _processes(self, learns: bool) -> int:
+        return replace(self, run_folder=None)._epochs().count_processes() if self._needs_lightning(learns) else 1
+
+    def _epochs(self) -> Any:
+        from alignkit.training.epochs import Epochs
+
+        return Epochs(self.loss, self.recipe, self.device, self.seed, self.run_folder, self.trainer_settings)
 
     def _new_head(self, splits: PairSplits) -> Head:
         check({"init": self.init}, {"init": one_of(INITS)}, "model")
@@ -205,7 +217,7 @@ class Fitter:
         return head
 
     def _solve(self, head: Head, parts: list[Pairs], validation: Pairs | None = None, chosen: Any = None) -> dict:
-        if not is_main_process() and self._processes() > 1:
+        if not is_main_process() and self._processes(self._learns(head)) > 1:
             return {}
         device = self.device.torch_device
         train = SolverBatches(*parts, device=device)
@@ -216,33 +228,9 @@ class Fitter:
         held_out = SolverBatches(validation, device=device) if validation else None
         return head.solve(train, held_out, chosen)  # type: ignore[operator]
 
-    def _train(
-        self, head: Head, splits: PairSplits, keep: KeepBest | StopAfter, mean: Tensor, *, resume: bool = False
-    ) -> tuple[Trainer, Head]:
-        """Train; returns the trainer and the trained head."""
-        loss = copy.deepcopy(self.loss)  # a memory bank must not carry over into a second fit
-        others = sample_of_teacher(splits.train, self.seed)
-        module = AlignmentModule(
-            head, loss, mean, len(splits.validation), self.recipe, self.seed, others, self.device.rough_products
-        )
-        uses_negatives = bool(getattr(loss, "uses_negatives", False))
-        data = PairDataModule(splits, self.recipe.batch_size, self.seed, with_negatives=uses_negatives)
-        callbacks = [StartAlike(), keep]
-        trainer = build_trainer(self.recipe, self.device, callbacks, self.run_folder, self.trainer_settings)
-        checkpoint = newest_checkpoint(self.run_folder) if resume else None
-        with lightning_manners(trainer):
-            if isinstance(keep, KeepBest) and checkpoint is None:  # the starting point is a candidate too
-                trainer.validate(module, data, verbose=False)
-            if _is_trainable(cast(Head, module.head)) and self.recipe.max_epochs > 0:
-                trainer.fit(module, data, ckpt_path=checkpoint, weights_only=True)
-                if isinstance(keep, KeepBest):
-                    if keep.validated < keep.batches:  # it ended between two validations
-                        trainer.validate(module, data, verbose=False)
-                    keep.note_end(trainer)
-        return trainer, cast(Head, module.head)
 
-
-def _is_trainable(head: Head) -> bool:
+def is_trainable(head: Head) -> bool:
+    """Whether training could change it."""
     return any(parameter.requires_grad for parameter in head.parameters())
 
 

@@ -8,13 +8,11 @@ import torch
 from lightning.pytorch import LightningModule
 from torch import Tensor, nn
 
-from alignkit.metrics.collected import FIGURES, AlignmentMetric
+from alignkit.metrics.collected import AlignmentMetric
 from alignkit.rounding import products_in_bfloat16
 from alignkit.training.batches import PairBatch
 from alignkit.training.recipe import Recipe
 from alignkit.training.row_adam import RowAdam, clip_gradients
-
-VALIDATION_FIGURES = ("val/loss", *(f"val/{name}" for name in FIGURES))
 
 
 class AlignmentModule(LightningModule):

@@ -21,6 +21,11 @@ def is_main_process() -> bool:
     return all(int(os.environ.get(name) or 0) == 0 for name in names)
 
 
+def are_several() -> bool:
+    """Whether whoever started this process started others beside it."""
+    return any(int(os.environ.get(name) or 1) > 1 for name in ("WORLD_SIZE", "SLURM_NTASKS"))
+
+
 def local_device(accelerator: str) -> torch.device:
     """This process's device: each process on a machine has its own GPU."""
     if accelerator != "cuda":
@@ -40,8 +45,7 @@ def head_of_first_process() -> str | None:
     if not is_main_process() and CHOSEN_HEAD in os.environ:
         return os.environ[CHOSEN_HEAD]
     started_outside = "TORCHELASTIC_RUN_ID" in os.environ or "SLURM_PROCID" in os.environ
-    several = any(int(os.environ.get(name) or 1) > 1 for name in ("WORLD_SIZE", "SLURM_NTASKS"))
-    if not is_main_process() or (started_outside and several):
+    if not is_main_process() or (started_outside and are_several()):
         raise ConfigError(
             "model=auto cannot choose in several processes at once; run it in one process, then give these the head it "
             "chose, as model=NAME"

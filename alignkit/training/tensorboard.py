@@ -6,8 +6,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import torch
-from lightning.pytorch.loggers import TensorBoardLogger
 from torch import Tensor
 
 from alignkit.event_files import why_no_events
@@ -27,12 +25,13 @@ def log_result(
     """
     if why_no_events(folder) is not None:
         return
-    events = TensorBoardLogger(folder, name="", version="", default_hp_metric=False)
-    events.experiment.add_histogram("test/cosine", cosines, 0)
-    events.experiment.add_text("test/table", table, 0)
-    # one call with metrics: without them Lightning drops it
-    events.log_hyperparams(flat(settings), {name: torch.tensor(value) for name, value in figures.items()})
-    events.finalize("success")
+    from torch.utils.tensorboard.writer import SummaryWriter
+
+    with SummaryWriter(str(folder)) as events:
+        events.add_histogram("test/cosine", cosines, 0)
+        events.add_text("test/table", table, 0)
+        # into this folder itself, which is one run
+        events.add_hparams(flat(settings), dict(figures), run_name=".", global_step=0)
 
 
 def flat(settings: Mapping[str, Any], prefix: str = "") -> dict[str, str | int | float | bool]:

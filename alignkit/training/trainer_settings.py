@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import ast
 import difflib
-import inspect
+import functools
+import importlib.util
 import re
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any
-
-from lightning.pytorch import Trainer
 
 from alignkit.errors import ConfigError
 from alignkit.setting_rules import Rule, check, is_whole
@@ -30,6 +31,10 @@ NOT_TAKEN = {
     "plugins": "a plugin is code, which no setting can name; trainer.precision= and trainer.strategy= choose the usual",
     "use_distributed_sampler": "pairs are dealt out to the processes without a sampler",
 }
+
+
+# those that every device has, or that fall back to one
+PLAIN_PRECISIONS = ("auto", "bf16", "32-true")
 
 
 def _whole(least: int, also: tuple[Any, ...] = ()) -> Callable[[Any], bool]:
@@ -99,15 +104,40 @@ def check_trainer_settings(settings: Mapping[str, Any]) -> None:
     Raises:
         ConfigError: for the first such setting, with what to do instead.
     """
-    known = sorted(set(inspect.signature(Trainer.__init__).parameters) - {"self"} - set(NOT_TAKEN))
     for name, value in settings.items():
         if name in NOT_TAKEN:
             raise ConfigError(f"trainer.{name}={value}: not taken, {NOT_TAKEN[name]}")
-        if name not in known:
+        if name not in RULES and name not in (known := sorted(arguments_of_trainer() - NOT_TAKEN.keys())):
             meant = difflib.get_close_matches(str(name), known, n=1)
             hint = f"did you mean trainer.{meant[0]}?" if meant else f"expected one of {', '.join(known)}"
             raise ConfigError(f"trainer.{name}: Lightning's Trainer has no such argument; {hint}")
     check(settings, RULES, "trainer")
+
+
+@functools.cache
+def arguments_of_trainer() -> frozenset[str]:
+    """Names of the arguments of Lightning's `Trainer`, read from its file: importing it takes seconds."""
+    found = importlib.util.find_spec("lightning")
+    assert found is not None and found.submodule_search_locations is not None
+    path = Path(found.submodule_search_locations[0], "pytorch", "trainer", "trainer.py")
+    classes = [node for node in ast.parse(path.read_text(encoding="utf-8")).body if isinstance(node, ast.ClassDef)]
+    methods = next(node for node in classes if node.name == "Trainer").body
+    made = next(node for node in methods if isinstance(node, ast.FunctionDef) and node.name == "__init__")
+    return frozenset(argument.arg for argument in (*made.args.args, *made.args.kwonlyargs)) - {"self"}
+
+
+def only_lightning_judges(settings: Mapping[str, Any], precision: str) -> bool:
+    """Whether something is set that no rule here says all about, so that a `Trainer` has to be made to know.
+
+    Args:
+        settings: of the trainer.
+        precision: by the recipe.
+    """
+    return (
+        bool(settings.keys() - RULES.keys() - {"devices"})
+        or precision not in PLAIN_PRECISIONS
+        or not (settings.get("devices", 1) == settings.get("num_nodes", 1) == 1)
+    )
 
 
 def check_batches(settings: Mapping[str, Any], train_batches: int, validation_batches: int) -> None:

@@ -8,6 +8,7 @@ import pytest
 import torch
 from hydra import compose, initialize_config_dir
 from hydra.utils import instantiate
+from torch.utils.flop_counter import FlopCounterMode
 
 from alignkit.artifact import load_head, save_head
 from alignkit.commandline import conf_folder, group_choices, plain
@@ -134,6 +135,9 @@ def test_says_what_it_costs(name):
     assert cost["parameters"] == sum(tensor.numel() for tensor in head.state_dict().values())
     weights = sum(weight.numel() for weight in head.parameters() if weight.dim() == 2)
     assert cost["flops_per_query"] >= 2 * weights  # one multiplication and one addition a weight
+    with torch.no_grad(), FlopCounterMode(display=False) as counter:
+        head.eval()(torch.zeros(1, head.student_dim))
+    assert cost["flops_per_query"] == counter.get_total_flops()
 
 
 @pytest.mark.parametrize("name", NAMES)

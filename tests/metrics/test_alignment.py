@@ -13,6 +13,7 @@ from alignkit.metrics.alignment import (
     pairwise_spearman,
     r2,
     sentence_pairs,
+    spearman,
 )
 from alignkit.metrics.collected import AlignmentMetric
 from alignkit.metrics.self_retrieval import self_retrieval
@@ -142,3 +143,9 @@ def test_a_text_has_to_find_itself_among_the_others_too(vectors):
         metric.update(torch.arange(len(teacher)), aligned, teacher)
     # each text's own output lies there too, nearer than the teacher's vector
     assert crowded.compute()["self_recall@1"] == 0 < alone.compute()["self_recall@1"]
+
+
+def test_spearman_of_ties_agrees_with_scipy_and_what_is_not_finite_is_undefined():
+    first, second = np.random.default_rng(0).integers(0, 9, (2, 200)).astype(np.float32)
+    assert spearman(first, second) == pytest.approx(stats.spearmanr(first, second).statistic, abs=1e-12)
+    assert spearman(np.full(200, np.nan), second) is None

@@ -16,7 +16,7 @@ from alignkit.losses.matryoshka import MatryoshkaLoss
 from alignkit.pairs.base import PairSplits
 from alignkit.pairs.views import take_pairs
 from alignkit.rounding import cpu_multiplies_bfloat16
-from alignkit.training import datamodule, fit
+from alignkit.training import capacity, epochs, fit
 from alignkit.training.best import KeepBest
 from alignkit.training.device import Device
 from alignkit.training.fit import Fitter
@@ -87,7 +87,7 @@ def test_training_improves_a_random_start_and_the_best_epoch_is_kept(splits):
 def test_memory_is_returned_where_pairs_are_streamed(splits, monkeypatch, streamed):
     asked = []
     monkeypatch.setattr(fit, "return_large_blocks", lambda: asked.append(True))
-    monkeypatch.setattr(datamodule, "IN_MEMORY_BYTES", 0 if streamed else 10**9)
+    monkeypatch.setattr(capacity, "IN_MEMORY_BYTES", 0 if streamed else 10**9)
     result = fitter().fit(splits)
     assert asked == [True] * streamed and cosine_to_teacher(result.head, splits.test) > 0.98
     return_large_blocks()  # does no harm, whatever the platform
@@ -150,7 +150,7 @@ def test_each_layer_is_trained_at_its_own_rate(splits):
 
     fitted = fitter(partial(MlpHead, hidden=16), recipe={"lr": 1e-3, "max_epochs": 1})
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(fit, "KeepBest", Watched)
+        patch.setattr(epochs, "KeepBest", Watched)
         fitted.fit(splits, refit=False)
     rates = MlpHead(splits.train.student_dim, splits.train.teacher_dim, hidden=16).rates()
     assert sorted(seen[0]) == pytest.approx(sorted(1e-3 * rate for rate in rates.values()))
@@ -404,8 +404,8 @@ def test_a_figure_that_is_undefined_at_the_start_is_chosen_by_once_there_is_one(
 def test_any_warm_up_fits_any_number_of_steps(splits, warmup):
     """0.1 of ten steps is one: torch itself divides by the zero steps between first and last."""
     recipe = {"schedule": "one_cycle", "warmup_fraction": warmup}
-    for epochs in (1, 2):
-        fitter(init="random", recipe={**recipe, "max_epochs": epochs}).fit(splits)
+    for count in (1, 2):
+        fitter(init="random", recipe={**recipe, "max_epochs": count}).fit(splits)
 
 
 def test_a_loss_that_needs_negatives_is_refused_where_there_are_none(splits):

@@ -8,7 +8,7 @@ from alignkit.heads.mlp import MlpHead
 from alignkit.losses.cosine import CosineLoss
 from alignkit.training import processes
 from alignkit.training.batches import PairBatches, RowOrder
-from alignkit.training.datamodule import fits
+from alignkit.training.capacity import fits
 from alignkit.training.module import AlignmentModule
 from alignkit.training.processes import hand_down, head_of_first_process, is_main_process, local_device
 from alignkit.training.recipe import Recipe

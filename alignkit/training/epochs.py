@@ -1,0 +1,96 @@
+"""Trains a head with Lightning: to its best state, or once more for as many epochs.
+
+Imported where something is trained: Lightning takes longer to load than a closed form to solve.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, cast
+
+from lightning.pytorch import Trainer
+from torch import Tensor, nn
+
+from alignkit.heads.base import Head
+from alignkit.pairs.base import PairSplits
+from alignkit.training.batches import sample_of_teacher
+from alignkit.training.best import KeepBest
+from alignkit.training.course import Course
+from alignkit.training.datamodule import PairDataModule
+from alignkit.training.device import Device
+from alignkit.training.module import AlignmentModule
+from alignkit.training.recipe import Recipe
+from alignkit.training.start_alike import StartAlike
+from alignkit.training.trainer import StopAfter, build_trainer, lightning_manners, newest_checkpoint
+
+
+@dataclass(frozen=True)
+class Epochs:
+    """Everything that training a head needs; as the attributes of `Fitter` of the same names."""
+
+    loss: nn.Module
+    recipe: Recipe
+    device: Device
+    seed: int
+    run_folder: Path | None
+    trainer_settings: Mapping[str, Any]
+
+    def count_processes(self) -> int:
+        """Processes that will train together.
+
+        Raises:
+            ConfigError: if a setting of the trainer cannot be used.
+        """
+        trainer = self._trainer([])
+        return trainer.num_devices * trainer.num_nodes
+
+    def to_best(
+        self, head: Head, splits: PairSplits, mean: Tensor, *, learns: bool, resume: bool = False
+    ) -> tuple[Head, Course]:
+        """Train, and keep the state that is best on the validation split; the starting point is one too.
+
+        Args:
+            head: trained in place, but for one whose shapes another process has determined.
+            splits: the pairs.
+            mean: `(teacher_dim,)` of the training split's teacher vectors.
+            learns: whether there is anything to train; else the starting point is only judged.
+            resume: go on from the newest checkpoint in the run folder, where there is one.
+        """
+        best = KeepBest(self.recipe.select_by, self.recipe.early_stop_patience)
+        module, data = self._parts(head, splits, mean)
+        trainer = self._trainer([StartAlike(), best])
+        checkpoint = newest_checkpoint(self.run_folder) if resume else None
+        with lightning_manners(trainer):
+            if checkpoint is None:
+                trainer.validate(module, data, verbose=False)
+            if learns:
+                trainer.fit(module, data, ckpt_path=checkpoint, weights_only=True)
+                if best.validated < best.batches:  # it ended between two validations
+                    trainer.validate(module, data, verbose=False)
+                best.note_end(trainer)
+        kept = cast(Head, module.head)
+        best.restore(kept)
+        return kept, Course(best.best_figures, best.best_passes, best.passes, best.ended, trainer.is_global_zero)
+
+    def again(self, head: Head, splits: PairSplits, mean: Tensor, passes: float) -> Head:
+        """Train for so many passes over the pairs, which may be a fraction; nothing is chosen."""
+        module, data = self._parts(head, splits, mean)
+        trainer = self._trainer([StartAlike(), StopAfter(passes)])
+        with lightning_manners(trainer):
+            trainer.fit(module, data, weights_only=True)
+        return cast(Head, module.head)
+
+    def _parts(self, head: Head, splits: PairSplits, mean: Tensor) -> tuple[AlignmentModule, PairDataModule]:
+        loss = copy.deepcopy(self.loss)  # a memory bank must not carry over into a second fit
+        others = sample_of_teacher(splits.train, self.seed)
+        module = AlignmentModule(
+            head, loss, mean, len(splits.validation), self.recipe, self.seed, others, self.device.rough_products
+        )
+        uses_negatives = bool(getattr(loss, "uses_negatives", False))
+        return module, PairDataModule(splits, self.recipe.batch_size, self.seed, with_negatives=uses_negatives)
+
+    def _trainer(self, callbacks: list[Any]) -> Trainer:
+        return build_trainer(self.recipe, self.device, callbacks, self.run_folder, self.trainer_settings)
