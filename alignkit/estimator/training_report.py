@@ -25,6 +25,7 @@ from alignkit.pairs.searched_corpus import set_of_splits
 from alignkit.reporting.report_files import write_report
 from alignkit.runs.baselines import save_baselines
 from alignkit.runs.fingerprints import save_fingerprints
+from alignkit.runs.held_out_sample import HeldOutSample
 from alignkit.runs.table_report import TableReport
 from alignkit.runs.training_sample import TrainingSample
 
@@ -90,9 +91,10 @@ def save_run(
     folder: Path, artifact: Artifact, baselines: Mapping[str, Head], splits: PairSplits, sample: TrainingSample,
     result: Result, *, html: bool = True,
 ) -> None:  # fmt: skip
-    """Write `head/`, `baselines/`, what tells of the training pairs, and the report; `metrics.json` last of all."""
+    """Write `head/`, `baselines/`, what tells of the pairs, and the report; `metrics.json` last of all."""
     save_artifact(artifact, folder / "head")
     save_baselines(folder, baselines, artifact)
     save_fingerprints(folder, splits)
     sample.save(folder)
+    HeldOutSample.of(splits).save(folder)
     write_report(result, folder, html=html)

@@ -1,18 +1,23 @@
-"""Which sentences the head of a run was trained on, told by 8 bytes each."""
+"""Which sentences the head of a run was trained on, and which words they had, told by 8 bytes each."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import hashlib
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
 
 from alignkit.errors import AlignkitError, ArtifactError
+from alignkit.metrics.alignment import sample_rows
 from alignkit.pairs.base import PairSplits
 from alignkit.pairs.vector_fingerprints import vector_fingerprints
-from alignkit.sentences.normalise import digest_of
+from alignkit.sentences.normalise import digest_of, words
 
 FINGERPRINTS, VECTOR_FINGERPRINTS = "training_texts.npy", "training_vectors.npy"
+WORD_FINGERPRINTS = "training_words.npy"
+# of more texts a sample is read for its words, which takes a second
+MOST_READ = 100_000
 # no fingerprints are kept of more vectors: the vectors would be read once more, and the file would take 80 MB
 MOST_VECTORS = 10_000_000
 
@@ -26,8 +31,16 @@ def text_fingerprints(texts: Sequence[str]) -> np.ndarray:
     return np.frombuffer(b"".join(map(digest_of, texts)), dtype="<u8").astype(np.uint64)
 
 
+def word_fingerprints(found: Iterable[str]) -> np.ndarray:
+    """8 bytes a word of `sentences.normalise.words`: `(N,)` uint64."""
+    digests = [hashlib.blake2b(word.encode("utf-8", "replace"), digest_size=8).digest() for word in found]
+    return np.frombuffer(b"".join(digests), dtype="<u8").astype(np.uint64)
+
+
 def save_fingerprints(run: Path, splits: PairSplits) -> None:
     """Keep which sentences, or vectors where a side has no sentences, the head of a run was trained on.
+
+    Of the sentences also their words, which tell what a later text has that none of them had.
 
     Raises:
         AlignkitError: if they cannot be written.
@@ -36,6 +49,8 @@ def save_fingerprints(run: Path, splits: PairSplits) -> None:
     kept = {}
     if texts := [text for part in trained_on for text in part.texts or ()]:
         kept[FINGERPRINTS] = text_fingerprints(texts)
+        read = (texts[row] for row in sample_rows(len(texts), MOST_READ, 0).tolist())
+        kept[WORD_FINGERPRINTS] = word_fingerprints(sorted({word for text in read for word in words(text)}))
     bare = any(part.texts is None for part in (*trained_on, splits.test))
     if bare and sum(map(len, trained_on)) <= MOST_VECTORS:
         kept[VECTOR_FINGERPRINTS] = np.concatenate([vector_fingerprints(part.student) for part in trained_on])

@@ -20,6 +20,8 @@ TRAINING_SAMPLE = "training_sample.safetensors"
 SENTENCES, QUERIES = 2_000, 1_000
 # half of the queries are farther from training than all but this share of the sentences held out from it
 FARTHEST = 0.05
+# a single text counts as far from training where all but this share of those sentences are nearer
+FAR = 0.01
 
 
 @dataclass(frozen=True)
@@ -92,6 +94,16 @@ class TrainingSample:
         if nearest >= np.quantile(self.held_out, FARTHEST):
             return None
         return Unlike(nearest, float(np.median(self.held_out)))
+
+    def far(self, texts: np.ndarray) -> np.ndarray | None:
+        """Which of the vectors `(N, student_dim)` are farther from training than 99% of what was held out from it.
+
+        Returns:
+            `(N,)` bool; `None` where nothing was held out, or the width is another.
+        """
+        if not len(self.held_out) or texts.shape[1] != self.student.shape[1]:
+            return None
+        return _nearest(np.asarray(texts, dtype=np.float32), self.student) < np.quantile(self.held_out, FAR)
 
 
 def _sample(pairs: Pairs, most: int, seed: int) -> np.ndarray:
