@@ -1,12 +1,9 @@
-"""Plots that each answer one question, as SVG for one self-contained page. matplotlib is imported here alone."""
+"""Plots that each answer one question, as SVG for one self-contained page."""
 
 from __future__ import annotations
 
-import io
-import re
-import zlib
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import torch
@@ -15,9 +12,7 @@ from alignkit.evaluation.confidence_figures import Routed, Tenth
 from alignkit.evaluation.learning_curve import LearningCurve
 from alignkit.evaluation.result import Projection
 from alignkit.evaluation.table_rows import RowName
-
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
+from alignkit.reporting.drawing import axes_of, svg_of
 
 # Okabe and Ito's palette, and two more for a trained student, told apart by colour-blind readers too
 COLORS = {
@@ -37,7 +32,6 @@ COLORS = {
 }
 DASHED = {RowName.TUNED_PLAIN, RowName.ALIGNED_PLAIN, RowName.RIDGE, RowName.RAW, RowName.MEAN}
 MAP_POINTS, LINKED_POINTS = 600, 150
-WIDTH, HEIGHT = 6.4, 3.7
 
 
 def _style(name: RowName, product: RowName) -> dict[str, Any]:
@@ -48,35 +42,9 @@ def _style(name: RowName, product: RowName) -> dict[str, Any]:
     }
 
 
-def _axes(xlabel: str, ylabel: str) -> Axes:
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(WIDTH, HEIGHT), layout="constrained")
-    axes = figure.add_subplot()
-    axes.set(xlabel=xlabel, ylabel=ylabel)
-    axes.spines[["top", "right"]].set_visible(False)
-    axes.grid(alpha=0.25)
-    return axes
-
-
-def _svg(axes: Axes) -> str:
-    import matplotlib
-
-    buffer = io.StringIO()
-    # text stays text: small, searchable, in the page's font; ids depend on the content alone
-    with matplotlib.rc_context({"svg.fonttype": "none", "svg.hashsalt": "alignkit"}):
-        axes.get_figure().savefig(buffer, format="svg", metadata={"Date": None})  # type: ignore[union-attr]
-    svg = buffer.getvalue()
-    # several pictures in one page must not share ids
-    mark = f"p{zlib.crc32(svg.encode()):08x}-"
-    svg = re.sub(r'(id="|url\(#|href="#)', rf"\g<1>{mark}", svg[svg.index("<svg") :])
-    # without a size of its own it fills the page's column
-    return re.sub(r' (width|height)="[0-9.]+pt"', "", svg, count=2)
-
-
 def cosine_plot(cosines: Mapping[RowName, np.ndarray], product: RowName) -> str:
     """Cosines with the teacher before and after, the floor marked."""
-    axes = _axes("cosine with the teacher's vector of the same text", "share of texts")
+    axes = axes_of("cosine with the teacher's vector of the same text", "share of texts")
     low = min(float(values.min()) for values in cosines.values())
     bins = np.linspace(min(low, 0.0), 1.0, 61)
     labels = {RowName.RAW: "before (raw)", RowName.RIDGE: "ridge"}
@@ -93,12 +61,12 @@ def cosine_plot(cosines: Mapping[RowName, np.ndarray], product: RowName) -> str:
         floor = float(cosines[RowName.MEAN].mean())
         axes.axvline(floor, color=COLORS[RowName.MEAN], linestyle="--", label=f"floor: the mean vector ({floor:.2f})")
     axes.legend(frameon=False, fontsize=9, loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=2)
-    return _svg(axes)
+    return svg_of(axes)
 
 
 def recall_plot(curves: Mapping[RowName, np.ndarray], ylabel: str, product: RowName) -> str:
     """Recall@k of all rows."""
-    axes = _axes("k: how many hits are looked at", ylabel)
+    axes = axes_of("k: how many hits are looked at", ylabel)
     for name, curve in curves.items():
         axes.plot(np.arange(1, len(curve) + 1), curve, label=name.value, **_style(name, product))
     axes.set_xscale("log")
@@ -107,7 +75,7 @@ def recall_plot(curves: Mapping[RowName, np.ndarray], ylabel: str, product: RowN
     axes.minorticks_off()
     axes.set_ylim(0, 1.02)
     axes.legend(frameon=False, fontsize=9, loc="center left", bbox_to_anchor=(1.0, 0.5))
-    return _svg(axes)
+    return svg_of(axes)
 
 
 def frontier_plot(
@@ -117,7 +85,7 @@ def frontier_plot(
     label: Callable[[RowName], str] = str,
 ) -> str:
     """Quality against the time of a query; the line joins the rows that no other beats in both."""
-    axes = _axes("time of a query, ms", measure)
+    axes = axes_of("time of a query, ms", measure)
     front = frontier(quality, total_ms)
     axes.plot(
         [total_ms[name] for name in front], [quality[name] for name in front],
@@ -133,7 +101,7 @@ def frontier_plot(
     axes.set_xticks(ticks := _log_ticks(*axes.get_xlim()))
     axes.set_xticklabels([f"{tick:g}" for tick in ticks])
     axes.minorticks_off()
-    return _svg(axes)
+    return svg_of(axes)
 
 
 def _together(quality: Mapping[RowName, float], total_ms: Mapping[RowName, float]) -> list[list[RowName]]:
@@ -183,7 +151,7 @@ def map_plot(shown: Projection, product: RowName) -> str | None:
     texts, width = teacher.shape
     if texts < 3 or width < 2:
         return None
-    axes = _axes("first principal direction of the teacher", "second")
+    axes = axes_of("first principal direction of the teacher", "second")
     mean = teacher.mean(dim=0)
     directions = torch.linalg.svd(teacher - mean, full_matrices=False).Vh[:2]
     there, here = (((side - mean) @ directions.T).numpy() for side in (teacher, aligned))
@@ -195,33 +163,33 @@ def map_plot(shown: Projection, product: RowName) -> str | None:
     axes.scatter(there[:, 0], there[:, 1], s=12, color=COLORS[RowName.TEACHER], label="teacher", zorder=2)
     axes.scatter(here[:, 0], here[:, 1], s=12, color=COLORS[product], label=product.value, zorder=3, alpha=0.8)
     axes.legend(frameon=False, fontsize=9, loc="center left", bbox_to_anchor=(1.0, 0.5))
-    return _svg(axes)
+    return svg_of(axes)
 
 
 def routing_plot(routing: Sequence[Routed]) -> str:
     """Overlap of all queries against the share that is sent to the teacher: the least sure, or any."""
-    axes = _axes("share of queries sent to the teacher", "overlap@10 of all queries")
+    axes = axes_of("share of queries sent to the teacher", "overlap@10 of all queries")
     shares = [one.share for one in routing]
     axes.plot(shares, [one.overlap for one in routing], "o-", color=COLORS[RowName.ALIGNED], label="the least sure")
     axes.plot(shares, [one.random for one in routing], "--", color=COLORS[RowName.RAW], label="as many at random")
     axes.legend(frameon=False, fontsize=9, loc="lower right")
-    return _svg(axes)
+    return svg_of(axes)
 
 
 def reliability_plot(reliability: Sequence[Tenth]) -> str:
     """What was found against what was expected, by tenths of the queries."""
-    axes = _axes("confidence: expected overlap@10", "overlap@10 found")
+    axes = axes_of("confidence: expected overlap@10", "overlap@10 found")
     axes.plot([0, 1], [0, 1], "--", color=COLORS[RowName.RAW], linewidth=1)
     points = [(one.told, one.true) for one in reliability]
     axes.plot(*zip(*points, strict=True), "o-", color=COLORS[RowName.ALIGNED])
     low = max(0.0, min(map(min, points)) - 0.1)
     axes.set(xlim=(low, 1.0), ylim=(low, 1.0))
-    return _svg(axes)
+    return svg_of(axes)
 
 
 def learning_plot(curve: LearningCurve, measure: str, ceiling: float) -> str:
     """The measure against the number of training pairs, with what twice as many would probably bring."""
-    axes = _axes("training pairs", measure)
+    axes = axes_of("training pairs", measure)
     axes.plot(curve.pairs, curve.figures, "o-", color=COLORS[RowName.ALIGNED], label="closed form")
     if curve.forecast is not None:
         axes.plot(
@@ -235,4 +203,4 @@ def learning_plot(curve: LearningCurve, measure: str, ceiling: float) -> str:
     axes.set_xticklabels([f"{tick:,}" for tick in ticks])
     axes.minorticks_off()
     axes.legend(frameon=False, fontsize=9, loc="lower right")
-    return _svg(axes)
+    return svg_of(axes)

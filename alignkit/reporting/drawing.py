@@ -1,0 +1,41 @@
+"""What the plots are drawn with: axes, and an SVG for one self-contained page. matplotlib is imported here alone."""
+
+from __future__ import annotations
+
+import io
+import re
+import zlib
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+WIDTH, HEIGHT = 6.4, 3.7
+
+
+def axes_of(xlabel: str, ylabel: str) -> Axes:
+    """Axes of a figure of their own."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(WIDTH, HEIGHT), layout="constrained")
+    axes = figure.add_subplot()
+    axes.set(xlabel=xlabel, ylabel=ylabel)
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.grid(alpha=0.25)
+    return axes
+
+
+def svg_of(axes: Axes) -> str:
+    """The figure, to be put into a page as it is."""
+    import matplotlib
+
+    buffer = io.StringIO()
+    # text stays text: small, searchable, in the page's font; ids depend on the content alone
+    with matplotlib.rc_context({"svg.fonttype": "none", "svg.hashsalt": "alignkit"}):
+        axes.get_figure().savefig(buffer, format="svg", metadata={"Date": None})  # type: ignore[union-attr]
+    svg = buffer.getvalue()
+    # several pictures in one page must not share ids
+    mark = f"p{zlib.crc32(svg.encode()):08x}-"
+    svg = re.sub(r'(id="|url\(#|href="#)', rf"\g<1>{mark}", svg[svg.index("<svg") :])
+    # without a size of its own it fills the page's column
+    return re.sub(r' (width|height)="[0-9.]+pt"', "", svg, count=2)
