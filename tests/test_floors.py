@@ -50,6 +50,7 @@ FLOORS = [
         "checking",
         "migration",
         "enabling",
+        "watching",
     },
     {"reporting"},
     {"estimator"},

@@ -1,0 +1,121 @@
+"""The command `watch`: what is done once its words have been read."""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from hydra.core.hydra_config import HydraConfig
+from omegaconf import DictConfig
+
+from alignkit.aligned import AlignedEmbedder
+from alignkit.artifact import load_artifact
+from alignkit.cache import CachedEmbedder, VectorCache
+from alignkit.commandline import build, plain
+from alignkit.commandline.results import Screen
+from alignkit.commandline.sides import complete_sides
+from alignkit.embedders.base import ROLES, embed_all, join_batches
+from alignkit.errors import ConfigError
+from alignkit.reporting.watch_page import write_watch
+from alignkit.reporting.watch_words import console_lines
+from alignkit.runs.folder import newest_run, run_of
+from alignkit.runs.held_out_sample import HeldOutSample
+from alignkit.setting_rules import SEED, SWITCH, check, whole
+from alignkit.watching.live_queries import LiveQueries, read_live
+from alignkit.watching.looking import Looked, look, usable_queries
+from alignkit.watching.past_looks import past_looks
+from alignkit.watching.replaced import check_unreplaced, teacher_role
+from alignkit.watching.searched import Searched, SearchedEngine, SearchedVectors
+from alignkit.watching.standing import Standing, judge
+from alignkit.watching.unlikeness import unlikeness_of
+from alignkit.watching.watched import Watched
+
+WORSE_EXIT_CODE = 3
+RULES = {"budget": whole(0), "seed": SEED, "html": SWITCH}
+
+
+def main(config: DictConfig) -> None:
+    """Look once, report."""
+    check({name: config[name] for name in RULES}, RULES)
+    head = Path(config.head).expanduser() if config.head is not None else newest_run()
+    artifact, run = load_artifact(head), run_of(head)
+    complete_sides(config, artifact, head)
+    settings = plain(config)
+    if settings["corpus"] is not None and settings.get("index") is not None:
+        raise ConfigError("corpus= and index= both say what is searched; give one of them")
+    queries = read_live(settings["queries"], settings["text_column"])
+    sample = HeldOutSample.load(run)
+    with contextlib.closing(AlignedEmbedder(artifact, build(settings["student"], "student"))) as aligned:
+        lowest = dict[str, float]()
+        if sample is not None and (canary := sample.canary) is not None:
+            again = aligned.embed_student(canary.texts)
+            now = join_batches(again, len(canary.texts), artifact.student_dim)
+            lowest["student"] = check_unreplaced("student", canary.student, now)
+        unlikeness = unlikeness_of(queries, aligned, run, settings["seed"])
+        watched = Watched(str(head), Path(settings["queries"]).name, artifact, queries.notes, unlikeness, lowest)
+        if settings["budget"]:
+            watched = _ask(watched, queries, aligned, sample, run, settings)
+    folder = Path(HydraConfig.get().runtime.output_dir)
+    write_watch(watched, folder, html=settings["html"])
+    console = Screen(80)
+    for line in console_lines(watched):
+        console.print(line, markup=False)
+    console.print(f"\nreport: {folder / ('report.html' if settings['html'] else 'metrics.json')}", soft_wrap=True)
+    if watched.judged is not None and watched.judged.standing is Standing.WORSE:
+        sys.exit(WORSE_EXIT_CODE)
+
+
+def _ask(
+    watched: Watched, queries: LiveQueries, aligned: AlignedEmbedder, sample: HeldOutSample | None, run: Path | None,
+    settings: dict[str, Any],
+) -> Watched:  # fmt: skip
+    """Ask the teacher for some of the queries, and judge the head by all looks."""
+    artifact, lowest = aligned.artifact, dict[str, float]()
+    usable = usable_queries(queries, run)
+    with (
+        _searched(settings, artifact.teacher_dim, sample) as searched,
+        contextlib.closing(build(settings["teacher"], "teacher")) as teacher,
+        VectorCache(settings["cache_dir"]) as cache,
+    ):
+        cached = CachedEmbedder(teacher, cache)
+        role = teacher_role(artifact, cached.dim, {role: cached.identity(role) for role in ROLES})
+        if sample is not None and (canary := sample.canary) is not None:
+            now = embed_all(teacher, canary.texts, role)
+            lowest = {"teacher": check_unreplaced("teacher", canary.teacher, now)}
+        about = {"head": artifact.digest(), "teacher": cached.identity(role), "place": searched.place}
+        with past_looks(watched.head, about) as past:
+            looked: Looked = look(
+                past, queries, usable, aligned, cached, role, searched, sample,
+                name=watched.queries, budget=settings["budget"], seed=settings["seed"],
+            )  # fmt: skip
+    return replace(
+        watched,
+        notes=(*watched.notes, *looked.notes),
+        lowest_cosines={**watched.lowest_cosines, **lowest},
+        judged=judge(looked.past, settings["seed"]),
+        place=searched.place,
+        index_change=looked.index_change,
+        history=looked.past.folder,
+    )
+
+
+@contextlib.contextmanager
+def _searched(settings: dict[str, Any], width: int, sample: HeldOutSample | None) -> Iterator[Searched]:
+    """What the queries search: an engine, a file, or what the run kept."""
+    if settings.get("index") is not None:
+        with build(settings["index"], "index") as index:
+            yield SearchedEngine(index, width)
+    elif settings["corpus"] is not None:
+        yield SearchedVectors.of_file(settings["corpus"], width)
+    elif sample is not None and len(sample.teacher):
+        yield SearchedVectors("the run's held-out texts", np.asarray(sample.teacher), width)
+    else:
+        raise ConfigError(
+            "there is nothing to search: the head came without its run's held-out texts; give the index with index=, "
+            "or the teacher's vectors with corpus=FILE"
+        )
