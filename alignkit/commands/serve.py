@@ -57,10 +57,11 @@ def main(config: DictConfig) -> None:
     student = build(impatient(plain(config.student), limits.answer_timeout_s), "student")
     aligned = AlignedEmbedder(artifact, student, settings["allow_student_mismatch"])
     teacher, below = None, settings["fallback_below"] if settings["fallback"] else None
-    if settings["fallback"] or (teacher_named and settings["index"] is not None):
+    index = settings.get("index")
+    if settings["fallback"] or (teacher_named and index is not None):
         teacher = build(impatient(plain(config.teacher), settings["fallback_timeout_s"]), "teacher")
     service = Service(
-        Answerer(aligned, teacher, below, keep_student=settings["index"] is not None),
+        Answerer(aligned, teacher, below, keep_student=index is not None),
         settings["model_name"],
         limits,
         batching,
@@ -69,8 +70,8 @@ def main(config: DictConfig) -> None:
         settings["allow_student_mismatch"],
         _report_of(settings["head"]) if settings["page"] else None,
     )
-    if settings["index"] is not None:
-        service.serve_index(_pool(settings["index"], artifact, limits.answer_timeout_s), settings["cascade"])
+    if index is not None:
+        service.serve_index(_pool(index, artifact, limits.answer_timeout_s), settings["cascade"])
     run(
         service,
         settings["host"],
