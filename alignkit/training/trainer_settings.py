@@ -5,9 +5,9 @@ from __future__ import annotations
 import ast
 import difflib
 import functools
-import importlib.util
 import re
 from collections.abc import Callable, Mapping
+from importlib.metadata import distribution
 from pathlib import Path
 from typing import Any
 
@@ -117,9 +117,7 @@ def check_trainer_settings(settings: Mapping[str, Any]) -> None:
 @functools.cache
 def arguments_of_trainer() -> frozenset[str]:
     """Names of the arguments of Lightning's `Trainer`, read from its file: importing it takes seconds."""
-    found = importlib.util.find_spec("lightning")
-    assert found is not None and found.submodule_search_locations is not None
-    path = Path(found.submodule_search_locations[0], "pytorch", "trainer", "trainer.py")
+    path = Path(str(distribution("lightning").locate_file("lightning/pytorch/trainer/trainer.py")))
     classes = [node for node in ast.parse(path.read_text(encoding="utf-8")).body if isinstance(node, ast.ClassDef)]
     methods = next(node for node in classes if node.name == "Trainer").body
     made = next(node for node in methods if isinstance(node, ast.FunctionDef) and node.name == "__init__")
