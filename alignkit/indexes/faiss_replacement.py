@@ -44,6 +44,11 @@ class FaissReplacement(FileReplacement):
         super().__init__(index, path, reopen, opened)
         self.faiss, self._old = faiss, old
 
+    def repeated(self) -> int:
+        """See `FileReplacement`."""
+        ids = self._old()[1]
+        return 0 if ids is None else len(ids) - len(np.unique(ids))
+
     def position(self, rows: IndexRows) -> int:
         """See `FileReplacement`."""
         return int(rows.cursor) - len(rows)

@@ -32,8 +32,8 @@ class FileReplacement(Replacement):
     """A new file beside the old one, of the same rows in the same order.
 
     The file must not change meanwhile, which every step checks. Vectors are gathered in a folder beside it, each batch
-    on the disk before it counts as done. `cut_over` and `roll_back` are one renaming each: whoever opens the file finds
-    the old one or the new one, whole.
+    on the disk before it counts as done, so that a crash of the machine harms none. `cut_over` and `roll_back` are one
+    renaming each: whoever opens the file finds the old one or the new one, whole.
 
     Args:
         index: over the file; it is closed while the file is replaced, and opened again.
@@ -67,6 +67,10 @@ class FileReplacement(Replacement):
     def position(self, rows: IndexRows) -> int:
         """The position in the file of the first of these rows, as `scan` gave them."""
 
+    @abc.abstractmethod
+    def repeated(self) -> int:
+        """How many rows have the id of an earlier one."""
+
     def way(self, dim: int) -> str:
         """See `Replacement`."""
         return (
@@ -90,6 +94,11 @@ class FileReplacement(Replacement):
             expect_width(begun["dim"], dim)
             return
         rows = self.index.describe().rows
+        if twice := self.repeated():
+            raise DataError(
+                f"{self.path}: {twice:,} rows have the id of another, so that no search could tell them apart; give "
+                "every row its own, or leave the ids out: then rows are counted"
+            )
         try:
             self.folder.mkdir(exist_ok=True)
             for path, size in ((self._vectors, rows * dim * 4), (self._done, rows)):
@@ -118,15 +127,9 @@ class FileReplacement(Replacement):
             whole[kept] = made
         first = self.position(rows)
         try:
-            for path, offset, content in (
-                (self._vectors, first * state["dim"] * 4, whole),
-                (self._done, first, np.ones(len(rows), np.uint8)),
-            ):
-                with path.open("r+b") as file:
-                    file.seek(offset)
-                    file.write(np.ascontiguousarray(content).data)
-                    file.flush()
-                    os.fsync(file.fileno())
+            _written_at(self._vectors, first * state["dim"] * 4, whole, durable=True)
+            # that these are done may be lost in a crash: then they are written again
+            _written_at(self._done, first, np.ones(len(rows), np.uint8), durable=False)
         except OSError as error:
             raise refused(self.folder, error) from None
         return len(kept)
@@ -231,6 +234,15 @@ class FileReplacement(Replacement):
     def _ticket(self) -> list[int]:
         found = self.path.stat()
         return [found.st_size, found.st_mtime_ns]
+
+
+def _written_at(path: Path, offset: int, content: np.ndarray, *, durable: bool) -> None:
+    with path.open("r+b") as file:
+        file.seek(offset)
+        file.write(np.ascontiguousarray(content).data)
+        file.flush()
+        if durable:
+            os.fsync(file.fileno())
 
 
 def _copied(path: Path, beside: Path) -> None:

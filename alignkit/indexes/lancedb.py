@@ -15,9 +15,10 @@ from alignkit.indexes.exact import query_matrix
 from alignkit.indexes.filters import Filter, conditions_of
 from alignkit.indexes.index_rows import Cursor, Id, IndexRows, picked
 from alignkit.indexes.lance_filters import lance_sql
+from alignkit.indexes.lance_ids import rows_with
 from alignkit.indexes.lance_refusals import lance_refusals
 from alignkit.indexes.lancedb_replacement import LancedbReplacement
-from alignkit.indexes.parquet_reading import float_type, vector_column
+from alignkit.indexes.parquet_reading import check_ids, float_type, vector_column
 from alignkit.indexes.replacing import check_columns, is_ours, payload_fields, setting
 
 _METRICS: tuple[Metric, ...] = ("cosine", "dot", "l2")
@@ -69,6 +70,7 @@ class LancedbIndex(VectorIndex):
         self.payload = payload_fields(payload, self.schema.names, (id, text, self.vector))
         asked = (("id", id), ("text", text), *(("payload", one) for one in self.payload))
         check_columns(asked, self.schema.names, table, self.vector)
+        check_ids(self.schema, id, f"table {table}", setting("id"))
         self.metric: Metric = metric or self._indexed_metric() or "cosine"
         self.dim = self._width()
 
@@ -97,17 +99,8 @@ class LancedbIndex(VectorIndex):
 
     def fetch(self, ids: Sequence[Id]) -> IndexRows:
         """See `VectorIndex`."""
-        import pyarrow as pa
-        import pyarrow.compute as pc
-
-        kind = self.schema.field(self.id).type
-        try:
-            wanted = pa.array(list(ids), kind)
-        except (pa.ArrowInvalid, pa.ArrowTypeError):
-            wanted = pa.array([one for one in ids if isinstance(one, str) == pa.types.is_string(kind)], kind)
         with lance_refusals():
-            dataset = self._dataset(None)
-            found = dataset.scanner(columns=self._columns(), filter=pc.field(self.id).isin(wanted)).to_table()
+            found = rows_with(self._dataset(None), self.id, ids, self._columns())
         rows = self._rows(_one_batch(found), None)
         place = {one: row for row, one in enumerate(rows.ids)}
         return picked(rows, [place[one] for one in ids if one in place])

@@ -14,6 +14,7 @@ import numpy as np
 from alignkit.errors import DataError
 from alignkit.indexes.base import Metric, Note, Replacement, VectorIndex
 from alignkit.indexes.index_rows import IndexRows, picked
+from alignkit.indexes.lance_ids import held, ids_of, looked_up
 from alignkit.indexes.lance_refusals import lance_refusals
 from alignkit.indexes.replacing import (
     NEW,
@@ -34,10 +35,9 @@ _NOTE = "_alignkit_note"
 class LancedbReplacement(Replacement):
     """Vectors are gathered by id in a table beside, which `build_index` adds to the old one as a column.
 
-    `write`, the adding and the renaming are one version of a table each, so atomic. The adding holds all the new
-    vectors in memory. A row that is inserted meanwhile is given by `missing`; one whose vector is changed after it was
-    written is not noticed. Rows inserted after `build_index` have no new vector until it is called again. The note is a
-    table of one row.
+    `write`, the adding and the renaming are one version of a table each, so atomic. A row that is inserted meanwhile is
+    given by `missing`; one whose vector is changed after it was written is not noticed. Rows inserted after
+    `build_index` have no new vector until it is called again. The note is a table of one row.
 
     Args:
         index: over the table.
@@ -89,7 +89,7 @@ class LancedbReplacement(Replacement):
         if (begun := self._width()) is not None:
             expect_width(begun, dim)
             return
-        ids = self.table.to_lance().to_table(columns=[self.id]).column(self.id)
+        ids = ids_of(self.table.to_lance(), self.id)
         if (twice := len(ids) - pc.count_distinct(ids, mode="all").as_py()) or ids.null_count:
             raise DataError(
                 f"table {self.table.name}: {twice:,} ids in column '{self.id}' stand twice and {ids.null_count:,} are "
@@ -131,11 +131,16 @@ class LancedbReplacement(Replacement):
     @lance_refusals()
     def build_index(self) -> str:
         """See `Replacement`; adds the column, and an index where there are rows enough."""
+        import pyarrow as pa
+
         gathering = self._gathering()
         if gathering is not None:
             if self.new in self._columns():
                 self.table.drop_columns([self.new])
-            self.table.to_lance().merge(gathering.to_lance().to_table(), left_on=self.id)
+            gathered, dataset = gathering.to_lance(), self.table.to_lance()
+            field = gathering.schema.field(self.new)
+            batches = looked_up(gathered, self.id, field, ids_of(dataset, self.id))
+            dataset.add_columns(pa.RecordBatchReader.from_batches(pa.schema([field]), batches))
         if self.new not in self._columns():
             raise DataError("cannot build an index: no replacement has begun")
         if self.table.count_rows() < FEWEST_TO_INDEX:
@@ -204,7 +209,7 @@ class LancedbReplacement(Replacement):
         gathering = self._gathering()
         if gathering is None:
             return set(ids)
-        return set(_by_ids(gathering.to_lance(), self.id, ids, [self.id]).column(self.id).to_pylist())
+        return held(gathering.to_lance(), self.id, ids)
 
     def _width(self) -> int | None:
         gathering = self._gathering()
@@ -234,11 +239,3 @@ def _table_beside(table: str, column: str, suffix: str) -> str:
     if allowed != name:  # and so might another column's
         allowed += f"_{hashlib.sha256(name.encode()).hexdigest()[:8]}"
     return beside(allowed, suffix)
-
-
-def _by_ids(dataset: Any, column: str, ids: list[Any], columns: list[str]) -> Any:
-    import pyarrow as pa
-    import pyarrow.compute as pc
-
-    wanted = pc.field(column).isin(pa.array(ids, dataset.schema.field(column).type))
-    return dataset.scanner(columns=columns, filter=wanted).to_table()

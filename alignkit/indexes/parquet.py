@@ -15,7 +15,7 @@ from alignkit.indexes.base import IndexDescription, Metric, Replacement, VectorI
 from alignkit.indexes.exact import exact_search
 from alignkit.indexes.filters import Condition, Filter, conditions_of, passes
 from alignkit.indexes.index_rows import Cursor, Id, IndexRows, joined, picked
-from alignkit.indexes.parquet_reading import batches_from, float_type, open_parquet, vector_column
+from alignkit.indexes.parquet_reading import batches_from, check_ids, float_type, open_parquet, vector_column
 from alignkit.indexes.parquet_replacement import ParquetReplacement
 from alignkit.indexes.replacing import is_beside, is_ours, payload_fields, setting
 
@@ -63,6 +63,8 @@ class ParquetIndex(VectorIndex):
             if column is not None and column not in self.schema.names:
                 known = ", ".join(one for one in self.schema.names if one != self.vector) or "none"
                 raise DataError(f"{self.path}: {setting(name)}={column}: no such column; the others are: {known}")
+        if id is not None:
+            check_ids(self.schema, id, self.path, setting("id"))
         self.dim = self._width()
 
     def describe(self) -> IndexDescription:
@@ -101,7 +103,7 @@ class ParquetIndex(VectorIndex):
         opened = partial(
             ParquetIndex, vector=self.vector, text=self.text, id=self.id, payload=self.payload, metric=self.metric
         )
-        return ParquetReplacement(self, self.path, self._open, opened, self.vector)
+        return ParquetReplacement(self, self.path, self._open, opened, (self.id, self.vector))
 
     def _scan(self, after: Cursor, batch: int, payload: Sequence[str]) -> Iterator[IndexRows]:
         name, start = after or (self.files[0].name, 0)

@@ -85,6 +85,24 @@ def vector_column(schema: pa.Schema, column: str | None, place: object, setting:
     return column
 
 
+def check_ids(schema: pa.Schema, column: str, place: object, setting: str) -> None:
+    """Refuse a column whose values cannot name rows.
+
+    Args:
+        schema: of the table.
+        column: of ids.
+        place: of the table, for the message.
+        setting: that names the column, for the message.
+
+    Raises:
+        DataError: if they are lists or the like.
+    """
+    import pyarrow as pa
+
+    if pa.types.is_nested(kind := schema.field(column).type):
+        raise DataError(f"{place}: {setting}={column}: expected numbers, texts or other single values, got {kind}")
+
+
 def _holds_vectors(kind: pa.DataType) -> bool:
     import pyarrow as pa
 

@@ -24,7 +24,7 @@ class ParquetReplacement(FileReplacement):
         path: of the table.
         reopen: as `FileReplacement` has it.
         opened: likewise.
-        column: of the vectors.
+        columns: of ids, `None` where rows are counted, and of vectors.
     """
 
     def __init__(
@@ -33,10 +33,24 @@ class ParquetReplacement(FileReplacement):
         path: Path,
         reopen: Callable[[], None],
         opened: Callable[[str], VectorIndex],
-        column: str,
+        columns: tuple[str | None, str],
     ) -> None:
         super().__init__(index, path, reopen, opened)
-        self.column = column
+        self.id, self.column = columns
+
+    def repeated(self) -> int:
+        """See `FileReplacement`."""
+        import pyarrow as pa
+        import pyarrow.compute as pc
+
+        if self.id is None:
+            return 0
+        with open_parquet(self.path) as file:
+            ids = file.read([self.id]).column(self.id)
+        try:
+            return len(ids) - int(pc.count_distinct(ids, mode="all").as_py())
+        except pa.ArrowNotImplementedError:  # of a type that it does not know
+            return len(ids) - len(set(ids.to_pylist()))
 
     def position(self, rows: IndexRows) -> int:
         """See `FileReplacement`."""
@@ -61,16 +75,31 @@ def write_table(file: Any, column: str, vectors: np.ndarray, out: Path) -> None:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    place = file.schema_arrow.get_field_index(column)
     kind = pa.list_(pa.from_numpy_dtype(vectors.dtype), vectors.shape[1])
-    schema = file.schema_arrow.set(place, pa.field(column, kind))
+    names = list(file.schema_arrow.names)
+    place = names.index(column)
+    schema = file.schema_arrow.set(place, file.schema_arrow.field(place).with_type(kind).with_nullable(True))
     row = 0
-    with pq.ParquetWriter(out, schema, use_dictionary=False) as writer:
-        for batch in batches_from(file, 0, ROWS_A_GROUP):
+    with pq.ParquetWriter(out, schema, use_dictionary=False, compression=_compression(file, column)) as writer:
+        # the old vectors are read only where there is nothing else to count rows by
+        for batch in batches_from(file, 0, ROWS_A_GROUP, [one for one in names if one != column] or None):
             part = np.ascontiguousarray(vectors[row : row + len(batch)])
             without = np.isnan(part[:, 0])
             mask = pa.array(without) if without.any() else None
             made = pa.FixedSizeListArray.from_arrays(pa.array(part.reshape(-1)), vectors.shape[1], mask=mask)
-            columns = [*batch.columns[:place], made, *batch.columns[place + 1 :]]
+            columns = [made if one == column else batch.column(one) for one in names]
             writer.write_batch(pa.RecordBatch.from_arrays(columns, schema=schema))
             row += len(batch)
+
+
+def _compression(file: Any, column: str) -> dict[str, str] | str:
+    """Each column's own; numbers of vectors hardly get smaller, and take long to try."""
+    import pyarrow as pa
+
+    own = {}
+    for number in range(file.metadata.num_columns if file.num_row_groups else 0):
+        leaf = file.metadata.row_group(0).column(number)
+        codec, others = leaf.compression.lower(), leaf.path_in_schema.split(".list.")[0] != column
+        if others and codec != "uncompressed" and pa.Codec.is_available(codec):
+            own[leaf.path_in_schema] = codec
+    return own or "none"

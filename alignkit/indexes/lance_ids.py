@@ -1,0 +1,76 @@
+"""Finds rows of a table of LanceDB by their ids, of whatever type; its own filters know only some."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Any
+
+from alignkit.indexes.index_rows import Id
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+_ROWS_AT_ONCE = 4096
+
+
+def ids_of(dataset: Any, column: str) -> pa.ChunkedArray:
+    """The ids of all rows, in their order."""
+    import pyarrow as pa
+
+    found = dataset.scanner(columns=[column], scan_in_order=True).to_table().column(column)
+    return found.cast(found.type.value_type) if pa.types.is_dictionary(found.type) else found
+
+
+def rows_with(dataset: Any, column: str, ids: Sequence[Id], columns: list[str]) -> pa.Table:
+    """The rows of these ids, in the order of the table; ids that it does not hold, or cannot, are left out."""
+    import pyarrow.compute as pc
+
+    there = ids_of(dataset, column)
+    return dataset.take(pc.indices_nonzero(pc.is_in(there, value_set=_as_array(ids, there.type))), columns=columns)
+
+
+def held(dataset: Any, column: str, ids: Sequence[Id]) -> set[Id]:
+    """Those of the ids that the table holds."""
+    import pyarrow.compute as pc
+
+    there = ids_of(dataset, column)
+    return set(there.filter(pc.is_in(there, value_set=_as_array(ids, there.type))).to_pylist())
+
+
+def looked_up(dataset: Any, column: str, wanted: Any, wanted_ids: pa.ChunkedArray) -> Iterator[pa.RecordBatch]:
+    """A column of one table for the rows of another, some at a time; NULL for ids that it does not hold.
+
+    Args:
+        dataset: that holds the column.
+        column: of ids in it.
+        wanted: the field to give.
+        wanted_ids: of the rows of the other table, in their order.
+    """
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    places = pc.index_in(wanted_ids, value_set=ids_of(dataset, column).combine_chunks()).combine_chunks()
+    for start in range(0, len(places), _ROWS_AT_ONCE):
+        part = places.slice(start, _ROWS_AT_ONCE)
+        found = dataset.take(part.drop_null(), columns=[wanted.name]).column(0).combine_chunks()
+        if part.null_count:
+            spread = pc.subtract(pc.cumulative_sum(pc.cast(part.is_valid(), pa.int64())), 1)
+            found = found.take(pc.if_else(part.is_valid(), spread, None))
+        yield pa.RecordBatch.from_arrays([found], schema=pa.schema([wanted]))
+
+
+def _as_array(ids: Sequence[Id], kind: pa.DataType) -> pa.Array:
+    import pyarrow as pa
+
+    wrong = (pa.ArrowException, OverflowError, TypeError, ValueError)
+    try:
+        return pa.array(list(ids), kind)
+    except wrong:
+        fitting = []
+        for one in ids:
+            try:
+                pa.array([one], kind)
+                fitting.append(one)
+            except wrong:  # no row can have it
+                continue
+        return pa.array(fitting, kind)
