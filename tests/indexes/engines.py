@@ -145,4 +145,18 @@ def in_sqlite_vec(folder, request, vectors, texts):
     return ids, {"path": str(folder / "docs.db"), "table": "docs", "joined": "pages", "text": "body"}
 
 
+def in_chroma(folder, request, vectors, texts):
+    import chromadb
+    from chromadb.config import Settings
+
+    client = chromadb.PersistentClient(str(folder / "docs"), settings=Settings(anonymized_telemetry=False))
+    collection = client.create_collection(
+        "docs", embedding_function=None, configuration={"hnsw": {"space": "cosine"}}, metadata={"mine": "kept"}
+    )
+    ids = [f"d{row}" for row in range(len(texts))]
+    fields = [{name: one for name, one in row.items() if one is not None} for row in further_fields(len(ids))]
+    collection.add(ids=ids, embeddings=lists(vectors), documents=texts, metadatas=fields)
+    return ids, {"path": str(folder / "docs"), "collection": "docs"}
+
+
 MAKERS = {name.removeprefix("in_"): make for name, make in list(globals().items()) if name.startswith("in_")}

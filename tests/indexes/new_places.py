@@ -1,5 +1,6 @@
 """A name in every engine where nothing is yet, and what moving rows there takes."""
 
+import json
 import uuid
 
 import yaml
@@ -17,6 +18,13 @@ class Place:
         self.keeps_payload = engine != "faiss"
         packaged = yaml.safe_load((conf_folder() / "index" / f"{engine}.yaml").read_text(encoding="utf-8"))
         self.settings = {**packaged, **settings}
+
+    def kept(self, payload):
+        """What the engine keeps of a row's payload: Chroma has no objects and no empty lists."""
+        if "chroma" not in self.settings["_target_"]:
+            return payload
+        kept = {name: json.dumps(value) if isinstance(value, dict) else value for name, value in payload.items()}
+        return {name: value for name, value in kept.items() if value != []}
 
     def new(self):
         return new_index(self.settings)
@@ -49,6 +57,14 @@ def in_parquet(folder, request):
 
 def in_faiss(folder, request):
     return {"path": str(folder / "moved.faiss"), "texts": str(folder / "moved.jsonl")}
+
+
+def in_chroma(folder, request):
+    return {"path": str(folder / "moved_chroma"), "collection": "moved"}
+
+
+def in_sqlite_vec(folder, request):
+    return {"path": str(folder / "moved.db"), "table": "Moved ones", "joined": "It's theirs", "text": "body"}
 
 
 MAKERS = {name.removeprefix("in_"): make for name, make in list(globals().items()) if name.startswith("in_")}

@@ -19,6 +19,7 @@ HOLDS = {
     "qdrant": ("missing", "zero"),
     "lancedb": ("missing", "nan", "zero"),
     "sqlite_vec": ("nan", "zero"),
+    "chroma": ("zero",),
 }
 LIBRARY = {
     "parquet": "pyarrow",
@@ -27,6 +28,7 @@ LIBRARY = {
     "qdrant": "qdrant_client",
     "lancedb": "lance",
     "sqlite_vec": "apsw",
+    "chroma": "chromadb",
 }
 BROKEN = {
     "missing": (None, "it has no vector"),

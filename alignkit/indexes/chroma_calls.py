@@ -1,0 +1,143 @@
+"""Calls to Chroma: made again while its server is away, and every refusal in one line."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+from types import ModuleType
+from typing import Any, TypeVar
+from urllib.parse import urlsplit
+
+from alignkit.credentials import from_environment, redacted
+from alignkit.errors import ConfigError, DataError, EngineError, MissingExtraError
+from alignkit.indexes.base import Metric
+from alignkit.indexes.replacing import setting
+
+T = TypeVar("T")
+METRICS: dict[str, Metric] = {"cosine": "cosine", "ip": "dot", "l2": "l2"}
+WAITS_S = (0.2, 0.5, 1.0, 2.0, 4.0, 8.0)
+
+
+def chroma() -> ModuleType:
+    """The client library.
+
+    Raises:
+        MissingExtraError: if it is not installed.
+    """
+    try:
+        import chromadb
+    except ImportError:
+        raise MissingExtraError("chromadb", "chroma") from None
+    return chromadb
+
+
+class ChromaCalls:
+    """A client that tells nobody of its use, and what its refusals mean.
+
+    Args:
+        url: of a server.
+        path: of a folder that the client itself keeps; instead of a server.
+        api_key_env: the name of the environment variable that holds the token.
+        tenant: that the database belongs to.
+        database: that the collections lie in.
+        client: an open one, which is not closed; instead of all these.
+        create: whether a folder that holds no database gets one.
+
+    Raises:
+        ConfigError: if the URL is none.
+        DataError: if there is no such folder.
+        EngineError: if the server cannot be reached, or refuses.
+        MissingExtraError: without chromadb.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        path: str | None,
+        api_key_env: str | None,
+        tenant: str,
+        database: str,
+        client: Any = None,
+        *,
+        create: bool = False,
+    ) -> None:
+        self.library = chroma()
+        self._own = client is None
+        self._key = None if api_key_env is None else from_environment(setting("api_key_env"), api_key_env)
+        self.where = redacted(str(path or url))
+        if client is None and path is not None and not create:
+            if not (Path(path).expanduser() / "chroma.sqlite3").is_file():
+                raise DataError(f"{path}: holds no database of Chroma; expected the folder of a PersistentClient")
+        belongs = {"tenant": tenant, "database": database, "settings": self._silent()}
+        make = (lambda: self._reaching(url, belongs)) if path is None else (lambda: self._keeping(path, belongs))
+        self.client = client or self.run(lambda _: make(), patient=False)
+
+    def run(self, call: Callable[[Any], T], *, patient: bool = True) -> T:
+        """What the call returns.
+
+        Args:
+            call: takes the client; may be made again.
+            patient: whether a server that is away is waited for.
+
+        Raises:
+            EngineError: if the server refuses, or stays away.
+        """
+        import httpx
+
+        for wait in (*WAITS_S, None) if patient else (None,):
+            try:
+                return call(getattr(self, "client", None))
+            except httpx.TransportError as error:
+                if wait is None:
+                    raise self._worded(f"{self.where}: {_first_line(error)}; is the server running?") from None
+            except (ValueError, TypeError) as error:
+                # an argument that it does not take, or no server at all
+                away = "; is the server running?" if "connect" in str(error) else ""
+                raise self._worded(f"{_first_line(error)}{f' ({self.where}{away})' if away else ''}") from None
+            except self.library.errors.ChromaError as error:
+                raise self._worded(_first_line(error) or type(error).__name__) from None
+            time.sleep(wait)
+        raise EngineError(f"Chroma: {self.where} is unreachable")
+
+    def names(self) -> set[str]:
+        """Those of all collections."""
+        return {one.name for one in self.run(lambda client: client.list_collections())}
+
+    def collection(self, name: str) -> Any:
+        """A collection of that name as it is now, which embeds nothing by itself."""
+        return self.run(lambda client: client.get_collection(name, embedding_function=None))
+
+    def close(self) -> None:
+        """Close the client, unless it was handed in."""
+        if self._own and hasattr(self, "client"):
+            self.client.close()
+            # which leaves its connections to a server open
+            for part in (self.client, getattr(self.client, "_admin_client", None)):
+                session = getattr(getattr(part, "_server", None), "_session", None)
+                if session is not None:
+                    session.close()
+
+    def _keeping(self, path: str, belongs: dict[str, Any]) -> Any:
+        return self.library.PersistentClient(path=str(Path(path).expanduser()), **belongs)
+
+    def _reaching(self, url: str, belongs: dict[str, Any]) -> Any:
+        parts = urlsplit(url)
+        if parts.scheme not in ("http", "https") or not parts.hostname:
+            raise ConfigError(f"{setting('url')}={self.where}: expected an address such as http://127.0.0.1:8000")
+        ssl = parts.scheme == "https"
+        headers = {"x-chroma-token": self._key} if self._key else {}
+        port = parts.port or (443 if ssl else 8000)
+        return self.library.HttpClient(host=parts.hostname, port=port, ssl=ssl, headers=headers, **belongs)
+
+    def _silent(self) -> Any:
+        from chromadb.config import Settings
+
+        return Settings(anonymized_telemetry=False)
+
+    def _worded(self, said: str) -> EngineError:
+        return EngineError(redacted(f"Chroma: {said}", [self._key] if self._key else []))
+
+
+def _first_line(said: object) -> str:
+    return (str(said or "").strip().splitlines() or [""])[0]
