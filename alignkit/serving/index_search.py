@@ -34,6 +34,7 @@ class SearchAnswer:
         confidence: of the head in this query, in [0, 1]; `None` if it does not estimate it.
         embed_s: that the models took.
         search_s: that the index took, the wait for its turn included.
+        kept: whether the teacher's vector was known from an earlier search, so that `embed_s` does not hold its time.
     """
 
     hits: list[Hit]
@@ -42,6 +43,7 @@ class SearchAnswer:
     confidence: float | None
     embed_s: float
     search_s: float
+    kept: bool = False
 
 
 class Search:
@@ -78,6 +80,7 @@ class Search:
             DataError: if the filter does not fit the index.
         """
         started = time.perf_counter()
+        kept = self._teacher is not None and self._teacher.keeps(query)
         asked_too = asyncio.ensure_future(self._by_teacher(query)) if route in ("teacher", "cascade") else None
         try:
             answer = await self._embed([query])
@@ -103,7 +106,8 @@ class Search:
         if route == "student" and found.route != "student":
             self._rows.want()
         why = found.reason or reason
-        return SearchAnswer(found.hits, found.route, why, sure, embedded - started, ended - embedded)
+        kept = kept and teacher is not None
+        return SearchAnswer(found.hits, found.route, why, sure, embedded - started, ended - embedded, kept)
 
     async def about(self) -> dict[str, Any]:
         """What there is: each route with the reason why it is closed, the index, its fields."""

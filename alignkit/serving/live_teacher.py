@@ -65,6 +65,10 @@ class LiveTeacher:
             return "the teacher failed, and is not asked for a while"
         return None
 
+    def keeps(self, text: str) -> bool:
+        """Whether the vector of a text is known, so that the teacher is not asked."""
+        return text in self._kept
+
     async def vectors(self, texts: list[str]) -> tuple[list[np.ndarray | None], str | None]:
         """One vector `(dim,)` for each text, L2-normalised; and why some have none, in words for a client."""
         if self.watch.replaced:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from pathlib import Path
 
 from starlette.requests import Request
@@ -26,7 +27,7 @@ SAFE = {
 
 async def root(service: Service, request: Request) -> Response:
     """`GET /`: the page for who asks for HTML, which browsers do and clients of Ollama do not."""
-    if service.page is None or "text/html" not in request.headers.get("accept", ""):
+    if service.page is None or "text/html" not in request.headers.get("accept", "").lower():
         response = await ollama_listing.running(service, request)
     else:
         response = _file("page.html", "text/html")
@@ -56,4 +57,9 @@ async def run(service: Service, request: Request) -> Response:
 
 
 def _file(name: str, media_type: str) -> Response:
-    return Response((FILES / name).read_bytes(), media_type=media_type, headers=SAFE)
+    return Response(_content(name), media_type=media_type, headers=SAFE)
+
+
+@functools.cache
+def _content(name: str) -> bytes:
+    return (FILES / name).read_bytes()

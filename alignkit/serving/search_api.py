@@ -42,6 +42,7 @@ async def search(service: Service, request: Request) -> Response:
             "ms": {"embed": _ms(answer.embed_s), "search": _ms(answer.search_s), "total": _ms(total)},
             "confidence": None if answer.confidence is None else round(answer.confidence, 4),
             "reason": answer.reason,
+            "kept": answer.kept,
         }
     )
 

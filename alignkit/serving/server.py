@@ -84,7 +84,9 @@ def run(
     server = build_server(service, grace_s, max_connections)
     listener = listen(host, port)
     shown = f"[{host}]" if ":" in host else host
-    logger.info("serving '%s' (%d-d) at http://%s:%d", service.model, service.dim, shown, listener.getsockname()[1])
+    where = f"http://{shown}:{listener.getsockname()[1]}"
+    look = "" if service.page is None else " (try it there in a browser)"
+    logger.info("serving '%s' (%d-d) at %s%s", service.model, service.dim, where, look)
     # the embedding thread and the answering loop share one interpreter; at Python's default of 5 ms each waits
     # for the other longer than its work takes
     sys.setswitchinterval(SWITCH_INTERVAL_S)

@@ -125,6 +125,8 @@ def test_the_hits_of_all_routes_stand_side_by_side(searched, served, query):
         assert keys_of(searched, route) == [str(hit["id"]) for hit in answer["hits"]]
         assert searched.inner_text(f"#{route} .took").partition(" ")[2].startswith("ms: embedding ")
         tops.append(searched.locator(f"#{route} li").first.bounding_box())
+    assert "(the teacher's vector was kept)" in searched.inner_text("#teacher .took")
+    assert "kept" not in searched.inner_text("#head .took")
     assert len({top["y"] for top in tops}) == 1
     assert all(left["x"] + left["width"] < right["x"] for left, right in itertools.pairwise(tops))
     assert searched.inner_text("#head .sure b") == "0.80" and not searched.is_visible("#teacher .sure")

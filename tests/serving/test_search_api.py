@@ -89,6 +89,12 @@ def test_the_teachers_vector_finds_what_the_teacher_finds_and_is_asked_for_once(
     assert teacher.asked in ([query], [])  # another test may have asked before
 
 
+def test_an_answer_says_whether_its_teachers_vector_was_kept(client, demo):
+    """Its time for embedding would be taken for the teacher's."""
+    answers = [find(client, demo.test.texts[9], route=route) for route in ("cascade", "teacher", "head")]
+    assert [answer["kept"] for answer in answers] == [False, True, False]
+
+
 def test_the_cascade_puts_what_the_head_finds_in_the_teachers_order(client, demo, query, expected):
     answer = find(client, query, route="cascade", k=6)
     found = best(demo.train.teacher, expected["head"], 20)

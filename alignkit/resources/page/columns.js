@@ -73,11 +73,12 @@ export class Column {
   /** Show an answer; returns it in a few words. */
   fill(answer) {
     const { embed, search, total } = answer.ms;
+    const kept = answer.kept ? " (the teacher's vector was kept)" : "";
     this.answered = true;
     this.own = [this.route, "mixed"].includes(answer.route); // mixed: both halves of a half-moved index
     this.hits = answer.hits.map((hit) => ({ ...hit, key: JSON.stringify(hit.id) }));
     this.part("ol").append(...this.hits.map(hitItem));
-    this.part(".took").textContent = `${ms(total)} ms: embedding ${ms(embed)}, search ${ms(search)}`;
+    this.part(".took").textContent = `${ms(total)} ms: embedding ${ms(embed)}${kept}, search ${ms(search)}`;
     const by = answer.route === this.route ? "" : `Route used: ${answer.route}`;
     this.note([by, answer.reason, this.hits.length ? "" : "nothing found"].filter(Boolean).join("; "));
     if (this.route === "head" && answer.confidence != null) {
