@@ -37,3 +37,13 @@ def usual_width(columns: Iterable[Any]) -> int | None:
 def texts_of_column(column: Any) -> list[str]:
     """The texts of a column, "" where there is none."""
     return ["" if one is None else str(one) for one in column.to_pylist()]
+
+
+def column_of_matrix(vectors: np.ndarray) -> Any:
+    """Vectors `(N, D)` as a column of lists of D numbers; NULL for a row that is NaN."""
+    import pyarrow as pa
+
+    without = np.isnan(vectors[:, 0])
+    mask = pa.array(without) if without.any() else None
+    flat = pa.array(np.ascontiguousarray(vectors).reshape(-1))
+    return pa.FixedSizeListArray.from_arrays(flat, vectors.shape[1], mask=mask)

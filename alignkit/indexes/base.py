@@ -84,7 +84,10 @@ class VectorIndex(abc.ABC):
 
     @abc.abstractmethod
     def fetch(self, ids: Sequence[Id]) -> IndexRows:
-        """The rows of these ids, in their order; ids that the index does not hold are left out."""
+        """The rows of these ids, in their order; ids that the index does not hold are left out.
+
+        An id of another type with the same text is the same id: rows that came from another engine are asked for so.
+        """
 
     @abc.abstractmethod
     def search(self, vectors: np.ndarray, k: int, where: Filter | None = None) -> tuple[list[list[Id]], np.ndarray]:

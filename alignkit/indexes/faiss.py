@@ -84,7 +84,8 @@ class FaissIndex(VectorIndex):
         """See `VectorIndex`."""
         if self._place is None:
             return self._rows([one for one in ids if isinstance(one, int) and 0 <= one < self._index.ntotal])
-        return self._rows([self._place[one] for one in ids if one in self._place])
+        named = [str(one) if self._named_by_texts else one for one in ids]
+        return self._rows([self._place[one] for one in named if one in self._place])
 
     def search(self, vectors: np.ndarray, k: int, where: Filter | None = None) -> tuple[list[list[Id]], np.ndarray]:
         """See `VectorIndex`; by the index's own settings, such as `nprobe`, as they are in the file.

@@ -11,6 +11,8 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 _ROWS_AT_ONCE = 4096
+# what Arrow raises for a value that a type does not have; its own exceptions among them
+_WRONG = (OverflowError, TypeError, ValueError, NotImplementedError)
 
 
 def ids_of(dataset: Any, column: str) -> pa.ChunkedArray:
@@ -60,17 +62,26 @@ def looked_up(dataset: Any, column: str, wanted: Any, wanted_ids: pa.ChunkedArra
 
 
 def _as_array(ids: Sequence[Id], kind: pa.DataType) -> pa.Array:
+    """Ids of another type are taken by their text."""
     import pyarrow as pa
 
-    wrong = (pa.ArrowException, OverflowError, TypeError, ValueError)
+    if pa.types.is_string(kind) or pa.types.is_large_string(kind):
+        return pa.array([str(one) for one in ids], kind)
     try:
         return pa.array(list(ids), kind)
-    except wrong:
-        fitting = []
-        for one in ids:
-            try:
-                pa.array([one], kind)
-                fitting.append(one)
-            except wrong:  # no row can have it
-                continue
-        return pa.array(fitting, kind)
+    except _WRONG:
+        return pa.array([found for one in ids if (found := _fitting(one, kind)) is not None], kind)
+
+
+def _fitting(one: Id, kind: pa.DataType) -> Any:
+    """The id as the column has it; `None` for one that no row can have."""
+    import pyarrow as pa
+
+    for given in (lambda: pa.array([one], kind), lambda: pa.array([str(one)]).cast(kind)):
+        try:
+            found = given()[0].as_py()
+        except _WRONG:
+            continue
+        # a whole number is made of a fraction without a word
+        return found if str(found) == str(one) else None
+    return None

@@ -102,8 +102,8 @@ class LancedbIndex(VectorIndex):
         with lance_refusals():
             found = rows_with(self._dataset(None), self.id, ids, self._columns())
         rows = self._rows(_one_batch(found), None)
-        place = {one: row for row, one in enumerate(rows.ids)}
-        return picked(rows, [place[one] for one in ids if one in place])
+        place = {str(one): row for row, one in enumerate(rows.ids)}
+        return picked(rows, [place[str(one)] for one in ids if str(one) in place])
 
     def search(self, vectors: np.ndarray, k: int, where: Filter | None = None) -> tuple[list[list[Id]], np.ndarray]:
         """See `VectorIndex`; with as many probes as the engine takes by itself.

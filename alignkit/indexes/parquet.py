@@ -81,15 +81,15 @@ class ParquetIndex(VectorIndex):
 
     def fetch(self, ids: Sequence[Id]) -> IndexRows:
         """See `VectorIndex`; it reads the table once."""
-        wanted = set(ids)
+        wanted = {str(one) for one in ids}
         found = [
             picked(rows, here)
             for rows in self.scan()
-            if (here := [i for i, one in enumerate(rows.ids) if one in wanted])
+            if (here := [i for i, one in enumerate(rows.ids) if str(one) in wanted])
         ]
         rows = joined(found)
-        place = {one: row for row, one in reversed(list(enumerate(rows.ids)))}
-        return picked(rows, [place[one] for one in ids if one in place])
+        place = {str(one): row for row, one in reversed(list(enumerate(rows.ids)))}
+        return picked(rows, [place[str(one)] for one in ids if str(one) in place])
 
     def search(self, vectors: np.ndarray, k: int, where: Filter | None = None) -> tuple[list[list[Id]], np.ndarray]:
         """See `VectorIndex`; exact."""
