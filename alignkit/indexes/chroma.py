@@ -91,14 +91,14 @@ class ChromaIndex(VectorIndex):
 
     def fetch(self, ids: Sequence[Id]) -> IndexRows:
         """See `VectorIndex`."""
-        asked = list(dict.fromkeys(one for one in ids if isinstance(one, str) and one))
+        asked = list(dict.fromkeys(str(one) for one in ids if one != ""))
         parts = [
             self._get(ids=asked[start : start + _IDS_AT_ONCE], include=self._wanted())
             for start in range(0, len(asked), _IDS_AT_ONCE)
         ] or [{"ids": []}]
         rows = self._rows({key: [one for part in parts for one in _listed(part, key)] for key in parts[0]})
         place = {one: row for row, one in enumerate(rows.ids)}
-        return picked(rows, [place[one] for one in ids if one in place])
+        return picked(rows, [place[str(one)] for one in ids if str(one) in place])
 
     def search(self, vectors: np.ndarray, k: int, where: Filter | None = None) -> tuple[list[list[Id]], np.ndarray]:
         """See `VectorIndex`."""
