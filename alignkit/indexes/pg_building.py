@@ -89,12 +89,13 @@ def _create(rows: PgRows, opened: psycopg.Connection, column: str, kind: str) ->
     name = beside(table.name, f"_{number[0] if number else 0}_alignkit_hnsw")
     create = f"CREATE INDEX {_how(rows)}{{name}} ON {{table}} USING hnsw ({{column}} {{ops}})"
     ops = (table.extension, f"{kind}_{_OPS[rows.metric]}")
+    limit = opened.execute("SELECT current_setting('statement_timeout')").fetchone()
     opened.execute("SET statement_timeout = 0")
     try:
         opened.execute(rows.sql(create, name=(name,), column=(column,), ops=ops), ())
     finally:
         if not opened.closed:
-            opened.execute("RESET statement_timeout")
+            opened.execute("SELECT set_config('statement_timeout', %s, false)", limit)
 
 
 def _how(rows: PgRows) -> str:
