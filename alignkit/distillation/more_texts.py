@@ -24,15 +24,13 @@ import numpy as np
 
 from alignkit.cache import KeyedTexts, VectorCache
 from alignkit.embedders.base import Embedder, Role
-from alignkit.errors import ConfigError, EmbedderError
+from alignkit.errors import EmbedderError
 from alignkit.pairs.base import Pairs, PairSplits, no_student
 from alignkit.pairs.cached_sides import IN_MEMORY_BYTES, as_array
+from alignkit.pairs.same_teacher import check_same_teacher
 from alignkit.pairs.views import JoinedRows, RowIds
 from alignkit.progress import progress
 from alignkit.sentences.made_up import make_up
-
-# training texts that a teacher is asked for to recognise it, and how alike its vectors must be
-COMPARED, SAME = 8, 0.98
 
 
 @dataclass(frozen=True)
@@ -87,7 +85,7 @@ def with_more_texts(
         return splits, MoreTexts(wanted=wanted)
     with VectorCache(cache_dir) as cache, progress("teacher, made-up texts", "texts") as counted:
         if splits.origin.teacher_identity is None:
-            _check_same(train, teacher, cache, role)
+            check_same_teacher(train, teacher, cache, role, "take augment=0")
         counted.begin(len(made))
         report = cache.fill(teacher, made, role, counted.advance)
         there = [text for text in made if text not in report.quarantined]
@@ -99,27 +97,6 @@ def with_more_texts(
     origin = replace(splits.origin, notes=(*splits.origin.notes, note))
     splits = replace(splits, train=_longer(train, there, vectors), origin=origin)
     return splits, MoreTexts(len(there), report.new, wanted)
-
-
-def _check_same(pairs: Pairs, teacher: Embedder, cache: VectorCache, role: Role) -> None:
-    texts = list(pairs.texts or ())[:COMPARED]
-    report = cache.fill(teacher, texts, role)
-    rows = [row for row, text in enumerate(texts) if text not in report.quarantined]
-    if not rows:
-        return
-    given = np.asarray(pairs.teacher[np.array(rows)], dtype=np.float32)
-    own = cache.gather(cache.identity_of(teacher, role), [texts[row] for row in rows])
-    if own.shape[1] != given.shape[1]:
-        found = f"{own.shape[1]} numbers a vector instead of {given.shape[1]}"
-    else:
-        alike = (given * own).sum(axis=1) / np.linalg.norm(given, axis=1) / np.linalg.norm(own, axis=1)
-        if np.median(alike) >= SAME:
-            return
-        found = f"vectors with a cosine of {np.median(alike):.2f} to these"
-    raise ConfigError(
-        f"teacher={teacher.settings(role).get('model')} gives the training texts {found}, so it is not the one whose "
-        "vectors they have; name that one, or take augment=0"
-    )
 
 
 def _longer(pairs: Pairs, texts: list[str], vectors: np.ndarray) -> Pairs:

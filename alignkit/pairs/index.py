@@ -5,28 +5,31 @@ from __future__ import annotations
 import logging
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
-from alignkit.cache import KeyedTexts, VectorCache
+from alignkit.cache import VectorCache
 from alignkit.embedders.base import Embedder, Role
 from alignkit.errors import ConfigError, DataError
 from alignkit.indexes.base import VectorIndex
-from alignkit.pairs.base import MIN_PAIRS, MissingVectorsError, Origin, Pairs, PairSplits
-from alignkit.pairs.cached_sides import CachedSides, as_array, check_role
+from alignkit.pairs.base import MIN_PAIRS, Identity, Origin, Pairs, PairSplits
+from alignkit.pairs.cached_sides import CachedSides, check_role
 from alignkit.pairs.extra import with_extra
 from alignkit.pairs.index_judgements import Judgements, read_judgements, with_judged
 from alignkit.pairs.index_parts import cut_of, documents_of, queries_of, query_id, usable_rows
-from alignkit.pairs.openings import OPENING_WEIGHT, openings
+from alignkit.pairs.openings import OPENING_WEIGHT
+from alignkit.pairs.row_sentences import SENTENCE_WEIGHT
+from alignkit.pairs.short_texts import LEAST_BUDGET, opening_pairs, sentence_pairs
 from alignkit.pairs.views import take_pairs
 from alignkit.sentences.splits import merge_equal_texts, split_groups
-from alignkit.setting_rules import check, whole
+from alignkit.setting_rules import check, one_of, whole
 
 logger = logging.getLogger(__name__)
 
 DOCUMENT, QUERY = "document", "query"
+UNITS = ("document", "sentence")
 # with a tenth of a small index as queries, an interval is wider than what it should tell apart: 140 documents of
 # Cranfield give cascade@69 90.0% to 94.4% of the teacher's overlap@10
 TEST_SHARE, ENOUGH_TEST, MOST_OF_SMALL = 0.1, 200, 0.2
@@ -40,13 +43,15 @@ def load_index(
     sample: int | None = 20_000,
     queries: str | None = None,
     qrels: str | None = None,
+    units: str = "document",
+    budget: int = 3_000,
     student_live: bool = True,
     role: Role = "document",
     validation: float = 0.1,
     test: float | None = None,
     seed: int = 0,
 ) -> PairSplits:
-    """Pairs of an index's own rows, each of which serves as a query. The teacher is never called.
+    """Pairs of an index's own rows, each of which serves as a query. Only `units="sentence"` calls the teacher.
 
     The openings of the documents to fit on are pairs too, with the vectors of their documents: queries are as short,
     and a head that has seen only whole documents does not place short texts well. What is measured searches all rows
@@ -55,12 +60,14 @@ def load_index(
     Args:
         index: opened with a field of texts; closed at the end.
         student: embeds what the cache lacks, unless `student_live` is False; `None` gives the teacher's side alone.
-        teacher: only its settings are looked at, and only for `queries`.
+        teacher: only its settings are looked at, and only for `queries`, unless it is asked for sentences.
         cache_dir: folder of the vector cache.
         sample: rows that are drawn from all over the index; `None` takes them all.
         queries: a file of real queries, which are pairs too; the teacher's vectors of them come from the cache.
         qrels: a file that says which rows are relevant to which of the queries. Those that it judges are measured on
             alone, and the rows that it names are read beside the sample.
+        units: `sentence`: the teacher is also asked for sentences of the rows to fit on, which are as short as queries.
+        budget: most texts that it is asked for; what the cache holds is not asked for again.
         student_live: False: the student's vectors too come from the cache only.
         role: whose prompt the student gives the rows' texts.
         validation: share of the rows.
@@ -74,7 +81,8 @@ def load_index(
         MissingVectorsError: if the cache lacks vectors of the queries, or of a student that may not be asked.
         EmbedderError: if the student has to be asked and cannot.
     """
-    check({"sample": sample}, {"sample": whole(MIN_PAIRS).or_null("which takes all rows")}, "data")
+    rules = {"sample": whole(MIN_PAIRS).or_null("which takes all rows"), "units": one_of(UNITS)}
+    check({"sample": sample, "units": units, "budget": budget}, {**rules, "budget": whole(LEAST_BUDGET)}, "data")
     check_role(role)
     if index is None:
         raise ConfigError(
@@ -91,9 +99,8 @@ def load_index(
                 rows = with_judged(index, sampled, judgements)
         usable = usable_rows(rows, described.place, {name for judged in judgements.values() for name in judged})
         with VectorCache(cache_dir) as cache:
-            found = documents_of(
-                CachedSides(cache, student, teacher, Path(cache_dir), role, student_live), rows, usable.rows
-            )
+            stored = CachedSides(cache, student, teacher, Path(cache_dir), role, student_live)
+            found = documents_of(stored, rows, usable.rows)
             documents, parts = _distinct(found.pairs), [found]
             if len(documents) < MIN_PAIRS:
                 raise DataError(
@@ -107,7 +114,7 @@ def load_index(
             share = _test_share(len(documents)) if test is None else test
             splits = _split(documents, real, {query_id(name) for name in judgements}, seed, validation, share)
             splits = replace(splits, corpus=found.pairs, qrels=_judged(judgements, splits.test, found.pairs, qrels))
-            begun = _openings(asked, splits, {*(documents.texts or ())})
+            short = _short_texts(asked, stored, splits, documents, budget if units == "sentence" else None, seed)
     finally:
         for side in (student, teacher):
             if side is not None:
@@ -118,15 +125,12 @@ def load_index(
     beside = f", and {len(real):,} queries of {Path(queries or '').name}" if real is not None else ""
     learnt_from = QUERY in (splits.train.groups or ())
     stand_in = "the rows' own texts serve as queries" + (", beside real ones" if learnt_from else "")
-    said = (
-        () if begun is None else (f"fitted also on the openings of {len(begun):,} rows, each for {OPENING_WEIGHT:g}",)
-    )
     origin = Origin(
         source=f"{described.place}: {read}{more}, the teacher's vectors as they are stored{beside}",
         split="seeded shares of the rows, equal texts together" + ("; judged queries are test" if judgements else ""),
         student_identity=found.student_identity,
-        teacher_identity=parts[-1].teacher_identity,
-        notes=(*usable.notes, stand_in, *said),
+        teacher_identity=parts[-1].teacher_identity or short.teacher_identity,
+        notes=(*usable.notes, stand_in, *short.notes),
         sentences=len(rows),
         repetitions=len(rows) - len(usable.firsts) - usable.left_out,
         quarantined=dict(sum((Counter(part.quarantined) for part in parts), Counter())),
@@ -134,7 +138,40 @@ def load_index(
         documents_for_queries=not learnt_from,
     )
     splits = replace(splits, origin=origin)
-    return splits if begun is None else with_extra(splits, begun, OPENING_WEIGHT)
+    for pairs, weight in short.parts:
+        splits = with_extra(splits, pairs, weight)
+    return splits
+
+
+@dataclass(frozen=True)
+class _ShortTexts:
+    """Pairs to fit on beside the documents, each part with what one of them counts; and what is said of them."""
+
+    parts: list[tuple[Pairs, float]]
+    notes: list[str]
+    teacher_identity: Identity | None = None
+
+
+def _short_texts(
+    asked: CachedSides, stored: CachedSides, splits: PairSplits, documents: Pairs, budget: int | None, seed: int
+) -> _ShortTexts:
+    """Openings of the documents in the training split and, within a budget, their sentences."""
+    rows = set(documents.ids)
+    own = take_pairs(splits.train, np.flatnonzero([name in rows for name in splits.train.ids]))
+    known = [text for part in splits.parts for text in part.texts or ()]
+    begun, parts, notes = opening_pairs(asked, own, known), [], []
+    if begun is not None:
+        parts.append((begun, OPENING_WEIGHT))
+        notes.append(f"fitted also on the openings of {len(begun):,} rows, each for {OPENING_WEIGHT:g}")
+    if budget is None:
+        return _ShortTexts(parts, notes)
+    found = sentence_pairs(asked, own, known, budget=budget, seed=seed, stored=stored)
+    parts.append((found.pairs, SENTENCE_WEIGHT))
+    notes.append(
+        f"fitted also on {len(found.pairs):,} sentences of the rows, each for {SENTENCE_WEIGHT:g}, which took "
+        f"{found.calls:,} calls of the teacher (data.budget={budget})"
+    )
+    return _ShortTexts(parts, notes, found.teacher_identity)
 
 
 def _test_share(rows: int) -> float:
@@ -203,27 +240,3 @@ def _judged(
             path, f"{len(named) - len(found):,}", f"{len(named):,}",
         )  # fmt: skip
     return found
-
-
-def _openings(sides: CachedSides, splits: PairSplits, documents: set[str]) -> Pairs | None:
-    """How the documents to fit on begin, with their vectors; `None` where nothing short stands for them."""
-    train = splits.train
-    held_out = [text for part in (splits.validation, splits.test) for text in part.texts or ()]
-    rows = [row for row, text in enumerate(train.texts or ()) if text in documents]
-    begun = openings([train.texts[row] for row in rows], [*(train.texts or ()), *held_out]) if train.texts else {}
-    if sides.student is None or not begun:
-        return None
-    try:
-        found = sides.students(KeyedTexts(list(begun)))
-    except MissingVectorsError:
-        if sides.live:
-            raise
-        logger.info("the cache lacks the student's vectors of the documents' openings, which are left out")
-        return None
-    at = np.array([rows[row] for row in begun.values()], dtype=np.int64)[found.rows]
-    return Pairs(
-        ids=[f"opening of {train.ids[row]}" for row in at],
-        student=as_array(sides.cache.vectors_of(found.identity, found.texts)),
-        teacher=np.asarray(train.teacher[at]),
-        texts=list(found.texts),
-    )

@@ -16,8 +16,8 @@ from alignkit.sentences.normalise import CJK, normalise_text
 OPENING_WEIGHT = 0.2
 FEWEST_WORDS, MOST_WORDS = 4, 20
 # a character of a script without spaces counts as a word
-_WORD = re.compile(rf"[{CJK}]|[^\s{CJK}]+")
-_SENTENCE_END = re.compile(r"[.!?][\"')\]]*(?=\s)|[。！？]|(?=[\r\n])")
+WORD = re.compile(rf"[{CJK}]|[^\s{CJK}]+")
+SENTENCE_END = re.compile(r"[.!?][\"')\]]*(?=\s)|[。！？]|(?=[\r\n])")
 
 
 def opening(text: str) -> str | None:
@@ -28,11 +28,11 @@ def opening(text: str) -> str | None:
     >>> opening("How to reset a password. Open the settings, then choose Security.")
     'How to reset a password.'
     """
-    words = list(_WORD.finditer(text))
+    words = list(WORD.finditer(text))
     if len(words) <= FEWEST_WORDS:
         return None
     cut = words[min(MOST_WORDS, len(words)) - 1].end()
-    end = _SENTENCE_END.search(text, words[FEWEST_WORDS - 1].start())
+    end = SENTENCE_END.search(text, words[FEWEST_WORDS - 1].start())
     cut = cut if end is None else min(cut, end.end())
     return None if cut >= words[-1].end() else text[:cut].strip()
 
