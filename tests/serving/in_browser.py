@@ -36,3 +36,25 @@ def opened(browser, url, width=1280, dark=False):
     page.goto(url)
     yield page
     context.close()
+
+
+def search(page, query, ended=True):
+    """Type it and press Enter; with `ended` wait for the answers."""
+    page.fill("#query", query)
+    page.press("#query", "Enter")
+    if ended:
+        page.wait_for_selector("#status:not(:text('Searching'))")
+
+
+def keys_of(page, route):
+    """The ids of its hits, as texts."""
+    keys = page.locator(f"#{route} li").evaluate_all("items => items.map(item => item.dataset.key)")
+    return [key.strip('"') for key in keys]
+
+
+def focused(page):
+    """The column, and which hit of it."""
+    return page.evaluate(
+        "[document.activeElement.closest('.column')?.id,"
+        " [...document.activeElement.closest('ol')?.children ?? []].indexOf(document.activeElement.parentElement)]"
+    )

@@ -7,7 +7,7 @@ import uuid
 
 import pytest
 import torch
-from in_browser import browsing, opened
+from in_browser import browsing, focused, keys_of, opened, search
 from running_server import running
 from searched import RecordedTeacher, put_table, searching
 from waiting import Client
@@ -77,28 +77,6 @@ def served(sure, postgres, docs, demo, query):
             change = f"UPDATE {docs} SET id = %s, body = %s, topic = %s WHERE id = %s"
             connection.execute(change, (LARGE_ID, HOSTILE, HOSTILE, first))
         yield url
-
-
-def search(page, query, ended=True):
-    page.fill("#query", query)
-    page.press("#query", "Enter")
-    if ended:
-        page.wait_for_selector("#results:not([hidden]):not(:has([aria-busy]))")
-        page.wait_for_selector("#status:not(:text('Searching'))")
-
-
-def keys_of(page, route):
-    """The ids of its hits, as texts."""
-    keys = page.locator(f"#{route} li").evaluate_all("items => items.map(item => item.dataset.key)")
-    return [key.strip('"') for key in keys]
-
-
-def focused(page):
-    """The column, and which hit of it."""
-    return page.evaluate(
-        "[document.activeElement.closest('.column')?.id,"
-        " [...document.activeElement.closest('ol')?.children ?? []].indexOf(document.activeElement.parentElement)]"
-    )
 
 
 def never(request):
@@ -248,6 +226,35 @@ def test_a_slow_teacher_is_waited_for_until_escape(browser, served, query):
         page.wait_for_selector("#status:text('stopped')")
         assert page.locator("[aria-busy]").count() == 0 and page.locator("#head li").count() == 10
         assert len(held) == 1
+
+
+def test_a_new_search_takes_the_place_of_the_one_under_way(browser, served, query, demo):
+    with opened(browser, served) as page:
+        held = []
+        page.route(
+            "**/search",
+            lambda route: held.append(route) if query in (route.request.post_data or "") else route.continue_(),
+        )
+        page.wait_for_selector("#search-form:not([hidden])")
+        search(page, query, ended=False)
+        page.wait_for_selector("[aria-busy]")
+        search(page, demo.test.texts[7])
+        with Client(base_url=served) as client:
+            expected = client.post("/search", json={"query": demo.test.texts[7]}).json()["hits"]
+        assert keys_of(page, "head") == [str(hit["id"]) for hit in expected]
+        assert "stopped" not in page.inner_text("#status") and len(held) == 1
+
+
+def test_a_query_of_any_length_is_sent_whole_and_none_is_asked_for(browser, served):
+    with opened(browser, served) as page:
+        page.wait_for_selector("#search-form:not([hidden])")
+        search(page, "  ", ended=False)
+        page.wait_for_selector("#status.wrong:text('Type a text to search for.')")
+        page.select_option("#count", "5")
+        with page.expect_request(lambda request: request.method == "POST") as sent:
+            search(page, "a long sentence " * 1000, ended=False)
+        assert sent.value.post_data_json["k"] == 5
+        assert sent.value.post_data_json["query"] == ("a long sentence " * 1000).strip()
 
 
 def test_a_server_that_is_gone_is_said_to_be(browser, sure, postgres, docs, query):

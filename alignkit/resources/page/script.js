@@ -82,6 +82,7 @@ async function search(query, k) {
   running?.abort();
   const mine = (running = new AbortController());
   const outcomes = [];
+  say("Searching");
   try {
     await searchAll(query, k, mine.signal, outcomes);
   } catch (error) {
@@ -126,6 +127,7 @@ byId("search-form").addEventListener("submit", (event) => {
   event.preventDefault();
   const query = byId("query").value.trim();
   if (query) search(query, Number(byId("count").value));
+  else say("Type a text to search for.", true);
 });
 byId("token-form").addEventListener("submit", (event) => {
   event.preventDefault();
