@@ -14,6 +14,7 @@ from alignkit.indexes.filters import Filter, conditions_of
 from alignkit.indexes.index_rows import Cursor, Id, IndexRows, joined, picked, positions
 from alignkit.indexes.pg_connection import HURRIED_WAITS_S, PgConnection
 from alignkit.indexes.pg_filters import condition_sql
+from alignkit.indexes.pg_reach import PgReach
 from alignkit.indexes.pg_replacement import PgReplacement
 from alignkit.indexes.pg_rows import PgRows
 from alignkit.indexes.pg_table import VECTOR_TYPES, find_table, holds_vectors
@@ -23,16 +24,6 @@ if TYPE_CHECKING:
     from psycopg.sql import Composable
 
 _IDS_AT_ONCE = 50_000
-_LOOK_FAR = (
-    "SELECT set_config('hnsw.ef_search', least(1000, greatest(%s::int,"
-    " coalesce(nullif(current_setting('hnsw.ef_search', true), ''), '40')::int))::text, false)"
-)
-# since pgvector 0.8: a search goes on until enough of what it finds pass
-_GO_ON = (
-    "SELECT set_config('hnsw.iterative_scan', 'strict_order', false),"
-    " set_config('ivfflat.iterative_scan', 'relaxed_order', false)"
-    " FROM pg_extension WHERE extname = 'vector' AND substring(extversion FROM '^[0-9]+[.][0-9]+')::numeric >= 0.8"
-)
 _NEAREST = (
     "SELECT {key}, t.{vector} {operator} %s::{type} AS distance FROM {table} AS t WHERE {rule} ORDER BY 2 LIMIT %s"
 )
@@ -73,6 +64,7 @@ class PgvectorIndex(VectorIndex):
         metric: Metric | None = None,
     ) -> None:
         self.connection = PgConnection(url)
+        self._reach = PgReach(self.connection)
         self._opened = partial(PgvectorIndex, url=url, text=text, id=id, payload=payload)
         try:
             found = self.connection.run(partial(find_table, table=table, vector=vector, id=id))
@@ -140,9 +132,7 @@ class PgvectorIndex(VectorIndex):
         rule = condition_sql(conditions_of(where, self._fields(), f"table {table.name}"), table)
         scores = np.full((len(queries), k), -np.inf, np.float32)
         ids: list[list[Id]] = []
-        self.rows.execute(_LOOK_FAR, k)
-        if where:
-            self.rows.execute(_GO_ON)
+        self._reach.extend(k, filtered=bool(where))
         for row, query in enumerate(queries):
             hits = self._hits(_NEAREST, query, k, *rule)
             if where and len(hits) < k:

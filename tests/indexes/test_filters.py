@@ -182,6 +182,10 @@ def test_hnsw_goes_on_until_enough_pass(postgres, connection, table):
     order = np.argsort(-(vectors @ query[0]))
     with PgvectorIndex(table, postgres.url) as index:
         assert index.search(query, 6, {"owner": 17})[0] == [[row for row in order.tolist() if row % 500 == 17]]
+        # many hits are found, and the searches after it are as fast as those before
+        assert len(index.search(query, 1500)[0][0]) == 1500
+        index.search(query, 5)
+        assert index.rows.execute("SELECT current_setting('hnsw.ef_search')") == [("40",)]
 
 
 def test_what_lies_inside_a_column_of_parquet(tmp_path):
