@@ -87,7 +87,7 @@ def _ask(
         if sample is not None and (canary := sample.canary) is not None:
             now = embed_all(teacher, canary.texts, role)
             lowest = {"teacher": check_unreplaced("teacher", canary.teacher, now)}
-        about = {"head": artifact.digest(), "teacher": cached.identity(role), "place": searched.place}
+        about = {"head": artifact.digest(), "place": searched.place}
         with past_looks(watched.head, about) as past:
             looked: Looked = look(
                 past, queries, usable, aligned, cached, role, searched, sample,

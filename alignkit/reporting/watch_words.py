@@ -54,7 +54,7 @@ def reasons(watched: Watched) -> list[str]:
         "at most 5%"
     )
     if judged.standing is Standing.WORSE:
-        said += _causes(watched)
+        said += _causes(watched, judged)
     return said
 
 
@@ -124,9 +124,11 @@ def _too_little(judged: Judged) -> str:
     return "this look is worse than chance allows for a single one; the next looks will tell whether it stays so"
 
 
-def _causes(watched: Watched) -> Iterator[str]:
+def _causes(watched: Watched, judged: Judged) -> Iterator[str]:
     """What else has changed: the index, or the queries."""
     index, everything = watched.index_change, watched.unlikeness.all
+    if judged.from_first_look:
+        yield "it was so from the first look on: the texts held out from training are easier for the head than these"
     index_fell = index is not None and index.high < 0
     if index_fell and index is not None:
         yield f"the index has changed: the same held-out queries find {_change(index)} in it than at the first look"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import logging
 from dataclasses import dataclass
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -46,6 +46,11 @@ class LiveQueries:
         return LiveQueries(
             [texts[row] for row in rows], [times[row] for row in rows], [keys[row] for row in rows], self.notes
         )
+
+    def latest(self, now: datetime | None = None) -> datetime | None:
+        """When the latest of them came; those dated in the future are no measure of that."""
+        limit = (now or datetime.now(UTC)) + timedelta(seconds=_AHEAD_S)
+        return max((when for when in self.times if when is not None and when <= limit), default=None)
 
     def day(self, row: int) -> date | None:
         """The day of a query, in UTC."""

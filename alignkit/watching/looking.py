@@ -97,6 +97,7 @@ def look(
         number=number,
         at=datetime.now(UTC).isoformat(timespec="seconds"),
         queries=name,
+        latest=None if (latest := queries.latest()) is None else latest.isoformat(),
         keys=[queries.keys[row] for row in rows],
         days=[None if day is None else day.isoformat() for day in days],
         overlap=figures.overlap.round(6).tolist(),
@@ -141,9 +142,14 @@ def _drawn(
         raise DataError(f"no query is left to ask the teacher for: {why}; give queries that have come since")
     if budget > len(left):
         notes.append(f"budget={budget}: there are {len(left):,} queries that were not asked for before; all are taken")
-    rows = np.random.default_rng(seed).permutation(len(left))[:budget]
+    since = max((look.latest for look in past.looks if look.latest), default=None)
+    drawn = np.array(left)[np.random.default_rng(seed).permutation(len(left))]
+    if since is not None:  # a log that grows is looked at for what is new in it
+        after = datetime.fromisoformat(since)
+        is_old = [(when := queries.times[row]) is None or when <= after for row in drawn.tolist()]
+        drawn = drawn[np.argsort(is_old, kind="stable")]
     never = datetime.max.replace(tzinfo=UTC)
-    return sorted((left[row] for row in rows.tolist()), key=lambda row: (queries.times[row] or never, row)), notes
+    return sorted(drawn[:budget].tolist(), key=lambda row: (queries.times[row] or never, row)), notes
 
 
 def _begun(

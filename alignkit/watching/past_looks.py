@@ -47,6 +47,7 @@ class Look:
         number: from 1.
         at: when, ISO 8601.
         queries: name of their file.
+        latest: when the latest query of that file came, ISO 8601; `None` where it has no times.
         keys: of the rows that were asked, those without a vector included.
         days: of each query that has figures, ISO 8601 or `None`.
         overlap: of each.
@@ -57,6 +58,7 @@ class Look:
     number: int
     at: str
     queries: str
+    latest: str | None
     keys: list[str]
     days: list[str | None]
     overlap: list[float]
@@ -126,8 +128,8 @@ def past_looks(head: str | Path, about: Mapping[str, Any]) -> Iterator[PastLooks
 
     Args:
         head: a run folder, its `head/`, or a bundle.
-        about: what makes figures comparable: the head's weights, the teacher, what is searched. Looks of something
-            else stay where they are, and are not read.
+        about: what makes figures comparable: the head's weights, what is searched. Looks of something else stay where
+            they are, and are not read.
 
     Raises:
         ArtifactError: if a file of theirs is damaged.

@@ -83,8 +83,26 @@ class SearchedEngine:
             ids += found
             scores.append(of_them)
         together = np.concatenate(scores)
-        # of vectors of length 1 the square of the distance is 2 - 2 cos
-        return ids, 1 - together**2 / 2 if self._metric == "l2" else together
+        if self._metric == "l2":  # of vectors of length 1 its square is 2 - 2 cos; of others this is lower still
+            together = 1 - together**2 / 2
+        return ids, self._by_length(ids, together) if self._metric == "dot" else together
+
+    def _by_length(self, ids: list[list[Any]], products: np.ndarray) -> np.ndarray:
+        """Dot products as cosines, where they are so large that this decides anything."""
+        large = {
+            one
+            for row, of_row in zip(ids, products, strict=True)
+            for one, product in zip(row, of_row, strict=False)
+            if product >= _ITSELF
+        }
+        if not large:
+            return products
+        rows = self._index.fetch(list(large))
+        lengths = dict(zip(rows.ids, np.linalg.norm(rows.vectors, axis=1).tolist(), strict=True))
+        divisors = np.ones_like(products)
+        for place, row in enumerate(ids):
+            divisors[place, : len(row)] = [max(lengths.get(one, 1.0), 1e-12) for one in row]
+        return products / divisors
 
 
 class SearchedVectors:

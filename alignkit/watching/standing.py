@@ -84,6 +84,7 @@ class Judged:
         change: mean overlap of the queries that are judged less the reference's: since the change where it is worse,
             else of the last look.
         since: day of the first query of the change, or of the look; only where it is worse.
+        from_first_look: whether it began there; only where it is worse.
         course: of the last looks.
     """
 
@@ -94,6 +95,7 @@ class Judged:
     evidence: float
     change: Interval | None
     since: str | None
+    from_first_look: bool
     course: tuple[LookPoint, ...]
 
     @property
@@ -111,6 +113,7 @@ class Judged:
         return {
             "verdict": self.standing.value,
             "since": self.since,
+            "from_first_look": self.from_first_look,
             "change": self.change and self.change.to_json(),
             "evidence": self.evidence,
             "evidence_needed": self.needed,
@@ -136,7 +139,7 @@ def judge(past: PastLooks, seed: int = 0) -> Judged | None:
     points = tuple(_point(look, value, seed + look.number) for look, value in told)
     calls = sum(len(look.overlap) for look in past.looks)
     reference = past.reference
-    since, change = _changed(past.looks, reference, course, seed)
+    first, since, change = _changed(past.looks, reference, course, seed)
     return Judged(
         standing=_standing(course, calls, len(reference.figures), change),
         of=reference.of,
@@ -145,6 +148,7 @@ def judge(past: PastLooks, seed: int = 0) -> Judged | None:
         evidence=float(evidence[-1]),
         change=change,
         since=since,
+        from_first_look=first == 0,
         course=points,
     )
 
@@ -158,17 +162,19 @@ def _standing(course: Course, calls: int, reference: int, change: Interval | Non
     return Standing.TOO_LITTLE_DATA if few or unsure else Standing.AS_BEFORE
 
 
-def _changed(looks: list[Look], reference: Reference, course: Course, seed: int) -> tuple[str | None, Interval | None]:
-    """Since when, and by how much."""
+def _changed(
+    looks: list[Look], reference: Reference, course: Course, seed: int
+) -> tuple[int | None, str | None, Interval | None]:
+    """With which query it began, since when that is, and by how much."""
     if not course.worse:
         last = looks[-1].figures.overlap
-        return None, difference(last, reference.figures.overlap, seed) if len(last) else None
+        return None, None, difference(last, reference.figures.overlap, seed) if len(last) else None
     overlap = np.concatenate([look.figures.overlap for look in looks])
     scores = np.concatenate([np.array(look.normal_scores) for look in looks])
     days = [day or look.at[:10] for look in looks for day in look.days]
     starts = [row for row, day in enumerate(days) if row == 0 or day != days[row - 1]]
     first = changed_at(scores, np.array(starts))
-    return days[first], difference(overlap[first:], reference.figures.overlap, seed)
+    return first, days[first], difference(overlap[first:], reference.figures.overlap, seed)
 
 
 def difference(first: np.ndarray, second: np.ndarray, seed: int = 0) -> Interval:

@@ -10,7 +10,7 @@ from alignkit.errors import AlignkitError, ArtifactError
 from alignkit.watching.past_looks import Look, Reference, beside, past_looks
 from alignkit.watching.searched import Figures
 
-ABOUT = {"head": "abc", "teacher": {"model": "m"}, "place": "here"}
+ABOUT = {"head": "abc", "place": "here"}
 
 
 @pytest.fixture
@@ -25,7 +25,7 @@ def reference():
 
 
 def a_look(number):
-    return Look(number, "2026-05-03T10:00:00+00:00", "live.jsonl", [f"k{number}"], [None], [0.5], [0.9], [0.1])
+    return Look(number, "2026-05-03T10:00:00+00:00", "live.jsonl", None, [f"k{number}"], [None], [0.5], [0.9], [0.1])
 
 
 def test_what_was_kept_is_read_again_in_order(head):
@@ -39,8 +39,8 @@ def test_what_was_kept_is_read_again_in_order(head):
         assert past.scores() == pytest.approx([0.5009, 0.7008, 0.5009, 0.5009, 0.5009])
 
 
-@pytest.mark.parametrize("changed", [{"head": "b"}, {"teacher": None}, {"place": "there"}])
-def test_another_head_teacher_or_index_has_looks_of_its_own(head, changed):
+@pytest.mark.parametrize("changed", [{"head": "b"}, {"place": "there"}])
+def test_another_head_or_index_has_looks_of_its_own(head, changed):
     with past_looks(head, ABOUT) as past:
         past.begin(reference()).add(a_look(1))
     with past_looks(head, ABOUT | changed) as past:

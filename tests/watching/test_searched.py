@@ -76,3 +76,18 @@ def test_an_index_made_by_another_teacher_is_refused(tmp_path):
 def test_queries_are_ranked_by_overlap_and_then_by_cosine():
     figures = Figures(np.array([0.3, 0.4, 0.4]), np.array([1.0, -1.0, -0.9]))
     assert np.argsort(figures.scores()).tolist() == [0, 1, 2]
+
+
+def test_a_dot_product_of_a_long_vector_is_no_copy_of_the_query(corpus, queries, tmp_path):
+    """An index of vectors that are not of length 1, searched by dot product: only a cosine of 1 is the text itself."""
+    faiss = pytest.importorskip("faiss")
+    from alignkit.indexes.faiss import FaissIndex
+
+    aligned, teacher = queries
+    built = faiss.IndexFlatIP(8)
+    built.add(np.concatenate([corpus * 1.2, teacher * 1.2]))
+    faiss.write_index(built, str(tmp_path / "index.faiss"))
+    with FaissIndex(tmp_path / "index.faiss") as index:
+        found = figures_of(SearchedEngine(index, 8), aligned, teacher)
+    array = figures_of(SearchedVectors("here", np.concatenate([corpus, teacher]), 8), aligned, teacher)
+    assert found.overlap.tolist() == array.overlap.tolist()

@@ -22,7 +22,7 @@ def looks_of(tmp_path, means, calls=200, reference=600, days=True):
         scores = normal_scores(found.scores(), past.scores(), [number])
         day = f"2026-05-{number:02}" if days else None
         look = Look(
-            number, f"2026-06-{number % 28 + 1:02}T10:00:00+00:00", "live", [], [day] * calls,
+            number, f"2026-06-{number % 28 + 1:02}T10:00:00+00:00", "live", None, [], [day] * calls,
             found.overlap.tolist(), found.cosine.tolist(), scores.tolist(),
         )  # fmt: skip
         past = PastLooks(past.folder, past.reference, [*past.looks, look])
@@ -40,7 +40,12 @@ def test_worse_says_since_when_and_how_much(tmp_path, days, since):
     judged = judge(looks_of(tmp_path, [0.75] * 3 + [0.6] * 2, days=days))
     assert judged.standing is Standing.WORSE and judged.since == since
     assert judged.change.high < -0.1 and judged.evidence > judged.needed
-    assert judged.to_json()["verdict"] == "worse"
+    assert judged.to_json()["verdict"] == "worse" and not judged.from_first_look
+
+
+def test_worse_from_the_first_look_on_is_told(tmp_path):
+    judged = judge(looks_of(tmp_path, [0.6] * 3))
+    assert judged.since == "2026-05-01" and judged.from_first_look
 
 
 def test_better_is_no_alarm(tmp_path):
