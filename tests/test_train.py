@@ -44,7 +44,7 @@ def test_the_default_run_leaves_everything_a_user_needs(run_command, tmp_path):
     folder = next((tmp_path / "outputs" / "train").iterdir())
     names = {path.name.split(".tfevents")[0] for path in folder.iterdir()}
     assert {"head", "baselines", "metrics.json", "alignment_report.md", "alignment_metrics.csv", "config.yaml",
-            "checkpoints", "events.out", "report.html"} <= names  # fmt: skip
+            "checkpoints", "events.out", "report.html", "held_out_sample.safetensors"} <= names  # fmt: skip
     metrics = json.loads((folder / "metrics.json").read_text(encoding="utf-8"))
     rows = metrics["rows"]
     assert set(rows) >= set(ROWS)

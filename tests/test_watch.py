@@ -167,14 +167,14 @@ def test_queries_that_the_head_was_trained_on_are_not_asked_for(watch, texts, tm
 def test_an_index_that_changed_is_told_from_queries_that_changed(watch, texts, tmp_path):
     """The head's own held-out queries find less in it too."""
     teacher = TableEmbedder(TABLE)
-    corpus = embed_all(teacher, texts[0], "query")
+    corpus = embed_all(teacher, texts[0][:600], "query")
     np.save(tmp_path / "index.npy", corpus)
     words = ("corpus=index.npy", "html=false")
     assert watch(log(tmp_path / "a.jsonl", texts[1][:300]), *words, out="a")[0] == 0
     first = meta(tmp_path / "a")
     assert first["place"].endswith("index.npy") and first["index_change"] is None
-    noise = np.random.default_rng(0).standard_normal((20 * len(corpus), corpus.shape[1])).astype(np.float32)
-    crowded = np.repeat(corpus, 20, axis=0) + 0.02 * noise
+    noise = np.random.default_rng(0).standard_normal((15 * len(corpus), corpus.shape[1])).astype(np.float32)
+    crowded = np.repeat(corpus, 15, axis=0) + 0.02 * noise
     np.save(tmp_path / "index.npy", crowded)
     code, out, err = watch(log(tmp_path / "b.jsonl", texts[1][300:600]), *words, out="b")
     assert code == 3, err

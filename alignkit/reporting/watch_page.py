@@ -39,6 +39,7 @@ def watch_page(watched: Watched) -> str:
         columns=watch_words.GROUP_COLUMNS,
         meanings=watch_words.COLUMN_MEANINGS,
         cells=watch_words.group_cells,
+        evidence=watch_words.evidence_words,
         plot=course_plot(judged) if judged else None,
     )
 

@@ -44,12 +44,12 @@ def reasons(watched: Watched) -> list[str]:
     said = list(_figures(watched, judged))
     if judged.change is not None:
         which = "since then" if judged.standing is Standing.WORSE else "in this look"
-        said.append(f"{which} live queries find {_change(judged.change)} of the teacher's ten nearest texts")
+        said.append(f"overlap@10 of live queries less that of held-out ones, {which}: {_change(judged.change)}")
     if judged.standing is Standing.TOO_LITTLE_DATA:
         said.append(_too_little(judged))
     looks = judged.course[-1].number
     said.append(
-        f"evidence of a drop: {_evidence(judged.evidence)} of {judged.needed:.0f} needed, from {judged.calls:,} "
+        f"evidence of a drop: {evidence_words(judged.evidence)} of {judged.needed:.0f} needed, from {judged.calls:,} "
         f"queries in {looks:,} look{'s' if looks > 1 else ''}; however many looks, a false alarm has a probability of "
         "at most 5%"
     )
@@ -131,19 +131,23 @@ def _causes(watched: Watched, judged: Judged) -> Iterator[str]:
         yield "it was so from the first look on: the texts held out from training are easier for the head than these"
     index_fell = index is not None and index.high < 0
     if index_fell and index is not None:
-        yield f"the index has changed: the same held-out queries find {_change(index)} in it than at the first look"
+        yield (
+            "the index has changed: overlap@10 of the same held-out queries in it, less that of the first look: "
+            f"{_change(index)}"
+        )
     if everything.far is not None and everything.far >= MANY_FAR:
         yield "the queries have changed: many are unlike the training sentences; train on texts like those below"
     elif not index_fell:
         yield "few queries are far from the training sentences, so it is not that they are about other things"
 
 
-def _evidence(evidence: float) -> str:
+def evidence_words(evidence: float) -> str:
+    """The e-process, as far as it matters."""
     return "over 1,000" if evidence > 1000 else number(evidence)
 
 
 def _change(interval: Interval) -> str:
-    return f"{interval.value:+.3f} ({interval.low:+.3f} to {interval.high:+.3f})"
+    return f"{interval.value:+.3f} (95% interval {interval.low:+.3f} to {interval.high:+.3f})"
 
 
 def _range(interval: Interval) -> str:

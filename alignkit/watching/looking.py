@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Protocol
 
 import numpy as np
+import torch
 
 from alignkit.aligned import AlignedEmbedder
 from alignkit.embedders.base import EmbeddedBatch, Role, RowsInOrder
@@ -21,7 +22,7 @@ from alignkit.runs.held_out_sample import HeldOutSample
 from alignkit.watching.e_process import normal_scores
 from alignkit.watching.live_queries import LiveQueries
 from alignkit.watching.past_looks import Look, PastLooks, Reference
-from alignkit.watching.searched import Searched, figures_of
+from alignkit.watching.searched import Figures, Searched, figures_of
 
 logger = logging.getLogger(__name__)
 
@@ -91,7 +92,7 @@ def look(
     if failures:
         first = failures[min(failures)]
         notes.append(f"{len(failures):,} of {len(texts):,} queries have no vector and are left out; the first: {first}")
-    figures = figures_of(searched, aligned.align(student[kept]), _unit(by_teacher[kept]))
+    figures = _figures(searched, aligned, student[kept], _unit(by_teacher[kept]))
     days = [queries.day(rows[place]) for place in kept]
     found = Look(
         number=number,
@@ -157,7 +158,7 @@ def _begun(
 ) -> tuple[PastLooks, Look, list[str]]:
     """At the first look: what all others are compared with."""
     if sample is not None and len(sample.student):
-        figures = figures_of(searched, aligned.align(sample.student), sample.teacher)
+        figures = _figures(searched, aligned, sample.student, sample.teacher)
         return past.begin(Reference("the texts held out from training", searched.place, figures)), found, []
     note = (
         "the head came without its run's held-out texts, so this look is what later ones are compared with; "
@@ -175,8 +176,14 @@ def _index_change(
     if len(before) != len(sample.student):  # the first look had no sample
         return None
     rows = sample_rows(len(before), SEARCHED_AGAIN, 0).numpy()
-    now = figures_of(searched, aligned.align(sample.student[rows]), sample.teacher[rows]).overlap
+    now = _figures(searched, aligned, sample.student[rows], sample.teacher[rows]).overlap
     return PairedBootstrap({"now": now, "before": before[rows]}).difference("now", "before")
+
+
+def _figures(searched: Searched, aligned: AlignedEmbedder, student: np.ndarray, teacher: np.ndarray) -> Figures:
+    with torch.inference_mode():
+        plain = aligned.artifact.head(torch.from_numpy(np.ascontiguousarray(student))).float().numpy()
+    return figures_of(searched, aligned.align(student), teacher, _unit(plain))
 
 
 def _embedded(batches: Iterable[EmbeddedBatch], count: int, dim: int) -> tuple[np.ndarray, dict[int, str]]:

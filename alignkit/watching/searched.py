@@ -84,7 +84,7 @@ class SearchedEngine:
             scores.append(of_them)
         together = np.concatenate(scores)
         if self._metric == "l2":  # of vectors of length 1 its square is 2 - 2 cos; of others this is lower still
-            together = 1 - together**2 / 2
+            return ids, np.asarray(1 - together**2 / 2)
         return ids, self._by_length(ids, together) if self._metric == "dot" else together
 
     def _by_length(self, ids: list[list[Any]], products: np.ndarray) -> np.ndarray:
@@ -102,7 +102,7 @@ class SearchedEngine:
         divisors = np.ones_like(products)
         for place, row in enumerate(ids):
             divisors[place, : len(row)] = [max(lengths.get(one, 1.0), 1e-12) for one in row]
-        return products / divisors
+        return np.asarray(products / divisors)
 
 
 class SearchedVectors:
@@ -138,13 +138,17 @@ class SearchedVectors:
         return [[row for row in one if row >= 0] for one in rows.tolist()], scores
 
 
-def figures_of(searched: Searched, aligned: np.ndarray, teacher: np.ndarray) -> Figures:
+def figures_of(
+    searched: Searched, aligned: np.ndarray, teacher: np.ndarray, plain: np.ndarray | None = None
+) -> Figures:
     """Search with both vectors of each query; a text that is in the index itself is not counted.
 
     Args:
         searched: the teacher's vectors.
         aligned: `(Q, D)` by student and head, rows of length 1.
         teacher: `(Q, D)` by the teacher, likewise.
+        plain: `(Q, D)` as the head imitates the teacher, likewise, where queries are whitened for the search; the
+            cosine is its, as in the head's report.
     """
     both, scores = searched.cosine_nearest(np.concatenate([teacher, aligned]), NEAREST + 1)
     count = len(teacher)
@@ -152,7 +156,8 @@ def figures_of(searched: Searched, aligned: np.ndarray, teacher: np.ndarray) -> 
         _overlap(wanted, own, found)
         for wanted, own, found in zip(both[:count], scores[:count], both[count:], strict=True)
     ]
-    return Figures(np.array(shares, dtype=np.float64), (aligned * teacher).sum(axis=1).astype(np.float64))
+    cosines = ((aligned if plain is None else plain) * teacher).sum(axis=1)
+    return Figures(np.array(shares, dtype=np.float64), cosines.astype(np.float64))
 
 
 def _overlap(wanted: Sequence[Any], scores: np.ndarray, found: Sequence[Any]) -> float:

@@ -15,10 +15,13 @@ from alignkit.pairs.vectors import load_vectors
 from alignkit.runs.fingerprints import (
     FINGERPRINTS,
     VECTOR_FINGERPRINTS,
+    WORD_FINGERPRINTS,
     save_fingerprints,
     training_fingerprints,
     vector_fingerprints,
+    word_fingerprints,
 )
+from alignkit.sentences.normalise import words
 
 
 def side_of(pairs):
@@ -48,6 +51,14 @@ def test_texts_of_a_run_are_remembered(demo_splits, tmp_path):
     assert own.seen == 0
     assert own.line.startswith("0 of 600 queries are among the sentences that this head was trained on; ")
     assert "near-duplicate among 2,700 training texts (" in own.line
+
+
+def test_words_of_a_run_are_remembered(demo_splits, tmp_path):
+    save_fingerprints(tmp_path, demo_splits)
+    known = training_fingerprints(tmp_path, WORD_FINGERPRINTS)
+    said = sorted({word for text in demo_splits.train.texts for word in words(text)})
+    assert 1_000 < len(known) < 10_000 and np.isin(word_fingerprints(said), known).all()
+    assert not np.isin(word_fingerprints(["kubelet", "segfault"]), known).any()
 
 
 def test_sentences_dealt_anew_are_noticed(demo_splits, tmp_path, caplog):

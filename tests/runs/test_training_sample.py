@@ -23,6 +23,13 @@ def test_the_test_split_is_like_training(sample, demo_splits):
     assert sample.unlike(demo_splits.test.student) is None
 
 
+def test_one_text_in_a_hundred_is_far_from_training_and_strange_ones_are(sample, demo_splits):
+    assert sample.far(demo_splits.test.student).mean() < 0.05
+    assert sample.far(np.random.default_rng(0).normal(size=(200, 384))).all()
+    assert sample.far(np.ones((4, 7))) is None
+    assert dataclasses.replace(sample, held_out=np.empty(0)).far(demo_splits.test.student) is None
+
+
 def test_other_directions_are_unlike_it(sample, demo_splits):
     strange = np.random.default_rng(0).normal(size=(200, demo_splits.test.student_dim))
     unlike = sample.unlike(strange)

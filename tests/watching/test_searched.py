@@ -37,6 +37,14 @@ def test_overlap_and_cosine_by_hand(corpus, queries):
     np.testing.assert_allclose(figures.cosine, (queries[0] * queries[1]).sum(axis=1), rtol=1e-6)
 
 
+def test_whitened_queries_search_and_plain_ones_are_near_the_teacher(corpus, queries):
+    aligned, teacher = queries
+    plain = unit(30, 8, seed=3)
+    figures = figures_of(SearchedVectors("here", corpus, 8), aligned, teacher, plain)
+    assert figures.overlap.tolist() == by_hand(corpus, aligned, teacher)
+    np.testing.assert_allclose(figures.cosine, (plain * teacher).sum(axis=1), rtol=1e-6)
+
+
 def test_a_text_that_is_in_the_index_is_not_counted(corpus, queries):
     """Queries that stand in the index would find themselves, and flatter the head by a tenth."""
     aligned, teacher = queries
@@ -91,3 +99,18 @@ def test_a_dot_product_of_a_long_vector_is_no_copy_of_the_query(corpus, queries,
         found = figures_of(SearchedEngine(index, 8), aligned, teacher)
     array = figures_of(SearchedVectors("here", np.concatenate([corpus, teacher]), 8), aligned, teacher)
     assert found.overlap.tolist() == array.overlap.tolist()
+
+
+@pytest.mark.parametrize("engine", ["parquet", "qdrant"])
+def test_engines_that_lose_nothing_find_what_an_array_finds(engine, queries, tmp_path, request):
+    pytest.importorskip({"parquet": "pyarrow", "qdrant": "qdrant_client"}[engine])
+    from engines import stored
+
+    made = stored(engine, tmp_path, request)
+    aligned, teacher = (vectors.copy() for vectors in queries)
+    teacher[:3] = made.vectors[:3]  # texts that are in the index
+    with made.open() as index:
+        found = figures_of(SearchedEngine(index, 8), aligned, teacher)
+    assert (
+        found.overlap.tolist() == figures_of(SearchedVectors("x", made.vectors, 8), aligned, teacher).overlap.tolist()
+    )
