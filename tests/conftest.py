@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from real_milvus import milvus  # noqa: F401 - likewise
 from real_postgres import connection, postgres, table  # noqa: F401 - one server for all tests
 
 from alignkit import progress

@@ -159,4 +159,24 @@ def in_chroma(folder, request, vectors, texts):
     return ids, {"path": str(folder / "docs"), "collection": "docs"}
 
 
+def in_milvus(folder, request, vectors, texts):
+    from pymilvus import DataType, MilvusClient
+
+    client, alias = request.getfixturevalue("milvus"), f"docs_{uuid.uuid4().hex[:8]}"
+    schema = MilvusClient.create_schema(auto_id=False, enable_dynamic_field=True)
+    schema.add_field("id", DataType.VARCHAR, is_primary=True, max_length=64)
+    schema.add_field("embedding", DataType.FLOAT_VECTOR, dim=DIM)
+    schema.add_field("year", DataType.INT64, nullable=True)
+    indexes = client.prepare_index_params()
+    indexes.add_index("embedding", index_type="AUTOINDEX", metric_type="COSINE")
+    client.create_collection(f"{alias}_1", schema=schema, index_params=indexes)
+    ids = [f"d{row}" for row in range(len(texts))]
+    fields = further_fields(len(ids))
+    rows = zip(ids, vectors, texts, fields, strict=True)
+    sent = [{"id": one, "embedding": vector, "body": text, **further} for one, vector, text, further in rows]
+    client.insert(f"{alias}_1", sent[::-1])  # in another order than that of the ids
+    client.create_alias(f"{alias}_1", alias)
+    return ids, {"client": client, "collection": alias, "text": "body"}
+
+
 MAKERS = {name.removeprefix("in_"): make for name, make in list(globals().items()) if name.startswith("in_")}

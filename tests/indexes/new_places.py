@@ -67,6 +67,14 @@ def in_sqlite_vec(folder, request):
     return {"path": str(folder / "moved.db"), "table": "Moved ones", "joined": "It's theirs", "text": "body"}
 
 
+def in_milvus(folder, request):
+    return {
+        "client": request.getfixturevalue("milvus"),
+        "collection": f"moved_{uuid.uuid4().hex[:8]}",
+        "text": "body",
+    }
+
+
 MAKERS = {name.removeprefix("in_"): make for name, make in list(globals().items()) if name.startswith("in_")}
 # engines that rows can be moved to
 PLACES = sorted(name for name in MAKERS if (FILES / f"{name}_new.py").is_file())

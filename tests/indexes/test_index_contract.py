@@ -20,6 +20,7 @@ HOLDS = {
     "lancedb": ("missing", "nan", "zero"),
     "sqlite_vec": ("nan", "zero"),
     "chroma": ("zero",),
+    "milvus": ("nan", "zero"),
 }
 LIBRARY = {
     "parquet": "pyarrow",
@@ -29,6 +30,7 @@ LIBRARY = {
     "lancedb": "lance",
     "sqlite_vec": "apsw",
     "chroma": "chromadb",
+    "milvus": "pymilvus",
 }
 BROKEN = {
     "missing": (None, "it has no vector"),
