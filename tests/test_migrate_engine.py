@@ -58,6 +58,7 @@ def test_from_a_table_to_a_cut_over_and_back_and_for_good(moves, demo, connectio
     assert "run step=compare first" in moves("cut_over")[2]
     code, out, err = moves("compare")
     assert (code, err) == (0, "") and f"{ROWS - 1} rows as queries" in out and "next: step=cut_over" in out
+    assert "while half of the rows are moved, a search of both halves" in out
     # each sentence as a query shall find itself
     lines = [f"q{row}\t{demo.train.texts[row]}" for row in range(0, ROWS, 4)]
     (tmp_path / "asked.tsv").write_text("\n".join(["id\ttext", *lines]), encoding="utf-8")
@@ -85,6 +86,25 @@ def test_from_a_table_to_a_cut_over_and_back_and_for_good(moves, demo, connectio
         "body",
         "embedding",
     ]
+
+
+def test_the_teachers_own_queries_are_compared_too(moves, demo, tmp_path):
+    """The head finds its own rows in its index; a teacher whose space it missed finds others."""
+    own = demo.origin.student_identity
+    save_head(LinearHead(256, 256).eval(), tmp_path / "other", student_identity=own, teacher_identity=own)
+    assert moves("copy", "head=other")[0] == 0
+    lines = [f"q{row}\t{demo.train.texts[row]}" for row in range(0, ROWS, 12)]
+    (tmp_path / "asked.tsv").write_text("\n".join(["id\ttext", *lines]), encoding="utf-8")
+    judged = [f"q{row}\t{row}\t1" for row in range(0, ROWS, 12)]
+    (tmp_path / "qrels.tsv").write_text("\n".join(["query-id\tcorpus-id\tscore", *judged]), encoding="utf-8")
+    code, out, err = moves("compare", "head=other", "queries=asked.tsv", "qrels=qrels.tsv", "teacher=static")
+    assert (code, err) == (0, "")
+    assert "of the ten rows that the teacher's own query finds in the new vectors, student and head find" in out
+    assert "by student and head in the new, 0." in out and "by the teacher in the new" in out
+    code, _, err = moves("compare", "head=other", "queries=asked.tsv", "teacher=two_layer")
+    assert code == 1 and "teacher" in err and err.count("\n") == 1
+    code, _, err = moves("compare", "teacher=static")
+    assert code == 1 and "teacher= embeds the queries of step=compare; name their file: queries=FILE" in err
 
 
 def test_new_vectors_are_given_up(moves):

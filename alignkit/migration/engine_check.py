@@ -13,7 +13,7 @@ from alignkit.embedders.base import Role
 from alignkit.errors import DataError
 from alignkit.indexes.base import Replacement, VectorIndex
 from alignkit.indexes.exact import unit_rows
-from alignkit.indexes.index_rows import IndexRows, picked
+from alignkit.indexes.index_rows import Id, IndexRows, picked
 from alignkit.indexes.stages import expect_begun
 from alignkit.migration.engine_copy import count_missing, expect_fit, map_rows
 from alignkit.migration.engine_notes import expect_same, keep, note_for, now, read_note
@@ -66,7 +66,10 @@ def verify_copy(
         expect_fit(old.describe(), artifact)
         rows = old.sample(READ_BACK, seed)
         before = picked(rows, [row for row in range(len(rows)) if row not in rows.faults])
+        wanted = before.ids
         before, after = rows_of_both(before, new)
+        if stage == "begun" and replacement.elsewhere:
+            _expect_all_there(wanted, before.ids)
         cosines = (map_rows(before, artifact, role) * unit_rows(after.vectors)).sum(axis=1)
         _expect_same_vectors(before, cosines)
         _expect_same_texts(before, after)
@@ -90,6 +93,16 @@ def rows_of_both(before: IndexRows, new: VectorIndex) -> tuple[IndexRows, IndexR
     place = {str(one): row for row, one in enumerate(before.ids)}
     good = [row for row in range(len(after)) if row not in after.faults]
     return picked(before, [place[str(after.ids[row])] for row in good]), picked(after, good)
+
+
+def _expect_all_there(wanted: Sequence[Id], found: Sequence[Id]) -> None:
+    there = set(found)
+    if lost := [one for one in wanted if one not in there]:
+        raise DataError(
+            f"{len(lost):,} of {len(wanted):,} rows that were read back have no usable new vector (the first: "
+            f"{lost[0]}), although one was written; has another program changed them? Delete the new vectors with "
+            "step=give_up, and copy again"
+        )
 
 
 def _expect_same_vectors(rows: IndexRows, cosines: np.ndarray) -> None:

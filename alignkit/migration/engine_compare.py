@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
+from zlib import crc32
 
 import numpy as np
 
@@ -19,8 +20,11 @@ from alignkit.metrics.intervals import Interval, PairedBootstrap
 from alignkit.metrics.retrieval import Qrels, ndcg_at_k
 from alignkit.migration.engine_check import old_and_new, rows_of_both
 from alignkit.migration.engine_notes import keep, now, read_note
+from alignkit.searching.half_moved import merged
 
 QUERIES, NEAREST = 200, 10
+# so many that ten are left when every other row is taken away
+FAR = 4 * NEAREST
 Hits = Sequence[Sequence[Any]]
 
 
@@ -34,6 +38,7 @@ class Ndcg:
         new: of the same queries through the head, in the new vectors.
         gain: new minus old, paired by query.
         teacher: of the teacher's own queries in the new vectors; `None` where it was not asked.
+        half: of student and head while half of the rows are moved; `None` where the new vectors lie elsewhere.
     """
 
     queries: int
@@ -41,6 +46,7 @@ class Ndcg:
     new: Interval
     gain: Interval
     teacher: Interval | None = None
+    half: Interval | None = None
 
 
 @dataclass(frozen=True)
@@ -53,12 +59,15 @@ class Compared:
         ndcg: `None` without judgements.
         teacher: mean share of the ten rows that the teacher's query finds in the new vectors which the head's finds
             too; `None` where the teacher was not asked.
+        half: mean share of the ten nearest by the new vectors that a search of both halves finds while half of the rows
+            are moved, by rank as `nearest_in_both` merges them; `None` where the new vectors lie elsewhere.
     """
 
     queries: int
     overlap: Interval
     ndcg: Ndcg | None = None
     teacher: Interval | None = None
+    half: Interval | None = None
 
 
 def compare_by_rows(index: VectorIndex, seed: int = 0, into: Replacement | None = None) -> Compared:
@@ -77,8 +86,11 @@ def compare_by_rows(index: VectorIndex, seed: int = 0, into: Replacement | None 
     with old_and_new(index, replacement) as (old, new):
         rows = old.sample(QUERIES, seed)
         before, after = rows_of_both(picked(rows, [row for row in range(len(rows)) if row not in rows.faults]), new)
-        hits = _nearest(old, before), _nearest(new, after)
-    return _kept(replacement, Compared(len(before), _overlap(hits[0], hits[1], seed)))
+        found, moved = _nearest(old, before), _nearest(new, after)
+        half = None
+        if not replacement.elsewhere:
+            half = _overlap(moved, _half_moved(found, _nearest(new, after, FAR)), seed)
+    return _kept(replacement, Compared(len(before), _overlap(found, moved, seed), half=half))
 
 
 def compare_by_queries(
@@ -110,7 +122,10 @@ def compare_by_queries(
     texts = list(queries.values())
     student = join_batches(aligned.embed_student(texts), len(texts), aligned.artifact.student_dim)
     with old_and_new(index, replacement) as (old, new):
-        hits = {"old": old.search(student, NEAREST)[0], "new": new.search(aligned.align(student), NEAREST)[0]}
+        mapped = aligned.align(student)
+        hits: dict[str, Hits] = {"old": old.search(student, NEAREST)[0], "new": new.search(mapped, NEAREST)[0]}
+        if not replacement.elsewhere:
+            hits["half"] = _half_moved(hits["old"], new.search(mapped, FAR)[0])
         if teacher is not None:
             asked = join_batches(teacher.embed(texts, "query"), len(texts), teacher.dim)
             hits["teacher"] = new.search(unit_rows(asked), NEAREST)[0]
@@ -120,17 +135,25 @@ def compare_by_queries(
             queries=len(texts),
             overlap=_overlap(hits["old"], hits["new"], seed),
             ndcg=None if judgements is None else _ndcg(list(queries), hits, judgements, seed),
-            teacher=_overlap(hits["teacher"], hits["new"], seed) if teacher is not None else None,
+            teacher=_overlap(hits["teacher"], hits["new"], seed) if "teacher" in hits else None,
+            half=_overlap(hits["new"], hits["half"], seed) if "half" in hits else None,
         ),
     )
 
 
-def _nearest(index: VectorIndex, queries: IndexRows) -> Hits:
+def _nearest(index: VectorIndex, queries: IndexRows, count: int = NEAREST) -> Hits:
     """What each row finds but for itself."""
-    found = index.search(queries.vectors, NEAREST + 1)[0] if len(queries) else []
-    return [
-        [one for one in hits if str(one) != str(own)][:NEAREST] for hits, own in zip(found, queries.ids, strict=True)
-    ]
+    found = index.search(queries.vectors, count + 1)[0] if len(queries) else []
+    return [[one for one in hits if str(one) != str(own)][:count] for hits, own in zip(found, queries.ids, strict=True)]
+
+
+def _half_moved(old: Hits, new: Hits) -> Hits:
+    """What would be found while every other row, whichever these are, has no new vector yet."""
+    found = []
+    for before, after in zip(old, new, strict=True):
+        moved = {one for one in (*before, *after) if crc32(str(one).encode()) % 2}
+        found.append(merged(before, [one for one in after if one in moved][:NEAREST], moved, NEAREST))
+    return found
 
 
 def _kept(replacement: Replacement, compared: Compared) -> Compared:
@@ -171,4 +194,5 @@ def _ndcg(
             "no query finds a row that is judged for it; expected the query-id of the file of queries and, as "
             "corpus-id, the id of a row of the index"
         )
-    return Ndcg(drawn.count, old, new, gain, drawn.mean("teacher") if "teacher" in figures else None)
+    teacher, half = (drawn.mean(name) if name in figures else None for name in ("teacher", "half"))
+    return Ndcg(drawn.count, old, new, gain, teacher, half)

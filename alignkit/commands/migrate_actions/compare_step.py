@@ -51,6 +51,13 @@ def compare_lines(
             f"of the ten rows that the teacher's own query finds in the new vectors, student and head find "
             f"{found.teacher.value:.1%} (95% interval {found.teacher.low:.1%} to {found.teacher.high:.1%})"
         )
+    if found.half is not None:
+        at_half = "" if found.ndcg is None or found.ndcg.half is None else f", nDCG@10 {found.ndcg.half.value:.3f}"
+        yield (
+            f"while half of the rows are moved, a search of both halves (serve index=…) finds {found.half.value:.1%} "
+            f"of the ten nearest by the new vectors (95% interval {found.half.low:.1%} to {found.half.high:.1%})"
+            f"{at_half}"
+        )
     if found.ndcg is None:
         yield "this says how much changes, not what is better: judged queries do, queries=FILE qrels=FILE"
         return
