@@ -70,7 +70,7 @@ def test_true_is_no_number():
             "build out=o generator=llm generator.model=m generator.api=grpc",
             "generator.api=grpc: expected ollama or openai",
         ),
-        ("build out=o generator=llm generator.model=m generator.retries=no", "generator.retries=no: expected a whole"),
+        ("build out=o generator=llm generator.model=m generator.retries=no", "generator.retries=no: expected a number"),
         (
             "build out=o generator=import generator.path=p generator.kind=poems",
             "generator.kind=poems: expected one of auto",

@@ -103,3 +103,16 @@ def settings_of(name: str) -> dict[str, tuple[str, ...]]:
                 if not place.rpartition(".")[2].startswith("_"):
                     found[place] = (*found.get(place, ()), f"{mount.place}={choice}")
     return found
+
+
+@functools.cache
+def numbers_of(name: str) -> frozenset[str]:
+    """Settings of a command's groups, by dotted name, that are a number or a switch in every YAML that sets them."""
+    values: dict[str, list[Any]] = {}
+    for mount in mounts_of(name):
+        for choice in () if mount.optional else group_choices(mount.group):
+            for place, value in leaves(yaml_of(mount.group, choice), mount.place):
+                values.setdefault(place, []).extend([] if value is None else [value])
+    return frozenset(
+        place for place, found in values.items() if found and all(isinstance(one, int | float) for one in found)
+    )

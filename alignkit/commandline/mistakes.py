@@ -35,7 +35,7 @@ def explain_error(error: Exception, command: str) -> str:
         return text
     see = f"python -m alignkit.{command} --help lists the settings"
     if found := re.search(r"(?:Could not find|Could not load) '([\w@/]+)/([^']+)'", text):
-        return _no_choice(found[1].split("@")[0], found[2], text)
+        return no_choice(found[1].split("@")[0], found[2], text)
     if found := re.search(r"Could not override '([^']+)'", text):
         return unknown_setting(found[1], command)
     if found := re.search(r"Missing mandatory value: (\S+)", text):
@@ -84,7 +84,8 @@ def alike(name: str, known: Mapping[str, tuple[str, ...]]) -> list[str]:
     return ([place for place in found if not known[place]] or found)[:_MOST_NAMED]
 
 
-def _no_choice(group: str, choice: str, text: str) -> str:
+def no_choice(group: str, choice: str, text: str = "") -> str:
+    """One line on a choice that a group does not have, with those that it has; `text` is Hydra's on its own groups."""
     if not group.startswith("hydra/"):
         return f"unknown {group} '{choice}'; choices: {', '.join(group_choices(group))}"
     if choice in PLUGINS:

@@ -21,6 +21,7 @@ from omegaconf.errors import OmegaConfBaseException
 from alignkit import __version__
 from alignkit.commandline.composed import register_resolvers
 from alignkit.commandline.conf import conf_folder
+from alignkit.commandline.first_look import look_first
 from alignkit.commandline.flags import SHOWING, split_flags
 from alignkit.commandline.folders import CALLBACK, RunFolders, check_room, unusable
 from alignkit.commandline.helping import help_text
@@ -161,11 +162,12 @@ class Command:
 def command(name: str, summary: str | None, examples: Sequence[str], **declared: Any) -> Callable[[], None]:
     """A command without arguments, fed by `sys.argv`; see `Command`.
 
-    What it does is `main` of `alignkit.commands.<name>`, which is imported once the words have been read: help and
-    mistakes need nothing of it.
+    What it does is `main` of `alignkit.commands.<name>`, which is imported once the words have been read and looked
+    at: help and mistakes need nothing of it.
     """
 
     def task(config: DictConfig) -> Any:
+        look_first(name, config)
         return importlib.import_module(f"alignkit.commands.{name}").main(config)
 
     found = Command(name, summary or "", examples, task, **declared)

@@ -16,10 +16,11 @@ from alignkit.commandline.conf import (
     group_choices,
     mounted_groups,
     mounts_of,
+    numbers_of,
     own_settings,
     settings_of,
 )
-from alignkit.commandline.mistakes import unknown_setting
+from alignkit.commandline.mistakes import no_choice, unknown_setting
 from alignkit.commandline.texts import HYDRA_TEXTS, as_literal, escaped, may_be_empty, own_texts, text_settings
 from alignkit.credentials import SECRET_NAME, STARS, check_variable_name, is_there, looks_like_key
 from alignkit.errors import ConfigError
@@ -34,6 +35,9 @@ _PLACEHOLDER = re.compile(rf"\$\{{oc\.env:{PRIVATE}\d+\}}")
 _ESCAPED = re.compile(r"(\\+)\$\{")
 # quotes, brackets and functions are Hydra's own way to write a sweep
 _HYDRAS_SWEEP = re.compile(r"""['"\[\]{}()]""")
+
+# what Hydra reads as more than a name
+_HYDRAS_OWN = re.compile(r"""[^\w.,-]""")
 
 
 @dataclass(frozen=True)
@@ -66,11 +70,15 @@ class Reader:
         for word in words:
             refuse_key(word)
         split = [self._split(word, before) for word, before in zip(words, ("", *words), strict=False)]
-        for sign, name, _ in split:
+        for sign, name, value in split:
             # Hydra would find it too, after much has been imported
             if not sign and not own_yamls and not self._may_be(name):
                 raise ConfigError(unknown_setting(name, self.command))
-        places = {name.partition(".")[0] for _, name, _ in split}
+            if not own_yamls:
+                self._check_choice(name, value or "null", sweeping)
+        # to know whether a setting is a text, the parts of its group are imported
+        numbers = numbers_of(self.command)
+        places = {name.partition(".")[0] for _, name, _ in split if "." in name and name not in numbers}
         texts = text_settings(self.command, own_texts(own_settings(self.command), self.texts), places)
         named = {name.rpartition("@")[2] for _, name, _ in split}
         alone = tuple(f"{place}." for place in self.completed if place not in named)
@@ -111,6 +119,15 @@ class Reader:
             or name in groups
             or any(place == name or place.startswith(f"{name}.") or name.startswith(f"{place}.") for place in known)
         )
+
+    def _check_choice(self, name: str, value: str, sweeping: bool) -> None:
+        """Refuse a choice that its group does not have; Hydra would say so after it has looked through all groups."""
+        groups = {mount.place: mount.group for mount in mounts_of(self.command) if not mount.optional}
+        if name not in groups or _HYDRAS_OWN.search(value):
+            return
+        for choice in value.split(",") if sweeping else [value]:
+            if choice not in (*group_choices(groups[name]), "null"):
+                raise ConfigError(no_choice(groups[name], choice))
 
     def _override(
         self,

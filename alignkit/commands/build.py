@@ -22,22 +22,15 @@ from alignkit.sentences.generators import Generated
 from alignkit.sentences.quality import judge_samples, measure_texts
 from alignkit.sentences.records import Sample
 from alignkit.setting_names import settings_under
-from alignkit.setting_rules import Rule, check, is_whole, number_from
 
 logger = logging.getLogger("alignkit.build")
 
 MOST_JUDGED = 1_000
-RULES = {
-    "seed": Rule(is_whole, "a whole number"),
-    **dict.fromkeys(("validation", "test"), number_from(0, below=1)),
-    "near_duplicate": number_from(0.5, most=1),
-}
 
 
 def main(config: DictConfig) -> None:
     """Generate, write, measure, print."""
     settings = plain(config)
-    check(settings, RULES)
     basics = {name: settings[name] for name in ("target", "language", "seed", "out")}
     with new_folder(basics["out"]) as folder:
         with settings_under("generator"):

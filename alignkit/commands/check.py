@@ -22,15 +22,12 @@ from alignkit.commandline.results import Screen
 from alignkit.embedders.base import Embedder
 from alignkit.errors import AlignkitError
 from alignkit.setting_names import SIDES
-from alignkit.setting_rules import check, one_of
 
-RULES = {"format": one_of(("table", "json"))}
 COLOURS = {"ok": "green", "warning": "yellow", "failure": "bold red"}
 
 
 def main(config: DictConfig) -> None:
     """Compose, look, print."""
-    check({"format": config.format}, RULES)
     findings = []
     for finding in look(config):
         findings.append(finding)

@@ -28,7 +28,6 @@ from alignkit.evaluation.table_rows import RowName
 from alignkit.pairs.text_sets import TextSet, evaluation_set
 from alignkit.runs.folder import newest_run
 from alignkit.setting_names import SIDES
-from alignkit.setting_rules import SEED, SWITCH, check, whole
 
 logger = logging.getLogger("alignkit.demo")
 
@@ -48,7 +47,6 @@ def main(config: DictConfig) -> None:
     artifact = load_artifact(head)
     complete_sides(config, artifact, head)
     settings = plain(config)
-    check(settings, {"seed": SEED, "samples": whole(1), "topk": whole(1), "interactive": SWITCH})
     data = build_data(settings)
     names = SIDES if isinstance(data, TextSet) else ("student",) if settings["interactive"] else ()
     embedders: dict[str, Embedder] = {name: build(settings[name], name) for name in names}

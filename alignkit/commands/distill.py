@@ -13,7 +13,7 @@ from alignkit.commandline import build, choice_of
 from alignkit.commandline.data import build_teachers_side
 from alignkit.commandline.resumed import begin_run, config_yaml, resume_command
 from alignkit.commandline.training_results import report
-from alignkit.distillation import transformer_student
+from alignkit.commands.rules.distill import check_settings
 from alignkit.embedders.base import Embedder
 from alignkit.errors import AlignkitError
 from alignkit.estimator.distilling import Start, Task, check_task, distill, make_start, with_made_up_texts
@@ -21,28 +21,17 @@ from alignkit.evaluation.leak_checks import leaks_of_splits
 from alignkit.files import write_whole
 from alignkit.pairs.general_texts import general_texts
 from alignkit.runs.folder import CONFIG, claim_run_folder
-from alignkit.setting_rules import check, number_above, number_from, whole
-from alignkit.training.checks import check_settings
 from alignkit.training.processes import is_main_process
-from alignkit.training.whitening_choice import check_whiten_by
 
 logger = logging.getLogger("alignkit.distill")
 
 NAME = "distill"
-RULES = {
-    **transformer_student.RULES,
-    "budget": whole(1),
-    "augment": number_from(0),
-    "student_lr": number_above(0).or_null("which takes the student's own"),
-}
 
 
 def main(config: DictConfig) -> float | None:
     """Compose the parts, distil, report; returns the figure that a sweeper optimises."""
     folder, settings, resume = begin_run(_without_student_vectors(config), NAME)
     check_settings(settings)
-    check(settings, RULES)
-    check_whiten_by(settings["whiten_by"])
     started = time.perf_counter()
     splits = build_teachers_side(settings)
     leaks = leaks_of_splits(splits)

@@ -10,40 +10,23 @@ from typing import Any
 from omegaconf import DictConfig
 
 from alignkit.artifact import Artifact, load_artifact
-from alignkit.cache.vector_cache import DTYPES
 from alignkit.commandline import build, plain
 from alignkit.commandline.sides import complete_sides
 from alignkit.commands.embed_actions.embedding_job import Embedding
 from alignkit.commands.embed_actions.upkeep import forget, list_models, merge, prune, verify
-from alignkit.embedders.base import ROLES, Embedder
+from alignkit.commands.rules.embed import WHICH
+from alignkit.embedders.base import Embedder
 from alignkit.errors import ConfigError
 from alignkit.sentences.records import Sentence
 from alignkit.sentences.sentence_files import read_sentences
 from alignkit.setting_names import SIDES
-from alignkit.setting_rules import SWITCH, check, one_of
 
-ACTIONS = ("embed", "list", "verify", "prune", "merge", "forget")
-# one model after the other: two at once would push each other out of memory
-WHICH = {
-    "teacher": ("teacher",),
-    "student": ("student",),
-    "both": ("teacher", "student"),
-    "aligned": ("student",),  # the head is applied to the student's vectors: these cost, so these are cached
-}
-RULES = {
-    "action": one_of(ACTIONS),
-    "which": one_of(WHICH),
-    "role": one_of(ROLES),
-    "dtype": one_of(DTYPES),
-    **dict.fromkeys(("retry_quarantined", "confirm", "allow_student_mismatch"), SWITCH),
-}
 OLLAMA = dict.fromkeys(SIDES, "ollama")
 
 
 def main(config: DictConfig) -> None:
     """Do one action."""
     settings = plain(config, without=SIDES)
-    check(settings, RULES)
     action, cache_dir = settings["action"], settings["cache_dir"]
     if action == "embed":
         embed(config, settings)

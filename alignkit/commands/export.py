@@ -13,21 +13,18 @@ from alignkit.aligned import check_student
 from alignkit.artifact import load_artifact
 from alignkit.commandline import build, plain
 from alignkit.commandline.sides import complete_sides
-from alignkit.embedders.base import ROLES, Embedder
+from alignkit.embedders.base import Embedder
 from alignkit.exporters.base import Job, export_head, format_named, place_of
 from alignkit.exporters.material import find_material
 from alignkit.setting_names import SIDES
-from alignkit.setting_rules import SWITCH, check, number_above, one_of
 
 # settings that only some formats know
 OPTIONS = ("router", "quantize")
-RULES = {"role": one_of(ROLES), "allow_student_mismatch": SWITCH, "tolerance": number_above(0).or_null("the format's")}
 
 
 def main(config: DictConfig) -> None:
     """Compose, export, say how well it agrees."""
     settings = plain(config, without=SIDES)
-    check(settings, RULES)
     options = {name: settings[name] for name in OPTIONS if settings[name] is not None}
     form = format_named(settings["format"], options)
     out = place_of(form, settings["out"])

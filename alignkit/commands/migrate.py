@@ -8,11 +8,10 @@ from typing import Any
 from omegaconf import DictConfig
 
 from alignkit.commandline import plain
-from alignkit.commands.migrate_actions.engine_steps import NEED_HEAD, STEPS, Steps
+from alignkit.commands.migrate_actions.engine_steps import NEED_HEAD, Steps
 from alignkit.commands.migrate_actions.file_move import move_file
-from alignkit.embedders.base import ROLES
+from alignkit.commands.rules.migrate import STEPS
 from alignkit.errors import ConfigError
-from alignkit.setting_rules import SWITCH, check, one_of
 
 OF_FILES = ("vectors", "out", "key", "dtype", "codes")
 
@@ -20,7 +19,6 @@ OF_FILES = ("vectors", "out", "key", "dtype", "codes")
 def main(config: DictConfig) -> None:
     """Move a file, or do one step inside an engine."""
     settings = plain(config, without=("student", "teacher"))
-    check(settings, {"role": one_of(ROLES), "step": one_of(STEPS).or_null(), "force": SWITCH})
     if settings.get("source") is None:
         if settings.get("target") is not None:
             raise ConfigError("target= needs the index that is moved: source=pgvector …")

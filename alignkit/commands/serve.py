@@ -17,7 +17,6 @@ from alignkit.reporting.written_report import read_report
 from alignkit.runs.folder import run_of
 from alignkit.searching.spaces import SpacesOf
 from alignkit.setting_names import SIDES
-from alignkit.setting_rules import SWITCH, Rule, check, whole
 
 if TYPE_CHECKING:
     from alignkit.serving.index_pool import IndexPool
@@ -26,13 +25,6 @@ logger = logging.getLogger("alignkit.serve")
 
 # while it is served, a remote model has one more attempt: whoever waits can send a request again
 SERVED_RETRIES = 1
-RULES = {
-    "fallback": Rule(lambda value: value in (None, "teacher"), "teacher or null"),
-    "cascade": whole(1, 1000),
-    "insecure": SWITCH,
-    "page": SWITCH,
-    "allow_student_mismatch": SWITCH,
-}
 
 
 def main(config: DictConfig) -> None:
@@ -48,7 +40,6 @@ def main(config: DictConfig) -> None:
 
     token = token_from_environment(settings["token_env"])
     check_exposure(settings["host"], token, settings["insecure"])
-    check(settings, RULES)
     limits = Limits(**{name: settings[name] for name in Limits.__dataclass_fields__})
     batching = Batching(settings["max_batch_texts"], settings["max_queue_texts"], settings["batch_wait_ms"])
     artifact = load_artifact(settings["head"])

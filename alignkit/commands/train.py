@@ -12,6 +12,7 @@ from alignkit.commandline.data import build_data
 from alignkit.commandline.resumed import begin_run, config_yaml, resume_command
 from alignkit.commandline.sides import PACKAGED_SIDES, complete_sides
 from alignkit.commandline.training_results import report
+from alignkit.commands.rules.train import check_settings
 from alignkit.errors import AlignkitError, ConfigError
 from alignkit.estimator.plan import make_plan
 from alignkit.estimator.second_source import add_extra
@@ -19,7 +20,6 @@ from alignkit.estimator.trained import carry_out
 from alignkit.evaluation.leak_checks import leaks_of_splits
 from alignkit.pairs.base import PairSplits
 from alignkit.runs.folder import claim_run_folder
-from alignkit.training.checks import check_settings
 from alignkit.training.processes import is_main_process
 
 logger = logging.getLogger("alignkit.train")

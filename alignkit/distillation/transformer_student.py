@@ -13,12 +13,13 @@ from torch.utils.checkpoint import checkpoint
 
 from alignkit.distillation.low_rank import add_low_rank, merge_low_rank
 from alignkit.distillation.rows_in_use import InUse
+from alignkit.distillation.student_rules import RULES
 from alignkit.distillation.tokens import TokenBatch, Tokens
 from alignkit.distillation.trainable_student import TrainableStudent
 from alignkit.embedders.bare_transformer import layers_of
 from alignkit.embedders.base import Role
 from alignkit.errors import ConfigError
-from alignkit.setting_rules import check, whole
+from alignkit.setting_rules import check
 
 # peak rates; what LoRA adds starts at zero and takes a higher one. Two layers under an `mlp`, 6,000 texts, 3 epochs,
 # overlap@10 on 1,000 held-out texts, .574 before: all weights .617; of rank 16 at 2e-3 .605, at 6e-3 .597
@@ -28,10 +29,6 @@ RATE, LORA_RATE = 6e-4, 2e-3
 KEPT_BYTES = {"cpu": 300_000_000, "cuda": 12_000_000_000}
 # float32 numbers that a layer keeps for each token and each of its dimensions
 KEPT_PER_DIMENSION = 24
-RULES = {
-    "train_layers": whole(0).or_null("which trains all"),
-    "lora": whole(1).or_null("which trains the matrices themselves"),
-}
 
 
 class TransformerStudent(TrainableStudent):

@@ -15,7 +15,7 @@ from alignkit.estimator.trained import carry_out
 from alignkit.evaluation.leak_checks import leaks_of_splits
 from alignkit.parts import settings_of_command, settings_of_part
 from alignkit.progress import no_progress
-from alignkit.training.checks import check_settings
+from alignkit.training.run_settings import check_settings
 
 # settings that only the command has
 NOT_HERE = ("threads", "resume", "cache_dir", "seed")

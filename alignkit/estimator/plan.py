@@ -17,7 +17,6 @@ from alignkit.training.device import choose_device
 from alignkit.training.fit import Fitter
 from alignkit.training.processes import hand_down, head_of_first_process
 from alignkit.training.recipe import Recipe
-from alignkit.training.whitening_choice import check_whiten_by
 
 logger = logging.getLogger(__name__)
 
@@ -52,7 +51,6 @@ def make_plan(settings: Mapping[str, Any], splits: PairSplits, run_folder: Path 
     settings = {**settings, "loss": _loss_of(settings, settings["model"])}
     fitter = fitter_of(settings, settings["model"], run_folder)
     fitter.check(splits)
-    check_whiten_by(settings.get("whiten_by"))
     return Plan(settings, fitter)
 
 

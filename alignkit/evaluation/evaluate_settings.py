@@ -6,18 +6,10 @@ from collections.abc import Mapping
 from typing import Any
 
 from alignkit.errors import ConfigError
-from alignkit.evaluation.rankings import SEARCHES
+from alignkit.evaluation.evaluate_rules import RULES
 from alignkit.evaluation.requirements import check_requirements
 from alignkit.evaluation.verdict import Thresholds
-from alignkit.setting_rules import SEED, SWITCH, Rule, check, is_number, one_of, whole
-
-RULES = {
-    "seed": SEED,
-    "resamples": whole(1),
-    **dict.fromkeys(("learning_curve", "html", "tensorboard"), SWITCH),
-    "time_embedding": Rule(lambda value: value in ("auto", True, False), "auto, true or false"),
-    "search": one_of(SEARCHES),
-}
+from alignkit.setting_rules import Rule, check, is_number
 
 
 def check_settings(settings: Mapping[str, Any]) -> Thresholds:

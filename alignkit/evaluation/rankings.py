@@ -11,6 +11,7 @@ from torch import Tensor
 
 from alignkit.corpus_blocks import pair_cosines
 from alignkit.evaluation.aligning import align
+from alignkit.evaluation.evaluate_rules import SEARCHES
 from alignkit.evaluation.faiss_search import faiss_top_k
 from alignkit.evaluation.table_rows import HEAD_ALONE, Product, RowName
 from alignkit.heads.base import Head
@@ -23,7 +24,7 @@ CASCADE_SHARE = 0.05
 # aligned corpora up to this size are held in memory
 HELD_BYTES = 320 * 1024 * 1024
 # both are exact and return the same rows
-SEARCHES: dict[str, Callable[..., tuple[Tensor, Tensor]]] = {"exact": top_k, "faiss": faiss_top_k}
+_FIND: dict[str, Callable[..., tuple[Tensor, Tensor]]] = dict(zip(SEARCHES, (top_k, faiss_top_k), strict=True))
 
 
 @dataclass(frozen=True)
@@ -77,7 +78,7 @@ def rank_all(
         MissingExtraError: for faiss, if it is not installed.
     """
     check({"search": search}, {"search": one_of(SEARCHES)})
-    find = SEARCHES[search]
+    find = _FIND[search]
     depth = min(DEPTH, len(test.corpus))
     # one pass over the corpus serves all rows that search it, and one query where all are the same (the mean predictor)
     constant = {name for name, own in vectors.items() if bool((own == own[0]).all())}
@@ -106,7 +107,7 @@ def rank_all(
 def rank_own_index(test: EvaluationSet, search: str = "exact") -> Ranking:
     """What the student finds in an index of its own, as `rank_all` searches."""
     depth = min(DEPTH, len(test.corpus))
-    return _ranking(SEARCHES[search](test.queries.student, test.corpus.student, depth, exclude=test.itself))
+    return _ranking(_FIND[search](test.queries.student, test.corpus.student, depth, exclude=test.itself))
 
 
 def _ranking(hits: tuple[Tensor, Tensor]) -> Ranking:

@@ -13,17 +13,6 @@ from alignkit.metrics.self_retrieval import self_retrieval
 from alignkit.shapes import check_shapes
 from alignkit.vectors import l2_normalize, unit_cosine
 
-FIGURES = (
-    "cosine_mean",
-    "cosine_p05",
-    "cosine_p50",
-    "cosine_p95",
-    "cosine_centered_mean",
-    "spearman",
-    "overlap@10",
-    "self_mrr",
-    "self_recall@1",
-)
 # texts that look for themselves: more would cost more than a validation should
 SELF_QUERIES = 1_000
 
@@ -80,7 +69,7 @@ class Collected(NamedTuple):
         return cls(*(torch.cat(parts) for parts in zip(*batches, strict=True)))
 
     def figures(self, others: Tensor, seed: int) -> Row:
-        """The figures of the whole split by name, those of `FIGURES`; a row that is there twice counts once.
+        """The figures of the whole split by name, those of `figure_names`; a row that is there twice counts once.
 
         Args:
             others: `(M, D)`, the teacher's vectors of other texts, among which a text has to find itself too.

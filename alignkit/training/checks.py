@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping
-from typing import Any
 
 import numpy as np
 import torch
@@ -12,10 +10,8 @@ from torch import Tensor, nn
 
 from alignkit.errors import ConfigError
 from alignkit.pairs.base import Pairs, PairSplits
-from alignkit.setting_rules import SEED, SWITCH, check, one_of
-from alignkit.training.recipe import Recipe
-from alignkit.training.trainer_settings import check_trainer_settings
-from alignkit.training.validation_figures import VALIDATION_FIGURES
+from alignkit.setting_rules import check, one_of
+from alignkit.training.run_settings import VALIDATION_FIGURES
 from alignkit.vectors import l2_normalize
 
 # figures that compare sentences with each other are undefined on fewer
@@ -25,31 +21,6 @@ TRIAL_ROWS, TRIALS = 64, 3
 LEAST_GRADIENT = 1e-10
 # enough for any loss to have something to compare
 FEW_PAIRS = 4
-
-
-RULES = {
-    "seed": SEED,
-    "confidence": SWITCH,
-    "html": SWITCH,
-    "refit": SWITCH.or_null("where the kept head is a closed form"),
-    "objective": one_of(VALIDATION_FIGURES),
-}
-
-
-def check_settings(settings: Mapping[str, Any]) -> None:
-    """Refuse settings that are invalid whatever the data: a "no" that would count as yes, an invalid trainer.
-
-    Args:
-        settings: of the command.
-
-    Raises:
-        ConfigError: for the first such setting.
-    """
-    check(settings, RULES)
-    trainer = settings["trainer"]
-    if not isinstance(trainer, Mapping):
-        raise ConfigError(f"trainer={trainer}: expected settings by name, such as trainer.max_epochs=5")
-    check_trainer_settings({name: value for name, value in trainer.items() if name not in Recipe.__dataclass_fields__})
 
 
 def check_negatives(loss: nn.Module, splits: PairSplits) -> None:

@@ -19,17 +19,16 @@ from alignkit.metrics.retrieval import judge_by_label, ndcg_at_k, ranking_overla
 from alignkit.metrics.self_retrieval import self_log_probabilities, self_retrieval
 from alignkit.pairs.base import Pairs, PairSplits
 from alignkit.runs.whitening_record import WhiteningRecord
-from alignkit.setting_rules import check, one_of
+from alignkit.setting_rules import check
+from alignkit.training.run_settings import OVERLAP, RULES, SELF_MRR
 from alignkit.vectors import l2_normalize, top_k
 
 logger = logging.getLogger(__name__)
 
-SELF_MRR, OVERLAP = "self_mrr", "overlap@10"
 # Where few directions make up the teacher's spread, ranks of the own vector are not what decides: kernel regression on
 # 4,000 texts of CLINC150 with gemma 3 270M finds .427 by intent as it is and .574 whitened, at the same self_mrr.
 # Labels of the held-out texts tell (.595 and .697), and without labels their probabilities
 NDCG, PROBABILITY = "ndcg@10", "self_log_probability"
-WHITEN_BY = (SELF_MRR, OVERLAP)
 # fewer held-out texts cannot distinguish settings
 FEWEST_QUERIES = 20
 # A good head finds nearly every held-out text, so that it takes many of them to show a gain: with 1,000 a perceptron on
@@ -65,15 +64,6 @@ class ChosenWhitening:
     about: WhiteningRecord
 
 
-def check_whiten_by(whiten_by: str | None) -> None:
-    """Refuse an unknown criterion for whitening.
-
-    Raises:
-        ConfigError: for an unknown figure.
-    """
-    check({"whiten_by": whiten_by}, {"whiten_by": one_of(WHITEN_BY).or_null("which does not whiten")})
-
-
 @torch.no_grad()
 def choose_whitening(kept: Head, splits: PairSplits, whiten_by: str = SELF_MRR, seed: int = 0) -> ChosenWhitening:
     """Estimate the covariance on one half of the validation texts, choose on the other, and the other way round.
@@ -85,7 +75,7 @@ def choose_whitening(kept: Head, splits: PairSplits, whiten_by: str = SELF_MRR, 
             for those who want the teacher's own neighbours.
         seed: of the samples: at most 4,000 validation pairs, and with them 12,000 in all, fewer of wide vectors.
     """
-    check_whiten_by(whiten_by)
+    check({"whiten_by": whiten_by}, RULES)
     width = splits.train.teacher_dim
     most = min(MOST_CORPUS, MOST_ELEMENTS // width)
     queries = max(1, most * MOST_QUERIES // MOST_CORPUS)  # of wide vectors fewer

@@ -23,7 +23,6 @@ from alignkit.progress import duration, progress
 
 logger = logging.getLogger("alignkit.migrate")
 
-STEPS = ("plan", "copy", "verify", "compare", "cut_over", "roll_back", "drop_old", "give_up", "status")
 NEED_HEAD = ("plan", "copy", "verify")
 MB = 1_000_000
 _UNIT = (0.999, 1.001)

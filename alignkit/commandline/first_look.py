@@ -1,0 +1,59 @@
+"""What is wrong with a composed config at first sight: said before a command loads what it works with."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from omegaconf import DictConfig, OmegaConf
+
+from alignkit.commandline.conf import choice_of, mounts_of, own_settings, yaml_of
+from alignkit.errors import ConfigError
+
+RULES = "alignkit.commands.rules"
+
+
+def look_first(command: str, config: DictConfig) -> None:
+    """Refuse values that no run could use: torch takes seconds to load, and a mistake shows without it.
+
+    A part, such as a head, says more of its settings once it is built; here a word for a number is enough.
+
+    Args:
+        command: its name.
+        config: as it was composed.
+
+    Raises:
+        ConfigError: for the first such value, and for a setting of the command itself that is not given.
+    """
+    if importlib.util.find_spec(f"{RULES}.{command}") is not None:
+        importlib.import_module(f"{RULES}.{command}").check_settings(dict(_own(command, config)))
+    for mount in mounts_of(command):
+        node = config.get(mount.place)
+        if not mount.optional and isinstance(node, DictConfig):
+            _check_kinds(mount.group, mount.place, OmegaConf.to_container(node))
+
+
+def _own(command: str, config: DictConfig) -> Iterator[tuple[str, Any]]:
+    """The command's own settings, interpolations resolved."""
+    for name in own_settings(command):
+        if OmegaConf.is_missing(config, name):
+            raise ConfigError(f"{name} is not set; give it as {name}=...")
+        value = config.get(name)
+        yield name, OmegaConf.to_container(value, resolve=True) if OmegaConf.is_config(value) else value
+
+
+def _check_kinds(group: str, place: str, settings: Any) -> None:
+    """Refuse what is of another kind than in the YAML of ours that it comes from."""
+    choice = choice_of(group, settings)
+    ours = yaml_of(group, choice) if choice is not None else {}
+    for name, value in settings.items():
+        default = ours.get(name)
+        if isinstance(value, Mapping | list) or value is None or "${" in str(value):
+            continue  # what is filled in later is looked at where it is used
+        if isinstance(default, bool) and not isinstance(value, bool):
+            raise ConfigError(f"{place}.{name}={value}: expected true or false")
+        is_number = isinstance(value, int | float) and not isinstance(value, bool)
+        if isinstance(default, int | float) and not isinstance(default, bool) and not is_number:
+            raise ConfigError(f"{place}.{name}={value}: expected a number")

@@ -1,0 +1,19 @@
+"""Of `check`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from alignkit.setting_rules import check, one_of
+
+RULES = {"format": one_of(("table", "json"))}
+
+
+def check_settings(settings: Mapping[str, Any]) -> None:
+    """Refuse what no run could use.
+
+    Raises:
+        ConfigError: for the first such setting.
+    """
+    check(settings, RULES)

@@ -1,0 +1,18 @@
+"""Of `evaluate`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from alignkit.evaluation.evaluate_rules import RULES
+from alignkit.setting_rules import check
+
+
+def check_settings(settings: Mapping[str, Any]) -> None:
+    """Refuse what no run could use; thresholds and requirements are looked at when the figures are known.
+
+    Raises:
+        ConfigError: for the first such setting.
+    """
+    check(settings, RULES)

@@ -1,0 +1,27 @@
+"""Of `serve`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from alignkit.serving import limits
+from alignkit.setting_rules import SWITCH, Rule, check, whole
+
+RULES = {
+    **limits.RULES,
+    "fallback": Rule(lambda value: value in (None, "teacher"), "teacher or null"),
+    "cascade": whole(1, 1000),
+    "insecure": SWITCH,
+    "page": SWITCH,
+    "allow_student_mismatch": SWITCH,
+}
+
+
+def check_settings(settings: Mapping[str, Any]) -> None:
+    """Refuse what no server could use.
+
+    Raises:
+        ConfigError: for the first such setting.
+    """
+    check(settings, RULES)
