@@ -260,6 +260,7 @@ MISTYPED = {
         "model=nonesuch", "loss=nonesuch", "model.hidden=x model=mlp", "loss.in_batch=maybe loss=info_nce",
         "extra=nonesuch", "student=nonesuch",
     ],
+    "watch": ["budget=x", "html=maybe", ""],
 }  # fmt: skip
 
 

@@ -27,21 +27,24 @@ def look_first(command: str, config: DictConfig) -> None:
     Raises:
         ConfigError: for the first such value, and for a setting of the command itself that is not given.
     """
-    if importlib.util.find_spec(f"{RULES}.{command}") is not None:
-        importlib.import_module(f"{RULES}.{command}").check_settings(dict(_own(command, config)))
+    if importlib.util.find_spec(f"{RULES}.{command}") is None:  # it is light, and looks for itself
+        return
+    importlib.import_module(f"{RULES}.{command}").check_settings(dict(_own(command, config)))
     for mount in mounts_of(command):
         node = config.get(mount.place)
         if not mount.optional and isinstance(node, DictConfig):
             _check_kinds(mount.group, mount.place, OmegaConf.to_container(node))
-
-
-def _own(command: str, config: DictConfig) -> Iterator[tuple[str, Any]]:
-    """The command's own settings, interpolations resolved."""
     for name in own_settings(command):
         if OmegaConf.is_missing(config, name):
             raise ConfigError(f"{name} is not set; give it as {name}=...")
-        value = config.get(name)
-        yield name, OmegaConf.to_container(value, resolve=True) if OmegaConf.is_config(value) else value
+
+
+def _own(command: str, config: DictConfig) -> Iterator[tuple[str, Any]]:
+    """The command's own settings that are given, interpolations resolved."""
+    for name in own_settings(command):
+        if not OmegaConf.is_missing(config, name):
+            value = config.get(name)
+            yield name, OmegaConf.to_container(value, resolve=True) if OmegaConf.is_config(value) else value
 
 
 def _check_kinds(group: str, place: str, settings: Any) -> None:

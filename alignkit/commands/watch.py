@@ -25,7 +25,6 @@ from alignkit.reporting.watch_page import write_watch
 from alignkit.reporting.watch_words import console_lines
 from alignkit.runs.folder import newest_run, run_of
 from alignkit.runs.held_out_sample import HeldOutSample
-from alignkit.setting_rules import SEED, SWITCH, check, whole
 from alignkit.watching.live_queries import LiveQueries, read_live
 from alignkit.watching.looking import Looked, look, usable_queries
 from alignkit.watching.past_looks import past_looks
@@ -36,12 +35,10 @@ from alignkit.watching.unlikeness import unlikeness_of
 from alignkit.watching.watched import Watched
 
 WORSE_EXIT_CODE = 3
-RULES = {"budget": whole(0), "seed": SEED, "html": SWITCH}
 
 
 def main(config: DictConfig) -> None:
     """Look once, report."""
-    check({name: config[name] for name in RULES}, RULES)
     head = Path(config.head).expanduser() if config.head is not None else newest_run()
     artifact, run = load_artifact(head), run_of(head)
     complete_sides(config, artifact, head)
