@@ -96,13 +96,14 @@ class MilvusIndex(VectorIndex):
 
     def fetch(self, ids: Sequence[Id]) -> IndexRows:
         """See `VectorIndex`."""
-        asked, found = self.fields.possible(list(dict.fromkeys(ids))), []
+        wanted, found = self.fields.possible(ids), []
+        asked = list(dict.fromkeys(wanted))
         for start in range(0, len(asked), _IDS_AT_ONCE):
             among = ", ".join(map(literal, asked[start : start + _IDS_AT_ONCE]))
             found += self._query(f"{self.fields.key} in [{among}]", self._wanted())
         rows = self._rows(found)
         place = {one: row for row, one in enumerate(rows.ids)}
-        return picked(rows, [place[one] for one in ids if one in place])
+        return picked(rows, [place[one] for one in wanted if one in place])
 
     def search(self, vectors: np.ndarray, k: int, where: Filter | None = None) -> tuple[list[list[Id]], np.ndarray]:
         """See `VectorIndex`; at most 16,384 hits, as Milvus gives no more."""

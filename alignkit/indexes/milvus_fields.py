@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,6 +10,7 @@ import numpy as np
 
 from alignkit.errors import DataError
 from alignkit.indexes.base import Metric
+from alignkit.indexes.index_rows import Id
 from alignkit.indexes.milvus_calls import METRICS, MilvusCalls
 from alignkit.indexes.replacing import setting
 
@@ -49,10 +51,10 @@ class MilvusFields:
         """Whether ids are texts; otherwise they are whole numbers."""
         return self.kinds[self.key] == "VARCHAR"
 
-    def possible(self, ids: list[Any]) -> list[Any]:
-        """Those of the ids that a row could have."""
+    def possible(self, ids: Sequence[Id]) -> list[Id]:
+        """Those of the ids that a row could have, as the collection has them."""
         if self.text_keys:
-            return [one for one in ids if isinstance(one, str)]
+            return [str(one) for one in ids]
         return [one for one in ids if isinstance(one, int) and abs(one) < 2**63]
 
 

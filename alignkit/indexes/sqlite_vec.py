@@ -98,7 +98,7 @@ class SqliteVecIndex(VectorIndex):
             )
         )
         place = {one: row for row, one in enumerate(rows.ids)}
-        return picked(rows, [place[one] for one in ids if one in place])
+        return picked(rows, [place[one] for one in self.table.possible(ids) if one in place])
 
     def search(self, vectors: np.ndarray, k: int, where: Filter | None = None) -> tuple[list[list[Id]], np.ndarray]:
         """See `VectorIndex`; vec0 reads every vector. One that holds NaN can hide others from it."""

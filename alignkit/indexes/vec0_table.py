@@ -69,9 +69,9 @@ class Vec0Table:
         return tuple(dict.fromkeys([self.key, *declared]))
 
     def possible(self, ids: Sequence[Id]) -> list[Id]:
-        """Those of the ids that a row of this table could have."""
+        """Those of the ids that a row of this table could have, as it has them."""
         if self.text_keys:
-            return [one for one in ids if isinstance(one, str)]
+            return [str(one) for one in ids]
         return [one for one in ids if isinstance(one, int) and abs(one) < 2**63]
 
     def declared(self, name: str, dim: int) -> str:

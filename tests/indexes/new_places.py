@@ -15,15 +15,16 @@ class Place:
     """Settings of a new index, opened anew for each step, as by another process."""
 
     def __init__(self, engine, settings):
-        self.keeps_payload = engine != "faiss"
+        self.engine, self.keeps_payload = engine, engine != "faiss"
         packaged = yaml.safe_load((conf_folder() / "index" / f"{engine}.yaml").read_text(encoding="utf-8"))
         self.settings = {**packaged, **settings}
 
     def kept(self, payload):
-        """What the engine keeps of a row's payload: Chroma has no objects and no empty lists."""
-        if "chroma" not in self.settings["_target_"]:
+        """What the engine keeps of a row's payload: Chroma has no objects, SQLite no lists either."""
+        if self.engine not in ("chroma", "sqlite_vec"):
             return payload
-        kept = {name: json.dumps(value) if isinstance(value, dict) else value for name, value in payload.items()}
+        no = dict if self.engine == "chroma" else (dict, list)
+        kept = {name: json.dumps(value) if isinstance(value, no) else value for name, value in payload.items()}
         return {name: value for name, value in kept.items() if value != []}
 
     def new(self):
