@@ -19,7 +19,7 @@ from alignkit.cache import CachedEmbedder, VectorCache
 from alignkit.commandline import build, plain
 from alignkit.commandline.results import Screen
 from alignkit.commandline.sides import complete_sides
-from alignkit.embedders.base import ROLES, embed_all, join_batches
+from alignkit.embedders.base import ROLES, join_batches
 from alignkit.errors import ConfigError
 from alignkit.reporting.watch_page import write_watch
 from alignkit.reporting.watch_words import console_lines
@@ -28,7 +28,7 @@ from alignkit.runs.held_out_sample import HeldOutSample
 from alignkit.watching.live_queries import LiveQueries, read_live
 from alignkit.watching.looking import Looked, look, usable_queries
 from alignkit.watching.past_looks import past_looks
-from alignkit.watching.replaced import check_unreplaced, teacher_role
+from alignkit.watching.replaced import check_unreplaced, lowest_cosine, role_of_training, teacher_roles
 from alignkit.watching.searched import Searched, SearchedEngine, SearchedVectors
 from alignkit.watching.standing import Standing, judge
 from alignkit.watching.unlikeness import unlikeness_of
@@ -52,7 +52,8 @@ def main(config: DictConfig) -> None:
         if sample is not None and (canary := sample.canary) is not None:
             again = aligned.embed_student(canary.texts)
             now = join_batches(again, len(canary.texts), artifact.student_dim)
-            lowest["student"] = check_unreplaced("student", canary.student, now)
+            lowest["student"] = lowest_cosine("student", canary.student, now)
+            check_unreplaced("student", lowest["student"], artifact.student_identity)
         unlikeness = unlikeness_of(queries, aligned, run, settings["seed"])
         watched = Watched(str(head), Path(settings["queries"]).name, artifact, queries.notes, unlikeness, lowest)
         if settings["budget"]:
@@ -80,10 +81,11 @@ def _ask(
         VectorCache(settings["cache_dir"]) as cache,
     ):
         cached = CachedEmbedder(teacher, cache)
-        role = teacher_role(artifact, cached.dim, {role: cached.identity(role) for role in ROLES})
+        roles = teacher_roles(artifact, cached.dim, {role: cached.identity(role) for role in ROLES})
+        role = roles[0]
         if sample is not None and (canary := sample.canary) is not None:
-            now = embed_all(teacher, canary.texts, role)
-            lowest = {"teacher": check_unreplaced("teacher", canary.teacher, now)}
+            role, lowest["teacher"] = role_of_training(roles, teacher, canary)
+            check_unreplaced("teacher", lowest["teacher"], artifact.teacher_identity)
         about = {"head": artifact.digest(), "place": searched.place}
         with past_looks(watched.head, about) as past:
             looked: Looked = look(

@@ -35,6 +35,7 @@ def watch_page(watched: Watched) -> str:
         verdict=judged.standing.value if judged else "none",
         headline=watch_words.headline(watched),
         reasons=watch_words.reasons(watched),
+        models=watch_words.model_lines(watched),
         unlike=watch_words.unlike_line(watched),
         columns=watch_words.GROUP_COLUMNS,
         meanings=watch_words.COLUMN_MEANINGS,

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 
 from alignkit.metrics.intervals import Interval
 from alignkit.reporting.figure_tables import number
+from alignkit.watching.replaced import ALIKE
 from alignkit.watching.standing import FEWEST_CALLS, FEWEST_OF_REFERENCE, Judged, Standing
 from alignkit.watching.unlikeness import Group
 from alignkit.watching.watched import Watched
@@ -69,6 +70,18 @@ def unlike_line(watched: Watched) -> str:
     )
 
 
+def model_lines(watched: Watched) -> list[str]:
+    """Whether the models are those of the training, a sentence each."""
+    return [
+        f"the {side} is the one that the head was trained with: texts that the run keeps are embedded as then (lowest "
+        f"cosine {lowest:.4f})"
+        if lowest >= ALIKE
+        else f"the {side} embeds texts that the run keeps nearly as when the head was trained (lowest cosine "
+        f"{lowest:.4f}): the vectors of the training were rounded, or its settings changed"
+        for side, lowest in watched.lowest_cosines.items()
+    ]
+
+
 def group_cells(group: Group) -> list[str]:
     """A row of the tables of days and clusters, without its name."""
     shares = (group.far, group.confidence, group.new_words)
@@ -81,7 +94,7 @@ def console_lines(watched: Watched) -> Iterator[str]:
     yield headline(watched) + (f" ({judged.standing.value})" if judged is not None else "")
     for line in reasons(watched):
         yield f"  - {line}"
-    for note in watched.notes:
+    for note in (*watched.notes, *(line for line in model_lines(watched) if "nearly" in line)):
         yield f"  ? {note}"
     yield ""
     yield unlike_line(watched)

@@ -2,32 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from alignkit.artifact import Artifact
-from alignkit.embedders.base import ROLES, Role
+from alignkit.embedders.base import ROLES, Embedder, Role, embed_all
 from alignkit.embedders.sameness import differences
 from alignkit.errors import ArtifactError
+from alignkit.runs.held_out_sample import Canary
 
 ALIKE = 0.999
+# vectors that no model is named of may come from an index that keeps them in few bits
+ROUNDED = 0.9
 
 
-def check_unreplaced(side: str, before: np.ndarray, now: np.ndarray) -> float:
-    """Compare vectors of a few texts, embedded again, with those of the training.
+def lowest_cosine(side: str, before: np.ndarray, now: np.ndarray) -> float:
+    """Of vectors of a few texts, embedded again, with those of the training.
 
     Args:
         side: `student` or `teacher`.
         before: `(C, D)`.
         now: of the same texts.
 
-    Returns:
-        The lowest cosine.
-
     Raises:
-        ArtifactError: if they differ by more than rounding.
+        ArtifactError: if they have another width.
     """
     if before.shape != now.shape:
         raise ArtifactError(
@@ -35,18 +35,31 @@ def check_unreplaced(side: str, before: np.ndarray, now: np.ndarray) -> float:
             f"trained; go back to the model that it was trained with, or train another head"
         )
     lengths = np.linalg.norm(before, axis=1) * np.linalg.norm(now, axis=1)
-    lowest = float(((before * now).sum(axis=1) / np.maximum(lengths, 1e-12)).min())
-    if lowest < ALIKE:
+    return float(((before * now).sum(axis=1) / np.maximum(lengths, 1e-12)).min())
+
+
+def check_unreplaced(side: str, lowest: float, identity: Mapping[str, Any] | None) -> None:
+    """Refuse a model that embeds texts of the training otherwise than then, beyond rounding.
+
+    Args:
+        side: `student` or `teacher`.
+        lowest: see `lowest_cosine`.
+        identity: of the model of the training; `None` where the head does not name it.
+
+    Raises:
+        ArtifactError: if it was replaced.
+    """
+    expected = ROUNDED if identity is None else ALIKE
+    if lowest < expected:
         raise ArtifactError(
-            f"the {side} was replaced: {len(now)} texts that the run keeps are embedded otherwise than when the head "
-            f"was trained (lowest cosine {lowest:.4f}, expected at least {ALIKE}); go back to that model, pooling, "
-            f"quantisation and template, or train another head"
+            f"the {side} was replaced: texts that the run keeps are embedded otherwise than when the head was trained "
+            f"(lowest cosine {lowest:.4f}, expected at least {expected}); go back to that model, pooling, quantisation "
+            "and template, or train another head"
         )
-    return lowest
 
 
-def teacher_role(artifact: Artifact, dim: int, identities: Mapping[Role, Mapping[str, Any]]) -> Role:
-    """Whether this is the teacher that the head was trained for, and whose prompt made its vectors then.
+def teacher_roles(artifact: Artifact, dim: int, identities: Mapping[Role, Mapping[str, Any]]) -> list[Role]:
+    """Whether this is the teacher that the head was trained for, and whose prompt may have made its vectors then.
 
     Args:
         artifact: the head.
@@ -54,7 +67,7 @@ def teacher_role(artifact: Artifact, dim: int, identities: Mapping[Role, Mapping
         identities: of the teacher, for each role.
 
     Returns:
-        `query` where both roles fit, or the head does not name its teacher.
+        `query` first where both roles fit, or the head does not name its teacher.
 
     Raises:
         ArtifactError: if it is another teacher.
@@ -64,13 +77,29 @@ def teacher_role(artifact: Artifact, dim: int, identities: Mapping[Role, Mapping
             f"the teacher gives {dim}-d vectors, this head imitates {artifact.teacher_dim}-d ones; "
             "ask the teacher that it was trained for"
         )
-    recorded = artifact.teacher_identity
+    recorded, roles = artifact.teacher_identity, sorted(ROLES, reverse=True)
     if recorded is None:
-        return "query"
-    found = {role: differences(recorded, identities[role]) for role in sorted(ROLES, reverse=True)}
+        return roles
+    found = {role: differences(recorded, identities[role]) for role in roles}
     if all(found.values()):
         least = min(found.values(), key=len)
         raise ArtifactError(
             f"the head was trained for another teacher ({'; '.join(least[:3])}); ask that one, or train a head for this"
         )
-    return next(role for role, different in found.items() if not different)
+    return [role for role, different in found.items() if not different]
+
+
+def role_of_training(roles: Sequence[Role], teacher: Embedder, canary: Canary) -> tuple[Role, float]:
+    """Of the roles that fit, the one whose prompt gives the vectors of the training, or comes nearest; and how near.
+
+    Raises:
+        EmbedderError: if the teacher gives no vectors.
+        ArtifactError: if they have another width.
+    """
+    found: dict[Role, float] = {}
+    for role in roles:
+        found[role] = lowest_cosine("teacher", canary.teacher, embed_all(teacher, canary.texts, role))
+        if found[role] >= ALIKE:
+            break
+    best = max(found, key=lambda role: found[role])
+    return best, found[best]

@@ -11,13 +11,14 @@ import numpy as np
 
 from alignkit.errors import DataError
 from alignkit.indexes.base import Metric, VectorIndex
+from alignkit.progress import progress
 from alignkit.vector_files import check_vectors, open_vectors
 from alignkit.vectors import top_k
 
 NEAREST = 10
 # a text that is in the index itself would be found by any query; rounding, and codes of few bits, cost a little
 _ITSELF = 0.999
-_AT_ONCE = 64
+_AT_ONCE = 1_024
 Hits = tuple[list[list[Any]], np.ndarray]
 
 
@@ -75,13 +76,16 @@ class SearchedEngine:
             raise DataError(f"{self.place}: holds no row to be found")
 
     def cosine_nearest(self, vectors: np.ndarray, k: int) -> Hits:
-        """See `Searched`; a few queries at a time, as an engine may have to hold each in memory."""
+        """See `Searched`; many queries at once: an engine without an index reads all its rows for each call."""
         ids: list[list[Any]] = []
         scores = [np.empty((0, k), np.float32)]
-        for start in range(0, len(vectors), _AT_ONCE):
-            found, of_them = self._index.search(vectors[start : start + _AT_ONCE], k)
-            ids += found
-            scores.append(of_them)
+        with progress("search", "queries") as counted:
+            counted.begin(len(vectors))
+            for start in range(0, len(vectors), _AT_ONCE):
+                found, of_them = self._index.search(vectors[start : start + _AT_ONCE], k)
+                ids += found
+                scores.append(of_them)
+                counted.advance(len(found))
         together = np.concatenate(scores)
         if self._metric == "l2":  # of vectors of length 1 its square is 2 - 2 cos; of others this is lower still
             return ids, np.asarray(1 - together**2 / 2)
