@@ -104,7 +104,8 @@ class VectorIndex(abc.ABC):
             cosine, the dot product or minus the distance; `-inf` where there are fewer than `k` hits.
 
         Raises:
-            DataError: if the vectors do not fit, or `where` names a field that the index does not have.
+            DataError: if the vectors do not fit.
+            FilterError: if `where` names a field that the index does not have, or compares it with what it cannot be.
         """
 
     @abc.abstractmethod

@@ -7,8 +7,7 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Any
 
-from alignkit.errors import DataError
-from alignkit.indexes.filters import Condition, Scalar, is_number, mismatch, passes
+from alignkit.indexes.filters import Condition, FilterError, Scalar, is_number, mismatch, passes
 
 ID, DOCUMENT = "id", "document"
 
@@ -42,13 +41,13 @@ def chroma_filter(conditions: tuple[Condition, ...], lists: Collection[str]) -> 
         lists: fields that hold lists, one of whose values must fit.
 
     Raises:
-        DataError: if a field cannot be compared like that.
+        FilterError: if a field cannot be compared like that.
     """
     where, ids, after, nothing = [], None, [], False
     for one in conditions:
         nothing = nothing or not one.values
         if one.field == DOCUMENT:
-            raise DataError("filter: Chroma compares no documents; use a field of the metadata")
+            raise FilterError("filter: Chroma compares no documents; use a field of the metadata")
         if one.field == ID and one.operator == "in":
             found = list(dict.fromkeys(value for value in one.values if isinstance(value, str) and value))
             ids = found if ids is None else [value for value in ids if value in found]

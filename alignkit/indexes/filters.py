@@ -23,6 +23,10 @@ _COMPARING: tuple[Operator, ...] = (*_COMPARE, "ne")
 _KINDS: dict[type, str] = {str: "texts", bool: "true or false", int: "numbers", float: "numbers"}
 
 
+class FilterError(DataError):
+    """A filter does not fit the index: who asks can mend it."""
+
+
 @dataclass(frozen=True)
 class Condition:
     """One condition on one field.
@@ -55,7 +59,7 @@ def conditions_of(where: Filter | None, fields: Sequence[str], place: str) -> tu
         place: what the index is called, for messages.
 
     Raises:
-        DataError: if there is no such field, or a condition is none of these.
+        FilterError: if there is no such field, or a condition is none of these.
 
     >>> conditions_of({"lang": "en", "year": {"gte": 2000, "lt": 2010}}, ["lang", "year"], "docs")[1]
     Condition(field='year', operator='gte', values=(2000,))
@@ -63,12 +67,12 @@ def conditions_of(where: Filter | None, fields: Sequence[str], place: str) -> tu
     if where is None:
         return ()
     if not isinstance(where, Mapping):
-        raise DataError(f"filter: expected an object of fields and conditions, got {_kind(where)}")
+        raise FilterError(f"filter: expected an object of fields and conditions, got {_kind(where)}")
     found: list[Condition] = []
     for field, condition in where.items():
         if field not in fields and str(field).partition(".")[0] not in fields:
             known = ", ".join(fields) or "none"
-            raise DataError(f"filter: {place} has no field '{field}'; its fields are: {known}")
+            raise FilterError(f"filter: {place} has no field '{field}'; its fields are: {known}")
         found += _of_field(field, condition)
     return tuple(found)
 
@@ -81,7 +85,7 @@ def passes(row: Mapping[str, Any], conditions: Sequence[Condition]) -> bool:
         conditions: as `conditions_of` gives them.
 
     Raises:
-        DataError: if a value cannot be compared with that of its field.
+        FilterError: if a value cannot be compared with that of its field.
 
     >>> passes({"tags": ["a", "b"], "at": {"year": 2001}}, conditions_of({"tags": "b", "at.year": {"gt": 2000}},
     ...        ["tags", "at"], "docs"))
@@ -90,9 +94,9 @@ def passes(row: Mapping[str, Any], conditions: Sequence[Condition]) -> bool:
     return all(_passes(_inside(row, one.field), one) for one in conditions)
 
 
-def mismatch(condition: Condition, expected: str) -> DataError:
+def mismatch(condition: Condition, expected: str) -> FilterError:
     """What is raised where a field cannot be compared with a value of that kind."""
-    return DataError(f"filter: field '{condition.field}' takes {expected}, got {_kind(condition.value)}")
+    return FilterError(f"filter: field '{condition.field}' takes {expected}, got {_kind(condition.value)}")
 
 
 def is_number(value: object) -> bool:
@@ -144,7 +148,7 @@ def _of_field(field: str, condition: Any) -> list[Condition]:
         strange = [str(one) for one in condition if one not in _COMPARING]
         if strange or not condition:
             got = ", ".join(strange) or "none"
-            raise DataError(f"filter: field '{field}': expected comparisons {', '.join(_COMPARING)}; got {got}")
+            raise FilterError(f"filter: field '{field}': expected comparisons {', '.join(_COMPARING)}; got {got}")
         return [Condition(field, operator, (_scalar(field, value),)) for operator, value in condition.items()]
     if isinstance(condition, list | tuple):
         return [Condition(field, "in", tuple(_scalar(field, value) for value in condition))]
@@ -153,7 +157,7 @@ def _of_field(field: str, condition: Any) -> list[Condition]:
 
 def _scalar(field: str, value: Any) -> Scalar:
     if not isinstance(value, Scalar) or (isinstance(value, float) and not math.isfinite(value)):
-        raise DataError(
+        raise FilterError(
             f"filter: field '{field}': expected a text, a number, true or false, or a list of them; got {_kind(value)}"
         )
     return value

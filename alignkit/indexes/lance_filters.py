@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from alignkit.errors import DataError
-from alignkit.indexes.filters import Condition, Scalar, is_number, mismatch
+from alignkit.indexes.filters import Condition, FilterError, Scalar, is_number, mismatch
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -18,7 +17,7 @@ def lance_sql(conditions: Sequence[Condition], schema: pa.Schema) -> str:
     """All the conditions, with names and values quoted.
 
     Raises:
-        DataError: if a column cannot be compared with such a value.
+        FilterError: if a column cannot be compared with such a value.
     """
     return " AND ".join(f"({_one(condition, schema)})" for condition in conditions)
 
@@ -33,7 +32,7 @@ def _one(condition: Condition, schema: pa.Schema) -> str:
             return f"{column} IN ({', '.join(values)})" if values else "false"
         return f"{column} {_SIGNS[condition.operator]} {values[0]}"
     if condition.operator not in ("in", "ne"):
-        raise DataError(f"filter: field '{condition.field}' holds lists, which LanceDB cannot compare by size")
+        raise FilterError(f"filter: field '{condition.field}' holds lists, which LanceDB cannot compare by size")
     values = [_literal(condition, value, kind.value_type) for value in condition.values]
     has = " OR ".join(f"array_has({column}, {value})" for value in values) or "false"
     return has if condition.operator == "in" else f"array_length({column}) > 0 AND NOT ({has})"
@@ -48,11 +47,11 @@ def _column(field: str, schema: pa.Schema) -> tuple[str, pa.DataType]:
         known = [one.name for one in kind] if pa.types.is_struct(kind) else []
         if name not in known:
             outer, there = ".".join(path), ", ".join(known) or "nothing"
-            raise DataError(f"filter: field '{outer}' has nothing called '{name}' inside; it has {there}")
+            raise FilterError(f"filter: field '{outer}' has nothing called '{name}' inside; it has {there}")
         kind = kind.field(name).type
         path.append(name)
     if any("`" in name for name in path):
-        raise DataError(f"filter: LanceDB cannot name the field '{field}' in a condition; rename the column")
+        raise FilterError(f"filter: LanceDB cannot name the field '{field}' in a condition; rename the column")
     return ".".join(f"`{name}`" for name in path), kind
 
 

@@ -22,7 +22,7 @@ def milvus_filter(conditions: tuple[Condition, ...], fields: MilvusFields, lists
         lists: fields that hold lists, one of whose values must fit.
 
     Raises:
-        DataError: if a field is compared with a value of another type.
+        FilterError: if a field is compared with a value of another type.
     """
     found = []
     for one in conditions:

@@ -6,8 +6,7 @@ import json
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
-from alignkit.errors import DataError
-from alignkit.indexes.filters import Condition, Scalar, is_number, mismatch
+from alignkit.indexes.filters import Condition, FilterError, Scalar, is_number, mismatch
 from alignkit.indexes.pg_connection import quoted
 from alignkit.indexes.pg_table import PgTable
 
@@ -25,7 +24,7 @@ def condition_sql(conditions: Sequence[Condition], table: PgTable) -> tuple[Comp
     """All the conditions as SQL, with names quoted, and the values to bind.
 
     Raises:
-        DataError: if a column cannot be compared with such a value.
+        FilterError: if a column cannot be compared with such a value.
     """
     from psycopg.sql import SQL
 
@@ -47,7 +46,7 @@ def _one(condition: Condition, table: PgTable) -> tuple[Composable, list[Any]]:
     if kind in _JSON:
         return _in_json(condition, column, rest.split(".") if rest else [])
     if rest:
-        raise DataError(f"filter: column '{name}' is of type {kind}, which has nothing called '{rest}' inside")
+        raise FilterError(f"filter: column '{name}' is of type {kind}, which has nothing called '{rest}' inside")
     if kind.endswith("[]"):
         return _in_array(condition, column, kind)
     cast, values = _bound(condition, kind)

@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from alignkit.errors import DataError
 from alignkit.indexes.base import IndexDescription, Metric, Replacement, VectorIndex
 from alignkit.indexes.exact import query_matrix
-from alignkit.indexes.filters import Filter, conditions_of
+from alignkit.indexes.filters import Filter, FilterError, conditions_of
 from alignkit.indexes.index_rows import Cursor, Id, IndexRows, joined, picked, positions
 from alignkit.indexes.pg_connection import HURRIED_WAITS_S, PgConnection
 from alignkit.indexes.pg_filters import condition_sql
@@ -151,7 +152,10 @@ class PgvectorIndex(VectorIndex):
 
     def _hits(self, query: str, vector: np.ndarray, k: int, rule: Composable, values: list[Any]) -> list[Any]:
         sent = f"[{','.join(map(repr, vector.tolist()))}]"
-        found = self.rows.execute(query, sent, *values, k, rule=rule)
+        try:
+            found = self.rows.execute(query, sent, *values, k, rule=rule)
+        except DataError as error:  # only the server knows all of its types' values
+            raise FilterError(f"filter: {error}") if values else error from None
         # NULL and zero vectors have no distance, and come last
         return [hit for hit in found if hit[1] is not None and hit[1] == hit[1]]
 

@@ -8,8 +8,7 @@ from datetime import datetime
 from types import ModuleType
 from typing import Any
 
-from alignkit.errors import DataError
-from alignkit.indexes.filters import Condition, Scalar, is_number, mismatch
+from alignkit.indexes.filters import Condition, FilterError, Scalar, is_number, mismatch
 from alignkit.indexes.qdrant_fields import json_path
 from alignkit.indexes.qdrant_ids import point_id
 
@@ -25,7 +24,7 @@ def qdrant_filter(conditions: Sequence[Condition], models: ModuleType, keys: Col
         keys: of the payload as they are, dots included.
 
     Raises:
-        DataError: if Qdrant cannot compare so.
+        FilterError: if Qdrant cannot compare so.
     """
     must, must_not = [], []
     for asked in conditions:
@@ -64,7 +63,7 @@ def _never(models: ModuleType) -> Any:
 
 def _in_range(condition: Condition, models: ModuleType) -> Any:
     if condition.field == ID:
-        raise DataError("filter: Qdrant cannot compare ids by size; give those that are wanted, as a list")
+        raise FilterError("filter: Qdrant cannot compare ids by size; give those that are wanted, as a list")
     if is_number(condition.value):
         bounds = models.Range(**{condition.operator: condition.value})
         return models.FieldCondition(key=condition.field, range=bounds)

@@ -29,7 +29,7 @@ def vec0_filter(table: Vec0Table, joined: _Lies | None, conditions: tuple[Condit
         conditions: all of which must hold.
 
     Raises:
-        DataError: if a column is compared with a value of another type.
+        FilterError: if a column is compared with a value of another type.
     """
     direct, chosen, values, chosen_values = "", [], [], []
     for one in conditions:

@@ -7,7 +7,7 @@ import functools
 from collections.abc import Callable
 from typing import Any, TypeVar
 
-from alignkit.errors import AlignkitError, DataError, EngineError
+from alignkit.errors import AlignkitError
 from alignkit.searching.spaces import Spaces, SpacesOf
 from alignkit.serving.request_faults import OverloadedFault, RequestFault
 from alignkit.serving.worker import Worker
@@ -89,20 +89,12 @@ def _run(spaces: SpacesOf, work: Callable[[Spaces], Result] | None) -> Result | 
     if work is None:
         spaces.close()
         return None
-    before = _opened(spaces.now)
+    before = spaces.now()
     try:
         return work(before)
     except AlignkitError:
         # a cut-over since the last look makes a query of the wrong width
-        after = _opened(spaces.look)
+        after = spaces.look()
         if after is before:
             raise
         return work(after)
-
-
-def _opened(look: Callable[[], Spaces]) -> Spaces:
-    """The index; one that is gone, or of another model now, is no fault of the query."""
-    try:
-        return look()
-    except DataError as error:
-        raise EngineError(str(error)) from None

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-from alignkit.errors import EngineError
-from alignkit.indexes.filters import Filter
+from alignkit.errors import AlignkitError
+from alignkit.indexes.filters import Filter, FilterError
 from alignkit.searching.hits import Hit
 from alignkit.searching.search_routes import HALF_MOVED, NOT_MIGRATED, ROUTES, Asked, Query, Route, find
 from alignkit.searching.spaces import Spaces
@@ -77,7 +77,7 @@ class Search:
 
         Raises:
             RequestFault: if the student or the index fails; its words are for the client.
-            DataError: if the filter does not fit the index.
+            FilterError: if the filter does not fit the index.
         """
         started = time.perf_counter()
         kept = self._teacher is not None and self._teacher.keeps(query)
@@ -144,7 +144,9 @@ class Search:
     async def _run(self, work: Callable[[Spaces], Any]) -> Any:
         try:
             result = await self.pool.run(work)
-        except EngineError as error:
+        except FilterError:
+            raise
+        except AlignkitError as error:
             # the client learns what it can do; what the engine said is for the operator
             if not self._told:
                 logger.warning("the index failed: %s", error)

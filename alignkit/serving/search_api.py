@@ -9,7 +9,7 @@ import orjson
 from starlette.requests import Request
 from starlette.responses import Response
 
-from alignkit.errors import DataError
+from alignkit.indexes.filters import FilterError
 from alignkit.searching.search_routes import ROUTES, Route
 from alignkit.serving.intake import json_type, read_object, texts_of
 from alignkit.serving.request_faults import RequestFault
@@ -29,7 +29,7 @@ async def search(service: Service, request: Request) -> Response:
     query, k, where, route = _checked(asked, service)
     try:
         answer = await service.search.find(query, k, where, route)
-    except DataError as error:
+    except FilterError as error:
         raise RequestFault(400, str(error), param="filter", code="invalid_filter") from None
     total = time.perf_counter() - started
     service.metrics.search(answer.route, answer.embed_s, answer.search_s, total)

@@ -139,7 +139,7 @@ def test_a_filter_goes_to_the_engine(client, demo, query, expected, route):
         ({"query": "a", "filter": {"nonesuch": 1}}, "has no field 'nonesuch'; its fields are: id, body, year, topic"),
         ({"query": "a", "filter": {"year": "soon"}}, "field 'year' takes numbers, got a text"),
         ({"query": "a", "filter": {"year": {"like": 1}}}, "expected comparisons gt, gte, lt, lte, ne; got like"),
-        ({"query": "a", "filter": {"id": 2**63}}, "out of range"),
+        ({"query": "a", "filter": {"id": 2**63}}, "out of range for type bigint"),
     ],
 )
 def test_what_is_wrong_with_a_request_is_said(client, body, said):
@@ -247,6 +247,18 @@ def test_a_query_that_the_head_is_unsure_of_goes_to_the_teacher(
         teacher.broken = True
         answer = find(client, demo.test.texts[4])
         assert answer["route"] == "head" and "below 0.5, but the teacher gave no vector" in answer["reason"]
+
+
+def test_an_index_that_is_gone_is_no_fault_of_the_filter(aligned, postgres, connection, table, demo):
+    put_table(connection, table, demo.train.teacher)
+    with running(searching(aligned, postgres.url, table)) as url, Client(base_url=url) as client:
+        find(client, "a", filter={"year": 2000})
+        connection.execute(f"ALTER TABLE {table} RENAME TO {table}_away")
+        for asked in ({"filter": {"year": 2000}}, {}):
+            answer = client.post("/search", json={"query": "a", **asked})
+            assert answer.status_code == 503 and table not in answer.text
+        connection.execute(f"ALTER TABLE {table}_away RENAME TO {table}")
+        assert find(client, "a", filter={"year": 2000})["hits"]
 
 
 def test_a_server_that_comes_back_is_searched_again(aligned, postgres, docs, connection, query, caplog):
