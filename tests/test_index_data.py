@@ -45,6 +45,9 @@ def test_a_head_is_trained_on_the_users_own_index(run_command, tmp_path, documen
     report = (tmp_path / "judged" / "alignment_report.md").read_text(encoding="utf-8")
     assert "in all 300 rows of docs.parquet, column embedding, 40 test queries find" in report
     assert "the teacher's own queries find 100.0% through the engine" in report
+    code, out, err = run_command("demo", "head=run", "data=index", *documents, "data.sample=200", "samples=1", "topk=3")
+    assert code == 0, err
+    assert "teacher's index" in out
 
 
 def test_judged_queries_are_measured_through_the_engine_beside_the_teacher(run_command, tmp_path, demo):
