@@ -10,7 +10,7 @@ import numpy as np
 from alignkit.errors import ConfigError
 from alignkit.indexes.base import Metric, VectorIndex
 from alignkit.indexes.faiss import FaissIndex, faiss_module
-from alignkit.indexes.faiss_replacement import LINKS, ROWS_AT_ONCE
+from alignkit.indexes.faiss_replacement import LINKS, ROWS_AT_ONCE, write_index
 from alignkit.indexes.new_file import NewFile
 from alignkit.indexes.replacing import setting
 
@@ -66,7 +66,7 @@ class NewFaissIndex(NewFile):
                     json.dumps({"id": own, "text": text, **payload}, ensure_ascii=False) + "\n"
                     for own, text, payload in lines
                 )
-        faiss.write_index(index, str(files[-1]))
+        write_index(faiss, index, files[-1])
         return "a flat index" if flat else "HNSW"
 
     def opened(self) -> VectorIndex:

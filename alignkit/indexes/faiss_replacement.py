@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
@@ -65,7 +66,7 @@ class FaissReplacement(FileReplacement):
                 index.add(part)
             else:
                 index.add_with_ids(part, ids[start : start + ROWS_AT_ONCE])
-        self.faiss.write_index(index, str(out))
+        write_index(self.faiss, index, out)
         return name
 
     def _empty(self, like: Any, vectors: np.ndarray) -> tuple[Any, str]:
@@ -83,3 +84,15 @@ class FaissReplacement(FileReplacement):
             index.hnsw.efSearch = like.hnsw.efSearch
             return index, "HNSW"
         return faiss.IndexFlat(dim, metric), "a flat index"
+
+
+def write_index(faiss: ModuleType, index: Any, out: Path) -> None:
+    """Write a file of faiss; its own writing says nothing of a full disk where the end is cut off.
+
+    Raises:
+        OSError: if it cannot be written whole.
+    """
+    with out.open("wb") as file:
+        faiss.write_index(index, faiss.PyCallbackIOWriter(file.write))
+        file.flush()
+        os.fsync(file.fileno())

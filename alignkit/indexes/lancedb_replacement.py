@@ -96,7 +96,7 @@ class LancedbReplacement(Replacement):
                 "missing, so new vectors could not be told apart; give every row its own"
             )
         fields = [self.table.schema.field(self.id), pa.field(self.new, pa.list_(pa.float32(), dim))]
-        self.database.create_table(self.gathered, schema=pa.schema(fields))
+        self._make(self.gathered, schema=pa.schema(fields))
 
     def missing(self, batch: int = 4096) -> Iterator[IndexRows]:
         """See `Replacement`."""
@@ -188,16 +188,13 @@ class LancedbReplacement(Replacement):
     @lance_refusals()
     def _read_note(self, stage: Stage) -> Note | None:
         """See `Replacement`."""
-        if self.noted not in self.database.list_tables().tables:
-            return None
-        return note_of(self.database.open_table(self.noted).to_arrow().column("note")[0].as_py())
+        noted = self._table(self.noted)
+        return None if noted is None else note_of(noted.to_arrow().column("note")[0].as_py())
 
     @lance_refusals()
     def _keep_note(self, note: Note, stage: Stage) -> None:
         """See `Replacement`."""
-        # to overwrite what is not there is warned of by the engine itself
-        there = self.noted in self.database.list_tables().tables
-        self.database.create_table(self.noted, [{"note": json.dumps(note)}], mode="overwrite" if there else "create")
+        self._make(self.noted, [{"note": json.dumps(note)}])
 
     def _forget(self, *tables: str) -> None:
         for name in tables:
@@ -218,9 +215,23 @@ class LancedbReplacement(Replacement):
         return int(self.table.schema.field(self.new).type.list_size) if self.new in self._columns() else None
 
     def _gathering(self) -> Any:
-        if self.gathered not in self.database.list_tables().tables:
+        return self._table(self.gathered)
+
+    def _table(self, name: str) -> Any:
+        """A table of this name; `None` where there is none, or one that was never finished, on a full disk say."""
+        if name not in self.database.list_tables().tables:
             return None
-        return self.database.open_table(self.gathered)
+        try:
+            return self.database.open_table(name)
+        except (ValueError, FileNotFoundError) as error:
+            if "not found" in str(error):
+                return None
+            raise
+
+    def _make(self, name: str, *rows: Any, **schema: Any) -> None:
+        # to overwrite what is not there is warned of by the engine itself
+        there = name in self.database.list_tables().tables
+        self.database.create_table(name, *rows, **schema, mode="overwrite" if there else "create")
 
     def _columns(self) -> list[str]:
         self.table.checkout_latest()

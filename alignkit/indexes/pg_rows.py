@@ -92,6 +92,7 @@ class PgRows:
             "new": quoted(beside(table.vector, NEW)),
             "old": quoted(beside(table.vector, OLD)),
             "type": quoted(table.extension, table.vector_type),
+            "vector_dims": quoted(table.extension, "vector_dims"),
             "operator": SQL("OPERATOR({}.{})").format(quoted(table.extension), SQL(_OPERATORS[self.metric])),
             "text": quoted(self.text or ""),
             **{f"payload{place}": quoted(name) for place, name in enumerate(self.payload)},

@@ -152,6 +152,8 @@ class PgvectorIndex(VectorIndex):
 
     def _hits(self, query: str, vector: np.ndarray, k: int, rule: Composable, values: list[Any]) -> list[Any]:
         sent = f"[{','.join(map(repr, vector.tolist()))}]"
+        if self.rows.table.dim is None:  # a column of any width, where one row of another would stop every search
+            rule = self.rows.sql(f"{{vector_dims}}(t.{{vector}}) = {self.rows.dim} AND ") + rule
         try:
             found = self.rows.execute(query, sent, *values, k, rule=rule)
         except DataError as error:  # only the server knows all of its types' values

@@ -114,6 +114,14 @@ def test_half_precision_is_read_and_searched(postgres, connection, table):
         assert index.search(vectors[4:5], 1)[0] == [[4]]
 
 
+def test_a_row_of_another_width_stops_no_search(postgres, connection, table):
+    vectors = fill(connection, table, vector="vector")
+    connection.execute(f"UPDATE {table} SET embedding = '[1,2]' WHERE id = 4")
+    with PgvectorIndex(table, url=postgres.url, text="body") as index:
+        assert index.search(vectors[3:5], 20)[0][0][0] == 3
+        assert index.search(vectors[3:5], 20, where={"body": ["text 3", "text 4"]})[0] == [[3], [3]]
+
+
 def test_rows_that_come_and_go_during_a_scan_do_no_harm(postgres, connection, table):
     fill(connection, table, ids=range(0, 40, 2))
     with PgvectorIndex(table, url=postgres.url, text="body") as index:

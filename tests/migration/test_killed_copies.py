@@ -38,13 +38,13 @@ def on_disk(made, folder):
     """What a client held in its memory, in a folder of its own."""
     client = made.settings.pop("client", None)
     if client is not None:
-        from qdrant_client import QdrantClient
+        from qdrant_client import QdrantClient, models
 
         copied = QdrantClient(path=str(folder / "qdrant"))
         client.migrate(copied)
         for alias in client.get_aliases().aliases:
-            create = {"collection_name": alias.collection_name, "alias_name": alias.alias_name}
-            copied.update_collection_aliases([{"create_alias": create}])
+            create = models.CreateAlias(collection_name=alias.collection_name, alias_name=alias.alias_name)
+            copied.update_collection_aliases([models.CreateAliasOperation(create_alias=create)])
         copied.close()
         made.settings["path"] = str(folder / "qdrant")
     return made
