@@ -150,9 +150,6 @@ def test_a_log_that_grows_is_asked_for_what_is_new_until_nothing_is(watch, texts
     assert meta(tmp_path / "b")["calls"] == 40 and "too_little_data" in out
     code, _, err = watch(path, *words, out="c")
     assert code == 1 and "no query is left to ask" in err and err.count("alignkit:") == 1
-    log(path, texts[1][:45])
-    assert watch(path, *words, out="d")[0] == 0
-    assert meta(tmp_path / "d")["calls"] == 45
 
 
 def test_queries_that_the_head_was_trained_on_are_not_asked_for(watch, texts, tmp_path):

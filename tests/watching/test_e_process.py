@@ -59,7 +59,7 @@ def test_a_thousand_looks_without_a_change_raise_a_false_alarm_in_at_most_one_of
 
 def test_ranks_against_a_small_reference_raise_no_more_false_alarms():
     """From queries to evidence: a reference of 60 that happens to be good does not look like a drop."""
-    alarms, courses = 0, 60
+    alarms, courses = 0, 40
     for number in range(courses):
         generator = np.random.default_rng(number)
         before, looks = overlaps(generator, 60), []
@@ -75,7 +75,7 @@ def test_ranks_against_a_small_reference_raise_no_more_false_alarms():
 def test_a_drop_by_a_twentieth_takes_at_most_400_calls(quiet):
     """Median of the calls from the change on, at once or after 20 looks of 20 queries without one."""
     calls = []
-    for number in range(15):
+    for number in range(9):
         generator = np.random.default_rng(number)
         before, looks = overlaps(generator, 600), []
         for look in range(quiet + 40):
