@@ -1,6 +1,7 @@
 """Fixtures that more than one room's tests use."""
 
 import functools
+import gc
 import importlib.util
 import os
 import random
@@ -27,6 +28,13 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 torch.set_num_threads(1)
 # on a busy machine any job takes long enough for a line of progress, which no test expects on stderr
 progress.FIRST_LINE_S = 3600.0
+
+
+def pytest_collection_finish():
+    """A full collection would go through all that the imports have made, again and again, and find nothing."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(10_000, 20, 20)
 
 
 def _seed():

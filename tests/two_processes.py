@@ -18,7 +18,7 @@ def train_by_two(folder, *settings, odd=None):
         odd: called first in the second process; a function of this module.
     """
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["alignkit.train", "alignkit.training.fit", "alignkit.evaluation.comparison"])
+    context.set_forkserver_preload(["alignkit.commands.train", "alignkit.training.epochs"])
     port = quiet_port()
     ranks = [context.Process(target=_train, args=(rank, port, folder, settings, odd)) for rank in (0, 1)]
     for rank in ranks:
