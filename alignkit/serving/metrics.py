@@ -75,9 +75,15 @@ class ServerMetrics:
             search_s: that the index took.
             total_s: all together.
         """
-        self._searches.labels(route).inc()
-        for part, seconds in (("embed", embed_s), ("index", search_s), ("total", total_s)):
-            self._search_latency.labels(route, part).observe(seconds)
+        counter, *histograms = self._of_search(route)
+        counter.inc()
+        for histogram, seconds in zip(histograms, (embed_s, search_s, total_s), strict=True):
+            histogram.observe(seconds)
+
+    @functools.cache  # noqa: B019 -- as above
+    def _of_search(self, route: str) -> tuple[Any, ...]:
+        parts = [self._search_latency.labels(route, part) for part in ("embed", "index", "total")]
+        return self._searches.labels(route), *parts
 
     def batch(self, texts: int) -> None:
         """Count a batch."""
