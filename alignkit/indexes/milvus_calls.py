@@ -110,6 +110,10 @@ class MilvusCalls:
             return None
         return str(self.run(lambda client: client.describe_collection(name))["collection_name"])
 
+    def load(self, collection: str) -> None:
+        """Make a collection readable: one in a file that was opened anew is not yet."""
+        self.run(lambda client: client.load_collection(collection))
+
     def names(self) -> list[str]:
         """Those of all collections."""
         return sorted(self.run(lambda client: client.list_collections()))

@@ -72,6 +72,7 @@ def find_fields(calls: MilvusCalls, collection: str, vector: str | None) -> Milv
     if calls.behind(collection) is None:
         there = ", ".join(calls.names()) or "none"
         raise DataError(f"{setting('collection')}={collection}: no such collection; there are: {there}")
+    calls.load(collection)
     described = calls.run(lambda client: client.describe_collection(collection))
     kinds = {field["name"]: field["type"].name for field in described["fields"]}
     vectors = [name for name, kind in kinds.items() if kind.endswith("VECTOR")]

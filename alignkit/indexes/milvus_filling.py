@@ -63,7 +63,10 @@ class MilvusFilling(NewIndex):
 
     def note(self) -> Note | None:
         """See `NewIndex`."""
-        kept = self._kept(_NOTE) if self.calls.behind(self.seen) else None
+        kept = None
+        if self.calls.behind(self.seen):
+            self.calls.load(self.seen)
+            kept = self._kept(_NOTE)
         if self.calls.behind(self.collection) is None:
             return None
         if kept is None or (found := note_of(kept)) is None:
@@ -88,6 +91,7 @@ class MilvusFilling(NewIndex):
 
     def versions(self, batch: int = 4096) -> Iterator[tuple[list[Id], list[str]]]:
         """See `NewIndex`."""
+        self.calls.load(self.seen)
         asked = {"batch_size": batch, "output_fields": ["id", "said"], "consistency_level": "Strong"}
         pages = self.calls.run(lambda client: client.query_iterator(self.seen, **asked))
         while found := self.calls.run(lambda _: pages.next(), patient=False):

@@ -242,3 +242,27 @@ def test_what_is_not_there_is_named_and_the_client_says_nothing_of_its_own(milvu
     with MilvusIndex(alias, client=milvus, vector="coarse") as index, pytest.raises(EngineError, match="^Milvus: "):
         index._query("key >", ["key"])
     assert "Traceback" not in capfd.readouterr().err
+
+
+def test_a_file_that_is_opened_anew_is_read_and_gone_on_with(tmp_path):
+    """A server keeps its collections ready for reading, a file that another process had open does not."""
+    from milvus_lite.server_manager import server_manager_instance
+
+    path = str(tmp_path / "docs.db")
+    client = pymilvus.MilvusClient(path)
+    client.create_collection("docs_1", dimension=DIM, metric_type="COSINE")
+    client.insert("docs_1", [{"id": row, "vector": one} for row, one in enumerate(unit_vectors(9))])
+    client.create_alias("docs_1", "docs")
+    client.close()
+    for step in ("read", "copy", "cut over", "roll back"):
+        server_manager_instance.release_server(path)
+        with MilvusIndex("docs", path=path) as index:
+            replacement = index.replacement()
+            assert joined(list(index.scan())).ids == list(range(9))
+            if step == "copy":
+                copied(index)
+            elif step != "read":
+                assert joined(list(replacement.missing())).ids == []
+                (replacement.cut_over if step == "cut over" else replacement.roll_back)()
+                assert index.describe().dim == (WIDE if step == "cut over" else DIM)
+    server_manager_instance.release_server(path)
