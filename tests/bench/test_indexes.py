@@ -3,8 +3,10 @@
 import os
 import shutil
 import tempfile
+import threading
 import time
 import warnings
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -106,11 +108,47 @@ def test_a_copy_in_postgresql_beside_a_bare_one(url, table):
                 replacement.write(rows, rows.vectors @ TURN)
 
         ours, bare = best_of(2, copy, lambda: bare_copy(table))
-        cut = seconds(replacement.cut_over)
-        back = seconds(replacement.roll_back)
     print(f"\ncopy {ROWS / ours:,.0f} rows/s, bare {ROWS / bare:,.0f}: {bare / ours:.2f} of it (at least 0.7)")
-    print(f"cut over {1000 * cut:.0f} ms, rolled back {1000 * back:.0f} ms")
     assert bare / ours >= 0.7
+
+
+def test_readers_and_writers_beside_a_cut_over_and_a_roll_back(url, table):
+    """Each statement of two others is timed; what they wait for is the lock."""
+    import psycopg
+
+    statements = (
+        "SELECT embedding FROM docs WHERE id = 5",
+        "UPDATE docs SET body = 'changed' WHERE id = 7",
+    )
+    ended, waited = threading.Event(), {"quiet": [], "turned": []}
+    moment = "quiet"
+
+    def others(statement):
+        with psycopg.connect(url, autocommit=True) as connection:
+            while not ended.is_set():
+                now, start = moment, time.perf_counter()
+                connection.execute(statement, prepare=False)
+                waited[now].append(time.perf_counter() - start)
+
+    with PgvectorIndex("docs", url=url) as index, ThreadPoolExecutor(2) as pool:
+        replacement = index.replacement()
+        replacement.begin(DIM)
+        for rows in replacement.missing(PAGE):
+            replacement.write(rows, rows.vectors @ TURN)
+        running = [pool.submit(others, statement) for statement in statements]
+        time.sleep(2)
+        moment = "turned"
+        for _ in range(10):
+            replacement.cut_over()
+            replacement.roll_back()
+        ended.set()
+        for one in running:
+            one.result()
+    longest = {now: 1000 * max(times) for now, times in waited.items()}
+    print(
+        f"\nlongest wait of others: {longest['quiet']:.0f} ms before, {longest['turned']:.0f} ms while turned 20 times"
+    )
+    assert longest["turned"] - longest["quiet"] < 100
 
 
 def test_a_replacement_in_parquet_beside_a_bare_one(tmp_path, vectors):

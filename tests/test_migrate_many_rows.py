@@ -1,0 +1,57 @@
+"""The six commands of the README on 20,000 rows of a real PostgreSQL; half a minute, so it is asked for."""
+
+import os
+import time
+
+import numpy as np
+import pytest
+import torch
+
+from alignkit.artifact import save_head
+from alignkit.heads.linear import LinearHead
+from alignkit.indexes.pg_rows import written
+from alignkit.pairs.demo import load_demo
+
+ROWS = int(os.environ.get("ALIGNKIT_MIGRATED_ROWS", "0"))
+
+pytestmark = [
+    pytest.mark.soak,
+    pytest.mark.skipif(not ROWS, reason="set ALIGNKIT_MIGRATED_ROWS to a number of rows, 20000 for instance"),
+]
+
+
+def test_the_six_commands_of_the_readme(run_command, tmp_path, postgres, connection, table):
+    torch.manual_seed(0)
+    demo = load_demo("static")
+    about = {"student_identity": demo.origin.student_identity, "teacher_identity": demo.origin.teacher_identity}
+    save_head(LinearHead(256, 384).eval(), tmp_path / "head", **about)
+    # real sentences and the student's real vectors, each several times
+    texts, vectors = demo.train.texts, np.asarray(demo.train.student, np.float32)
+    connection.execute(f"CREATE TABLE {table} (id bigint PRIMARY KEY, body text, embedding vector(256))")
+    with connection.cursor() as cursor, cursor.copy(f"COPY {table} FROM STDIN (FORMAT BINARY)") as copy:
+        copy.set_types(["int8", "text", "bytea"])
+        sent = written(vectors, "vector")
+        for row in range(ROWS):
+            copy.write_row((row, texts[row % len(texts)], sent[row % len(texts)].tobytes()))
+    place = ("source=pgvector", f"source.url={postgres.url}", f"source.table={table}")
+    with_head = ("source.text=body", "head=head")
+    said = {
+        "plan": f"{ROWS:,} rows of 256 dimensions become 384",
+        "copy": f"{ROWS:,} rows got a vector of 384 dimensions",
+        "verify": "1,000 of them, read back, hold what the head makes of their old vector",
+        "compare": "rows as queries",
+        "cut_over": "the new vectors are in use",
+        "roll_back": "the old vectors are in use",
+    }
+    told = []
+    for step, words in said.items():
+        started = time.perf_counter(), time.process_time()
+        more = with_head if step in ("plan", "copy", "verify") else ()
+        code, out, err = run_command("migrate", f"step={step}", *place, *more)
+        took = time.perf_counter() - started[0], time.process_time() - started[1]
+        told.append(f"{step}: {took[0]:.1f} s, {took[1]:.1f} CPU s of our own")
+        assert (code, err) == (0, ""), err
+        assert words in " ".join(out.split())
+    print("\n" + "\n".join(told))
+    asked = f"SELECT vector_dims(embedding), vector_dims(embedding_alignkit_new), count(*) FROM {table} GROUP BY 1, 2"
+    assert connection.execute(asked).fetchall() == [(256, 384, ROWS)]
