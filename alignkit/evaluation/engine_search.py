@@ -16,6 +16,8 @@ from alignkit.metrics.retrieval import Qrels, ndcg_at_k
 from alignkit.pairs.base import Pairs
 
 NEAREST = 10
+# below this nDCG@10 of the teacher, judgements are of other rows
+FINDS_NOTHING = 0.05
 
 Hits = Sequence[Sequence[Any]]
 
@@ -69,6 +71,11 @@ class EngineSearch:
                 f"{_beside(judged.head, judged.teacher)} through the engine's own search, "
                 f"{_beside(judged.head_exact, judged.teacher_exact)} by an exact one"
             )
+            if judged.teacher_exact < FINDS_NOTHING:
+                said.append(
+                    "the teacher itself finds hardly anything that is judged relevant: do the judged ids name these "
+                    "rows? index.id= says which column does"
+                )
         return said
 
 

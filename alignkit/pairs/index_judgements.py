@@ -27,6 +27,8 @@ def read_judgements(path: str | Path) -> Judgements:
     found: dict[str, dict[str, int]] = {}
     for query, row, grade in read_qrels(path):
         found.setdefault(query, {})[row] = grade
+    if not found:
+        raise DataError(f"{path}: holds no judgements; expected columns query-id, corpus-id and score, with a heading")
     found = {query: judged for query, judged in found.items() if any(grade > 0 for grade in judged.values())}
     if not found:
         raise DataError(f"{path}: judges no row of any query relevant, with a score above 0")

@@ -97,3 +97,17 @@ def test_judged_queries_have_their_figure_through_the_engine_and_beside_it(vecto
         assert figure == pytest.approx(expected, abs=1e-6)
     assert found.ndcg.head < found.ndcg.head_exact < 1 and found.ndcg.teacher < found.ndcg.teacher_exact
     assert f"{found.ndcg.head:.3f} and {found.ndcg.teacher:.3f} (" in found.words()[1]
+
+
+def test_judgements_of_other_rows_are_suspected(vectors, tmp_path):
+    pq.write_table(pa.table({"embedding": pa.array(list(vectors), pa.list_(pa.float32()))}), tmp_path / "docs.parquet")
+    queries = pairs_of(vectors, 0.1)
+    away, right = ({name: {str((int(name) + off) % ROWS): 1} for name in queries.ids} for off in (1, 0))
+    named = Pairs([f"query {name}" for name in queries.ids], queries.student, queries.teacher)
+    with ParquetIndex(str(tmp_path / "docs.parquet")) as index:
+        wrong, fine = (
+            search_engine(index, named, as_it_is(), {f"query {name}": judged for name, judged in qrels.items()})
+            for qrels in (away, right)
+        )
+    assert "do the judged ids name these rows? index.id=" in wrong.words()[-1]
+    assert fine.ndcg.teacher_exact == 1 and len(fine.words()) == 2

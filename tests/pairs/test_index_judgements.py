@@ -88,7 +88,7 @@ def test_judgements_that_fit_nothing_are_refused_with_what_to_do(index, models, 
     with pytest.raises(DataError, match="judges no row of any query relevant"):
         load_index(index, *models, **settings)
     (tmp_path / "test.tsv").write_text("1 0 doc1 1\n", encoding="utf-8")
-    with pytest.raises(DataError, match=r"test.tsv.*no column 'query-id'|test.tsv: .*"):
+    with pytest.raises(DataError, match=r"test.tsv: holds no judgements; expected columns query-id"):
         load_index(index, *models, **settings)
 
 
