@@ -6,6 +6,7 @@ import math
 import operator
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Any, Literal
 
 from alignkit.errors import DataError
@@ -20,6 +21,7 @@ _COMPARE: dict[Operator, Callable[[Any, Any], bool]] = {
     "lte": operator.le,
 }
 _COMPARING: tuple[Operator, ...] = (*_COMPARE, "ne")
+_LONGEST_SHOWN = 60
 _KINDS: dict[type, str] = {str: "texts", bool: "true or false", int: "numbers", float: "numbers"}
 
 
@@ -70,9 +72,11 @@ def conditions_of(where: Filter | None, fields: Sequence[str], place: str) -> tu
         raise FilterError(f"filter: expected an object of fields and conditions, got {_kind(where)}")
     found: list[Condition] = []
     for field, condition in where.items():
-        if field not in fields and str(field).partition(".")[0] not in fields:
-            known = ", ".join(fields) or "none"
-            raise FilterError(f"filter: {place} has no field '{field}'; its fields are: {known}")
+        first, *inside = str(field).split(".")
+        if field not in fields and (first not in fields or "" in inside):
+            # it comes from a client
+            shown, known = " ".join(str(field).split())[:_LONGEST_SHOWN], ", ".join(fields) or "none"
+            raise FilterError(f"filter: {place} has no field '{shown}'; its fields are: {known}")
         found += _of_field(field, condition)
     return tuple(found)
 
@@ -130,7 +134,7 @@ def _like(value: Any, wanted: Scalar, condition: Condition) -> Any:
     if type(value) is type(wanted) or (is_number(value) and is_number(wanted)):
         return wanted
     try:
-        return type(value).fromisoformat(wanted)
+        return _of_zone(value, type(value).fromisoformat(wanted))
     except (AttributeError, TypeError, ValueError):
         # Decimal, UUID …
         if isinstance(value, str | bool | int | float | Mapping):
@@ -143,11 +147,18 @@ def _like(value: Any, wanted: Scalar, condition: Condition) -> Any:
         raise mismatch(got, f"values of {type(value).__name__}, as texts") from None
 
 
+def _of_zone(value: Any, wanted: Any) -> Any:
+    """A moment that can be compared with another: one of the two may have no time zone."""
+    if not isinstance(value, datetime) or (value.tzinfo is None) == (wanted.tzinfo is None):
+        return wanted
+    return wanted.replace(tzinfo=value.tzinfo) if value.tzinfo else wanted.astimezone(UTC).replace(tzinfo=None)
+
+
 def _of_field(field: str, condition: Any) -> list[Condition]:
     if isinstance(condition, Mapping):
         strange = [str(one) for one in condition if one not in _COMPARING]
         if strange or not condition:
-            got = ", ".join(strange) or "none"
+            got = ", ".join(strange)[:_LONGEST_SHOWN] or "none"
             raise FilterError(f"filter: field '{field}': expected comparisons {', '.join(_COMPARING)}; got {got}")
         return [Condition(field, operator, (_scalar(field, value),)) for operator, value in condition.items()]
     if isinstance(condition, list | tuple):

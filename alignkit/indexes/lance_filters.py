@@ -71,6 +71,11 @@ def _literal(condition: Condition, value: Scalar, kind: pa.DataType) -> str:
     if pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_decimal(kind):
         if not is_number(value):
             raise mismatch(got, "numbers")
+        if pa.types.is_integer(kind):
+            try:
+                pa.scalar(value, kind)
+            except (OverflowError, pa.ArrowInvalid):
+                raise mismatch(got, f"numbers of {kind}") from None
         return repr(value)
     if pa.types.is_boolean(kind):
         if not isinstance(value, bool):

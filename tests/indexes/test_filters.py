@@ -77,6 +77,8 @@ def test_rows_are_chosen_by_their_ids(index, made):
         ({"nonesuch": 1}, "no field 'nonesuch'; its fields are: id, "),
         ({"embedding": 1}, "no field 'embedding'"),
         ({"nonesuch; DROP TABLE docs": 1}, "no field 'nonesuch; DROP TABLE docs'"),
+        ({"id" + "x" * 500: 1}, f"no field 'id{'x' * 58}'; its"),
+        ({"id..a": 1}, "no field 'id..a'"),
         ({"id": None}, "field 'id': expected a text, a number, true or false, or a list of them; got null"),
         ({"id": [["a"]]}, "got a list"),
         ({"id": float("nan")}, "got a number that is not finite"),
@@ -163,7 +165,7 @@ def test_columns_of_postgresqls_types(postgres, table_of_all_types, where, expec
 
 def test_a_value_that_postgresql_cannot_read_is_named(postgres, table_of_all_types):
     with PgvectorIndex(table_of_all_types, postgres.url) as index:
-        for where in ({"day": "soon"}, {"price": "dear"}, {"flag": 1}, {"id": "7"}, {"price.x": 1}):
+        for where in ({"day": "soon"}, {"day": "a\0b"}, {"price": "dear"}, {"flag": 1}, {"id": "7"}, {"price.x": 1}):
             with pytest.raises(DataError) as caught:
                 index.search(unit_vectors(1), 5, where)
             assert "\n" not in str(caught.value)
@@ -192,6 +194,7 @@ def test_what_lies_inside_a_column_of_parquet(tmp_path):
     vectors = pa.array([list(map(float, row)) for row in unit_vectors(6)], pa.list_(pa.float32()))
     days = [datetime.date(2020, 1, 1 + row) for row in range(6)]
     table = {"meta": [{"n": row} for row in range(6)], "tags": [["a"], ["a", "b"], None, [], ["b"], ["c"]], "day": days}
+    table["at"] = [datetime.datetime(2020, 1, 1 + row, 6, tzinfo=datetime.UTC) for row in range(6)]
     pq.write_table(pa.table({**table, "embedding": vectors}), tmp_path / "docs.parquet")
     index = ParquetIndex(str(tmp_path / "docs.parquet"))
 
@@ -201,6 +204,7 @@ def test_what_lies_inside_a_column_of_parquet(tmp_path):
     assert found({"meta.n": {"gte": 4}}) == [4, 5]
     assert found({"tags": "b"}) == [1, 4] and found({"tags": {"ne": "a"}}) == [4, 5]
     assert found({"day": {"lt": "2020-01-03"}}) == [0, 1]
+    assert found({"at": {"gt": "2020-01-05T12:00:00"}}) == [5] == found({"at": {"gt": "2020-01-05T13:00:00+01:00"}})
     with pytest.raises(DataError, match="field 'day' takes values of date, as texts, got a text"):
         found({"day": "soon"})
 
@@ -233,6 +237,7 @@ def test_what_lies_inside_a_column_of_lancedb(tmp_path):
         for where, said in (
             ({"day": "soon"}, "takes values of date32"),
             ({"meta.x": 1}, "nothing called 'x' inside; it has n"),
+            ({"meta.n": 2**70}, "takes numbers of int64, got a number"),
             ({"tags": {"gt": "a"}}, "holds lists"),
             ({"back`tick": 1}, "cannot name the field"),
         ):
