@@ -118,9 +118,10 @@ class MilvusFilling(NewIndex):
 
     def remove(self, ids: Sequence[Id]) -> None:
         """See `NewIndex`."""
-        names = [f"k{one}" for one in ids]
-        self.calls.run(lambda client: client.delete(self.seen, ids=names))
-        self.calls.run(lambda client: client.delete(self.collection, ids=list(ids)))
+        # the client's own lists of ids quote no signs in them
+        names, own = (", ".join(map(literal, some)) for some in ([f"k{one}" for one in ids], ids))
+        self.calls.run(lambda client: client.delete(self.seen, filter=f"id in [{names}]"))
+        self.calls.run(lambda client: client.delete(self.collection, filter=f"{self.key} in [{own}]"))
 
     def build_index(self) -> str:
         """See `NewIndex`."""

@@ -5,13 +5,14 @@ from contextlib import contextmanager
 
 import numpy as np
 import pytest
-from engines import DIM, ROWS, stored, unit_vectors
+from engines import DIM, ENGINES, ROWS, stored, unit_vectors
 from new_places import PLACES, new_place
 
 from alignkit.errors import DataError
 from alignkit.indexes import elsewhere
 from alignkit.indexes.elsewhere import Elsewhere
 from alignkit.indexes.index_rows import joined
+from alignkit.indexes.parquet import ParquetIndex
 
 WIDE = 12
 MADE = unit_vectors(ROWS + 1, WIDE, seed=4)
@@ -75,6 +76,10 @@ def assert_same_payload(new, old):
 
 def filled(value):
     return {key: one for key, one in value.items() if one is not None} if isinstance(value, dict) else value
+
+
+def test_every_engine_takes_rows_of_others():
+    assert PLACES == ENGINES
 
 
 def test_rows_are_moved_whole_and_found(made, place):
@@ -206,11 +211,31 @@ def test_ids_of_every_engine_come_back_by_their_texts(engine, place, request, tm
     assert move(made, place)[:2] == (0, 0)
 
 
-def test_ids_that_stand_twice_are_refused(place, tmp_path, monkeypatch):
+def test_texts_that_look_like_other_ids_stay_what_they_are(place, tmp_path):
+    """UUIDs of another spelling, numbers, quotes: no engine may take one for another, or give it back otherwise."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    from alignkit.indexes.parquet import ParquetIndex
+    odd = ["550E8400-E29B-41D4-A716-446655440000", "550e8400e29b41d4a716446655440000", "007", "7", "-3", "1e5", "a'b"]
+    odd += ['x"y', "100%s {}", " spaced ", "ünï", "urn:uuid:550e8400-e29b-41d4-a716-446655440000"]
+    vectors = pa.array(unit_vectors(len(odd)).tolist(), pa.list_(pa.float32()))
+    pq.write_table(pa.table({"id": odd, "body": odd, "v": vectors}), tmp_path / "odd.parquet")
+    with ParquetIndex(str(tmp_path / "odd.parquet"), text="body", id="id") as index, place.new() as new:
+        replacement = Elsewhere(index, new)
+        replacement.begin(WIDE)
+        for rows in replacement.missing():
+            replacement.write(rows, MADE[: len(rows)])
+        replacement.build_index()
+        assert not list(replacement.missing()) and replacement.surplus() == 0
+        with replacement.other() as moved:
+            rows = moved.fetch(odd)
+            assert (rows.ids, rows.texts) == (odd, odd)
+            assert [hits[0] for hits in moved.search(MADE[: len(odd)], 1)[0]] == odd
+
+
+def test_ids_that_stand_twice_are_refused(place, tmp_path, monkeypatch):
+    import pyarrow as pa
+    import pyarrow.parquet as pq
 
     vectors = pa.array(unit_vectors(4).tolist(), pa.list_(pa.float32()))
     pq.write_table(pa.table({"id": ["a", "b", "a", "c"], "v": vectors}), tmp_path / "twice.parquet")
