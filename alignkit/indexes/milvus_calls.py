@@ -77,6 +77,9 @@ class MilvusCalls:
         if client is None:
             # it shows every refusal with its traceback by itself
             logging.getLogger("pymilvus").setLevel(logging.CRITICAL)
+            if path is not None:
+                # Milvus Lite is a server inside this process, and shows each call that it does not know
+                logging.getLogger("grpc._server").setLevel(logging.CRITICAL)
             if path is not None and not create and not Path(path).expanduser().exists():
                 raise DataError(f"{path}: no such file; expected one of Milvus Lite")
         address = url if path is None else str(Path(path).expanduser())

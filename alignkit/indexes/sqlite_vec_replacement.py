@@ -78,7 +78,7 @@ class SqliteVecReplacement(Replacement):
         if self.stage() != "begun":
             return
         for rows in self.index.scan(batch=batch):
-            now, before = self._digests(rows.ids), self._seen(rows.ids)
+            now, before = self._digests(rows), self._seen(rows.ids)
             left = [row for row, one in enumerate(rows.ids) if one in now and before.get(one) != now[one]]
             if left:
                 yield replace(picked(rows, left), versions=[now[rows.ids[row]] for row in left])
@@ -153,10 +153,10 @@ class SqliteVecReplacement(Replacement):
         """The keys of those rows that were written: they are there, and as they were when they were read."""
         table, columns = self.table, self.table.columns
         found = {row[columns.index(table.key)]: row for row in self._whole_rows(list(blobs))}
-        digests = {key: _digest(row) for key, row in found.items()}
-        wanted = [key for key in found if versions is None or versions[key] == digests[key]]
-        self._delete(self.new, wanted)  # vec0 can replace none
         place = columns.index(table.vector)
+        digests = {key: _digest(row, place) for key, row in found.items()}
+        wanted = [key for key in found if versions is None or versions[key] == digests[key]]
+        self._delete(self.new, list(self._seen(wanted)))  # vec0 can replace none
         rows = [(*found[key][:place], blobs[key], *found[key][place + 1 :]) for key in wanted]
         names, marks = ", ".join(map(quoted, columns)), ", ".join("?" * len(columns))
         self.file.many(f"INSERT INTO {quoted(self.new)} ({names}) VALUES ({marks})", rows)
@@ -186,9 +186,17 @@ class SqliteVecReplacement(Replacement):
             json.dumps(keys),
         )
 
-    def _digests(self, keys: list[Any]) -> dict[Any, bytes]:
-        place = self.table.columns.index(self.table.key)
-        return {row[place]: _digest(row) for row in self._whole_rows(keys)}
+    def _digests(self, rows: IndexRows) -> dict[Any, bytes]:
+        table, found = self.table, {}
+        # without further columns there is nothing more to read
+        read = range(len(rows)) if set(table.columns) == {table.key, table.vector} else ()
+        place = table.columns.index(table.vector)
+        for row in read:
+            if row not in rows.faults:
+                found[rows.ids[row]] = _digest((rows.ids[row], rows.vectors[row].tobytes()), place)
+        left = [one for one in rows.ids if one not in found]
+        key = table.columns.index(table.key)
+        return found | {row[key]: _digest(row, place) for row in self._whole_rows(left)}
 
     def _seen(self, keys: list[Any]) -> dict[Any, bytes]:
         asked = f"SELECT key, digest FROM {quoted(self.seen)} WHERE key IN (SELECT value FROM json_each(?))"
@@ -212,5 +220,8 @@ class SqliteVecReplacement(Replacement):
         self.table = self._find_again()
 
 
-def _digest(row: tuple[Any, ...]) -> bytes:
-    return hashlib.blake2b(repr(row).encode(), digest_size=12).digest()
+def _digest(row: tuple[Any, ...], vector: int) -> bytes:
+    """Another one for another row; the vector is at that place."""
+    digest = hashlib.blake2b(row[vector], digest_size=12)
+    digest.update(repr((*row[:vector], *row[vector + 1 :])).encode())
+    return digest.digest()

@@ -244,7 +244,7 @@ def test_what_is_not_there_is_named_and_the_client_says_nothing_of_its_own(milvu
     assert "Traceback" not in capfd.readouterr().err
 
 
-def test_a_file_that_is_opened_anew_is_read_and_gone_on_with(tmp_path):
+def test_a_file_that_is_opened_anew_is_read_and_gone_on_with(tmp_path, caplog):
     """A server keeps its collections ready for reading, a file that another process had open does not."""
     from milvus_lite.server_manager import server_manager_instance
 
@@ -254,6 +254,7 @@ def test_a_file_that_is_opened_anew_is_read_and_gone_on_with(tmp_path):
     client.insert("docs_1", [{"id": row, "vector": one} for row, one in enumerate(unit_vectors(9))])
     client.create_alias("docs_1", "docs")
     client.close()
+    caplog.clear()
     for step in ("read", "copy", "cut over", "roll back"):
         server_manager_instance.release_server(path)
         with MilvusIndex("docs", path=path) as index:
@@ -266,3 +267,4 @@ def test_a_file_that_is_opened_anew_is_read_and_gone_on_with(tmp_path):
                 (replacement.cut_over if step == "cut over" else replacement.roll_back)()
                 assert index.describe().dim == (WIDE if step == "cut over" else DIM)
     server_manager_instance.release_server(path)
+    assert [one for one in caplog.records if one.levelname == "ERROR"] == []  # nor any traceback of theirs
