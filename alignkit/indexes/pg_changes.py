@@ -48,8 +48,8 @@ def change(opened: psycopg.Connection, table: PgTable, work: Callable[[], object
         except (LockNotAvailable, DeadlockDetected):
             if time.monotonic() > given_up:
                 raise EngineError(
-                    f"PostgreSQL: table {table.name} is in use{_holder(opened, table)} and would have to be free for "
-                    "a moment; nothing was changed; try again when it is"
+                    f"PostgreSQL: table {table.name} is in use{_holder(opened, table)}, and would have to be free "
+                    "for a moment; nothing was changed; try again when it is"
                 ) from None
         time.sleep(random.uniform(*_PAUSE_S))
 

@@ -63,7 +63,7 @@ def test_who_holds_the_table_is_said_where_patience_ends(begun, postgres, table,
         said = (
             rf"table {table} is in use by process {other.info.backend_pid} \(night report\), idle in a transaction of"
         )
-        with pytest.raises(EngineError, match=f"{said} 0 s and would .* nothing was changed") as caught:
+        with pytest.raises(EngineError, match=f"{said} 0 s, and would .* nothing was changed") as caught:
             begun.cut_over()
         assert "\n" not in str(caught.value)
     assert begun.stage() == "begun"
