@@ -264,25 +264,30 @@ MISTYPED = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("name", commands())
-def test_help_and_mistakes_of_a_command_are_there_before_anything_heavy(name, tmp_path):
+def test_help_and_mistakes_are_there_before_anything_heavy(tmp_path):
+    """In one process for all commands: nothing heavy is ever loaded in it."""
     heavy = {"torch", "lightning", "scipy", "httpx", "matplotlib", "sentence_transformers", "starlette", "rich"}
     code = f"""
-import contextlib, io, sys, alignkit.{name} as command
-names = ["--help", "--version", "nonesuch=1", "students.model=x", "nonesuch"]
-for words in names + {MISTYPED.get(name, [])!r}:
-    sys.argv = ["{name}", *words.split()]
+import contextlib, importlib, io, sys
+
+def mistake(name, words, heavy):
+    sys.argv = [name, *words.split()]
     with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()) as said:
         try:
-            command.main()
+            importlib.import_module("alignkit." + name).main()
         except SystemExit as left:
-            assert left.code == (0 if words.startswith("--") else 1), words
+            assert left.code == (0 if words.startswith("--") else 1), (name, words)
     lines = said.getvalue().splitlines()
-    assert words.startswith("--") or (len(lines) == 1 and lines[0].startswith("alignkit: ")), (words, lines)
-    # NumPy takes a tenth of a second
-    assert words not in names or "numpy" not in sys.modules, words
-    loaded = sorted({heavy!r} & set(sys.modules))
-    assert not loaded, (words, loaded)
+    assert words.startswith("--") or (len(lines) == 1 and lines[0].startswith("alignkit: ")), (name, words, lines)
+    loaded = heavy & set(sys.modules)
+    assert not loaded, (name, words, loaded)
+
+for name in {commands()!r}:
+    for words in ("--help", "--version", "nonesuch=1", "students.model=x", "nonesuch"):
+        mistake(name, words, {heavy!r} | {{"numpy"}})
+for name, several in {MISTYPED!r}.items():
+    for words in several:  # of which some need NumPy, a tenth of a second
+        mistake(name, words, {heavy!r})
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=tmp_path)
     assert done.returncode == 0, done.stdout + done.stderr

@@ -221,19 +221,6 @@ def test_ctrl_c_says_how_to_resume_and_resuming_ends_the_run(run_command, tmp_pa
     assert meta["epochs"] == epochs
 
 
-@pytest.mark.skipif(sys.platform == "win32", reason="gloo over several processes is slow to start there")
-def test_two_processes_make_one_run_and_the_same_head(run_command, tmp_path, own_pairs):
-    settings = [*own_pairs, "device=cpu", "trainer.max_epochs=3", "threads=1", "model.init=random", "lr=0.01"]
-    two = ["trainer.devices=2", "trainer.strategy=ddp", "batch_size=16", "hydra.run.dir=two"]
-    done = subprocess.run([sys.executable, "-m", "alignkit.train", *settings, *two], cwd=tmp_path, capture_output=True,
-                          text=True, timeout=2 * HANG_S)  # fmt: skip
-    assert done.returncode == 0, done.stderr
-    assert done.stdout.count("head and report") == 1
-    run_command("train", *settings, "batch_size=32", "hydra.run.dir=one")
-    rows = [json.loads((tmp_path / run / "metrics.json").read_text())["rows"]["aligned"] for run in ("one", "two")]
-    assert rows[0]["cosine_mean"] == pytest.approx(rows[1]["cosine_mean"], abs=2e-3)
-
-
 def test_a_full_disk_is_one_line(run_command, monkeypatch, tmp_path):
     import errno
 

@@ -1,0 +1,46 @@
+"""What is wrong with a config at first sight; `tests/test_floors.py` sees to it that nothing heavy is loaded for it."""
+
+import pytest
+
+from alignkit.commandline.conf import numbers_of
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        ("train model=mlp model.hidden=many", "model.hidden=many: expected a number"),
+        ("train model=mlp model.hidden=true", "model.hidden=True: expected a number"),
+        ("train model=mlp model.normalise=1", "model.normalise=1: expected true or false"),
+        ("evaluate student=openai student.model=m student.timeout_s=2min", "student.timeout_s=2min: expected a number"),
+        ("train seed=${oc.env:SEED_OF_MINE}", "seed=-5: expected a whole number"),
+        ("serve port=many", "port=many: expected 0 to 65535"),  # before what is missing
+        ("serve", "head is not set; give it as head=..."),
+        ("train -m model=linear,nonesuch", "unknown model 'nonesuch'; choices: "),
+        ("train loss=2024", "unknown loss '2024'; choices: "),
+        ("train extra=nonesuch", "unknown data 'nonesuch'; choices: "),
+    ],
+)
+def test_it_is_one_line(run_command, monkeypatch, words, says):
+    monkeypatch.setenv("SEED_OF_MINE", "-5")
+    code, out, err = run_command(*words.split())
+    assert (code, out) == (1, "") and says in err and err.count("\n") == 1
+
+
+@pytest.mark.parametrize("words", [("model=mlp", "model.hidden=${oc.env:WIDTH_OF_MINE}"), ("student.batch_size=null",)])
+def test_what_is_filled_in_or_left_open_is_not_refused(composed, monkeypatch, words):
+    monkeypatch.setenv("WIDTH_OF_MINE", "64")
+    (config,) = composed("train", *words)
+    assert config["seed"] == 0
+
+
+def test_a_choice_of_the_users_own_is_no_mistake(run_command, tmp_path):
+    (tmp_path / "mine" / "model").mkdir(parents=True)
+    (tmp_path / "mine" / "model" / "own.yaml").write_text("_target_: alignkit.heads.linear.LinearHead\ninit: x\n")
+    code, _, err = run_command("train", "--config-dir", str(tmp_path / "mine"), "model=own", "data=sts", "data.path=no")
+    assert code == 1 and err.startswith("alignkit: data=sts is a test set")  # which comes after all choices
+
+
+def test_numbers_are_told_from_texts_by_the_yamls():
+    found = numbers_of("train")
+    assert {"model.hidden", "student.batch_size", "data.validation", "model.normalise"} <= found
+    assert not {"student.model", "data.path", "data.student", "model.init"} & found
