@@ -10,7 +10,7 @@ from alignkit.errors import EngineError
 
 _SOURCE = re.compile(r",? *(?:location: )?\S*/src/\S*\.rs:\d+:\d+.*")
 _FULL = ("No space left", "ENOSPC", "StorageFull", "os error 28", "File too large", "os error 27")
-_OTHERS = ("conflict", "Too many concurrent writers")
+_OTHERS = ("conflict", "Too many concurrent writers", "already exists")
 
 
 @contextmanager

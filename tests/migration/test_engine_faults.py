@@ -77,7 +77,7 @@ def test_two_copies_at_once_leave_every_row_with_one_new_vector(engine, tmp_path
             try:
                 return copy_rows(index, HEAD, "document").written
             except AlignkitError as error:  # in one line, and the other goes on
-                assert "\n" not in str(error) and "again" in str(error)
+                assert "\n" not in str(error) and ("again" in str(error) or "already exists" in str(error))
                 return 0
 
     if "client" in made.settings:  # a client that keeps its rows itself is of one thread
