@@ -8,6 +8,7 @@ EXAMPLES = (
     "python -m alignkit.train model=linear loss=cos_mse",
     "python -m alignkit.train data=vectors data.student=student.npy data.teacher=teacher.npy",
     "python -m alignkit.train -m model=linear,mlp seed=0,1",
+    "python -m alignkit.train update=outputs/train/2026-01-31_12-00-00 data=cached data.path=new.jsonl",
     "python -m alignkit.train resume=outputs/train/2026-01-31_12-00-00",
 )
 
@@ -15,7 +16,7 @@ main = command(
     "train",
     __doc__,
     EXAMPLES,
-    texts=("resume", "cache_dir", "objective", "schedule", "select_by"),
+    texts=("resume", "update", "cache_dir", "objective", "schedule", "select_by"),
     completed=("student",),
     run_folder=True,
 )

@@ -106,6 +106,12 @@ def settings_of_run(path: Path, config: DictConfig, command: str = "train") -> d
     return settings
 
 
+def named_under(place: str) -> set[str]:
+    """Which settings of a place the command line names: `model`, `model.features`."""
+    names = {word.partition("=")[0] for word in as_given(HydraConfig.get().overrides.task)}
+    return {name for name in names if name == place or name.startswith(f"{place}.")}
+
+
 def config_yaml(settings: Mapping[str, Any]) -> str:
     """The settings of a run as it keeps them, secrets taken out, every value as it is."""
     return yaml.safe_dump(without_secrets(dict(settings)), sort_keys=False, allow_unicode=True, width=10_000)

@@ -36,7 +36,10 @@ def report(folder: Path, settings: Mapping[str, Any], splits: PairSplits, traine
     figures = {name: value for name, value in result.rows[result.product.row].to_json().items() if value is not None}
     tagged = {f"test/{name}": value for name, value in figures.items()}
     cosines = torch.from_numpy(result.cosines[result.product.row])
-    save_run(folder, trained.artifact, trained.baselines, splits, trained.sample, result, html=settings["html"])
+    save_run(
+        folder, trained.artifact, trained.baselines, splits, trained.sample, result,
+        html=settings["html"], earlier=trained.earlier_run,
+    )  # fmt: skip
     try:
         log_evaluation(result, folder)
         log_result(folder, without_secrets(dict(settings)), cosines, markdown_table(result), tagged)

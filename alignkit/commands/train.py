@@ -9,7 +9,7 @@ from omegaconf import DictConfig
 
 from alignkit.commandline import choice_of
 from alignkit.commandline.data import build_data
-from alignkit.commandline.resumed import begin_run, config_yaml, resume_command
+from alignkit.commandline.resumed import begin_run, config_yaml, named_under, resume_command
 from alignkit.commandline.sides import PACKAGED_SIDES, complete_sides
 from alignkit.commandline.training_results import report
 from alignkit.commands.rules.train import check_settings
@@ -17,6 +17,7 @@ from alignkit.errors import AlignkitError, ConfigError
 from alignkit.estimator.plan import make_plan
 from alignkit.estimator.second_source import add_extra
 from alignkit.estimator.trained import carry_out
+from alignkit.estimator.updating import LAMBDA, Update
 from alignkit.evaluation.leak_checks import leaks_of_splits
 from alignkit.pairs.base import PairSplits
 from alignkit.runs.folder import claim_run_folder
@@ -32,6 +33,11 @@ def main(config: DictConfig) -> float | None:
         complete_sides(config, None, otherwise={"student": "table" if is_demo else PACKAGED_SIDES["student"]})
     folder, settings, resume = begin_run(config)
     check_settings(settings)
+    update = Update.of(settings["update"]) if settings.get("update") else None
+    if update is not None:
+        # a run that goes on has the settings of its folder, λ among them
+        named_of_head = {f"model.{LAMBDA}"} if resume else named_under("model")
+        settings = update.settings(settings, named_of_head)
     start = time.perf_counter()
     splits = build_data(settings)
     if not isinstance(splits, PairSplits):
@@ -40,6 +46,8 @@ def main(config: DictConfig) -> float | None:
             f"data={data} is a test set without training pairs, for evaluate; train with data=demo, vectors, cached, "
             "built or index"
         )
+    if update is not None:
+        splits = update.new_pairs(splits, settings["trainer"]["max_epochs"])
     leaks = leaks_of_splits(splits)
     seconds = {"loading": time.perf_counter() - start}
     if settings.get("extra"):  # a run that an older version began has no such setting
@@ -49,7 +57,7 @@ def main(config: DictConfig) -> float | None:
             raise ConfigError(f"extra={choice_of('data', settings['extra'])} is a test set without training pairs")
         splits = add_extra(settings, splits, extra)
         seconds["extra"] = time.perf_counter() - start
-    plan = make_plan(settings, splits, folder)
+    plan = make_plan(settings, splits, folder, update)
     if is_main_process() and not resume:
         claim_run_folder(folder, config_yaml(dict(plan.settings)))
     logger.info("device: %s", plan.fitter.device.reason)

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from alignkit.errors import ConfigError
+from alignkit.estimator.updating import Update
 from alignkit.pairs.base import PairSplits
 from alignkit.parts import build_part, group_choices, settings_of_part
 from alignkit.selection.choose import SELECT_BY, select_head
@@ -29,29 +30,41 @@ class Plan:
         settings: as in `conf/train.yaml`, with the chosen head in place of `model=auto`; `selection` records what was
             tried.
         fitter: checked against the pairs.
+        update: the run that the pairs are added to, where there is one.
     """
 
     settings: Mapping[str, Any]
     fitter: Fitter
+    update: Update | None = None
 
 
-def make_plan(settings: Mapping[str, Any], splits: PairSplits, run_folder: Path | None) -> Plan:
+def make_plan(
+    settings: Mapping[str, Any], splits: PairSplits, run_folder: Path | None, update: Update | None = None
+) -> Plan:
     """Choose the head if the settings ask for it, and check that settings and pairs are compatible.
 
     Args:
         settings: plain values, as in `conf/train.yaml`.
         splits: the pairs.
         run_folder: for checkpoints and TensorBoard events; `None` writes nothing.
+        update: a run that the pairs are added to; the settings are then of `Update.settings`.
 
     Raises:
         ConfigError: if settings are incompatible with each other or with the pairs.
     """
+    keep_moments = bool(settings.get("keep_moments"))  # a run that an older version began has no such setting
     if "candidates" in settings["model"]:
+        if keep_moments:
+            raise ConfigError(
+                "keep_moments=true: model=auto may choose a head that is not solved from sums; take model=linear, "
+                "low_rank or random_features"
+            )
         settings = {**settings, **_select_model(settings, splits)}
     settings = {**settings, "loss": _loss_of(settings, settings["model"])}
-    fitter = fitter_of(settings, settings["model"], run_folder)
+    earlier = None if update is None else update.solved(settings["model"])
+    fitter = replace(fitter_of(settings, settings["model"], run_folder), keep_moments=keep_moments, earlier=earlier)
     fitter.check(splits)
-    return Plan(settings, fitter)
+    return Plan(settings, fitter, update)
 
 
 def fitter_of(settings: Mapping[str, Any], model: Mapping[str, Any], run_folder: Path | None) -> Fitter:

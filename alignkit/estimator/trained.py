@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
 
 from alignkit.artifact import CONFIDENCE, QUERY_HEAD, WHITENING, Artifact, save_artifact
 from alignkit.estimator.plan import Plan
 from alignkit.estimator.training_report import evaluate_training
+from alignkit.estimator.updating import PARTS
 from alignkit.evaluation.before import Before
 from alignkit.evaluation.embedding_time import EmbeddingTime
 from alignkit.evaluation.floor_heads import mean_head
@@ -19,12 +24,15 @@ from alignkit.heads.base import Head, Part
 from alignkit.heads.linear import LinearHead
 from alignkit.pairs.base import PairSplits
 from alignkit.reporting.metrics_file import rows_json
+from alignkit.runs.earlier_fit import MOMENTS, EarlierFit, Solved, pair_fingerprints
 from alignkit.runs.table_report import TableReport
 from alignkit.runs.training_sample import TrainingSample
 from alignkit.training.batches import SolverBatches
 from alignkit.training.confidence_fit import fit_confidence
 from alignkit.training.fit import FitResult
 from alignkit.training.whitening_choice import choose_whitening
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -37,6 +45,7 @@ class Trained:
         result: of the test split.
         sample: of the training pairs.
         fit: the head as it was fitted, and how.
+        earlier_run: whose pairs the head was fitted on too, where there is one.
     """
 
     artifact: Artifact
@@ -44,6 +53,7 @@ class Trained:
     result: Result
     sample: TrainingSample
     fit: FitResult
+    earlier_run: Path | None = None
 
     @property
     def validation(self) -> Mapping[str, float]:
@@ -97,25 +107,35 @@ def complete(
     """
     settings, clock = plan.settings, {**(seconds or {}), **fit.seconds}
     start, mean = time.perf_counter(), fit.teacher_mean
-    baselines = {"ridge": _ridge(plan, splits, fit), "mean": mean_head(splits.train.student_dim, mean)}
+    ridge, of_ridge = _ridge(plan, splits, fit)
+    baselines = {"ridge": ridge, "mean": mean_head(splits.train.student_dim, mean)}
     clock["baselines"] = time.perf_counter() - start
     parts: dict[str, Part] = {QUERY_HEAD: fit.head}
-    whitening = None
-    if settings.get("whiten_by"):  # a run that an older version began has no such setting
+    whitened, update = None, plan.update
+    taken_over = update is not None and update.decides_better(splits)
+    if update is not None and taken_over:
+        parts |= update.parts([part for setting, part in PARTS.items() if settings.get(setting)])
+        whitened = update.whitening_record() if settings.get("whiten_by") else None
+    if settings.get("whiten_by") and not taken_over:  # a run that an older version began has no such setting
         start = time.perf_counter()
         whitening = choose_whitening(fit.kept, splits, settings["whiten_by"], settings["seed"])
+        whitened = whitening.about
         parts |= {} if whitening.part is None else {WHITENING: whitening.part}
         clock["whitening"] = time.perf_counter() - start
-    if settings.get("confidence"):
+    if settings.get("confidence") and not taken_over:
         start = time.perf_counter()
         sure = fit_confidence(Artifact({**parts, QUERY_HEAD: fit.kept}).query_head, splits, settings["seed"])
         parts |= {} if sure is None else {CONFIDENCE: sure}
         clock["confidence"] = time.perf_counter() - start
-    history = replace(_history(plan, fit, clock), whitening=None if whitening is None else whitening.about)
+    history = replace(_history(plan, fit, clock), whitening=whitened)
     artifact = Artifact(parts, splits.origin.student_identity, splits.origin.teacher_identity, meta=history.to_json())
     if plan.fitter.run_folder is not None:  # first of all: what follows may fail, and took no training
         save_artifact(artifact, plan.fitter.run_folder / "head")
+        if fit.moments is not None and of_ridge is not None:
+            _keep(plan, splits, fit, of_ridge, plan.fitter.run_folder)
     sample = TrainingSample.of(splits, settings["seed"])
+    if update is not None:
+        sample = update.sample(sample, len(splits.train))
     judged = evaluate_training(
         artifact, baselines, splits, sample,
         teacher_mean=mean, leaks=leaks, history=history, seed=settings["seed"],
@@ -123,7 +143,7 @@ def complete(
         table=table,
     )  # fmt: skip
     artifact = replace(artifact, metrics=rows_json(judged))
-    return Trained(artifact, baselines, judged, sample, fit)
+    return Trained(artifact, baselines, judged, sample, fit, None if update is None else update.run)
 
 
 def _history(plan: Plan, fit: FitResult, seconds: Mapping[str, float]) -> TrainingHistory:
@@ -144,13 +164,38 @@ def _history(plan: Plan, fit: FitResult, seconds: Mapping[str, float]) -> Traini
     )
 
 
-def _ridge(plan: Plan, splits: PairSplits, fit: FitResult) -> Head:
-    """The baseline that every head must beat: λ chosen on validation, solved on train + validation."""
+def _keep(plan: Plan, splits: PairSplits, fit: FitResult, ridge: Solved, run: Path) -> None:
+    """Keep the sums in the run folder, so that pairs can be added to them."""
+    if fit.moments is None:
+        return
+    fitted_on = (splits.train, splits.validation) if fit.refitted else (splits.train,)
+    pairs, validation = pair_fingerprints(*fitted_on), len(splits.validation)
+    if plan.update is not None:
+        earlier = plan.update.earlier
+        pairs, validation = np.concatenate([earlier.pairs, pairs]), max(earlier.validation, validation)
+    head = Solved(fit.moments, fit.chosen)
+    kept = EarlierFit(fit.head.kind(), fit.head.arguments(), head, ridge, pairs, validation)
+    size = kept.save(run)
+    logger.info("kept: sums over %s pairs, %.1f MB, in %s", f"{len(pairs):,}", size / 1e6, run / MOMENTS)
+
+
+def _ridge(plan: Plan, splits: PairSplits, fit: FitResult) -> tuple[Head, Solved | None]:
+    """The baseline that every head must beat: λ chosen on validation, solved on train + validation.
+
+    Beside it the sums that it was solved from, where they are kept.
+    """
     solved = fit.head.kind() == "linear" and plan.fitter.init == "closed_form" and fit.best_epoch == 0
     if solved and fit.refitted and plan.settings["model"].get("ridge_lambda") is None:
-        return fit.head  # the very same: files larger than memory are not read again for it
+        # the very same: files larger than memory are not read again for it
+        return fit.head, None if fit.moments is None else Solved(fit.moments, fit.chosen)
     ridge = LinearHead(splits.train.student_dim, splits.train.teacher_dim)
     parts = ([splits.train], [splits.validation], [splits.train, splits.validation])
     train, held_out, together = (SolverBatches(*pairs, device=plan.fitter.device.torch_device) for pairs in parts)
-    ridge.solve(together, chosen=ridge.solve(train, held_out))
-    return ridge.cpu().eval().requires_grad_(False)
+    if plan.update is not None:
+        earlier = plan.update.earlier.ridge
+        chosen, kept = dict(earlier.chosen), earlier.kept.to(plan.fitter.device.torch_device).with_pairs(together)
+        ridge.solve_from(kept, chosen)
+    else:
+        chosen, kept = ridge.solve_keeping(together, chosen=ridge.solve(train, held_out))
+    sums = Solved(kept, chosen) if plan.fitter.keep_moments else None
+    return ridge.cpu().eval().requires_grad_(False), sums

@@ -89,12 +89,23 @@ def versions() -> dict[str, str]:
 
 def save_run(
     folder: Path, artifact: Artifact, baselines: Mapping[str, Head], splits: PairSplits, sample: TrainingSample,
-    result: Result, *, html: bool = True,
+    result: Result, *, html: bool = True, earlier: Path | None = None,
 ) -> None:  # fmt: skip
-    """Write `head/`, `baselines/`, what tells of the pairs, and the report; `metrics.json` last of all."""
+    """Write `head/`, `baselines/`, what tells of the pairs, and the report; `metrics.json` last of all.
+
+    Args:
+        folder: of the run.
+        artifact: the head.
+        baselines: its rivals.
+        splits: the pairs.
+        sample: of the training pairs.
+        result: of the test split.
+        html: also write `report.html`.
+        earlier: a run whose pairs the head was fitted on too.
+    """
     save_artifact(artifact, folder / "head")
     save_baselines(folder, baselines, artifact)
-    save_fingerprints(folder, splits)
+    save_fingerprints(folder, splits, earlier)
     sample.save(folder)
     HeldOutSample.of(splits).save(folder)
     write_report(result, folder, html=html)

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from alignkit.heads.base import Head
+from alignkit.heads.kept_moments import KeptMoments
 from alignkit.heads.ridge import check_lambda, moments_and_lambda, solve_ridge
 from alignkit.heads.streaming import Batches
 
@@ -43,9 +44,21 @@ class LinearHead(Head):
         self, train: Batches, validation: Batches | None = None, chosen: dict[str, Any] | None = None
     ) -> dict[str, Any]:
         """Centred ridge regression; see `ClosedForm.solve`. One pass over the pairs."""
+        return self.solve_keeping(train, validation, chosen)[0]
+
+    def solve_keeping(
+        self, train: Batches, validation: Batches | None = None, chosen: dict[str, Any] | None = None
+    ) -> tuple[dict[str, Any], KeptMoments]:
+        """See `Updatable.solve_keeping`."""
         given = (chosen or {}).get("ridge_lambda", self.ridge_lambda)
         moments, ridge_lambda = moments_and_lambda(train, validation, given)
-        weight, bias = solve_ridge(moments, ridge_lambda)
+        kept = KeptMoments(moments)
+        return self.solve_from(kept, {"ridge_lambda": ridge_lambda}), kept
+
+    @torch.no_grad()
+    def solve_from(self, kept: KeptMoments, chosen: dict[str, Any]) -> dict[str, Any]:
+        """See `Updatable.solve_from`."""
+        weight, bias = solve_ridge(kept.moments, chosen["ridge_lambda"])
         self.projection.weight.copy_(weight)
         self.projection.bias.copy_(bias)
-        return {"ridge_lambda": ridge_lambda}
+        return {"ridge_lambda": chosen["ridge_lambda"]}

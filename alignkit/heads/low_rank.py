@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from alignkit.heads.base import Head
+from alignkit.heads.kept_moments import KeptMoments
 from alignkit.heads.moments import CenteredMoments
 from alignkit.heads.ridge import check_lambda, mean_eigenvalue, moments_and_lambda, rounding_floor
 from alignkit.heads.streaming import Batches, hold_out
@@ -63,12 +64,25 @@ class LowRankHead(Head):
 
         λ is the best one of the full solution. A rank of `None` is set here.
         """
+        return self.solve_keeping(train, validation, chosen)[0]
+
+    def solve_keeping(
+        self, train: Batches, validation: Batches | None = None, chosen: dict[str, Any] | None = None
+    ) -> tuple[dict[str, Any], KeptMoments]:
+        """See `Updatable.solve_keeping`."""
         settled = {"ridge_lambda": self.ridge_lambda, "rank": self.rank} | (chosen or {})
         if settled["ridge_lambda"] is None and validation is None:  # the rank is found on the same pairs as λ
             fit, validation = hold_out(train)
-            return self.solve(train, chosen=self.solve(fit, validation, chosen))
+            return self.solve_keeping(train, chosen=self.solve(fit, validation, chosen))
         moments, settled["ridge_lambda"] = moments_and_lambda(train, validation, settled["ridge_lambda"])
-        down, up, bias = solve_reduced_rank(moments, settled["ridge_lambda"], settled["rank"], self.energy)
+        kept = KeptMoments(moments)
+        return self.solve_from(kept, settled), kept
+
+    @torch.no_grad()
+    def solve_from(self, kept: KeptMoments, chosen: dict[str, Any]) -> dict[str, Any]:
+        """See `Updatable.solve_from`."""
+        settled = dict(chosen)
+        down, up, bias = solve_reduced_rank(kept.moments, settled["ridge_lambda"], settled["rank"], self.energy)
         self.rank = settled["rank"] = len(down)
         self.down.weight = nn.Parameter(down.to(self.down.weight))
         self.up.weight = nn.Parameter(up.to(self.up.weight).contiguous())

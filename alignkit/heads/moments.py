@@ -34,6 +34,50 @@ class CenteredMoments:
     cross: Tensor
     teacher_variation: float
 
+    def joined(self, other: CenteredMoments) -> CenteredMoments:
+        """The moments of these pairs and of others.
+
+        Source: Chan, Golub and LeVeque, Updating formulae and a pairwise algorithm for computing sample variances,
+        COMPSTAT 1982, eq. 2.1.
+        """
+        share = other.count / (self.count + other.count)
+        student_gap, teacher_gap = other.student_mean - self.student_mean, other.teacher_mean - self.teacher_mean
+        apart = self.count * share
+        return CenteredMoments(
+            count=self.count + other.count,
+            student_mean=self.student_mean + share * student_gap,
+            teacher_mean=self.teacher_mean + share * teacher_gap,
+            gram=torch.addr(self.gram, student_gap, student_gap, alpha=apart).add_(other.gram),
+            cross=torch.addr(self.cross, student_gap, teacher_gap, alpha=apart).add_(other.cross),
+            teacher_variation=self.teacher_variation
+            + other.teacher_variation
+            + apart * float(teacher_gap @ teacher_gap),
+        )
+
+    def without(self, part: CenteredMoments) -> CenteredMoments:
+        """The moments of these pairs but for some of them: `rest.joined(part)` gives `self` again.
+
+        Raises:
+            DataError: if nothing would be left.
+        """
+        count = self.count - part.count
+        if count <= 0:
+            raise DataError(f"{part.count:g} pairs cannot be taken out of {self.count:g}: none would be left")
+        # the means of the rest lie on the other side of the mean of all
+        student_gap, teacher_gap = part.student_mean - self.student_mean, part.teacher_mean - self.teacher_mean
+        share = part.count / count
+        apart = part.count * (1 + share)
+        return CenteredMoments(
+            count=count,
+            student_mean=self.student_mean - share * student_gap,
+            teacher_mean=self.teacher_mean - share * teacher_gap,
+            gram=torch.addr(self.gram, student_gap, student_gap, alpha=-apart).sub_(part.gram),
+            cross=torch.addr(self.cross, student_gap, teacher_gap, alpha=-apart).sub_(part.cross),
+            teacher_variation=max(
+                0.0, self.teacher_variation - part.teacher_variation - apart * float(teacher_gap @ teacher_gap)
+            ),
+        )
+
 
 class Moments:
     """Running sums about a shift, so that a large common mean costs no precision.

@@ -9,10 +9,12 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from alignkit.errors import ArtifactError
 from alignkit.heads.base import Head
 from alignkit.heads.climb import climb
 from alignkit.heads.feature_space import FeatureSpace
 from alignkit.heads.held_out import Choice, HeldOut
+from alignkit.heads.kept_moments import KeptMoments
 from alignkit.heads.moments import CenteredMoments, Moments
 from alignkit.heads.ridge import best_lambda, check_lambda, solve_ridge
 from alignkit.heads.space import Search, settle
@@ -93,6 +95,12 @@ class RandomFeaturesHead(Head):
         self, train: Batches, validation: Batches | None = None, chosen: dict[str, Any] | None = None
     ) -> dict[str, Any]:
         """Ridge regression on the features; see `ClosedForm.solve`. Two passes: the space, then its features."""
+        return self.solve_keeping(train, validation, chosen)[0]
+
+    def solve_keeping(
+        self, train: Batches, validation: Batches | None = None, chosen: dict[str, Any] | None = None
+    ) -> tuple[dict[str, Any], KeptMoments]:
+        """See `Updatable.solve_keeping`. The space stays as these pairs make it, whatever comes later."""
         settled = {"bandwidth": self.bandwidth, "ridge_lambda": self.ridge_lambda} | (chosen or {})
         search = Search(
             lambda moments, sample: FeatureSpace.of(moments, sample, self.features, self.seed),
@@ -102,8 +110,16 @@ class RandomFeaturesHead(Head):
             SAMPLE_PAIRS,
         )
         space, moments, settled = settle(search, train, validation, settled)
-        self._take(space, *solve_ridge(moments, settled["ridge_lambda"]))
-        return settled
+        kept = KeptMoments(moments, space)
+        return self.solve_from(kept, settled), kept
+
+    @torch.no_grad()
+    def solve_from(self, kept: KeptMoments, chosen: dict[str, Any]) -> dict[str, Any]:
+        """See `Updatable.solve_from`."""
+        if kept.space is None or len(kept.space.phases) != self.features:
+            raise ArtifactError(f"sums of other features than the {self.features} of this head; expected its own")
+        self._take(kept.space, *solve_ridge(kept.moments, chosen["ridge_lambda"]))
+        return dict(chosen)
 
     def solve_flops(self, pairs: int) -> float:
         """The features' Gram matrix and its solution; on fewer features, the searches for λ and the bandwidth."""

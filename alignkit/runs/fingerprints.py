@@ -37,10 +37,15 @@ def word_fingerprints(found: Iterable[str]) -> np.ndarray:
     return np.frombuffer(b"".join(digests), dtype="<u8").astype(np.uint64)
 
 
-def save_fingerprints(run: Path, splits: PairSplits) -> None:
+def save_fingerprints(run: Path, splits: PairSplits, earlier: Path | None = None) -> None:
     """Keep which sentences, or vectors where a side has no sentences, the head of a run was trained on.
 
     Of the sentences also their words, which tell what a later text has that none of them had.
+
+    Args:
+        run: its folder.
+        splits: the pairs.
+        earlier: a run whose pairs the head was fitted on too.
 
     Raises:
         AlignkitError: if they cannot be written.
@@ -54,6 +59,9 @@ def save_fingerprints(run: Path, splits: PairSplits) -> None:
     bare = any(part.texts is None for part in (*trained_on, splits.test))
     if bare and sum(map(len, trained_on)) <= MOST_VECTORS:
         kept[VECTOR_FINGERPRINTS] = np.concatenate([vector_fingerprints(part.student) for part in trained_on])
+    for name in (FINGERPRINTS, WORD_FINGERPRINTS, VECTOR_FINGERPRINTS) if earlier is not None else ():
+        if (known := training_fingerprints(earlier, name)) is not None:
+            kept[name] = np.union1d(known, kept.get(name, known))
     for name, fingerprints in kept.items():
         try:
             np.save(run / name, fingerprints, allow_pickle=False)

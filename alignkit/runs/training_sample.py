@@ -56,6 +56,17 @@ class TrainingSample:
         student = _sample(splits.train, SENTENCES, seed)
         return cls(student, _nearest(_sample(splits.validation, QUERIES, seed), student))
 
+    def joined(self, new: TrainingSample, share: float) -> TrainingSample:
+        """A sample of these pairs and new ones.
+
+        Args:
+            new: a sample of the new ones.
+            share: of the new ones among all pairs, in (0, 1).
+        """
+        return TrainingSample(
+            _mixed(self.student, new.student, share, SENTENCES), _mixed(self.held_out, new.held_out, share, QUERIES)
+        )
+
     def save(self, run: Path) -> None:
         """Keep it in a run folder, vectors as float16.
 
@@ -109,6 +120,14 @@ class TrainingSample:
 def _sample(pairs: Pairs, most: int, seed: int) -> np.ndarray:
     rows = sample_rows(len(pairs), most, seed).numpy()
     return np.asarray(pairs.student[rows], dtype=np.float32)
+
+
+def _mixed(own: np.ndarray, new: np.ndarray, share: float, most: int) -> np.ndarray:
+    """At most so many rows of both, as many of the new ones as is their share."""
+    total = min(most, len(own) + len(new))
+    taken = min(len(new), max(round(share * total), total - len(own)))
+    parts = ((own, total - taken), (new, taken))
+    return np.concatenate([part[sample_rows(len(part), count, 0).numpy()] for part, count in parts])
 
 
 def _nearest(vectors: np.ndarray, sample: np.ndarray) -> np.ndarray:

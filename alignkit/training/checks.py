@@ -9,6 +9,8 @@ import torch
 from torch import Tensor, nn
 
 from alignkit.errors import ConfigError
+from alignkit.heads.base import Head
+from alignkit.heads.kept_moments import Updatable
 from alignkit.pairs.base import Pairs, PairSplits
 from alignkit.setting_rules import check, one_of
 from alignkit.training.run_settings import VALIDATION_FIGURES
@@ -49,6 +51,27 @@ def check_select_by(select_by: str, count: int) -> None:
         raise ConfigError(
             f"select_by={select_by} is undefined on {count} validation pair(s); expected at least "
             f"{FEWEST_PAIRS[select_by]}: take select_by=val/loss, or more validation pairs"
+        )
+
+
+def check_keeps_moments(head: Head, init: str, pairs: Pairs) -> None:
+    """Refuse to keep the sums of a head that is not solved from sums, or of pairs that count by weights.
+
+    Raises:
+        ConfigError: in these cases.
+    """
+    fix = "take model=linear, low_rank or random_features, or leave keep_moments out"
+    if not isinstance(head, Updatable):
+        raise ConfigError(
+            f"keep_moments=true: the fit of the {head.kind()} head needs all pairs at once, and their sums do not "
+            f"replace them; {fix}"
+        )
+    if init != "closed_form":
+        raise ConfigError("keep_moments=true: model.init=random solves nothing; take model.init=closed_form")
+    if pairs.weights is not None:
+        raise ConfigError(
+            "keep_moments=true: pairs of extra= count by a weight that was chosen for these own ones, and would keep "
+            "it beside new ones; leave extra out, or keep_moments"
         )
 
 

@@ -19,13 +19,15 @@ from torch import Tensor, nn
 
 from alignkit.errors import ConfigError
 from alignkit.heads.base import ClosedForm, Head, check_argument_types
+from alignkit.heads.kept_moments import KeptMoments
 from alignkit.pairs.base import Pairs, PairSplits
 from alignkit.pairs.views import join_pairs
+from alignkit.runs.earlier_fit import Solved
 from alignkit.setting_names import settings_under
 from alignkit.setting_rules import check, one_of
 from alignkit.training.batches import SolverBatches, teacher_mean
 from alignkit.training.capacity import count_batches, fits
-from alignkit.training.checks import check_loss, check_negatives, check_select_by
+from alignkit.training.checks import check_keeps_moments, check_loss, check_negatives, check_select_by
 from alignkit.training.course import Course, stay_at_start
 from alignkit.training.device import Device
 from alignkit.training.memory import return_large_blocks
@@ -56,6 +58,7 @@ class FitResult:
         teacher_mean: `(teacher_dim,)` of the training split.
         seconds: by step.
         is_main_process: of several, one writes and reports.
+        moments: what the closed form of `head` was solved from, where they are kept.
     """
 
     head: Head
@@ -69,6 +72,7 @@ class FitResult:
     teacher_mean: Tensor
     seconds: Mapping[str, float] = field(default_factory=dict)
     is_main_process: bool = True
+    moments: KeptMoments | None = None
 
 
 @dataclass(frozen=True)
@@ -88,6 +92,8 @@ class Fitter:
         seed: an int; 0 too.
         run_folder: for checkpoints and TensorBoard events; `None` writes nothing.
         trainer_settings: further arguments of Lightning's `Trainer`.
+        keep_moments: also give the sums that the closed form was solved from.
+        earlier: sums of earlier pairs, which the closed form goes on from; nothing is chosen again.
     """
 
     make_head: Callable[..., Head]
@@ -98,6 +104,8 @@ class Fitter:
     seed: int = 0
     run_folder: Path | None = None
     trainer_settings: Mapping[str, Any] = field(default_factory=dict)
+    keep_moments: bool = False
+    earlier: Solved | None = None
 
     @property
     def is_solved(self) -> bool:
@@ -115,7 +123,10 @@ class Fitter:
         check_trainer_settings(self.trainer_settings)
         check_negatives(self.loss, splits)
         check_select_by(self.recipe.select_by, len(splits.validation))
-        learns = self._learns(self._new_head(splits))
+        head = self._new_head(splits)
+        if self.keep_moments:
+            check_keeps_moments(head, self.init, splits.train)
+        learns = self._learns(head)
         processes = self._processes(learns)
         check_loss(self.loss, splits.train, self.recipe.batch_size * processes, learns=learns)
         check_batches(self.trainer_settings, *count_batches(splits, self.recipe.batch_size, processes))
@@ -142,19 +153,23 @@ class Fitter:
         if not fits((splits.train, splits.validation), torch.device("cpu")):
             return_large_blocks()  # arrays come and go as they are read
         head = self._new_head(splits)
-        chosen = self._solve(head, [splits.train], validation=splits.validation)
+        chosen, moments = self._solve(head, [splits.train], validation=splits.validation)
         clock.lap("closed_form")
         mean = teacher_mean(splits.train)
+        if self.earlier is not None and moments is not None:
+            mean = moments.moments.teacher_mean.float().cpu()
         kept, course = self._train(head, splits, mean, resume)
         kept = head = _finished(kept)
         clock.lap("training")
         refit = (self.init == "closed_form" and not course.best_passes) if refit is None else refit
         if refit:
-            head = self._refit(splits, course.best_passes, chosen, mean)
+            again, of_both = self._refit(splits, course.best_passes, chosen, mean)
             clock.lap("refit")
-            if not all(bool(tensor.isfinite().all()) for tensor in head.state_dict().values()):
+            if all(bool(tensor.isfinite().all()) for tensor in again.state_dict().values()):
+                head, moments = again, of_both
+            else:
                 logger.warning("the second fit, on train + validation, went astray; the head of the first is kept")
-                head, refit = kept, False
+                refit = False
         return FitResult(
             head=head,
             kept=kept,
@@ -167,12 +182,13 @@ class Fitter:
             teacher_mean=mean,
             seconds=clock.seconds,
             is_main_process=course.is_main_process,
+            moments=moments,
         )
 
-    def _refit(self, splits: PairSplits, passes: float, chosen: Any, mean: Tensor) -> Head:
+    def _refit(self, splits: PairSplits, passes: float, chosen: Any, mean: Tensor) -> tuple[Head, KeptMoments | None]:
         """Refit on train + validation: the same closed form, then as many epochs as the first fit kept."""
         head = self._new_head(splits)
-        self._solve(head, [splits.train, splits.validation], chosen=chosen)
+        moments = self._solve(head, [splits.train, splits.validation], chosen=chosen)[1]
         if passes:
             together = replace(splits, train=join_pairs(splits.train, splits.validation))
             settings = {name: value for name, value in self.trainer_settings.items() if name not in ONCE}
@@ -180,7 +196,7 @@ class Fitter:
             head = (
                 replace(self, run_folder=None, trainer_settings=settings)._epochs().again(head, together, mean, passes)
             )
-        return _finished(head)
+        return _finished(head), moments
 
     def _train(self, head: Head, splits: PairSplits, mean: Tensor, resume: bool) -> tuple[Head, Course]:
         """As much training as helps, or none at all; returns the kept state."""
@@ -216,17 +232,24 @@ class Fitter:
             raise ConfigError(f"model.init=closed_form: the {head.kind()} head has none; take model.init=random")
         return head
 
-    def _solve(self, head: Head, parts: list[Pairs], validation: Pairs | None = None, chosen: Any = None) -> dict:
+    def _solve(
+        self, head: Head, parts: list[Pairs], validation: Pairs | None = None, chosen: Any = None
+    ) -> tuple[dict, KeptMoments | None]:
         if not is_main_process() and self._processes(self._learns(head)) > 1:
-            return {}
+            return {}, None
         device = self.device.torch_device
         train = SolverBatches(*parts, device=device)
         head.to(device)
         if self.init != "closed_form":
             head.look(train)
-            return {}
+            return {}, None
+        if self.earlier is not None:
+            kept = self.earlier.kept.to(device).with_pairs(train)
+            return head.solve_from(kept, dict(self.earlier.chosen)), kept  # type: ignore[operator]
         held_out = SolverBatches(validation, device=device) if validation else None
-        return head.solve(train, held_out, chosen)  # type: ignore[operator]
+        if self.keep_moments:
+            return head.solve_keeping(train, held_out, chosen)  # type: ignore[operator]
+        return head.solve(train, held_out, chosen), None  # type: ignore[operator]
 
 
 def is_trainable(head: Head) -> bool:

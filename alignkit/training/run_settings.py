@@ -19,6 +19,7 @@ WHITEN_BY = (SELF_MRR, OVERLAP)
 RULES = {
     "seed": SEED,
     "confidence": SWITCH,
+    "keep_moments": SWITCH,
     "html": SWITCH,
     "refit": SWITCH.or_null("where the kept head is a closed form"),
     "objective": one_of(VALIDATION_FIGURES),

@@ -1,0 +1,204 @@
+"""`train update=RUN`: pairs are added to a head, as a user does it."""
+
+import json
+import re
+import shutil
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from conftest import linear_pairs
+
+from alignkit import load_artifact, train
+from alignkit.heads.kept_moments import KeptMoments
+from alignkit.heads.linear import LinearHead
+from alignkit.heads.moments import Moments
+from alignkit.pairs.vector_fingerprints import vector_fingerprints
+from alignkit.pairs.vectors import load_vectors
+from alignkit.runs.earlier_fit import MOMENTS, EarlierFit
+from alignkit.runs.fingerprints import VECTOR_FINGERPRINTS
+from alignkit.runs.training_sample import TrainingSample
+from alignkit.training.batches import SolverBatches
+from alignkit.vectors import l2_normalize
+
+CLOSED = ("trainer.max_epochs=0", "html=false")
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """Files of 300 pairs, of 120 others, of both together, and of 120 whose teacher has nothing to do with them."""
+    folder = tmp_path_factory.mktemp("vectors")
+    old, new = linear_pairs(300, seed=1), linear_pairs(120, seed=2)
+    sides = {
+        "old": (old.student, old.teacher),
+        "new": (new.student, new.teacher),
+        "both": tuple(np.concatenate(side) for side in ((old.student, new.student), (old.teacher, new.teacher))),
+        "mixed_up": (new.student, np.roll(new.teacher, 1, axis=0)),
+        "narrow": (new.student[:, :8], new.teacher),
+    }
+    for name, (student, teacher) in sides.items():
+        np.save(folder / f"{name}_student.npy", student)
+        np.save(folder / f"{name}_teacher.npy", teacher)
+    return folder
+
+
+def files(folder, name):
+    return ["data=vectors", f"data.student={folder / name}_student.npy", f"data.teacher={folder / name}_teacher.npy"]
+
+
+def splits_of(folder, name):
+    return load_vectors(*(str(folder / f"{name}_{side}.npy") for side in ("student", "teacher")))
+
+
+def run_of(out):
+    return Path(re.search(r"head and report: (.+)\n", out)[1])
+
+
+def answers(head, folder):
+    with torch.no_grad():
+        return l2_normalize(head(torch.from_numpy(splits_of(folder, "new").test.student[:]))).numpy()
+
+
+@pytest.fixture(scope="module")
+def runs(folder, tmp_path_factory):
+    """A run of each head that keeps its sums; not to be written to."""
+    made = {}
+    kinds = {"linear": [], "low_rank": ["model.rank=6"], "random_features": ["model.features=48"]}
+    with pytest.MonkeyPatch.context() as patched:
+        for kind, more in kinds.items():
+            made[kind] = tmp_path_factory.mktemp("runs") / kind
+            words = [f"model={kind}", *more, "keep_moments=true", *files(folder, "old"), *CLOSED]
+            patched.setattr(sys, "argv", ["alignkit train", *words, f"hydra.run.dir={made[kind]}"])
+            with pytest.raises(SystemExit) as left:
+                train.main()
+            assert not left.value.code
+    return made
+
+
+@pytest.fixture
+def update(folder, runs, run_command):
+    """Add pairs to a run; returns exit code, what was printed, and the new run."""
+
+    def add(kind, name, *words):
+        code, out, err = run_command("train", f"update={runs[kind]}", *files(folder, name), "html=false", *words)
+        return code, err, run_of(out) if code == 0 else None
+
+    return add
+
+
+@pytest.mark.parametrize("kind", ["linear", "low_rank", "random_features"])
+def test_the_updated_head_is_that_of_all_pairs_together(folder, runs, update, kind):
+    code, err, run = update(kind, "new")
+    assert code == 0, err
+    before, after = (EarlierFit.load(one) for one in (runs[kind], run))
+    assert after.head.chosen == before.head.chosen and len(before.pairs) == 270 and len(after.pairs) == 378
+    parts = [part for name in ("old", "new") for part in splits_of(folder, name).parts[:2]]
+    together, space = SolverBatches(*parts, device=torch.device("cpu")), before.head.kept.space
+    whole = load_artifact(runs[kind]).head
+    whole.solve_from(
+        KeptMoments(Moments.of(space.batches(together) if space else together).centered(), space), before.head.chosen
+    )
+    updated, earlier = (answers(load_artifact(one).head, folder) for one in (run, runs[kind]))
+    np.testing.assert_allclose(updated, answers(whole, folder), atol=1e-6)
+    assert np.abs(updated - earlier).max() > 1e-5
+    # the rival is fitted on all pairs as well
+    ridge = LinearHead(12, 20)
+    ridge.solve(together, chosen=before.ridge.chosen)
+    np.testing.assert_allclose(answers(load_artifact(run / "baselines" / "ridge").head, folder), answers(ridge, folder),
+                               atol=1e-6)  # fmt: skip
+
+
+def test_an_update_says_what_it_saw_and_the_next_one_goes_on_from_it(folder, runs, update, run_command):
+    _, err, run = update("linear", "new")
+    note = "96 new training and 12 validation pairs are added to the 270 of linear"
+    assert note in " ".join(err.split()) or note in (run / "metrics.json").read_text(encoding="utf-8")
+    assert note in (run / "alignment_report.md").read_text(encoding="utf-8")
+    # later checks for pairs that the head has seen know the earlier ones
+    known = np.load(run / VECTOR_FINGERPRINTS)
+    for name in ("old", "new"):
+        assert np.isin(vector_fingerprints(splits_of(folder, name).train.student), known).all()
+    code, out, err = run_command("train", f"update={run}", *files(folder, "both"), "html=false")
+    assert code == 0, err
+    again = EarlierFit.load(run_of(out))
+    # all 378 pairs are seen; of the 42 test pairs some are dealt to training now
+    assert 378 < len(again.pairs) < 420 and "378 pairs are left out" in (run_of(out) / "metrics.json").read_text()
+
+
+def test_pairs_are_never_added_twice(folder, runs, update):
+    code, err, run = update("linear", "both")
+    assert code == 0, err
+    kept = EarlierFit.load(run)
+    assert len(np.unique(kept.pairs)) == len(kept.pairs) == kept.head.kept.moments.count
+    assert np.isin(EarlierFit.load(runs["linear"]).pairs, kept.pairs).all()
+    metrics = json.loads((run / "metrics.json").read_text(encoding="utf-8"))
+    assert "270 pairs are left out" in json.dumps(metrics)
+
+
+def test_pairs_that_were_all_seen_are_refused(update):
+    code, err, _ = update("linear", "old")
+    assert code == 1 and "270 of 300 pairs are among those that its head was fitted on" in " ".join(err.split())
+    assert "Traceback" not in err
+
+
+@pytest.mark.parametrize(
+    ("kind", "name", "words", "said"),
+    [
+        ("linear", "mixed_up", (), "has nothing in common with their teacher's vectors"),
+        ("linear", "narrow", (), "its student gives 12-d vectors, these pairs have 8-d ones"),
+        ("linear", "new", ("model=kernel",), "the sums there are of a head with model=linear"),
+        ("random_features", "new", ("model=random_features", "model.features=50"), "with model.features=48"),
+        ("low_rank", "new", ("model=low_rank", "model.rank=5"), "with model.rank=6"),
+        ("linear", "new", ("extra=demo",), "update= and extra= do not go together"),
+    ],
+)
+def test_what_does_not_belong_to_the_run_is_refused(update, tmp_path, kind, name, words, said):
+    code, err, _ = update(kind, name, *words)
+    assert code == 1 and said in " ".join(err.split()) and "Traceback" not in err
+    assert not list(tmp_path.rglob("head.json"))
+
+
+def test_a_run_without_sums_says_how_to_keep_them(folder, trained_run, run_command):
+    code, _, err = run_command("train", f"update={trained_run}", *files(folder, "new"))
+    assert code == 1 and "with keep_moments=true" in " ".join(err.split())
+
+
+@pytest.mark.parametrize("model", ["mlp", "kernel", "orthogonal", "auto"])
+def test_other_heads_say_why_they_keep_none(folder, run_command, tmp_path, model):
+    code, _, err = run_command("train", f"model={model}", "keep_moments=true", *files(folder, "old"))
+    assert code == 1 and "take model=linear, low_rank or random_features" in " ".join(err.split())
+    assert not list(tmp_path.rglob("head.json"))
+
+
+def test_a_damaged_file_of_sums_is_named(folder, runs, run_command, tmp_path):
+    copy = shutil.copytree(runs["linear"], tmp_path / "copy")
+    content = (copy / MOMENTS).read_bytes()
+    (copy / MOMENTS).write_bytes(content[: len(content) // 2])
+    code, _, err = run_command("train", f"update={copy}", *files(folder, "new"))
+    assert code == 1 and MOMENTS in err and "not the sums that train keeps" in " ".join(err.split())
+    shutil.copy(runs["low_rank"] / MOMENTS, copy / MOMENTS)
+    code, _, err = run_command("train", f"update={copy}", *files(folder, "new"))
+    assert code == 1 and "of two different runs" in " ".join(err.split())
+
+
+def test_another_lambda_may_be_given(folder, update):
+    code, err, run = update("linear", "new", "model.ridge_lambda=10")
+    assert code == 0, err
+    assert EarlierFit.load(run).head.chosen == {"ridge_lambda": 10}
+    assert load_artifact(run).head.arguments()["ridge_lambda"] == 10
+
+
+def test_training_starts_from_all_pairs_and_says_that_it_sees_the_new_ones(update):
+    code, err, run = update("linear", "new", "trainer.max_epochs=1")
+    assert code == 0, err
+    assert "training from there sees the new pairs alone" in (run / "metrics.json").read_text(encoding="utf-8")
+
+
+def test_a_few_held_out_pairs_do_not_replace_what_many_chose(runs, update):
+    _, _, run = update("linear", "new")  # 12 held-out pairs, after 30
+    own, first = (load_artifact(one) for one in (run, runs["linear"]))
+    assert "taken over from linear" in own.meta["whitening"]["reason"]
+    assert own.parts.keys() == first.parts.keys()
+    sample = TrainingSample.load(run)
+    assert len(sample.student) == 240 + 96 and len(sample.held_out) == 30 + 12
