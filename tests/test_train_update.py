@@ -4,6 +4,7 @@ import json
 import re
 import shutil
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,15 +13,18 @@ import torch
 from conftest import linear_pairs
 
 from alignkit import load_artifact, train
+from alignkit.errors import ConfigError
+from alignkit.estimator.updating import Update
 from alignkit.heads.kept_moments import KeptMoments
 from alignkit.heads.linear import LinearHead
 from alignkit.heads.moments import Moments
 from alignkit.pairs.vector_fingerprints import vector_fingerprints
 from alignkit.pairs.vectors import load_vectors
 from alignkit.runs.earlier_fit import MOMENTS, EarlierFit
-from alignkit.runs.fingerprints import VECTOR_FINGERPRINTS
+from alignkit.runs.fingerprints import FINGERPRINTS, VECTOR_FINGERPRINTS, text_fingerprints
 from alignkit.runs.training_sample import TrainingSample
 from alignkit.training.batches import SolverBatches
+from alignkit.training.checks import check_keeps_moments
 from alignkit.vectors import l2_normalize
 
 CLOSED = ("trainer.max_epochs=0", "html=false")
@@ -202,3 +206,23 @@ def test_a_few_held_out_pairs_do_not_replace_what_many_chose(runs, update):
     assert own.parts.keys() == first.parts.keys()
     sample = TrainingSample.load(run)
     assert len(sample.student) == 240 + 96 and len(sample.held_out) == 30 + 12
+
+
+def test_sentences_that_were_seen_are_left_out_by_their_texts_too(folder, runs, tmp_path):
+    """Vectors of another batch, or another precision, differ in their last digits."""
+    run = shutil.copytree(runs["linear"], tmp_path / "run")
+    splits = splits_of(folder, "new")
+    texts = [[f"text {name} of the {row}" for row in range(len(part))] for name, part in enumerate(splits.parts)]
+    np.save(run / FINGERPRINTS, text_fingerprints([text.upper() for part in texts for text in part[:3]]))
+    train, validation, test = (replace(part, texts=own) for part, own in zip(splits.parts, texts, strict=True))
+    new = Update.of(run).new_pairs(replace(splits, train=train, validation=validation, test=test))
+    assert [len(part) for part in new.parts] == [93, 9, 9]
+    assert new.train.texts[0] == "text 0 of the 3" and "9 pairs are left out" in new.origin.notes[-1]
+
+
+def test_pairs_that_count_by_a_weight_are_not_summed_up_for_good(make_pairs):
+    pairs = replace(make_pairs(30), weights=np.full(30, 0.5))
+    with pytest.raises(ConfigError, match="pairs of extra= count by a weight"):
+        check_keeps_moments(LinearHead(12, 20), "closed_form", pairs)
+    with pytest.raises(ConfigError, match="init=random solves nothing"):
+        check_keeps_moments(LinearHead(12, 20), "random", make_pairs(30))
