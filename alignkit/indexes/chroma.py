@@ -15,7 +15,7 @@ from alignkit.indexes.chroma_filters import DOCUMENT, ID, ChromaFilter, chroma_f
 from alignkit.indexes.chroma_replacement import ChromaReplacement
 from alignkit.indexes.exact import query_matrix
 from alignkit.indexes.filters import Filter, conditions_of
-from alignkit.indexes.index_rows import Cursor, Id, IndexRows, picked
+from alignkit.indexes.index_rows import Cursor, Id, IndexRows, in_order
 from alignkit.indexes.replacing import EVERYTHING, NEW, OLD, beside, is_beside, is_ours, setting
 from alignkit.indexes.usable import usable
 
@@ -97,8 +97,7 @@ class ChromaIndex(VectorIndex):
             for start in range(0, len(asked), _IDS_AT_ONCE)
         ] or [{"ids": []}]
         rows = self._rows({key: [one for part in parts for one in _listed(part, key)] for key in parts[0]})
-        place = {one: row for row, one in enumerate(rows.ids)}
-        return picked(rows, [place[str(one)] for one in ids if str(one) in place])
+        return in_order(rows, ids)
 
     def search(self, vectors: np.ndarray, k: int, where: Filter | None = None) -> tuple[list[list[Id]], np.ndarray]:
         """See `VectorIndex`."""

@@ -17,7 +17,7 @@ from alignkit.indexes.base import IndexDescription, Metric, Replacement, VectorI
 from alignkit.indexes.exact import exact_search, query_matrix
 from alignkit.indexes.faiss_replacement import FaissReplacement
 from alignkit.indexes.filters import Condition, Filter, conditions_of, passes
-from alignkit.indexes.index_rows import Cursor, Id, IndexRows
+from alignkit.indexes.index_rows import Cursor, Id, IndexRows, whole_ids
 from alignkit.indexes.usable import usable
 
 # kinds that give back what was stored, and the numbers they store
@@ -83,8 +83,8 @@ class FaissIndex(VectorIndex):
     def fetch(self, ids: Sequence[Id]) -> IndexRows:
         """See `VectorIndex`."""
         if self._place is None:
-            return self._rows([one for one in ids if isinstance(one, int) and 0 <= one < self._index.ntotal])
-        named = [str(one) if self._named_by_texts else one for one in ids]
+            return self._rows([one for one in whole_ids(ids) if 0 <= one < self._index.ntotal])
+        named = map(str, ids) if self._named_by_texts else whole_ids(ids)
         return self._rows([self._place[one] for one in named if one in self._place])
 
     def search(self, vectors: np.ndarray, k: int, where: Filter | None = None) -> tuple[list[list[Id]], np.ndarray]:

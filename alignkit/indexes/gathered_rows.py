@@ -13,11 +13,10 @@ import numpy as np
 
 from alignkit.errors import EngineError
 from alignkit.files import move, unfinished_name
-from alignkit.indexes.index_rows import Id, IndexRows
+from alignkit.indexes.index_rows import Id, IndexRows, is_whole
 from alignkit.indexes.plain_values import plain_value
 
 _WAIT_S = 60
-_LARGEST = 2**63
 _TABLES = """
 CREATE TABLE about (name TEXT PRIMARY KEY, value TEXT);
 CREATE TABLE row (place INTEGER PRIMARY KEY, id TEXT UNIQUE, whole INTEGER, version TEXT, vector BLOB, text TEXT,
@@ -63,7 +62,7 @@ class GatheredRows:
         bare = np.isnan(vectors[:, 0])
         texts = rows.texts if rows.texts is not None else [None] * len(rows)
         listed = [
-            (str(own), _is_whole(own), version, None if bare[row] else vectors[row].tobytes(), text, _text_of(payload))
+            (str(own), is_whole(own), version, None if bare[row] else vectors[row].tobytes(), text, _text_of(payload))
             for row, (own, version, text, payload) in enumerate(
                 zip(rows.ids, versions, texts, rows.payload, strict=True)
             )
@@ -151,7 +150,3 @@ def _as_json(values: dict[str, Any]) -> list[tuple[Any, ...]]:
 
 def _text_of(payload: dict[str, Any]) -> str:
     return json.dumps(plain_value(payload), ensure_ascii=False)
-
-
-def _is_whole(own: Id) -> bool:
-    return isinstance(own, int) and not isinstance(own, bool) and -_LARGEST <= own < _LARGEST

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -10,6 +11,8 @@ import numpy as np
 
 Cursor = Any
 Id = Any
+# as Python writes them, so that "007" is none
+_WHOLE = re.compile(r"0|-?[1-9][0-9]{0,18}")
 
 
 @dataclass(frozen=True)
@@ -64,6 +67,26 @@ def picked(rows: IndexRows, wanted: Sequence[int]) -> IndexRows:
         faults={place: rows.faults[row] for place, row in enumerate(wanted) if row in rows.faults},
         versions=None if rows.versions is None else [rows.versions[row] for row in wanted],
     )
+
+
+def in_order(rows: IndexRows, ids: Sequence[Id]) -> IndexRows:
+    """Those of the rows that are asked for, in the order of the ids, each told by its text."""
+    place = {str(one): row for row, one in reversed(list(enumerate(rows.ids)))}
+    return picked(rows, [place[str(one)] for one in ids if str(one) in place])
+
+
+def is_whole(one: Id) -> bool:
+    """Whether an id is a whole number of 64 bits; true and false are none."""
+    return isinstance(one, int) and not isinstance(one, bool) and -(2**63) <= one < 2**63
+
+
+def whole_ids(ids: Sequence[Id]) -> list[int]:
+    """Those of the ids whose texts are whole numbers of 64 bits, as numbers.
+
+    >>> whole_ids([7, "-3", "007", "a", True, None, 2**63])
+    [7, -3]
+    """
+    return [number for one in map(str, ids) if _WHOLE.fullmatch(one) and is_whole(number := int(one))]
 
 
 def joined(parts: Sequence[IndexRows]) -> IndexRows:

@@ -13,7 +13,7 @@ from alignkit.indexes.arrow_vectors import matrix_of_column, texts_of_column, us
 from alignkit.indexes.base import IndexDescription, Metric, Replacement, VectorIndex
 from alignkit.indexes.exact import query_matrix
 from alignkit.indexes.filters import Filter, conditions_of
-from alignkit.indexes.index_rows import Cursor, Id, IndexRows, picked
+from alignkit.indexes.index_rows import Cursor, Id, IndexRows, in_order
 from alignkit.indexes.lance_filters import lance_sql
 from alignkit.indexes.lance_ids import rows_with
 from alignkit.indexes.lance_refusals import lance_refusals
@@ -102,8 +102,7 @@ class LancedbIndex(VectorIndex):
         with lance_refusals():
             found = rows_with(self._dataset(None), self.id, ids, self._columns())
         rows = self._rows(_one_batch(found), None)
-        place = {str(one): row for row, one in enumerate(rows.ids)}
-        return picked(rows, [place[str(one)] for one in ids if str(one) in place])
+        return in_order(rows, ids)
 
     def search(self, vectors: np.ndarray, k: int, where: Filter | None = None) -> tuple[list[list[Id]], np.ndarray]:
         """See `VectorIndex`; with as many probes as the engine takes by itself.

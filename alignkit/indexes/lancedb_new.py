@@ -14,7 +14,7 @@ from alignkit.errors import DataError, MissingExtraError
 from alignkit.indexes.arrow_payload import whole_batches
 from alignkit.indexes.arrow_vectors import column_of_matrix, matrix_of_column
 from alignkit.indexes.base import Metric, Note, VectorIndex
-from alignkit.indexes.index_rows import Id, IndexRows
+from alignkit.indexes.index_rows import Id, IndexRows, is_whole
 from alignkit.indexes.lance_refusals import lance_refusals
 from alignkit.indexes.lancedb import LancedbIndex
 from alignkit.indexes.lancedb_replacement import FEWEST_TO_INDEX
@@ -114,7 +114,7 @@ class NewLancedbIndex(NewIndex):
         table = self._rows()
         part = {
             "id": [str(one) for one in rows.ids],
-            "whole": [_is_whole(one) for one in rows.ids],
+            "whole": [is_whole(one) for one in rows.ids],
             "version": list(versions),
             "text": rows.texts if rows.texts is not None else [None] * len(rows),
             "payload": [json.dumps(plain_value(one), ensure_ascii=False) for one in rows.payload],
@@ -177,7 +177,7 @@ class NewLancedbIndex(NewIndex):
     @lance_refusals()
     def finish(self) -> None:
         """See `NewIndex`."""
-        self._forget(self.gathered, self.noted)
+        self._forget(self.noted, self.gathered)  # without a note, nothing that is there is written again
 
     @lance_refusals()
     def give_up(self) -> None:
@@ -227,7 +227,3 @@ class NewLancedbIndex(NewIndex):
         for name in tables:
             with suppress(ValueError):
                 self.database.drop_table(name)
-
-
-def _is_whole(own: Id) -> bool:
-    return isinstance(own, int) and not isinstance(own, bool) and -(2**63) <= own < 2**63

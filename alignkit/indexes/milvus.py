@@ -11,7 +11,7 @@ import numpy as np
 from alignkit.indexes.base import IndexDescription, Replacement, VectorIndex
 from alignkit.indexes.exact import query_matrix
 from alignkit.indexes.filters import Filter, conditions_of
-from alignkit.indexes.index_rows import Cursor, Id, IndexRows, picked
+from alignkit.indexes.index_rows import Cursor, Id, IndexRows, in_order
 from alignkit.indexes.milvus_calls import MilvusCalls, literal
 from alignkit.indexes.milvus_fields import find_fields, numbers
 from alignkit.indexes.milvus_filters import NOTHING, milvus_filter
@@ -96,14 +96,12 @@ class MilvusIndex(VectorIndex):
 
     def fetch(self, ids: Sequence[Id]) -> IndexRows:
         """See `VectorIndex`."""
-        wanted, found = self.fields.possible(ids), []
-        asked = list(dict.fromkeys(wanted))
+        found: list[dict[str, Any]] = []
+        asked = list(dict.fromkeys(self.fields.possible(ids)))
         for start in range(0, len(asked), _IDS_AT_ONCE):
             among = ", ".join(map(literal, asked[start : start + _IDS_AT_ONCE]))
             found += self._query(f"{self.fields.key} in [{among}]", self._wanted())
-        rows = self._rows(found)
-        place = {one: row for row, one in enumerate(rows.ids)}
-        return picked(rows, [place[one] for one in wanted if one in place])
+        return in_order(self._rows(found), ids)
 
     def search(self, vectors: np.ndarray, k: int, where: Filter | None = None) -> tuple[list[list[Id]], np.ndarray]:
         """See `VectorIndex`; at most 16,384 hits, as Milvus gives no more."""

@@ -18,6 +18,8 @@ from alignkit.indexes.replacing import setting
 T = TypeVar("T")
 METRICS: dict[str, Metric] = {"COSINE": "cosine", "IP": "dot", "L2": "l2"}
 WAITS_S = (0.2, 0.5, 1.0, 2.0, 4.0, 8.0)
+# it knows no escapes of other signs, and takes those as they are
+_ESCAPED = str.maketrans({"\\": r"\\", '"': r"\"", "\n": r"\n", "\r": r"\r"})
 _AWAY = ("UNAVAILABLE", "failed to connect", "connection refused", "not reachable")
 
 
@@ -40,7 +42,7 @@ def literal(value: str | int | float | bool) -> str:
     >>> print(literal('a "b" \\ c'), literal(True), literal(0.5))
     "a \"b\" \\ c" true 0.5
     """
-    return json.dumps(value, ensure_ascii=False)
+    return f'"{value.translate(_ESCAPED)}"' if isinstance(value, str) else json.dumps(value)
 
 
 class MilvusCalls:

@@ -10,7 +10,7 @@ import numpy as np
 
 from alignkit.errors import DataError
 from alignkit.indexes.base import Metric
-from alignkit.indexes.index_rows import Id
+from alignkit.indexes.index_rows import Id, whole_ids
 from alignkit.indexes.milvus_calls import METRICS, MilvusCalls
 from alignkit.indexes.replacing import setting
 
@@ -55,7 +55,7 @@ class MilvusFields:
         """Those of the ids that a row could have, as the collection has them."""
         if self.text_keys:
             return [str(one) for one in ids]
-        return [one for one in ids if isinstance(one, int) and abs(one) < 2**63]
+        return list(whole_ids(ids))
 
 
 def find_fields(calls: MilvusCalls, collection: str, vector: str | None) -> MilvusFields:

@@ -11,7 +11,7 @@ import numpy as np
 
 from alignkit.errors import DataError
 from alignkit.indexes.base import Metric, Note, VectorIndex
-from alignkit.indexes.index_rows import Id, IndexRows
+from alignkit.indexes.index_rows import Id, IndexRows, is_whole
 from alignkit.indexes.milvus_calls import METRICS, MilvusCalls, literal
 from alignkit.indexes.milvus_fields import MilvusFields, find_fields, index_of
 from alignkit.indexes.new_index import NewIndex, taken
@@ -103,7 +103,7 @@ class MilvusFilling(NewIndex):
     def put(self, rows: IndexRows, vectors: np.ndarray, versions: Sequence[str]) -> None:
         """See `NewIndex`; a row counts as written when its version is, which comes last."""
         ids = [str(one) for one in rows.ids] if self._fields.text_keys else rows.ids
-        if not self._fields.text_keys and (other := [one for one in ids if not isinstance(one, int)]):
+        if not self._fields.text_keys and (other := [one for one in ids if not is_whole(one)]):
             raise DataError(
                 f"{self.place}: was made for ids that are whole numbers, and a row has the id {other[0]}; give it up "
                 "and begin again in a collection whose field of ids holds texts"
@@ -171,7 +171,7 @@ class MilvusFilling(NewIndex):
     def _schema(self, dim: int, metric: Metric, like: IndexRows) -> tuple[Any, Any]:
         kinds, client = self.calls.library.DataType, self.calls.client
         schema = client.create_schema(auto_id=False, enable_dynamic_field=True)
-        if all(isinstance(one, int) for one in like.ids):
+        if all(map(is_whole, like.ids)):
             schema.add_field(self.key, kinds.INT64, is_primary=True)
         else:
             schema.add_field(self.key, kinds.VARCHAR, is_primary=True, max_length=_LONGEST)

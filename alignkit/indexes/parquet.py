@@ -14,7 +14,7 @@ from alignkit.indexes.arrow_vectors import matrix_of_column, texts_of_column, us
 from alignkit.indexes.base import IndexDescription, Metric, Replacement, VectorIndex
 from alignkit.indexes.exact import exact_search
 from alignkit.indexes.filters import Condition, Filter, conditions_of, passes
-from alignkit.indexes.index_rows import Cursor, Id, IndexRows, joined, picked
+from alignkit.indexes.index_rows import Cursor, Id, IndexRows, in_order, joined, picked
 from alignkit.indexes.parquet_reading import batches_from, check_ids, float_type, open_parquet, vector_column
 from alignkit.indexes.parquet_replacement import ParquetReplacement
 from alignkit.indexes.replacing import is_beside, is_ours, payload_fields, setting
@@ -87,9 +87,7 @@ class ParquetIndex(VectorIndex):
             for rows in self.scan()
             if (here := [i for i, one in enumerate(rows.ids) if str(one) in wanted])
         ]
-        rows = joined(found)
-        place = {str(one): row for row, one in reversed(list(enumerate(rows.ids)))}
-        return picked(rows, [place[str(one)] for one in ids if str(one) in place])
+        return in_order(joined(found), ids)
 
     def search(self, vectors: np.ndarray, k: int, where: Filter | None = None) -> tuple[list[list[Id]], np.ndarray]:
         """See `VectorIndex`; exact."""

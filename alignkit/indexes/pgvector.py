@@ -12,7 +12,7 @@ from alignkit.errors import DataError
 from alignkit.indexes.base import IndexDescription, Metric, Replacement, VectorIndex
 from alignkit.indexes.exact import query_matrix
 from alignkit.indexes.filters import Filter, FilterError, conditions_of
-from alignkit.indexes.index_rows import Cursor, Id, IndexRows, joined, picked, positions
+from alignkit.indexes.index_rows import Cursor, Id, IndexRows, in_order, joined, positions
 from alignkit.indexes.pg_connection import HURRIED_WAITS_S, PgConnection
 from alignkit.indexes.pg_filters import condition_sql
 from alignkit.indexes.pg_reach import PgReach
@@ -109,10 +109,13 @@ class PgvectorIndex(VectorIndex):
         one_of = "= ANY (%s::text[]::{id_type}[])"
         if self.rows.table.id_type.endswith("[]"):  # arrays of arrays are something else
             one_of = "IN (SELECT one::{id_type} FROM unnest(%s::text[]) AS one)"
-        asked = f"SELECT {{columns}} FROM {{table}} AS t WHERE t.{{id}} {one_of}"
-        rows = self.rows.as_rows(self.rows.execute(asked, [str(one) for one in ids]))
-        place = {str(one): row for row, one in enumerate(rows.ids)}
-        return picked(rows, [place[str(one)] for one in ids if str(one) in place])
+        asked = "SELECT {columns} FROM {table} AS t WHERE t.{id} "
+        texts = [text for text in map(str, ids) if "\0" not in text]  # PostgreSQL has none with that
+        try:
+            found = self.rows.execute(asked + one_of, texts)
+        except DataError:  # of an id that the column's type cannot have; by texts, every row is read
+            found = self.rows.execute(f"{asked}::text = ANY (%s)", texts)
+        return in_order(self.rows.as_rows(found), ids)
 
     def sample(self, count: int, seed: int) -> IndexRows:
         """See `VectorIndex`; only the ids of the other rows are read."""

@@ -13,7 +13,7 @@ from alignkit.errors import DataError, EngineError
 from alignkit.indexes.base import IndexDescription, Metric, Replacement, VectorIndex
 from alignkit.indexes.exact import query_matrix
 from alignkit.indexes.filters import Filter, conditions_of
-from alignkit.indexes.index_rows import Cursor, Id, IndexRows, picked
+from alignkit.indexes.index_rows import Cursor, Id, IndexRows, in_order, whole_ids
 from alignkit.indexes.new_index import ORIGINAL_ID
 from alignkit.indexes.qdrant_calls import QdrantCalls
 from alignkit.indexes.qdrant_fields import json_path, wanted_fields
@@ -118,12 +118,10 @@ class QdrantIndex(VectorIndex):
 
     def fetch(self, ids: Sequence[Id]) -> IndexRows:
         """See `VectorIndex`."""
-        asked = list(dict.fromkeys(map(point_id, ids)))
+        asked = list(dict.fromkeys([*map(point_id, ids), *(one for one in whole_ids(ids) if one >= 0)]))
         wanted = {"with_payload": self._payload_fields(), "with_vectors": self._vector_names()}
         points = self.calls.run(lambda client: client.retrieve(self.collection, asked, **wanted)) if asked else []
-        rows = self._rows(points)
-        place = {one: row for row, one in enumerate(rows.ids)}
-        return picked(rows, [place[one] for one in ids if one in place])
+        return in_order(self._rows(points), ids)
 
     def search(self, vectors: np.ndarray, k: int, where: Filter | None = None) -> tuple[list[list[Id]], np.ndarray]:
         """See `VectorIndex`; where its graph leads to too few points that pass, all that pass are compared."""

@@ -13,7 +13,7 @@ from alignkit.errors import DataError
 from alignkit.indexes.base import IndexDescription, Replacement, VectorIndex
 from alignkit.indexes.exact import query_matrix
 from alignkit.indexes.filters import Condition, Filter, conditions_of
-from alignkit.indexes.index_rows import Cursor, Id, IndexRows, picked
+from alignkit.indexes.index_rows import Cursor, Id, IndexRows, in_order
 from alignkit.indexes.replacing import check_columns, is_ours, payload_fields, setting
 from alignkit.indexes.sqlite_file import SqliteFile, quoted
 from alignkit.indexes.sqlite_vec_replacement import SqliteVecReplacement
@@ -97,8 +97,7 @@ class SqliteVecIndex(VectorIndex):
                 json.dumps(self.table.possible(ids)),
             )
         )
-        place = {one: row for row, one in enumerate(rows.ids)}
-        return picked(rows, [place[one] for one in self.table.possible(ids) if one in place])
+        return in_order(rows, ids)
 
     def search(self, vectors: np.ndarray, k: int, where: Filter | None = None) -> tuple[list[list[Id]], np.ndarray]:
         """See `VectorIndex`; vec0 reads every vector. One that holds NaN can hide others from it."""

@@ -11,7 +11,7 @@ import numpy as np
 
 from alignkit.errors import ConfigError, DataError
 from alignkit.indexes.base import Metric, Note, VectorIndex
-from alignkit.indexes.index_rows import Id, IndexRows
+from alignkit.indexes.index_rows import Id, IndexRows, is_whole
 from alignkit.indexes.new_index import VERSION, NewIndex, taken
 from alignkit.indexes.plain_values import plain_value
 from alignkit.indexes.replacing import EVERYTHING, beside, note_of, setting
@@ -86,7 +86,7 @@ class NewSqliteVecIndex(NewIndex):
 
     def begin(self, dim: int, metric: Metric, note: Note, like: IndexRows) -> None:
         """See `NewIndex`."""
-        kind = "INTEGER" if all(_is_whole(one) for one in like.ids) else "TEXT"
+        kind = "INTEGER" if all(map(is_whole, like.ids)) else "TEXT"
         declared = f"{self.key} {kind} PRIMARY KEY, {self.vector} float[{int(dim)}] distance_metric={_METRICS[metric]}"
 
         def work() -> None:
@@ -115,7 +115,7 @@ class NewSqliteVecIndex(NewIndex):
     def put(self, rows: IndexRows, vectors: np.ndarray, versions: Sequence[str]) -> None:
         """See `NewIndex`."""
         text_keys = self._found().text_keys
-        if not text_keys and (other := [one for one in rows.ids if not _is_whole(one)]):
+        if not text_keys and (other := [one for one in rows.ids if not is_whole(one)]):
             raise DataError(
                 f"{self.place}: was made for ids that are whole numbers, and a row has the id {other[0]}; give it up "
                 "and begin again: ids of several types become texts where the first rows have them"
@@ -195,10 +195,6 @@ class NewSqliteVecIndex(NewIndex):
     def _delete(self, ids: Sequence[Id]) -> None:
         for name in (self.table, self.joined):
             self.file.many(f"DELETE FROM {quoted(name)} WHERE {quoted(self.key)} = ?", [(one,) for one in ids])
-
-
-def _is_whole(one: Id) -> bool:
-    return isinstance(one, int) and not isinstance(one, bool) and abs(one) < 2**63
 
 
 def _held(value: Any) -> Any:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from alignkit.errors import DataError
 from alignkit.indexes.base import Metric
-from alignkit.indexes.index_rows import Id
+from alignkit.indexes.index_rows import Id, whole_ids
 from alignkit.indexes.replacing import is_beside, setting
 from alignkit.indexes.sqlite_file import SqliteFile, quoted
 
@@ -72,7 +72,7 @@ class Vec0Table:
         """Those of the ids that a row of this table could have, as it has them."""
         if self.text_keys:
             return [str(one) for one in ids]
-        return [one for one in ids if isinstance(one, int) and abs(one) < 2**63]
+        return list(whole_ids(ids))
 
     def declared(self, name: str, dim: int) -> str:
         """The statement that makes a table like this one, with vectors of another width."""

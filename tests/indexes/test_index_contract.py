@@ -2,6 +2,7 @@
 
 import json
 import sys
+import uuid
 
 import numpy as np
 import pytest
@@ -103,6 +104,14 @@ def test_rows_are_fetched_by_their_ids(index, made):
     np.testing.assert_allclose(rows.vectors, made.vectors[[40, 3, 41]], atol=1e-6)
     assert rows.texts == [made.texts[row] for row in (40, 3, 41)]
     assert index.fetch([]).ids == [] == index.fetch([unknown]).ids
+
+
+def test_rows_are_fetched_by_ids_of_any_type(index, made):
+    wanted = [made.ids[40], made.ids[3]]
+    unlike = [None, "", True, -1, 1.5, 2**70, "a\0b", "a\x01b", "007", "it's\n\"", b"d3", uuid.UUID(int=10**30)]
+    # other engines, and files of judgements, have another type for the same id
+    assert index.fetch([*unlike, *map(str, wanted)]).ids == wanted
+    assert index.fetch(unlike).ids == []
 
 
 def test_its_search_finds_what_an_exact_one_finds(index, made):

@@ -1,5 +1,7 @@
 """A migration to every engine that takes rows: copied, killed, followed, read back, compared."""
 
+import uuid
+
 import numpy as np
 import pytest
 import torch
@@ -79,6 +81,16 @@ def test_every_step_to_every_engine_while_the_table_changes(docs, place, connect
     order = [[str(one) for one in rows.ids].index(str(one)) for one in old.ids]
     assert [rows.texts[row] for row in order] == old.texts and "changed" in old.texts
     np.testing.assert_allclose(rows.vectors[order], unit_rows(HEAD.align(old.vectors, "document")), atol=1e-5)
+
+
+@pytest.mark.parametrize("place", ["qdrant"], indirect=True)
+def test_rows_with_uuids_are_found_again_where_these_are_texts(postgres, connection, table, place):
+    fill(connection, table, key="id uuid PRIMARY KEY", ids=[uuid.UUID(int=10**30 + row) for row in range(20)])
+    with PgvectorIndex(table, url=postgres.url) as index, place.new() as new:
+        into = Elsewhere(index, new)
+        copy_rows(index, HEAD, "document", into=into)
+        assert verify_copy(index, HEAD, "document", into=into).read_back == 20
+        assert compare_by_rows(index, into=into).queries == 20
 
 
 def test_a_vector_that_was_changed_there_is_found_on_reading_back(docs, request, tmp_path, connection):
