@@ -152,7 +152,7 @@ def linear_pairs(count, student_dim=12, teacher_dim=20, seed=0, noise=0.05, offs
     )
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def make_pairs():
     """`linear_pairs`, for tests that want their own."""
     return linear_pairs

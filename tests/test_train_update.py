@@ -10,7 +10,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from conftest import linear_pairs
 
 from alignkit import load_artifact, train
 from alignkit.errors import ConfigError
@@ -31,10 +30,10 @@ CLOSED = ("trainer.max_epochs=0", "html=false")
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory):
+def folder(tmp_path_factory, make_pairs):
     """Files of 300 pairs, of 120 others, of both together, and of 120 whose teacher has nothing to do with them."""
     folder = tmp_path_factory.mktemp("vectors")
-    old, new = linear_pairs(300, seed=1), linear_pairs(120, seed=2)
+    old, new = make_pairs(300, seed=1), make_pairs(120, seed=2)
     sides = {
         "old": (old.student, old.teacher),
         "new": (new.student, new.teacher),

@@ -109,7 +109,6 @@ def filtered(tmp_path_factory):
         ({"body.lang": "de"}, lambda row: False),
         ({"genre": []}, lambda row: False),
     ],
-    ids=str,
 )
 def test_a_search_is_limited_by_columns_of_every_kind(filtered, where, rule):
     (index, vectors), query = filtered, unit_vectors(1, seed=3)
