@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
+import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -11,8 +12,11 @@ from omegaconf import DictConfig, OmegaConf
 
 from alignkit.commandline.conf import choice_of, mounts_of, own_settings, yaml_of
 from alignkit.errors import ConfigError
+from alignkit.parts import TARGET
+from alignkit.setting_names import MOUNTED
 
 RULES = "alignkit.commands.rules"
+_CHOSEN = re.compile(r"\$\{oc\.select:(\w+)\}")
 
 
 def look_first(command: str, config: DictConfig) -> None:
@@ -47,12 +51,30 @@ def _own(command: str, config: DictConfig) -> Iterator[tuple[str, Any]]:
             yield name, OmegaConf.to_container(value, resolve=True) if OmegaConf.is_config(value) else value
 
 
+def _part_of(default: Any) -> str | None:
+    """The group whose choice a setting takes over by default; `None` for any other setting.
+
+    >>> _part_of("${oc.select:index}")
+    'index'
+    """
+    found = _CHOSEN.fullmatch(default) if isinstance(default, str) else None
+    return found[1] if found and found[1] in MOUNTED else None
+
+
+def _is_part(value: Any) -> bool:
+    """Whether it is a part itself, or another interpolation."""
+    return TARGET in value if isinstance(value, Mapping) else isinstance(value, str) and "${" in value
+
+
 def _check_kinds(group: str, place: str, settings: Any) -> None:
     """Refuse what is of another kind than in the YAML of ours that it comes from."""
     choice = choice_of(group, settings)
     ours = yaml_of(group, choice) if choice is not None else {}
     for name, value in settings.items():
         default = ours.get(name)
+        if (part := _part_of(default)) is not None and value not in (None, default) and not _is_part(value):
+            write = f"{part}={value}" if isinstance(value, str) else f"{part}=… and {part}.SETTING=…"
+            raise ConfigError(f"{place}.{name}={value}: the {part} is chosen beside it; write {write}")
         if isinstance(value, Mapping | list) or value is None or "${" in str(value):
             continue  # what is filled in later is looked at where it is used
         if isinstance(default, bool) and not isinstance(value, bool):

@@ -148,6 +148,8 @@ class Command:
             # some of Hydra's own errors are of these kinds too
             if started or isinstance(error, BrokenPipeError | HydraException | OmegaConfBaseException):
                 raise
+            if isinstance(error, ValueError) and "embedded null" not in str(error):  # what a NUL in a path gives
+                raise ConfigError(explain_error(error, self.name)) from None
             raise ConfigError(unusable(getattr(error, "filename", None) or "hydra.run.dir", error)) from None
         finally:
             sys.argv = original

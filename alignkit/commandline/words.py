@@ -13,6 +13,7 @@ from hydra.errors import HydraException
 
 from alignkit.commandline.conf import (
     MOUNTED_GROUPS,
+    Mount,
     group_choices,
     mounted_groups,
     mounts_of,
@@ -28,6 +29,7 @@ from alignkit.pasting import quoted
 
 # settings that go on to a library, which knows more names than our YAMLs
 OPEN_NODES = ("trainer.",)
+_NONE = "null"
 # where a password of a URL stands while Hydra and its files have the URL
 PRIVATE = "ALIGNKIT_PRIVATE_"
 _PASSWORD = re.compile(r"(?s)(.*?://)([^/@\s]+)(@.*)")
@@ -70,11 +72,15 @@ class Reader:
         for word in words:
             refuse_key(word)
         split = [self._split(word, before) for word, before in zip(words, ("", *words), strict=False)]
+        if not own_yamls:
+            split = [parts for parts in split if not self._is_default(*parts)]
         for sign, name, value in split:
             # Hydra would find it too, after much has been imported
             if not sign and not own_yamls and not self._may_be(name):
                 raise ConfigError(unknown_setting(name, self.command))
-            if not own_yamls:
+            if not own_yamls and value is None:
+                self._check_left_out(name)
+            elif not own_yamls:
                 self._check_choice(name, value or "null", sweeping)
         # to know whether a setting is a text, the parts of its group are imported
         numbers = numbers_of(self.command)
@@ -122,12 +128,30 @@ class Reader:
 
     def _check_choice(self, name: str, value: str, sweeping: bool) -> None:
         """Refuse a choice that its group does not have; Hydra would say so after it has looked through all groups."""
-        groups = {mount.place: mount.group for mount in mounts_of(self.command) if not mount.optional}
-        if name not in groups or _HYDRAS_OWN.search(value):
+        mount = self._mount(name)
+        if mount is None or _HYDRAS_OWN.search(value):
             return
         for choice in value.split(",") if sweeping else [value]:
-            if choice not in (*group_choices(groups[name]), "null"):
-                raise ConfigError(no_choice(groups[name], choice))
+            if choice == _NONE:
+                without = "; for none, leave it out" if mount.default is None else ""
+                raise ConfigError(f"{name}={value}: expected one of {', '.join(group_choices(mount.group))}{without}")
+            if choice not in group_choices(mount.group):
+                raise ConfigError(no_choice(mount.group, choice))
+
+    def _check_left_out(self, name: str) -> None:
+        """Refuse `~name` for what the command cannot do without."""
+        mount = self._mount(name)
+        if name in own_settings(self.command) or (mount is not None and mount.default is not None):
+            raise ConfigError(f"~{name}: this command needs it; {name}=… gives it another value")
+
+    def _is_default(self, sign: str, name: str, value: str | None) -> bool:
+        """Whether it asks for no choice of a group that has none by default; Hydra takes no `null` there."""
+        mount = self._mount(name)
+        return mount is not None and mount.default is None and not sign and value == _NONE
+
+    def _mount(self, name: str) -> Mount | None:
+        """The group that is chosen by this name."""
+        return next((one for one in mounts_of(self.command) if one.place == name and not one.optional), None)
 
     def _override(
         self,

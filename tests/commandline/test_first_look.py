@@ -18,6 +18,16 @@ from alignkit.commandline.conf import numbers_of
         ("train -m model=linear,nonesuch", "unknown model 'nonesuch'; choices: "),
         ("train loss=2024", "unknown loss '2024'; choices: "),
         ("train extra=nonesuch", "unknown data 'nonesuch'; choices: "),
+        ("train data=index data.index=pgvector", "data.index=pgvector: the index is chosen beside it; write index=pg"),
+        ("evaluate data=index data.index={path:x}", "the index is chosen beside it; write index=… and index.SETTING=…"),
+        ("train extra=cached extra.path=x extra.student=static", "the student is chosen beside it; write student=stat"),
+        ("embed sentences=x student=null which=student", "there is no file x"),  # which is the default
+        ("train teacher=null", "teacher=null: expected one of "),
+        ("evaluate data=null", "data=null: expected one of "),
+        ("train -m index=null,pgvector", "pgvector, qdrant, sqlite_vec; for none, leave it out"),
+        ("train hydra/launcher=null", "Config group override must be a string"),
+        ("train ~model", "~model: this command needs it; model=… gives it another value"),
+        ("train ~seed", "~seed: this command needs it; seed=… gives it another value"),
     ],
 )
 def test_it_is_one_line(run_command, monkeypatch, words, says):
@@ -31,6 +41,11 @@ def test_what_is_filled_in_or_left_open_is_not_refused(composed, monkeypatch, wo
     monkeypatch.setenv("WIDTH_OF_MINE", "64")
     (config,) = composed("train", *words)
     assert config["seed"] == 0
+
+
+def test_no_choice_is_that_of_a_group_without_a_default(composed):
+    (config,) = composed("train", "index=null", "extra=null", "student=null", "data.student=static")
+    assert (config.get("index"), config.get("extra")) == (None, None) and config["data"]["student"] == "static"
 
 
 def test_a_choice_of_the_users_own_is_no_mistake(run_command, tmp_path):
