@@ -55,6 +55,7 @@ def course_plot(judged: Judged) -> str:
             [at for at, _ in points], [one.value for _, one in points], yerr=errors,
             fmt="o-", color="#0072B2", linewidth=1.5, capsize=3, label="live queries",
         )  # fmt: skip
+        axes.set_xlim(points[0][0] - 0.5, points[-1][0] + 0.5)  # one look alone is otherwise drawn on a scale of parts
     if judged.reference is not None:
         axes.axhline(judged.reference.overlap.value, color="#000000", linestyle="--", linewidth=1, label=judged.of)
         axes.axhspan(judged.reference.overlap.low, judged.reference.overlap.high, color="#000000", alpha=0.08)
