@@ -107,6 +107,23 @@ def test_the_teachers_own_queries_are_compared_too(moves, demo, tmp_path):
     assert code == 1 and "teacher= embeds the queries of step=compare; name their file: queries=FILE" in err
 
 
+def test_rows_that_came_after_the_copy_are_taken_along(moves, connection, table):
+    assert moves("copy")[0] == 0
+    connection.execute(f"INSERT INTO {table} SELECT id + 1000, body, embedding FROM {table} WHERE id IN (5, 6)")
+    code, out, err = moves("status")
+    assert (code, err) == (0, "") and "rows without a new vector: 2" in out
+    assert "they came or changed since the copy; step=cut_over head=… takes them along" in out
+    assert f"{ROWS + 2} rows, of which 2 came or changed since the copy" in moves("verify")[1]
+    assert moves("compare")[0] == 0
+    code, _, err = moves("cut_over", "head=null")
+    assert code == 1 and "2 rows have no new vector" in err and "in this very step with head=…" in err
+    code, out, err = moves("cut_over")
+    assert (code, err) == (0, "")
+    assert "rows that had come or changed since the copy got their vectors first: 2" in out
+    assert "nobody could write to it for" in out
+    assert widths(connection, table) == {384: ROWS + 1, None: 1}
+
+
 def test_new_vectors_are_given_up(moves):
     assert moves("copy")[0] == 0
     assert moves("give_up")[0] == 0

@@ -7,7 +7,7 @@ writes is its `Replacement`.
 from __future__ import annotations
 
 import abc
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, Self
 
@@ -19,6 +19,10 @@ from alignkit.indexes.stages import Stage, expect, expect_begun, expect_not_in_u
 
 Metric = Literal["cosine", "dot", "l2"]
 Note = dict[str, Any]
+# new vectors `(N, dim)` for N rows, position i for row i
+Mapped = Callable[[IndexRows], np.ndarray]
+# passes over an index that others write to meanwhile
+_PASSES = 10
 
 
 @dataclass(frozen=True)
@@ -42,6 +46,21 @@ class IndexDescription:
     fields: tuple[str, ...]
     place: str
     normalizes: bool = False
+
+
+@dataclass(frozen=True)
+class CutOver:
+    """What the last moments before a cut-over brought.
+
+    Attributes:
+        caught_up: rows that had come or changed since, and got their new vector.
+        held_up: of these, how many while nobody could write; `None` where the engine holds nobody up.
+        held_ms: for how long that was.
+    """
+
+    caught_up: int
+    held_up: int | None = None
+    held_ms: float = 0.0
 
 
 class VectorIndex(abc.ABC):
@@ -190,17 +209,19 @@ class Replacement(abc.ABC):
     def build_index(self) -> str:
         """Make the new vectors searchable as the old ones are; returns what was built, in a few words."""
 
-    def cut_over(self, force: bool = False) -> None:
+    def cut_over(self, force: bool = False, mapped: Mapped | None = None) -> CutOver:
         """Put the new vectors in the place of the old ones, which are kept.
 
         Args:
             force: also if some rows have no new vector, or something else would be wrong afterwards.
+            mapped: makes new vectors for rows that have none yet, of an index that others write to all the time; `None`
+                leaves such rows as they are.
 
         Raises:
             DataError: if there is something wrong and `force` is not given, or nothing to cut over.
         """
         expect(self.stage(), "begun", "cut over")
-        self._cut_over(force)
+        return self._catch_up_and_cut_over(force, mapped)
 
     def roll_back(self) -> None:
         """Undo `cut_over`; the new vectors are kept beside the old ones again.
@@ -255,6 +276,19 @@ class Replacement(abc.ABC):
         stage = self.stage()
         expect_begun(stage, "keep a note")
         self._keep_note(note, stage)
+
+    def _catch_up_and_cut_over(self, force: bool, mapped: Mapped | None) -> CutOver:
+        """An engine that can hold writers up for a moment does better: here a row may still come in between."""
+        caught_up = 0
+        for _ in range(_PASSES if mapped else 0):
+            now = sum(self.write(rows, mapped(rows)) for rows in self.missing()) if mapped else 0
+            caught_up += now
+            if not now:
+                break
+        if mapped and self.prune() + caught_up:
+            self.build_index()
+        self._cut_over(force)
+        return CutOver(caught_up)
 
     @abc.abstractmethod
     def _begin(self, dim: int) -> None: ...

@@ -47,11 +47,16 @@ def change(opened: psycopg.Connection, table: PgTable, work: Callable[[], object
                 return
         except (LockNotAvailable, DeadlockDetected):
             if time.monotonic() > given_up:
-                raise EngineError(
-                    f"PostgreSQL: table {table.name} is in use{_holder(opened, table)}, and would have to be free "
-                    "for a moment; nothing was changed; try again when it is"
-                ) from None
+                raise in_use(opened, table) from None
         time.sleep(random.uniform(*_PAUSE_S))
+
+
+def in_use(opened: psycopg.Connection, table: PgTable) -> EngineError:
+    """What is said where patience ends."""
+    return EngineError(
+        f"PostgreSQL: table {table.name} is in use{_holder(opened, table)}, and would have to be free for a moment; "
+        "nothing was changed; try again when it is"
+    )
 
 
 def _holder(opened: psycopg.Connection, table: PgTable) -> str:

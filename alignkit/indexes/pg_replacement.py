@@ -3,21 +3,22 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from alignkit.errors import DataError
-from alignkit.indexes.base import Note, Replacement, VectorIndex
+from alignkit.indexes.base import CutOver, Mapped, Note, Replacement, VectorIndex
 from alignkit.indexes.index_rows import IndexRows
 from alignkit.indexes.pg_building import WIDEST, build_hnsw
 from alignkit.indexes.pg_changes import change
+from alignkit.indexes.pg_cut_over import PgCutOver
 from alignkit.indexes.pg_rights import expect_rights, size_of
 from alignkit.indexes.pg_rows import NUMBER_BYTES, PgRows
 from alignkit.indexes.pg_triggers import is_watched, may_pass_over, run_on_every_update, unwatch, watch
 from alignkit.indexes.pg_writing import PgWriter
-from alignkit.indexes.replacing import NEW, OLD, beside, expect_all, expect_width, note_of, usable_rows
+from alignkit.indexes.replacing import NEW, OLD, beside, expect_width, note_of, usable_rows
 from alignkit.indexes.stages import Stage
 
 if TYPE_CHECKING:
@@ -104,9 +105,7 @@ class PgReplacement(Replacement):
         keys = [str(rows.ids[row]) for row in kept]
         versions = None if rows.versions is None else [rows.versions[row] for row in kept]
         kind = self._kind(new)
-        if self._writer is None or self._writer.kind != kind:
-            self._writer = PgWriter(self.rows, kind, bool(run_on_every_update(self.rows)) and may_pass_over(self.rows))
-        return self._writer.write(keys, versions, vectors)
+        return self._writing(kind).write(keys, versions, vectors)
 
     def build_index(self) -> str:
         """See `Replacement`; HNSW by the index's metric, built while the table is read and written."""
@@ -120,21 +119,28 @@ class PgReplacement(Replacement):
         build_hnsw(self.rows, column, kind)
         return f"HNSW by {self.rows.metric}"
 
-    def _cut_over(self, force: bool) -> None:
-        """See `Replacement`; refused too where a view reads the old column, which it would go on to do."""
-        expect_all(sum(len(rows) - len(rows.faults) for rows in self.missing()), force)
+    def _catch_up_and_cut_over(self, force: bool, mapped: Mapped | None) -> CutOver:
+        """See `PgCutOver`; refused too where a view reads the old column, which it would go on to do."""
+        new = beside(self.rows.table.vector, NEW)
+        writer, dim = self._writing(self._kind(new)), self._width(new) or 0
         if (views := self._views()) and not force:
             raise DataError(
                 f"cannot cut over: {', '.join(views)} would go on with the old vectors, as views keep to a column "
                 "when it is renamed; drop them and make them again afterwards, or cut over with force=true"
             )
-        self._change(
+        queries = (
             "ALTER TABLE {table} ALTER COLUMN {vector} DROP NOT NULL",
             "ALTER TABLE {table} RENAME COLUMN {vector} TO {old}",
             "ALTER TABLE {table} RENAME COLUMN {new} TO {vector}",
-            watched=False,
+        )
+        done = PgCutOver(self.rows, writer, dim, mapped, force).run(
+            lambda opened: self._do(opened, queries, watched=False)
         )
         self.rows.find_again()
+        return done
+
+    def _cut_over(self, force: bool) -> None:
+        self._catch_up_and_cut_over(force, None)
 
     def _roll_back(self) -> None:
         """See `Replacement`; rows inserted since `cut_over` have no old vector."""
@@ -218,13 +224,26 @@ class PgReplacement(Replacement):
             watched: whether our trigger is there afterwards; `None` leaves it as it is.
             names: further ones.
         """
+        self.rows.connection.run(
+            lambda opened: change(opened, self.rows.table, lambda: self._do(opened, queries, watched=watched, **names))
+        )
 
-        def work(opened: psycopg.Connection) -> None:
-            if watched is False:
-                unwatch(self.rows, opened)
-            for query in queries:
-                opened.execute(self.rows.sql(query, **names), ())
-            if watched:
-                watch(self.rows, opened)
+    def _do(
+        self,
+        opened: psycopg.Connection,
+        queries: Sequence[str],
+        *,
+        watched: bool | None = None,
+        **names: tuple[str, ...],
+    ) -> None:
+        if watched is False:
+            unwatch(self.rows, opened)
+        for query in queries:
+            opened.execute(self.rows.sql(query, **names), ())
+        if watched:
+            watch(self.rows, opened)
 
-        self.rows.connection.run(lambda opened: change(opened, self.rows.table, lambda: work(opened)))
+    def _writing(self, kind: str) -> PgWriter:
+        if self._writer is None or self._writer.kind != kind:
+            self._writer = PgWriter(self.rows, kind, bool(run_on_every_update(self.rows)) and may_pass_over(self.rows))
+        return self._writer

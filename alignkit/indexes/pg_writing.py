@@ -14,12 +14,10 @@ if TYPE_CHECKING:
 
 # less than the second after which PostgreSQL takes two who wait for each other for a deadlock, and stops one of them
 LOCK_TIMEOUT_MS = 200
-_SETTINGS = (
-    # what a crash of the server takes away is missing, and written again
-    "SET LOCAL synchronous_commit = off;"
-    # nobody knows how many rows a new table has, and the guess would have the whole other table read for each batch
-    " SET LOCAL enable_hashjoin = off; SET LOCAL enable_mergejoin = off"
-)
+# what a crash of the server takes away is missing, and written again
+_UNHURRIED = "SET LOCAL synchronous_commit = off"
+# nobody knows how many rows a new table has, and the guess would have the whole other table read for each batch
+_BY_ID = "SET LOCAL enable_hashjoin = off; SET LOCAL enable_mergejoin = off"
 _SAME = "t.{id} = s.id::{id_type} AND t.xmin::text = coalesce(s.version, t.xmin::text)"
 _UPDATE = f"UPDATE {{table}} AS t SET {{new}} = s.made FROM pg_temp.alignkit_staging AS s WHERE {_SAME}"
 _UPDATE_FREE = (
@@ -53,6 +51,16 @@ class PgWriter:
         made = written(vectors, self.kind)
         return self.rows.connection.run(lambda opened: self._write(opened, keys, versions, made))
 
+    def write_held(self, opened: psycopg.Connection, keys: list[str], vectors: np.ndarray) -> int:
+        """The same in a transaction that holds the table already, and goes on to change it."""
+        made = written(vectors, self.kind)
+        stored = self._staged(opened, keys, None, made, _UPDATE)
+        # what the table's own triggers put off to the end of the transaction would stop a change of the table
+        opened.execute("SET CONSTRAINTS ALL IMMEDIATE")
+        if self.quiet:
+            opened.execute("SET LOCAL session_replication_role TO DEFAULT")
+        return stored
+
     def _write(self, opened: psycopg.Connection, keys: list[str], versions: list[str] | None, made: np.ndarray) -> int:
         from psycopg.errors import DeadlockDetected, LockNotAvailable
 
@@ -71,9 +79,22 @@ class PgWriter:
         update: str,
         timeout_ms: int,
     ) -> int:
+        with opened.transaction():
+            opened.execute(f"{_UNHURRIED}; SET LOCAL lock_timeout = {timeout_ms}")
+            return self._staged(opened, keys, versions, made, update)
+
+    def _staged(
+        self,
+        opened: psycopg.Connection,
+        keys: list[str],
+        versions: list[str] | None,
+        made: np.ndarray,
+        update: str,
+    ) -> int:
+        """By way of a table that lasts as long as the transaction."""
         kind = (self.rows.table.extension, self.kind)
-        with opened.transaction(), opened.cursor() as cursor:
-            cursor.execute(f"{_SETTINGS}; SET LOCAL lock_timeout = {timeout_ms}")
+        with opened.cursor() as cursor:
+            cursor.execute(_BY_ID)
             if self.quiet:
                 cursor.execute("SET LOCAL session_replication_role = replica")
             staging = "CREATE TEMP TABLE alignkit_staging (id text, version text, made {kind}) ON COMMIT DROP"

@@ -115,8 +115,8 @@ def expect_all(behind: int, force: bool) -> None:
     """
     if behind and not force:
         raise DataError(
-            f"{behind:,} rows have no new vector, and no search would find them; write them first, or cut over with "
-            "force=true"
+            f"{behind:,} rows have no new vector, and no search would find them; write them with step=copy, or a few "
+            "in this very step with head=…, or cut over with force=true"
         )
 
 

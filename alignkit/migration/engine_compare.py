@@ -18,8 +18,9 @@ from alignkit.indexes.index_rows import IndexRows, picked
 from alignkit.indexes.stages import expect_begun
 from alignkit.metrics.intervals import Interval, PairedBootstrap
 from alignkit.metrics.retrieval import Qrels, ndcg_at_k
-from alignkit.migration.engine_check import old_and_new, rows_of_both
+from alignkit.migration.engine_check import old_and_new
 from alignkit.migration.engine_notes import keep, now, read_note
+from alignkit.migration.read_back import rows_of_both
 from alignkit.searching.half_moved import merged
 
 QUERIES, NEAREST = 200, 10

@@ -16,13 +16,14 @@ from alignkit.indexes.exact import unit_rows
 from alignkit.indexes.index_rows import IndexRows
 from alignkit.indexes.stages import expect_room
 from alignkit.migration.engine_notes import MigrationNote, expect_same, keep, note_for, read_note
+from alignkit.migration.engine_notes import now as timestamp
 
 TRIAL_ROWS = 2_000
 BATCH = 4096
 # rows that come while others are copied; whoever writes faster than this copies would be followed without end
 MOST_PASSES = 10
-# the share of rows that may come after the others were verified and compared, by the same head
-STRAGGLERS = 0.01
+# the share of rows that may come or change after the others were verified and compared, by the same head
+STRAGGLERS = 0.1
 
 
 @dataclass(frozen=True)
@@ -166,13 +167,21 @@ def copy_rows(
         written += now
         if now == 0:
             break
-    return Copied(written, faults, first, replacement.prune(), replacement.build_index())
+    copied = Copied(written, faults, first, replacement.prune(), replacement.build_index())
+    if kept.copied is None:
+        keep(replacement, replace(kept, copied=timestamp()))
+    return copied
 
 
 def count_missing(replacement: Replacement) -> int:
     """Rows that have no new vector and could have one."""
     # in the copy's batches: some engines give a batch whole if any of its rows is missing
     return sum(len(rows) - len(rows.faults) for rows in replacement.missing(BATCH))
+
+
+def came_since(kept: MigrationNote | None, missing: int, rows: int) -> bool:
+    """Whether rows without a new vector are the few that came or changed after a copy: `cut_over_rows` writes them."""
+    return kept is not None and kept.copied is not None and missing <= STRAGGLERS * rows
 
 
 def map_rows(rows: IndexRows, artifact: Artifact, role: Role) -> np.ndarray:

@@ -22,6 +22,7 @@ class MigrationNote:
         role: that the rows have for the head.
         student: the model behind the old vectors.
         teacher: the model whose space the new ones lie in.
+        copied: when a copy first came to its end, so that a row without a new vector came or changed since.
         verified: when they were read back and agreed with the head; `None` if not since most of them were written.
         compared: likewise, when searches in old and new were compared.
     """
@@ -30,6 +31,7 @@ class MigrationNote:
     role: Role
     student: str
     teacher: str
+    copied: str | None = None
     verified: str | None = None
     compared: str | None = None
 
@@ -78,7 +80,7 @@ def keep(replacement: Replacement, note: MigrationNote) -> MigrationNote:
 
 
 def now() -> str:
-    """What `verified` and `compared` are set to."""
+    """What `copied`, `verified` and `compared` are set to."""
     return datetime.now(UTC).isoformat(timespec="seconds")
 
 

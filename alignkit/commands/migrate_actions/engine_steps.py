@@ -17,8 +17,9 @@ from alignkit.errors import DataError
 from alignkit.indexes.elsewhere import Elsewhere
 from alignkit.indexes.stages import Stage
 from alignkit.migration.engine_check import verify_copy
-from alignkit.migration.engine_copy import copy_rows, count_missing, expect_fit, plan_copy
-from alignkit.migration.engine_notes import expect_looked_at, read_note
+from alignkit.migration.engine_copy import came_since, copy_rows, count_missing, expect_fit, plan_copy
+from alignkit.migration.engine_cut_over import cut_over_rows
+from alignkit.migration.engine_notes import read_note
 from alignkit.progress import duration, progress
 
 logger = logging.getLogger("alignkit.migrate")
@@ -52,7 +53,10 @@ class Steps:
     def run(self) -> None:
         """Open the index, do it, print what was done."""
         # before a server is asked for anything
-        needed = self.settings["step"] in NEED_HEAD or self.settings["queries"] is not None
+        step = self.settings["step"]
+        needed = step in NEED_HEAD or self.settings["queries"] is not None
+        # for rows that come all the time
+        needed = needed or (step == "cut_over" and self.settings["head"] is not None)
         self.artifact = load_artifact(self.settings["head"]) if needed else None
         screen = Screen(80)
         with opened(self.settings) as (self.index, self.replacement):
@@ -116,9 +120,12 @@ class Steps:
     def verify(self) -> Iterator[str]:
         """Read back."""
         found = verify_copy(self.index, self._head(), self.settings["role"], into=self.replacement)
-        yield f"{self.place}: {found.rows:,} rows, and every one with a usable vector has a new one"
+        if found.since:
+            yield f"{self.place}: {found.rows:,} rows, of which {found.since:,} came or changed since the copy"
+        else:
+            yield f"{self.place}: {found.rows:,} rows, and every one with a usable vector has a new one"
         yield (
-            f"{found.read_back:,} of them, read back, hold what the head makes of their old vector: smallest cosine "
+            f"{found.read_back:,} rows, read back, hold what the head makes of their old vector: smallest cosine "
             f"{found.smallest_cosine:.6f}"
         )
         yield self._next()
@@ -131,10 +138,18 @@ class Steps:
     def cut_over(self) -> Iterator[str]:
         """Put the new vectors in use."""
         replacement = self.replacement
-        if replacement.stage() == "begun":
-            expect_looked_at(read_note(replacement), self.force)
-        replacement.cut_over(force=self.force)
+        role = self.settings["role"]
+        done = cut_over_rows(self.index, self.artifact, role, force=self.force, into=replacement)
         yield f"{self.place}: {self._words('cut over')}"
+        if done.caught_up:
+            yield f"rows that had come or changed since the copy got their vectors first: {done.caught_up:,}"
+        if done.held_up is not None:
+            yield (
+                f"nobody could write to it for {done.held_ms:.0f} ms, in which {done.held_up:,} of these rows were "
+                "written"
+                if done.held_up
+                else f"nobody could write to it for {done.held_ms:.0f} ms"
+            )
         if replacement.elsewhere:
             yield "what is read is your application's choice: let it read the new index from now on"
         if (note := read_note(replacement)) is not None:
@@ -184,9 +199,11 @@ class Steps:
             yield f"rows without a new vector: {missing:,}"
             if surplus:
                 yield f"rows that were deleted since they were moved: {surplus:,}"
-            if missing or surplus:
+            if (missing or surplus) and not came_since(note, missing + surplus, described.rows):
                 yield "next: step=copy"
                 return
+            if missing or surplus:
+                yield "they came or changed since the copy; step=cut_over head=… takes them along"
         if note is not None:
             yield f"verified: {note.verified or 'not yet'}; compared: {note.compared or 'not yet'}"
         yield self._next()
