@@ -90,6 +90,8 @@ def _pool(settings: dict[str, Any], artifact: Artifact, timeout_s: float) -> Ind
     threads = THREADS if found.index.parallel else 1
     rest = iter([first])
     logger.info("searching %s, %d rows", found.described.place, found.described.rows)
+    if found.length.note is not None:
+        logger.warning("%s", found.length.note)
     return IndexPool(lambda: next(rest, None) or spaces(), threads, timeout_s)
 
 

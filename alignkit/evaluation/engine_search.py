@@ -11,7 +11,8 @@ import numpy as np
 from alignkit.artifact import Artifact
 from alignkit.evaluation.aligning import align
 from alignkit.indexes.base import VectorIndex
-from alignkit.indexes.exact import exact_search
+from alignkit.indexes.exact import exact_search, unit_rows
+from alignkit.indexes.query_lengths import query_length
 from alignkit.metrics.retrieval import Qrels, ndcg_at_k
 from alignkit.pairs.base import Pairs
 
@@ -49,6 +50,7 @@ class EngineSearch:
         rows: of the index.
         nearest: the share of the teacher's ten nearest rows, by an exact search, that is found.
         ndcg: nDCG@10 by judgements, where there are any.
+        note: see `QueryLength`.
     """
 
     place: str
@@ -56,6 +58,7 @@ class EngineSearch:
     rows: int
     nearest: Found
     ndcg: Found | None = None
+    note: str | None = None
 
     def words(self) -> list[str]:
         """One line for each figure."""
@@ -76,7 +79,7 @@ class EngineSearch:
                     "the teacher itself finds hardly anything that is judged relevant: do the judged ids name these "
                     "rows? index.id= says which column does"
                 )
-        return said
+        return said if self.note is None else [*said, self.note]
 
 
 def search_engine(
@@ -91,7 +94,8 @@ def search_engine(
         qrels: id of each query → id of a row, as text → grade.
     """
     teacher = np.asarray(queries.teacher[:], dtype=np.float32)
-    aligned = align(artifact.query_head, np.asarray(queries.student[:])).numpy()
+    length = query_length(index)
+    aligned = unit_rows(align(artifact.query_head, np.asarray(queries.student[:])).numpy()) * np.float32(length.value)
     exact = exact_search(index, np.concatenate([teacher, aligned]), NEAREST + 1)[0]  # the whole index is read, once
     found: dict[str, Hits] = {"teacher_exact": exact[: len(queries)], "head_exact": exact[len(queries) :]}
     for name, vectors in (("head", aligned), ("teacher", teacher)):
@@ -104,6 +108,7 @@ def search_engine(
         rows=described.rows,
         nearest=Found(**{name: _overlap(own, hits["teacher_exact"]) for name, own in hits.items()}),
         ndcg=None if qrels is None else Found(**_ndcg(hits, queries.ids, qrels)),
+        note=length.note,
     )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Literal, get_args
 
@@ -35,6 +35,12 @@ class Query:
     student: np.ndarray
     head: np.ndarray
     teacher: np.ndarray | None = None
+
+    def scaled(self, length: float) -> Query:
+        """The vectors in the teacher's space, which have length 1, with another one."""
+        if length == 1:
+            return self
+        return replace(self, head=self.head * length, teacher=None if self.teacher is None else self.teacher * length)
 
 
 @dataclass(frozen=True)
@@ -87,6 +93,7 @@ def find(
         if table is not None:
             dim = spaces.described.dim
             return Found(table.nearest(spaces.index, dim, query.student, asked.k, asked.where), "student")
+    query = query.scaled(spaces.length.value)
     if spaces.teacher is None:
         return Found(nearest(spaces.index, query.student, asked.k, asked.where), "student", NOT_MIGRATED)
     by_new, route = _by_new(spaces, spaces.teacher, query, asked)

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 from alignkit.errors import AlignkitError, DataError
 from alignkit.indexes.base import IndexDescription, VectorIndex
+from alignkit.indexes.query_lengths import QueryLength, query_length
 from alignkit.indexes.stages import Stage
 
 # a step of a migration is noticed so soon
@@ -25,6 +26,7 @@ class Spaces:
         stage: of a replacement of its vectors.
         teacher: the vectors in the teacher's space; `None` while there are none.
         student: those of the student; `None` where none are kept.
+        length: of queries for `teacher`.
     """
 
     index: VectorIndex
@@ -32,6 +34,7 @@ class Spaces:
     stage: Stage
     teacher: VectorIndex | None
     student: VectorIndex | None
+    length: QueryLength = QueryLength()
 
     @property
     def half_moved(self) -> tuple[VectorIndex, VectorIndex] | None:
@@ -112,9 +115,10 @@ class SpacesOf:
         if stage != "untouched" and (index.replacement().note() or {}).get("head") == self._head:
             other = _other(index)
             teacher, student = (index, other) if stage == "cut over" else (other, index)
+            # vectors that a head has made have length 1
             return Spaces(index, described, stage, teacher, student)
         if described.dim == self._teacher_dim:
-            return Spaces(index, described, stage, index, None)
+            return Spaces(index, described, stage, index, None, query_length(index))
         if described.dim == self._student_dim:
             return Spaces(index, described, stage, None, index)
         raise DataError(

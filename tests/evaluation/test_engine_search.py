@@ -37,12 +37,13 @@ def pairs_of(vectors, noise):
 def test_an_engine_that_loses_rows_is_told_from_a_head_that_does(vectors, tmp_path):
     faiss = pytest.importorskip("faiss")
     index = faiss.IndexIVFFlat(faiss.IndexFlatIP(DIM), DIM, 20)  # looks into one of 20 cells
-    index.train(vectors)
-    index.add(vectors)
+    unit = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
+    index.train(unit)
+    index.add(unit)
     faiss.write_index(index, str(tmp_path / "lossy.faiss"))
     with FaissIndex(str(tmp_path / "lossy.faiss")) as opened:
-        perfect = search_engine(opened, pairs_of(vectors, 0.0), as_it_is())
-        noisy = search_engine(opened, pairs_of(vectors, 1.0), as_it_is())
+        perfect = search_engine(opened, pairs_of(unit, 0.0), as_it_is())
+        noisy = search_engine(opened, pairs_of(unit, 0.25), as_it_is())
     near, far = perfect.nearest, noisy.nearest
     assert near.head_exact == near.teacher_exact == 1 and near.head == near.teacher < 0.8
     assert far.head < far.head_exact < 1 and far.teacher == near.teacher
@@ -111,3 +112,16 @@ def test_judgements_of_other_rows_are_suspected(vectors, tmp_path):
         )
     assert "do the judged ids name these rows? index.id=" in wrong.words()[-1]
     assert fine.ndcg.teacher_exact == 1 and len(fine.words()) == 2
+
+
+def test_an_index_by_distance_gets_queries_as_long_as_its_rows(vectors, tmp_path):
+    unit = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
+    lengths = np.random.default_rng(2).uniform(9, 11, size=(ROWS, 1)).astype(np.float32)
+    rows = pa.array(list(unit * lengths), pa.list_(pa.float32()))
+    pq.write_table(pa.table({"embedding": rows}), tmp_path / "docs.parquet")
+    with ParquetIndex(str(tmp_path / "docs.parquet"), metric="l2") as index:
+        queries = pairs_of(unit * lengths, 0.0)
+        # the head gives the direction alone
+        found = search_engine(index, Pairs(queries.ids, unit[::7], queries.teacher), as_it_is())
+    assert found.nearest.head > 0.8
+    assert "ranks by distance, and its vectors have lengths from 9" in found.words()[-1]

@@ -1,9 +1,12 @@
 """Every engine is searched by each route, before, during and after a migration."""
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from engines import DIM, ENGINES, further_fields, stored, unit_vectors
 
+from alignkit.indexes.parquet import ParquetIndex
 from alignkit.searching.half_moved import merged
 from alignkit.searching.hits import nearest, reordered
 from alignkit.searching.search_routes import NOT_MIGRATED, Asked, Query, find
@@ -96,3 +99,27 @@ def test_rows_that_are_gone_are_no_hits(tmp_path, request, connection):
 )
 def test_halves_are_merged_by_rank(old, new, moved, expected):
     assert "".join(merged(old, new, set(moved), 4)) == expected
+
+
+@pytest.mark.parametrize(("metric", "said"), [("l2", "ranks by distance"), ("dot", "ranks by dot"), ("cosine", None)])
+def test_rows_of_other_lengths_are_found_by_what_they_say(tmp_path, metric, said):
+    unit, lengths = unit_vectors(300, NEW_DIM), np.random.default_rng(1).uniform(9, 11, size=(300, 1))
+    rows = pa.array(list((unit * lengths).astype(np.float32)), pa.list_(pa.float32()))
+    pq.write_table(pa.table({"embedding": rows}), tmp_path / "docs.parquet")
+    spaces = SpacesOf(lambda: ParquetIndex(str(tmp_path / "docs.parquet"), metric=metric), HEAD, DIM, NEW_DIM)
+    now = spaces.now()
+    query = Query(STUDENT, unit[7], unit[7])
+    for route in ("head", "teacher", "cascade"):
+        hits = [hit.id for hit in find(now, query, Asked(route, 10)).hits]
+        assert len({*hits} & {*order(unit, unit[7])[:10]}) >= 7
+    assert now.length.note is None if said is None else said in now.length.note
+    spaces.close()
+
+
+def test_rows_of_one_length_stand_in_the_order_of_the_cosine(tmp_path):
+    unit = unit_vectors(300, NEW_DIM)
+    pq.write_table(pa.table({"embedding": pa.array(list(20 * unit), pa.list_(pa.float32()))}), tmp_path / "d.parquet")
+    spaces = SpacesOf(lambda: ParquetIndex(str(tmp_path / "d.parquet"), metric="l2"), HEAD, DIM, NEW_DIM)
+    hits = find(spaces.now(), Query(STUDENT, unit[7]), Asked("head", 10)).hits
+    assert [hit.id for hit in hits] == order(unit, unit[7])[:10] and spaces.now().length.note is None
+    spaces.close()
