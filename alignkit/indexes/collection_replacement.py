@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 
 import numpy as np
 
+from alignkit.errors import DataError
 from alignkit.indexes.base import Note, Replacement, VectorIndex
 from alignkit.indexes.elsewhere import Elsewhere
 from alignkit.indexes.index_rows import IndexRows
@@ -109,7 +110,12 @@ class CollectionReplacement(Replacement):
         return self._opened(self.old if stage == "cut over" else self.new)
 
     def _read_note(self, stage: Stage) -> Note | None:
-        return (self._made(stage).note() or {}).get("kept")
+        try:
+            return (self._made(stage).note() or {}).get("kept")
+        except DataError:
+            if stage != "cut over":
+                raise
+            return None  # `drop_old` was interrupted when it had forgotten the note
 
     def _keep_note(self, note: Note, stage: Stage) -> None:
         made = self._made(stage)

@@ -18,7 +18,7 @@ from alignkit.indexes.new_index import NewIndex, taken
 from alignkit.indexes.plain_values import plain_value
 from alignkit.indexes.replacing import beside, note_of
 
-_SEEN = "_alignkit_seen"
+SEEN = "_alignkit_seen"
 _NOTE = "note"
 _ROWS_AT_ONCE = 512
 _LONGEST = 65_535
@@ -46,7 +46,7 @@ class MilvusFilling(NewIndex):
     ) -> None:
         self.calls, self.collection, self._opened, self.like = calls, collection, opened, like
         self.key, self.vector, self.text = names
-        self.seen = beside(collection, _SEEN)
+        self.seen = beside(collection, SEEN)
         self.place = f"collection {collection} of Milvus"
         self.own_fields = tuple(name for name in names if name)
 

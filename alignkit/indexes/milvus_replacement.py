@@ -10,8 +10,9 @@ from alignkit.errors import DataError
 from alignkit.indexes.base import VectorIndex
 from alignkit.indexes.collection_replacement import CollectionReplacement
 from alignkit.indexes.milvus_calls import MilvusCalls
-from alignkit.indexes.milvus_filling import MilvusFilling
+from alignkit.indexes.milvus_filling import SEEN, MilvusFilling
 from alignkit.indexes.new_index import NewIndex
+from alignkit.indexes.replacing import beside
 from alignkit.indexes.stages import Stage
 
 
@@ -88,10 +89,10 @@ class MilvusReplacement(CollectionReplacement):
             self._point(self.new, str(getattr(moving.new, "collection", "")))
 
     def _give_up(self) -> None:
-        if self._begun() is not None:
-            made = self.new_index(self.new)
+        begun, made = self._begun(), self.new_index(self.new)
+        if begun is not None:
             self.calls.run(lambda client: client.drop_alias(self.new))
-            made.give_up()
+        made.give_up()  # also what an interrupted step left without an alias
 
     def _begun(self) -> str | None:
         """The collection that is being filled; a change that was interrupted leaves its alias on the one in use."""
@@ -117,7 +118,5 @@ class MilvusReplacement(CollectionReplacement):
         """A name that is not taken, or of a collection that was begun and got no alias before the process ended."""
         there = set(self.calls.names())
         return next(
-            name
-            for number in count(1)
-            if (name := f"{self.name}_{number}") not in there or f"{name}_alignkit_seen" in there
+            name for number in count(1) if (name := f"{self.name}_{number}") not in there or beside(name, SEEN) in there
         )

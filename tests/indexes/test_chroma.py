@@ -191,6 +191,25 @@ def test_a_change_of_names_that_was_interrupted_is_undone_and_loses_nothing(clie
         assert (index.describe().dim, index.replacement().stage()) == (DIM, "begun")
 
 
+def test_an_interrupted_dropping_of_the_old_vectors_is_gone_on_with(client, make, monkeypatch):
+    def killed(*_):
+        raise KeyboardInterrupt
+
+    make(unit_vectors(20))
+    with ChromaIndex("docs", client=client) as index:
+        replacement = copied(index)
+        replacement.keep_note({"head": "a"})
+        replacement.cut_over()
+        with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
+            patched.setattr(type(replacement), "drop", killed)
+            replacement.drop_old()
+    with ChromaIndex("docs", client=client) as index:
+        replacement = index.replacement()
+        assert (replacement.stage(), replacement.note()) == ("cut over", None)
+        replacement.drop_old()
+        assert (replacement.stage(), index.describe().dim) == ("untouched", WIDE)
+
+
 def test_nothing_is_embedded_and_nobody_is_told(client, make, monkeypatch):
     """Chroma's own collections carry a model that would be downloaded."""
     client.create_collection("docs").add(ids=["a", "b"], embeddings=unit_vectors(2), documents=["x", "y"])

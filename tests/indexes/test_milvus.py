@@ -198,6 +198,24 @@ def test_a_change_that_was_interrupted_is_gone_on_with(milvus, alias, make, step
     assert [name for name in milvus.list_collections() if alias in name] == [f"{alias}_1"]
 
 
+def test_what_an_interrupted_begin_left_is_gone_on_with_or_given_up(milvus, alias, make, monkeypatch):
+    def killed(*_):
+        raise KeyboardInterrupt
+
+    make(rows_of(unit_vectors(3)))
+    with MilvusIndex(alias, client=milvus) as index:
+        replacement = index.replacement()
+        with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
+            patched.setattr(type(replacement), "_point", killed)
+            replacement.begin(WIDE)
+        assert replacement.stage() == "untouched"
+        with pytest.raises(DataError, match="by 12-d vectors has begun, .*give it up"):
+            replacement.begin(5)
+        replacement.give_up()
+        assert [name for name in milvus.list_collections() if alias in name] == [f"{alias}_1"]
+        replacement.begin(5)
+
+
 def test_a_collection_that_cannot_be_replaced_says_why(milvus, alias, make):
     make(rows_of(unit_vectors(3)))
     with MilvusIndex(f"{alias}_1", client=milvus) as index:
