@@ -67,7 +67,8 @@ def test_rows_without_a_usable_vector_are_counted_named_and_left_as_they_are(eng
         assert sorted(faults.values()) == sorted(said.values())
 
 
-@pytest.mark.parametrize("engine", ENGINES)
+# clients of the others are of one thread here
+@pytest.mark.parametrize("engine", sorted({*ENGINES} - {"qdrant", "milvus"}))
 def test_two_copies_at_once_leave_every_row_with_one_new_vector(engine, tmp_path, request, monkeypatch):
     monkeypatch.setattr(engine_copy, "BATCH", 7)
     made = stored(engine, tmp_path, request)
@@ -80,11 +81,8 @@ def test_two_copies_at_once_leave_every_row_with_one_new_vector(engine, tmp_path
                 assert "\n" not in str(error) and ("again" in str(error) or "already exists" in str(error))
                 return 0
 
-    if "client" in made.settings:  # a client that keeps its rows itself is of one thread
-        assert copy(0) == ROWS and copy(1) == 0
-    else:
-        with ThreadPoolExecutor(2) as pool:
-            assert max(pool.map(copy, range(2))) > 0
+    with ThreadPoolExecutor(2) as pool:
+        assert max(pool.map(copy, range(2))) > 0
     with made.open() as index:
         copy_rows(index, HEAD, "document")
         assert verify_copy(index, HEAD, "document").read_back == ROWS
