@@ -9,6 +9,7 @@ from engines import DIM, unit_vectors
 from alignkit.errors import DataError, EngineError
 from alignkit.indexes.index_rows import joined
 from alignkit.indexes.milvus import MilvusIndex
+from alignkit.indexes.milvus_calls import MilvusCalls
 
 pymilvus = pytest.importorskip("pymilvus")
 WIDE = 12
@@ -160,14 +161,12 @@ def test_rows_are_kept_whole_and_changes_meanwhile_caught_up(milvus, alias, make
     assert mine == [f"{alias}_2"] == [milvus.describe_collection(alias)["collection_name"]]
 
 
-@pytest.mark.parametrize("step", ["cut_over", "roll_back"])
-@pytest.mark.parametrize("done", [1, 2])
-def test_a_change_that_was_interrupted_is_gone_on_with(milvus, alias, make, step, done, monkeypatch):
+def test_a_change_that_was_interrupted_is_gone_on_with(milvus, alias, make, monkeypatch):
     make(rows_of(unit_vectors(6)))
     with MilvusIndex(alias, client=milvus) as index:
-        replacement = copied(index)
-        if step == "roll_back":
-            replacement.cut_over()
+        copied(index)
+
+    def killed_after(done):
         left = [done]
 
         def killed(calls, work, **how):
@@ -177,24 +176,27 @@ def test_a_change_that_was_interrupted_is_gone_on_with(milvus, alias, make, step
                 left[0] -= 1
             return run(calls, work, **how)
 
-        run = type(index.calls).run
-        with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
-            patched.setattr(type(index.calls), "run", killed)
-            getattr(replacement, step)()
+        return killed
+
+    run = MilvusCalls.run
+    for step, done, stage in (
+        ("cut_over", 1, "begun"),
+        ("cut_over", 2, "cut over"),
+        ("roll_back", 1, "cut over"),
+        ("roll_back", 2, "begun"),
+    ):
+        with MilvusIndex(alias, client=milvus) as index, monkeypatch.context() as patched:
+            patched.setattr(MilvusCalls, "run", killed_after(done))
+            with pytest.raises(KeyboardInterrupt):
+                getattr(index.replacement(), step)()
+        with MilvusIndex(alias, client=milvus) as index:
+            assert index.replacement().stage() == stage, (step, done)
+            assert index.describe().dim == (WIDE if stage == "cut over" else DIM)
     with MilvusIndex(alias, client=milvus) as index:
         replacement = index.replacement()
-        new = {("cut_over", 1): False, ("cut_over", 2): True, ("roll_back", 1): True, ("roll_back", 2): False}[
-            step, done
-        ]
-        assert (replacement.stage(), index.describe().dim) == (("cut over", WIDE) if new else ("begun", DIM))
-        (replacement.roll_back if new else replacement.cut_over)()
-        assert index.describe().dim == (DIM if new else WIDE)
-        if new:
-            replacement.give_up()
-        else:
-            replacement.roll_back()
-            replacement.give_up()
-        assert index.describe().rows == 6 and index.replacement().stage() == "untouched"
+        for step in ("cut_over", "roll_back", "give_up"):
+            getattr(replacement, step)()
+        assert index.describe().rows == 6 and replacement.stage() == "untouched"
     assert [name for name in milvus.list_collections() if alias in name] == [f"{alias}_1"]
 
 

@@ -63,47 +63,79 @@ def assert_new(made):
         assert index.search(MADE[7:8], 3)[0][0][0] == made.ids[7]
 
 
-def test_there_and_back_and_there_for_good(made):
-    assert the_stage(made) == "untouched"
+def assert_other(made, vectors):
+    """What is not in use can be searched and read all the same."""
+    good = [row for row in range(ROWS) if row != 5]
+    with made.open() as index, index.replacement().other() as other:
+        rows = other.fetch([made.ids[row] for row in good])
+        np.testing.assert_allclose(rows.vectors, np.asarray(vectors)[good], atol=1e-6)
+        assert rows.texts == [made.texts[row] for row in good]
+        assert other.search(np.asarray(vectors)[7:8], 1)[0] == [[made.ids[7]]]
+
+
+def test_there_and_back_and_there_for_good_with_a_note_beside(made):
+    """Whoever goes on, on another machine too, finds how far it is, whose vectors these are, and both of them."""
+    said = {"head": "it's 100% ünï", "rows": 3}
+    with made.open() as index:
+        replacement = index.replacement()
+        assert (replacement.stage(), replacement.note()) == ("untouched", None)
+        for step in (replacement.other, lambda: replacement.keep_note(said)):
+            with pytest.raises(DataError, match="no replacement has begun"):
+                step()
+        replacement.begin(WIDE)
+        if type(replacement).__name__ in ("ParquetReplacement", "FaissReplacement", "LancedbReplacement"):
+            with pytest.raises(DataError, match="build_index"):
+                replacement.other()
+        assert replacement.note() is None
+        replacement.keep_note({"other": 1})
+        replacement.keep_note(said)
     write_everything(made)
     assert the_stage(made) == "begun"
     assert_old(made)
+    assert_other(made, MADE)
     for _ in range(2):
         with made.open() as index:
             replacement = index.replacement()
             replacement.cut_over(force=True)  # one row has no vector to map
             # the index that is open follows
             assert index.describe().dim == WIDE == joined(list(index.scan())).vectors.shape[1]
+            assert replacement.note() == said
+            with pytest.raises(DataError, match="roll back or drop them first"):
+                replacement.begin(WIDE)
         assert the_stage(made) == "cut over"
         assert_new(made)
+        assert_other(made, made.vectors)
         with made.open() as index:
-            index.replacement().roll_back()
-            assert index.describe().dim == DIM
+            replacement = index.replacement()
+            replacement.roll_back()
+            assert (index.describe().dim, replacement.note()) == (DIM, said)
         assert the_stage(made) == "begun"
         assert_old(made)
+    assert_other(made, MADE)
     with made.open() as index:
         replacement = index.replacement()
         replacement.cut_over(force=True)
         replacement.drop_old()
-        assert replacement.stage() == "untouched"
+        assert (replacement.stage(), replacement.note()) == ("untouched", None)
         with pytest.raises(DataError, match="cannot roll back"):
             replacement.roll_back()
     assert_new(made)
-
-
-def test_a_second_replacement_after_the_first(made):
-    write_everything(made)
-    with made.open() as index:
-        replacement = index.replacement()
-        replacement.cut_over(force=True)
-        with pytest.raises(DataError, match="roll back or drop them first"):
-            replacement.begin(WIDE)
-        replacement.drop_old()
+    # and once more: no note of the first is found
     made.vectors = MADE
     write_everything(made)
     with made.open() as index:
-        index.replacement().cut_over(force=True)
+        replacement = index.replacement()
+        assert replacement.note() is None
+        replacement.keep_note(said)
+        replacement.cut_over(force=True)
     assert_new(made)
+    with made.open() as index:
+        replacement = index.replacement()
+        replacement.roll_back()
+        replacement.give_up()
+        assert replacement.note() is None
+        replacement.begin(WIDE)
+        assert replacement.note() is None
 
 
 def test_writing_goes_on_where_it_stopped(made):
@@ -150,50 +182,3 @@ def test_steps_out_of_turn_and_vectors_that_do_not_fit_are_refused_and_change_no
         assert replacement.stage() == "untouched"
         assert_old(made) if "client" in made.settings else None
     assert_old(made)
-
-
-def test_what_is_not_in_use_can_be_searched_and_read_before_and_after(made):
-    with made.open() as index:
-        with pytest.raises(DataError, match="no replacement has begun"):
-            index.replacement().other()
-        index.replacement().begin(WIDE)
-        if type(index.replacement()).__name__ in ("ParquetReplacement", "FaissReplacement", "LancedbReplacement"):
-            with pytest.raises(DataError, match="build_index"):
-                index.replacement().other()
-    write_everything(made)
-    good = [row for row in range(ROWS) if row != 5]
-    for wanted, step in ((MADE, "cut_over"), (np.asarray(made.vectors), "roll_back"), (MADE, None)):
-        with made.open() as index, index.replacement().other() as other:
-            rows = other.fetch([made.ids[row] for row in good])
-            np.testing.assert_allclose(rows.vectors, wanted[good], atol=1e-6)
-            assert rows.texts == [made.texts[row] for row in good]
-            assert other.search(wanted[7:8], 1)[0] == [[made.ids[7]]]
-        with made.open() as index:
-            replacement = index.replacement()
-            replacement.cut_over(force=True) if step == "cut_over" else step and replacement.roll_back()
-
-
-def test_a_note_lies_beside_the_new_vectors_from_one_step_to_the_next(made):
-    """Whoever goes on with a replacement, on another machine too, finds out whose vectors these are."""
-    said = {"head": "it's 100% ünï", "rows": 3}
-    with made.open() as index:
-        assert index.replacement().note() is None
-        with pytest.raises(DataError, match="no replacement has begun"):
-            index.replacement().keep_note(said)
-    write_everything(made)
-    with made.open() as index:
-        assert index.replacement().note() is None
-        index.replacement().keep_note({"other": 1})
-        index.replacement().keep_note(said)
-    for step in ("cut_over", "roll_back"):
-        with made.open() as index:
-            replacement = index.replacement()
-            replacement.cut_over(force=True) if step == "cut_over" else replacement.roll_back()
-            assert replacement.note() == said
-        with made.open() as index:
-            assert index.replacement().note() == said
-    with made.open() as index:
-        index.replacement().give_up()
-        assert index.replacement().note() is None
-        index.replacement().begin(WIDE)
-        assert index.replacement().note() is None  # nor is an old one found again

@@ -18,6 +18,7 @@ from alignkit.migration import engine_copy
 from alignkit.migration.engine_check import verify_copy
 from alignkit.migration.engine_compare import compare_by_rows
 from alignkit.migration.engine_copy import copy_rows, plan_copy
+from alignkit.migration.engine_notes import read_note
 
 torch.manual_seed(0)
 HEAD = Artifact({"query_head": LinearHead(DIM, 12).eval()})
@@ -41,8 +42,8 @@ def assert_new(made, vectors, broken=()):
 
 
 @pytest.mark.parametrize("engine", ENGINES)
-def test_rows_without_a_usable_vector_are_counted_named_and_left_as_they_are(engine, tmp_path, request):
-    """They get no new vector and stop nothing; whoever goes back finds them as they were."""
+def test_every_step_with_rows_that_have_no_usable_vector(engine, tmp_path, request):
+    """They are counted and named, get no new vector and stop nothing; whoever goes back finds them as they were."""
     vectors, kinds = list(unit_vectors()), HOLDS[engine]
     broken = {10 * number + 5: BROKEN[kind] for number, kind in enumerate(kinds)}
     for row, (vector, _) in broken.items():
@@ -51,13 +52,20 @@ def test_rows_without_a_usable_vector_are_counted_named_and_left_as_they_are(eng
     said = {str(made.ids[row]): why for row, (_, why) in broken.items()}
     with made.open() as index:
         assert plan_copy(index, HEAD, "document").faults == said
+        assert index.replacement().stage() == "untouched"
         copied = copy_rows(index, HEAD, "document")
         assert (copied.written, copied.faults) == (ROWS - len(kinds), len(kinds))
         assert said[copied.first[0]] == copied.first[1]
-        assert copy_rows(index, HEAD, "document").written == 0
-        assert verify_copy(index, HEAD, "document").read_back == ROWS - len(kinds)
-        compare_by_rows(index)
     with made.open() as index:
+        assert copy_rows(index, HEAD, "document").written == 0
+    with made.open() as index:
+        found = verify_copy(index, HEAD, "document")
+        assert found.read_back == ROWS - len(kinds) and found.smallest_cosine > 0.99999
+    with made.open() as index:
+        assert compare_by_rows(index).queries == ROWS - len(kinds)
+    with made.open() as index:
+        note = read_note(index.replacement())
+        assert note.verified and note.compared
         index.replacement().cut_over()
     assert_new(made, vectors, broken)
     with made.open() as index:

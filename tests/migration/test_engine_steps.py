@@ -47,7 +47,8 @@ def docs(postgres, connection, table):
         yield index
 
 
-def test_every_step_in_every_engine_and_each_from_another_process(made):
+@pytest.mark.parametrize("made", ["pgvector", "parquet"], indirect=True)  # the others with rows that cannot be used
+def test_every_step_and_each_from_another_process(made):
     with made.open() as index:
         plan = plan_copy(index, HEAD, "document")
         assert (plan.index.rows, plan.dim, plan.trial_rows, plan.faults) == (ROWS, WIDE, ROWS, {})
