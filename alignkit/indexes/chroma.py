@@ -68,6 +68,10 @@ class ChromaIndex(VectorIndex):
             self.close()
             raise
 
+    def hurry(self) -> None:
+        """See `VectorIndex`."""
+        self.calls.waits_s = ()
+
     def close(self) -> None:
         """See `VectorIndex`."""
         self.calls.close()

@@ -63,6 +63,7 @@ class ChromaCalls:
         create: bool = False,
     ) -> None:
         self.library = chroma()
+        self.waits_s: tuple[float, ...] = WAITS_S
         self._own = client is None
         self._key = None if api_key_env is None else from_environment(setting("api_key_env"), api_key_env)
         self.where = redacted(str(path or url))
@@ -85,7 +86,7 @@ class ChromaCalls:
         """
         import httpx
 
-        for wait in (*WAITS_S, None) if patient else (None,):
+        for wait in (*self.waits_s, None) if patient else (None,):
             try:
                 return call(getattr(self, "client", None))
             except httpx.TransportError as error:

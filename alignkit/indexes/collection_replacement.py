@@ -38,6 +38,7 @@ class CollectionReplacement(Replacement):
     ) -> None:
         self.name, self.new, self.old = name, beside(name, NEW), beside(name, OLD)
         self._whole, self._opened, self._reopen = whole, opened, reopen
+        self._filling: Elsewhere | None = None
 
     @abc.abstractmethod
     def new_index(self, name: str) -> NewIndex:
@@ -85,17 +86,15 @@ class CollectionReplacement(Replacement):
         return self._moving().build_index()
 
     def _begin(self, dim: int) -> None:
-        self._moving().begin(dim)
+        self._moving(anew=True).begin(dim)
 
     def _cut_over(self, force: bool) -> None:
         expect_all(sum(len(rows) - len(rows.faults) for rows in self.missing()), force)
         self.prune()
-        self.turn(self.new, self.old)
-        self._reopen()
+        self._turn(self.new, self.old)
 
     def _roll_back(self) -> None:
-        self.turn(self.old, self.new)
-        self._reopen()
+        self._turn(self.old, self.new)
 
     def _drop_old(self) -> None:
         self.new_index(self.name).finish()
@@ -124,5 +123,12 @@ class CollectionReplacement(Replacement):
     def _made(self, stage: Stage) -> NewIndex:
         return self.new_index(self.name if stage == "cut over" else self.new)
 
-    def _moving(self) -> Elsewhere:
-        return Elsewhere(self._whole(), self.new_index(self.new))
+    def _turn(self, coming: str, going: str) -> None:
+        self.turn(coming, going)
+        self._filling = None
+        self._reopen()
+
+    def _moving(self, *, anew: bool = False) -> Elsewhere:
+        if self._filling is None or anew:
+            self._filling = Elsewhere(self._whole(), self.new_index(self.new))
+        return self._filling

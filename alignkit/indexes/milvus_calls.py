@@ -73,6 +73,7 @@ class MilvusCalls:
         create: bool = False,
     ) -> None:
         self.library = milvus()
+        self.waits_s: tuple[float, ...] = WAITS_S
         self._own = client is None
         self._key = None if api_key_env is None else from_environment(setting("api_key_env"), api_key_env)
         self.where = redacted(str(path or url))
@@ -98,7 +99,7 @@ class MilvusCalls:
         Raises:
             EngineError: if the server refuses, or stays away.
         """
-        for wait in (*WAITS_S, None) if patient else (None,):
+        for wait in (*self.waits_s, None) if patient else (None,):
             try:
                 return call(getattr(self, "client", None))
             except (self.library.MilvusException, ValueError) as error:

@@ -83,7 +83,7 @@ class MilvusReplacement(CollectionReplacement):
 
     def _begin(self, dim: int) -> None:
         self._expect_alias()
-        moving = self._moving()
+        moving = self._moving(anew=True)
         moving.begin(dim)
         if self._begun() is None:
             self._point(self.new, str(getattr(moving.new, "collection", "")))

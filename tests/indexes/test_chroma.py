@@ -14,7 +14,6 @@ from engines import DIM, unit_vectors
 from ports import quiet_port
 
 from alignkit.errors import ConfigError, DataError, EngineError
-from alignkit.indexes import chroma_calls
 from alignkit.indexes.chroma import ChromaIndex
 from alignkit.indexes.index_rows import joined
 
@@ -175,6 +174,17 @@ def test_rows_and_settings_are_kept_and_changes_meanwhile_caught_up(client, make
         assert [one.name for one in client.list_collections()] == ["docs"]
 
 
+def test_a_pass_over_the_rows_is_enough_to_delete_what_is_gone(client, make, monkeypatch):
+    make(unit_vectors(20))
+    scans, scan = [], ChromaIndex.scan
+    with ChromaIndex("docs", client=client) as index:
+        replacement = copied(index)
+        client.get_collection("docs", embedding_function=None).delete(ids=["d03"])
+        monkeypatch.setattr(ChromaIndex, "scan", lambda *asked, **further: scans.append(1) or scan(*asked, **further))
+        assert list(replacement.missing()) == [] and replacement.prune() == 1
+        assert len(scans) == 1
+
+
 def test_a_change_of_names_that_was_interrupted_is_undone_and_loses_nothing(client, make):
     old = make(unit_vectors(20))
     with ChromaIndex("docs", client=client) as index:
@@ -249,7 +259,6 @@ def _answers(port):
 def test_a_server_is_read_searched_and_missed(tmp_path, monkeypatch):
     from chromadb.config import Settings
 
-    monkeypatch.setattr(chroma_calls, "WAITS_S", ())
     monkeypatch.setenv("CHROMA_TOKEN", "a-secret-token")
     port = quiet_port()
     command = [os.path.join(os.path.dirname(sys.executable), "chroma"), "run", "--path", str(tmp_path)]
@@ -272,6 +281,7 @@ def test_a_server_is_read_searched_and_missed(tmp_path, monkeypatch):
                 rows = joined(list(index.scan(batch=8)))
                 np.testing.assert_allclose(rows.vectors[:, :DIM], vectors, atol=1e-6)
                 assert index.search(rows.vectors[4:5], 1)[0] == [["d4"]]
+                index.hurry()  # clients wait
                 server.kill()
                 server.wait()
                 with pytest.raises(EngineError, match=r"is the server running\?") as caught:
