@@ -90,4 +90,4 @@ def test_an_engine_that_does_not_open_is_one_finding(look):
 def test_a_value_that_is_neither_a_file_nor_an_engine(look):
     code, found = look("index=pgvectr")
     assert code == 1
-    assert "give a file, or one of faiss, lancedb, parquet, pgvector, qdrant" in found["index"]["fix"]
+    assert "give a file, or one of chroma, faiss, lancedb" in found["index"]["fix"]
