@@ -18,10 +18,10 @@ if TYPE_CHECKING:
     import psycopg
 
 BATCH = 4096
-# rows that are written while nobody else can: each goes into the HNSW index too, at some milliseconds in a large one
-MOST_HELD = 32
+# rows that are written while nobody else can: each goes into the HNSW index too, which takes up to 10 ms
+MOST_HELD = 8
 # so few that what comes until the table is held will be few as well
-_FEW = MOST_HELD // 4
+_FEW = MOST_HELD // 2
 _TRIES = 20
 
 

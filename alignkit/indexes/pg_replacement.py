@@ -32,9 +32,10 @@ class PgReplacement(Replacement):
 
     Rows that are inserted later have none; a trigger takes it away from rows whose old vector changes; and `write`
     passes over rows that another transaction holds, or changed since `missing` gave them. So whatever happens
-    meanwhile, `missing` gives the rows that are left. Atomic are each `write`, `cut_over` and `roll_back`: the latter
-    two rename two columns in one transaction. While others hold the table, it is asked for again and again, a twentieth
-    of a second each time, so that nobody queues behind. Two processes may do any step at the same time.
+    meanwhile, `missing` gives the rows that are left, and `cut_over` can write them too; see `PgCutOver`. Atomic are
+    each `write`, `cut_over` and `roll_back`: the latter two rename two columns in one transaction. While others hold
+    the table, it is asked for again and again, a twentieth of a second each time, so that nobody queues behind. Two
+    processes may do any step at the same time.
 
     A NOT NULL on the old column is dropped by `cut_over`, since rows inserted afterwards have no old vector, and is not
     set again by `roll_back`. The table's own triggers are passed over where the user may do that, as `way` says. The

@@ -47,11 +47,13 @@ class _Few:
     """Makes new vectors of some rows and no more: what was found out by looking at the others would not hold."""
 
     def __init__(self, artifact: Artifact, role: Role, most: int | None) -> None:
-        self.artifact, self.role, self.most, self.seen = artifact, role, most, 0
+        self.artifact, self.role, self.most = artifact, role, most
+        # one that had to be mapped again is the same row
+        self.seen: set[str] = set()
 
     def __call__(self, rows: IndexRows) -> np.ndarray:
-        self.seen += len(rows) - len(rows.faults)
-        if self.most is not None and self.seen > self.most:
+        self.seen.update(str(one) for row, one in enumerate(rows.ids) if row not in rows.faults)
+        if self.most is not None and len(self.seen) > self.most:
             raise DataError(
                 f"more than {self.most:,} rows have no new vector; write them with step=copy, then verify and compare "
                 "again, or cut over with force=true"
