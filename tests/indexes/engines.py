@@ -11,7 +11,7 @@ import yaml
 from alignkit.parts import build_part, conf_folder
 
 ENGINES = sorted(path.stem for path in (conf_folder() / "index").glob("*.yaml"))
-ROWS, DIM = 60, 8
+ROWS, DIM, WIDE = 60, 8, 12
 
 
 def unit_vectors(rows=ROWS, dim=DIM, seed=0):
@@ -50,6 +50,22 @@ def stored(engine, folder, request, vectors=None, texts=None):
     ids, settings = MAKERS[engine](folder, request, vectors, texts)
     packaged = yaml.safe_load((conf_folder() / "index" / f"{engine}.yaml").read_text(encoding="utf-8"))
     return Stored({**packaged, **settings}, ids, vectors, texts)
+
+
+def widened(rows):
+    """New vectors that hold the old ones."""
+    made = np.zeros((len(rows), WIDE), np.float32)
+    made[:, :DIM], made[:, DIM] = np.nan_to_num(rows.vectors), 1
+    return made
+
+
+def copied(index):
+    """Its replacement, with a new vector for every row."""
+    replacement = index.replacement()
+    replacement.begin(WIDE)
+    for rows in replacement.missing(7):
+        replacement.write(rows, widened(rows))
+    return replacement
 
 
 def fill(connection, table, key="id bigint PRIMARY KEY", vector=f"vector({DIM})", rows=20, ids=None):

@@ -10,7 +10,7 @@ import httpx
 import numpy as np
 import pytest
 import waiting
-from engines import DIM, unit_vectors
+from engines import DIM, WIDE, copied, unit_vectors, widened
 from ports import quiet_port
 
 from alignkit.errors import ConfigError, DataError, EngineError
@@ -18,7 +18,6 @@ from alignkit.indexes.chroma import ChromaIndex
 from alignkit.indexes.index_rows import joined
 
 chromadb = pytest.importorskip("chromadb")
-WIDE = 12
 
 
 def connected(folder):
@@ -49,20 +48,6 @@ def make(client):
     yield made
     for one in client.list_collections():
         client.delete_collection(one.name)
-
-
-def widened(rows):
-    made = np.zeros((len(rows), WIDE), np.float32)
-    made[:, :DIM], made[:, DIM] = np.nan_to_num(rows.vectors), 1
-    return made
-
-
-def copied(index):
-    replacement = index.replacement()
-    replacement.begin(WIDE)
-    for rows in replacement.missing(7):
-        replacement.write(rows, widened(rows))
-    return replacement
 
 
 def test_rows_that_come_and_go_during_a_scan_do_no_harm(client, make):

@@ -4,7 +4,7 @@ import uuid
 
 import numpy as np
 import pytest
-from engines import DIM, unit_vectors
+from engines import DIM, WIDE, copied, unit_vectors, widened
 
 from alignkit.errors import DataError, EngineError
 from alignkit.indexes.index_rows import joined
@@ -12,7 +12,6 @@ from alignkit.indexes.milvus import MilvusIndex
 from alignkit.indexes.milvus_calls import MilvusCalls
 
 pymilvus = pytest.importorskip("pymilvus")
-WIDE = 12
 KINDS = pymilvus.DataType
 
 
@@ -49,20 +48,6 @@ def rows_of(vectors, **fields):
         {"key": row, "embedding": vector, **further}
         for row, (vector, further) in enumerate(zip(vectors, columns or [{}] * len(vectors), strict=True))
     ]
-
-
-def widened(rows):
-    made = np.zeros((len(rows), WIDE), np.float32)
-    made[:, :DIM], made[:, DIM] = np.nan_to_num(rows.vectors), 1
-    return made
-
-
-def copied(index):
-    replacement = index.replacement()
-    replacement.begin(WIDE)
-    for rows in replacement.missing(7):
-        replacement.write(rows, widened(rows))
-    return replacement
 
 
 def test_rows_come_in_the_order_of_their_ids_whatever_comes_and_goes(milvus, alias, make):

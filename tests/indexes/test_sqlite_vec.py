@@ -4,7 +4,7 @@ import json
 
 import numpy as np
 import pytest
-from engines import DIM, unit_vectors
+from engines import DIM, WIDE, copied, unit_vectors, widened
 
 from alignkit.errors import DataError, EngineError
 from alignkit.indexes import sqlite_file
@@ -13,7 +13,6 @@ from alignkit.indexes.sqlite_vec import SqliteVecIndex
 
 apsw = pytest.importorskip("apsw")
 sqlite_vec = pytest.importorskip("sqlite_vec")
-WIDE = 12
 # every kind of column that vec0 has
 KINDS = (
     f"slug text primary key, embedding float[{DIM}] distance_metric=cosine, shop integer partition key, genre text, "
@@ -63,20 +62,6 @@ def of_every_kind(connection, rows=40):
         connection.execute('INSERT INTO "my ""docs" VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)', values)
     connection.execute("COMMIT")
     return vectors
-
-
-def new_of(rows):
-    made = np.zeros((len(rows), WIDE), np.float32)
-    made[:, :DIM], made[:, DIM] = np.nan_to_num(rows.vectors), 1
-    return made
-
-
-def copied(index):
-    replacement = index.replacement()
-    replacement.begin(WIDE)
-    for rows in replacement.missing(7):
-        replacement.write(rows, new_of(rows))
-    return replacement
 
 
 @pytest.fixture(scope="module")
@@ -135,7 +120,7 @@ def test_all_columns_move_with_their_rows_and_come_back(path, connection):
         replacement.cut_over()
         after = joined(list(index.scan()))
         assert (after.ids, after.texts, after.payload) == (before.ids, before.texts, before.payload)
-        assert index.search(new_of(before)[4:5], 2, {"genre": "a"})[0][0][0] == "k04"
+        assert index.search(widened(before)[4:5], 2, {"genre": "a"})[0][0][0] == "k04"
         replacement.roll_back()
         np.testing.assert_array_equal(joined(list(index.scan())).vectors, before.vectors)
         replacement.give_up()
@@ -152,9 +137,9 @@ def test_rows_that_come_change_and_go_meanwhile_are_caught_up(path, connection):
         connection.execute("DELETE FROM docs WHERE rowid = 3")
         changed = unit_vectors(1, seed=8)[0]
         connection.execute("UPDATE docs SET embedding = ? WHERE rowid = 4", (changed.tobytes(),))
-        assert replacement.write(first, new_of(first)) == 8  # one is gone, and one is no longer what was read
+        assert replacement.write(first, widened(first)) == 8  # one is gone, and one is no longer what was read
         for rows in replacement.missing(10):
-            replacement.write(rows, new_of(rows))
+            replacement.write(rows, widened(rows))
         connection.execute("UPDATE docs SET embedding = ? WHERE rowid = 7", (changed.tobytes(),))
         connection.execute("DELETE FROM docs WHERE rowid = 9")
         put(connection, "docs", 99, changed)
@@ -162,7 +147,7 @@ def test_rows_that_come_change_and_go_meanwhile_are_caught_up(path, connection):
             replacement.cut_over()
         left = joined(list(replacement.missing()))
         assert (left.ids, replacement.surplus()) == ([7, 99], 1)
-        replacement.write(left, new_of(left))
+        replacement.write(left, widened(left))
         assert (replacement.prune(), replacement.surplus()) == (1, 0)
         connection.execute("DELETE FROM docs WHERE rowid = 11")
         replacement.cut_over()
@@ -200,7 +185,7 @@ def test_rows_that_never_had_a_new_vector_are_there_after_a_roll_back(path, conn
         replacement = index.replacement()
         replacement.begin(WIDE)
         rows = next(replacement.missing(20))
-        replacement.write(rows, new_of(rows))
+        replacement.write(rows, widened(rows))
         replacement.cut_over(force=True)
         assert index.describe().rows == 20
         replacement.roll_back()
