@@ -71,9 +71,13 @@ def test_settings_without_effect_are_checked_all_the_same(splits, settings, says
 
 def test_a_closed_form_loads_neither_lightning_nor_torchs_compiler(tmp_path):
     """Seconds each, beside some three that the whole command takes."""
+    student = np.random.default_rng(0).standard_normal((200, 8), dtype=np.float32)
+    np.save(tmp_path / "student.npy", student)
+    np.save(tmp_path / "teacher.npy", student @ np.random.default_rng(1).standard_normal((8, 12), dtype=np.float32))
     code = """
 import sys, alignkit.train
-sys.argv = ["train", "trainer.max_epochs=0", "html=false", "hydra.run.dir=run"]
+data = ["data=vectors", "data.student=student.npy", "data.teacher=teacher.npy"]
+sys.argv = ["train", "trainer.max_epochs=0", "html=false", "hydra.run.dir=run", *data]
 try:
     alignkit.train.main()
 except SystemExit as left:
