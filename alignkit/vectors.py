@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from alignkit.neighbours import top_k
 
-__all__ = ["cosine", "l2_normalize", "top_k", "unit_cosine"]
+__all__ = ["are_among", "cosine", "l2_normalize", "top_k", "unit_cosine"]
+
+# rounding to float16 takes less than 1e-6 off the cosine of a vector with itself
+SAME = 0.99999
+ROWS_AT_ONCE = 256
 
 
 def l2_normalize(vectors: Tensor, eps: float = 1e-12) -> Tensor:
@@ -50,3 +55,18 @@ def unit_cosine(first: Tensor, second: Tensor) -> Tensor:
         second: `(..., D)`, likewise.
     """
     return (first * second).sum(dim=-1).clamp(-1.0, 1.0)
+
+
+def are_among(vectors: Tensor, others: Tensor) -> Tensor:
+    """`(N,)` bool: whether each row points where one of `(M, D)` others does, but for rounding to float16.
+
+    Args:
+        vectors: `(N, D)` float32.
+        others: `(M, D)` float32, at least one.
+
+    >>> import torch
+    >>> are_among(torch.eye(3), torch.tensor([[0.0, 2.0, 0.0]]))
+    tensor([False,  True, False])
+    """
+    unit = l2_normalize(others).T
+    return torch.cat([(block @ unit).amax(dim=1) > SAME for block in l2_normalize(vectors).split(ROWS_AT_ONCE)])

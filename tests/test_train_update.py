@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from two_processes import train_by_two
 
 from alignkit import load_artifact, train
 from alignkit.errors import ConfigError
@@ -85,7 +86,8 @@ def update(folder, runs, run_command):
     """Add pairs to a run; returns exit code, what was printed, and the new run."""
 
     def add(kind, name, *words):
-        code, out, err = run_command("train", f"update={runs[kind]}", *files(folder, name), "html=false", *words)
+        run = () if any(word.startswith("update=") for word in words) else (f"update={runs[kind]}",)
+        code, out, err = run_command("train", *run, *files(folder, name), "html=false", *words)
         return code, err, run_of(out) if code == 0 else None
 
     return add
@@ -214,7 +216,7 @@ def test_sentences_that_were_seen_are_left_out_by_their_texts_too(folder, runs, 
     texts = [[f"text {name} of the {row}" for row in range(len(part))] for name, part in enumerate(splits.parts)]
     np.save(run / FINGERPRINTS, text_fingerprints([text.upper() for part in texts for text in part[:3]]))
     train, validation, test = (replace(part, texts=own) for part, own in zip(splits.parts, texts, strict=True))
-    new = Update.of(run).new_pairs(replace(splits, train=train, validation=validation, test=test))
+    _, new = Update.of(run).new_pairs(replace(splits, train=train, validation=validation, test=test))
     assert [len(part) for part in new.parts] == [93, 9, 9]
     assert new.train.texts[0] == "text 0 of the 3" and "9 pairs are left out" in new.origin.notes[-1]
 
@@ -225,3 +227,56 @@ def test_pairs_that_count_by_a_weight_are_not_summed_up_for_good(make_pairs):
         check_keeps_moments(LinearHead(12, 20), "closed_form", pairs)
     with pytest.raises(ConfigError, match="init=random solves nothing"):
         check_keeps_moments(LinearHead(12, 20), "random", make_pairs(30))
+
+
+@pytest.mark.parametrize("kind", ["linear", "low_rank", "random_features"])
+def test_lambda_is_chosen_again_where_the_new_pairs_are_more_than_the_old(
+    folder, runs, update, make_pairs, tmp_path, kind
+):
+    """A run whose λ came out far too strong."""
+    many = make_pairs(400, seed=3)
+    for side in ("student", "teacher"):
+        np.save(folder / f"many_{side}.npy", getattr(many, side))
+    run = shutil.copytree(runs[kind], tmp_path / kind)
+    own = EarlierFit.load(run)
+    strong = [replace(one, chosen={**one.chosen, "ridge_lambda": 50.0}) for one in (own.head, own.ridge)]
+    replace(own, head=strong[0], ridge=strong[1]).save(run)
+    code, err, few = update(kind, "new", f"update={run}", "hydra.run.dir=few")
+    assert code == 0, err
+    code, err, new = update(kind, "many", f"update={run}", "hydra.run.dir=many")
+    assert code == 0, err
+    assert "λ is chosen again" in (new / "alignment_report.md").read_text(encoding="utf-8")
+    assert "λ is chosen again" not in (few / "alignment_report.md").read_text(encoding="utf-8")
+    chosen = [[one.chosen["ridge_lambda"] for one in (fit.head, fit.ridge)] for fit in map(EarlierFit.load, (few, new))]
+    assert chosen[0] == [50, 50] and max(chosen[1]) < 1
+    assert EarlierFit.load(new).head.chosen.keys() == own.head.chosen.keys()
+    if kind == "linear":  # as a fit on all pairs chooses it on the same held-out ones
+        splits, cpu = splits_of(folder, "many"), torch.device("cpu")
+        whole = SolverBatches(*splits_of(folder, "old").parts[:2], splits.train, device=cpu)
+        expected = LinearHead(12, 20).solve(whole, SolverBatches(splits.validation, device=cpu))
+        assert chosen[1] == [expected["ridge_lambda"]] * 2
+        code, _, given = update(kind, "many", f"update={run}", "model.ridge_lambda=7", "hydra.run.dir=given")
+        assert code == 0 and EarlierFit.load(given).head.chosen["ridge_lambda"] == 7
+
+
+def test_a_head_that_was_trained_further_keeps_the_sums_of_all_pairs(folder, run_command):
+    words = ["model=linear", "keep_moments=true", *files(folder, "old"), "html=false", "trainer.max_epochs=1"]
+    code, out, err = run_command("train", *words, "select_by=val/cosine_mean", "hydra.run.dir=further")
+    assert code == 0, err
+    assert len(EarlierFit.load(run_of(out)).pairs) == EarlierFit.load(run_of(out)).head.kept.moments.count == 270
+    code, _, err = run_command("train", "update=further", *files(folder, "old"))
+    assert code == 1 and "270 of 300 pairs are among those" in " ".join(err.split())
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="gloo over several processes is slow to start there")
+def test_two_processes_update_as_one_does(folder, runs, update, tmp_path):
+    words = ("html=false", "device=cpu", "threads=1", "trainer.max_epochs=1", "confidence=false")
+    train_by_two(tmp_path, f"update={runs['linear']}", *files(folder, "new"), *words, "trainer.devices=2",
+                 "trainer.strategy=ddp", "batch_size=16", "hydra.run.dir=two")  # fmt: skip
+    code, err, one = update("linear", "new", *words, "batch_size=32", "hydra.run.dir=one")
+    assert code == 0, err
+    kept = [EarlierFit.load(run).head.kept.moments for run in (one, tmp_path / "two")]
+    torch.testing.assert_close(kept[0].gram, kept[1].gram)
+    np.testing.assert_allclose(
+        *(answers(load_artifact(run).head, folder) for run in (one, tmp_path / "two")), atol=1e-4
+    )

@@ -12,12 +12,14 @@ from alignkit.commandline.conf import choice_of
 from alignkit.commandline.sides import words_of_side
 from alignkit.embedders.base import Embedder
 from alignkit.errors import CacheError, ConfigError
-from alignkit.pairs.base import MissingVectorsError, PairSplits
+from alignkit.pairs.base import MissingVectorsError, Pairs, PairSplits
 from alignkit.pairs.demo import STUDENTS
 from alignkit.pairs.embedded import with_student
+from alignkit.pairs.to_forget import cached_forgotten, load_forgotten
 from alignkit.pasting import command_line
 from alignkit.resources.demo_pack import TABLE
 from alignkit.sentences.dataset_folder import SENTENCES
+from alignkit.setting_names import SIDES
 
 logger = logging.getLogger(__name__)
 
@@ -67,6 +69,38 @@ def _demo_of_any_student(settings: Mapping[str, Any]) -> PairSplits | None:
         return with_student(build({**data, "student": None}, "data"), embedder)
     finally:
         embedder.close()
+
+
+def build_forgotten(settings: Mapping[str, Any]) -> Pairs | None:
+    """The pairs that `forget` names: in files, or with `data=cached|built` sentences whose vectors are in the cache.
+
+    Args:
+        settings: of the command, plain values.
+
+    Raises:
+        ConfigError: if sentences alone are given with other data.
+        AlignkitError: whatever is wrong with the files or the cache.
+    """
+    forget, data = settings.get("forget") or {}, settings["data"]
+    student, teacher, sentences = (forget.get(name) for name in ("student", "teacher", "sentences"))
+    if (student, teacher, sentences) == (None, None, None):
+        return None
+    if sentences is None or (student, teacher) != (None, None):
+        return load_forgotten(student, teacher, sentences)
+    if not all(isinstance(data.get(side), Mapping) for side in SIDES) or "cache_dir" not in data:
+        raise ConfigError(
+            f"forget.sentences: with data={choice_of('data', data)} there is no cache to find their vectors in; give "
+            "these too, as forget.student=FILE forget.teacher=FILE"
+        )
+    told = {name: data[name] for name in ("cache_dir", "text_column", "role") if name in data}
+    models = {side: build(data[side], side) for side in SIDES}
+    try:
+        return cached_forgotten(sentences, **models, **told)
+    except MissingVectorsError as error:
+        raise CacheError(
+            f"forget.sentences: {error}; pairs that the head was fitted on have both, so give the cache, the models "
+            "and the role that it was trained with"
+        ) from None
 
 
 def build_teachers_side(settings: Mapping[str, Any]) -> PairSplits:

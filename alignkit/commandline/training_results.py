@@ -38,7 +38,7 @@ def report(folder: Path, settings: Mapping[str, Any], splits: PairSplits, traine
     cosines = torch.from_numpy(result.cosines[result.product.row])
     save_run(
         folder, trained.artifact, trained.baselines, splits, trained.sample, result,
-        html=settings["html"], earlier=trained.earlier_run,
+        html=settings["html"], update=trained.update,
     )  # fmt: skip
     try:
         log_evaluation(result, folder)

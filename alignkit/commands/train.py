@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import logging
 import time
+from typing import Any
 
 from omegaconf import DictConfig
 
 from alignkit.commandline import choice_of
-from alignkit.commandline.data import build_data
+from alignkit.commandline.data import build_data, build_forgotten
 from alignkit.commandline.resumed import begin_run, config_yaml, named_under, resume_command
 from alignkit.commandline.sides import PACKAGED_SIDES, complete_sides
 from alignkit.commandline.training_results import report
@@ -17,8 +18,9 @@ from alignkit.errors import AlignkitError, ConfigError
 from alignkit.estimator.plan import make_plan
 from alignkit.estimator.second_source import add_extra
 from alignkit.estimator.trained import carry_out
-from alignkit.estimator.updating import LAMBDA, Update
+from alignkit.estimator.updating import Update
 from alignkit.evaluation.leak_checks import leaks_of_splits
+from alignkit.heads.kept_moments import LAMBDA
 from alignkit.pairs.base import PairSplits
 from alignkit.runs.folder import claim_run_folder
 from alignkit.training.processes import is_main_process
@@ -33,11 +35,7 @@ def main(config: DictConfig) -> float | None:
         complete_sides(config, None, otherwise={"student": "table" if is_demo else PACKAGED_SIDES["student"]})
     folder, settings, resume = begin_run(config)
     check_settings(settings)
-    update = Update.of(settings["update"]) if settings.get("update") else None
-    if update is not None:
-        # a run that goes on has the settings of its folder, λ among them
-        named_of_head = {f"model.{LAMBDA}"} if resume else named_under("model")
-        settings = update.settings(settings, named_of_head)
+    update, settings = _begun_update(settings, resume=resume)
     start = time.perf_counter()
     splits = build_data(settings)
     if not isinstance(splits, PairSplits):
@@ -47,7 +45,7 @@ def main(config: DictConfig) -> float | None:
             "built or index"
         )
     if update is not None:
-        splits = update.new_pairs(splits, settings["trainer"]["max_epochs"])
+        update, splits = update.new_pairs(splits, settings["trainer"]["max_epochs"])
     leaks = leaks_of_splits(splits)
     seconds = {"loading": time.perf_counter() - start}
     if settings.get("extra"):  # a run that an older version began has no such setting
@@ -69,3 +67,16 @@ def main(config: DictConfig) -> float | None:
     except KeyboardInterrupt:
         raise AlignkitError(f"interrupted; go on with: {resume_command(folder, settings)}") from None
     return trained.validation.get(settings["objective"])
+
+
+def _begun_update(settings: dict[str, Any], *, resume: bool) -> tuple[Update | None, dict[str, Any]]:
+    """The run that is updated, without the pairs to be forgotten, and the settings that it asks for."""
+    forgotten = build_forgotten(settings)
+    if not settings.get("update"):
+        if forgotten is not None:
+            raise ConfigError("forget takes pairs out of a run that kept its sums; name it as update=RUN")
+        return None, settings
+    update = Update.of(settings["update"])
+    # a run that goes on has the settings of its folder, λ among them
+    settings = update.settings(settings, {f"model.{LAMBDA}"} if resume else named_under("model"))
+    return update if forgotten is None else update.without(forgotten), settings

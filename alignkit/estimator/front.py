@@ -18,7 +18,7 @@ from alignkit.progress import no_progress
 from alignkit.training.run_settings import check_settings
 
 # settings that only the command has
-NOT_HERE = ("threads", "resume", "update", "keep_moments", "cache_dir", "seed")
+NOT_HERE = ("threads", "resume", "update", "forget", "keep_moments", "cache_dir", "seed")
 
 
 def fit(

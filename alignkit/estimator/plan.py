@@ -61,8 +61,9 @@ def make_plan(
             )
         settings = {**settings, **_select_model(settings, splits)}
     settings = {**settings, "loss": _loss_of(settings, settings["model"])}
-    earlier = None if update is None else update.solved(settings["model"])
-    fitter = replace(fitter_of(settings, settings["model"], run_folder), keep_moments=keep_moments, earlier=earlier)
+    fitter = replace(fitter_of(settings, settings["model"], run_folder), keep_moments=keep_moments)
+    if update is not None:
+        fitter = replace(fitter, earlier=update.solved(settings["model"], splits), adds=update.adds)
     fitter.check(splits)
     return Plan(settings, fitter, update)
 

@@ -13,7 +13,7 @@ import numpy as np
 from alignkit.artifact import CONFIDENCE, QUERY_HEAD, WHITENING, Artifact, save_artifact
 from alignkit.estimator.plan import Plan
 from alignkit.estimator.training_report import evaluate_training
-from alignkit.estimator.updating import PARTS
+from alignkit.estimator.updating import PARTS, Update
 from alignkit.evaluation.before import Before
 from alignkit.evaluation.embedding_time import EmbeddingTime
 from alignkit.evaluation.floor_heads import mean_head
@@ -21,6 +21,7 @@ from alignkit.evaluation.result import Result
 from alignkit.evaluation.student_record import StudentRecord
 from alignkit.evaluation.training_history import Cost, TrainingHistory
 from alignkit.heads.base import Head, Part
+from alignkit.heads.kept_moments import LAMBDA, go_on
 from alignkit.heads.linear import LinearHead
 from alignkit.pairs.base import PairSplits
 from alignkit.reporting.metrics_file import rows_json
@@ -45,7 +46,7 @@ class Trained:
         result: of the test split.
         sample: of the training pairs.
         fit: the head as it was fitted, and how.
-        earlier_run: whose pairs the head was fitted on too, where there is one.
+        update: whose pairs the head was fitted on too, where there is one.
     """
 
     artifact: Artifact
@@ -53,7 +54,7 @@ class Trained:
     result: Result
     sample: TrainingSample
     fit: FitResult
-    earlier_run: Path | None = None
+    update: Update | None = None
 
     @property
     def validation(self) -> Mapping[str, float]:
@@ -143,7 +144,7 @@ def complete(
         table=table,
     )  # fmt: skip
     artifact = replace(artifact, metrics=rows_json(judged))
-    return Trained(artifact, baselines, judged, sample, fit, None if update is None else update.run)
+    return Trained(artifact, baselines, judged, sample, fit, update)
 
 
 def _history(plan: Plan, fit: FitResult, seconds: Mapping[str, float]) -> TrainingHistory:
@@ -168,12 +169,14 @@ def _keep(plan: Plan, splits: PairSplits, fit: FitResult, ridge: Solved, run: Pa
     """Keep the sums in the run folder, so that pairs can be added to them."""
     if fit.moments is None:
         return
-    fitted_on = (splits.train, splits.validation) if fit.refitted else (splits.train,)
-    pairs, validation = pair_fingerprints(*fitted_on), len(splits.validation)
+    moments = fit.moments
+    if not fit.refitted and (plan.update is None or plan.update.adds):  # the sums are of all pairs in any case
+        moments = moments.with_pairs(SolverBatches(splits.validation, device=plan.fitter.device.torch_device))
+    pairs, validation = pair_fingerprints(splits.train, splits.validation), len(splits.validation)
     if plan.update is not None:
-        earlier = plan.update.earlier
-        pairs, validation = np.concatenate([earlier.pairs, pairs]), max(earlier.validation, validation)
-    head = Solved(fit.moments, fit.chosen)
+        earlier, validation = plan.update.earlier, max(plan.update.earlier.validation, validation)
+        pairs = np.concatenate([earlier.pairs, pairs]) if plan.update.adds else earlier.pairs
+    head = Solved(moments, fit.chosen)
     kept = EarlierFit(fit.head.kind(), fit.head.arguments(), head, ridge, pairs, validation)
     size = kept.save(run)
     logger.info("kept: sums over %s pairs, %.1f MB, in %s", f"{len(pairs):,}", size / 1e6, run / MOMENTS)
@@ -192,10 +195,12 @@ def _ridge(plan: Plan, splits: PairSplits, fit: FitResult) -> tuple[Head, Solved
     parts = ([splits.train], [splits.validation], [splits.train, splits.validation])
     train, held_out, together = (SolverBatches(*pairs, device=plan.fitter.device.torch_device) for pairs in parts)
     if plan.update is not None:
-        earlier = plan.update.earlier.ridge
-        chosen, kept = dict(earlier.chosen), earlier.kept.to(plan.fitter.device.torch_device).with_pairs(together)
-        ridge.solve_from(kept, chosen)
+        earlier = plan.update.solved_ridge(splits)
+        sums, chosen = earlier.kept.to(plan.fitter.device.torch_device), earlier.chosen
+        if chosen[LAMBDA] is None:
+            chosen = go_on(ridge, sums, chosen, train, held_out)[0]
+        chosen, kept = go_on(ridge, sums, chosen, together if plan.update.adds else None)
     else:
         chosen, kept = ridge.solve_keeping(together, chosen=ridge.solve(train, held_out))
-    sums = Solved(kept, chosen) if plan.fitter.keep_moments else None
-    return ridge.cpu().eval().requires_grad_(False), sums
+    solved_from = Solved(kept, chosen) if plan.fitter.keep_moments else None
+    return ridge.cpu().eval().requires_grad_(False), solved_from

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from alignkit import __version__
 from alignkit.artifact import Artifact, save_artifact
+from alignkit.estimator.updating import Update
 from alignkit.evaluation.before import Before
 from alignkit.evaluation.comparison import compare
 from alignkit.evaluation.embedding_time import EmbeddingTime, not_timed
@@ -89,7 +90,7 @@ def versions() -> dict[str, str]:
 
 def save_run(
     folder: Path, artifact: Artifact, baselines: Mapping[str, Head], splits: PairSplits, sample: TrainingSample,
-    result: Result, *, html: bool = True, earlier: Path | None = None,
+    result: Result, *, html: bool = True, update: Update | None = None,
 ) -> None:  # fmt: skip
     """Write `head/`, `baselines/`, what tells of the pairs, and the report; `metrics.json` last of all.
 
@@ -101,11 +102,15 @@ def save_run(
         sample: of the training pairs.
         result: of the test split.
         html: also write `report.html`.
-        earlier: a run whose pairs the head was fitted on too.
+        update: of a run whose pairs the head was fitted on too.
     """
     save_artifact(artifact, folder / "head")
     save_baselines(folder, baselines, artifact)
-    save_fingerprints(folder, splits, earlier)
+    if update is None:
+        save_fingerprints(folder, splits)
+    else:
+        forgotten = None if update.forgotten is None else update.forgotten.fingerprints
+        save_fingerprints(folder, splits, update.run, forgotten)
     sample.save(folder)
     HeldOutSample.of(splits).save(folder)
     write_report(result, folder, html=html)

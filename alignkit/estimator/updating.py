@@ -1,9 +1,10 @@
-"""Adds new pairs to a head whose run kept the sums of its own: what is taken over, and what is decided again."""
+"""Adds pairs to a head whose run kept the sums of its own, and takes pairs out: what holds, what is decided again."""
 
 from __future__ import annotations
 
+import copy
 import logging
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -13,9 +14,12 @@ import torch
 
 from alignkit.artifact import CONFIDENCE, WHITENING, Artifact, load_artifact
 from alignkit.errors import ArtifactError, ConfigError, DataError
+from alignkit.estimator.related_pairs import check_same_models
+from alignkit.estimator.taking_out import Forgotten, take_out
 from alignkit.head_files import find_head
 from alignkit.heads.base import Part
-from alignkit.metrics.alignment import sample_rows
+from alignkit.heads.confidence import ConfidenceEstimate
+from alignkit.heads.kept_moments import LAMBDA
 from alignkit.pairs.base import Pairs, PairSplits
 from alignkit.pairs.views import take_pairs
 from alignkit.parts import settings_of_part
@@ -23,16 +27,8 @@ from alignkit.runs.earlier_fit import EarlierFit, Solved, pair_fingerprints
 from alignkit.runs.fingerprints import seen_in_training, training_fingerprints
 from alignkit.runs.training_sample import TrainingSample
 from alignkit.runs.whitening_record import WhiteningRecord
-from alignkit.setting_names import SIDES
-from alignkit.vectors import cosine, l2_normalize
 
 logger = logging.getLogger(__name__)
-
-LAMBDA = "ridge_lambda"
-# of what the head gives and the teacher's vectors, about the teacher's mean. Real pairs of one student and teacher are
-# above .3 even on texts of another kind; vectors that have nothing to do with each other give 0
-RELATED = 0.05
-COMPARED = 1_000
 
 
 @dataclass(frozen=True)
@@ -42,12 +38,17 @@ class Update:
     Attributes:
         run: its folder.
         artifact: its head.
-        earlier: the sums that it kept.
+        earlier: the sums that it kept, without the forgotten pairs.
+        forgotten: pairs of the run that are taken out of it.
+        adds: whether there are new pairs; without any, the run's own ones are what the report looks at beside the test
+            split.
     """
 
     run: Path
     artifact: Artifact
     earlier: EarlierFit
+    forgotten: Forgotten | None = None
+    adds: bool = True
 
     @classmethod
     def of(cls, run: str | Path) -> Update:
@@ -94,30 +95,62 @@ class Update:
             trainer["max_epochs"] = 0
         return {**settings, "model": model, "trainer": trainer, "keep_moments": True}
 
-    def solved(self, model: Mapping[str, Any]) -> Solved:
-        """What the closed form goes on from: what was chosen holds, but for a λ that is given."""
-        own = self.earlier.head
-        return own if model.get(LAMBDA) is None else replace(own, chosen={**own.chosen, LAMBDA: model[LAMBDA]})
+    def without(self, gone: Pairs) -> Update:
+        """The run without some of its pairs.
 
-    def new_pairs(self, splits: PairSplits, epochs: int | None = 0) -> PairSplits:
+        Raises:
+            AlignkitError: see `take_out`.
+        """
+        earlier, forgotten = take_out(self.run, self.earlier, gone)
+        return replace(self, earlier=earlier, forgotten=forgotten)
+
+    def solved(self, model: Mapping[str, Any], splits: PairSplits) -> Solved:
+        """What the closed form goes on from.
+
+        What was chosen holds, but for a λ that is given, and for one that was chosen on fewer pairs than now come.
+        """
+        own = self.earlier.head
+        if model.get(LAMBDA) is not None:
+            return replace(own, chosen={**own.chosen, LAMBDA: model[LAMBDA]})
+        return self._open(own, splits)
+
+    def solved_ridge(self, splits: PairSplits) -> Solved:
+        """The same for the ridge that the head is compared with."""
+        return self._open(self.earlier.ridge, splits)
+
+    def _outnumbered(self, *new: Pairs) -> bool:
+        return sum(map(len, new)) > len(self.earlier.pairs)
+
+    def _open(self, solved: Solved, splits: PairSplits) -> Solved:
+        """To be chosen again where there are more new pairs than the run had."""
+        again = self.adds and self._outnumbered(splits.train, splits.validation)
+        return replace(solved, chosen={**solved.chosen, LAMBDA: None}) if again else solved
+
+    def new_pairs(self, splits: PairSplits, epochs: int | None = 0) -> tuple[Update, PairSplits]:
         """The splits without the pairs that the run was fitted on; `origin.notes` say what was left out.
+
+        Where pairs are forgotten and no others come, the run's own stay in train and validation.
 
         Args:
             splits: the pairs.
             epochs: that the head is trained for after its closed form.
 
+        Returns:
+            The update, which knows whether it adds pairs, and the splits.
+
         Raises:
             DataError: if the vectors are of other models, or a split has nothing new.
         """
-        self._check_models(splits)
-        texts = training_fingerprints(self.run)
-        parts, seen = [], 0
-        for part in splits.parts:
-            new = ~np.isin(pair_fingerprints(part), self.earlier.pairs)
-            if texts is not None and part.texts is not None:
-                new &= ~seen_in_training(part.texts, texts)
-            seen += int((~new).sum())
-            parts.append(part if new.all() else take_pairs(part, np.flatnonzero(new)))
+        check_same_models(self.run, self.artifact, self.earlier.head.kept.moments.teacher_mean.float(), splits)
+        rows = [self._new_and_left(part) for part in splits.parts]
+        seen = sum(int((~new).sum()) for new, _ in rows)
+        own = self.forgotten is not None and not rows[0][0].any()
+        if own:
+            rows = [(left if place < 2 and not new.any() else new, left) for place, (new, left) in enumerate(rows)]
+        parts = [
+            part if new.all() else take_pairs(part, np.flatnonzero(new))
+            for part, (new, _) in zip(splits.parts, rows, strict=True)
+        ]
         whole = sum(map(len, splits.parts))
         if lacking := [
             name for name, part in zip(("train", "validation", "test"), parts, strict=True) if not len(part)
@@ -126,58 +159,61 @@ class Update:
                 f"update={self.run}: {seen:,} of {whole:,} pairs are among those that its head was fitted on, and the "
                 f"{lacking[0]} split has no other; expected new pairs in every split"
             )
-        note = (
-            f"{len(parts[0]):,} new training and {len(parts[1]):,} validation pairs are added to the "
-            f"{len(self.earlier.pairs):,} of {self.run.name}; what was chosen there holds, and the figures are of new "
-            "pairs alone"
-        )
-        if seen:
-            note += f"; {seen:,} pairs are left out, because its head was fitted on them"
-        if epoch := self.artifact.meta.get("best_epoch"):
-            note += f"; its head was trained further (epoch {epoch:g}), which is no part of the sums"
-        if epochs:
-            note += "; training from there sees the new pairs alone"
+        note = self._note(parts, seen, epochs, adds=not own)
         logger.info("update: %s", note)
         origin = replace(splits.origin, notes=(*splits.origin.notes, note))
-        return replace(splits, train=parts[0], validation=parts[1], test=parts[2], origin=origin)
+        splits = replace(splits, train=parts[0], validation=parts[1], test=parts[2], origin=origin)
+        return replace(self, adds=not own), splits
 
-    def _check_models(self, splits: PairSplits) -> None:
-        widths = {"student": self.artifact.student_dim, "teacher": self.artifact.teacher_dim}
-        known = {"student": self.artifact.student_identity, "teacher": self.artifact.teacher_identity}
-        for side in SIDES:
-            width = int(getattr(splits.train, side).shape[1])
-            if width != widths[side]:
-                raise DataError(
-                    f"update={self.run}: its {side} gives {widths[side]}-d vectors, these pairs have {width}-d ones; "
-                    "embed them with the same model"
-                )
-            if None not in (known[side], splits.origin.identity(side)) and known[side] != splits.origin.identity(side):
-                raise DataError(
-                    f"update={self.run}: these pairs are of another {side} than its head was fitted for; embed them "
-                    "with the same model"
-                )
-        alike = self._relation(splits.train)
-        if alike < RELATED:
-            raise DataError(
-                f"update={self.run}: what its head makes of these students has nothing in common with their teacher's "
-                f"vectors (cosine about the mean {alike:.2f}); give vectors of the same student and teacher, row i of "
-                "both the same sentence"
+    def _new_and_left(self, part: Pairs) -> tuple[np.ndarray, np.ndarray]:
+        """Which pairs the run was not fitted on, and which are not forgotten: both `(N,)` bool."""
+        prints, gone = pair_fingerprints(part), self.forgotten
+        left = np.ones(len(part), dtype=bool) if gone is None else ~np.isin(prints, gone.pairs)
+        new = left & ~np.isin(prints, self.earlier.pairs)
+        if part.texts is not None and (texts := training_fingerprints(self.run)) is not None:
+            new &= ~seen_in_training(part.texts, texts)
+        return new, left
+
+    def _note(self, parts: Sequence[Pairs], seen: int, epochs: int | None, *, adds: bool) -> str:
+        run, had = self.run.name, len(self.earlier.pairs)
+        said = []
+        if self.forgotten is not None:
+            space = "" if self.earlier.head.kept.space is None else ", the space of the features"
+            said.append(
+                f"{len(self.forgotten.pairs):,} pairs are taken out of {run}, whose sums then hold {had:,}; what is "
+                f"taken over beside these (λ, whitening, confidence{space}, the fingerprints of words) was made when "
+                f"they were among them, and {run} itself still holds them"
             )
-
-    def _relation(self, pairs: Pairs) -> float:
-        rows = sample_rows(len(pairs), COMPARED, 0).numpy()
-        student, teacher = (np.asarray(side[rows], dtype=np.float32) for side in (pairs.student, pairs.teacher))
-        mean = self.earlier.head.kept.moments.teacher_mean.float()
-        aligned = torch.from_numpy(np.asarray(self.artifact.align(student, "document")))
-        return float(cosine(l2_normalize(aligned) - mean, l2_normalize(torch.from_numpy(teacher)) - mean).mean())
+        if adds:
+            held = "λ is chosen again, because there are more new pairs than old ones, and the rest"
+            held = held if self._outnumbered(*parts[:2]) else "what was chosen there"
+            said.append(
+                f"{len(parts[0]):,} new training and {len(parts[1]):,} validation pairs are added to the {had:,} of "
+                f"{run}; {held} holds, and the figures are of new pairs alone"
+            )
+            if seen:
+                said.append(f"{seen:,} pairs are left out, because its head was fitted on them")
+        else:
+            said.append(
+                "no new pairs are added; figures of the training and validation splits are of the run's own ones"
+            )
+        if epoch := self.artifact.meta.get("best_epoch"):
+            said.append(f"its head was trained further (epoch {epoch:g}), which is no part of the sums")
+        if epochs:
+            said.append(f"training from there sees the {'new pairs' if adds else 'pairs of data='} alone")
+        return "; ".join(said)
 
     def decides_better(self, splits: PairSplits) -> bool:
         """Whether the run had more held-out pairs to choose whitening and confidence on than there are now."""
-        return self.earlier.validation > len(splits.validation)
+        return not self.adds or self.earlier.validation > len(splits.validation)
 
     def parts(self, names: Collection[str]) -> dict[str, Part]:
-        """Those of the run's whitening and confidence that are named, where it has them."""
-        return {name: self.artifact.parts[name] for name in names if name in self.artifact.parts}
+        """The run's whitening and confidence, as far as they are named; confidence refers to no forgotten sentence."""
+        parts = {name: self.artifact.parts[name] for name in names if name in self.artifact.parts}
+        if isinstance(sure := parts.get(CONFIDENCE), ConfidenceEstimate) and self.forgotten is not None:
+            sure = parts[CONFIDENCE] = copy.deepcopy(sure)
+            sure.forget(torch.from_numpy(self.forgotten.students))
+        return parts
 
     def whitening_record(self) -> WhiteningRecord | None:
         """How the run chose its whitening, where it did."""
@@ -190,7 +226,11 @@ class Update:
     def sample(self, new: TrainingSample, pairs: int) -> TrainingSample:
         """A sample of all pairs, from the run's and one of this many new ones."""
         own = TrainingSample.load(self.run)
-        return new if own is None else own.joined(new, pairs / (pairs + len(self.earlier.pairs)))
+        if own is not None and self.forgotten is not None:
+            own = own.without(self.forgotten.students)
+        if own is None or not len(own.student):
+            return new
+        return own.joined(new, pairs / (pairs + len(self.earlier.pairs))) if self.adds else own
 
 
 PARTS = {"whiten_by": WHITENING, "confidence": CONFIDENCE}

@@ -12,7 +12,7 @@ from alignkit.errors import DataError
 from alignkit.heads.base import Part
 from alignkit.heads.moments import Moments
 from alignkit.heads.ridge import cross_validated_lambda, solve_ridge
-from alignkit.vectors import cosine, l2_normalize
+from alignkit.vectors import are_among, cosine, l2_normalize
 
 KNOTS = 32
 
@@ -90,6 +90,15 @@ class ConfidenceEstimate(Part):
         at = torch.linspace(0, len(parts) - 1, KNOTS).round().long()
         self.knots.copy_(knots[at])
         self.shares.copy_(steps[at].clamp(0, 1))
+
+    @torch.no_grad()
+    def forget(self, students: Tensor) -> None:
+        """Put other references in the place of those that are vectors of these `(N, student_dim)` sentences."""
+        own = self.references
+        gone = are_among(own, students.to(own))
+        if bool(gone.any()):
+            others = own[~gone] if not bool(gone.all()) else torch.zeros_like(own[:1])
+            own[gone] = others[torch.arange(int(gone.sum())) % len(others)]
 
     def _traits(self, student: Tensor) -> Tensor:
         unit = l2_normalize(student)

@@ -11,8 +11,11 @@ from torch import Tensor
 
 from alignkit.errors import ArtifactError
 from alignkit.heads.feature_space import FeatureSpace
+from alignkit.heads.held_out import CORPUS, HeldOut
 from alignkit.heads.moments import CenteredMoments, Moments
-from alignkit.heads.streaming import Batches, weights_of
+from alignkit.heads.streaming import Batches, sample_pairs, weights_of
+
+LAMBDA = "ridge_lambda"
 
 
 @dataclass(frozen=True)
@@ -105,6 +108,38 @@ class Updatable(Protocol):
             What holds now; nothing is chosen again.
         """
         ...
+
+    def choose_lambda(self, kept: KeptMoments, held_out: HeldOut) -> float:
+        """The λ that does best on held-out pairs.
+
+        Args:
+            kept: as `solve_from` takes it, without the held-out pairs.
+            held_out: of any pairs that the sums do not hold.
+        """
+        ...
+
+
+def go_on(
+    head: Updatable, earlier: KeptMoments, chosen: Mapping[str, Any], pairs: Batches | None,
+    validation: Batches | None = None,
+) -> tuple[dict[str, Any], KeptMoments]:  # fmt: skip
+    """Solve a head from the sums of earlier pairs and of new ones.
+
+    Args:
+        head: with the arguments of the head that the sums are of.
+        earlier: the sums.
+        chosen: with them; a λ of `None` is chosen again, on the sums of all pairs.
+        pairs: new ones, for one pass; `None` adds nothing.
+        validation: held-out pairs, needed to choose λ.
+
+    Returns:
+        What holds now, and the sums of all pairs.
+    """
+    settled = dict(chosen)
+    kept = earlier if pairs is None else earlier.with_pairs(pairs)
+    if settled[LAMBDA] is None and pairs is not None and validation is not None:
+        settled[LAMBDA] = head.choose_lambda(kept, HeldOut.of(validation, sample_pairs(pairs, CORPUS)[1]))
+    return head.solve_from(kept, settled), kept
 
 
 def _fields_of(kind: type, tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Any]:

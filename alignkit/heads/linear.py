@@ -8,8 +8,9 @@ import torch
 from torch import Tensor, nn
 
 from alignkit.heads.base import Head
+from alignkit.heads.held_out import HeldOut
 from alignkit.heads.kept_moments import KeptMoments
-from alignkit.heads.ridge import check_lambda, moments_and_lambda, solve_ridge
+from alignkit.heads.ridge import best_lambda, check_lambda, moments_and_lambda, solve_ridge
 from alignkit.heads.streaming import Batches
 
 
@@ -62,3 +63,7 @@ class LinearHead(Head):
         self.projection.weight.copy_(weight)
         self.projection.bias.copy_(bias)
         return {"ridge_lambda": chosen["ridge_lambda"]}
+
+    def choose_lambda(self, kept: KeptMoments, held_out: HeldOut) -> float:
+        """See `Updatable.choose_lambda`."""
+        return best_lambda(kept.moments, held_out.student, held_out).strength

@@ -8,9 +8,10 @@ import torch
 from torch import Tensor, nn
 
 from alignkit.heads.base import Head
+from alignkit.heads.held_out import HeldOut
 from alignkit.heads.kept_moments import KeptMoments
 from alignkit.heads.moments import CenteredMoments
-from alignkit.heads.ridge import check_lambda, mean_eigenvalue, moments_and_lambda, rounding_floor
+from alignkit.heads.ridge import best_lambda, check_lambda, mean_eigenvalue, moments_and_lambda, rounding_floor
 from alignkit.heads.streaming import Batches, hold_out
 from alignkit.setting_rules import Rule, check, number_above, whole
 
@@ -89,6 +90,10 @@ class LowRankHead(Head):
         self.up.bias.copy_(bias)
         self.down.out_features = self.up.in_features = self.rank
         return settled
+
+    def choose_lambda(self, kept: KeptMoments, held_out: HeldOut) -> float:
+        """See `Updatable.choose_lambda`; as in `solve`, that of the full solution."""
+        return best_lambda(kept.moments, held_out.student, held_out).strength
 
 
 def solve_reduced_rank(

@@ -121,6 +121,13 @@ class RandomFeaturesHead(Head):
         self._take(kept.space, *solve_ridge(kept.moments, chosen["ridge_lambda"]))
         return dict(chosen)
 
+    @torch.no_grad()
+    def choose_lambda(self, kept: KeptMoments, held_out: HeldOut) -> float:
+        """See `Updatable.choose_lambda`. The space stays, and its bandwidth with it."""
+        if kept.space is None:
+            raise ArtifactError("sums of no features; expected those of this head")
+        return _choose_lambda(kept.space, kept.moments, held_out, USUAL_LAMBDA)
+
     def solve_flops(self, pairs: int) -> float:
         """The features' Gram matrix and its solution; on fewer features, the searches for λ and the bandwidth."""
 

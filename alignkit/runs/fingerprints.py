@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -37,7 +37,9 @@ def word_fingerprints(found: Iterable[str]) -> np.ndarray:
     return np.frombuffer(b"".join(digests), dtype="<u8").astype(np.uint64)
 
 
-def save_fingerprints(run: Path, splits: PairSplits, earlier: Path | None = None) -> None:
+def save_fingerprints(
+    run: Path, splits: PairSplits, earlier: Path | None = None, forgotten: Mapping[str, np.ndarray] | None = None
+) -> None:
     """Keep which sentences, or vectors where a side has no sentences, the head of a run was trained on.
 
     Of the sentences also their words, which tell what a later text has that none of them had.
@@ -46,6 +48,7 @@ def save_fingerprints(run: Path, splits: PairSplits, earlier: Path | None = None
         run: its folder.
         splits: the pairs.
         earlier: a run whose pairs the head was fitted on too.
+        forgotten: file → fingerprints of the earlier run that are not taken over.
 
     Raises:
         AlignkitError: if they cannot be written.
@@ -61,6 +64,7 @@ def save_fingerprints(run: Path, splits: PairSplits, earlier: Path | None = None
         kept[VECTOR_FINGERPRINTS] = np.concatenate([vector_fingerprints(part.student) for part in trained_on])
     for name in (FINGERPRINTS, WORD_FINGERPRINTS, VECTOR_FINGERPRINTS) if earlier is not None else ():
         if (known := training_fingerprints(earlier, name)) is not None:
+            known = np.setdiff1d(known, (forgotten or {}).get(name, known[:0]))
             kept[name] = np.union1d(known, kept.get(name, known))
     for name, fingerprints in kept.items():
         try:

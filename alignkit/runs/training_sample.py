@@ -14,7 +14,7 @@ from torch import Tensor
 from alignkit.files import write_whole
 from alignkit.metrics.alignment import sample_rows
 from alignkit.pairs.base import Pairs, PairSplits
-from alignkit.vectors import l2_normalize
+from alignkit.vectors import are_among, l2_normalize
 
 TRAINING_SAMPLE = "training_sample.safetensors"
 SENTENCES, QUERIES = 2_000, 1_000
@@ -66,6 +66,11 @@ class TrainingSample:
         return TrainingSample(
             _mixed(self.student, new.student, share, SENTENCES), _mixed(self.held_out, new.held_out, share, QUERIES)
         )
+
+    def without(self, students: np.ndarray) -> TrainingSample:
+        """The sample without these sentences `(N, student_dim)`, float32, or any that are the same but for rounding."""
+        gone = are_among(torch.from_numpy(self.student), torch.from_numpy(students)).numpy()
+        return TrainingSample(self.student[~gone], self.held_out)
 
     def save(self, run: Path) -> None:
         """Keep it in a run folder, vectors as float16.

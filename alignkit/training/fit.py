@@ -19,7 +19,7 @@ from torch import Tensor, nn
 
 from alignkit.errors import ConfigError
 from alignkit.heads.base import ClosedForm, Head, check_argument_types
-from alignkit.heads.kept_moments import KeptMoments
+from alignkit.heads.kept_moments import KeptMoments, Updatable, go_on
 from alignkit.pairs.base import Pairs, PairSplits
 from alignkit.pairs.views import join_pairs
 from alignkit.runs.earlier_fit import Solved
@@ -93,7 +93,8 @@ class Fitter:
         run_folder: for checkpoints and TensorBoard events; `None` writes nothing.
         trainer_settings: further arguments of Lightning's `Trainer`.
         keep_moments: also give the sums that the closed form was solved from.
-        earlier: sums of earlier pairs, which the closed form goes on from; nothing is chosen again.
+        earlier: sums of earlier pairs, which the closed form goes on from; nothing is chosen again but a λ of `None`.
+        adds: whether the pairs are added to these sums; otherwise they are pairs that the sums hold.
     """
 
     make_head: Callable[..., Head]
@@ -106,6 +107,7 @@ class Fitter:
     trainer_settings: Mapping[str, Any] = field(default_factory=dict)
     keep_moments: bool = False
     earlier: Solved | None = None
+    adds: bool = True
 
     @property
     def is_solved(self) -> bool:
@@ -162,6 +164,7 @@ class Fitter:
         kept = head = _finished(kept)
         clock.lap("training")
         refit = (self.init == "closed_form" and not course.best_passes) if refit is None else refit
+        refit = refit and self.adds
         if refit:
             again, of_both = self._refit(splits, course.best_passes, chosen, mean)
             clock.lap("refit")
@@ -243,10 +246,10 @@ class Fitter:
         if self.init != "closed_form":
             head.look(train)
             return {}, None
-        if self.earlier is not None:
-            kept = self.earlier.kept.to(device).with_pairs(train)
-            return head.solve_from(kept, dict(self.earlier.chosen)), kept  # type: ignore[operator]
         held_out = SolverBatches(validation, device=device) if validation else None
+        if self.earlier is not None and isinstance(head, Updatable):
+            kept, new = self.earlier.kept.to(device), train if self.adds else None
+            return go_on(head, kept, self.earlier.chosen if chosen is None else chosen, new, held_out)
         if self.keep_moments:
             return head.solve_keeping(train, held_out, chosen)  # type: ignore[operator]
         return head.solve(train, held_out, chosen), None  # type: ignore[operator]
