@@ -60,9 +60,11 @@ class StudentRows:
             try:
                 await self._embed()
                 return
-            except (AlignkitError, RequestFault) as error:
+            except Exception as error:  # else it would be under way for ever
                 self.why_not = "the texts of the index could not be embedded by the student; they are tried again"
-                logger.warning("the student's own vectors of the index: %s", error)
+                # the words of another error may hold a text
+                said = error if isinstance(error, AlignkitError | RequestFault) else type(error).__name__
+                logger.warning("the student's own vectors of the index: %s", said)
                 await asyncio.sleep(AGAIN_S)
 
     async def _embed(self) -> None:

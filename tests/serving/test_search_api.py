@@ -228,6 +228,16 @@ def test_a_teacher_that_fails_costs_no_search(aligned, postgres, docs, demo, que
     assert len(teacher.asked) == 1 and "secret" not in caplog.text
 
 
+def test_a_student_that_fails_on_the_texts_of_the_index_is_told(aligned, postgres, docs, monkeypatch, caplog):
+    def fail(self, texts):
+        raise RuntimeError("secret")
+
+    monkeypatch.setattr(Answerer, "student_documents", fail)
+    with running(searching(aligned, postgres.url, docs)) as url, Client(base_url=url) as client:
+        until(lambda: "could not be embedded" in client.get("/search").json()["routes"]["student"])
+    assert "RuntimeError" in caplog.text and "secret" not in caplog.text
+
+
 class Unsure(ConfidenceEstimate):
     def forward(self, student):
         return torch.full((len(student),), 0.3)
