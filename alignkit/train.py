@@ -16,7 +16,17 @@ main = command(
     "train",
     __doc__,
     EXAMPLES,
-    texts=("resume", "update", "cache_dir", "objective", "schedule", "select_by"),
+    texts=(
+        "resume",
+        "update",
+        "cache_dir",
+        "objective",
+        "schedule",
+        "select_by",
+        "forget.student",
+        "forget.teacher",
+        "forget.sentences",
+    ),
     completed=("student",),
     run_folder=True,
 )

@@ -1,5 +1,6 @@
 """`train update=RUN forget.…`: pairs are taken out of a head, as a user does it."""
 
+import itertools
 import re
 import sys
 from pathlib import Path
@@ -96,8 +97,11 @@ def runs(folder, tmp_path_factory):
 def without(folder, runs, run_command):
     """Take pairs out of a run; returns exit code, what was printed, and the new run."""
 
+    numbers = itertools.count()
+
     def take_out(kind, name, *words):
-        code, out, err = run_command("train", f"update={runs[kind]}", *data(folder, name), "html=false", *words)
+        into = f"hydra.run.dir=without_{next(numbers)}"  # not by the second: two may begin in one
+        code, out, err = run_command("train", f"update={runs[kind]}", *data(folder, name), "html=false", into, *words)
         return code, " ".join(err.split()), run_of(out) if code == 0 else None
 
     return take_out

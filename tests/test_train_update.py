@@ -1,5 +1,6 @@
 """`train update=RUN`: pairs are added to a head, as a user does it."""
 
+import itertools
 import json
 import re
 import shutil
@@ -85,9 +86,12 @@ def runs(folder, tmp_path_factory):
 def update(folder, runs, run_command):
     """Add pairs to a run; returns exit code, what was printed, and the new run."""
 
+    numbers = itertools.count()
+
     def add(kind, name, *words):
         run = () if any(word.startswith("update=") for word in words) else (f"update={runs[kind]}",)
-        code, out, err = run_command("train", *run, *files(folder, name), "html=false", *words)
+        into = f"hydra.run.dir=update_{next(numbers)}"  # not by the second: two may begin in one
+        code, out, err = run_command("train", *run, *files(folder, name), "html=false", into, *words)
         return code, err, run_of(out) if code == 0 else None
 
     return add
@@ -124,11 +128,13 @@ def test_an_update_says_what_it_saw_and_the_next_one_goes_on_from_it(folder, run
     known = np.load(run / VECTOR_FINGERPRINTS)
     for name in ("old", "new"):
         assert np.isin(vector_fingerprints(splits_of(folder, name).train.student), known).all()
-    code, out, err = run_command("train", f"update={run}", *files(folder, "both"), "html=false")
+    again_in = run.with_name("again")
+    words = f"update={run}", *files(folder, "both"), "html=false", f"hydra.run.dir={again_in}"
+    code, _, err = run_command("train", *words)
     assert code == 0, err
-    again = EarlierFit.load(run_of(out))
+    again = EarlierFit.load(again_in)
     # all 378 pairs are seen; of the 42 test pairs some are dealt to training now
-    assert 378 < len(again.pairs) < 420 and "378 pairs are left out" in (run_of(out) / "metrics.json").read_text()
+    assert 378 < len(again.pairs) < 420 and "378 pairs are left out" in (again_in / "metrics.json").read_text()
 
 
 def test_pairs_are_never_added_twice(folder, runs, update):

@@ -70,7 +70,7 @@ def unknown_setting(name: str, command: str) -> str:
 
 
 def alike(name: str, known: Mapping[str, tuple[str, ...]]) -> list[str]:
-    """Settings that a name may mean: same last word, else similar spelling; settings that are always there come first.
+    """Settings that a name may mean: same last word, else similar spelling; those of the command itself before those of its parts.
 
     >>> alike("data.cachedir", {"cache_dir": (), "student.model": ("student=ollama",)})
     ['cache_dir']
@@ -81,7 +81,8 @@ def alike(name: str, known: Mapping[str, tuple[str, ...]]) -> list[str]:
         [last] if last in words.values() else difflib.get_close_matches(last, set(words.values()), n=1, cutoff=_ALIKE)
     )
     found = sorted(place for place in known if words[place] in near)
-    return ([place for place in found if not known[place]] or found)[:_MOST_NAMED]
+    least = min((place.count(".") for place in found), default=0)
+    return [place for place in found if place.count(".") == least][:_MOST_NAMED]
 
 
 def no_choice(group: str, choice: str, text: str = "") -> str:

@@ -78,11 +78,9 @@ class MilvusCalls:
         self._key = None if api_key_env is None else from_environment(setting("api_key_env"), api_key_env)
         self.where = redacted(str(path or url))
         if client is None:
-            # it shows every refusal with its traceback by itself
-            logging.getLogger("pymilvus").setLevel(logging.CRITICAL)
-            if path is not None:
-                # Milvus Lite is a server inside this process, and shows each call that it does not know
-                logging.getLogger("grpc._server").setLevel(logging.CRITICAL)
+            # these show every refusal with its traceback; Milvus Lite is a server inside this process
+            for name in ("pymilvus", "milvus_lite", "grpc._server"):
+                logging.getLogger(name).setLevel(logging.CRITICAL)
             if path is not None and not create and not Path(path).expanduser().exists():
                 raise DataError(f"{path}: no such file; expected one of Milvus Lite")
         address = url if path is None else str(Path(path).expanduser())

@@ -7,8 +7,8 @@ from pathlib import Path
 
 from alignkit.artifact import Artifact, load_artifact, save_head
 from alignkit.heads.base import Head
+from alignkit.runs.folder import BASELINES
 
-BASELINES = "baselines"
 NAMES = ("ridge", "mean")
 
 

@@ -9,9 +9,8 @@ from alignkit.errors import ArtifactError, ConfigError
 from alignkit.files import refused, write_whole
 from alignkit.head_files import find_head
 from alignkit.pasting import command_line
-from alignkit.runs.baselines import BASELINES
 
-CONFIG, METRICS = "config.yaml", "metrics.json"
+CONFIG, METRICS, BASELINES = "config.yaml", "metrics.json", "baselines"
 
 
 def claim_run_folder(folder: Path, config_yaml: str, command: str = "train") -> None:
