@@ -70,7 +70,7 @@ def unknown_setting(name: str, command: str) -> str:
 
 
 def alike(name: str, known: Mapping[str, tuple[str, ...]]) -> list[str]:
-    """Settings that a name may mean: same last word, else similar spelling; those of the command itself before those of its parts.
+    """Settings that a name may mean: same last word, else similar spelling; the command's own before its parts'.
 
     >>> alike("data.cachedir", {"cache_dir": (), "student.model": ("student=ollama",)})
     ['cache_dir']
