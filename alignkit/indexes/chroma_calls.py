@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
@@ -12,11 +11,11 @@ from urllib.parse import urlsplit
 from alignkit.credentials import from_environment, redacted
 from alignkit.errors import ConfigError, DataError, EngineError, MissingExtraError
 from alignkit.indexes.base import Metric
+from alignkit.indexes.calling_again import WAITS_S, ServerAway, called_again
 from alignkit.indexes.replacing import setting
 
 T = TypeVar("T")
 METRICS: dict[str, Metric] = {"cosine": "cosine", "ip": "dot", "l2": "l2"}
-WAITS_S = (0.2, 0.5, 1.0, 2.0, 4.0, 8.0)
 
 
 def chroma() -> ModuleType:
@@ -86,20 +85,20 @@ class ChromaCalls:
         """
         import httpx
 
-        for wait in (*self.waits_s, None) if patient else (None,):
+        def once() -> T:
             try:
                 return call(getattr(self, "client", None))
             except httpx.TransportError as error:
-                if wait is None:
-                    raise self._worded(f"{self.where}: {_first_line(error)}; is the server running?") from None
+                away = self._worded(f"{self.where}: {_first_line(error)}; is the server running?")
+                raise ServerAway(away) from None
             except (ValueError, TypeError) as error:
                 # an argument that it does not take, or no server at all
-                away = "; is the server running?" if "connect" in str(error) else ""
-                raise self._worded(f"{_first_line(error)}{f' ({self.where}{away})' if away else ''}") from None
+                where = f" ({self.where}; is the server running?)" if "connect" in str(error) else ""
+                raise self._worded(f"{_first_line(error)}{where}") from None
             except self.library.errors.ChromaError as error:
                 raise self._worded(_first_line(error) or type(error).__name__) from None
-            time.sleep(wait)
-        raise EngineError(f"Chroma: {self.where} is unreachable")
+
+        return called_again(once, self.waits_s if patient else ())
 
     def names(self) -> set[str]:
         """Those of all collections."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import logging
-import time
 from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
@@ -13,11 +12,11 @@ from typing import Any, TypeVar
 from alignkit.credentials import from_environment, redacted
 from alignkit.errors import DataError, EngineError, MissingExtraError
 from alignkit.indexes.base import Metric
+from alignkit.indexes.calling_again import WAITS_S, ServerAway, called_again
 from alignkit.indexes.replacing import setting
 
 T = TypeVar("T")
 METRICS: dict[str, Metric] = {"COSINE": "cosine", "IP": "dot", "L2": "l2"}
-WAITS_S = (0.2, 0.5, 1.0, 2.0, 4.0, 8.0)
 # it knows no escapes of other signs, and takes those as they are
 _ESCAPED = str.maketrans({"\\": r"\\", '"': r"\"", "\n": r"\n", "\r": r"\r"})
 _AWAY = ("UNAVAILABLE", "failed to connect", "connection refused", "not reachable")
@@ -97,16 +96,17 @@ class MilvusCalls:
         Raises:
             EngineError: if the server refuses, or stays away.
         """
-        for wait in (*self.waits_s, None) if patient else (None,):
+
+        def once() -> T:
             try:
                 return call(getattr(self, "client", None))
             except (self.library.MilvusException, ValueError) as error:
                 said = (str(getattr(error, "message", error)).strip().splitlines() or [type(error).__name__])[0]
                 away = any(word.lower() in said.lower() for word in _AWAY)
-                if wait is None or not away:
-                    raise self._worded(said, away) from None
-            time.sleep(wait)
-        raise EngineError(f"Milvus: {self.where} is unreachable")
+                worded = self._worded(said, away)
+                raise (ServerAway(worded) if away else worded) from None
+
+        return called_again(once, self.waits_s if patient else ())
 
     def behind(self, name: str) -> str | None:
         """The collection that a name or an alias stands for; `None` for none."""

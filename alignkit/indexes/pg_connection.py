@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import re
-import time
 from collections.abc import Callable
 from types import ModuleType
 from typing import TYPE_CHECKING, TypeVar
 
 from alignkit.credentials import redacted
 from alignkit.errors import ConfigError, DataError, EngineError, MissingExtraError
+from alignkit.indexes.calling_again import WAITS_S, ServerAway, called_again
 from alignkit.indexes.replacing import setting
 
 if TYPE_CHECKING:
@@ -18,7 +18,6 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 # how long to wait before each further try to reach a server that was there before
-WAITS_S = (0.2, 0.5, 1.0, 2.0, 4.0, 8.0)
 # one more try: of a server that was started again only the connection is lost
 HURRIED_WAITS_S = (0.05,)
 _SQLALCHEMY = re.compile(r"^postgres(ql)?(\+\w+)?://")
@@ -99,15 +98,15 @@ class PgConnection:
             DataError: if the server cannot take a value.
             EngineError: if it refuses, or stays away.
         """
-        for wait in (*self.waits_s, None):
+
+        def once() -> T:
             try:
                 return work(self._connection())
             except self.psycopg.Error as error:
-                lost = self._open is None or self._open.closed
-                if wait is None or not lost:
-                    raise self._worded(error) from None
-                time.sleep(wait)
-        raise EngineError("PostgreSQL: unreachable")
+                worded, lost = self._worded(error), self._open is None or self._open.closed
+                raise (ServerAway(worded) if lost else worded) from None
+
+        return called_again(once, self.waits_s)
 
     def close(self) -> None:
         """Close the connection, if one is open."""

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 from types import ModuleType
 from typing import Any, TypeVar
 
 from alignkit.credentials import from_environment, redacted
 from alignkit.errors import EngineError, MissingExtraError
+from alignkit.indexes.calling_again import WAITS_S, ServerAway, called_again
 from alignkit.indexes.replacing import setting
 
 T = TypeVar("T")
-WAITS_S = (0.2, 0.5, 1.0, 2.0, 4.0, 8.0)
 _AWAY = {502, 503, 504}
 
 
@@ -81,20 +80,22 @@ class QdrantCalls:
         """
         from qdrant_client.http.exceptions import ApiException, UnexpectedResponse
 
-        for wait in (*self.waits_s, None) if patient else (None,):
+        def once() -> T:
             try:
                 return call(self.client)
             except UnexpectedResponse as error:
-                if wait is None or error.status_code not in _AWAY:
-                    said = _first_line(error.structured().get("status", {}).get("error") if error.content else None)
-                    raise self._worded(said or f"status {error.status_code} {error.reason_phrase}") from None
+                status = f"status {error.status_code} {error.reason_phrase}"
+                if error.status_code in _AWAY:  # a proxy's answer, whose words are a page
+                    raise ServerAway(self._worded(f"{self.where}: {status}")) from None
+                said = _first_line(error.structured().get("status", {}).get("error") if error.content else None)
+                raise self._worded(said or status) from None
             except ApiException as error:
-                if wait is None:
-                    raise self._worded(f"{self.where}: {_first_line(error)}; is the server running?") from None
+                away = self._worded(f"{self.where}: {_first_line(error)}; is the server running?")
+                raise ServerAway(away) from None
             except (ValueError, KeyError) as error:  # the client's own words where it keeps the folder itself
                 raise self._worded(_first_line(error)) from None
-            time.sleep(wait)
-        raise EngineError(f"Qdrant: {self.where} is unreachable")
+
+        return called_again(once, self.waits_s if patient else ())
 
     def close(self) -> None:
         """Close the client, unless it was handed in."""
