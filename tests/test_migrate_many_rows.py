@@ -38,7 +38,7 @@ def test_the_six_commands_of_the_readme(run_command, tmp_path, postgres, connect
     said = {
         "plan": f"{ROWS:,} rows of 256 dimensions become 384",
         "copy": f"{ROWS:,} rows got a vector of 384 dimensions",
-        "verify": "1,000 of them, read back, hold what the head makes of their old vector",
+        "verify": "1,000 rows, read back, hold what the head makes of their old vector",
         "compare": "rows as queries",
         "cut_over": "the new vectors are in use",
         "roll_back": "the old vectors are in use",
