@@ -18,7 +18,8 @@ from alignkit.indexes.index_rows import joined
 from alignkit.migration.engine_check import verify_copy
 from alignkit.migration.engine_copy import copy_rows
 
-# more engines, and 20 times each (Milvus Lite is a server in this process, which is not the one that is killed): ALIGNKIT_KILLS=20 python -m pytest -n0 tests/migration/test_killed_copies.py
+# Milvus Lite is a server in this process, not in the one that is killed; all these engines, and 20 times each:
+# ALIGNKIT_KILLS=20 python -m pytest -n0 tests/migration/test_killed_copies.py
 KILLS = int(os.environ.get("ALIGNKIT_KILLS", "3"))
 KEEPING = ("pgvector", "parquet", "lancedb", "faiss", "sqlite_vec", "qdrant", "chroma")
 ROWS, BATCH = 12 * KILLS, 4
