@@ -8,11 +8,11 @@ from types import ModuleType
 from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
-from alignkit.credentials import from_environment, redacted
-from alignkit.errors import ConfigError, DataError, EngineError, MissingExtraError
+from alignkit.errors import ConfigError, DataError, MissingExtraError
 from alignkit.indexes.base import Metric
-from alignkit.indexes.calling_again import WAITS_S, ServerAway, called_again
+from alignkit.indexes.calling_again import ServerAway
 from alignkit.indexes.replacing import setting
+from alignkit.indexes.server_calls import ServerCalls, first_line
 
 T = TypeVar("T")
 METRICS: dict[str, Metric] = {"cosine": "cosine", "ip": "dot", "l2": "l2"}
@@ -31,7 +31,7 @@ def chroma() -> ModuleType:
     return chromadb
 
 
-class ChromaCalls:
+class ChromaCalls(ServerCalls):
     """A client that tells nobody of its use, and what its refusals mean.
 
     Args:
@@ -50,6 +50,8 @@ class ChromaCalls:
         MissingExtraError: without chromadb.
     """
 
+    engine = "Chroma"
+
     def __init__(
         self,
         url: str,
@@ -62,43 +64,13 @@ class ChromaCalls:
         create: bool = False,
     ) -> None:
         self.library = chroma()
-        self.waits_s: tuple[float, ...] = WAITS_S
-        self._own = client is None
-        self._key = None if api_key_env is None else from_environment(setting("api_key_env"), api_key_env)
-        self.where = redacted(str(path or url))
+        super().__init__(str(path or url), api_key_env, client)
         if client is None and path is not None and not create:
             if not (Path(path).expanduser() / "chroma.sqlite3").is_file():
                 raise DataError(f"{path}: holds no database of Chroma; expected the folder of a PersistentClient")
         belongs = {"tenant": tenant, "database": database, "settings": self._silent()}
         make = (lambda: self._reaching(url, belongs)) if path is None else (lambda: self._keeping(path, belongs))
         self.client = client or self.run(lambda _: make(), patient=False)
-
-    def run(self, call: Callable[[Any], T], *, patient: bool = True) -> T:
-        """What the call returns.
-
-        Args:
-            call: takes the client; may be made again.
-            patient: whether a server that is away is waited for.
-
-        Raises:
-            EngineError: if the server refuses, or stays away.
-        """
-        import httpx
-
-        def once() -> T:
-            try:
-                return call(getattr(self, "client", None))
-            except httpx.TransportError as error:
-                away = self._worded(f"{self.where}: {_first_line(error)}; is the server running?")
-                raise ServerAway(away) from None
-            except (ValueError, TypeError) as error:
-                # an argument that it does not take, or no server at all
-                where = f" ({self.where}; is the server running?)" if "connect" in str(error) else ""
-                raise self._worded(f"{_first_line(error)}{where}") from None
-            except self.library.errors.ChromaError as error:
-                raise self._worded(_first_line(error) or type(error).__name__) from None
-
-        return called_again(once, self.waits_s if patient else ())
 
     def names(self) -> set[str]:
         """Those of all collections."""
@@ -109,14 +81,28 @@ class ChromaCalls:
         return self.run(lambda client: client.get_collection(name, embedding_function=None))
 
     def close(self) -> None:
-        """Close the client, unless it was handed in."""
-        if self._own and hasattr(self, "client"):
-            self.client.close()
-            # which leaves its connections to a server open
+        """See `ServerCalls`."""
+        super().close()
+        if self._own:
+            # it leaves its connections to a server open
             for part in (self.client, getattr(self.client, "_admin_client", None)):
                 session = getattr(getattr(part, "_server", None), "_session", None)
                 if session is not None:
                     session.close()
+
+    def _once(self, call: Callable[[Any], T]) -> T:
+        import httpx
+
+        try:
+            return call(self.client)
+        except httpx.TransportError as error:
+            raise ServerAway(self._worded(f"{self.where}: {first_line(error)}; is the server running?")) from None
+        except (ValueError, TypeError) as error:
+            # an argument that it does not take, or no server at all
+            where = f" ({self.where}; is the server running?)" if "connect" in str(error) else ""
+            raise self._worded(f"{first_line(error)}{where}") from None
+        except self.library.errors.ChromaError as error:
+            raise self._worded(first_line(error) or type(error).__name__) from None
 
     def _keeping(self, path: str, belongs: dict[str, Any]) -> Any:
         return self.library.PersistentClient(path=str(Path(path).expanduser()), **belongs)
@@ -134,10 +120,3 @@ class ChromaCalls:
         from chromadb.config import Settings
 
         return Settings(anonymized_telemetry=False)
-
-    def _worded(self, said: str) -> EngineError:
-        return EngineError(redacted(f"Chroma: {said}", [self._key] if self._key else []))
-
-
-def _first_line(said: object) -> str:
-    return (str(said or "").strip().splitlines() or [""])[0]

@@ -9,11 +9,10 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any, TypeVar
 
-from alignkit.credentials import from_environment, redacted
-from alignkit.errors import DataError, EngineError, MissingExtraError
+from alignkit.errors import DataError, MissingExtraError
 from alignkit.indexes.base import Metric
-from alignkit.indexes.calling_again import WAITS_S, ServerAway, called_again
-from alignkit.indexes.replacing import setting
+from alignkit.indexes.calling_again import ServerAway
+from alignkit.indexes.server_calls import ServerCalls, first_line
 
 T = TypeVar("T")
 METRICS: dict[str, Metric] = {"COSINE": "cosine", "IP": "dot", "L2": "l2"}
@@ -44,7 +43,7 @@ def literal(value: str | int | float | bool) -> str:
     return f'"{value.translate(_ESCAPED)}"' if isinstance(value, str) else json.dumps(value)
 
 
-class MilvusCalls:
+class MilvusCalls(ServerCalls):
     """A client, and what its refusals mean.
 
     Args:
@@ -61,6 +60,8 @@ class MilvusCalls:
         MissingExtraError: without pymilvus.
     """
 
+    engine = "Milvus"
+
     def __init__(
         self,
         url: str,
@@ -72,10 +73,7 @@ class MilvusCalls:
         create: bool = False,
     ) -> None:
         self.library = milvus()
-        self.waits_s: tuple[float, ...] = WAITS_S
-        self._own = client is None
-        self._key = None if api_key_env is None else from_environment(setting("api_key_env"), api_key_env)
-        self.where = redacted(str(path or url))
+        super().__init__(str(path or url), api_key_env, client)
         if client is None:
             # these show every refusal with its traceback; Milvus Lite is a server inside this process
             for name in ("pymilvus", "milvus_lite", "grpc._server"):
@@ -85,28 +83,6 @@ class MilvusCalls:
         address = url if path is None else str(Path(path).expanduser())
         settings = {} if path is not None else {"token": self._key or "", "db_name": database, "timeout": 30}
         self.client = client or self.run(lambda _: self.library.MilvusClient(address, **settings), patient=False)
-
-    def run(self, call: Callable[[Any], T], *, patient: bool = True) -> T:
-        """What the call returns.
-
-        Args:
-            call: takes the client; may be made again.
-            patient: whether a server that is away is waited for.
-
-        Raises:
-            EngineError: if the server refuses, or stays away.
-        """
-
-        def once() -> T:
-            try:
-                return call(getattr(self, "client", None))
-            except (self.library.MilvusException, ValueError) as error:
-                said = (str(getattr(error, "message", error)).strip().splitlines() or [type(error).__name__])[0]
-                away = any(word.lower() in said.lower() for word in _AWAY)
-                worded = self._worded(said, away)
-                raise (ServerAway(worded) if away else worded) from None
-
-        return called_again(once, self.waits_s if patient else ())
 
     def behind(self, name: str) -> str | None:
         """The collection that a name or an alias stands for; `None` for none."""
@@ -122,14 +98,13 @@ class MilvusCalls:
         """Those of all collections."""
         return sorted(self.run(lambda client: client.list_collections()))
 
-    def close(self) -> None:
-        """Close the client, unless it was handed in."""
-        if self._own and hasattr(self, "client"):
-            self.client.close()
-
-    def _worded(self, said: str, away: bool) -> EngineError:
-        if "Open local milvus failed" in said:
-            said = f"{self.where}: cannot be opened; only one process can have it open"
-        elif away:
-            said = f"{self.where}: {said}; is the server running?"
-        return EngineError(redacted(f"Milvus: {said}", [self._key] if self._key else []))
+    def _once(self, call: Callable[[Any], T]) -> T:
+        try:
+            return call(self.client)
+        except (self.library.MilvusException, ValueError) as error:
+            said = first_line(getattr(error, "message", error)) or type(error).__name__
+            if "Open local milvus failed" in said:
+                raise self._worded(f"{self.where}: cannot be opened; only one process can have it open") from None
+            if any(word.lower() in said.lower() for word in _AWAY):
+                raise ServerAway(self._worded(f"{self.where}: {said}; is the server running?")) from None
+            raise self._worded(said) from None

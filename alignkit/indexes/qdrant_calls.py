@@ -6,10 +6,9 @@ from collections.abc import Callable
 from types import ModuleType
 from typing import Any, TypeVar
 
-from alignkit.credentials import from_environment, redacted
-from alignkit.errors import EngineError, MissingExtraError
-from alignkit.indexes.calling_again import WAITS_S, ServerAway, called_again
-from alignkit.indexes.replacing import setting
+from alignkit.errors import MissingExtraError
+from alignkit.indexes.calling_again import ServerAway
+from alignkit.indexes.server_calls import ServerCalls, first_line
 
 T = TypeVar("T")
 _AWAY = {502, 503, 504}
@@ -28,7 +27,7 @@ def qdrant() -> ModuleType:
     return qdrant_client
 
 
-class QdrantCalls:
+class QdrantCalls(ServerCalls):
     """A client, and what its refusals mean.
 
     Args:
@@ -43,15 +42,14 @@ class QdrantCalls:
         MissingExtraError: without qdrant-client.
     """
 
+    engine = "Qdrant"
+
     def __init__(
         self, url: str, path: str | None, api_key_env: str | None, client: Any = None, timeout_s: int = 60
     ) -> None:
         library = qdrant()
         self.models = library.models
-        self.waits_s: tuple[float, ...] = WAITS_S
-        self._own = client is None
-        self._key = None if api_key_env is None else from_environment(setting("api_key_env"), api_key_env)
-        self.where = str(path or url)
+        super().__init__(str(path or url), api_key_env, client)
         try:
             self.client = client or (
                 library.QdrantClient(path=path)
@@ -59,7 +57,7 @@ class QdrantCalls:
                 else library.QdrantClient(url=url, api_key=self._key, timeout=timeout_s, check_compatibility=False)
             )
         except RuntimeError as error:  # a folder that another process holds
-            raise EngineError(f"Qdrant: {str(error).splitlines()[0]}") from None
+            raise self._worded(first_line(error)) from None
 
     @property
     def local(self) -> bool:
@@ -68,43 +66,18 @@ class QdrantCalls:
 
         return isinstance(getattr(self.client, "_client", None), QdrantLocal)
 
-    def run(self, call: Callable[[Any], T], *, patient: bool = True) -> T:
-        """What the call returns.
-
-        Args:
-            call: takes the client; may be made again.
-            patient: whether a server that is away is waited for.
-
-        Raises:
-            EngineError: if the server refuses, or stays away.
-        """
+    def _once(self, call: Callable[[Any], T]) -> T:
         from qdrant_client.http.exceptions import ApiException, UnexpectedResponse
 
-        def once() -> T:
-            try:
-                return call(self.client)
-            except UnexpectedResponse as error:
-                status = f"status {error.status_code} {error.reason_phrase}"
-                if error.status_code in _AWAY:  # a proxy's answer, whose words are a page
-                    raise ServerAway(self._worded(f"{self.where}: {status}")) from None
-                said = _first_line(error.structured().get("status", {}).get("error") if error.content else None)
-                raise self._worded(said or status) from None
-            except ApiException as error:
-                away = self._worded(f"{self.where}: {_first_line(error)}; is the server running?")
-                raise ServerAway(away) from None
-            except (ValueError, KeyError) as error:  # the client's own words where it keeps the folder itself
-                raise self._worded(_first_line(error)) from None
-
-        return called_again(once, self.waits_s if patient else ())
-
-    def close(self) -> None:
-        """Close the client, unless it was handed in."""
-        if self._own:
-            self.client.close()
-
-    def _worded(self, said: str) -> EngineError:
-        return EngineError(redacted(f"Qdrant: {said}", [self._key] if self._key else []))
-
-
-def _first_line(said: object) -> str:
-    return (str(said or "").strip().splitlines() or [""])[0]
+        try:
+            return call(self.client)
+        except UnexpectedResponse as error:
+            status = f"status {error.status_code} {error.reason_phrase}"
+            if error.status_code in _AWAY:  # a proxy's answer, whose words are a page
+                raise ServerAway(self._worded(f"{self.where}: {status}")) from None
+            said = first_line(error.structured().get("status", {}).get("error") if error.content else None)
+            raise self._worded(said or status) from None
+        except ApiException as error:
+            raise ServerAway(self._worded(f"{self.where}: {first_line(error)}; is the server running?")) from None
+        except (ValueError, KeyError) as error:  # the client's own words where it keeps the folder itself
+            raise self._worded(first_line(error)) from None
