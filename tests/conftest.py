@@ -97,19 +97,26 @@ def run_command(monkeypatch, tmp_path, capsys):
 
 
 @pytest.fixture(scope="session")
-def trained_run(tmp_path_factory):
-    """What `train` leaves on the demo pack, by the closed form alone; not to be written to."""
+def train_into():
+    """Trains by the closed form alone, in this process, for fixtures that outlive a test: folder and further words."""
     from alignkit import train
 
-    folder = tmp_path_factory.mktemp("trained") / "run"
-    with pytest.MonkeyPatch.context() as patched:
-        patched.chdir(folder.parent)
-        words = ["student=two_layer", "trainer.max_epochs=0", f"hydra.run.dir={folder}"]
-        patched.setattr(sys, "argv", ["alignkit train", *words])
-        with pytest.raises(SystemExit) as left:
-            train.main()
-    assert not left.value.code
-    return folder
+    def make(folder, *words):
+        with pytest.MonkeyPatch.context() as patched:
+            patched.chdir(folder.parent)
+            patched.setattr(sys, "argv", ["alignkit train", "trainer.max_epochs=0", f"hydra.run.dir={folder}", *words])
+            with pytest.raises(SystemExit) as left:
+                train.main()
+        assert not left.value.code
+        return folder
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def trained_run(tmp_path_factory, train_into):
+    """What `train` leaves on the demo pack, by the closed form alone; not to be written to."""
+    return train_into(tmp_path_factory.mktemp("trained") / "run", "student=two_layer")
 
 
 @pytest.fixture

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-import torch
+from small_moves import save_demo_head
 
 from alignkit.artifact import save_head
 from alignkit.heads.linear import LinearHead
@@ -19,9 +19,7 @@ def demo():
 @pytest.fixture
 def moves(run_command, tmp_path, demo, postgres, connection, table):
     """Runs one step on a table of real sentences with the vectors of the head's student, but for row 3."""
-    torch.manual_seed(0)
-    about = {"student_identity": demo.origin.student_identity, "teacher_identity": demo.origin.teacher_identity}
-    save_head(LinearHead(256, 384).eval(), tmp_path / "head", **about)
+    save_demo_head(demo, tmp_path / "head")
     connection.execute(f"CREATE TABLE {table} (id bigint PRIMARY KEY, body text, embedding vector(256))")
     for row in range(ROWS):
         vector = None if row == 3 else str(np.asarray(demo.train.student[row], dtype=np.float32).tolist())

@@ -3,10 +3,8 @@
 import time
 
 import numpy as np
-import torch
+from small_moves import save_demo_head
 
-from alignkit.artifact import save_head
-from alignkit.heads.linear import LinearHead
 from alignkit.indexes.pg_rows import written
 from alignkit.pairs.demo import load_demo
 
@@ -14,10 +12,8 @@ ROWS = 20_000
 
 
 def test_the_six_commands_of_the_readme(run_command, tmp_path, postgres, connection, table):
-    torch.manual_seed(0)
     demo = load_demo("static")
-    about = {"student_identity": demo.origin.student_identity, "teacher_identity": demo.origin.teacher_identity}
-    save_head(LinearHead(256, 384).eval(), tmp_path / "head", **about)
+    save_demo_head(demo, tmp_path / "head")
     # real sentences and the student's real vectors, each several times
     texts, vectors = demo.train.texts, np.asarray(demo.train.student, np.float32)
     connection.execute(f"CREATE TABLE {table} (id bigint PRIMARY KEY, body text, embedding vector(256))")

@@ -4,10 +4,8 @@ import uuid
 
 import numpy as np
 import pytest
-import torch
+from small_moves import save_demo_head
 
-from alignkit.artifact import save_head
-from alignkit.heads.linear import LinearHead
 from alignkit.pairs.demo import load_demo
 
 ROWS = 24
@@ -21,9 +19,7 @@ def demo():
 @pytest.fixture
 def moves(run_command, tmp_path, demo, postgres, connection, table):
     """Runs one step from a table with a price beside each text, to a folder of Qdrant's client; row 3 has no vector."""
-    torch.manual_seed(0)
-    about = {"student_identity": demo.origin.student_identity, "teacher_identity": demo.origin.teacher_identity}
-    save_head(LinearHead(256, 384).eval(), tmp_path / "head", **about)
+    save_demo_head(demo, tmp_path / "head")
     connection.execute(f"CREATE TABLE {table} (key text PRIMARY KEY, body text, price numeric, embedding vector(256))")
     for row in range(ROWS):
         add(connection, table, demo, row)

@@ -13,7 +13,7 @@ import pytest
 import torch
 from two_processes import train_by_two
 
-from alignkit import load_artifact, train
+from alignkit import load_artifact
 from alignkit.errors import ConfigError
 from alignkit.estimator.updating import Update
 from alignkit.heads.kept_moments import KeptMoments
@@ -27,8 +27,6 @@ from alignkit.runs.training_sample import TrainingSample
 from alignkit.training.batches import SolverBatches
 from alignkit.training.checks import check_keeps_moments
 from alignkit.vectors import l2_normalize
-
-CLOSED = ("trainer.max_epochs=0", "html=false")
 
 
 @pytest.fixture(scope="module")
@@ -67,19 +65,12 @@ def answers(head, folder):
 
 
 @pytest.fixture(scope="module")
-def runs(folder, tmp_path_factory):
+def runs(folder, tmp_path_factory, train_into):
     """A run of each head that keeps its sums; not to be written to."""
-    made = {}
     kinds = {"linear": [], "low_rank": ["model.rank=6"], "random_features": ["model.features=48"]}
-    with pytest.MonkeyPatch.context() as patched:
-        for kind, more in kinds.items():
-            made[kind] = tmp_path_factory.mktemp("runs") / kind
-            words = [f"model={kind}", *more, "keep_moments=true", *files(folder, "old"), *CLOSED]
-            patched.setattr(sys, "argv", ["alignkit train", *words, f"hydra.run.dir={made[kind]}"])
-            with pytest.raises(SystemExit) as left:
-                train.main()
-            assert not left.value.code
-    return made
+    words = ["keep_moments=true", "html=false", *files(folder, "old")]
+    into = tmp_path_factory.mktemp("runs")
+    return {kind: train_into(into / kind, f"model={kind}", *more, *words) for kind, more in kinds.items()}
 
 
 @pytest.fixture

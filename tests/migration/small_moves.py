@@ -3,7 +3,7 @@
 import numpy as np
 import torch
 
-from alignkit.artifact import Artifact
+from alignkit.artifact import Artifact, save_head
 from alignkit.heads.linear import LinearHead
 
 ROWS, STUDENT_DIM, TEACHER_DIM = 1000, 8, 12
@@ -14,6 +14,13 @@ def artifact_of(seed=0, **parts):
     return Artifact(
         {"query_head": LinearHead(STUDENT_DIM, TEACHER_DIM).eval().requires_grad_(False), **parts}, {"model": "tiny"}
     )
+
+
+def save_demo_head(demo, folder):
+    """A head that is not fitted, from the demo's student to its teacher."""
+    torch.manual_seed(0)
+    about = {name: getattr(demo.origin, name) for name in ("student_identity", "teacher_identity")}
+    save_head(LinearHead(256, 384).eval(), folder, **about)
 
 
 def expected(vectors, artifact):

@@ -1,6 +1,8 @@
 """A table of real sentences in a real PostgreSQL, with either model's vectors, and a served head that searches it."""
 
+import contextlib
 import itertools
+import uuid
 
 import numpy as np
 
@@ -49,6 +51,16 @@ def put_table(connection, table, vectors):
         for row, vector in enumerate(np.asarray(vectors[:ROWS], dtype=np.float32)):
             copy.write_row((row, texts[row], 2000 + row % 20, "ab"[row % 2], str(vector.tolist())))
     connection.execute(f"CREATE INDEX ON {table} USING hnsw (embedding vector_cosine_ops)")
+
+
+@contextlib.contextmanager
+def table_of(postgres, vectors):
+    """Such a table, as long as it is needed; its name."""
+    name = f"t{uuid.uuid4().hex[:10]}"
+    with postgres.connect() as connection:
+        put_table(connection, name, vectors)
+        yield name
+        connection.execute(f"DROP TABLE {name}")
 
 
 def searching(aligned, url, table, teacher=None, below=None, threads=2, candidates=20, **settings):

@@ -3,13 +3,12 @@
 import contextlib
 import itertools
 import json
-import uuid
 
 import pytest
 import torch
 from in_browser import browsing, focused, keys_of, opened, search
 from running_server import running
-from searched import RecordedTeacher, put_table, searching
+from searched import RecordedTeacher, searching, table_of
 from waiting import Client
 
 from alignkit.aligned import AlignedEmbedder
@@ -55,11 +54,8 @@ def query(demo):
 
 @pytest.fixture(scope="module")
 def docs(postgres, demo):
-    name = f"t{uuid.uuid4().hex[:10]}"
-    with postgres.connect() as connection:
-        put_table(connection, name, demo.train.teacher)
+    with table_of(postgres, demo.train.teacher) as name:
         yield name
-        connection.execute(f"DROP TABLE {name}")
 
 
 @pytest.fixture(scope="module")

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 from running_server import running
-from searched import ROWS, RecordedTeacher, best, ids_of, put_table, searching
+from searched import ROWS, RecordedTeacher, best, ids_of, put_table, searching, table_of
 from waiting import Client, joined, until
 
 from alignkit.aligned import AlignedEmbedder
@@ -27,11 +27,8 @@ def demo():
 @pytest.fixture(scope="module")
 def docs(postgres, demo):
     """A table with the teacher's vectors."""
-    name = f"t{uuid.uuid4().hex[:10]}"
-    with postgres.connect() as connection:
-        put_table(connection, name, demo.train.teacher)
+    with table_of(postgres, demo.train.teacher) as name:
         yield name
-        connection.execute(f"DROP TABLE {name}")
 
 
 @pytest.fixture(scope="module")
