@@ -12,8 +12,9 @@ from torch import Tensor
 from alignkit.errors import ArtifactError
 from alignkit.heads.feature_space import FeatureSpace
 from alignkit.heads.held_out import CORPUS, HeldOut
-from alignkit.heads.moments import CenteredMoments, Moments
-from alignkit.heads.streaming import Batches, sample_pairs, weights_of
+from alignkit.heads.moments import CenteredMoments
+from alignkit.heads.streaming import Batches, sample_pairs
+from alignkit.heads.sums import moments_of
 
 LAMBDA = "ridge_lambda"
 
@@ -47,8 +48,7 @@ class KeptMoments:
         return self.of_tensors({name: tensor.to(device) for name, tensor in self.tensors().items()})
 
     def _of(self, pairs: Batches) -> CenteredMoments:
-        batches = pairs if self.space is None else self.space.batches(pairs)
-        return Moments.of(batches, weights_of(pairs)).centered()
+        return moments_of(pairs, None if self.space is None else self.space.batches)
 
     def tensors(self) -> dict[str, Tensor]:
         """All numbers by name, as they are stored; those of the space begin with `space.`."""

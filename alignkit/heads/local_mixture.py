@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import functools
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -19,6 +20,7 @@ from alignkit.heads.ridge import (
     solve_ridge,
 )
 from alignkit.heads.streaming import Batches, EvenSample, hold_out, unit_students, weights_of
+from alignkit.heads.sums import summed
 from alignkit.setting_rules import check, number_above, whole
 from alignkit.vectors import l2_normalize
 
@@ -89,29 +91,28 @@ class LocalMixtureHead(Head):
         if ridge_lambda is None and validation is None:
             fit, validation = hold_out(train)
             return self.solve(train, chosen=self.solve(fit, validation))
-        weights = weights_of(train)
-        sample = EvenSample(len(train), SAMPLE_PAIRS, weights)
-        self._solve_common(unit_students(sample.watch(train)), weights)
+        sample = EvenSample(len(train), SAMPLE_PAIRS, weights_of(train))
+        self._solve_common(sample.watch(train))
         student, teacher = sample.pairs()
         self._place_regions(l2_normalize(student.float()))
-        gram, cross = self._correction_moments(unit_students(train), weights)
+        by_region = summed(train, functools.partial(_RegionSums.of, router=self.router, common=self.common))
         if ridge_lambda is None and validation is not None:
             held_out = HeldOut.of(validation, teacher)
 
             def attempt(strength: float) -> Tensor:
-                self._solve_corrections(gram, cross, strength)
+                self._solve_corrections(by_region, strength)
                 return held_out.quality(self(held_out.student))
 
             ridge_lambda = choose_strength(LAMBDAS, USUAL_LAMBDA, attempt).strength
-        self._solve_corrections(gram, cross, ridge_lambda)
+        self._solve_corrections(by_region, ridge_lambda)
         return {"ridge_lambda": ridge_lambda}
 
     def solve_flops(self, pairs: int) -> float:
         """A ridge regression for each region beside the common one."""
         return (1 + self.regions * len(LAMBDAS) / 2) * super().solve_flops(pairs)
 
-    def _solve_common(self, train: Iterable[tuple[Tensor, Tensor]], weights: Tensor | None) -> None:
-        moments = ridge_moments(train, weights)
+    def _solve_common(self, train: Batches) -> None:
+        moments = ridge_moments(train, unit_students)
         weight, bias = solve_ridge(moments, cross_validated_lambda(moments))
         self.common.weight.copy_(weight)
         self.common.bias.copy_(bias)
@@ -124,34 +125,54 @@ class LocalMixtureHead(Head):
         self.router.weight.copy_(2 * scale * centres)
         self.router.bias.copy_(-scale * centres.square().sum(dim=1))
 
-    def _correction_moments(
-        self, train: Iterable[tuple[Tensor, Tensor]], weights: Tensor | None
-    ) -> tuple[Tensor, Tensor]:
-        """Weighted sums by region: of students with a 1 appended, and of the residuals of the common solution."""
-        width = self.student_dim + 1
-        like = self.router.weight.double()
-        gram = like.new_zeros(self.regions, width, width)
-        cross = like.new_zeros(self.regions, width, self.teacher_dim)
-        seen = 0
-        for student, teacher in train:
-            left = teacher.to(student) - self.common(student)
-            share = torch.softmax(self.router(student), dim=-1)
+    def _solve_corrections(self, sums: _RegionSums, strength: float) -> None:
+        regularised = sums.gram.clone()
+        regularised.diagonal(dim1=1, dim2=2).add_(strength * mean_eigenvalue(sums.gram.sum(dim=0)))
+        solution = solve_positive(regularised, sums.cross).mT
+        self.corrections.weight.copy_(solution[..., :-1].reshape(-1, self.student_dim))
+        self.corrections.bias.copy_(solution[..., -1].flatten())
+
+
+@dataclass(frozen=True)
+class _RegionSums:
+    """Sums over pairs by region, each pair by its share in the region, float64.
+
+    Attributes:
+        gram: `(regions, student_dim + 1, student_dim + 1)` of students with a 1 appended.
+        cross: `(regions, student_dim + 1, teacher_dim)`, with what the common solution leaves over.
+    """
+
+    gram: Tensor
+    cross: Tensor
+
+    @classmethod
+    @torch.no_grad()
+    def of(cls, pairs: Batches, router: nn.Linear, common: nn.Linear) -> _RegionSums:
+        """One pass over the pairs."""
+        weights, seen = weights_of(pairs), 0
+        regions, width = len(router.bias), router.in_features + 1
+        gram = router.weight.new_zeros(regions, width, width, dtype=torch.float64)
+        cross = router.weight.new_zeros(regions, width, len(common.bias), dtype=torch.float64)
+        for student, teacher in unit_students(pairs):
+            left = teacher - common(student)
+            share = torch.softmax(router(student), dim=-1)
             if weights is not None:
                 share = share * weights[seen : seen + len(student), None].to(share)
             seen += len(student)
             student = torch.cat([student, torch.ones_like(student[:, :1])], dim=1)
-            for region in range(self.regions):
+            for region in range(regions):
                 weighted = student * share[:, region, None]
                 gram[region] += weighted.T @ student
                 cross[region] += weighted.T @ left
-        return gram, cross
+        return cls(gram, cross)
 
-    def _solve_corrections(self, gram: Tensor, cross: Tensor, strength: float) -> None:
-        regularised = gram.clone()
-        regularised.diagonal(dim1=1, dim2=2).add_(strength * mean_eigenvalue(gram.sum(dim=0)))
-        solution = solve_positive(regularised, cross).mT
-        self.corrections.weight.copy_(solution[..., :-1].reshape(-1, self.student_dim))
-        self.corrections.bias.copy_(solution[..., -1].flatten())
+    def all_reduce(self) -> _RegionSums:
+        """See `Sums.all_reduce`."""
+        import torch.distributed as dist
+
+        for part in (self.gram, self.cross):
+            dist.all_reduce(part)
+        return self
 
 
 def nearest_means(vectors: Tensor, count: int, seed: int) -> Tensor:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any, cast
 
 import torch
@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from alignkit.heads.base import Head
 from alignkit.heads.ridge import check_lambda, moments_and_lambda, ridge_moments, solve_ridge
 from alignkit.heads.standardise import Standardise
-from alignkit.heads.streaming import Batches, unit_students, weights_of
+from alignkit.heads.streaming import Batches, unit_students
 from alignkit.setting_rules import check, number_from, whole
 
 # the widths that the rates below were found at
@@ -83,8 +83,7 @@ class MlpHead(Head):
     ) -> dict[str, Any]:
         """The linear head's closed form for the skip; see `ClosedForm.solve`. One pass over the pairs."""
         given = (chosen or {}).get("ridge_lambda", self.ridge_lambda)
-        held_out = None if validation is None else self._seen(validation)
-        moments, ridge_lambda = moments_and_lambda(self._seen(train), held_out, given)
+        moments, ridge_lambda = moments_and_lambda(train, validation, given, unit_students if self.normalise else None)
         self.standardise.measure(moments)
         weight, bias = solve_ridge(moments, ridge_lambda)
         self.skip.weight.copy_(weight * self.standardise.scale)
@@ -95,7 +94,7 @@ class MlpHead(Head):
     @torch.no_grad()
     def look(self, train: Batches) -> None:
         """Mean and scale of the students, for a random start."""
-        self.standardise.measure(ridge_moments(self._seen(train), weights_of(train)))
+        self.standardise.measure(ridge_moments(train, unit_students if self.normalise else None))
 
     def rates(self) -> dict[str, float]:
         """Rates that change each layer's output by a similar fraction per step, whatever the widths.
@@ -138,17 +137,3 @@ class MlpHead(Head):
     def _forget(self) -> None:
         for parameter in self.layers[-1].parameters():
             nn.init.zeros_(parameter)
-
-    def _seen(self, batches: Batches) -> Batches:
-        return _UnitStudents(batches) if self.normalise else batches
-
-
-class _UnitStudents:
-    def __init__(self, batches: Batches) -> None:
-        self.batches, self.weights = batches, weights_of(batches)
-
-    def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
-        return unit_students(self.batches)
-
-    def __len__(self) -> int:
-        return len(self.batches)

@@ -8,8 +8,9 @@ import torch
 from torch import Tensor, nn
 
 from alignkit.heads.base import Head
-from alignkit.heads.moments import CenteredMoments, Moments
-from alignkit.heads.streaming import Batches, weights_of
+from alignkit.heads.moments import CenteredMoments
+from alignkit.heads.streaming import Batches
+from alignkit.heads.sums import moments_of
 
 
 class OrthogonalHead(Head):
@@ -44,7 +45,7 @@ class OrthogonalHead(Head):
         self, train: Batches, validation: Batches | None = None, chosen: dict[str, Any] | None = None
     ) -> dict[str, Any]:
         """Centred Procrustes; nothing is to be chosen. One pass over the pairs."""
-        weight, bias = solve_procrustes(Moments.of(train, weights_of(train)).centered())
+        weight, bias = solve_procrustes(moments_of(train))
         self.projection.weight.copy_(weight)
         self.projection.bias.copy_(bias)
         return {}

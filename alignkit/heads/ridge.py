@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
 
 from alignkit.heads.held_out import Choice, HeldOut, choose_strength, corpus_sample
-from alignkit.heads.moments import CenteredMoments, Moments
-from alignkit.heads.streaming import Batches, hold_out, weights_of
+from alignkit.heads.moments import CenteredMoments
+from alignkit.heads.streaming import Batches, hold_out
+from alignkit.heads.sums import Features, moments_of
 from alignkit.setting_rules import check, number_above
 
 logger = logging.getLogger(__name__)
@@ -26,14 +27,9 @@ def check_lambda(ridge_lambda: float | None) -> None:
     check({"ridge_lambda": ridge_lambda}, {"ridge_lambda": number_above(0).or_null("which chooses it")})
 
 
-def ridge_moments(train: Iterable[tuple[Tensor, Tensor]], weights: Tensor | None = None) -> CenteredMoments:
-    """Moments of the pairs; warns if there are no more pairs than dimensions.
-
-    Args:
-        train: the pairs.
-        weights: of the pairs, see `Moments.of`.
-    """
-    moments = Moments.of(train, weights).centered()
+def ridge_moments(train: Batches, features: Features | None = None) -> CenteredMoments:
+    """Moments of the pairs, see `moments_of`; warns if there are no more pairs than dimensions."""
+    moments = moments_of(train, features)
     if moments.count <= len(moments.gram):
         logger.warning(
             "%d pairs for %d dimensions: the solution leans on regularisation; more pairs will help",
@@ -108,21 +104,30 @@ def best_lambda(
 
 
 def moments_and_lambda(
-    train: Batches, validation: Batches | None, ridge_lambda: float | None = None
+    train: Batches, validation: Batches | None, ridge_lambda: float | None = None, features: Features | None = None
 ) -> tuple[CenteredMoments, float]:
     """Moments of the training pairs, and λ: the given one, or the one that does best on the validation pairs.
 
     One pass over each side. Without λ and validation pairs, it is chosen on a part of the training pairs: two passes
     more.
+
+    Args:
+        train: the pairs to solve on.
+        validation: those to choose on.
+        ridge_lambda: λ; `None` chooses it.
+        features: of the students, in their place; see `moments_of`.
     """
     if ridge_lambda is not None:
-        return ridge_moments(train, weights_of(train)), ridge_lambda
+        return ridge_moments(train, features), ridge_lambda
     if validation is None:
-        return moments_and_lambda(train, None, moments_and_lambda(*hold_out(train))[1])
+        return moments_and_lambda(train, None, moments_and_lambda(*hold_out(train), None, features)[1], features)
     sample = corpus_sample(train, validation)
-    moments = ridge_moments(sample.watch(train), weights_of(train))
+    moments = ridge_moments(sample.watch(train), features)
     held_out = HeldOut.of(validation, sample.pairs()[1])
-    return moments, best_lambda(moments, held_out.student, held_out).strength
+    student = held_out.student
+    if features is not None:
+        student = next(iter(features([(student, held_out.teacher)])))[0]
+    return moments, best_lambda(moments, student, held_out).strength
 
 
 def solve_positive(matrix: Tensor, right: Tensor) -> Tensor:

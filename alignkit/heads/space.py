@@ -9,9 +9,10 @@ from typing import Any, Generic, TypeVar
 from torch import Tensor
 
 from alignkit.heads.held_out import HeldOut
-from alignkit.heads.moments import CenteredMoments, Moments
+from alignkit.heads.moments import CenteredMoments
 from alignkit.heads.ridge import ridge_moments
 from alignkit.heads.streaming import Batches, EvenSample, TensorBatches, hold_out, unit_students, weights_of
+from alignkit.heads.sums import moments_of
 from alignkit.vectors import l2_normalize
 
 
@@ -82,9 +83,8 @@ def settle(
     if is_open and validation is None:
         fit, validation = hold_out(train)
         return settle(search, train, None, settle(search, fit, validation, settled)[2])
-    weights = weights_of(train)
-    sample = EvenSample(len(train), search.sample, weights)
-    moments = ridge_moments(unit_students(sample.watch(train)), weights)
+    sample = EvenSample(len(train), search.sample, weights_of(train))
+    moments = ridge_moments(sample.watch(train), unit_students)
     student, teacher = sample.pairs()
     space = search.space_of(moments, student)
     held_out = HeldOut.of(validation, teacher) if is_open and validation is not None else None
@@ -94,7 +94,7 @@ def settle(
         few = TensorBatches(student, teacher, weights=sample.weights)
         bandwidth, start = search.choose_bandwidth(space, few, held_out, ridge_lambda)
     space = replace(space, bandwidth=bandwidth)
-    moments = Moments.of(space.batches(train), weights).centered()
+    moments = moments_of(train, space.batches)
     if held_out is not None and ridge_lambda is None:
         ridge_lambda = search.choose_lambda(space, moments, held_out, start)
     return space, moments, {"bandwidth": bandwidth, "ridge_lambda": ridge_lambda}

@@ -113,7 +113,21 @@ class EvenSample:
         self._students: list[Tensor] = []
         self._teachers: list[Tensor] = []
 
-    def watch(self, batches: Iterable[tuple[Tensor, Tensor]]) -> Iterator[tuple[Tensor, Tensor]]:
+    def watch(self, batches: Batches) -> Batches:
+        """The same batches; whoever reads them once fills the sample.
+
+        Pairs that several processes share are read by nobody alone: their `take` gives the sample's rows at once.
+        """
+        take = getattr(batches, "take", None)
+        if take is None:
+            return _Watched(batches, self)
+        rows = torch.arange(0, len(batches), self.stride) if self._kept is None else self._kept.nonzero().flatten()
+        student, teacher = take(rows)
+        self._students.append(student)
+        self._teachers.append(teacher)
+        return batches
+
+    def keep(self, batches: Iterable[tuple[Tensor, Tensor]]) -> Iterator[tuple[Tensor, Tensor]]:
         """Yield the batches as they come and keep every `stride`-th row."""
         for student, teacher in batches:
             rows: slice | Tensor = slice(-self._seen % self.stride, None, self.stride)
@@ -127,6 +141,17 @@ class EvenSample:
     def pairs(self) -> tuple[Tensor, Tensor]:
         """`(S, student_dim)` and `(S, teacher_dim)`, what was kept of all that was read so far."""
         return torch.cat(self._students), torch.cat(self._teachers)
+
+
+class _Watched:
+    def __init__(self, batches: Batches, sample: EvenSample) -> None:
+        self.batches, self.sample, self.weights = batches, sample, weights_of(batches)
+
+    def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
+        return self.sample.keep(self.batches)
+
+    def __len__(self) -> int:
+        return len(self.batches)
 
 
 def _drawn_by_weight(weights: Tensor, most: int) -> tuple[Tensor, Tensor]:
@@ -151,6 +176,7 @@ def _drawn_by_weight(weights: Tensor, most: int) -> tuple[Tensor, Tensor]:
 def sample_pairs(batches: Batches, most: int) -> tuple[Tensor, Tensor]:
     """At most `most` pairs as two tensors, evenly spread over the stream; takes one pass."""
     sample = EvenSample(len(batches), most)
-    for _ in sample.watch(batches):
-        pass
+    if (watched := sample.watch(batches)) is not batches:
+        for _ in watched:
+            pass
     return sample.pairs()
