@@ -147,13 +147,18 @@ def way_out(error: OSError) -> str:
     >>> way_out(OSError(28, "No space left on device"))
     'free some space and try again'
     """
-    if error.errno in _NO_SPACE:
+    if is_full(error):
         return "free some space and try again"
     if isinstance(error, PermissionError):
         return "close what uses it, or choose another place, and try again"
     if error.errno == errno.ENAMETOOLONG:
         return "choose a shorter name or another place"
     return "choose another place"
+
+
+def is_full(error: OSError) -> bool:
+    """Whether the disk, or the user's share of it, is full."""
+    return error.errno in _NO_SPACE
 
 
 def why_no_name(folder: Path, length: int) -> OSError | None:

@@ -10,13 +10,14 @@ EXAMPLES = (
     "python -m alignkit.serve head=outputs/train/RUN host=0.0.0.0 token_env=ALIGNKIT_TOKEN",
     "python -m alignkit.serve head=outputs/train/RUN index=pgvector index.table=docs index.text=body",
     "python -m alignkit.serve head=outputs/train/RUN fallback=teacher teacher=minilm fallback_below=0.4",
+    "python -m alignkit.serve head=outputs/train/RUN query_log=queries query_log_share=0.05",
 )
 
 main = command(
     "serve",
     __doc__,
     EXAMPLES,
-    texts=("head", "host", "model_name", "token_env", "fallback"),
+    texts=("head", "host", "model_name", "token_env", "fallback", "query_log"),
     other_names={"model": "model_name"},  # Hydra takes `model=` for the group of heads
     completed=("student", "teacher"),
 )

@@ -17,6 +17,8 @@ pytest.importorskip("wordllama")
 
 from waiting import HANG_S, Client, get, head, joined, post, until  # noqa: E402
 
+from alignkit.sentences.query_logs import logged_by, logged_rows  # noqa: E402
+
 
 @pytest.fixture(scope="module")
 def head_folder(static_run):
@@ -141,13 +143,19 @@ def test_sigterm_loses_nobody_who_was_connected(start):
     assert not lost
 
 
-def test_the_name_that_clients_ask_for(start):
-    server = start("model=2024_05")
+def test_the_name_that_clients_ask_for_and_the_log_of_what_they_asked(start, tmp_path):
+    server = start("model=2024_05", f"query_log={tmp_path / '2024_05'}", "query_log_share=1")
     assert [card["id"] for card in get(f"{server.url}/v1/models").json()["data"]] == ["2024_05"]
     answer = post(f"{server.url}/api/embed", json={"model": "2024_05:latest", "input": ["a", "", "b"]})
     assert [len(row) for row in answer.json()["embeddings"]] == [384] * 3
     assert head(server.url).status_code == 200
     assert "serving '2024_05'" in "".join(server.log)
+    assert "query_log: 100% of the texts are kept in" in "".join(server.log)
+    assert "At most 100 MB and 30 days" in "".join(server.log) and "nothing is sent anywhere" in "".join(server.log)
+    (file,) = until(lambda: list((tmp_path / "2024_05").glob("*.jsonl")))
+    assert [row["text"] for _, row in logged_rows(file)] == ["a", "b"]
+    (told,) = logged_by(tmp_path / "2024_05")
+    assert told.student["backend"] == "static" and told.share == 1 and len(told.head) == 64
 
 
 @pytest.mark.parametrize(
@@ -171,6 +179,11 @@ def test_the_name_that_clients_ask_for(start):
         (["fallback=teacher", "fallback_below=often"], "fallback_below=often: expected a confidence from 0 to 1"),
         (["token_env=sk-proj-a1b2c3d4e5f6g7h8"], "(what was given is not shown: it may be the key itself)"),
         (["page=always"], "page=always: expected"),
+        ([f"query_log={__file__}"], "cannot be written"),
+        (["query_log=log", "query_log_share=2"], "query_log_share=2: expected a number above 0 and at most 1"),
+        (["query_log=log", "query_log_share=0"], "query_log_share=0: expected a number above 0"),
+        (["query_log=log", "query_log_mb=0"], "query_log_mb=0: expected a whole number of at least 1"),
+        (["query_log=log", "query_log_days=1d"], "query_log_days=1d: expected a number above 0"),
         (["model= "], "model_name=' ': expected the name that clients use"),
     ],
 )

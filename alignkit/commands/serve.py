@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import logging
+import secrets
+from datetime import UTC, datetime
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from omegaconf import DictConfig
@@ -15,11 +18,14 @@ from alignkit.errors import MissingExtraError
 from alignkit.indexes.base import VectorIndex
 from alignkit.reporting.written_report import read_report
 from alignkit.runs.folder import run_of
+from alignkit.runs.training_sample import TrainingSample
 from alignkit.searching.spaces import SpacesOf
+from alignkit.sentences.query_logs import LoggedBy
 from alignkit.setting_names import SIDES
 
 if TYPE_CHECKING:
     from alignkit.serving.index_pool import IndexPool
+    from alignkit.serving.query_log import QueryLog
 
 logger = logging.getLogger("alignkit.serve")
 
@@ -51,8 +57,9 @@ def main(config: DictConfig) -> None:
     index = settings.get("index")
     if settings["fallback"] or (teacher_named and index is not None):
         teacher = build(impatient(plain(config.teacher), settings["fallback_timeout_s"]), "teacher")
+    sample = TrainingSample.load(run_of(settings["head"]))
     service = Service(
-        Answerer(aligned, teacher, below, keep_student=index is not None),
+        Answerer(aligned, teacher, below, keep_student=index is not None or sample is not None),
         settings["model_name"],
         limits,
         batching,
@@ -61,8 +68,11 @@ def main(config: DictConfig) -> None:
         settings["allow_student_mismatch"],
         _report_of(settings["head"]) if settings["page"] else None,
     )
+    service.compare_with(sample)
     if index is not None:
         service.serve_index(_pool(index, artifact, limits.answer_timeout_s), settings["cascade"])
+    if settings["query_log"] is not None:
+        service.keep_queries(_query_log(aligned, settings))
     run(
         service,
         settings["host"],
@@ -93,6 +103,34 @@ def _pool(settings: dict[str, Any], artifact: Artifact, timeout_s: float) -> Ind
     if found.length.note is not None:
         logger.warning("%s", found.length.note)
     return IndexPool(lambda: next(rest, None) or spaces(), threads, timeout_s)
+
+
+def _query_log(aligned: AlignedEmbedder, settings: dict[str, Any]) -> QueryLog:
+    """The log, which can be written; what it holds is said."""
+    from alignkit.serving.log_folder import MB, LogFolder
+    from alignkit.serving.query_log import QueryLog
+
+    artifact, share = aligned.artifact, float(settings["query_log_share"])
+    mismatch = artifact.student_identity is None or settings["allow_student_mismatch"]
+    by = LoggedBy(
+        writer=secrets.token_hex(4),
+        # a student behind a server may not be up yet, so it is not asked
+        student=aligned.student.settings("query") if mismatch else artifact.student_identity,
+        head=artifact.digest(),
+        teacher=artifact.teacher_identity,
+        share=share,
+        started=datetime.now(UTC).isoformat(timespec="seconds"),
+    )
+    most_mb, days = settings["query_log_mb"], settings["query_log_days"]
+    folder = LogFolder(Path(settings["query_log"]).expanduser(), by, most_mb * MB, days)
+    folder.check()
+    logger.info(
+        "query_log: %g%% of the texts are kept in %s, each with time, path, route and confidence; people may have "
+        "written personal things into them. At most %d MB and %g days are kept, for this user's eyes; nothing is sent "
+        "anywhere",
+        100 * share, folder.folder, most_mb, days,
+    )  # fmt: skip
+    return QueryLog(folder)
 
 
 def _report_of(head: str) -> dict[str, Any]:

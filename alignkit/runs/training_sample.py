@@ -1,20 +1,24 @@
-"""A sample of the training pairs, which tells whether other texts are like them, as the student sees it."""
+"""A sample of the training pairs, which tells whether other texts are like them, as the student sees it.
+
+Reading one and comparing with it needs no torch: a server does so.
+"""
 
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
 from safetensors import SafetensorError
 from safetensors.numpy import load_file, save
-from torch import Tensor
 
+from alignkit.embedders.rows import squared_lengths
 from alignkit.files import write_whole
-from alignkit.metrics.alignment import sample_rows
-from alignkit.pairs.base import Pairs, PairSplits
-from alignkit.vectors import are_among, l2_normalize
+
+if TYPE_CHECKING:
+    from alignkit.pairs.base import Pairs, PairSplits
 
 TRAINING_SAMPLE = "training_sample.safetensors"
 SENTENCES, QUERIES = 2_000, 1_000
@@ -54,7 +58,8 @@ class TrainingSample:
     def of(cls, splits: PairSplits, seed: int = 0) -> TrainingSample:
         """Draw both samples from the splits that a head is trained on."""
         student = _sample(splits.train, SENTENCES, seed)
-        return cls(student, _nearest(_sample(splits.validation, QUERIES, seed), student))
+        validation = _sample(splits.validation, QUERIES, seed)
+        return cls(student, cls(student, np.empty(0, np.float32)).nearest(validation))
 
     def joined(self, new: TrainingSample, share: float) -> TrainingSample:
         """A sample of these pairs and new ones.
@@ -69,6 +74,10 @@ class TrainingSample:
 
     def without(self, students: np.ndarray) -> TrainingSample:
         """The sample without these sentences `(N, student_dim)`, float32, or any that are the same but for rounding."""
+        import torch
+
+        from alignkit.vectors import are_among
+
         gone = are_among(torch.from_numpy(self.student), torch.from_numpy(students)).numpy()
         return TrainingSample(self.student[~gone], self.held_out)
 
@@ -105,8 +114,7 @@ class TrainingSample:
         """
         if not len(self.held_out) or queries.shape[1] != self.student.shape[1]:
             return None
-        rows = sample_rows(len(queries), QUERIES, seed).numpy()
-        nearest = float(np.median(_nearest(np.asarray(queries[rows], dtype=np.float32), self.student)))
+        nearest = float(np.median(self.nearest(queries[_drawn(len(queries), QUERIES, seed)])))
         if nearest >= np.quantile(self.held_out, FARTHEST):
             return None
         return Unlike(nearest, float(np.median(self.held_out)))
@@ -119,12 +127,37 @@ class TrainingSample:
         """
         if not len(self.held_out) or texts.shape[1] != self.student.shape[1]:
             return None
-        return _nearest(np.asarray(texts, dtype=np.float32), self.student) < np.quantile(self.held_out, FAR)
+        return self.nearest(texts) < self._far_below
+
+    def nearest(self, texts: np.ndarray) -> np.ndarray:
+        """Cosine of each of `(N, student_dim)` with its nearest in the sample, both centred on its mean: `(N,)`."""
+        mean, unit = self._centred
+        found = _unit(np.asarray(texts, dtype=np.float32) - mean) @ unit.T
+        return np.asarray(found.max(axis=1))
+
+    @functools.cached_property
+    def _centred(self) -> tuple[np.ndarray, np.ndarray]:
+        """The sample's mean, and its rows without it, of length 1."""
+        mean = self.student.mean(axis=0)
+        return mean, _unit(self.student - mean)
+
+    @functools.cached_property
+    def _far_below(self) -> float:
+        return float(np.quantile(self.held_out, FAR))
+
+
+def _unit(rows: np.ndarray) -> np.ndarray:
+    return np.asarray(rows / np.maximum(np.sqrt(squared_lengths(rows))[:, None], 1e-12), dtype=np.float32)
+
+
+def _drawn(count: int, most: int, seed: int) -> np.ndarray:
+    from alignkit.metrics.alignment import sample_rows
+
+    return sample_rows(count, most, seed).numpy()
 
 
 def _sample(pairs: Pairs, most: int, seed: int) -> np.ndarray:
-    rows = sample_rows(len(pairs), most, seed).numpy()
-    return np.asarray(pairs.student[rows], dtype=np.float32)
+    return np.asarray(pairs.student[_drawn(len(pairs), most, seed)], dtype=np.float32)
 
 
 def _mixed(own: np.ndarray, new: np.ndarray, share: float, most: int) -> np.ndarray:
@@ -132,13 +165,4 @@ def _mixed(own: np.ndarray, new: np.ndarray, share: float, most: int) -> np.ndar
     total = min(most, len(own) + len(new))
     taken = min(len(new), max(round(share * total), total - len(own)))
     parts = ((own, total - taken), (new, taken))
-    return np.concatenate([part[sample_rows(len(part), count, 0).numpy()] for part, count in parts])
-
-
-def _nearest(vectors: np.ndarray, sample: np.ndarray) -> np.ndarray:
-    mean = torch.from_numpy(sample).mean(dim=0)
-
-    def centred(rows: np.ndarray) -> Tensor:
-        return l2_normalize(torch.from_numpy(rows) - mean)
-
-    return (centred(vectors) @ centred(sample).T).amax(dim=1).numpy()
+    return np.concatenate([part[_drawn(len(part), count, 0)] for part, count in parts])

@@ -85,10 +85,12 @@ def join_answers(answers: Sequence[Answer]) -> Answer:
         failures.update({start + row: reason for row, reason in answer.failures.items()})
         start += len(answer.vectors)
     confidence = [answer.confidence for answer in answers if answer.confidence is not None]
+    student = [answer.student for answer in answers if answer.student is not None]
     return Answer(
         np.concatenate([answer.vectors for answer in answers]),
         failures,
         np.concatenate(confidence) if len(confidence) == len(answers) else None,
+        student=np.concatenate(student) if len(student) == len(answers) else None,
     )
 
 

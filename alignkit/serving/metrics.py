@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 from alignkit.errors import MissingExtraError
+from alignkit.serving.likeness import WINDOW, Likeness
 
 LATENCY_BUCKETS_S = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 30, 60)
 BATCH_BUCKETS = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024, 2048)
@@ -48,7 +49,35 @@ class ServerMetrics:
         self._batches = Histogram(
             "alignkit_batch_texts", "Texts per batch", buckets=BATCH_BUCKETS, registry=self._registry
         )
+        self._logged = Counter(
+            "alignkit_query_log_texts", "Texts for the query log, kept or lost", ["outcome"], registry=self._registry
+        )
         Gauge("alignkit_queued_texts", "Texts waiting", registry=self._registry).set_function(queued_texts)
+
+    def show(self, likeness: Likeness, has_confidence: bool) -> None:
+        """Show how like the training recent texts are.
+
+        Args:
+            likeness: asked at each scrape.
+            has_confidence: whether the head estimates it.
+        """
+        from prometheus_client import Gauge
+
+        told = []
+        if has_confidence:
+            told.append(("confidence", f"The head's mean confidence in the last {WINDOW} texts, 0 to 1"))
+        if likeness.sample is not None:
+            far = "texts farther from the training sentences than 99% of those held out from it; 0.01 is usual"
+            told.append(("unlike", f"Share of the last {WINDOW} sampled {far}"))
+            told.append(("compared", "Sampled texts that alignkit_recent_unlike is of"))
+        for name, words in told:
+            gauge = Gauge(f"alignkit_recent_{name}", words, registry=self._registry)
+            gauge.set_function(functools.partial(getattr, likeness, name))
+
+    def logged(self, kept: int, lost: int) -> None:
+        """Count texts for the query log: written, and drawn but not written."""
+        self._logged.labels("kept").inc(kept)
+        self._logged.labels("lost").inc(lost)
 
     def request(self, route: str, status: int, seconds: float) -> None:
         """Count an answered request."""

@@ -27,7 +27,7 @@ async def embed(service: Service, request: Request) -> Response:
     given = asked.get("input")
     texts = [] if given in (None, "") else texts_of(given, "input", service.limits, blank=True)
     dimensions = dimensions_of(asked.get("dimensions") or None, service.dim)
-    answer = await _answer(service, texts)
+    answer = await _answer(service, texts, request)
 
     rows = await numbers_of(answer, dimensions)
     about = {
@@ -46,7 +46,7 @@ async def embeddings(service: Service, request: Request) -> Response:
     prompt = asked.get("prompt", "")
     if not isinstance(prompt, str):
         raise RequestFault(400, f"prompt must be a text, got {json_type(prompt)}", param="prompt")
-    answer = await _answer(service, texts_of(prompt, "prompt", service.limits, blank=True) if prompt else [])
+    answer = await _answer(service, texts_of(prompt, "prompt", service.limits, blank=True) if prompt else [], request)
     (row,) = as_numbers(answer.vectors) or [b"[]"]
     return json_answer(b'{"embedding":%b}' % row, answer)
 
@@ -63,12 +63,13 @@ def _model_of(service: Service, asked: dict[str, Any]) -> str:
     return name
 
 
-async def _answer(service: Service, texts: list[str]) -> Answer:
+async def _answer(service: Service, texts: list[str], request: Request) -> Answer:
     """As in Ollama: a blank text among others, or one of spaces, gets a vector like any other."""
+    path = request.scope["path"]
     kept = [row for row, text in enumerate(texts) if fault_of(text) != BLANK]
     if len(kept) == len(texts) > 0:
-        return await service.embed(texts)
-    answer = await service.embed([texts[row] for row in kept]) if kept else _nothing(service)
+        return await service.embed(texts, path)
+    answer = await service.embed([texts[row] for row in kept], path) if kept else _nothing(service)
     return answer.spread(kept, len(texts), service.answerer.blank_vector)
 
 

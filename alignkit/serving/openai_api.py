@@ -34,7 +34,7 @@ async def embeddings(service: Service, request: Request) -> Response:
         got = encoding if isinstance(encoding, str) and encoding.isalnum() and len(encoding) < 20 else "something else"
         raise RequestFault(400, f"encoding_format must be float or base64, got {got}", param="encoding_format")
     dimensions = dimensions_of(asked.get("dimensions"), service.dim)
-    answer = await service.embed(texts)
+    answer = await service.embed(texts, request.scope["path"])
     if encoding == "base64":
         rows = await write_rows(shorten(answer.vectors, dimensions), as_base64)
     else:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from typing import Any, get_args
 
+import numpy as np
 import orjson
 from starlette.requests import Request
 from starlette.responses import Response
@@ -33,6 +34,9 @@ async def search(service: Service, request: Request) -> Response:
         raise RequestFault(400, str(error), param="filter", code="invalid_filter") from None
     total = time.perf_counter() - started
     service.metrics.search(answer.route, answer.embed_s, answer.search_s, total)
+    if service.query_log is not None:
+        sure = None if answer.confidence is None else np.array([answer.confidence])
+        service.query_log.take([query], request.scope["path"], answer.route, sure)
     return _json(
         {
             "hits": [

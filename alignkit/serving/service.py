@@ -13,16 +13,19 @@ import orjson
 from starlette.responses import Response
 
 from alignkit.errors import AlignkitError, EmbedderError
+from alignkit.runs.training_sample import TrainingSample
 from alignkit.serving.answers import Answer, Answerer, most_hung
 from alignkit.serving.batching import MicroBatcher
 from alignkit.serving.fallback import Fallback
 from alignkit.serving.index_pool import IndexPool
 from alignkit.serving.index_search import Search
 from alignkit.serving.intake import MOST_LARGE_BODIES, Bodies
+from alignkit.serving.likeness import Likeness
 from alignkit.serving.limits import RULES, Batching, Limits
 from alignkit.serving.live_teacher import LiveTeacher
 from alignkit.serving.metrics import ServerMetrics
 from alignkit.serving.names import check_served_name, is_name_of
+from alignkit.serving.query_log import QueryLog
 from alignkit.serving.readiness import Readiness
 from alignkit.serving.request_faults import ReplacedFault, RequestFault, UpstreamFault, brief_of
 from alignkit.serving.shortening import shorten
@@ -92,6 +95,8 @@ class Service:
         )
         self._fallback = None if self.teacher is None or below is None else Fallback(self.teacher, below)
         self.search: Search | None = None
+        self.query_log: QueryLog | None = None
+        self.likeness: Likeness | None = None
         self.readiness = Readiness(self._probe)
         self.student_watch = watch_student(answerer.aligned, allow_student_mismatch)
 
@@ -123,8 +128,26 @@ class Service:
         rows, below = StudentRows(self.answerer, pool), self.answerer.fallback_below if self._fallback else None
         self.search = Search(self.by_head, pool, rows, self.teacher, below, candidates)
 
-    async def embed(self, texts: list[str]) -> Answer:
+    def keep_queries(self, log: QueryLog) -> None:
+        """Also keep a share of the texts."""
+        log.on_written = self.metrics.logged
+        self.query_log = log
+
+    def compare_with(self, sample: TrainingSample | None) -> None:
+        """Also tell how like the training recent texts are; the answerer must keep the student's vectors.
+
+        Args:
+            sample: of the training; `None` leaves the head's confidence, where it estimates that.
+        """
+        self.likeness = Likeness(sample)
+        self.metrics.show(self.likeness, self.answerer.aligned.estimates_confidence)
+
+    async def embed(self, texts: list[str], path: str) -> Answer:
         """Vectors of checked texts, by the teacher where the head is unsure and a teacher may be asked.
+
+        Args:
+            texts: of one request.
+            path: that was asked.
 
         Raises:
             RequestFault: as `by_head`.
@@ -133,6 +156,8 @@ class Service:
         if self._fallback is not None:
             answer = await self._fallback.improve(texts, answer)
         self.metrics.texts(len(texts), answer.teacher_texts)
+        if self.query_log is not None:
+            self.query_log.take(texts, path, "head", answer.confidence, answer.by_teacher)
         return answer
 
     async def by_head(self, texts: list[str]) -> Answer:
@@ -153,6 +178,8 @@ class Service:
                 param="input",
                 code="text_refused",
             )
+        if self.likeness is not None:
+            self.likeness.take(answer)
         return answer
 
     async def _ask_student(self, texts: list[str]) -> Answer:
@@ -188,6 +215,9 @@ class Service:
             group.create_task(self.student_watch.run())
             if self.teacher is not None:
                 group.create_task(self.teacher.watch.run())
+            for part in (self.query_log, self.likeness):
+                if part is not None:
+                    group.create_task(part.run())
 
     async def close(self) -> None:
         """Finish the accepted requests and end the threads."""
@@ -197,6 +227,10 @@ class Service:
             await self.teacher.close()
         if self.search is not None:
             self.search.close()
+        if self.likeness is not None:
+            self.likeness.close()
+        if self.query_log is not None:
+            await self.query_log.close()
 
     async def _probe(self) -> None:
         async with asyncio.timeout(self.limits.answer_timeout_s):

@@ -9,13 +9,16 @@ import pytest
 import torch
 from running_server import running
 from searched import ROWS, RecordedTeacher, best, ids_of, put_table, searching, table_of
-from waiting import Client, joined, until
+from waiting import Client, joined, post, until
 
 from alignkit.aligned import AlignedEmbedder
 from alignkit.artifact import Artifact
 from alignkit.heads.confidence import ConfidenceEstimate
 from alignkit.pairs.demo import load_demo
+from alignkit.sentences.query_logs import LoggedBy, logged_rows, row_files
 from alignkit.serving.answers import Answerer
+from alignkit.serving.log_folder import LogFolder
+from alignkit.serving.query_log import QueryLog
 from alignkit.serving.service import Service
 
 
@@ -300,3 +303,15 @@ def test_a_server_that_comes_back_is_searched_again(aligned, postgres, docs, con
 def replace_user(url, user):
     scheme, _, rest = url.partition("://")
     return f"{scheme}://{user}@{rest.rpartition('@')[2]}"
+
+
+def test_searches_are_logged_with_the_route_that_was_used(aligned, postgres, docs, query, tmp_path):
+    service = searching(aligned, postgres.url, docs)
+    by = LoggedBy("0011aabb", None, service.head_digest, None, 1.0, "")
+    service.keep_queries(QueryLog(LogFolder(tmp_path, by, 1_000_000, 30)))
+    with running(service) as url:
+        for route in ("head", "teacher", "best"):
+            post(f"{url}/search", json={"query": query, "route": route})
+    found = [row for path in row_files(tmp_path) for _, row in logged_rows(path)]
+    # there is no teacher, so the head found both; what is refused is no query
+    assert [(row["text"], row["path"], row["route"]) for row in found] == [(query, "/search", "head")] * 2

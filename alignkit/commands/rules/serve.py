@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from alignkit.serving import limits
-from alignkit.setting_rules import SWITCH, Rule, check, whole
+from alignkit.setting_rules import SWITCH, Rule, check, number_above, whole
 
 RULES = {
     **limits.RULES,
@@ -14,6 +14,9 @@ RULES = {
     "cascade": whole(1, 1000),
     "insecure": SWITCH,
     "page": SWITCH,
+    "query_log_share": number_above(0, 1),
+    "query_log_mb": whole(1),
+    "query_log_days": number_above(0),
     "allow_student_mismatch": SWITCH,
 }
 
