@@ -15,6 +15,7 @@ EXAMPLES = (
     "python -m alignkit.watch head=outputs/train/RUN queries=live.jsonl corpus=index.npy budget=100",
     "python -m alignkit.watch head=outputs/train/RUN queries=live.jsonl index=pgvector index.table=docs",
     "python -m alignkit.watch head=outputs/train/RUN queries=live.jsonl budget=0",
+    "python -m alignkit.watch head=outputs/train/RUN queries=FOLDER_OF_QUERY_LOG",
 )
 
 main = command(

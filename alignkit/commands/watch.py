@@ -26,6 +26,7 @@ from alignkit.reporting.watch_words import console_lines
 from alignkit.runs.folder import newest_run, run_of
 from alignkit.runs.held_out_sample import HeldOutSample
 from alignkit.watching.live_queries import LiveQueries, read_live
+from alignkit.watching.live_rows import check_same_student
 from alignkit.watching.looking import Looked, look, usable_queries
 from alignkit.watching.past_looks import past_looks
 from alignkit.watching.replaced import check_unreplaced, lowest_cosine, role_of_training, teacher_roles
@@ -46,6 +47,8 @@ def main(config: DictConfig) -> None:
     if settings["corpus"] is not None and settings.get("index") is not None:
         raise ConfigError("corpus= and index= both say what is searched; give one of them")
     queries = read_live(settings["queries"], settings["text_column"])
+    if artifact.student_identity is not None:
+        check_same_student(settings["queries"], queries.logged_by, [artifact.student_identity])
     sample = HeldOutSample.load(run)
     with contextlib.closing(AlignedEmbedder(artifact, build(settings["student"], "student"))) as aligned:
         lowest = dict[str, float]()
