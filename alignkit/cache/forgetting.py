@@ -7,8 +7,11 @@ from collections.abc import Sequence
 import numpy as np
 
 from alignkit.cache import cut_texts, quarantine
+from alignkit.cache.index import ROW_BITS
 from alignkit.cache.keys import contains, text_keys
 from alignkit.cache.store import ShardStore
+
+BLOCK_ROWS = 1_000_000
 
 
 def forget(store: ShardStore, texts: Sequence[str]) -> int:
@@ -29,17 +32,21 @@ def forget(store: ShardStore, texts: Sequence[str]) -> int:
         cut = cut_texts.cut_digests(store.folder)
         with store.nobody_embeds({*quarantined, *cut, *(shard.header.digest for shard in shards.values())}, "forget"):
             store.take_in()  # what a killed process had stored
+            keys_of: dict[bytes, np.ndarray] = {}
             for shard_id, shard in store.shards().items():
-                keys = text_keys(shard.header.digest, texts)
+                digest = shard.header.digest
+                if digest not in keys_of:
+                    keys_of[digest] = text_keys(digest, texts)
                 if wanted & set(shard.header.canaries):
                     left = tuple(text for text in shard.header.canaries if text not in wanted)
                     store.rewrite_header(shard_id, left)
-                records = shard.records(slice(None))
-                rows = np.flatnonzero(contains(records, keys))
-                if len(rows):
-                    shard.erase(rows)
-                    store.index.drop_rows(shard_id, rows=rows)
-                    overwritten += len(rows)
+                for start in range(0, shard.rows_on_disk(), BLOCK_ROWS):
+                    records = shard.records(slice(start, start + BLOCK_ROWS))
+                    gone = np.flatnonzero(contains(records, keys_of[digest]))
+                    if len(gone):
+                        shard.erase(start + gone)
+                        store.index.drop_keys(records[gone], (shard_id << ROW_BITS) + start + gone)
+                        overwritten += len(gone)
             for digest in cut:
                 cut_texts.remove_cut(store.folder, digest, text_keys(digest, texts))
             for digest in quarantined:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import sqlite3
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import NamedTuple
@@ -21,8 +21,8 @@ from alignkit.cache.index_file import (
     DAMAGED,
     FILE_NAME,
     IndexDamaged,
-    copy_in_memory,
-    in_memory,
+    copy_aside,
+    empty_aside,
     open_file,
 )
 from alignkit.errors import CacheError
@@ -31,6 +31,8 @@ VERSION = 1
 # a place is one integer: shard id * 2**32 + row
 ROW_BITS = 32
 LOOKUP_ROWS = 20_000
+# places that are read, or dropped, at once
+SCAN_ROWS = 200_000
 # a log that readers kept from being emptied: past this a writer waits for them
 MOST_LOG_BYTES = 64 * 1024 * 1024
 READER_WAIT_S = 5
@@ -63,7 +65,7 @@ class Index:
 
     Args:
         folder: of the cache.
-        read_only: work on a copy in memory and leave the folder as it is.
+        read_only: work on a temporary copy and leave the folder as it is.
         anew: ignore the file, which is damaged; without `read_only` it must have been removed.
     """
 
@@ -74,8 +76,9 @@ class Index:
             raise IndexDamaged(f"{self._path} was found damaged")
         self._longest_log = MOST_LOG_BYTES
         self._lock = threading.RLock()
+        self._listings = 0
         if read_only:
-            self._db = in_memory() if anew else copy_in_memory(self._path)
+            self._db = empty_aside() if anew else copy_aside(self._path)
         else:
             self._db = open_file(self._path)
         try:
@@ -121,6 +124,11 @@ class Index:
         with self._guarded() as db:
             return Version(db.execute("PRAGMA data_version").fetchone()[0], db.total_changes)
 
+    def version_of_shards(self) -> Version:
+        """Equal while the list of shards is the same: rows that this connection adds leave it as it is."""
+        with self._guarded() as db:
+            return Version(db.execute("PRAGMA data_version").fetchone()[0], self._listings)
+
     def shards(self) -> list[IndexedShard]:
         """All shards, in the order in which they were taken in."""
         with self._guarded():
@@ -129,6 +137,7 @@ class Index:
     def register(self, name: str, header: str) -> int:
         """Id of a shard, new or known."""
         with self._transaction() as db:
+            self._listings += 1
             db.execute("INSERT OR IGNORE INTO shards (name, header, rows) VALUES (?, ?, 0)", (name, header))
             db.execute("UPDATE shards SET header = ? WHERE name = ?", (header, name))
             return int(db.execute("SELECT id FROM shards WHERE name = ?", (name,)).fetchone()[0])
@@ -174,36 +183,58 @@ class Index:
         both = np.concatenate(found) if found else np.empty((0, 2), dtype=np.int64)
         return both[:, 0], both[:, 1]
 
-    def drop_rows(self, shard_id: int, start: int = 0, rows: np.ndarray | None = None) -> None:
-        """Forget places of a shard: the given rows, or all from `start` on."""
+    def drop_end(self, shard_id: int, start: int) -> None:
+        """Forget the places of a shard from row `start` on."""
         first = shard_id << ROW_BITS
         with self._transaction() as db:
-            if rows is None:
-                last = first + (1 << ROW_BITS)
-                db.execute("DELETE FROM places WHERE place >= ? AND place < ?", (first + start, last))
-                db.execute("UPDATE shards SET rows = min(rows, ?) WHERE id = ?", (start, shard_id))
-            else:
-                places = json.dumps((rows + first).tolist())
-                db.execute("DELETE FROM places WHERE place IN (SELECT value FROM json_each(?))", (places,))
+            last = first + (1 << ROW_BITS)
+            db.execute("DELETE FROM places WHERE place >= ? AND place < ?", (first + start, last))
+            db.execute("UPDATE shards SET rows = min(rows, ?) WHERE id = ?", (start, shard_id))
 
-    def drop_shard(self, shard_id: int) -> None:
-        """Forget a shard whose files are gone."""
-        self.drop_rows(shard_id)
+    def drop_places(self, places: np.ndarray) -> None:
+        """Forget places `(N,)`, whatever they are filed under; the whole index is read, so drop many at once."""
+        for start in range(0, len(places), SCAN_ROWS):
+            part = json.dumps(places[start : start + SCAN_ROWS].tolist())
+            with self._transaction() as db:
+                db.execute("DELETE FROM places WHERE place IN (SELECT value FROM json_each(?))", (part,))
+
+    def drop_keys(self, keys: np.ndarray, places: np.ndarray) -> None:
+        """Forget places `(N,)` that are filed under these keys `(N,)`."""
         with self._transaction() as db:
-            db.execute("DELETE FROM shards WHERE id = ?", (shard_id,))
+            pairs = zip(keys["high"].tolist(), places.tolist(), strict=True)
+            db.executemany("DELETE FROM places WHERE prefix = ? AND place = ?", pairs)
+
+    def drop_shards(self, shard_ids: Sequence[int]) -> None:
+        """Forget shards whose files are gone; the whole index is read, so drop many at once."""
+        if not len(shard_ids):
+            return
+        gone = json.dumps(list(shard_ids))
+        with self._transaction() as db:
+            self._listings += 1
+            db.execute(f"DELETE FROM places WHERE place >> {ROW_BITS} IN (SELECT value FROM json_each(?))", (gone,))
+            db.execute("DELETE FROM shards WHERE id IN (SELECT value FROM json_each(?))", (gone,))
 
     def live_rows(self) -> dict[int, int]:
         """Rows of each shard that can be found."""
         with self._guarded():
             return dict(self._db.execute(f"SELECT place >> {ROW_BITS}, count(*) FROM places GROUP BY 1"))
 
-    def rows_of(self, shard_id: int) -> np.ndarray:
-        """The rows of a shard that can be found, ascending."""
-        first = shard_id << ROW_BITS
-        with self._guarded():
-            query = "SELECT place - ?1 FROM places WHERE place >= ?1 AND place < ?2 ORDER BY 1"
-            rows = self._db.execute(query, (first, first + (1 << ROW_BITS))).fetchall()
-        return np.array(rows, dtype=np.int64).reshape(-1)
+    def found_rows(self) -> dict[int, np.ndarray]:
+        """Which rows of each shard can be found: id → bool for every row that was taken in; one pass over the index."""
+        with self._guarded() as db:
+            shards = self.shards()
+            starts, rows = (np.zeros(max((one.id for one in shards), default=0) + 1, np.int64) for _ in range(2))
+            rows[[one.id for one in shards]] = [one.rows for one in shards]
+            starts[1:] = np.cumsum(rows)[:-1]
+            found = np.zeros(rows.sum(), dtype=bool)
+            cursor = db.execute("SELECT place FROM places")
+            while part := cursor.fetchmany(SCAN_ROWS):
+                places = np.fromiter((place for (place,) in part), np.int64, len(part))
+                places = places[places >> ROW_BITS < len(rows)]
+                ids, here = places >> ROW_BITS, places & ((1 << ROW_BITS) - 1)
+                known = here < rows[ids]
+                found[starts[ids[known]] + here[known]] = True
+        return {one.id: found[starts[one.id] : starts[one.id] + one.rows] for one in shards}
 
     def check(self) -> list[str]:
         """SQLite's own full check: its list of faults. After any, the next process that opens the index rebuilds it."""

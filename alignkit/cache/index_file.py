@@ -1,4 +1,4 @@
-"""The file of the index: opened to work with, copied to look at, removed when it is damaged."""
+"""The file of the index: opened to work with, copied aside to look at, removed when it is damaged."""
 
 from __future__ import annotations
 
@@ -17,6 +17,8 @@ BUSY_TIMEOUT_S = 120
 READ_TIMEOUT_S = 5
 # keys are random, so each of a commit's keys changes a page of its own: small pages write a quarter of large ones
 PAGE_BYTES = 1024
+# pages that a connection keeps in memory; negative is SQLite's sign for KiB
+CACHE_KIB = -65536
 # beside the index; larger is faster, as a page that changes twice is then copied once
 LOG_BYTES = 16 * 1024 * 1024
 
@@ -42,7 +44,7 @@ def open_file(path: Path) -> sqlite3.Connection:
             db.execute("PRAGMA journal_mode = WAL")
             # a commit lost in a power cut is read back from the shard itself
             db.execute("PRAGMA synchronous = NORMAL")
-            db.execute("PRAGMA cache_size = -65536")
+            db.execute(f"PRAGMA cache_size = {CACHE_KIB}")
             page_bytes = db.execute("PRAGMA page_size").fetchone()[0]
             db.execute(f"PRAGMA wal_autocheckpoint = {LOG_BYTES // page_bytes}")
             db.execute(f"PRAGMA journal_size_limit = {LOG_BYTES}")
@@ -56,9 +58,9 @@ def open_file(path: Path) -> sqlite3.Connection:
     return db
 
 
-def copy_in_memory(path: Path) -> sqlite3.Connection:
-    """Copy the index into memory; the file and its folder stay as they are."""
-    db = in_memory()
+def copy_aside(path: Path) -> sqlite3.Connection:
+    """Copy the index to a temporary database; the file and its folder stay as they are."""
+    db = empty_aside()
     if not path.is_file():
         return db
     # with a log in use beside it, the index is whole only with the log; without one, nothing need be made to read it
@@ -74,14 +76,16 @@ def copy_in_memory(path: Path) -> sqlite3.Connection:
             return db
         except sqlite3.DatabaseError as error:
             fault = error
-    log.warning("the index of the cache cannot be read (%s); it is rebuilt in memory", fault)
+    log.warning("the index of the cache cannot be read (%s); a temporary one is made from the shards", fault)
     db.close()
-    return in_memory()
+    return empty_aside()
 
 
-def in_memory() -> sqlite3.Connection:
-    """An index without a file."""
-    return sqlite3.connect(":memory:", isolation_level=None, check_same_thread=False)
+def empty_aside() -> sqlite3.Connection:
+    """An index for this connection alone: in memory while it is small, else in the system's temporary folder."""
+    db = sqlite3.connect("", isolation_level=None, check_same_thread=False)
+    db.execute(f"PRAGMA cache_size = {CACHE_KIB}")
+    return db
 
 
 def remove_index(folder: Path) -> None:

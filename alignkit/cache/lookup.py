@@ -37,8 +37,10 @@ class Lookup:
             if not len(left):
                 break
             places[left] = self.store.locate(keyed.take(left).keys(identity_digest(filed)))
-        unfit = [number for number, shard in self.store.shards().items() if not shard.header.is_of_its_width]
-        places[np.isin(places >> ROW_BITS, unfit)] = -1
+        shards, used = self.store.shards(), np.unique(places[places >= 0] >> ROW_BITS).tolist()
+        unfit = [number for number in used if not shards[number].header.is_of_its_width]
+        if unfit:
+            places[np.isin(places >> ROW_BITS, unfit)] = -1
         return places
 
     def missing(self, identity: Mapping[str, Any], texts: Sequence[str]) -> np.ndarray:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Set
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -20,6 +20,8 @@ from alignkit.errors import CacheError
 log = logging.getLogger(__name__)
 
 BLOCK_ROWS = 50_000
+# what is rewritten before the old files go: few times, since each reads the whole index, and little of a full disk
+THINNED_BYTES = 1024 * 1024 * 1024
 
 
 @dataclass
@@ -52,18 +54,27 @@ def prune(store: ShardStore, keep: Iterable[Mapping[str, Any]]) -> Removed:
         shards = store.shards()
         if shards and not any(shard.header.digest in kept for shard in shards.values()):
             raise CacheError("prune would leave nothing: the cache holds none of these models; see action=list")
-        live = store.index.live_rows()
-        changing = {
+        found = store.index.found_rows()
+        live = {shard_id: int(rows.sum()) for shard_id, rows in found.items()}
+        leaving = {
             shard_id: shard
             for shard_id, shard in shards.items()
-            if shard.header.digest not in kept or live.get(shard_id, 0) * 2 <= shard.rows_on_disk()
+            if shard.header.digest not in kept or not live.get(shard_id)
         }
+        thinned = {
+            shard_id: shard
+            for shard_id, shard in shards.items()
+            if shard_id not in leaving and live[shard_id] * 2 <= shard.rows_on_disk()
+        }
+        changing = leaving | thinned
         quarantined = set(quarantine.quarantined_digests(store.folder)) - kept
         cut = set(cut_texts.cut_digests(store.folder)) - kept
         removed = Removed()
         with store.nobody_embeds({shard.header.digest for shard in changing.values()} | quarantined | cut, "prune"):
-            for shard_id, shard in changing.items():
-                _drop(store, shard_id, shard, live.get(shard_id, 0), shard.header.digest in kept, removed)
+            # many at once: dropping one from the index reads the whole of it
+            in_use = _delete(store, leaving, removed)
+            removed.rows += sum(live.get(shard_id, 0) for shard_id in leaving if shard_id not in in_use)
+            _thin_out(store, thinned, found, removed)
             for digest in cut:
                 cut_texts.remove_cut(store.folder, digest)
             for digest in quarantined:
@@ -72,30 +83,43 @@ def prune(store: ShardStore, keep: Iterable[Mapping[str, Any]]) -> Removed:
     return removed
 
 
-def _drop(store: ShardStore, shard_id: int, shard: Shard, rows: int, keep_rows: bool, removed: Removed) -> None:
-    size = shard.bytes_on_disk()
-    successor, damaged = _rewrite(store, shard_id, shard) if keep_rows and rows else (None, 0)
-    try:
-        store.delete_shard(shard_id, shard)
-    except CacheError as error:
-        removed.in_use.append(str(error))
-        if successor is not None:  # or everything would stand there twice
-            store.delete_shard(*successor)
-        return
-    removed.bytes += size - (successor[1].bytes_on_disk() if successor else 0)
-    removed.damaged += damaged
-    removed.rows += 0 if keep_rows else rows
+def _delete(store: ShardStore, shards: Mapping[int, Shard], removed: Removed) -> Set[int]:
+    """Delete shards; returns those that another process holds."""
+    sizes = {shard_id: shard.bytes_on_disk() for shard_id, shard in shards.items()}
+    in_use = store.delete_shards(shards)
+    removed.in_use += map(str, in_use.values())
+    removed.bytes += sum(size for shard_id, size in sizes.items() if shard_id not in in_use)
+    return in_use.keys()
 
 
-def _rewrite(store: ShardStore, shard_id: int, shard: Shard) -> tuple[tuple[int, Shard], int]:
-    """Copy the rows that can be found to a new shard; a damaged one must not get a checksum that holds.
+def _thin_out(
+    store: ShardStore, shards: Mapping[int, Shard], found: Mapping[int, np.ndarray], removed: Removed
+) -> None:
+    """Put new shards, without the holes, in the place of these."""
+    begun, written = dict[int, tuple[int, Shard, int]](), 0
+    for place, (shard_id, shard) in enumerate(shards.items(), start=1):
+        begun[shard_id] = _rewrite(store, shard, np.flatnonzero(found[shard_id]))
+        written += begun[shard_id][1].bytes_on_disk()
+        if written < THINNED_BYTES and place < len(shards):
+            continue
+        in_use = _delete(store, {one: shards[one] for one in begun}, removed)
+        for one, (new_id, new, damaged) in begun.items():
+            if one in in_use:  # or everything would stand there twice
+                store.delete_shards({new_id: new})
+            else:
+                removed.bytes -= new.bytes_on_disk()
+                removed.damaged += damaged
+        begun, written = {}, 0
+
+
+def _rewrite(store: ShardStore, shard: Shard, rows: np.ndarray) -> tuple[int, Shard, int]:
+    """Copy some rows to a new shard; a damaged one must not get a checksum that holds.
 
     Returns:
-        the new shard with its id, and how many rows were damaged.
+        the new shard's id, the shard, and how many rows were damaged.
     """
     writer = ShardWriter(store.shard_folder, shard.header)
     new_id = store.index.register(writer.shard.name, shard.header.to_json())
-    rows = store.index.rows_of(shard_id)
     try:
         for start in range(0, len(rows), BLOCK_ROWS):
             keys, vectors, intact = shard.checked(rows[start : start + BLOCK_ROWS])
@@ -105,7 +129,7 @@ def _rewrite(store: ShardStore, shard_id: int, shard: Shard) -> tuple[tuple[int,
             store.index.add(new_id, keys[intact], np.arange(first, writer.rows), writer.rows)
     finally:
         writer.close()
-    return (new_id, writer.shard), len(rows) - writer.rows
+    return new_id, writer.shard, len(rows) - writer.rows
 
 
 def _sweep(store: ShardStore, removed: Removed) -> None:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Set
+from collections.abc import Iterator, Mapping, Set
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from dataclasses import replace
 from pathlib import Path
+from typing import Any, NamedTuple
 
 import numpy as np
 from filelock import FileLock, Timeout
@@ -14,7 +15,7 @@ from filelock import FileLock, Timeout
 from alignkit.cache import locks
 from alignkit.cache.cache_folder import SHARDS, prepare
 from alignkit.cache.headers import ShardHeader
-from alignkit.cache.index import ROW_BITS, Index, IndexedShard
+from alignkit.cache.index import ROW_BITS, Index, IndexedShard, Version
 from alignkit.cache.index_file import IndexDamaged, remove_index
 from alignkit.cache.keys import same_keys
 from alignkit.cache.shards import Shard
@@ -25,6 +26,16 @@ from alignkit.files import write_whole
 log = logging.getLogger(__name__)
 
 TAKE_IN_ROWS = 200_000
+# keys that are looked up at once
+LOCATED_ROWS = 500_000
+
+
+class _Listing(NamedTuple):
+    """The shards, of which there may be thousands, and their identities: needed with every lookup."""
+
+    version: Version
+    shards: dict[int, Shard]
+    identities: list[dict[str, Any]]
 
 
 class ShardStore:
@@ -36,7 +47,7 @@ class ShardStore:
         only_read: leave everything on the disk as it is.
 
     Attributes:
-        why_read_only: None, or why nothing is written; the index is then a copy in memory.
+        why_read_only: None, or why nothing is written; the index is then a temporary copy.
 
     Raises:
         CacheError: if the folder cannot be opened.
@@ -47,6 +58,7 @@ class ShardStore:
         self.shard_folder = folder / SHARDS
         self.why_read_only = prepare(folder, create, only_read)
         self._shards: dict[int, Shard] = {}
+        self._listed: _Listing | None = None
         # one process at a time takes in what is new on disk; the others then find it done
         with self.lock_of("open"):
             self.index = self._open_index()
@@ -108,6 +120,7 @@ class ShardStore:
         except IndexDamaged as error:
             self.index.close()
             self._shards.clear()
+            self._listed = None
             self.index = self._index_made_anew(error)
             self._take_in()
 
@@ -115,9 +128,10 @@ class ShardStore:
         """Bring the index up to date with the folder: new shards, rows of a killed writer, lost files."""
         known = {shard.name: shard for shard in self.index.shards()}
         on_disk = {path.stem for path in self.shard_folder.glob("*.json")}
-        for name in sorted(known.keys() - on_disk):
+        gone = sorted(known.keys() - on_disk)
+        for name in gone:
             log.warning("shard %s is gone; its %d vectors will be embedded again", name, known[name].rows)
-            self.index.drop_shard(known[name].id)
+        self.index.drop_shards([known[name].id for name in gone])
         for name in sorted(on_disk):
             shard = known.get(name) or self._register(name)
             if shard is not None:
@@ -138,7 +152,7 @@ class ShardStore:
         rows = shard.rows_on_disk()
         if rows < indexed.rows:
             log.warning("shard %s lost its end; %d vectors will be embedded again", shard.name, indexed.rows - rows)
-            self.index.drop_rows(indexed.id, start=rows)
+            self.index.drop_end(indexed.id, rows)
         for start in range(indexed.rows, rows, TAKE_IN_ROWS):
             stop = min(start + TAKE_IN_ROWS, rows)
             keys, intact = shard.intact_rows(start, stop)
@@ -160,8 +174,21 @@ class ShardStore:
 
     def shards(self) -> dict[int, Shard]:
         """Every shard by its id in the index, oldest first."""
-        shards = {indexed.id: self._shard(indexed) for indexed in self.index.shards()}
-        return dict(sorted(shards.items(), key=lambda item: item[1].header.created))
+        return dict(self._listing().shards)
+
+    def identities(self) -> list[dict[str, Any]]:
+        """Whose vectors there are, the newest first."""
+        return list(self._listing().identities)
+
+    def _listing(self) -> _Listing:
+        version = self.index.version_of_shards()
+        if self._listed is None or self._listed.version != version:
+            shards = {indexed.id: self._shard(indexed) for indexed in self.index.shards()}
+            shards = dict(sorted(shards.items(), key=lambda item: item[1].header.created))
+            headers = [shard.header for shard in reversed(shards.values())]
+            identities = {header.digest: header.identity for header in headers if header.is_of_its_width}
+            self._listed = _Listing(version, shards, list(identities.values()))
+        return self._listed
 
     def headers(self, digest: bytes) -> list[ShardHeader]:
         """Headers of an identity's shards, oldest first."""
@@ -170,6 +197,11 @@ class ShardStore:
     def locate(self, keys: np.ndarray) -> np.ndarray:
         """Place of each key `(N,)` int64, -1 where there is none. Every hit was compared with the shard's record."""
         places = np.full(len(keys), -1, dtype=np.int64)
+        for start in range(0, len(keys), LOCATED_ROWS):
+            self._locate(keys[start : start + LOCATED_ROWS], places[start : start + LOCATED_ROWS])
+        return places
+
+    def _locate(self, keys: np.ndarray, places: np.ndarray) -> None:
         positions, candidates = self.index.find(keys)
         shards = self._shards_with(candidates)
         for shard_id, rows, here in by_shard(candidates):
@@ -180,7 +212,6 @@ class ShardStore:
             rows, here = rows[in_file], here[in_file]
             right = same_keys(shard.records(rows), keys[positions[here]])
             places[positions[here[right]]] = candidates[here[right]]
-        return places
 
     def lacking(self, digest: bytes, keys: np.ndarray) -> np.ndarray:
         """Positions of the keys `(N,)` of an identity that have no vector, ascending int64."""
@@ -203,23 +234,37 @@ class ShardStore:
         with self.lock_of("open"):
             self._take_in()
 
-    def delete_shard(self, shard_id: int, shard: Shard) -> None:
-        """Remove a shard's files and its rows in the index; who opens the cache meanwhile sees both or neither.
+    def delete_shards(self, shards: Mapping[int, Shard]) -> dict[int, CacheError]:
+        """Remove shards' files and their rows in the index; who opens the cache meanwhile sees both or neither.
 
-        Raises:
-            CacheError: if another process holds one of the files (Windows); the shard is then as before.
+        Args:
+            shards: by id.
+
+        Returns:
+            Those that are as before since another process holds one of their files (Windows), and why.
         """
+        gone, held = [], {}
         with self.lock_of("open"):
-            shard.delete()
-            self.index.drop_shard(shard_id)
-        self._shards.pop(shard_id, None)
+            try:
+                for shard_id, shard in shards.items():
+                    try:
+                        shard.delete()
+                        gone.append(shard_id)
+                    except CacheError as error:
+                        held[shard_id] = error
+            finally:
+                self.index.drop_shards(gone)
+        for shard_id in gone:
+            self._shards.pop(shard_id, None)
+        return held
 
     def rewrite_header(self, shard_id: int, canaries: tuple[str, ...]) -> None:
         """Give a shard other canaries."""
-        shard = self._shards.pop(shard_id)
-        text = replace(shard.header, canaries=canaries).to_json()
-        write_whole(shard.path("json"), text)
-        self.index.register(shard.name, text)
+        shard = self._shards[shard_id]
+        header = replace(shard.header, canaries=canaries)
+        write_whole(shard.path("json"), header.to_json())
+        self._shards[shard_id] = replace(shard, header=header)
+        self.index.register(shard.name, header.to_json())
 
     def require_writable(self, purpose: str) -> None:
         """Refuse to change a folder that can only be read.

@@ -57,8 +57,7 @@ class StoredModels:
 
     def identities(self) -> list[dict[str, Any]]:
         """Whose vectors there are, the newest first."""
-        headers = [shard.header for shard in reversed(self.store.shards().values())]
-        return list({header.digest: header.identity for header in headers if header.is_of_its_width}.values())
+        return self.store.identities()
 
     def same(self, identity: Mapping[str, Any]) -> list[dict[str, Any]]:
         """Identities whose vectors stand for this one's: first the one that new vectors are filed under.

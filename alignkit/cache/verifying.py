@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from alignkit.cache.headers import ShardHeader
+from alignkit.cache.index import ROW_BITS
 from alignkit.cache.shards import Shard
 from alignkit.cache.store import ShardStore
 from alignkit.files import write_whole
@@ -47,8 +48,9 @@ def _verify(store: ShardStore, on_rows: Callable[[int], None]) -> VerifyReport:
     store.take_in()
     report = VerifyReport(problems=[f"index: {fault}; the next command rebuilds it" for fault in store.index.check()])
     known = {shard.name: shard for shard in store.index.shards()}
-    shards = store.shards()
+    shards, in_index = store.shards(), store.index.found_rows()
     folder = store.shard_folder
+    damaged = []
     # a shard without vectors was begun and never used
     found = {path.stem for path in folder.glob("*.vectors") if path.stat().st_size}
     for name in sorted(known.keys() | found | {path.stem for path in folder.glob("*.json")}):
@@ -59,7 +61,10 @@ def _verify(store: ShardStore, on_rows: Callable[[int], None]) -> VerifyReport:
             if fault and not store.why_read_only:
                 write_whole(folder / f"{name}.json", known[name].header)
                 report.problems[-1] += "; rewritten from the index"
-            _verify_rows(store, known[name].id, shards[known[name].id], known[name].rows, report, on_rows)
+            number = known[name].id
+            damaged += _verify_rows(store, number, shards[number], in_index[number], report, on_rows)
+    if damaged:  # all at once: the whole index is read for it
+        store.index.drop_places(np.concatenate(damaged))
     return report
 
 
@@ -74,17 +79,15 @@ def _header_fault(path: Path) -> str | None:
 
 
 def _verify_rows(
-    store: ShardStore, shard_id: int, shard: Shard, total: int, report: VerifyReport, on_rows: Callable[[int], None]
-) -> None:
-    indexed = store.index.rows_of(shard_id)
-    in_index = np.zeros(total, dtype=bool)
-    in_index[indexed[indexed < total]] = True
-    name = f"shard {shard.name} ({shard.header.identity.get('model', '?')})"
-    for start in range(0, total, BLOCK_ROWS):
-        stop = min(start + BLOCK_ROWS, total)
-        keys, intact = shard.intact_rows(start, stop)
-        on_rows(stop - start)
-        wanted = in_index[start:stop]
+    store: ShardStore, shard_id: int, shard: Shard, in_index: np.ndarray, report: VerifyReport,
+    on_rows: Callable[[int], None],
+) -> list[np.ndarray]:  # fmt: skip
+    """Compare a shard with `in_index` `(rows,)`, which of its rows can be found; returns the damaged ones' places."""
+    name, damaged = f"shard {shard.name} ({shard.header.identity.get('model', '?')})", []
+    for start in range(0, len(in_index), BLOCK_ROWS):
+        wanted = in_index[start : start + BLOCK_ROWS]
+        keys, intact = shard.intact_rows(start, start + len(wanted))
+        on_rows(len(wanted))
         report.rows += int((intact & wanted).sum())
         bad = start + np.flatnonzero(wanted & ~intact)
         report.problems += [
@@ -93,10 +96,12 @@ def _verify_rows(
         if len(bad) > 5:
             report.problems.append(f"{name}: {len(bad) - 5} more rows are damaged")
         if len(bad):
-            store.index.drop_rows(shard_id, rows=bad)
+            damaged.append(bad + (shard_id << ROW_BITS))
         lost = np.flatnonzero(intact)
         lost = lost[store.locate(keys[lost]) < 0]
         if len(lost):
-            store.index.drop_rows(shard_id, rows=lost + start)
+            misfiled = start + lost[wanted[lost]]
+            store.index.drop_places(misfiled + (shard_id << ROW_BITS))
             report.problems.append(f"{name}: the index had lost {len(lost)} rows; put back")
-            store.index.add(shard_id, keys[lost], lost + start, stop)
+            store.index.add(shard_id, keys[lost], lost + start, start + len(wanted))
+    return damaged
