@@ -42,11 +42,11 @@ def forget(store: ShardStore, texts: Sequence[str]) -> int:
                     store.rewrite_header(shard_id, left)
                 for start in range(0, shard.rows_on_disk(), BLOCK_ROWS):
                     records = shard.records(slice(start, start + BLOCK_ROWS))
-                    gone = np.flatnonzero(contains(records, keys_of[digest]))
-                    if len(gone):
-                        shard.erase(start + gone)
-                        store.index.drop_keys(records[gone], (shard_id << ROW_BITS) + start + gone)
-                        overwritten += len(gone)
+                    here = np.flatnonzero(contains(records, keys_of[digest]))
+                    if len(here):
+                        shard.erase(start + here)
+                        store.index.drop_keys(records[here], (shard_id << ROW_BITS) + start + here)
+                        overwritten += len(here)
             for digest in cut:
                 cut_texts.remove_cut(store.folder, digest, text_keys(digest, texts))
             for digest in quarantined:
