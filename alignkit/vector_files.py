@@ -95,6 +95,10 @@ class MappedRows:
     def __len__(self) -> int:
         return len(self.rows)
 
+    def take(self, rows: np.ndarray) -> MappedRows:
+        """Rows of these rows, which are rows of the same array."""
+        return MappedRows(self.array, self.rows[rows])
+
     def __getitem__(self, at: slice | np.ndarray | int) -> np.ndarray:
         return np.asarray(self.array[self.rows[at]])
 

@@ -102,7 +102,8 @@ class Moments:
         # lower triangle of blocks; `centered` mirrors it
         self.gram = self.student_sum.new_zeros(len(student_shift), len(student_shift))
         self.cross = self.student_sum.new_zeros(len(student_shift), len(teacher_shift))
-        self.teacher_square = 0.0
+        # a tensor: a number would make the CPU wait for the GPU in every batch
+        self.teacher_square = self.student_sum.new_zeros(())
 
     @classmethod
     def of(cls, batches: Iterable[tuple[Tensor, Tensor]], weights: Tensor | None = None) -> Moments:
@@ -152,7 +153,7 @@ class Moments:
             block = slice(start, start + GRAM_BLOCK)
             self.gram[start:, block] += student[:, start:].T @ student[:, block]
         self.cross += student.T @ teacher
-        self.teacher_square += float(torch.linalg.vector_norm(teacher, dim=1).double().square().sum())
+        self.teacher_square += torch.linalg.vector_norm(teacher, dim=1).double().square().sum()
 
     def merge(self, other: Moments) -> None:
         """Add the sums of another shard or process, whatever its shift."""
@@ -163,9 +164,8 @@ class Moments:
         self.gram += torch.outer(student_gap, other.student_sum + other.count * student_gap)
         self.cross += other.cross + torch.outer(other.student_sum, teacher_gap)
         self.cross += torch.outer(student_gap, other.teacher_sum + other.count * teacher_gap)
-        self.teacher_square += other.teacher_square + float(
-            teacher_gap @ (2 * other.teacher_sum + other.count * teacher_gap)
-        )
+        self.teacher_square += other.teacher_square
+        self.teacher_square += teacher_gap @ (2 * other.teacher_sum + other.count * teacher_gap)
         self.student_sum += other.student_sum + other.count * student_gap
         self.teacher_sum += other.teacher_sum + other.count * teacher_gap
         self.count += other.count
@@ -179,10 +179,10 @@ class Moments:
             dist.broadcast(shift, src=0)
         total = Moments(*shifts)
         total.merge(self)
-        numbers = total.student_sum.new_tensor([total.count, total.teacher_square])
+        numbers = torch.stack([total.student_sum.new_tensor(total.count), total.teacher_square])
         for part in (numbers, total.student_sum, total.teacher_sum, total.gram, total.cross):
             dist.all_reduce(part)
-        total.count, total.teacher_square = float(numbers[0]), float(numbers[1])
+        total.count, total.teacher_square = float(numbers[0]), numbers[1]
         return total
 
     def centered(self) -> CenteredMoments:
@@ -197,5 +197,5 @@ class Moments:
             teacher_mean=teacher_mean + self.teacher_shift,
             gram=gram,
             cross=torch.addr(self.cross, self.student_sum, teacher_mean, alpha=-1),
-            teacher_variation=max(0.0, self.teacher_square - float(self.teacher_sum @ teacher_mean)),
+            teacher_variation=max(0.0, float(self.teacher_square - self.teacher_sum @ teacher_mean)),
         )

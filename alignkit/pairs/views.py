@@ -6,8 +6,11 @@ from collections.abc import Sequence
 from typing import Any, cast, overload
 
 import numpy as np
+import torch
+from torch import Tensor
 
 from alignkit.pairs.base import Pairs
+from alignkit.pairs.placed_rows import rows_on
 from alignkit.vector_files import MappedRows
 
 
@@ -72,6 +75,21 @@ class JoinedRows:
         own[early], own[~early] = first[rows[early]], second[rows[~early] - len(first)]
         return own if isinstance(at, slice) or np.ndim(at) else own[0]
 
+    @property
+    def device(self) -> torch.device | None:
+        """Where copies of both lie; `None` where one of them has none."""
+        first, second = (getattr(part, "device", None) for part in self.parts)
+        return first if first == second else None
+
+    def on_device(self, rows: slice | Tensor, device: torch.device) -> Tensor:
+        """See `placed_rows.rows_on`."""
+        first, second = self.parts
+        rows = (torch.arange(len(self))[rows] if isinstance(rows, slice) else rows).to(device)
+        own, early = torch.empty(len(rows), self.shape[1], device=device), rows < len(first)
+        own[early] = rows_on(first, rows[early], device)
+        own[~early] = rows_on(second, rows[~early] - len(first), device)
+        return own
+
     def __array__(self, dtype: np.dtype | None = None, copy: bool | None = None) -> np.ndarray:
         return self[:].astype(dtype or self.dtype, copy=False)
 
@@ -128,9 +146,7 @@ def _joined_negatives(first: Pairs, second: Pairs) -> np.ndarray | None:
 
 
 def _view(vectors: np.ndarray, rows: np.ndarray) -> np.ndarray:
-    if isinstance(vectors, MappedRows):  # rows of rows are rows of the same array
-        vectors, rows = vectors.array, vectors.rows[rows]
-    return cast(np.ndarray, MappedRows(vectors, rows))
+    return cast(np.ndarray, vectors.take(rows) if isinstance(vectors, MappedRows) else MappedRows(vectors, rows))
 
 
 def _take(names: Any, rows: np.ndarray) -> Any:

@@ -12,12 +12,15 @@ from torch import Tensor
 
 from alignkit.metrics.alignment import sample_rows
 from alignkit.pairs.base import Pairs
+from alignkit.pairs.placed_rows import lies_on, rows_on
 from alignkit.pairs.views import own_and_extra
 
 # contiguous rows of a memory map per read, and how many such reads are shuffled together
 BLOCK_ROWS, BLOCKS_TOGETHER = 1024, 4
 # rows converted to float32 at once
 CHUNK_ROWS = 1024
+# rows that a closed form takes at once on a CPU
+SOLVER_ROWS = 2048
 # limits of a sample of the teacher's vectors
 SAMPLED_ROWS, SAMPLED_ELEMENTS = 4_000, 4_000_000
 
@@ -107,7 +110,8 @@ class PairBatches:
         order: of the rows.
         epoch: asked each time an iteration starts.
         device: where batches are placed.
-        in_memory: keep all vectors on the device as float32; otherwise each block is read when its turn comes.
+        in_memory: keep all vectors on the device, as float32 or, where they were placed there, as they are stored;
+            otherwise each block is read when its turn comes.
         with_negatives: include the hard negatives' vectors.
     """
 
@@ -125,8 +129,10 @@ class PairBatches:
         self.pairs, self.batch_size, self.device = pairs, batch_size, device
         self.order, self.epoch = order, epoch
         self.negatives = pairs.negatives if with_negatives else None
-        self._student = _whole(pairs.student, device) if in_memory else None
-        self._teacher = _whole(pairs.teacher, device, unit=True) if in_memory else None
+        self.in_memory = in_memory
+        whole = in_memory and not (lies_on(pairs.student, device) and lies_on(pairs.teacher, device))
+        self._student = _whole(pairs.student, device) if whole else None
+        self._teacher = _whole(pairs.teacher, device, unit=True) if whole else None
 
     def __len__(self) -> int:
         return -(-len(self.order) // self.batch_size)
@@ -134,7 +140,7 @@ class PairBatches:
     def __iter__(self) -> Iterator[PairBatch]:
         waiting = np.empty(0, dtype=np.int64)
         for run in self.order.runs(self.epoch()):
-            if self._student is not None:
+            if self.in_memory:
                 order = torch.as_tensor(run).to(self.device)
                 for rows in torch.split(order, self.batch_size):
                     yield self._gather(rows)
@@ -158,8 +164,15 @@ class PairBatches:
         negatives = None
         if self.negatives is not None:
             at = torch.as_tensor(self.negatives[rows.cpu().numpy()]).to(self.device)
-            negatives = torch.where((at >= 0).unsqueeze(-1), self._teacher[at.clamp_min(0)], 0.0)  # type: ignore[index]
-        return PairBatch(rows, self._student[rows], self._teacher[rows], negatives)  # type: ignore[index]
+            vectors = self._teachers(at.clamp_min(0).flatten()).unflatten(0, at.shape)
+            negatives = torch.where((at >= 0).unsqueeze(-1), vectors, 0.0)
+        student = rows_on(self.pairs.student, rows, self.device) if self._student is None else self._student[rows]
+        return PairBatch(rows, student, self._teachers(rows), negatives)
+
+    def _teachers(self, rows: Tensor) -> Tensor:
+        if self._teacher is not None:
+            return self._teacher[rows]
+        return unit_in_place(rows_on(self.pairs.teacher, rows, self.device))
 
     def _read(self, rows: np.ndarray) -> PairBatch:
         student = gathered(self.pairs.student, rows).to(self.device)
@@ -179,11 +192,12 @@ class SolverBatches:
     Args:
         parts: one or more sets of pairs, as if joined.
         device: where chunks are placed.
-        chunk_rows: rows per chunk.
+        chunk_rows: rows per chunk; `None` takes 2,048, and eight times as many on a GPU, which small ones leave idle.
     """
 
-    def __init__(self, *parts: Pairs, device: torch.device, chunk_rows: int = 2048) -> None:
-        self.parts, self.device, self.chunk_rows = parts, device, chunk_rows
+    def __init__(self, *parts: Pairs, device: torch.device, chunk_rows: int | None = None) -> None:
+        self.parts, self.device = parts, device
+        self.chunk_rows = chunk_rows or SOLVER_ROWS * (1 if device.type == "cpu" else 8)
         self.weights = _weights(parts)
 
     def __len__(self) -> int:
@@ -193,19 +207,22 @@ class SolverBatches:
         for pairs in self.parts:
             for start in range(0, len(pairs), self.chunk_rows):
                 rows = slice(start, start + self.chunk_rows)
-                teacher = unit_in_place(_to_device(pairs.teacher[rows], self.device))
-                yield _to_device(pairs.student[rows], self.device), teacher
+                teacher = unit_in_place(rows_on(pairs.teacher, rows, self.device))
+                yield rows_on(pairs.student, rows, self.device), teacher
 
 
-def teacher_mean(pairs: Pairs) -> Tensor:
-    """Mean of the normalised teacher vectors, `(teacher_dim,)` float32 on the CPU."""
-    batches = SolverBatches(pairs, device=torch.device("cpu"))
-    weights = torch.ones(len(pairs), dtype=torch.float64) if batches.weights is None else batches.weights
-    total, seen = torch.zeros(pairs.teacher_dim, dtype=torch.float64), 0
+def teacher_mean(pairs: Pairs, device: torch.device | None = None) -> Tensor:
+    """Mean of the normalised teacher vectors, `(teacher_dim,)` float32 on the CPU, computed on the device."""
+    batches = SolverBatches(pairs, device=device or torch.device("cpu"))
+    weights, seen = batches.weights, 0
+    total = torch.zeros(pairs.teacher_dim, dtype=torch.float64, device=batches.device)
     for _, teacher in batches:
-        total += weights[seen : seen + len(teacher)] @ teacher.double()
+        if weights is None:
+            total += teacher.sum(dim=0, dtype=torch.float64)
+        else:
+            total += weights[seen : seen + len(teacher)].to(total) @ teacher.double()
         seen += len(teacher)
-    return (total / weights.sum()).float()
+    return (total / (seen if weights is None else weights.sum())).float().cpu()
 
 
 def _weights(parts: Sequence[Pairs]) -> Tensor | None:
@@ -220,14 +237,14 @@ def sample_of_teacher(pairs: Pairs, seed: int = 0) -> Tensor:
     """A seeded sample of the own pairs' teacher vectors, rows of length 1: at most 4,000, fewer for wide ones."""
     pairs = own_and_extra(pairs)[0]
     rows = sample_rows(len(pairs), max(1, min(SAMPLED_ROWS, SAMPLED_ELEMENTS // pairs.teacher_dim)), seed)
-    return unit_in_place(_to_device(pairs.teacher[rows.numpy()], torch.device("cpu")))
+    return unit_in_place(rows_on(pairs.teacher, rows, torch.device("cpu")))
 
 
 def _whole(vectors: np.ndarray, device: torch.device, unit: bool = False) -> Tensor:
     """All rows on the device, filled in chunk by chunk, so that there is never a second full copy."""
     filled = torch.empty(vectors.shape, device=device)
     for start in range(0, len(vectors), CHUNK_ROWS):
-        chunk = _to_device(vectors[start : start + CHUNK_ROWS], device)
+        chunk = rows_on(vectors, slice(start, start + CHUNK_ROWS), device)
         filled[start : start + CHUNK_ROWS] = unit_in_place(chunk) if unit else chunk
     return filled
 
@@ -244,11 +261,6 @@ def gathered(vectors: np.ndarray, rows: np.ndarray) -> Tensor:
 def unit_in_place(vectors: Tensor) -> Tensor:
     """As `l2_normalize`, without a second copy."""
     return F.normalize(vectors, dim=-1, out=vectors)
-
-
-def _to_device(vectors: np.ndarray, device: torch.device) -> Tensor:
-    # a copy also where it is float32 already: torch must not write to, or warn about, a read-only map
-    return torch.from_numpy(np.array(vectors, dtype=np.float32)).to(device)
 
 
 def _cut(batch: PairBatch, start: int, end: int) -> PairBatch:

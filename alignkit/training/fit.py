@@ -26,7 +26,7 @@ from alignkit.runs.earlier_fit import Solved
 from alignkit.setting_names import settings_under
 from alignkit.setting_rules import check, one_of
 from alignkit.training.batches import SolverBatches, teacher_mean
-from alignkit.training.capacity import count_batches, fits
+from alignkit.training.capacity import count_batches, fits, placed
 from alignkit.training.checks import check_keeps_moments, check_loss, check_negatives, check_select_by
 from alignkit.training.course import Course, stay_at_start
 from alignkit.training.device import Device
@@ -152,21 +152,25 @@ class Fitter:
         """As `fit`, by the recipe for this many pairs."""
         clock = _Clock()
         check_trainer_settings(self.trainer_settings)
+        splits = placed(splits, self.device.torch_device)
         if not fits((splits.train, splits.validation), torch.device("cpu")):
             return_large_blocks()  # arrays come and go as they are read
         head = self._new_head(splits)
         chosen, moments = self._solve(head, [splits.train], validation=splits.validation)
         clock.lap("closed_form")
-        mean = teacher_mean(splits.train)
-        if self.earlier is not None and moments is not None:
+        if moments is None:
+            mean = teacher_mean(splits.train, self.device.torch_device)
+        else:
             mean = moments.moments.teacher_mean.float().cpu()
+        if moments is not None and moments.space is not None and not self.keep_moments and self.earlier is None:
+            moments = None  # the second fit makes features of its own; sums of these take much memory
         kept, course = self._train(head, splits, mean, resume)
         kept = head = _finished(kept)
         clock.lap("training")
         refit = (self.init == "closed_form" and not course.best_passes) if refit is None else refit
         refit = refit and self.adds
         if refit:
-            again, of_both = self._refit(splits, course.best_passes, chosen, mean)
+            again, of_both = self._refit(splits, course.best_passes, chosen, mean, moments)
             clock.lap("refit")
             if all(bool(tensor.isfinite().all()) for tensor in again.state_dict().values()):
                 head, moments = again, of_both
@@ -185,13 +189,15 @@ class Fitter:
             teacher_mean=mean,
             seconds=clock.seconds,
             is_main_process=course.is_main_process,
-            moments=moments,
+            moments=moments if self.keep_moments or self.earlier is not None else None,
         )
 
-    def _refit(self, splits: PairSplits, passes: float, chosen: Any, mean: Tensor) -> tuple[Head, KeptMoments | None]:
+    def _refit(
+        self, splits: PairSplits, passes: float, chosen: Any, mean: Tensor, moments: KeptMoments | None
+    ) -> tuple[Head, KeptMoments | None]:
         """Refit on train + validation: the same closed form, then as many epochs as the first fit kept."""
         head = self._new_head(splits)
-        moments = self._solve(head, [splits.train, splits.validation], chosen=chosen)[1]
+        moments = self._solve(head, [splits.train, splits.validation], chosen=chosen, of_first=moments)[1]
         if passes:
             together = replace(splits, train=join_pairs(splits.train, splits.validation))
             settings = {name: value for name, value in self.trainer_settings.items() if name not in ONCE}
@@ -236,8 +242,9 @@ class Fitter:
         return head
 
     def _solve(
-        self, head: Head, parts: list[Pairs], validation: Pairs | None = None, chosen: Any = None
-    ) -> tuple[dict, KeptMoments | None]:
+        self, head: Head, parts: list[Pairs], validation: Pairs | None = None, chosen: Any = None,
+        of_first: KeptMoments | None = None,
+    ) -> tuple[dict, KeptMoments | None]:  # fmt: skip
         if not is_main_process() and self._processes(self._learns(head)) > 1:
             return {}, None
         device = self.device.torch_device
@@ -250,8 +257,11 @@ class Fitter:
         if self.earlier is not None and isinstance(head, Updatable):
             kept, new = self.earlier.kept.to(device), train if self.adds else None
             return go_on(head, kept, self.earlier.chosen if chosen is None else chosen, new, held_out)
-        if self.keep_moments:
-            return head.solve_keeping(train, held_out, chosen)  # type: ignore[operator]
+        if of_first is not None and isinstance(head, Updatable):
+            # sums add up: only validation is read
+            return go_on(head, of_first.to(device), chosen, SolverBatches(*parts[1:], device=device))
+        if isinstance(head, Updatable):
+            return head.solve_keeping(train, held_out, chosen)
         return head.solve(train, held_out, chosen), None  # type: ignore[operator]
 
 

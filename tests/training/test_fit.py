@@ -9,6 +9,7 @@ from sklearn.linear_model import Ridge
 from alignkit.errors import AlignkitError, ConfigError
 from alignkit.heads.base import Head
 from alignkit.heads.linear import LinearHead
+from alignkit.heads.low_rank import LowRankHead
 from alignkit.heads.mlp import MlpHead
 from alignkit.losses.cos_mse import CosMseLoss
 from alignkit.losses.info_nce import InfoNceLoss
@@ -17,6 +18,7 @@ from alignkit.pairs.base import PairSplits
 from alignkit.pairs.views import take_pairs
 from alignkit.rounding import cpu_multiplies_bfloat16
 from alignkit.training import capacity, epochs, fit
+from alignkit.training.batches import SolverBatches
 from alignkit.training.best import KeepBest
 from alignkit.training.device import Device
 from alignkit.training.fit import Fitter
@@ -116,6 +118,25 @@ def test_refit_solves_once_more_on_train_and_validation(splits):
     scale = np.trace(np.cov(student.T, bias=True)) / student.shape[1] * len(student)
     expected = Ridge(alpha=result.chosen["ridge_lambda"] * scale).fit(student, teacher)
     assert np.allclose(result.head.projection.weight.numpy(), expected.coef_, atol=1e-5)
+
+
+@pytest.mark.parametrize("make_head", [LinearHead, LowRankHead])
+def test_the_second_fit_adds_the_validation_pairs_and_does_not_read_the_training_pairs_again(
+    splits, make_head, monkeypatch
+):
+    reads = []
+    monkeypatch.setattr(fit, "SolverBatches", lambda *parts, device: reads.append(parts) or SolverBatches(
+        *parts, device=device))  # fmt: skip
+    result = fitter(make_head, recipe={"max_epochs": 0}).fit(splits)
+    assert result.refitted
+    assert reads[-1] == (splits.validation,)
+    together = SolverBatches(splits.train, splits.validation, device=torch.device("cpu"))
+    expected = make_head(splits.train.student_dim, splits.train.teacher_dim)
+    expected.solve(together, chosen=dict(result.chosen))
+    for name, weights in expected.state_dict().items():
+        assert torch.allclose(result.head.state_dict()[name], weights, atol=1e-5), name
+    assert np.allclose(result.teacher_mean.numpy(), splits.train.teacher.mean(axis=0), atol=1e-6)
+    assert result.moments is None  # nobody asked to keep them
 
 
 def test_refit_of_a_trained_head_trains_for_the_best_number_of_epochs_on_more_pairs(splits):
