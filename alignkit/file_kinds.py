@@ -3,7 +3,12 @@
 from __future__ import annotations
 
 import zipfile
-from pathlib import Path
+from typing import TYPE_CHECKING
+
+from alignkit.object_storage.located import read_range
+
+if TYPE_CHECKING:
+    from alignkit.object_storage.located import Place
 
 _HEAD_BYTES = 512
 # the first bytes of what people have under another ending
@@ -33,14 +38,13 @@ _TORCH_BEFORE_ZIP = b"\x80\x02\x8a\x0al\xfc\x9cF\xf9 j\xa8P\x19."
 _NEVER_READ = "which is never read, since it could run code"
 
 
-def real_format(path: Path) -> str | None:
+def real_format(path: Place) -> str | None:
     """What a file is in words that go on a sentence ("is …"); None for plain text and for what has no mark.
 
     Raises:
         OSError: if it cannot be read.
     """
-    with path.open("rb") as file:
-        head = file.read(_HEAD_BYTES)
+    head = read_range(path, 0, _HEAD_BYTES)
     for signature, words in _SIGNATURES:
         if head.startswith(signature):
             return words
@@ -59,14 +63,13 @@ def real_format(path: Path) -> str | None:
     return None
 
 
-def is_text(path: Path) -> bool:
+def is_text(path: Place) -> bool:
     """Whether the beginning of a file could be UTF-8 text.
 
     Raises:
         OSError: if it cannot be read.
     """
-    with path.open("rb") as file:
-        head = file.read(_HEAD_BYTES)
+    head = read_range(path, 0, _HEAD_BYTES)
     try:
         text = head.decode("utf-8")
     except UnicodeDecodeError as error:
@@ -77,9 +80,9 @@ def is_text(path: Path) -> bool:
     return all(character.isprintable() or character.isspace() for character in text.lstrip("\ufeff"))
 
 
-def _kind_of_zip(path: Path) -> str:
+def _kind_of_zip(path: Place) -> str:
     try:
-        with zipfile.ZipFile(path) as archive:
+        with path.open("rb") as file, zipfile.ZipFile(file) as archive:
             names = archive.namelist()
     except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError):
         return "a ZIP archive that is damaged or cut short"

@@ -6,12 +6,18 @@ import json
 import zipfile
 import zlib
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from alignkit.errors import DataError
 from alignkit.file_kinds import is_text, real_format
+from alignkit.object_storage.copies_here import on_disk
+from alignkit.object_storage.located import located, state_of
+from alignkit.object_storage.rows_there import RowsThere
+
+if TYPE_CHECKING:
+    from alignkit.object_storage.located import Place
 
 # what `real_format` returns for a file whose content matches its suffix
 _KINDS = {
@@ -24,11 +30,12 @@ DTYPES = ("float16", "float32", "float64")
 _CHECK_ELEMENTS = 16 * 1024 * 1024
 
 
-def open_vectors(path: str | Path, key: str | None = None) -> np.ndarray:
+def open_vectors(path: str | Place, key: str | None = None) -> np.ndarray:
     """Open a file of vectors without reading it (only an `.npz` is read, since it may be compressed).
 
     Args:
-        path: `.npy`, `.npz` or `.safetensors`; `~` is the home folder.
+        path: `.npy`, `.npz` or `.safetensors`; `~` is the home folder. One in object storage, such as
+            `s3://bucket/old.npy`, is copied to this machine first.
         key: which array of an `.npz` or `.safetensors`; optional if there is only one.
 
     Returns:
@@ -37,9 +44,15 @@ def open_vectors(path: str | Path, key: str | None = None) -> np.ndarray:
     Raises:
         DataError: if the file is missing, empty, of another format, or holds something else; the message names it.
     """
-    path = Path(path).expanduser()
+    path = located(path)
     if path.suffix.lower() not in EXTENSIONS:
         raise DataError(f"{path}: expected one of {', '.join(EXTENSIONS)}, got '{path.suffix}'")
+    if not isinstance(path, Path):
+        copy = on_disk(path)
+        try:
+            return open_vectors(copy, key)
+        except DataError as error:
+            raise DataError(str(error).replace(str(copy), str(path))) from None
     if not path.is_file():
         raise DataError(f"{path}: {'expected a file, but it is a folder' if path.is_dir() else 'no such file'}")
     if path.stat().st_size == 0:
@@ -47,23 +60,52 @@ def open_vectors(path: str | Path, key: str | None = None) -> np.ndarray:
     _check_kind(path)
     opener = {".npy": _open_npy, ".npz": _open_npz, ".safetensors": _open_safetensors}[path.suffix.lower()]
     vectors = opener(path, key)
+    _check_shape(path, vectors)
+    return vectors
+
+
+def open_rows(path: str | Place, key: str | None = None) -> np.ndarray | RowsThere:
+    """As `open_vectors`, for who reads each row once: a `.npy` in object storage is read by ranges, without a copy.
+
+    Raises:
+        DataError: as `open_vectors`.
+    """
+    place = located(path)
+    if isinstance(place, Path) or place.suffix.lower() != ".npy":
+        return open_vectors(place, key)
+    if state_of(place)["size_bytes"] == 0:
+        raise DataError(f"{place}: the file is empty")
+    _check_kind(place)
+    try:
+        rows = RowsThere(place)
+    except ValueError as error:
+        raise DataError(f"{place}: not a readable .npy array ({_why(error)}); {_HOW_TO_SAVE}") from None
+    _check_shape(place, rows)
+    # whose rows lie apart
+    return open_vectors(place, key) if rows.by_columns else rows
+
+
+def _check_shape(path: Place, vectors: np.ndarray | RowsThere) -> None:
+    """Refuse an array that holds no vectors."""
     if vectors.dtype.name not in DTYPES or not vectors.dtype.isnative:
         raise DataError(f"{path}: expected {', '.join(DTYPES)}, got {_described(vectors.dtype)}; save it as float32")
     if vectors.ndim != 2:
         raise DataError(f"{path}: expected a 2-D array (rows, dimensions), got shape {vectors.shape}")
     if 0 in vectors.shape:
         raise DataError(f"{path}: holds no vectors, its shape is {vectors.shape}")
-    return vectors
 
 
-def chosen_array(path: str | Path, key: str | None = None) -> str | None:
+def chosen_array(path: str | Place, key: str | None = None) -> str | None:
     """Which array of a file `open_vectors` takes: its name in an archive, None for a `.npy`.
 
     Raises:
         DataError: as `open_vectors`.
     """
-    path = Path(path).expanduser()
-    _check_kind(path)
+    place = located(path)
+    _check_kind(place)
+    if place.suffix.lower() == ".npy":
+        return None
+    path = on_disk(place)
     if path.suffix.lower() == ".npz":
         try:
             with zipfile.ZipFile(path) as archive:
@@ -134,7 +176,7 @@ def check_vectors(vectors: np.ndarray, name: str | Path) -> None:
         )
 
 
-def _check_kind(path: Path) -> None:
+def _check_kind(path: Place) -> None:
     """Refuse a file whose content does not match its suffix, naming its real format."""
     expected = _KINDS.get(path.suffix.lower())
     try:

@@ -12,6 +12,7 @@ from alignkit.commandline.conf import choice_of
 from alignkit.commandline.sides import words_of_side
 from alignkit.embedders.base import Embedder
 from alignkit.errors import CacheError, ConfigError
+from alignkit.object_storage.located import is_address
 from alignkit.pairs.base import MissingVectorsError, Pairs, PairSplits
 from alignkit.pairs.demo import STUDENTS
 from alignkit.pairs.embedded import with_student
@@ -134,7 +135,7 @@ def _embed_command(settings: Mapping[str, Any], side: str, *more: str) -> str:
     """What embeds the sentences with a side's model."""
     data = settings["data"]
     path = _file_of(data, side) or Path()
-    sentences = path / SENTENCES if path.expanduser().is_dir() else path
+    sentences = path / SENTENCES if isinstance(path, Path) and path.expanduser().is_dir() else path
     words = [f"which={side}", f"sentences={sentences}", f"cache_dir={data['cache_dir']}"]
     words += words_of_side(side, data[side])
     usual = {"text_column": "text", "role": "document"}
@@ -143,8 +144,12 @@ def _embed_command(settings: Mapping[str, Any], side: str, *more: str) -> str:
     return command_line("embed", [*words, *more])
 
 
-def _file_of(data: Mapping[str, Any], side: str) -> Path | None:
+def _file_of(data: Mapping[str, Any], side: str) -> str | Path | None:
     """The file of the sentences that a side may lack vectors of; those of an index are in none, but for its queries."""
     if "path" in data:
-        return Path(data["path"])
-    return Path(data["queries"]) if side == "teacher" and data.get("queries") else None
+        return _named(data["path"])
+    return _named(data["queries"]) if side == "teacher" and data.get("queries") else None
+
+
+def _named(path: str) -> str | Path:
+    return path if is_address(path) else Path(path)

@@ -11,11 +11,24 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf
 
 from alignkit.commandline.conf import choice_of, mounts_of, own_settings, yaml_of
+from alignkit.credentials import redacted
 from alignkit.errors import ConfigError
 from alignkit.parts import TARGET
 from alignkit.setting_names import MOUNTED
 
 RULES = "alignkit.commands.rules"
+_STORAGE = re.compile(r"(?i)(s3|gs|gcs|az|abfs|memory)://")
+# what is read by `object_storage`, and the parts whose `path` is
+_MAY_BE_ELSEWHERE = {
+    "vectors", "sentences", "queries", "corpus", "index_file", "check_on", "student", "teacher", "test_student",
+    "test_teacher",
+}  # fmt: skip
+_PATHS_ELSEWHERE = {
+    "alignkit.indexes.parquet.ParquetIndex",
+    "alignkit.indexes.lancedb.LancedbIndex",
+    "alignkit.pairs.cached.load_cached",
+}
+_THERE = "files of vectors or sentences, tables of Parquet, LanceDB, and the new file of migrate"
 _CHOSEN = re.compile(r"\$\{oc\.select:(\w+)\}")
 
 
@@ -33,6 +46,7 @@ def look_first(command: str, config: DictConfig) -> None:
     """
     if importlib.util.find_spec(f"{RULES}.{command}") is None:  # it is light, and looks for itself
         return
+    _expect_on_disk(command, OmegaConf.to_container(config))
     importlib.import_module(f"{RULES}.{command}").check_settings(dict(_own(command, config)))
     for mount in mounts_of(command):
         node = config.get(mount.place)
@@ -41,6 +55,23 @@ def look_first(command: str, config: DictConfig) -> None:
     for name in own_settings(command):
         if OmegaConf.is_missing(config, name):
             raise ConfigError(f"{name} is not set; give it as {name}=...")
+
+
+def _expect_on_disk(command: str, settings: Any, place: str = "", part: str = "") -> None:
+    """Refuse an address in object storage where only a disk will do; it would be taken for the name of a folder."""
+    if not isinstance(settings, Mapping):
+        leaf = place.rpartition(".")[2]
+        may = leaf in _MAY_BE_ELSEWHERE or (leaf == "path" and part in _PATHS_ELSEWHERE)
+        if (command, place) in (("migrate", "out"), ("watch", "queries")):
+            may = command == "migrate"
+        if _STORAGE.match(str(settings)) and not may:
+            raise ConfigError(
+                redacted(f"{place}={settings}: expected a path on a disk; in object storage may lie {_THERE}")
+            )
+        return
+    part = str(settings.get(TARGET) or "")
+    for name, value in settings.items():
+        _expect_on_disk(command, value, f"{place}.{name}".lstrip("."), part)
 
 
 def _own(command: str, config: DictConfig) -> Iterator[tuple[str, Any]]:

@@ -78,7 +78,7 @@ def sentences_of(path: str | None, text_column: str) -> list[Sentence]:
     """The file that the settings name."""
     if path is None:
         raise ConfigError("sentences is not set; give it as sentences=FILE (.txt, .jsonl, .csv, .tsv or .parquet)")
-    return read_sentences(Path(path).expanduser(), text_column)
+    return read_sentences(path, text_column)
 
 
 def head_to_apply(head: str | None, save_to: str | None) -> Artifact:

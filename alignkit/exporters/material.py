@@ -88,7 +88,7 @@ def _packaged(artifact: Artifact) -> np.ndarray | None:
 def _texts(sentences: str | Path | None) -> list[str]:
     if sentences is None:
         return list(load_demo().test.texts or [])[:MOST_ROWS]
-    texts = list(dict.fromkeys(sentence.text for sentence in read_sentences(Path(sentences).expanduser())))
+    texts = list(dict.fromkeys(sentence.text for sentence in read_sentences(sentences)))
     return texts[:: max(1, -(-len(texts) // MOST_ROWS))]
 
 

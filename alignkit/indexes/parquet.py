@@ -18,9 +18,12 @@ from alignkit.indexes.index_rows import Cursor, Id, IndexRows, in_order, joined,
 from alignkit.indexes.parquet_reading import batches_from, check_ids, float_type, open_parquet, vector_column
 from alignkit.indexes.parquet_replacement import ParquetReplacement
 from alignkit.indexes.replacing import is_beside, is_ours, payload_fields, setting
+from alignkit.object_storage.located import asked, files_below, is_folder, located
 
 if TYPE_CHECKING:
     import pyarrow as pa
+
+    from alignkit.object_storage.located import Place
 
 _SUFFIX = ".parquet"
 
@@ -31,7 +34,7 @@ class ParquetIndex(VectorIndex):
     A cursor names a file and a row in it, so that files which are added behind it do no harm.
 
     Args:
-        path: of a `.parquet`, or of a folder of them.
+        path: of a `.parquet`, or of a folder of them, on a disk or in object storage.
         vector: the column of vectors, lists of floats; `None` takes the only one.
         text: the column of texts; `None` for none.
         id: the column of ids; `None` counts the rows from 0.
@@ -52,7 +55,7 @@ class ParquetIndex(VectorIndex):
         payload: Sequence[str] = (),
         metric: Metric = "cosine",
     ) -> None:
-        self.path = Path(path).expanduser()
+        self.path = located(path)
         self.files = _files_at(self.path)
         with open_parquet(self.files[0]) as file:
             self.schema = file.schema_arrow
@@ -96,11 +99,16 @@ class ParquetIndex(VectorIndex):
 
     def replacement(self) -> Replacement:
         """See `ParquetReplacement`; for one file, since a folder cannot be replaced at once."""
-        if self.path.is_dir():
+        if is_folder(self.path):
             raise DataError(f"{self.path}: a folder cannot be replaced at once; give its files one by one")
         opened = partial(
             ParquetIndex, vector=self.vector, text=self.text, id=self.id, payload=self.payload, metric=self.metric
         )
+        if not isinstance(self.path, Path):
+            raise DataError(
+                f"{self.path}: what lies in object storage cannot be renamed, so nothing takes its place; move it to "
+                "another file: vectors=… out=…, without source=, or to another engine: target="
+            )
         return ParquetReplacement(self, self.path, self._open, opened, (self.id, self.vector))
 
     def _scan(self, after: Cursor, batch: int, payload: Sequence[str]) -> Iterator[IndexRows]:
@@ -127,10 +135,10 @@ class ParquetIndex(VectorIndex):
             self.schema = file.schema_arrow
         self.dim = self._width()
 
-    def _rows(self, path: Path, start: int, first: int, batch: int, payload: Sequence[str]) -> Iterator[IndexRows]:
+    def _rows(self, path: Place, start: int, first: int, batch: int, payload: Sequence[str]) -> Iterator[IndexRows]:
         columns = [name for name in dict.fromkeys((self.id, self.vector, self.text, *payload)) if name]
         row = start
-        with open_parquet(path) as file:
+        with open_parquet(path) as file, asked(path):
             if missing := [name for name in columns if name not in file.schema_arrow.names]:
                 raise DataError(f"{path}: has no column '{missing[0]}', which {self.files[0].name} beside it has")
             for part in batches_from(file, start, batch, columns):
@@ -146,7 +154,7 @@ class ParquetIndex(VectorIndex):
                 )
                 row = end
 
-    def _ids(self, part: pa.RecordBatch, path: Path, row: int, first: int) -> list[Id]:
+    def _ids(self, part: pa.RecordBatch, path: Place, row: int, first: int) -> list[Id]:
         if self.id is None:
             return list(range(first + row, first + row + len(part)))
         ids = part.column(self.id).to_pylist()
@@ -163,14 +171,14 @@ class ParquetIndex(VectorIndex):
         raise DataError(f"{self.path}: holds no vectors in column '{self.vector}'")
 
     @staticmethod
-    def _rows_of(path: Path) -> int:
+    def _rows_of(path: Place) -> int:
         with open_parquet(path) as file:
             return int(file.metadata.num_rows)
 
 
-def _files_at(path: Path) -> list[Path]:
-    if path.is_dir():
-        if not (files := sorted(one for one in path.glob(f"*{_SUFFIX}") if not is_beside(one.stem))):
+def _files_at(path: Place) -> list[Place]:
+    if is_folder(path):
+        if not (files := [one for one in files_below(path, _SUFFIX) if not is_beside(one.stem)]):
             raise DataError(f"{path}: this folder holds no {_SUFFIX} files")
         return files
     if path.suffix.lower() != _SUFFIX:

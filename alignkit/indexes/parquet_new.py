@@ -12,6 +12,7 @@ from alignkit.indexes.new_file import NewFile
 from alignkit.indexes.parquet import ParquetIndex
 from alignkit.indexes.parquet_replacement import ROWS_A_GROUP
 from alignkit.indexes.replacing import setting
+from alignkit.object_storage.located import is_address
 
 _SUFFIX = ".parquet"
 
@@ -39,6 +40,8 @@ class NewParquetIndex(NewFile):
         payload: Sequence[str] = (),
         metric: Metric = "cosine",
     ) -> None:
+        if is_address(path):
+            raise ConfigError(f"{setting('path')}={path}: a new table is gathered on a disk; name a file there")
         if Path(path).suffix.lower() != _SUFFIX:
             raise ConfigError(f"{setting('path')}={path}: expected the name of a file that ends in {_SUFFIX}")
         super().__init__(Path(path).expanduser())

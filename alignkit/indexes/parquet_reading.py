@@ -8,14 +8,17 @@ from typing import TYPE_CHECKING
 
 from alignkit.errors import DataError, MissingExtraError
 from alignkit.indexes.replacing import is_beside
+from alignkit.object_storage.located import asked, is_there
 
 if TYPE_CHECKING:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
+    from alignkit.object_storage.located import Place
 
-def open_parquet(path: Path, *, memory_map: bool = True) -> pq.ParquetFile:
-    """A table.
+
+def open_parquet(path: Place, *, memory_map: bool = True) -> pq.ParquetFile:
+    """A table, on a disk or in object storage.
 
     Raises:
         DataError: if it is missing, or not a Parquet file.
@@ -26,10 +29,14 @@ def open_parquet(path: Path, *, memory_map: bool = True) -> pq.ParquetFile:
         import pyarrow.parquet as pq
     except ImportError:
         raise MissingExtraError("pyarrow", "parquet") from None
-    if not path.is_file():
+    if not is_there(path):
         raise DataError(f"{path}: no such file")
     try:
-        return pq.ParquetFile(path, memory_map=memory_map)
+        if isinstance(path, Path):
+            return pq.ParquetFile(path, memory_map=memory_map)
+        with asked(path):
+            # a request for each chunk of a column, and nothing ahead of it
+            return pq.ParquetFile(path.fs.open(path.path, "rb", cache_type="none"), memory_map=False)
     except (pa.ArrowException, OSError) as error:
         raise DataError(f"{path}: not a readable Parquet file ({str(error).splitlines()[0]})") from None
 

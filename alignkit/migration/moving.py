@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 import numpy as np
 from filelock import FileLock, Timeout
@@ -23,7 +23,12 @@ from alignkit.files import move as rename
 from alignkit.files import write_whole
 from alignkit.migration.new_rows import BLOCK_BYTES, align_rows, find_ranges, verify
 from alignkit.migration.planned_move import Move, array_header, check_room, plan
+from alignkit.migration.sending import made_at, send, sent_before
 from alignkit.migration.sources import ParquetSource, open_source
+from alignkit.object_storage.located import located
+
+if TYPE_CHECKING:
+    from alignkit.object_storage.located import Place
 
 logger = logging.getLogger(__name__)
 
@@ -35,9 +40,9 @@ Progress = Callable[[int, int], None]
 
 
 def migrate(
-    vectors: str | Path,
+    vectors: str | Place,
     artifact: Artifact,
-    out: str | Path,
+    out: str | Place,
     key: str | None = None,
     dtype: str | None = None,
     role: Role = "document",
@@ -46,10 +51,11 @@ def migrate(
 ) -> dict[str, Any]:
     """Move an index that the head's student built into the teacher's space; row order, ids and other columns are kept.
 
-    Called again after an interruption, it resumes. Zero rows stay zero, since they have no direction.
+    Called again after an interruption, it resumes. A new index in object storage is made on this disk first. Zero rows
+    stay zero, since they have no direction.
 
     Args:
-        vectors: the index, `.npy`, `.npz`, `.safetensors` or `.parquet`.
+        vectors: the index, `.npy`, `.npz`, `.safetensors` or `.parquet`, on a disk or in object storage.
         artifact: the head.
         out: `.npy`, or `.parquet` for a table.
         key: which array of an archive, or which column of a table.
@@ -68,10 +74,20 @@ def migrate(
         ArtifactError: if the written vectors do not match the head's output.
         AlignkitError: if a file cannot be read or written, on a full disk for instance; finished work is kept.
     """
-    move = plan(open_source(vectors, key), artifact, Path(out).expanduser(), dtype, role, codes)
+    place = located(out)
+    move = plan(open_source(vectors, key), artifact, made_at(place), dtype, role, codes)
+    if (sent := sent_before(place)) is not None:
+        return _made_from_this(move, sent, place)
     try:
         with _alone(move):
-            return _finished_before(move) if move.out.exists() else _move(move, progress)
+            if move.out.exists():
+                manifest = _made_from_this(move, _read(move.manifest), move.out)
+                # left over if the last move was killed after all was done
+                _remove(move.part, move.state)
+            else:
+                manifest = _move(move, progress)
+        send(move.out, place)
+        return manifest
     except OSError as error:
         raise AlignkitError(
             f"{move.source.path} could not be moved to {move.out} ({error.strerror or error}); fix that and run the "
@@ -131,18 +147,15 @@ def _calibrated(move: Move) -> Move:
     return replace(move, code=Int8Code(ranges))
 
 
-def _finished_before(move: Move) -> dict[str, Any]:
-    manifest = _read(move.manifest)
+def _made_from_this(move: Move, manifest: dict[str, Any] | None, out: Place) -> dict[str, Any]:
+    """The manifest of what is there already, if it is what this move would make."""
     different = [name for name, value in move.ticket.items() if manifest is None or manifest.get(name) != value]
     if manifest is None or different:
         told = f" ({', '.join(different)} differ)" if manifest else ""
         raise ConfigError(
-            f"{move.out} exists and was not made from this index with this head{told}; choose another out= or move it "
-            "away"
+            f"{out} exists and was not made from this index with this head{told}; choose another out= or move it away"
         )
-    # left over if the last move was killed after all was done
-    _remove(move.part, move.state)
-    logger.info("%s is there already, made from this index with this head", move.out)
+    logger.info("%s is there already, made from this index with this head", out)
     return manifest
 
 

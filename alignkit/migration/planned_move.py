@@ -18,6 +18,7 @@ from alignkit.embedders.base import Role
 from alignkit.errors import ConfigError, DataError
 from alignkit.heads.base import Head
 from alignkit.migration.sources import PARQUET, ParquetSource, Source
+from alignkit.object_storage.located import state_of
 from alignkit.setting_rules import check, one_of
 
 DTYPES = ("float16", "float32")
@@ -90,12 +91,13 @@ def plan(
         )
     suffix = PARQUET if isinstance(source, ParquetSource) else ".npy"
     if out.suffix.lower() != suffix:
-        raise ConfigError(f"out={out}: expected a name that ends in {suffix}, as {source.path.name} is written to it")
+        raise ConfigError(
+            f"out={out.name}: expected a name that ends in {suffix}, as {source.path.name} is written to it"
+        )
     code = _code(source, head, dtype, codes)
-    found = source.path.stat()
     ticket = {
         "alignkit_version": __version__,
-        "vectors": {"name": source.path.name, "size_bytes": found.st_size, "modified_ns": found.st_mtime_ns},
+        "vectors": {"name": source.path.name, **state_of(source.path)},
         "key": source.key,
         "head_sha256": artifact.digest(),
         "student_identity": artifact.student_identity,

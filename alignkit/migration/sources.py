@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
 from alignkit.errors import DataError
 from alignkit.indexes.parquet_reading import batches_from, float_type, open_parquet, vector_column
-from alignkit.vector_files import EXTENSIONS, chosen_array, open_vectors
+from alignkit.object_storage.located import asked, located
+from alignkit.vector_files import EXTENSIONS, chosen_array, open_rows
 
 if TYPE_CHECKING:
     import pyarrow as pa
+
+    from alignkit.object_storage.located import Place
 
 PARQUET = ".parquet"
 
@@ -29,7 +31,7 @@ class Source(Protocol):
         key: which array of an archive or column of a table; None if the file holds a single array.
     """
 
-    path: Path
+    path: Place
     rows: int
     dim: int
     dtype: np.dtype
@@ -43,11 +45,11 @@ class Source(Protocol):
 class ArraySource:
     """`.npy`, `.npz` or `.safetensors`."""
 
-    def __init__(self, path: Path, key: str | None = None) -> None:
+    def __init__(self, path: Place, key: str | None = None) -> None:
         self.path = path
-        self._vectors = open_vectors(path, key)
+        self._vectors = open_rows(path, key)
         self.key = chosen_array(path, key)
-        self.rows, self.dim = self._vectors.shape
+        self.rows, self.dim = int(self._vectors.shape[0]), int(self._vectors.shape[1])
         self.dtype = self._vectors.dtype
 
     def blocks(self, start: int, rows: int) -> Iterator[np.ndarray]:
@@ -68,7 +70,7 @@ class ParquetSource:
         MissingExtraError: without pyarrow.
     """
 
-    def __init__(self, path: Path, column: str | None = None) -> None:
+    def __init__(self, path: Place, column: str | None = None) -> None:
         self.path = path
         self.file = open_parquet(path)
         self.column = vector_column(self.file.schema_arrow, column, path, "key")
@@ -85,7 +87,8 @@ class ParquetSource:
 
     def tables(self, start: int, rows: int, columns: list[str] | None = None) -> Iterator[pa.RecordBatch]:
         """Yield batches of at most `rows` rows from row `start` on; row groups before it are not read."""
-        return batches_from(self.file, start, rows, columns)
+        with asked(self.path):
+            yield from batches_from(self.file, start, rows, columns)
 
     def blocks(self, start: int, rows: int) -> Iterator[np.ndarray]:
         """See `Source`."""
@@ -110,17 +113,17 @@ class ParquetSource:
         return values.reshape(-1, dim)
 
 
-def open_source(path: str | Path, key: str | None = None) -> ArraySource | ParquetSource:
+def open_source(path: str | Place, key: str | None = None) -> ArraySource | ParquetSource:
     """The vectors of an index.
 
     Args:
-        path: `.npy`, `.npz`, `.safetensors` or `.parquet`.
+        path: `.npy`, `.npz`, `.safetensors` or `.parquet`, on a disk or in object storage.
         key: which array of an archive, or which column of a table.
 
     Raises:
         DataError: if the file is missing, damaged, of another kind, or holds no vectors.
     """
-    path = Path(path).expanduser()
+    path = located(path)
     if path.suffix.lower() == PARQUET:
         return ParquetSource(path, key)
     if path.suffix.lower() not in EXTENSIONS:

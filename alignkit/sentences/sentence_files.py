@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from alignkit.errors import DataError
+from alignkit.object_storage.copies_here import on_disk
 from alignkit.sentences.decoding import read_lines
 from alignkit.sentences.delimited import csv_rows, tsv_rows
 from alignkit.sentences.json_rows import json_rows
@@ -33,7 +34,7 @@ def read_sentences(path: str | Path, text_column: str = "text") -> list[Sentence
             column (with those found), a repeated id.
         MissingExtraError: for Parquet without pyarrow.
     """
-    path = Path(path).expanduser()
+    path = on_disk(path)
     sentences: list[Sentence] = []
     line_of: dict[str, int] = {}
     for line, row in read_rows(path, (text_column,), also=("id", "_id", "label")):
@@ -63,7 +64,7 @@ def read_rows(
         DataError: see `read_sentences`.
         MissingExtraError: for Parquet without pyarrow.
     """
-    path = Path(path)
+    path = on_disk(path)
     if _suffix(path) == ".parquet":
         _require(columns, parquet_columns(path), path, 1)
         yield from parquet_rows(path, None if also is None else {*columns, *also})
@@ -81,7 +82,7 @@ def column_names(path: str | Path) -> list[str]:
         DataError: see `read_sentences`.
         MissingExtraError: for Parquet without pyarrow.
     """
-    path = Path(path)
+    path = on_disk(path)
     if _suffix(path) == ".parquet":
         return parquet_columns(path)
     return list(next(read_rows(path), (0, {}))[1])

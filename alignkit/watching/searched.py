@@ -11,6 +11,7 @@ import numpy as np
 
 from alignkit.errors import DataError
 from alignkit.indexes.base import Metric, VectorIndex
+from alignkit.object_storage.located import located
 from alignkit.progress import progress
 from alignkit.vector_files import check_vectors, open_vectors
 from alignkit.vectors import top_k
@@ -134,7 +135,7 @@ class SearchedVectors:
         """
         vectors = open_vectors(path)
         check_vectors(vectors, path)
-        return cls(f"{Path(path).expanduser().resolve()}", vectors, width)
+        return cls(str(located(path).resolve()), vectors, width)
 
     def cosine_nearest(self, vectors: np.ndarray, k: int) -> Hits:
         """See `Searched`; exact."""

@@ -22,6 +22,10 @@ from alignkit.commandline.conf import numbers_of
         ("evaluate data=index data.index={path:x}", "the index is chosen beside it; write index=… and index.SETTING=…"),
         ("train extra=cached extra.path=x extra.student=static", "the student is chosen beside it; write student=stat"),
         ("embed sentences=x student=null which=student", "there is no file x"),  # which is the default
+        ("export head=h out=s3://bucket/x", "out=s3://bucket/x: expected a path on a disk; in object storage may lie"),
+        ("embed cache_dir=gs://me:pw@bucket/c", "cache_dir=gs://***@bucket/c: expected a path on a disk"),
+        ("migrate source=sqlite_vec source.path=s3://bucket/x", "source.path=s3://bucket/x: expected a path on a disk"),
+        ("train data=demo resume=s3://bucket/run", "resume=s3://bucket/run: expected a path on a disk"),
         ("train teacher=null", "teacher=null: expected one of "),
         ("evaluate data=null", "data=null: expected one of "),
         ("train -m index=null,pgvector", "pgvector, qdrant, sqlite_vec; for none, leave it out"),
