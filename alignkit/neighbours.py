@@ -142,10 +142,14 @@ def _rough_pass(
             at = excluded[here] - start
             inside = ((at >= 0) & (at < len(part))).nonzero().squeeze(1)
             scores[inside, at[inside]] = -torch.inf
-            found, found_rows = _better(scores, best[here, -1:] - offset, keep)
-            found, found_rows = found + offset, found_rows + start
-            best[here], order = torch.topk(torch.cat([best[here], found], dim=1), keep, dim=1)
-            best_rows[here] = torch.cat([best_rows[here], found_rows], dim=1).gather(1, order)
+            if start == 0:  # it holds `keep` rows or more
+                found, best_rows[here] = torch.topk(scores, keep, dim=1)
+                best[here] = found + offset
+            else:
+                found, found_rows = _better(scores, best[here, -1:] - offset, keep)
+                found, found_rows = found + offset, found_rows + start
+                best[here], order = torch.topk(torch.cat([best[here], found], dim=1), keep, dim=1)
+                best_rows[here] = torch.cat([best_rows[here], found_rows], dim=1).gather(1, order)
             slack[here] = torch.maximum(slack[here], own.slack(rough_part))
     return best, best_rows, slack
 

@@ -56,6 +56,14 @@ def pytest_runtest_call():
 
 
 @pytest.fixture(scope="session", autouse=True)
+def nothing_waits_for_the_disk():
+    """A file that is synced is there after a power cut, which no test makes; a run folder syncs forty times."""
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(os, "fsync", lambda file: None)
+        yield
+
+
+@pytest.fixture(scope="session", autouse=True)
 def packaged_tokens_are_read_once():
     """WordLlama's 32,000 tokens take a quarter of a second, and hundreds of tests have a student of their own."""
     found = importlib.util.find_spec("wordllama")

@@ -46,10 +46,12 @@ def text_settings_with_choices(name):
 
 @pytest.mark.parametrize("name", COMMANDS)
 def test_every_command_gets_awkward_texts_letter_for_letter(composed, name):
+    """Each command its share, and each of its texts two: the literal, which is one for all, is tested above."""
     texts, chosen = text_settings_with_choices(name)
-    values, places = list(AWKWARD), cycle(texts)
-    while values:
-        given = {place: values.pop() for place in islice(places, min(len(texts), len(values)))}
+    share = COMMANDS.index(name) * len(AWKWARD) // len(COMMANDS)
+    values = islice(cycle(AWKWARD), share, None)
+    for _ in range(2):
+        given = dict(zip(texts, values, strict=False))
         (config,) = composed(name, *chosen, *(f"{place}={value}" for place, value in given.items()))
         found = dict(leaves(config))
         assert {place: found[place] for place in given} == given

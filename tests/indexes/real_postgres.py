@@ -45,6 +45,9 @@ def postgres(tmp_path_factory):
         # two processes may ask at once
         connection.execute("SELECT pg_advisory_lock(1)")
         connection.execute("CREATE EXTENSION IF NOT EXISTS vector")
+        # what a power cut would leave is not tested, and each of thousands of commits would wait for the disk
+        connection.execute("ALTER SYSTEM SET fsync = off")
+        connection.execute("SELECT pg_reload_conf()")
     yield database
     server.cleanup()
 

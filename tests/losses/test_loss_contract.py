@@ -1,13 +1,10 @@
 """Every loss that has a YAML keeps what `losses/base.py` promises; a new one is tested the moment its YAML exists."""
 
-import functools
-
 import pytest
 import torch
-from hydra import compose, initialize_config_dir
 from hydra.utils import instantiate
 
-from alignkit.commandline import conf_folder, group_choices, plain
+from alignkit.commandline.conf import group_choices, yaml_of
 from alignkit.errors import DataError
 from alignkit.losses.base import Loss
 from alignkit.training.recipe import Recipe
@@ -16,14 +13,8 @@ from alignkit.vectors import l2_normalize
 NAMES = [name for name in group_choices("loss") if name != "auto"]  # which is a choice among the others
 
 
-@functools.cache
-def composed(name):
-    with initialize_config_dir(str(conf_folder()), version_base="1.3"):
-        return plain(compose("train", overrides=[f"loss={name}"]).loss)
-
-
 def make(name):
-    settings = dict(composed(name))
+    settings = yaml_of("loss", name)
     settings.pop("recipe", None)
     return instantiate(settings)
 
@@ -40,16 +31,15 @@ def test_is_a_loss_with_a_recipe_that_training_knows(name):
     loss = make(name)
     assert isinstance(loss, Loss)
     assert isinstance(loss.needs_negatives, bool) and isinstance(loss.uses_negatives, bool)
-    Recipe().overlay(composed(name).get("recipe"))
+    Recipe().overlay(yaml_of("loss", name).get("recipe"))
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_its_recipe_takes_a_random_start_somewhere(name):
     """Steps that are right for fine-tuning a closed form would leave a perceptron where it began."""
-    with initialize_config_dir(str(conf_folder()), version_base="1.3"):
-        own = plain(compose("train", overrides=["model=mlp"]).model)["recipe"]
+    own = yaml_of("model", "mlp")["recipe"]
     for init in ("random", "closed_form"):
-        recipe = Recipe().overlay(composed(name).get("recipe"), init).overlay(own, init)
+        recipe = Recipe().overlay(yaml_of("loss", name).get("recipe"), init).overlay(own, init)
         assert recipe.lr >= 1e-3 and recipe.max_epochs >= 10 and recipe.weight_decay == own["weight_decay"]
 
 
