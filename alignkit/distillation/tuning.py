@@ -22,7 +22,7 @@ from alignkit.errors import ConfigError, DataError
 from alignkit.heads.base import Head
 from alignkit.metrics.intervals import Interval
 from alignkit.pairs.base import Pairs, PairSplits
-from alignkit.training.batches import BLOCK_ROWS, RowOrder, sample_of_teacher, teacher_mean
+from alignkit.training.batches import BLOCK_ROWS, RowOrder, SolverBatches, sample_of_teacher, teacher_mean
 from alignkit.training.best import KeepBest
 from alignkit.training.capacity import validation_batch
 from alignkit.training.checks import check_loss, check_select_by
@@ -200,11 +200,11 @@ class _Tuning:
     def _train(self, model: TunedModel, tokens: Mapping[str, Tokens], resume: bool) -> tuple[KeepBest, GoBack, Any]:
         splits, recipe = self.splits, self.recipe
         model.train()
+        mean = teacher_mean(SolverBatches(splits.train, device=torch.device("cpu")))
         others = sample_of_teacher(splits.train, self.seed)
         module = AlignmentModule(
-            model, self.loss, teacher_mean(splits.train), len(splits.validation), recipe, self.seed, others,
-            self.device.rough_products,
-        )  # fmt: skip
+            model, self.loss, mean, len(splits.validation), recipe, self.seed, others, self.device.rough_products
+        )
         best, went = KeepBest(recipe.select_by, recipe.early_stop_patience), GoBack()
         callbacks = [StartAlike(), went, best, ReturnedMemory()]
         trainer = build_trainer(recipe, self.device, callbacks, self.run_folder, self.settings, len(splits.train))

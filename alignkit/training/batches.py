@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
@@ -10,6 +11,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from alignkit.heads.streaming import Batches, weights_of
+from alignkit.heads.sums import summed
 from alignkit.metrics.alignment import sample_rows
 from alignkit.pairs.base import Pairs
 from alignkit.pairs.placed_rows import lies_on, rows_on
@@ -193,36 +196,62 @@ class SolverBatches:
         parts: one or more sets of pairs, as if joined.
         device: where chunks are placed.
         chunk_rows: rows per chunk; `None` takes 2,048, and eight times as many on a GPU, which small ones leave idle.
+        share: k of n: only the k-th (from 0) of n even shares of the rows, which lie one after another.
     """
 
-    def __init__(self, *parts: Pairs, device: torch.device, chunk_rows: int | None = None) -> None:
+    def __init__(
+        self, *parts: Pairs, device: torch.device, chunk_rows: int | None = None, share: tuple[int, int] = (0, 1)
+    ) -> None:
         self.parts, self.device = parts, device
         self.chunk_rows = chunk_rows or SOLVER_ROWS * (1 if device.type == "cpu" else 8)
-        self.weights = _weights(parts)
+        whole, (mine, shares) = sum(map(len, parts)), share
+        self._first, self._end = whole * mine // shares, whole * (mine + 1) // shares
+        weights = _weights(parts)
+        self.weights = None if weights is None else weights[self._first : self._end]
 
     def __len__(self) -> int:
-        return sum(len(pairs) for pairs in self.parts)
+        return self._end - self._first
 
     def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
+        before = 0
         for pairs in self.parts:
-            for start in range(0, len(pairs), self.chunk_rows):
-                rows = slice(start, start + self.chunk_rows)
+            first, end = max(0, self._first - before), min(len(pairs), self._end - before)
+            before += len(pairs)
+            for start in range(first, end, self.chunk_rows):
+                rows = slice(start, min(start + self.chunk_rows, end))
                 teacher = unit_in_place(rows_on(pairs.teacher, rows, self.device))
                 yield rows_on(pairs.student, rows, self.device), teacher
 
 
-def teacher_mean(pairs: Pairs, device: torch.device | None = None) -> Tensor:
-    """Mean of the normalised teacher vectors, `(teacher_dim,)` float32 on the CPU, computed on the device."""
-    batches = SolverBatches(pairs, device=device or torch.device("cpu"))
-    weights, seen = batches.weights, 0
-    total = torch.zeros(pairs.teacher_dim, dtype=torch.float64, device=batches.device)
-    for _, teacher in batches:
-        if weights is None:
-            total += teacher.sum(dim=0, dtype=torch.float64)
-        else:
-            total += weights[seen : seen + len(teacher)].to(total) @ teacher.double()
-        seen += len(teacher)
-    return (total / (seen if weights is None else weights.sum())).float().cpu()
+def teacher_mean(batches: SolverBatches) -> Tensor:
+    """Mean of the normalised teacher vectors, `(teacher_dim,)` float32 on the CPU; one pass."""
+    sums = summed(batches, _TeacherSum.of)
+    return (sums.vectors / sums.count).float().cpu()
+
+
+@dataclass(frozen=True)
+class _TeacherSum:
+    vectors: Tensor
+    count: Tensor
+
+    @classmethod
+    def of(cls, batches: Batches) -> _TeacherSum:
+        weights, seen = weights_of(batches), 0
+        total = torch.zeros((), dtype=torch.float64)
+        for _, teacher in batches:
+            if weights is None:
+                total = total + teacher.sum(dim=0, dtype=torch.float64)
+            else:
+                total = total + weights[seen : seen + len(teacher)].to(teacher).double() @ teacher.double()
+            seen += len(teacher)
+        return cls(total, total.new_tensor(seen if weights is None else float(weights.sum())))
+
+    def all_reduce(self) -> _TeacherSum:
+        import torch.distributed as dist
+
+        for part in (self.vectors, self.count):
+            dist.all_reduce(part)
+        return self
 
 
 def _weights(parts: Sequence[Pairs]) -> Tensor | None:

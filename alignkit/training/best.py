@@ -60,6 +60,8 @@ class KeepBest(Callback):
         self.validated = self.batches
         figures = {name: float(value) for name, value in trainer.callback_metrics.items() if name.startswith("val/")}
         figures = {name: value for name, value in figures.items() if abs(value) < float("inf")}  # NaN: undefined
+        # another chip rounds otherwise: one process would stop and the others wait for it
+        figures = trainer.strategy.broadcast(figures)
         if not self.batches:
             self.first_figures = figures
         if "val/loss" in self.best_figures and "val/loss" not in figures:

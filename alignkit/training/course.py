@@ -14,7 +14,6 @@ from alignkit.metrics.collected_figures import Collected
 from alignkit.pairs.base import PairSplits
 from alignkit.training.batches import BLOCK_ROWS, PairBatches, RowOrder, sample_of_teacher
 from alignkit.training.capacity import fits, validation_batch
-from alignkit.training.processes import is_main_process
 
 SAMPLED_ROWS = 2_000
 
@@ -28,14 +27,12 @@ class Course:
         best_passes: over the training pairs, after which the kept state was; 0 is the starting point.
         passes: in all.
         ended: why training ended before its epochs were over; `None` where it did not.
-        is_main_process: of several, one writes and reports.
     """
 
     figures: Mapping[str, float]
     best_passes: float = 0.0
     passes: float = 0.0
     ended: str | None = None
-    is_main_process: bool = True
 
 
 @torch.no_grad()
@@ -75,4 +72,4 @@ def stay_at_start(
     figures = Collected.joined(collected).figures(sample_of_teacher(splits.train, seed), seed)
     named = {"val/loss": losses / len(pairs), **{f"val/{name}": value for name, value in figures.items()}}
     finite = {name: value for name, value in named.items() if value is not None and abs(value) < float("inf")}
-    return Course(finite, is_main_process=is_main_process())
+    return Course(finite)

@@ -39,6 +39,8 @@ class PairDataModule(LightningDataModule):
     def _batches(self, pairs: Pairs, batch_size: int, shuffle: bool) -> PairBatches:
         device = self.trainer.strategy.root_device if self.trainer else torch.device("cpu")
         in_memory = fits((self.splits.train, self.splits.validation), device)
+        if self.trainer:  # it decides the order of the rows, which must be the same in all processes
+            in_memory = self.trainer.strategy.reduce_boolean_decision(in_memory)
         order = RowOrder(
             len(pairs),
             shuffle=shuffle,

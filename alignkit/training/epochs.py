@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, cast
 
@@ -24,6 +24,7 @@ from alignkit.training.device import Device
 from alignkit.training.module import AlignmentModule
 from alignkit.training.recipe import Recipe
 from alignkit.training.start_alike import StartAlike
+from alignkit.training.team import Team, join
 from alignkit.training.trainer import StopAfter, build_trainer, lightning_manners, newest_checkpoint
 
 
@@ -46,6 +47,14 @@ class Epochs:
         """
         trainer = self._trainer([])
         return trainer.num_devices * trainer.num_nodes
+
+    def join(self) -> Team:
+        """Meet the processes that train together.
+
+        Raises:
+            ConfigError: if a setting of the trainer cannot be used, or a launcher started another number of processes.
+        """
+        return replace(self, run_folder=None)._meet()
 
     def to_best(
         self, head: Head, splits: PairSplits, mean: Tensor, *, learns: bool, resume: bool = False
@@ -73,7 +82,7 @@ class Epochs:
                 best.note_end(trainer)
         kept = cast(Head, module.head)
         best.restore(kept)
-        return kept, Course(best.best_figures, best.best_passes, best.passes, best.ended, trainer.is_global_zero)
+        return kept, Course(best.best_figures, best.best_passes, best.passes, best.ended)
 
     def again(self, head: Head, splits: PairSplits, mean: Tensor, passes: float) -> Head:
         """Train for so many passes over the pairs, which may be a fraction; nothing is chosen."""
@@ -91,6 +100,11 @@ class Epochs:
         )
         uses_negatives = bool(getattr(loss, "uses_negatives", False))
         return module, PairDataModule(splits, self.recipe.batch_size, self.seed, with_negatives=uses_negatives)
+
+    def _meet(self) -> Team:
+        trainer = self._trainer([])
+        with lightning_manners(trainer):
+            return join(trainer)
 
     def _trainer(self, callbacks: list[Any]) -> Trainer:
         return build_trainer(self.recipe, self.device, callbacks, self.run_folder, self.trainer_settings)

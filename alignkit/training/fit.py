@@ -31,8 +31,8 @@ from alignkit.training.checks import check_keeps_moments, check_loss, check_nega
 from alignkit.training.course import Course, stay_at_start
 from alignkit.training.device import Device
 from alignkit.training.memory import return_large_blocks
-from alignkit.training.processes import are_several, is_main_process
 from alignkit.training.recipe import Recipe
+from alignkit.training.team import ALONE, Team
 from alignkit.training.trainer_settings import check_batches, check_trainer_settings, only_lightning_judges
 
 logger = logging.getLogger(__name__)
@@ -57,7 +57,7 @@ class FitResult:
         refitted: whether the head was refitted on train + validation.
         teacher_mean: `(teacher_dim,)` of the training split.
         seconds: by step.
-        is_main_process: of several, one writes and reports.
+        team: the processes that fitted it.
         moments: what the closed form of `head` was solved from, where they are kept.
     """
 
@@ -71,17 +71,22 @@ class FitResult:
     refitted: bool
     teacher_mean: Tensor
     seconds: Mapping[str, float] = field(default_factory=dict)
-    is_main_process: bool = True
+    team: Team = ALONE
     moments: KeptMoments | None = None
+
+    @property
+    def is_main_process(self) -> bool:
+        """Of several, one writes and reports."""
+        return self.team.leads
 
 
 @dataclass(frozen=True)
 class Fitter:
     """Everything that is constant while one head is fitted.
 
-    Of several processes, only the first solves the closed form, on all pairs, and sends it to the others. Training
-    splits the pairs among them and equals that of one process with all their batches joined. To solve over processes of
-    your own, give each its pairs and see `heads.moments.Moments.all_reduce`.
+    Of several processes, each sums up its share of the pairs for a closed form; the first one chooses and solves, and
+    sends the head to the others. Training splits the pairs among them and equals that of one process with all their
+    batches joined.
 
     Attributes:
         make_head: called with `student_dim=` and `teacher_dim=`.
@@ -156,12 +161,10 @@ class Fitter:
         if not fits((splits.train, splits.validation), torch.device("cpu")):
             return_large_blocks()  # arrays come and go as they are read
         head = self._new_head(splits)
-        chosen, moments = self._solve(head, [splits.train], validation=splits.validation)
+        team = self._join(self._learns(head))
+        chosen, moments = self._solve(head, team, [splits.train], validation=splits.validation)
+        mean = self._teacher_mean(team, splits.train, moments)
         clock.lap("closed_form")
-        if moments is None:
-            mean = teacher_mean(splits.train, self.device.torch_device)
-        else:
-            mean = moments.moments.teacher_mean.float().cpu()
         if moments is not None and moments.space is not None and not self.keep_moments and self.earlier is None:
             moments = None  # the second fit makes features of its own; sums of these take much memory
         kept, course = self._train(head, splits, mean, resume)
@@ -170,7 +173,7 @@ class Fitter:
         refit = (self.init == "closed_form" and not course.best_passes) if refit is None else refit
         refit = refit and self.adds
         if refit:
-            again, of_both = self._refit(splits, course.best_passes, chosen, mean, moments)
+            again, of_both = self._refit(splits, team, course.best_passes, chosen, mean, moments)
             clock.lap("refit")
             if all(bool(tensor.isfinite().all()) for tensor in again.state_dict().values()):
                 head, moments = again, of_both
@@ -188,16 +191,16 @@ class Fitter:
             refitted=refit,
             teacher_mean=mean,
             seconds=clock.seconds,
-            is_main_process=course.is_main_process,
+            team=team,
             moments=moments if self.keep_moments or self.earlier is not None else None,
         )
 
     def _refit(
-        self, splits: PairSplits, passes: float, chosen: Any, mean: Tensor, moments: KeptMoments | None
+        self, splits: PairSplits, team: Team, passes: float, chosen: Any, mean: Tensor, moments: KeptMoments | None
     ) -> tuple[Head, KeptMoments | None]:
         """Refit on train + validation: the same closed form, then as many epochs as the first fit kept."""
         head = self._new_head(splits)
-        moments = self._solve(head, [splits.train, splits.validation], chosen=chosen, of_first=moments)[1]
+        moments = self._solve(head, team, [splits.train, splits.validation], chosen=chosen, of_first=moments)[1]
         if passes:
             together = replace(splits, train=join_pairs(splits.train, splits.validation))
             settings = {name: value for name, value in self.trainer_settings.items() if name not in ONCE}
@@ -220,10 +223,13 @@ class Fitter:
 
     def _needs_lightning(self, learns: bool) -> bool:
         # loading it takes longer than a closed form
-        return learns or are_several() or only_lightning_judges(self.trainer_settings, self.recipe.precision)
+        return learns or only_lightning_judges(self.trainer_settings, self.recipe.precision)
 
     def _processes(self, learns: bool) -> int:
         return replace(self, run_folder=None)._epochs().count_processes() if self._needs_lightning(learns) else 1
+
+    def _join(self, learns: bool) -> Team:
+        return self._epochs().join() if self._needs_lightning(learns) else ALONE
 
     def _epochs(self) -> Any:
         from alignkit.training.epochs import Epochs
@@ -242,14 +248,26 @@ class Fitter:
         return head
 
     def _solve(
-        self, head: Head, parts: list[Pairs], validation: Pairs | None = None, chosen: Any = None,
+        self, head: Head, team: Team, parts: list[Pairs], validation: Pairs | None = None, chosen: Any = None,
         of_first: KeptMoments | None = None,
     ) -> tuple[dict, KeptMoments | None]:  # fmt: skip
-        if not is_main_process() and self._processes(self._learns(head)) > 1:
-            return {}, None
+        """The closed form, in the first process alone; only its sums are made by all."""
         device = self.device.torch_device
-        train = SolverBatches(*parts, device=device)
-        head.to(device)
+        found = team.led(
+            parts, device, lambda train: self._solved(head.to(device), train, validation, chosen, of_first)
+        )
+        return found or ({}, None)
+
+    def _teacher_mean(self, team: Team, train: Pairs, moments: KeptMoments | None) -> Tensor:
+        """Of all pairs that the sums are of, where they are kept."""
+        known = None if moments is None else moments.moments.teacher_mean.float().cpu()
+        own = team.led([train], self.device.torch_device, lambda pairs: teacher_mean(pairs) if known is None else known)
+        return team.first(lambda: own)  # type: ignore[return-value]
+
+    def _solved(
+        self, head: Head, train: SolverBatches, validation: Pairs | None, chosen: Any, of_first: KeptMoments | None
+    ) -> tuple[dict, KeptMoments | None]:
+        device = self.device.torch_device
         if self.init != "closed_form":
             head.look(train)
             return {}, None
@@ -259,7 +277,7 @@ class Fitter:
             return go_on(head, kept, self.earlier.chosen if chosen is None else chosen, new, held_out)
         if of_first is not None and isinstance(head, Updatable):
             # sums add up: only validation is read
-            return go_on(head, of_first.to(device), chosen, SolverBatches(*parts[1:], device=device))
+            return go_on(head, of_first.to(device), chosen, SolverBatches(*train.parts[1:], device=device))
         if isinstance(head, Updatable):
             return head.solve_keeping(train, held_out, chosen)
         return head.solve(train, held_out, chosen), None  # type: ignore[operator]

@@ -138,7 +138,7 @@ def test_solver_batches_join_parts_and_repeat(make_pairs):
 
 def test_teacher_mean(make_pairs):
     pairs = make_pairs(30)
-    assert np.allclose(teacher_mean(pairs).numpy(), pairs.teacher.mean(axis=0), atol=1e-6)
+    assert np.allclose(teacher_mean(SolverBatches(pairs, device=CPU)).numpy(), pairs.teacher.mean(axis=0), atol=1e-6)
 
 
 def test_rows_come_as_often_as_they_count():
@@ -161,7 +161,7 @@ def test_the_teachers_mean_and_a_solver_count_pairs_by_weight(make_pairs):
     repeated = np.repeat(pairs.teacher, weights.astype(int), axis=0)
     repeated = repeated / np.linalg.norm(repeated, axis=1, keepdims=True)
     weighted = replace(pairs, weights=weights)
-    np.testing.assert_allclose(teacher_mean(weighted), repeated.mean(axis=0), atol=1e-6)
+    np.testing.assert_allclose(teacher_mean(SolverBatches(weighted, device=CPU)), repeated.mean(axis=0), atol=1e-6)
     assert SolverBatches(weighted, pairs, device=CPU).weights.tolist() == [*weights, *[1.0] * 6]
     assert SolverBatches(pairs, device=CPU).weights is None
 
