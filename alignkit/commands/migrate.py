@@ -7,11 +7,13 @@ from typing import Any
 
 from omegaconf import DictConfig
 
-from alignkit.commandline import plain
+from alignkit.commandline import build, plain
 from alignkit.commands.migrate_actions.engine_steps import NEED_HEAD, Steps
 from alignkit.commands.migrate_actions.file_move import move_file
 from alignkit.commands.rules.migrate import STEPS
 from alignkit.errors import ConfigError
+from alignkit.workers.base import Engine
+from alignkit.workers.local import LocalEngine
 
 OF_FILES = ("vectors", "out", "key", "dtype", "codes")
 
@@ -25,7 +27,7 @@ def main(config: DictConfig) -> None:
         if settings["step"] is not None:
             raise ConfigError(f"step={settings['step']}: name the engine that holds the index: source=pgvector …")
         _expect(settings, ("vectors", "head", "out"))
-        move_file(settings)
+        move_file(settings, workers_of(settings["engine"]))
         return
     if given := [name for name in OF_FILES if settings[name] is not None]:
         raise ConfigError(f"{given[0]}={settings[given[0]]}: is for files, and does not go with source=")
@@ -39,7 +41,13 @@ def main(config: DictConfig) -> None:
         raise ConfigError("teacher= embeds the queries of step=compare; name their file: queries=FILE")
     if settings["step"] in NEED_HEAD or settings["queries"] is not None:
         _expect(settings, ("head",))
-    Steps(config, settings).run()
+    Steps(config, settings, workers_of(settings["engine"])).run()
+
+
+def workers_of(settings: Mapping[str, Any]) -> Engine | None:
+    """The engine that does it in parts; `None` for this process alone, which needs no parts."""
+    engine: Engine = build(settings, "engine")
+    return None if isinstance(engine, LocalEngine) and engine.workers == 1 else engine
 
 
 def _expect(settings: Mapping[str, Any], names: Iterable[str]) -> None:

@@ -14,7 +14,7 @@ from typing import Any, Literal, Self
 import numpy as np
 
 from alignkit.indexes.filters import Filter
-from alignkit.indexes.index_rows import Cursor, Id, IndexRows, joined, picked, positions
+from alignkit.indexes.index_rows import Cursor, Id, IndexRows, Stretch, joined, picked, positions
 from alignkit.indexes.stages import Stage, expect, expect_begun, expect_not_in_use, expect_room
 
 Metric = Literal["cosine", "dot", "l2"]
@@ -83,6 +83,11 @@ class VectorIndex(abc.ABC):
         """Whether it may be opened once for each of several threads, without holding its rows as often."""
         return False
 
+    @property
+    def read_together(self) -> bool:
+        """Whether several processes may read it at the same time, none of which holds all of it."""
+        return self.parallel
+
     def hurry(self) -> None:  # noqa: B027 - most engines have no server
         """Let calls fail at once while the engine's server is away, for who has clients that wait."""
 
@@ -149,6 +154,39 @@ class VectorIndex(abc.ABC):
                 break
         return joined(parts)
 
+    def stretches(self, rows: int) -> Iterator[Stretch]:
+        """The whole index in stretches of about so many rows, for several readers."""
+        after, count = None, 0
+        for until, more in self._marks(rows):
+            count += more
+            if count >= rows:
+                yield Stretch(after, until, count)
+                after, count = until, 0
+        if count:
+            yield Stretch(after, until, count)
+
+    def within(self, stretch: Stretch | None, batch: int = 4096) -> Iterator[IndexRows]:
+        """The rows of one stretch, or all; where rows came since it was cut, the last ones may be left out."""
+        if stretch is None:
+            yield from self.scan(batch=batch)
+            return
+        after, left = stretch.after, stretch.rows
+        while left > 0:
+            for rows in self.scan(after, min(batch, left)):
+                if len(rows) > left:  # a cursor is that of a whole batch
+                    break
+                yield rows
+                after, left = rows.cursor, left - len(rows)
+                if not left:
+                    return
+            else:
+                return
+
+    def _marks(self, rows: int) -> Iterator[tuple[Cursor, int]]:
+        """Cursors in `scan`'s order, at most so many rows apart, and how many; an engine may read ids alone."""
+        for found in self.scan(batch=min(rows, 4096)):
+            yield found.cursor, len(found)
+
 
 class Replacement(abc.ABC):
     """New vectors for the rows of an index: written beside the old ones, put in their place, and back.
@@ -181,9 +219,19 @@ class Replacement(abc.ABC):
         expect_room(self.stage())
         self._begin(dim)
 
+    @property
+    def written_together(self) -> bool:
+        """Whether several processes may write at the same time."""
+        return False
+
     @abc.abstractmethod
-    def missing(self, batch: int = 4096) -> Iterator[IndexRows]:
-        """The rows that have no new vector yet, as `scan` gives them; the class says which later changes it notices."""
+    def missing(self, batch: int = 4096, within: Stretch | None = None) -> Iterator[IndexRows]:
+        """The rows that have no new vector yet, as `scan` gives them; the class says which later changes it notices.
+
+        Args:
+            batch: at most so many rows at once.
+            within: only of this stretch, for one of several processes; then all its rows may be given.
+        """
 
     @abc.abstractmethod
     def write(self, rows: IndexRows, vectors: np.ndarray) -> int:

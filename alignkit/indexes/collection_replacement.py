@@ -10,7 +10,7 @@ import numpy as np
 from alignkit.errors import DataError
 from alignkit.indexes.base import Note, Replacement, VectorIndex
 from alignkit.indexes.elsewhere import Elsewhere
-from alignkit.indexes.index_rows import IndexRows
+from alignkit.indexes.index_rows import IndexRows, Stretch
 from alignkit.indexes.new_index import NewIndex
 from alignkit.indexes.replacing import NEW, OLD, beside, expect_all
 from alignkit.indexes.stages import Stage
@@ -61,10 +61,10 @@ class CollectionReplacement(Replacement):
         names = self.names()
         return "cut over" if self.old in names else "begun" if self.new in names else "untouched"
 
-    def missing(self, batch: int = 4096) -> Iterator[IndexRows]:
+    def missing(self, batch: int = 4096, within: Stretch | None = None) -> Iterator[IndexRows]:
         """See `Replacement`; reads the old collection whole."""
         if self.stage() == "begun":
-            yield from self._moving().missing(batch)
+            yield from self._moving().missing(batch, within)
 
     def write(self, rows: IndexRows, vectors: np.ndarray) -> int:
         """See `Replacement`."""

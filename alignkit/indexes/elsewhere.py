@@ -11,7 +11,7 @@ import numpy as np
 
 from alignkit.errors import DataError
 from alignkit.indexes.base import Note, Replacement, VectorIndex
-from alignkit.indexes.index_rows import Id, IndexRows, picked
+from alignkit.indexes.index_rows import Id, IndexRows, Stretch, picked
 from alignkit.indexes.new_index import NewIndex, version_of
 from alignkit.indexes.replacing import expect_all, expect_width, usable_rows
 from alignkit.indexes.stages import Stage
@@ -68,8 +68,17 @@ class Elsewhere(Replacement):
         state = {"from": self._place, "in_use": False, "kept": None}
         self.new.begin(dim, metric or "cosine", state, like)
 
-    def missing(self, batch: int = 4096) -> Iterator[IndexRows]:
-        """See `Replacement`; refused at the end if two rows have one id."""
+    @property
+    def written_together(self) -> bool:
+        """See `Replacement`."""
+        return self.new.written_together
+
+    def missing(self, batch: int = 4096, within: Stretch | None = None) -> Iterator[IndexRows]:
+        """See `Replacement`; refused at the end if two rows have one id, but for a stretch, which is given whole."""
+        if within is not None:
+            for rows in self.index.within(within, batch):
+                yield replace(rows, versions=version_of(rows))
+            return
         known, seen = _Known(self.new.versions()), []
         for rows in self.index.scan(batch=batch):
             versions, ids = version_of(rows), _hashed(rows.ids)

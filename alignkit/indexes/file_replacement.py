@@ -16,7 +16,7 @@ import numpy as np
 from alignkit.errors import DataError
 from alignkit.files import move, refused, unfinished_name, write_whole
 from alignkit.indexes.base import Note, Replacement, VectorIndex
-from alignkit.indexes.index_rows import IndexRows
+from alignkit.indexes.index_rows import IndexRows, Stretch
 from alignkit.indexes.replacing import (
     NEW,
     OLD,
@@ -108,12 +108,17 @@ class FileReplacement(Replacement):
             raise refused(self.folder, error) from None
         write_whole(self.folder / "state.json", json.dumps({"dim": dim, "rows": rows, "index": self._ticket()}))
 
-    def missing(self, batch: int = 4096) -> Iterator[IndexRows]:
+    @property
+    def written_together(self) -> bool:
+        """See `Replacement`."""
+        return True
+
+    def missing(self, batch: int = 4096, within: Stretch | None = None) -> Iterator[IndexRows]:
         """See `Replacement`; a batch is given whole if any of its rows is missing."""
         if not self.folder.exists():
             return
         done = np.fromfile(self._done, np.uint8)
-        for rows in self.index.scan(batch=batch):
+        for rows in self.index.within(within, batch):
             first = self.position(rows)
             if not done[first : first + len(rows)].all():
                 yield rows

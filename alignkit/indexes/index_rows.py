@@ -16,6 +16,21 @@ _WHOLE = re.compile(r"0|-?[1-9][0-9]{0,18}")
 
 
 @dataclass(frozen=True)
+class Stretch:
+    """A range of an index's rows in `scan`'s order; both cursors are JSON-able.
+
+    Attributes:
+        after: begins behind this row; `None` at the first one.
+        until: ends with this row.
+        rows: between them, when it was cut.
+    """
+
+    after: Cursor
+    until: Cursor
+    rows: int
+
+
+@dataclass(frozen=True)
 class IndexRows:
     """Some rows of an index; position i of every field is the same row.
 

@@ -129,6 +129,13 @@ class LancedbIndex(VectorIndex):
 
         return LancedbReplacement(self, self.database, self.table, columns, self.metric, self._open, opened)
 
+    def _marks(self, rows: int) -> Iterator[tuple[Cursor, int]]:
+        """See `VectorIndex`."""
+        dataset = self._dataset(None)
+        count = dataset.count_rows()
+        for start in range(0, count, rows):
+            yield [dataset.version, min(start + rows, count)], min(rows, count - start)
+
     def _hits(self, query: np.ndarray, k: int, rule: str, exact: bool = False) -> tuple[list[Id], np.ndarray]:
         asked = self.table.search(query, vector_column_name=self.vector).distance_type(self.metric).limit(k)
         if rule:

@@ -64,6 +64,11 @@ class NewLancedbIndex(NewIndex):
         with lance_refusals():
             self.database = lancedb.connect(path if "://" in path else Path(path).expanduser())
 
+    @property
+    def written_together(self) -> bool:
+        """See `NewIndex`."""
+        return True
+
     def way(self, dim: int) -> str:
         """See `NewIndex`."""
         return (

@@ -13,7 +13,7 @@ import numpy as np
 
 from alignkit.errors import DataError
 from alignkit.indexes.base import Metric, Note, Replacement, VectorIndex
-from alignkit.indexes.index_rows import IndexRows, picked
+from alignkit.indexes.index_rows import IndexRows, Stretch, picked
 from alignkit.indexes.lance_ids import held, ids_of, looked_up
 from alignkit.indexes.lance_refusals import lance_refusals
 from alignkit.indexes.replacing import (
@@ -98,9 +98,14 @@ class LancedbReplacement(Replacement):
         fields = [self.table.schema.field(self.id), pa.field(self.new, pa.list_(pa.float32(), dim))]
         self._make(self.gathered, schema=pa.schema(fields))
 
-    def missing(self, batch: int = 4096) -> Iterator[IndexRows]:
+    @property
+    def written_together(self) -> bool:
         """See `Replacement`."""
-        for rows in self.index.scan(batch=batch):
+        return True
+
+    def missing(self, batch: int = 4096, within: Stretch | None = None) -> Iterator[IndexRows]:
+        """See `Replacement`."""
+        for rows in self.index.within(within, batch):
             with lance_refusals():
                 done = self._done(rows.ids)
             if len(done) < len(rows):

@@ -36,6 +36,11 @@ class NewFile(NewIndex):
     def build(self, dim: int, metric: Metric, *files: Path) -> str:
         """Write the gathered rows into files of these names, in the order of `self.files`; returns what was built."""
 
+    @property
+    def written_together(self) -> bool:
+        """See `NewIndex`."""
+        return True
+
     def note(self) -> Note | None:
         """See `NewIndex`."""
         about = self.gathered.about()

@@ -46,6 +46,11 @@ class NewIndex(abc.ABC):
     def __exit__(self, *problem: object) -> None:
         self.close()
 
+    @property
+    def written_together(self) -> bool:
+        """Whether several processes may put rows into it at the same time."""
+        return False
+
     @abc.abstractmethod
     def way(self, dim: int) -> str:
         """What the engine does for vectors of this width, in a sentence for the user: what it cannot keep as well."""

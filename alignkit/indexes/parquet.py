@@ -82,6 +82,18 @@ class ParquetIndex(VectorIndex):
         """See `VectorIndex`."""
         yield from self._scan(after, batch, self.payload)
 
+    @property
+    def read_together(self) -> bool:
+        """See `VectorIndex`."""
+        return True
+
+    def _marks(self, rows: int) -> Iterator[tuple[Cursor, int]]:
+        """See `VectorIndex`."""
+        for path in self.files:
+            count = self._rows_of(path)
+            for start in range(0, count, rows):
+                yield [path.name, min(start + rows, count)], min(rows, count - start)
+
     def fetch(self, ids: Sequence[Id]) -> IndexRows:
         """See `VectorIndex`; it reads the table once."""
         wanted = {str(one) for one in ids}

@@ -10,7 +10,7 @@ import numpy as np
 
 from alignkit.errors import DataError
 from alignkit.indexes.base import CutOver, Mapped, Note, Replacement, VectorIndex
-from alignkit.indexes.index_rows import IndexRows
+from alignkit.indexes.index_rows import IndexRows, Stretch
 from alignkit.indexes.pg_building import WIDEST, build_hnsw
 from alignkit.indexes.pg_changes import change
 from alignkit.indexes.pg_cut_over import PgCutOver
@@ -87,10 +87,15 @@ class PgReplacement(Replacement):
         add = f"ALTER TABLE {{table}} ADD COLUMN IF NOT EXISTS {{new}} {{kind}}({int(dim)})"
         self._change(add, watched=True, kind=(table.extension, self._new_kind(dim)))
 
-    def missing(self, batch: int = 4096) -> Iterator[IndexRows]:
+    @property
+    def written_together(self) -> bool:
+        """See `Replacement`."""
+        return True
+
+    def missing(self, batch: int = 4096, within: Stretch | None = None) -> Iterator[IndexRows]:
         """See `Replacement`; rows inserted or changed since are among them, whenever that was."""
-        after = None
-        while len(rows := self.rows.page(after, batch, "t.{new} IS NULL", versions=True)):
+        after, until = (None, None) if within is None else (within.after, within.until)
+        while len(rows := self.rows.page(after, batch, "t.{new} IS NULL", versions=True, until=until)):
             yield rows
             after = rows.cursor
 

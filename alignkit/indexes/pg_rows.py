@@ -49,7 +49,9 @@ class PgRows:
         self.table = self.connection.run(lambda opened: find_table(opened, name, found.vector, found.id))
         self.dim = self.table.dim or self._first_width()
 
-    def page(self, after: Cursor, batch: int, where: str = "true", *, versions: bool = False) -> IndexRows:
+    def page(
+        self, after: Cursor, batch: int, where: str = "true", *, versions: bool = False, until: Cursor = None
+    ) -> IndexRows:
         """The rows behind a cursor, in the order of the key.
 
         Args:
@@ -57,19 +59,25 @@ class PgRows:
             batch: at most so many.
             where: a further condition, with `{names}` as `execute` has them.
             versions: whether to say which transaction wrote each row.
+            until: the last key, as text; `None` for no such end.
         """
-        found = self.keys("{columns}, t.xmin::text AS version" if versions else "{columns}", after, batch, where)
+        found = self.keys("{columns}, t.xmin::text AS version" if versions else "{columns}", after, batch, where, until)
         if not versions:
             return self.as_rows(found)
         return replace(self.as_rows([row[:-1] for row in found]), versions=[row[-1] for row in found])
 
-    def keys(self, columns: str, after: Cursor, batch: int, where: str = "true") -> list[tuple[Any, ...]]:
-        """Some columns of the rows behind a cursor."""
+    def keys(
+        self, columns: str, after: Cursor, batch: int, where: str = "true", until: Cursor = None
+    ) -> list[tuple[Any, ...]]:
+        """Some columns of the rows behind a cursor, and up to another."""
         # qualified: a bare name would be that of an output column
-        start = "" if after is None else " AND t.{id} > %s::{id_type}"
-        bound = [batch] if after is None else [after, batch]
+        ends = [(" AND t.{id} > %s::{id_type}", after), (" AND t.{id} <= %s::{id_type}", until)]
+        given = [(rule, key) for rule, key in ends if key is not None]
+        rules = where + "".join(rule for rule, _ in given)
         return self.execute(
-            f"SELECT {columns} FROM {{table}} AS t WHERE {where}{start} ORDER BY t.{{id}} LIMIT %s", *bound
+            f"SELECT {columns} FROM {{table}} AS t WHERE {rules} ORDER BY t.{{id}} LIMIT %s",
+            *(key for _, key in given),
+            batch,
         )
 
     def execute(self, query: str, *values: Any, **further: tuple[str, ...] | Composable) -> list[tuple[Any, ...]]:

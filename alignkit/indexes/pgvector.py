@@ -153,6 +153,13 @@ class PgvectorIndex(VectorIndex):
             self.rows, lambda column: self._opened(table=table, vector=column, metric=self.rows.metric)
         )
 
+    def _marks(self, rows: int) -> Iterator[tuple[Cursor, int]]:
+        """See `VectorIndex`."""
+        after = None
+        while page := self.rows.keys("{key}", after, rows):
+            after = str(page[-1][0])
+            yield after, len(page)
+
     def _hits(self, query: str, vector: np.ndarray, k: int, rule: Composable, values: list[Any]) -> list[Any]:
         sent = f"[{','.join(map(repr, vector.tolist()))}]"
         if self.rows.table.dim is None:  # a column of any width, where one row of another would stop every search

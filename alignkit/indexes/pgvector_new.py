@@ -68,6 +68,11 @@ class NewPgvectorIndex(NewIndex):
         """See `NewIndex`."""
         self.connection.close()
 
+    @property
+    def written_together(self) -> bool:
+        """See `NewIndex`."""
+        return True
+
     def way(self, dim: int) -> str:
         """See `NewIndex`."""
         kind = _vector_kind(dim)

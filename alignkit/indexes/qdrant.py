@@ -116,6 +116,21 @@ class QdrantIndex(VectorIndex):
             yield self._rows(points)
             after = points[-1].id
 
+    def _marks(self, rows: int) -> Iterator[tuple[Cursor, int]]:
+        """See `VectorIndex`."""
+        after = None
+        while True:
+            points = self.calls.run(partial(self._ids_behind, after, rows))
+            if not points:
+                return
+            after = points[-1].id
+            yield after, len(points)
+
+    def _ids_behind(self, after: Cursor, count: int, client: Any) -> list[Any]:
+        limit = count + (after is not None)
+        found = client.scroll(self.collection, limit=limit, offset=after, with_payload=False, with_vectors=False)[0]
+        return [point for point in found if point.id != after][:count]
+
     def fetch(self, ids: Sequence[Id]) -> IndexRows:
         """See `VectorIndex`."""
         asked = list(dict.fromkeys([*map(point_id, ids), *(one for one in whole_ids(ids) if one >= 0)]))

@@ -61,6 +61,11 @@ class NewQdrantIndex(NewIndex):
         """See `NewIndex`."""
         self.calls.close()
 
+    @property
+    def written_together(self) -> bool:
+        """See `NewIndex`."""
+        return not self.calls.local
+
     def way(self, dim: int) -> str:
         """See `NewIndex`."""
         return (

@@ -10,7 +10,7 @@ import numpy as np
 
 from alignkit.errors import DataError
 from alignkit.indexes.base import Note, Replacement, VectorIndex
-from alignkit.indexes.index_rows import IndexRows, picked
+from alignkit.indexes.index_rows import IndexRows, Stretch, picked
 from alignkit.indexes.qdrant_calls import QdrantCalls
 from alignkit.indexes.qdrant_ids import point_id
 from alignkit.indexes.replacing import (
@@ -81,9 +81,14 @@ class QdrantReplacement(Replacement):
             return
         self._create(aliases[self.alias], self._free_name(), dim)
 
-    def missing(self, batch: int = 4096) -> Iterator[IndexRows]:
+    @property
+    def written_together(self) -> bool:
         """See `Replacement`."""
-        for rows in self.index.scan(batch=batch):
+        return not self.calls.local
+
+    def missing(self, batch: int = 4096, within: Stretch | None = None) -> Iterator[IndexRows]:
+        """See `Replacement`."""
+        for rows in self.index.within(within, batch):
             written = self.calls.run(partial(self._written, list(map(point_id, rows.ids))))
             if len(written) < len(rows):
                 yield picked(rows, [row for row, one in enumerate(rows.ids) if point_id(one) not in written])

@@ -88,6 +88,19 @@ class SqliteVecIndex(VectorIndex):
             after = rows[-1][0]
             yield self._rows([row[1:] for row in rows], after)
 
+    @property
+    def read_together(self) -> bool:
+        """See `VectorIndex`."""
+        return True
+
+    def _marks(self, rows: int) -> Iterator[tuple[Cursor, int]]:
+        """See `VectorIndex`."""
+        query = f"SELECT rowid FROM {self.table.rowids} WHERE rowid > ? ORDER BY rowid LIMIT ?"
+        after = -(2**63)
+        while found := self.file.rows(query, after, rows):
+            after = found[-1][0]
+            yield after, len(found)
+
     def fetch(self, ids: Sequence[Id]) -> IndexRows:
         """See `VectorIndex`."""
         rows = self._rows(

@@ -64,6 +64,11 @@ class NewSqliteVecIndex(NewIndex):
         """See `NewIndex`."""
         self.file.close()
 
+    @property
+    def written_together(self) -> bool:
+        """See `NewIndex`."""
+        return True
+
     def way(self, dim: int) -> str:
         """See `NewIndex`."""
         return (

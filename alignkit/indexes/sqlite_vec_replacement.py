@@ -12,7 +12,7 @@ import numpy as np
 
 from alignkit.errors import DataError
 from alignkit.indexes.base import Note, Replacement, VectorIndex
-from alignkit.indexes.index_rows import IndexRows, picked
+from alignkit.indexes.index_rows import IndexRows, Stretch, picked
 from alignkit.indexes.replacing import NEW, OLD, beside, expect_all, expect_width, note_of, usable_rows
 from alignkit.indexes.sqlite_file import SqliteFile, quoted
 from alignkit.indexes.stages import Stage
@@ -73,11 +73,16 @@ class SqliteVecReplacement(Replacement):
 
         self.file.whole(work)
 
-    def missing(self, batch: int = 4096) -> Iterator[IndexRows]:
+    @property
+    def written_together(self) -> bool:
+        """See `Replacement`."""
+        return True
+
+    def missing(self, batch: int = 4096, within: Stretch | None = None) -> Iterator[IndexRows]:
         """See `Replacement`."""
         if self.stage() != "begun":
             return
-        for rows in self.index.scan(batch=batch):
+        for rows in self.index.within(within, batch):
             now, before = self._digests(rows), self._seen(rows.ids)
             left = [row for row, one in enumerate(rows.ids) if one in now and before.get(one) != now[one]]
             if left:

@@ -146,12 +146,8 @@ def copy_rows(
         ConfigError: if another head has begun.
         EngineError: if the engine refuses; what is written stays, and the next copy goes on.
     """
-    replacement, note = into or index.replacement(), note_for(artifact, role)
-    expect_room(replacement.stage())
-    expect_fit(described := index.describe(), artifact)
-    expect_same(read_note(replacement), note)
-    replacement.begin(artifact.teacher_dim)
-    kept = _begun(replacement, note)
+    replacement = into or index.replacement()
+    kept, described = note_begun(index, replacement, artifact, role), index.describe()
     written, faults, first = 0, 0, None
     for number in range(MOST_PASSES):
         now = 0
@@ -194,8 +190,18 @@ def map_rows(rows: IndexRows, artifact: Artifact, role: Role) -> np.ndarray:
     return mapped
 
 
-def _begun(replacement: Replacement, note: MigrationNote) -> MigrationNote:
-    """The note that is kept; of two who begin at once with different heads, one is refused."""
+def note_begun(index: VectorIndex, replacement: Replacement, artifact: Artifact, role: Role) -> MigrationNote:
+    """Begin, or go on; the note that is kept. Of two who begin at once with different heads, one is refused.
+
+    Raises:
+        DataError: if the index does not fit the head, or the old vectors of the last migration are still kept.
+        ConfigError: if another head has begun.
+    """
+    note = note_for(artifact, role)
+    expect_room(replacement.stage())
+    expect_fit(index.describe(), artifact)
+    expect_same(read_note(replacement), note)
+    replacement.begin(artifact.teacher_dim)
     kept = read_note(replacement)
     if kept is None:
         keep(replacement, note)

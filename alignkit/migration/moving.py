@@ -21,11 +21,14 @@ from alignkit.embedders.base import Role
 from alignkit.errors import AlignkitError, ArtifactError, ConfigError, DataError
 from alignkit.files import move as rename
 from alignkit.files import write_whole
+from alignkit.migration.array_parts import fill_by_parts, forget_parts, parts_folder
 from alignkit.migration.new_rows import BLOCK_BYTES, align_rows, find_ranges, verify
 from alignkit.migration.planned_move import Move, array_header, check_room, plan
 from alignkit.migration.sending import made_at, send, sent_before
 from alignkit.migration.sources import ParquetSource, open_source
 from alignkit.object_storage.located import located
+from alignkit.workers.base import Engine
+from alignkit.workers.running import Progress as WorkersProgress
 
 if TYPE_CHECKING:
     from alignkit.object_storage.located import Place
@@ -48,6 +51,8 @@ def migrate(
     role: Role = "document",
     progress: Progress = lambda done, rows: None,
     codes: str | None = None,
+    engine: Engine | None = None,
+    note: Callable[[str], None] = lambda words: None,
 ) -> dict[str, Any]:
     """Move an index that the head's student built into the teacher's space; row order, ids and other columns are kept.
 
@@ -64,6 +69,8 @@ def migrate(
         progress: called with the rows done and the total.
         codes: `int8` or `binary`, with fewer dimensions as in `int8,dims=256`; replaces `dtype`. The ranges of int8
             are written beside `out`, as `<name>.ranges.npy`.
+        engine: whose workers do it in parts; None moves row after row in this process.
+        note: told how fast the workers are.
 
     Returns:
         The manifest that is written beside `out`.
@@ -84,8 +91,9 @@ def migrate(
                 manifest = _made_from_this(move, _read(move.manifest), move.out)
                 # left over if the last move was killed after all was done
                 _remove(move.part, move.state)
+                forget_parts(move)
             else:
-                manifest = _move(move, progress)
+                manifest = _move(move, progress, engine, note)
         send(move.out, place)
         return manifest
     except OSError as error:
@@ -110,25 +118,35 @@ def _alone(move: Move) -> Iterator[None]:
         yield
     finally:
         # without a part there is nothing to lock
-        if not move.part.exists():
+        if not move.part.exists() and not parts_folder(move).exists():
             _remove(move.lock)
         lock.release()
 
 
-def _move(move: Move, progress: Progress) -> dict[str, Any]:
+def _move(move: Move, progress: Progress, engine: Engine | None, note: Callable[[str], None]) -> dict[str, Any]:
     move = _calibrated(move)
-    zero_rows = _fill_part(move, progress)
+    if engine is None:
+        zero_rows = _fill_part(move, progress)
+    else:
+
+        def on_parts(now: WorkersProgress) -> None:
+            note(now.note())
+            progress(now.done, now.size)
+
+        zero_rows = fill_by_parts(move, engine, on_parts)
     try:
         verification = verify(move)
     except ArtifactError:
         # otherwise every further attempt would find the same part
         _remove(move.part, move.state, move.ranges)
+        forget_parts(move)
         raise
     manifest = {**move.ticket, "rows": move.source.rows, "zero_rows": zero_rows, "verification": verification}
     # written before the file appears: without a manifest, not even a retry could tell what the file was made from
     write_whole(move.manifest, json.dumps(manifest, indent=2, ensure_ascii=False))
     _finish(move)
     _remove(move.state)
+    forget_parts(move)
     return manifest
 
 

@@ -128,8 +128,13 @@ def _code(source: Source, head: Head, dtype: str | None, codes: str | None) -> C
     return make_code(kind, dims, [np.zeros((1, head.teacher_dim), np.float32)])
 
 
-def check_room(move: Move, done: int) -> None:
+def check_room(move: Move, done: int, copies: int = 1) -> None:
     """Refuse a move that does not fit on the disk.
+
+    Args:
+        move: that is planned.
+        done: rows that are written already.
+        copies: of the new vectors that lie there at the same time, a finished table not counted.
 
     Raises:
         ConfigError: if there is too little free space.
@@ -137,7 +142,7 @@ def check_room(move: Move, done: int) -> None:
     folder = move.out.parent
     while not folder.exists():
         folder = folder.parent
-    copies = 2 if isinstance(move.source, ParquetSource) else 1
+    copies += isinstance(move.source, ParquetSource)
     needed = (copies * move.source.rows - done) * move.width_bytes
     free = shutil.disk_usage(folder).free
     if free < needed:

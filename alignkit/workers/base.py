@@ -96,7 +96,10 @@ class Engine(Protocol):
         workers: how many parts are done at the same time.
     """
 
-    underway: Mapping[int, float]
+    @property
+    def underway(self) -> Mapping[int, float]:
+        """See the class."""
+        ...
 
     @property
     def workers(self) -> int:

@@ -12,15 +12,18 @@ from alignkit.artifact import Artifact, load_artifact
 from alignkit.commandline.results import Screen
 from alignkit.commands.migrate_actions.compare_step import compare_lines
 from alignkit.commands.migrate_actions.own_student import OwnStudent
-from alignkit.commands.migrate_actions.places import opened
 from alignkit.errors import DataError
 from alignkit.indexes.elsewhere import Elsewhere
 from alignkit.indexes.stages import Stage
 from alignkit.migration.engine_check import verify_copy
-from alignkit.migration.engine_copy import came_since, copy_rows, count_missing, expect_fit, plan_copy
+from alignkit.migration.engine_copy import Copied, came_since, copy_rows, count_missing, expect_fit, plan_copy
 from alignkit.migration.engine_cut_over import cut_over_rows
 from alignkit.migration.engine_notes import read_note
-from alignkit.progress import duration, progress
+from alignkit.migration.engine_parts import copy_by_parts
+from alignkit.migration.places import opened
+from alignkit.progress import Counted, duration, progress
+from alignkit.workers.base import Engine
+from alignkit.workers.running import Progress
 
 logger = logging.getLogger("alignkit.migrate")
 
@@ -45,10 +48,11 @@ class Steps:
     Args:
         config: of the command, whose student is completed from the head.
         settings: the rest of it, as plain values.
+        engine: whose workers copy; `None` for this process.
     """
 
-    def __init__(self, config: DictConfig, settings: dict[str, Any]) -> None:
-        self.config, self.settings, self.force = config, settings, settings["force"]
+    def __init__(self, config: DictConfig, settings: dict[str, Any], engine: Engine | None) -> None:
+        self.config, self.settings, self.force, self.engine = config, settings, settings["force"], engine
 
     def run(self) -> None:
         """Open the index, do it, print what was done."""
@@ -103,7 +107,7 @@ class Steps:
         with progress("copy", "rows") as counted:
             counted.begin(described.rows if stage == "untouched" else None)
             try:
-                copied = copy_rows(self.index, artifact, self.settings["role"], counted.advance, self.replacement)
+                copied = self._copy(artifact, counted)
             except KeyboardInterrupt:
                 logger.warning("%d rows are looked at; the same command goes on from about there", counted.done)
                 raise
@@ -116,6 +120,21 @@ class Steps:
             yield f"rows that were deleted meanwhile are deleted there too: {copied.pruned:,}"
         yield f"index over the new vectors: {copied.built}"
         yield "searches still use the old vectors; next: step=verify"
+
+    def _copy(self, artifact: Artifact, counted: Counted) -> Copied:
+        role = self.settings["role"]
+        if self.engine is None:
+            return copy_rows(self.index, artifact, role, counted.advance, self.replacement)
+
+        def on_parts(now: Progress) -> None:
+            counted.note = now.note()
+            if not now.rates:  # what an earlier attempt did says nothing about the speed
+                counted.begin(now.size, now.done)
+            else:
+                counted.advance(now.done - counted.done)
+
+        places = {name: self.settings.get(name) for name in ("source", "target")}
+        return copy_by_parts((self.index, self.replacement), places, artifact, role, self.engine, on_parts)
 
     def verify(self) -> Iterator[str]:
         """Read back."""

@@ -1,4 +1,4 @@
-"""From a file to another, behind a progress bar."""
+"""From a file to another, or from a folder, behind a progress bar."""
 
 from __future__ import annotations
 
@@ -8,13 +8,17 @@ from pathlib import Path
 from typing import Any
 
 from alignkit.artifact import load_artifact
+from alignkit.migration.folder_move import migrate_folder
 from alignkit.migration.moving import migrate
 from alignkit.progress import progress
+from alignkit.workers.base import Engine
+from alignkit.workers.local import LocalEngine
+from alignkit.workers.running import Progress
 
 logger = logging.getLogger("alignkit.migrate")
 
 
-def move_file(settings: dict[str, Any]) -> None:
+def move_file(settings: dict[str, Any], engine: Engine | None) -> None:
     """Move `vectors` to `out`, and say what was done."""
     artifact = load_artifact(settings["head"])
     student = artifact.student_identity
@@ -27,23 +31,26 @@ def move_file(settings: dict[str, Any]) -> None:
             else:
                 counted.advance(done - counted.done)
 
+        def on_note(words: str) -> None:
+            counted.note = words
+
+        def on_files(now: Progress) -> None:
+            on_note(now.note())
+            on_rows(now.done, now.size)
+
+        given = {name: settings[name] for name in ("vectors", "out", "key", "dtype", "role", "codes")}
         try:
-            manifest = migrate(
-                settings["vectors"],
-                artifact,
-                settings["out"],
-                settings["key"],
-                settings["dtype"],
-                settings["role"],
-                progress=on_rows,
-                codes=settings["codes"],
-            )
+            if Path(settings["vectors"]).expanduser().is_dir():
+                local = engine or LocalEngine()
+                manifest = migrate_folder(artifact=artifact, engine=local, on_progress=on_files, **given)
+            else:
+                manifest = migrate(artifact=artifact, progress=on_rows, engine=engine, note=on_note, **given)
         except KeyboardInterrupt:
             logger.warning("%d rows are done; the same command goes on from about there", counted.done)
             raise
     checked = manifest["verification"]
     lines = [
-        f"{settings['out']}: {manifest['rows']:,} rows of {_stored(manifest)}",
+        f"{settings['out']}: {_files(manifest)}{manifest['rows']:,} rows of {_stored(manifest)}",
         f"the head was trained on: {known}; an index of any other model would be wrong here",
     ]
     if checked["rows"]:
@@ -56,6 +63,10 @@ def move_file(settings: dict[str, Any]) -> None:
     if manifest["zero_rows"]:
         lines.append(f"{manifest['zero_rows']:,} rows are zero and stay zero")
     sys.stdout.write("\n".join(lines) + "\n")
+
+
+def _files(manifest: dict[str, Any]) -> str:
+    return f"{manifest['files']:,} files, " if "files" in manifest else ""
 
 
 def _stored(manifest: dict[str, Any]) -> str:

@@ -6,12 +6,12 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
-from alignkit.commandline import build
 from alignkit.errors import ConfigError
 from alignkit.indexes.base import Replacement, VectorIndex
 from alignkit.indexes.elsewhere import Elsewhere
 from alignkit.indexes.new_index import new_index
 from alignkit.indexes.replacing import EVERYTHING
+from alignkit.parts import build_part
 from alignkit.setting_names import settings_under
 
 
@@ -24,7 +24,7 @@ def opened(settings: Mapping[str, Any]) -> Iterator[tuple[VectorIndex, Replaceme
     """
     source, target = settings["source"], settings.get("target")
     if target is None:
-        with build(source, "source") as index:
+        with _index(source) as index:
             yield index, index.replacement()
         return
     if target.get("payload"):
@@ -36,8 +36,14 @@ def opened(settings: Mapping[str, Any]) -> Iterator[tuple[VectorIndex, Replaceme
         source = {**source, "payload": list(EVERYTHING)}
     if "text" in target and target["text"] is None:
         target = {**target, "text": source.get("text")}
-    with build(source, "source") as index:
+    with _index(source) as index:
         with settings_under("target"):
             new = new_index(target)
         with new:
             yield index, Elsewhere(index, new)
+
+
+def _index(source: Mapping[str, Any]) -> VectorIndex:
+    with settings_under("source"):
+        index: VectorIndex = build_part(source)
+    return index
