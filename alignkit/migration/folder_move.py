@@ -3,23 +3,32 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING, Any
 
 from alignkit.artifact import Artifact
+from alignkit.credentials import redacted
 from alignkit.embedders.base import Role
 from alignkit.errors import ConfigError, DataError
 from alignkit.files import move as rename
-from alignkit.files import write_whole
+from alignkit.migration.array_parts import from_anywhere
 from alignkit.migration.moving import migrate
 from alignkit.migration.planned_move import plan
+from alignkit.migration.sending import MANIFEST_BYTES, made_at
 from alignkit.migration.sources import PARQUET, open_source
+from alignkit.object_storage.located import files_below, is_folder, is_there, located, read_range, write_object
 from alignkit.workers.base import Do, Engine, Part, Result, Work
 from alignkit.workers.manifest import Manifest
 from alignkit.workers.running import Progress, run
+from alignkit.workers.variables import OF_STORES, named_variables
+
+if TYPE_CHECKING:
+    from alignkit.object_storage.located import Place
 
 SUFFIXES = (PARQUET, ".npy")
 _FOLDER_OF_INT8 = "int8"
@@ -33,39 +42,46 @@ class MoveFiles(Work):
         vectors: the folder.
         artifact: the head.
         out: the new folder.
-        parts: the folder of unfinished files.
         settings: of `migrate`.
+        variables: of the environment, with the keys of object storage.
     """
 
-    vectors: Path
+    vectors: Place
     artifact: Artifact = field(repr=False)
-    out: Path
-    parts: Path
+    out: Place
     settings: dict[str, Any]
+    variables: dict[str, str] = field(repr=False)
     name = "migrate"
     unit = "rows"
 
     def open(self) -> Do:
         """See `Work`."""
+        os.environ.update(self.variables)
         return self._do
 
-    def output(self, part: Part) -> Path:
+    def output(self, part: Part) -> Place:
         """See `Work`."""
         return self.out / part.settings["file"]
 
     def _do(self, part: Part) -> Result:
-        unfinished, finished = self.parts / part.settings["file"], self.output(part)
-        made = migrate(self.vectors / part.settings["file"], self.artifact, unfinished, **self.settings)
-        finished.parent.mkdir(parents=True, exist_ok=True)
-        rename(unfinished, finished)
-        unfinished.with_name(f"{unfinished.name}.json").unlink(missing_ok=True)
+        finished, vectors = self.output(part), self.vectors / part.settings["file"]
+        if isinstance(self.out, Path) and isinstance(finished, Path):
+            unfinished = self.out.with_name(f"{self.out.name}.parts") / "files" / part.settings["file"]
+            made = migrate(vectors, self.artifact, unfinished, **self.settings)
+            finished.parent.mkdir(parents=True, exist_ok=True)
+            rename(unfinished, finished)
+            unfinished.with_name(f"{unfinished.name}.json").unlink(missing_ok=True)
+        else:
+            with TemporaryDirectory() as folder:
+                made = migrate(vectors, self.artifact, here := Path(folder) / finished.name, **self.settings)
+                write_object(finished, here)
         return {name: made[name] for name in ("rows", "zero_rows", "dim", "dtype", "verification")}
 
 
 def migrate_folder(
-    vectors: str | Path,
+    vectors: str | Place,
     artifact: Artifact,
-    out: str | Path,
+    out: str | Place,
     key: str | None,
     dtype: str | None,
     role: Role,
@@ -85,19 +101,19 @@ def migrate_folder(
         DataError: if the folder holds no such files, or their width differs from the head's student.
         AlignkitError: if files fail; the others are moved.
     """
-    vectors, out = Path(vectors).expanduser().absolute(), Path(out).expanduser().absolute()
+    source, place = from_anywhere(located(vectors)), from_anywhere(located(out))
     if codes is not None and codes.split(",")[0] == _FOLDER_OF_INT8:
         raise ConfigError(f"codes={codes}: each file of a folder would get ranges of its own; move a single file")
-    files = _files_in(vectors)
-    first = plan(open_source(files[0], key), artifact, out / files[0].relative_to(vectors), dtype, role, codes)
-    ticket = {**first.ticket, "vectors": str(vectors)}
-    folder = out.with_name(f"{out.name}.parts")
-    done = out.with_name(f"{out.name}.json")
-    if out.exists() and not folder.exists():
-        return _finished_before(out, done, ticket)
-    manifest = Manifest.open(folder, ticket, lambda: _cut(files, vectors, key))
+    names = _files_in(source)
+    first = plan(open_source(source / names[0], key), artifact, Path(names[0]), dtype, role, codes)
+    ticket = {**first.ticket, "vectors": redacted(str(source))}
+    made_here, done = made_at(place), place.with_name(f"{place.name}.json")
+    folder = made_here.with_name(f"{made_here.name}.parts")
+    if not folder.exists() and (is_there(done) or is_folder(place)):
+        return _finished_before(place, done, ticket)
+    manifest = Manifest.open(folder, ticket, lambda: _cut(source, names, key))
     settings = {"key": key, "dtype": first.ticket["dtype"] if codes is None else None, "role": role, "codes": codes}
-    work = MoveFiles(vectors, artifact, out, folder / "files", settings)
+    work = MoveFiles(source, artifact, place, settings, named_variables({}, *OF_STORES))
     outcome = run(work, manifest, engine, on_progress)
     outcome.expect_whole(manifest.parts)
     results = list(outcome.done.values())
@@ -108,28 +124,29 @@ def migrate_folder(
         "zero_rows": sum(one["zero_rows"] for one in results),
         "verification": _together([one["verification"] for one in results if one["verification"]["rows"]]),
     }
-    write_whole(done, json.dumps(made, indent=2, ensure_ascii=False))
+    write_object(done, json.dumps(made, indent=2, ensure_ascii=False).encode())
     shutil.rmtree(folder, ignore_errors=True)
     return made
 
 
-def _files_in(folder: Path) -> list[Path]:
-    files = [
-        path
-        for path in sorted(folder.rglob("*"))
-        if path.suffix.lower() in SUFFIXES and path.is_file() and path.name[0] not in "_."
-    ]
-    if not files:
+def _files_in(folder: Place) -> list[str]:
+    """Names of the files, from the folder on."""
+    if isinstance(folder, Path):
+        found = [path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()]
+    else:
+        found = [place.name for suffix in SUFFIXES for place in files_below(folder, suffix)]
+    names = [name for name in found if Path(name).suffix.lower() in SUFFIXES and Path(name).name[0] not in "_."]
+    if not names:
         raise DataError(f"{folder}: holds no {' or '.join(SUFFIXES)} files")
-    return files
+    return sorted(names)
 
 
-def _cut(files: list[Path], folder: Path, key: str | None) -> Iterator[Part]:
-    for number, path in enumerate(files):
-        yield Part(number, {"file": path.relative_to(folder).as_posix()}, _rows_of(path, key))
+def _cut(folder: Place, names: list[str], key: str | None) -> Iterator[Part]:
+    for number, name in enumerate(names):
+        yield Part(number, {"file": name}, _rows_of(folder / name, key))
 
 
-def _rows_of(path: Path, key: str | None) -> int:
+def _rows_of(path: Place, key: str | None) -> int:
     """For progress; what is wrong with a file is said when it is moved."""
     try:
         return open_source(path, key).rows
@@ -149,10 +166,10 @@ def _together(checks: list[dict[str, Any]]) -> dict[str, Any]:
     }
 
 
-def _finished_before(out: Path, done: Path, ticket: dict[str, Any]) -> dict[str, Any]:
+def _finished_before(out: Place, done: Place, ticket: dict[str, Any]) -> dict[str, Any]:
     try:
-        made: dict[str, Any] = json.loads(done.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+        made: dict[str, Any] = json.loads(read_range(done, 0, MANIFEST_BYTES))
+    except (OSError, ValueError, DataError):
         made = {}
     if different := [name for name, value in ticket.items() if made.get(name) != value]:
         told = f" ({', '.join(different)} differ)" if made else ""

@@ -91,9 +91,9 @@ def migrate(
                 manifest = _made_from_this(move, _read(move.manifest), move.out)
                 # left over if the last move was killed after all was done
                 _remove(move.part, move.state)
-                forget_parts(move)
+                forget_parts(move, place)
             else:
-                manifest = _move(move, progress, engine, note)
+                manifest = _move(move, place, progress, engine, note)
         send(move.out, place)
         return manifest
     except OSError as error:
@@ -123,7 +123,9 @@ def _alone(move: Move) -> Iterator[None]:
         lock.release()
 
 
-def _move(move: Move, progress: Progress, engine: Engine | None, note: Callable[[str], None]) -> dict[str, Any]:
+def _move(
+    move: Move, place: Place, progress: Progress, engine: Engine | None, note: Callable[[str], None]
+) -> dict[str, Any]:
     move = _calibrated(move)
     if engine is None:
         zero_rows = _fill_part(move, progress)
@@ -133,20 +135,20 @@ def _move(move: Move, progress: Progress, engine: Engine | None, note: Callable[
             note(now.note())
             progress(now.done, now.size)
 
-        zero_rows = fill_by_parts(move, engine, on_parts)
+        zero_rows = fill_by_parts(move, place, engine, on_parts)
     try:
         verification = verify(move)
     except ArtifactError:
         # otherwise every further attempt would find the same part
         _remove(move.part, move.state, move.ranges)
-        forget_parts(move)
+        forget_parts(move, place)
         raise
     manifest = {**move.ticket, "rows": move.source.rows, "zero_rows": zero_rows, "verification": verification}
     # written before the file appears: without a manifest, not even a retry could tell what the file was made from
     write_whole(move.manifest, json.dumps(manifest, indent=2, ensure_ascii=False))
     _finish(move)
     _remove(move.state)
-    forget_parts(move)
+    forget_parts(move, place)
     return manifest
 
 

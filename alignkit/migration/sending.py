@@ -15,7 +15,7 @@ from alignkit.object_storage.located import is_there, read_range, write_object
 if TYPE_CHECKING:
     from alignkit.object_storage.located import Place
 
-_MANIFEST_BYTES = 1024 * 1024
+MANIFEST_BYTES = 1024 * 1024
 
 
 def made_at(out: Place) -> Path:
@@ -35,7 +35,7 @@ def sent_before(out: Place) -> dict[str, Any] | None:
     if isinstance(out, Path) or not is_there(out):
         return None
     try:
-        found = json.loads(read_range(out.with_name(f"{out.name}.json"), 0, _MANIFEST_BYTES))
+        found = json.loads(read_range(out.with_name(f"{out.name}.json"), 0, MANIFEST_BYTES))
     except (ValueError, DataError):
         return {}
     return found if isinstance(found, dict) else {}

@@ -10,11 +10,13 @@ from __future__ import annotations
 import abc
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from alignkit.credentials import redacted
 from alignkit.errors import AlignkitError
+
+if TYPE_CHECKING:
+    from alignkit.object_storage.located import Place
 
 # a few plain JSON values about a part, such as how many of its rows are zero
 Result = dict[str, Any]
@@ -62,7 +64,7 @@ class Work(abc.ABC):
             AlignkitError: if this worker cannot do any part.
         """
 
-    def output(self, part: Part) -> Path | None:
+    def output(self, part: Part) -> Place | None:
         """The part's file: where it is gone, the part is done again. `None` where a part leaves no file of its own."""
         return None
 

@@ -7,14 +7,18 @@ import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from filelock import FileLock, Timeout
 
 from alignkit.credentials import without_secrets
 from alignkit.errors import AlignkitError, ConfigError
 from alignkit.files import refused, write_whole
+from alignkit.object_storage.located import is_there
 from alignkit.workers.base import Part, Result
+
+if TYPE_CHECKING:
+    from alignkit.object_storage.located import Place
 
 MANIFEST, DONE, LOCK = "manifest.json", "done.jsonl", "manifest.lock"
 _LONGEST_VALUE = 60
@@ -81,14 +85,14 @@ class Manifest:
         finally:
             lock.release()
 
-    def left(self, output: Callable[[Part], Path | None] = lambda part: None) -> list[Part]:
+    def left(self, output: Callable[[Part], Place | None] = lambda part: None) -> list[Part]:
         """The parts that are not done, or whose file is gone.
 
         Args:
             output: the file of a part, as `Work.output` gives it.
         """
         for part in self.parts:
-            if part.number in self.done and (file := output(part)) is not None and not file.exists():
+            if part.number in self.done and (file := output(part)) is not None and not is_there(file):
                 del self.done[part.number]
         return [part for part in self.parts if part.number not in self.done]
 

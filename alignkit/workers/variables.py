@@ -7,6 +7,8 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 _ENV = "_env"
+# beginnings of those that packages read which speak to object storage
+OF_STORES = ("AWS_", "AZURE_", "FSSPEC_", "GOOGLE_")
 
 
 def named_variables(settings: Mapping[str, Any], *prefixes: str) -> dict[str, str]:

@@ -10,13 +10,16 @@ import pytest
 from small_moves import STUDENT_DIM, TEACHER_DIM, Stopped, artifact_of, expected, stop_at
 
 from alignkit.errors import ConfigError, DataError
+from alignkit.indexes.index_rows import joined
 from alignkit.indexes.parquet import ParquetIndex
-from alignkit.migration import moving
+from alignkit.migration import array_parts, moving
+from alignkit.migration.folder_move import migrate_folder
 from alignkit.migration.moving import migrate
 from alignkit.object_storage.copies_here import copies_folder, on_disk
-from alignkit.object_storage.located import located, read_range, write_object
+from alignkit.object_storage.located import is_folder, is_there, located, read_range, write_object
 from alignkit.sentences.sentence_files import read_sentences
 from alignkit.vector_files import open_rows, open_vectors
+from alignkit.workers.local import LocalEngine
 
 # s3fs leaves sockets to the collector
 pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
@@ -201,3 +204,23 @@ def test_where_no_store_answers(s3, monkeypatch, tmp_path):
             open_rows("s3://vectors/old.npy")
     finally:
         s3fs.S3FileSystem.clear_instance_cache()
+
+
+def test_folders_and_files_are_moved_there_in_parts(s3, tmp_path, monkeypatch):
+    monkeypatch.setattr(array_parts, "FEWEST_ROWS", 200)
+    artifact, engine = artifact_of(), LocalEngine()
+    for number in range(2):
+        put_table(f"s3://vectors/many/{number}.parquet", table(250 * number, 250 * number + 250), tmp_path)
+    put_array("s3://vectors/whole.npy", ROWS, tmp_path)
+    made = migrate_folder("s3://vectors/many", artifact, "s3://vectors/moved", None, None, "document", None, engine)
+    assert (made["files"], made["rows"]) == (2, 500)
+    with ParquetIndex("s3://vectors/moved", id="id") as index:
+        rows = joined(list(index.scan()))
+    assert rows.ids == [f"r{i}" for i in range(500)]
+    np.testing.assert_allclose(rows.vectors, expected(ROWS, artifact), atol=1e-6)
+    with pytest.raises(Stopped):
+        migrate("s3://vectors/whole.npy", artifact, "s3://vectors/parts.npy", engine=engine, progress=stop_at(200))
+    assert is_there(located("s3://vectors/parts.npy.parts/000000.npy"))  # where all workers reach it
+    migrate("s3://vectors/whole.npy", artifact, "s3://vectors/parts.npy", engine=engine)
+    np.testing.assert_allclose(got("s3://vectors/parts.npy", tmp_path), expected(ROWS, artifact), atol=1e-6)
+    assert not is_folder(located("s3://vectors/parts.npy.parts"))

@@ -10,6 +10,7 @@ from typing import Any
 from alignkit.artifact import load_artifact
 from alignkit.migration.folder_move import migrate_folder
 from alignkit.migration.moving import migrate
+from alignkit.object_storage.located import is_folder, located
 from alignkit.progress import progress
 from alignkit.workers.base import Engine
 from alignkit.workers.local import LocalEngine
@@ -40,7 +41,7 @@ def move_file(settings: dict[str, Any], engine: Engine | None) -> None:
 
         given = {name: settings[name] for name in ("vectors", "out", "key", "dtype", "role", "codes")}
         try:
-            if Path(settings["vectors"]).expanduser().is_dir():
+            if is_folder(located(settings["vectors"])):
                 local = engine or LocalEngine()
                 manifest = migrate_folder(artifact=artifact, engine=local, on_progress=on_files, **given)
             else:
