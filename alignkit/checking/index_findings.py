@@ -9,7 +9,13 @@ import numpy as np
 
 from alignkit.checking.embedding import ALIKE, cosines
 from alignkit.checking.findings import Finding, failure, ok, warning
-from alignkit.checking.index_reading import Reading, batches_of_file, batches_of_index, read_whole
+from alignkit.checking.index_reading import (
+    Reading,
+    batches_of_file,
+    batches_of_index,
+    read_whole,
+    sampled_rows,
+)
 from alignkit.checking.two_models import MIN_ROWS, Parting, changed_at, parted_by_texts
 from alignkit.embedders.base import Embedder
 from alignkit.errors import AlignkitError
@@ -36,18 +42,20 @@ def check_index(
         teacher: the model said to have made the index; `None` if it cannot be asked.
         key: which array of the file.
     """
-    from alignkit.sentences.sentence_files import read_sentences
+    from alignkit.sentences.sentence_files import texts_at
     from alignkit.vector_files import open_vectors
 
     try:
         vectors = open_vectors(index, key)
-        texts = None if sentences is None else [sentence.text for sentence in read_sentences(sentences)]
+        # of the sentences only those are kept whose rows are looked at
+        chosen = sampled_rows(len(vectors))
+        texts, count = (None, 0) if sentences is None else texts_at(sentences, chosen)
     except AlignkitError as error:
         engines = "" if Path(index).suffix else f"a file, or one of {', '.join(group_choices('index'))}"
         yield failure("index", error, engines and f"give {engines}")
         return
     yield ok("index", f"{index}: {vectors.shape[0]:,} rows, {vectors.shape[1]}-d {vectors.dtype}")
-    belong = texts is not None and len(texts) == len(vectors)
+    belong = texts is not None and count == len(vectors)
     reading = read_whole(batches_of_file(vectors, texts if belong else None), len(vectors))
     yield from _usable(reading)
     yield from _one_model(reading, "sentences=FILE")
@@ -56,7 +64,7 @@ def check_index(
         yield warning("index rows", "which model made these vectors was not checked", fix)
     elif not belong:
         fix = "give the file that the index was made from, in its order"
-        yield failure("index rows", f"the index has {len(vectors):,} rows, {sentences} {len(texts):,} sentences", fix)
+        yield failure("index rows", f"the index has {len(vectors):,} rows, {sentences} {count:,} sentences", fix)
     elif teacher is not None:
         yield _again(reading.sample, teacher, vectors)
 

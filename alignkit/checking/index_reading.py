@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -55,7 +55,7 @@ def read_whole(batches: Iterator[IndexRows], rows: int, seed: int = 0) -> Readin
         rows: how many are expected.
         seed: of the sample.
     """
-    chosen, found, parts = positions(rows, SAMPLED_ROWS, seed), Reading(), []
+    chosen, found, parts = sampled_rows(rows, seed), Reading(), []
     with progress("index", "rows") as counted:
         counted.begin(rows)
         for batch in batches:
@@ -70,18 +70,23 @@ def read_whole(batches: Iterator[IndexRows], rows: int, seed: int = 0) -> Readin
     return found
 
 
+def sampled_rows(rows: int, seed: int = 0) -> np.ndarray:
+    """Which of so many rows are kept, ascending; those among them whose vectors cannot be used are not."""
+    return positions(rows, SAMPLED_ROWS, seed)
+
+
 def batches_of_index(index: VectorIndex, dim: int) -> Iterator[IndexRows]:
     """The rows of an engine."""
     return index.scan(batch=max(1, min(4096, _VALUES_AT_ONCE // dim)))
 
 
-def batches_of_file(vectors: np.ndarray, texts: Sequence[str] | None) -> Iterator[IndexRows]:
-    """The rows of a file of vectors `(N, D)`, by their numbers; `texts` are those of its rows."""
+def batches_of_file(vectors: np.ndarray, texts: Mapping[int, str] | None) -> Iterator[IndexRows]:
+    """The rows of a file of vectors `(N, D)`, by their numbers; `texts` are those of `sampled_rows`."""
     size = max(1, _VALUES_AT_ONCE // vectors.shape[1])
     for start in range(0, len(vectors), size):
         block, faults = usable(np.array(vectors[start : start + size], np.float32))
         ids = list(range(start, start + len(block)))
-        own = None if texts is None else list(texts[start : start + len(block)])
+        own = None if texts is None else [texts.get(row, "") for row in ids]
         yield IndexRows(ids, block, own, [{}] * len(block), faults=faults)
 
 

@@ -14,7 +14,12 @@ from alignkit.errors import DataError
 from alignkit.metrics.alignment import sample_rows
 from alignkit.pairs.base import Pairs, PairSplits
 from alignkit.pairs.evaluation_set import Side
-from alignkit.pairs.vector_fingerprints import vector_fingerprints
+from alignkit.pairs.vector_fingerprints import (
+    among,
+    are_among_sorted,
+    fingerprint_blocks,
+    vector_fingerprints,
+)
 from alignkit.runs.fingerprints import (
     VECTOR_FINGERPRINTS,
     seen_in_training,
@@ -67,9 +72,12 @@ def check_leaks(queries: Side, run: Path | None, splits: PairSplits | None = Non
 
 def check_against(queries: Side, splits: PairSplits) -> Leaks:
     """The same for a head whose training pairs are at hand: they are compared by their vectors."""
-    prints = np.concatenate([vector_fingerprints(part.student) for part in (splits.train, splits.validation)])
-    seen = int(np.isin(vector_fingerprints(queries.student), prints).sum())
-    return Leaks(_told(seen, len(queries), "student vectors"), seen)
+    asked = vector_fingerprints(queries.student)
+    seen = np.zeros(len(asked), dtype=bool)
+    for part in (splits.train, splits.validation):
+        for _, prints in fingerprint_blocks(part.student):
+            seen |= among(asked, prints)
+    return Leaks(_told(int(seen.sum()), len(queries), "student vectors"), int(seen.sum()))
 
 
 def _told(seen: int, asked: int, what: str) -> str:
@@ -84,7 +92,7 @@ def _seen(queries: Side, run: Path | None) -> tuple[int | None, str]:
     if queries.texts is not None and texts is not None:
         return int(seen_in_training(queries.texts, texts).sum()), "sentences"
     if vectors is not None:
-        return int(np.isin(vector_fingerprints(queries.student), vectors).sum()), "student vectors"
+        return int(among(vector_fingerprints(queries.student), vectors).sum()), "student vectors"
     return None, ""
 
 
@@ -119,25 +127,29 @@ def find_vector_leaks(train: Sequence[Pairs], test: Pairs) -> str:
     Raises:
         DataError: if a pair of the test split is in the training split too.
     """
-    prints = [vector_fingerprints(part.student) for part in train]
     of_test = vector_fingerprints(test.student)
-    shared = np.flatnonzero(np.isin(of_test, np.concatenate(prints)))
-    if len(shared):
-        teachers = [
-            vector_fingerprints(np.asarray(part.teacher[np.flatnonzero(np.isin(own, of_test[shared]))]))
-            for part, own in zip(train, prints, strict=True)
-        ]
-        equal = shared[np.isin(vector_fingerprints(np.asarray(test.teacher[shared])), np.concatenate(teachers))]
+    known = np.unique(of_test)
+    rows_of = [_rows_among(part.student, known) for part in train]
+    if any(map(len, rows_of)):
+        of_students, of_teachers = (
+            np.concatenate([
+                vector_fingerprints(np.asarray(getattr(part, side)[rows]))
+                for part, rows in zip(train, rows_of, strict=True)
+            ])
+            for side in ("student", "teacher")
+        )  # fmt: skip
+        shared = np.flatnonzero(np.isin(of_test, of_students))
+        equal = shared[np.isin(vector_fingerprints(np.asarray(test.teacher[shared])), of_teachers)]
         if len(equal):
             raise DataError(
                 f"{len(equal):,} of {len(test):,} test pairs are in the training split too, the first is test row "
                 f"{equal[0]}; take other test files, or give none: a share of the rows is then held out"
             )
     whole = max(train, key=len)
-    rows, known = sample_rows(len(test), MOST_CHECKED, 0).numpy(), sample_rows(len(whole), MOST_AGAINST, 0).numpy()
+    rows, against = sample_rows(len(test), MOST_CHECKED, 0).numpy(), sample_rows(len(whole), MOST_AGAINST, 0).numpy()
     near = np.ones(len(rows), dtype=bool)
     for side in ("student", "teacher"):
-        parts = (getattr(test, side)[rows], getattr(whole, side)[known])
+        parts = (getattr(test, side)[rows], getattr(whole, side)[against])
         asked, corpus = (torch.from_numpy(np.asarray(part, dtype=np.float32)) for part in parts)
         near &= (top_k(asked, corpus, 1)[0][:, 0] >= NEARLY_EQUAL).numpy()
     if near.sum() > MOST_NEAR * len(rows):
@@ -149,8 +161,14 @@ def find_vector_leaks(train: Sequence[Pairs], test: Pairs) -> str:
         )
     return (
         f"no test pair is in the training split; {near.sum():,} of {len(rows):,} test pairs compared are nearly equal "
-        f"to one of {len(known):,} training pairs (cosine >= {NEARLY_EQUAL:g} on both sides)"
+        f"to one of {len(against):,} training pairs (cosine >= {NEARLY_EQUAL:g} on both sides)"
     )
+
+
+def _rows_among(vectors: np.ndarray, known: np.ndarray) -> np.ndarray:
+    """Rows whose fingerprints are among `known` `(K,)`; both ascending."""
+    found = [at + np.flatnonzero(are_among_sorted(own, known)) for at, own in fingerprint_blocks(vectors)]
+    return np.concatenate([np.zeros(0, np.int64), *found])
 
 
 def _near(splits: PairSplits, run: Path | None) -> str:

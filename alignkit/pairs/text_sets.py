@@ -7,12 +7,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol, runtime_checkable
 
-import numpy as np
-
-from alignkit.cache import CachedEmbedder, VectorCache
+from alignkit.cache import CachedEmbedder, KeyedTexts, VectorCache
 from alignkit.embedders.base import Embedder, Role
 from alignkit.errors import EmbedderError
 from alignkit.pairs.base import PairSplits
+from alignkit.pairs.cached_sides import as_array
 from alignkit.pairs.evaluation_set import EvaluationSet, Side
 from alignkit.pairs.judged_texts import SHOWN
 from alignkit.pairs.searched_corpus import set_of_splits
@@ -56,27 +55,22 @@ def embed_texts(
     cache: VectorCache, models: Mapping[str, Embedder], texts: Mapping[str, str], role: Role
 ) -> EmbeddedTexts:
     """Both models' vectors of `key -> text`; a text at fault (blank, too long to be taken whole) is left out."""
-    keys = list(texts)
-    failures: dict[str, str] = {}
-    vectors: dict[str, np.ndarray] = {}
+    keys, failures = list(texts), dict[str, str]()
     for name, embedder in models.items():
-        cached = CachedEmbedder(embedder, cache)
-        asked = np.array([row for row, key in enumerate(keys) if key not in failures], dtype=np.int64)
+        asked = [key for key in keys if key not in failures]
         logger.info("%s: %d texts as %s", name, len(asked), role)
-        vectors[name] = np.zeros((len(keys), cached.dim), dtype=np.float32)
+        keyed = KeyedTexts([texts[key] for key in asked])
         with progress(name, "texts") as counted:
-            counted.begin(len(asked))
-            for batch in cached.embed([texts[keys[row]] for row in asked], role):
-                vectors[name][asked[batch.indices]] = batch.vectors
-                failures |= {keys[asked[place]]: reason for place, reason in batch.failures.items()}
-                counted.advance(len(batch.indices) + len(batch.failures))
+            counted.begin(len(keyed.firsts()))
+            refused = cache.fill(embedder, keyed, role, counted.advance).quarantined
+        failures |= {key: refused[texts[key]] for key in asked if texts[key] in refused}
         if len(failures) == len(keys):
             raise EmbedderError(f"no text has a vector by the {name}; the first: {failures[keys[0]]}")
-    if failures:  # a copy of a large corpus is made only where it has to be
-        kept = [row for row, key in enumerate(keys) if key not in failures]
-        vectors = {name: own[kept] for name, own in vectors.items()}
-        keys = [keys[row] for row in kept]
-    side = Side(student=vectors["student"], teacher=vectors["teacher"], texts=[texts[key] for key in keys])
+    keys = [key for key in keys if key not in failures]
+    kept = KeyedTexts([texts[key] for key in keys])
+    # those of a large corpus stay in the cache, and are read where they are searched
+    vectors = {name: as_array(cache.vectors_of(cache.identity_of(one, role), kept)) for name, one in models.items()}
+    side = Side(student=vectors["student"], teacher=vectors["teacher"], texts=list(kept))
     return EmbeddedTexts(side, keys, failures)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterator
 
 import numpy as np
 import torch
@@ -31,9 +32,16 @@ def vector_fingerprints(vectors: np.ndarray) -> np.ndarray:
     >>> bool((vector_fingerprints(one) == vector_fingerprints(one.astype(np.float16))).all())
     True
     """
+    found = np.empty(len(vectors), dtype=np.uint64)
+    for start, fingerprints in fingerprint_blocks(vectors):
+        found[start : start + len(fingerprints)] = fingerprints
+    return found
+
+
+def fingerprint_blocks(vectors: np.ndarray) -> Iterator[tuple[int, np.ndarray]]:
+    """The same a block at a time: the first row of each, and its fingerprints."""
     count, width = vectors.shape
     weights = np.frombuffer(hashlib.shake_128(b"alignkit").digest(8 * width), dtype="<u8").astype(np.uint64) | 1
-    found = np.empty(count, dtype=np.uint64)
     step = max(1, _BLOCK_ELEMENTS // width)
     for start in range(0, count, step):
         rows = np.asarray(vectors[start : start + step], dtype=np.float32)
@@ -43,8 +51,24 @@ def vector_fingerprints(vectors: np.ndarray) -> np.ndarray:
         scaled = rows * np.ldexp(np.float32(1), -exponents)[:, None]
         bits = torch.from_numpy(scaled).half().numpy().view(np.uint16)  # several times as fast as numpy's own
         bits[bits == _MINUS_ZERO] = 0
-        found[start : start + step] = bits.astype(np.uint64) @ weights
-    return found
+        yield start, bits.astype(np.uint64) @ weights
+
+
+def among(few: np.ndarray, many: np.ndarray) -> np.ndarray:
+    """Which of some fingerprints `(F,)` are among many others `(M,)`, which are not sorted: bool `(F,)`."""
+    known = np.unique(few)
+    found = np.zeros(len(known), dtype=bool)
+    for start in range(0, len(many), _BLOCK_ELEMENTS):
+        block = np.asarray(many[start : start + _BLOCK_ELEMENTS])
+        found[np.searchsorted(known, block[are_among_sorted(block, known)])] = True
+    return found[np.searchsorted(known, few)]
+
+
+def are_among_sorted(values: np.ndarray, known: np.ndarray) -> np.ndarray:
+    """Which of the values `(N,)` are among `known` `(K,)`, ascending: bool `(N,)`, and little else in memory."""
+    if not len(known):
+        return np.zeros(len(values), dtype=bool)
+    return known[np.minimum(np.searchsorted(known, values), len(known) - 1)] == values
 
 
 def first_equal_rows(student: np.ndarray, teacher: np.ndarray) -> np.ndarray:
@@ -80,12 +104,23 @@ def join_equal_rows(first: np.ndarray, other: np.ndarray) -> np.ndarray:
     rows = np.arange(len(first))
     if np.array_equal(other, rows):
         return first
-    edges = np.concatenate([rows, rows]), np.concatenate([first, other])
-    graph = coo_array((np.ones(len(edges[0]), dtype=np.int8), edges), shape=(len(rows), len(rows)))
-    return _first_rows(connected_components(graph, directed=False)[1])
+    ends = [one[one != rows] for one in (first, other)], [rows[one != rows] for one in (first, other)]
+    edges = tuple(np.concatenate(end) for end in ends)
+    named, place = np.unique(np.concatenate(edges), return_inverse=True)
+    graph = coo_array((np.ones(len(edges[0]), np.int8), tuple(np.split(place, 2))), shape=(len(named), len(named)))
+    joined = rows.copy()
+    joined[named] = named[_first_rows(connected_components(graph, directed=False)[1])]
+    return joined
 
 
 def _first_rows(names: np.ndarray) -> np.ndarray:
-    """For each row the first one of the same name."""
-    _, first, group = np.unique(names, return_index=True, return_inverse=True)
-    return first[group]
+    """For each row the first one of the same name; most names are expected to stand once."""
+    ordered = np.sort(names)
+    repeated = np.unique(ordered[1:][ordered[1:] == ordered[:-1]])
+    del ordered
+    rows = np.arange(len(names))
+    if len(repeated):
+        here = np.flatnonzero(are_among_sorted(names, repeated))
+        _, first, group = np.unique(names[here], return_index=True, return_inverse=True)
+        rows[here] = here[first[group]]
+    return rows

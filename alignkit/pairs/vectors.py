@@ -12,7 +12,7 @@ from alignkit.pairs.base import MIN_PAIRS, Origin, Pairs, PairSplits, no_student
 from alignkit.pairs.vector_fingerprints import first_equal_rows, join_equal_rows
 from alignkit.pairs.views import RowIds, take_pairs
 from alignkit.sentences.sentence_files import read_sentences
-from alignkit.sentences.splits import merge_equal_texts, split_groups
+from alignkit.sentences.splits import first_equal_texts, split_groups
 from alignkit.vector_files import check_vectors, open_vectors
 
 # one for each split
@@ -133,7 +133,7 @@ def _open_both(
 def group_rows(student: np.ndarray, teacher: np.ndarray, texts: Sequence[str] | None, path: str) -> RowIds:
     """A name a row; what is the same sentence by its vectors, or by its text, has one name."""
     first = first_equal_rows(student, teacher)
-    distinct = len(np.unique(first))
+    distinct = int((first == np.arange(len(first))).sum())
     if distinct < FEWEST_SENTENCES:
         raise DataError(
             f"{path}: {len(first)} rows are vectors of {distinct} different sentence(s), expected at least "
@@ -141,7 +141,7 @@ def group_rows(student: np.ndarray, teacher: np.ndarray, texts: Sequence[str] | 
         )
     if texts is None:
         return RowIds(first)
-    return RowIds(join_equal_rows(first, np.array(merge_equal_texts(texts), dtype=np.int64)), prefix="")
+    return RowIds(join_equal_rows(first, first_equal_texts(texts)), prefix="")
 
 
 def _read_sentences(path: str | None, student: str, count: int) -> tuple[list[str] | None, Sequence[str]]:

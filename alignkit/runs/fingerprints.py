@@ -11,7 +11,7 @@ import numpy as np
 from alignkit.errors import AlignkitError, ArtifactError
 from alignkit.metrics.alignment import sample_rows
 from alignkit.pairs.base import PairSplits
-from alignkit.pairs.vector_fingerprints import vector_fingerprints
+from alignkit.pairs.vector_fingerprints import among, vector_fingerprints
 from alignkit.sentences.normalise import digest_of, words
 
 FINGERPRINTS, VECTOR_FINGERPRINTS = "training_texts.npy", "training_vectors.npy"
@@ -96,4 +96,4 @@ def training_fingerprints(run: Path | None, name: str = FINGERPRINTS) -> np.ndar
 
 def seen_in_training(texts: Sequence[str], fingerprints: np.ndarray) -> np.ndarray:
     """`(N,)` bool: whether each text is one of those that the fingerprints are of."""
-    return np.isin(text_fingerprints(texts), fingerprints)
+    return among(text_fingerprints(texts), fingerprints)

@@ -6,6 +6,8 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from alignkit.errors import DataError
 from alignkit.object_storage.copies_here import on_disk
 from alignkit.sentences.decoding import read_lines
@@ -46,6 +48,29 @@ def read_sentences(path: str | Path, text_column: str = "text") -> list[Sentence
         text, label = text_of(row, text_column, path, line), label_of(row.get("label"))
         sentences.append(Sentence(sentence_id, text, label, has_own_id=not is_missing(given)))
     return sentences
+
+
+def texts_at(path: str | Path, rows: np.ndarray, text_column: str = "text") -> tuple[dict[int, str], int]:
+    """The texts of some rows of a file of sentences, and how many rows it has; no other is kept.
+
+    Args:
+        path: see `read_sentences`.
+        rows: `(M,)` ascending, counted from 0.
+        text_column: likewise.
+
+    Raises:
+        DataError: see `read_sentences`; ids are not looked at.
+        MissingExtraError: for Parquet without pyarrow.
+    """
+    path, wanted = Path(path).expanduser(), iter(rows.tolist())
+    found: dict[int, str] = {}
+    count, following = 0, next(wanted, -1)
+    for line, row in read_rows(path, (text_column,), also=()):
+        text = text_of(row, text_column, path, line)
+        if count == following:
+            found[count], following = text, next(wanted, -1)
+        count += 1
+    return found, count
 
 
 def read_rows(

@@ -13,6 +13,9 @@ from alignkit.errors import ConfigError, DataError
 from alignkit.sentences.normalise import normalise_text
 
 Splits = tuple[np.ndarray, np.ndarray, np.ndarray]
+# the beginning of a hash, which no two of any number of groups share
+_DIGEST = np.dtype("V16")
+_GROUPS_AT_ONCE = 100_000
 
 
 def split_groups(groups: Sequence[str], *, seed: int, validation: float = 0.1, test: float = 0.1) -> Splits:
@@ -41,24 +44,29 @@ def split_groups(groups: Sequence[str], *, seed: int, validation: float = 0.1, t
         raise ConfigError(f"validation={validation} and test={test} must be in [0, 1) and leave something to train on")
     wanted = [max(1, round(len(groups) * fraction)) if fraction else 0 for fraction in (test, validation)]
     needed = 1 + sum(size > 0 for size in wanted)
-    order = _order_of_distinct(groups, seed)
-    if order is not None and len(order) >= needed:
-        ends = np.minimum(np.cumsum(wanted), len(order) - np.array([1 + (wanted[1] > 0), 1]))
-        parts = np.split(order, ends)
-        return np.sort(parts[2]), np.sort(parts[1]), np.sort(parts[0])
-    rows_of: dict[str, list[int]] = {}
-    for row, group in enumerate(groups):
-        rows_of.setdefault(group, []).append(row)
-    if len(rows_of) < needed:
-        raise DataError(f"{len(groups)} sentences in {len(rows_of)} groups cannot be split {needed} ways by group")
-    waiting = sorted(rows_of, key=lambda group: _digest(group, seed))
-    held_out = []
-    for index, size in enumerate(wanted):
-        kept_for_later = 1 + sum(other > 0 for other in wanted[index + 1 :])
-        chosen = _fill([(group, len(rows_of[group])) for group in waiting], size, len(waiting) - kept_for_later)
-        waiting = [group for group in waiting if group not in chosen]
-        held_out.append(_rows(rows_of[group] for group in chosen))
-    return _rows(rows_of[group] for group in waiting), held_out[1], held_out[0]
+    order, sizes = _dealing_order(groups, seed)
+    if len(sizes) < needed:
+        raise DataError(f"{len(groups)} sentences in {len(sizes)} groups cannot be split {needed} ways by group")
+    # which split each group is in: 0 is train
+    split = np.zeros(len(sizes), dtype=np.int8)
+    for number, size in enumerate(wanted, start=1):
+        waiting = np.flatnonzero(split == 0)
+        kept_for_later = 1 + sum(other > 0 for other in wanted[number:])
+        split[waiting[_fill(sizes[waiting], size, len(waiting) - kept_for_later)]] = number
+    of_row = np.repeat(split, sizes)
+    train, tested, held_out = (np.sort(order[of_row == number]) for number in range(3))
+    return train, held_out, tested
+
+
+def first_equal_texts(texts: Sequence[str]) -> np.ndarray:
+    """For each text the first row with the same normalised text, `(N,)` int64.
+
+    >>> first_equal_texts(["Hi!", "hi", "bye"]).tolist()
+    [0, 0, 2]
+    """
+    first: dict[str, int] = {}
+    rows = (first.setdefault(normalise_text(text), row) for row, text in enumerate(texts))
+    return np.fromiter(rows, np.int64, len(texts))
 
 
 def merge_equal_texts(texts: Sequence[str], groups: Sequence[str] | None = None) -> list[str]:
@@ -74,10 +82,11 @@ def merge_equal_texts(texts: Sequence[str], groups: Sequence[str] | None = None)
     >>> merge_equal_texts(["Hi!", "hi", "bye"], ["a", "b", "c"])
     ['a', 'a', 'c']
     """
-    names = [str(row) for row in range(len(texts))] if groups is None else list(groups)
-    first_with: dict[str, str] = {}
-    same = [(first_with.setdefault(normalise_text(text), name), name) for text, name in zip(texts, names, strict=True)]
-    return merge_groups(names, same)
+    first = first_equal_texts(texts)
+    if groups is None:
+        return list(map(str, first.tolist()))
+    rows = np.flatnonzero(first != np.arange(len(first)))
+    return merge_groups(groups, [(groups[first[row]], groups[row]) for row in rows.tolist()])
 
 
 def merge_groups(groups: Sequence[str], same: Iterable[tuple[str, str]]) -> list[str]:
@@ -95,34 +104,30 @@ def merge_groups(groups: Sequence[str], same: Iterable[tuple[str, str]]) -> list
     return [names[earliest[joined[number[group]]]] for group in groups]
 
 
-def _digest(group: str, seed: int) -> bytes:
-    return hashlib.blake2b(f"{seed}\0{group}".encode()).digest()
+def _dealing_order(groups: Sequence[str], seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """Rows `(N,)` by the hash of seed and group, and the size of each group; no name is kept in memory."""
+    digests = (hashlib.blake2b(f"{seed}\0{group}".encode()).digest()[: _DIGEST.itemsize] for group in groups)
+    found = np.fromiter(digests, _DIGEST, len(groups)).view(">u8").reshape(-1, 2).astype(np.uint64)
+    order = np.lexsort((found[:, 1], found[:, 0]))
+    starts = np.ones(len(order), dtype=bool)
+    starts[1:] = (found[order[1:]] != found[order[:-1]]).any(axis=1)
+    return order, np.diff(np.append(np.flatnonzero(starts), len(order)))
 
 
-def _order_of_distinct(groups: Sequence[str], seed: int) -> np.ndarray | None:
-    """Rows in dealing order, if each is its own group: no names are kept in memory."""
-    starts = (int.from_bytes(_digest(group, seed)[:8], "big") for group in groups)
-    keys = np.fromiter(starts, dtype=np.uint64, count=len(groups))
-    order = np.argsort(keys, kind="stable")
-    # equal beginnings mean equal groups, or a one-in-a-trillion chance that only the whole digest can settle
-    return None if (np.diff(keys[order]) == 0).any() else order
-
-
-def _fill(sizes: list[tuple[str, int]], wanted: int, most: int) -> set[str]:
-    """Groups, in the given order, whose sizes sum to about `wanted`, chosen greedily; at most `most`."""
-    chosen: set[str] = set()
+def _fill(sizes: np.ndarray, wanted: int, most: int) -> np.ndarray:
+    """Groups whose sizes sum to about `wanted`, chosen greedily in their order; at most `most`: bool a group."""
+    chosen = np.zeros(len(sizes), dtype=bool)
     left = wanted
-    for group, size in sizes:
-        if size <= left and len(chosen) < most:
-            chosen.add(group)
-            left -= size
-    rest = [(group, size) for group, size in sizes if group not in chosen]
-    if left > 0 and rest and len(chosen) < most:
-        group, size = min(rest, key=lambda item: item[1])
-        if not chosen or size - left < left:
-            chosen.add(group)
+    for start in range(0, len(sizes), _GROUPS_AT_ONCE):
+        for place, size in enumerate(sizes[start : start + _GROUPS_AT_ONCE].tolist(), start):
+            if size <= left and most > 0:
+                chosen[place] = True
+                left, most = left - size, most - 1
+        if not left or not most:
+            break
+    if left > 0 and most > 0 and not chosen.all():
+        rest = np.flatnonzero(~chosen)
+        smallest = rest[sizes[rest].argmin()]
+        if not chosen.any() or sizes[smallest] - left < left:
+            chosen[smallest] = True
     return chosen
-
-
-def _rows(parts: Iterable[list[int]]) -> np.ndarray:
-    return np.array(sorted(row for part in parts for row in part), dtype=np.int64)

@@ -1,13 +1,14 @@
 """`check index=…` on indexes where they live, as a user runs it; no server of a model is there."""
 
 import json
+import tracemalloc
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from alignkit.checking.index_findings import check_engine
+from alignkit.checking.index_findings import check_engine, check_index
 from alignkit.embedders.base import EmbeddedBatch
 from alignkit.indexes.parquet import ParquetIndex
 from alignkit.pairs.demo import load_demo
@@ -91,3 +92,20 @@ def test_a_value_that_is_neither_a_file_nor_an_engine(look):
     code, found = look("index=pgvectr")
     assert code == 1
     assert "give a file, or one of chroma, faiss, lancedb" in found["index"]["fix"]
+
+
+def test_memory_does_not_grow_with_the_rows(tmp_path, monkeypatch):
+    """Of the sentences only those are kept whose rows are in the sample."""
+    monkeypatch.setattr("alignkit.checking.index_reading._VALUES_AT_ONCE", 8_000)
+    monkeypatch.setattr("alignkit.checking.index_reading.SAMPLED_ROWS", 300)
+    peaks = []
+    for rows in (2_000, 22_000):
+        np.save(tmp_path / "docs.npy", np.random.default_rng(0).standard_normal((rows, 8)).astype(np.float16))
+        lines = (f"sentence {row} " + "that is long " * 20 for row in range(rows))
+        (tmp_path / "docs.txt").write_text("\n".join(lines), encoding="utf-8")
+        tracemalloc.start()
+        found = list(check_index(tmp_path / "docs.npy", tmp_path / "docs.txt", None))
+        peaks.append(tracemalloc.get_traced_memory()[1])
+        tracemalloc.stop()
+        assert f"{rows:,} rows, 8-d float16" in found[0].message and found[-1].status == "ok"
+    assert (peaks[1] - peaks[0]) / 20_000 < 20

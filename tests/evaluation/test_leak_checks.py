@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import dataclasses
+import tracemalloc
 
 import numpy as np
 import pytest
 
 from alignkit.errors import AlignkitError, ArtifactError, DataError
-from alignkit.evaluation.leak_checks import check_leaks, leaks_of_splits
-from alignkit.pairs.base import PairSplits
+from alignkit.evaluation.leak_checks import check_against, check_leaks, find_vector_leaks, leaks_of_splits
+from alignkit.pairs.base import Pairs, PairSplits
 from alignkit.pairs.evaluation_set import Side
 from alignkit.pairs.vectors import load_vectors
+from alignkit.pairs.views import RowIds
 from alignkit.runs.fingerprints import (
     FINGERPRINTS,
     VECTOR_FINGERPRINTS,
@@ -200,3 +202,23 @@ def test_training_fingerprints_of_somebody_else_are_checked(tmp_path, content):
     with pytest.raises(ArtifactError, match="not what train keeps of its training pairs") as refused:
         training_fingerprints(tmp_path)
     assert "\n" not in str(refused.value)
+
+
+def test_the_pairs_trained_on_are_looked_through_a_block_at_a_time(monkeypatch):
+    """Of the training pairs nothing is kept, however many there are: only the test split is."""
+    monkeypatch.setattr("alignkit.pairs.vector_fingerprints._BLOCK_ELEMENTS", 8_000)
+    monkeypatch.setattr("alignkit.evaluation.leak_checks.MOST_AGAINST", 500)
+    peaks = {}
+    for count in (20_000, 120_000):
+        vectors = np.random.default_rng(0).standard_normal((count + 1_000, 8)).astype(np.float16)
+        train, rest = (Pairs(RowIds(np.arange(len(part))), part, part) for part in (vectors[1_000:], vectors[:1_000]))
+        splits = PairSplits(train, rest, rest)
+        tracemalloc.start()
+        with pytest.raises(DataError, match="1,000 of 1,000 test pairs are in the training split"):
+            leaks_of_splits(splits)
+        assert check_against(Side(rest.student, rest.teacher), splits).seen == 1_000
+        assert find_vector_leaks([train], rest).startswith("no test pair")
+        peaks[count] = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+    # the seeded sample of rows that near-equality is looked for in takes 8 bytes a row
+    assert (peaks[120_000] - peaks[20_000]) / 100_000 < 12

@@ -4,12 +4,18 @@ from __future__ import annotations
 
 import json
 
+import numpy as np
 import pytest
 from small_embedder import SmallEmbedder
 
+from alignkit.artifact import Artifact
+from alignkit.cache.stored import StoredVectors
 from alignkit.errors import EmbedderError
+from alignkit.evaluation.comparison import compare
+from alignkit.heads.linear import LinearHead
 from alignkit.pairs.beir_folder import BeirFolder
 from alignkit.pairs.sts_file import StsFile
+from alignkit.pairs.unit_rows import UnitRows
 
 
 @pytest.fixture
@@ -41,8 +47,6 @@ def test_an_empty_document_is_left_out_and_counts_as_not_found(tmp_path, models)
     assert "1 of 3 texts of the corpus cannot be embedded and are left out; where one is relevant" in notes
     assert "d2: the text is empty or blank" in notes and "1 of 3 queries cannot be embedded" in notes
     # q1 finds both texts there are, in the right places: half of what is relevant to it is still missed
-    import numpy as np
-
     judged = found.judge(np.array([[0, 1], [1, 0]]))
     assert judged.gains.tolist() == [[1, 0], [1, 0]]
     assert judged.relevant.tolist() == [2, 1]
@@ -79,3 +83,19 @@ def test_pairs_with_an_empty_sentence_are_left_out(tmp_path, models):
     assert (
         "1 of 5 sentences cannot be embedded and are left out, and with them 1 of the pairs" in found.origin.notes[-1]
     )
+
+
+def test_vectors_of_a_large_corpus_stay_in_the_cache(tmp_path, models, monkeypatch):
+    corpus = {f"d{row}": f"document {row % 40}" for row in range(60)} | {"blank": " "}
+    write_beir(tmp_path / "faq", corpus, {"q1": "document 7, please"}, [("q1", "d7")])
+    small = BeirFolder(str(tmp_path / "faq"), cache_dir=str(tmp_path / "cache")).embed(*models)
+    for limit in ("alignkit.pairs.cached_sides.IN_MEMORY_BYTES", "alignkit.pairs.unit_rows.HELD_BYTES"):
+        monkeypatch.setattr(limit, 0)
+    large = BeirFolder(str(tmp_path / "faq"), cache_dir=str(tmp_path / "cache")).embed(*models)
+    assert isinstance(large.corpus.student, StoredVectors) and isinstance(large.corpus.teacher, UnitRows)
+    for side in ("student", "teacher"):
+        assert np.array_equal(getattr(large.corpus, side)[:], getattr(small.corpus, side))
+    assert large.corpus.texts == small.corpus.texts and len(large.corpus) == 60
+    head = LinearHead(6, 8)
+    figures = [compare(one, Artifact({"query_head": head}), resamples=20).rows for one in (small, large)]
+    assert figures[0] == figures[1]

@@ -1,4 +1,5 @@
 import json
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -215,3 +216,27 @@ def test_sentences_must_match_the_rows(folder):
     (folder / "x.txt").write_text("only one\n", encoding="utf-8")
     with pytest.raises(DataError, match="1 sentences, .* has 100 rows"):
         load(folder, sentences=str(folder / "x.txt"))
+
+
+def traced_peak(work):
+    tracemalloc.start()
+    result = work()
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    return result, peak
+
+
+@pytest.mark.parametrize("repeated", [0, 50], ids=["all differ", "some are equal"])
+def test_rows_of_files_cost_a_few_numbers_each(tmp_path, repeated, monkeypatch):
+    """Vectors stay in their files: of ten million rows, what is remembered fits into a gigabyte."""
+    monkeypatch.setattr("alignkit.pairs.vector_fingerprints._BLOCK_ELEMENTS", 8_000)
+    monkeypatch.setattr("alignkit.vector_files._CHECK_ELEMENTS", 8_000)
+    peaks = {}
+    for count in (20_000, 120_000):
+        vectors = np.random.default_rng(0).standard_normal((count, 8)).astype(np.float16)
+        vectors[count - repeated :] = vectors[:repeated]
+        for name in ("s", "t"):
+            np.save(tmp_path / f"{name}.npy", vectors)
+        splits, peaks[count] = traced_peak(lambda: load(tmp_path))
+        assert sum(map(len, splits.parts)) == count
+    assert (peaks[120_000] - peaks[20_000]) / 100_000 < 100

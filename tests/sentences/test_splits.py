@@ -1,3 +1,6 @@
+import hashlib
+import tracemalloc
+
 import numpy as np
 import pytest
 
@@ -53,14 +56,63 @@ def test_equal_texts_join_their_groups_transitively():
     assert merge_groups(["a", "b", "c"], []) == ["a", "b", "c"]
 
 
-@pytest.mark.parametrize("count", [3, 4, 5, 8, 57, 200])
+def dealt_by_name(groups, seed, validation, test):
+    """As `split_groups`, with every name in a dictionary."""
+
+    def digest(group):
+        return hashlib.blake2b(f"{seed}\0{group}".encode()).digest()
+
+    wanted = [max(1, round(len(groups) * share)) if share else 0 for share in (test, validation)]
+    rows_of = {}
+    for row, group in enumerate(groups):
+        rows_of.setdefault(group, []).append(row)
+    waiting, parts = sorted(rows_of, key=digest), []
+    for number, size in enumerate(wanted):
+        chosen, left = [], size
+        most = len(waiting) - 1 - sum(other > 0 for other in wanted[number + 1 :])
+        for group in waiting:
+            if len(rows_of[group]) <= left and len(chosen) < most:
+                chosen.append(group)
+                left -= len(rows_of[group])
+        rest = [group for group in waiting if group not in chosen]
+        if left > 0 and rest and len(chosen) < most:
+            smallest = min(rest, key=lambda group: len(rows_of[group]))
+            if not chosen or len(rows_of[smallest]) - left < left:
+                chosen.append(smallest)
+        waiting = [group for group in waiting if group not in chosen]
+        parts.append(sorted(row for group in chosen for row in rows_of[group]))
+    return [sorted(row for group in waiting for row in rows_of[group]), parts[1], parts[0]]
+
+
+@pytest.mark.parametrize("count", [3, 4, 8, 57, 200])
+@pytest.mark.parametrize("each", [1, 1.3, 4])
 @pytest.mark.parametrize("shares", [(0, 0), (0.1, 0), (0, 0.1), (0.1, 0.1), (0.5, 0.4), (0.01, 0.98)])
-def test_groups_of_one_row_are_dealt_as_others_are(count, shares, monkeypatch):
-    """They take a way of their own, which keeps no name in memory."""
-    names, settings = [f"row-{row}" for row in range(count)], {"validation": shares[0], "test": shares[1]}
-    short = [split_groups(names, seed=seed, **settings) for seed in range(5)]
-    monkeypatch.setattr(splits, "_order_of_distinct", lambda groups, seed: None)
-    usual = [split_groups(names, seed=seed, **settings) for seed in range(5)]
-    for one, other in zip(short, usual, strict=True):
-        assert [rows.tolist() for rows in one] == [rows.tolist() for rows in other]
-        assert all(rows.dtype == np.int64 for rows in one)
+def test_groups_are_dealt_in_the_order_of_their_hashes(count, each, shares, monkeypatch):
+    monkeypatch.setattr(splits, "_GROUPS_AT_ONCE", 7)
+    for seed in range(5):
+        numbers = (
+            np.random.default_rng(seed).integers(0, max(3, int(count / each)), count) if each > 1 else range(count)
+        )
+        groups = [f"row-{number}" for number in [0, 1, 2, *numbers]]
+        settings = {"seed": seed, "validation": shares[0], "test": shares[1]}
+        parts = split_groups(groups, **settings)
+        assert [rows.tolist() for rows in parts] == dealt_by_name(groups, **settings)
+        assert all(rows.dtype == np.int64 for rows in parts)
+
+
+def test_many_rows_of_which_some_are_equal_take_little_memory():
+    """No name is kept: a dictionary of them took a third of a kilobyte a row."""
+
+    class Names:
+        def __len__(self):
+            return 100_000
+
+        def __iter__(self):
+            return (f"row-{row // 2 * 2 if row < 100 else row}" for row in range(len(self)))
+
+    tracemalloc.start()
+    parts = split_groups(Names(), seed=0)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert [len(part) for part in parts] == [80_000, 10_000, 10_000]
+    assert peak < 100 * len(Names())
