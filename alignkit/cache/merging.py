@@ -60,11 +60,17 @@ def merge(store: ShardStore, other_folder: str | Path, on_rows: Callable[[int], 
             theirs = quarantine.read_quarantine(other, digest)
             with store.lock(digest.hex()):  # a process that embeds with this model writes the same list
                 mine = quarantine.read_quarantine(store.folder, digest)
-                quarantine.write_quarantine(store.folder, digest, theirs | mine)
+                quarantine.write_quarantine(store.folder, digest, _without_vector(store, theirs | mine))
         for digest in cut_texts.cut_digests(other):
             with store.lock(digest.hex()):
                 cut_texts.add_cut(store.folder, digest, cut_texts.read_cut(other, digest))
         return sum(store.index.live_rows().values()) - before
+
+
+def _without_vector(store: ShardStore, entries: dict[str, str]) -> dict[str, str]:
+    """The entries of a quarantine whose texts have no vector: one cache may have what the other could not get."""
+    keys = np.frombuffer(bytes.fromhex("".join(entries)), dtype=KEY)
+    return {name: entries[name] for name, place in zip(entries, store.locate(keys), strict=True) if place < 0}
 
 
 def _left_as_it_is(other: Path) -> AbstractContextManager[object]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -10,9 +11,11 @@ from typing import Any
 from omegaconf import DictConfig
 
 from alignkit.artifact import Artifact, load_artifact
+from alignkit.cache import VectorCache
 from alignkit.commandline import build, plain
 from alignkit.commandline.sides import complete_sides
 from alignkit.commands.embed_actions.embedding_job import Embedding
+from alignkit.commands.embed_actions.filling_in_parts import InParts
 from alignkit.commands.embed_actions.upkeep import forget, list_models, merge, prune, verify
 from alignkit.commands.rules.embed import WHICH
 from alignkit.embedders.base import Embedder
@@ -20,6 +23,10 @@ from alignkit.errors import ConfigError
 from alignkit.sentences.records import Sentence
 from alignkit.sentences.sentence_files import read_sentences
 from alignkit.setting_names import SIDES
+from alignkit.workers.base import Engine
+from alignkit.workers.local import LocalEngine
+
+logger = logging.getLogger("alignkit.embed")
 
 OLLAMA = dict.fromkeys(SIDES, "ollama")
 
@@ -60,8 +67,29 @@ def embed(config: DictConfig, settings: dict[str, Any]) -> None:
     )
     with job.opened_cache() as cache:
         for side in WHICH[settings["which"]]:
+            workers = in_parts(config, settings, side, cache)
             with opened_embedder(config, side) as embedder:
-                job.embed(cache, side, embedder)
+                job.embed(cache, side, embedder, workers)
+
+
+def in_parts(config: DictConfig, settings: dict[str, Any], side: str, cache: VectorCache) -> InParts | None:
+    """The workers that embed a side; `None` for this process alone, which needs no parts.
+
+    What a server is asked at the same time by all workers together is no more than one process would ask it.
+    """
+    engine, model = settings["engine"], plain(config[side])
+    if (at_once := model.get("concurrency")) is not None and isinstance(at_once, int):
+        workers = min(at_once, engine["workers"] or at_once)
+        if engine["workers"] and engine["workers"] > workers:
+            logger.info(
+                "%d of %d workers embed: %s.concurrency=%d bounds the requests of all of them together",
+                workers, engine["workers"], side, at_once,
+            )  # fmt: skip
+        engine, model = {**engine, "workers": workers}, {**model, "concurrency": at_once // max(workers, 1)}
+    opened: Engine = build(engine, "engine")
+    if isinstance(opened, LocalEngine) and opened.workers == 1:
+        return None
+    return InParts(cache, settings["dtype"], side, model, opened)
 
 
 @contextmanager

@@ -10,6 +10,7 @@ from hash_embedder import HashEmbedder, hash_vector
 from waiting import joined, until
 
 from alignkit.cache import VectorCache, identity_writer
+from alignkit.embedders.base import EmbeddedBatch
 from alignkit.errors import CacheError
 
 TEXTS = [f"text {number}" for number in range(60)]
@@ -150,6 +151,14 @@ class TestMerge:
         assert cache.quarantined(HashEmbedder(digest="d2").identity(), ["bad"]) == {0: "the model said NaN"}
         assert cache.verify().problems == []
         assert cache.merge(other.folder) == 0
+
+    @pytest.mark.parametrize("mended", ["here", "there"])
+    def test_a_text_that_one_of_them_could_embed_is_no_longer_quarantined(self, cache, other, embedder, mended):
+        (cache if mended == "there" else other).fill(embedder, ["bad", "bad too"])
+        embedder.embed = lambda texts, role: iter([EmbeddedBatch(np.array([0]), np.ones((1, 8), np.float32))])
+        (other if mended == "there" else cache).fill(embedder, ["bad"])
+        assert cache.merge(other.folder) == (mended == "there")
+        assert cache.quarantined(embedder.identity(), ["bad", "bad too"]) == {1: "the model said NaN"}
 
     def test_it_counts_what_it_copies(self, cache, other, embedder):
         other.fill(embedder, TEXTS)

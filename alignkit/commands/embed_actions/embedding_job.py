@@ -14,12 +14,14 @@ from alignkit.cache.keys import identity_digest
 from alignkit.cache.saving import save_vectors, saving_to
 from alignkit.cache.watching import ModelChangedError
 from alignkit.cache.wording import summary
+from alignkit.commands.embed_actions.filling_in_parts import InParts
 from alignkit.commands.embed_actions.saying import say
 from alignkit.embedders.base import ROLES, Embedder, Role
 from alignkit.errors import AlignkitError, EmbedderError
 from alignkit.migration.moving import migrate
 from alignkit.progress import progress
 from alignkit.sentences.records import Sentence
+from alignkit.workers.running import Progress
 
 logger = logging.getLogger("alignkit.embed")
 
@@ -59,10 +61,10 @@ class Embedding:
         """The cache, made where there is none."""
         return VectorCache(self.cache_dir, self.dtype)
 
-    def embed(self, cache: VectorCache, side: str, embedder: Embedder) -> None:
-        """Embed what the cache lacks of one side, save what is asked for, and say both."""
+    def embed(self, cache: VectorCache, side: str, embedder: Embedder, workers: InParts | None = None) -> None:
+        """Embed what the cache lacks of one side, here or by workers, save what is asked for, and say both."""
         role = self.role if self.head is None else self._role_of_student(cache, embedder, self.head)
-        report = self._fill(cache, side, embedder, role)
+        report = self._fill(cache, side, embedder, role, workers)
         for line in summary(f"{side} {embedder.settings(role).get('model', '')}".rstrip(), report):
             say(line)
         if self.save_to is None:
@@ -91,7 +93,9 @@ class Embedding:
         """Put the student's vectors of a folder through the head, row by row; returns the width of what it gives."""
         return int(migrate(folder / "student.npy", head, folder / ALIGNED, role=self.role)["dim"])
 
-    def _fill(self, cache: VectorCache, side: str, embedder: Embedder, role: Role) -> FillReport:
+    def _fill(
+        self, cache: VectorCache, side: str, embedder: Embedder, role: Role, workers: InParts | None
+    ) -> FillReport:
         total = len(self.texts.firsts())
         stored = 0
         with progress(side, "texts") as counted:
@@ -104,7 +108,16 @@ class Embedding:
                     counted.advance(count)
                     stored += count
 
+            def on_progress(now: Progress, known: int) -> None:
+                nonlocal stored
+                if counted.total is None:
+                    counted.begin(total - known)
+                counted.note, stored = now.note(), now.done
+                counted.advance(now.done - counted.done)
+
             try:
+                if workers is not None:
+                    return workers.fill(embedder, self.texts, role, on_progress, self.retry_quarantined)
                 return cache.fill(embedder, self.texts, role, on_batch, self.retry_quarantined)
             except (KeyboardInterrupt, AlignkitError) as error:
                 if stored and not isinstance(error, ModelChangedError):
