@@ -56,7 +56,7 @@ def merge(store: ShardStore, other_folder: str | Path, on_rows: Callable[[int], 
             _copy(store, shard)
             on_rows(shard.rows_on_disk())
         store.take_in()
-        for digest in quarantine.quarantined_digests(other):
+        for digest in {*quarantine.quarantined_digests(other), *quarantine.quarantined_digests(store.folder)}:
             theirs = quarantine.read_quarantine(other, digest)
             with store.lock(digest.hex()):  # a process that embeds with this model writes the same list
                 mine = quarantine.read_quarantine(store.folder, digest)
