@@ -45,6 +45,7 @@ def merge(store: ShardStore, other_folder: str | Path, on_rows: Callable[[int], 
     store.require_writable("merge")
     with store.upkeep(), _left_as_it_is(other):
         before = sum(store.index.live_rows().values())
+        met: set[bytes] = set()
         for path in sorted((other / "shards").glob("*.json")):
             try:
                 header = ShardHeader.from_json(path.read_text(encoding="utf-8"))
@@ -52,11 +53,13 @@ def merge(store: ShardStore, other_folder: str | Path, on_rows: Callable[[int], 
                 log.warning("%s cannot be used: %s; the shard is left out", path, error)
                 continue
             _check_width(store, header)
+            met.add(header.digest)
             shard = Shard(path.parent, path.stem, header)
             _copy(store, shard)
             on_rows(shard.rows_on_disk())
         store.take_in()
-        for digest in {*quarantine.quarantined_digests(other), *quarantine.quarantined_digests(store.folder)}:
+        mended = met.intersection(quarantine.quarantined_digests(store.folder))
+        for digest in mended.union(quarantine.quarantined_digests(other)):
             theirs = quarantine.read_quarantine(other, digest)
             with store.lock(digest.hex()):  # a process that embeds with this model writes the same list
                 mine = quarantine.read_quarantine(store.folder, digest)
