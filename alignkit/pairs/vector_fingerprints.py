@@ -9,7 +9,6 @@ import numpy as np
 import torch
 
 _BLOCK_ELEMENTS = 1024 * 1024
-_MINUS_ZERO = 0x8000
 # a side with fewer distinct vectors than this share of the rows distinguishes classes, not sentences
 FEWEST_DISTINCT = 0.1
 
@@ -41,17 +40,26 @@ def vector_fingerprints(vectors: np.ndarray) -> np.ndarray:
 def fingerprint_blocks(vectors: np.ndarray) -> Iterator[tuple[int, np.ndarray]]:
     """The same a block at a time: the first row of each, and its fingerprints."""
     count, width = vectors.shape
-    weights = np.frombuffer(hashlib.shake_128(b"alignkit").digest(8 * width), dtype="<u8").astype(np.uint64) | 1
+    drawn = np.frombuffer(hashlib.shake_128(b"alignkit").digest(8 * width), dtype="<u8").astype(np.uint64) | 1
+    weights = torch.from_numpy(drawn.view(np.int64))
     step = max(1, _BLOCK_ELEMENTS // width)
     for start in range(0, count, step):
-        rows = np.asarray(vectors[start : start + step], dtype=np.float32)
-        peak = np.abs(rows).max(axis=1)
-        # float16 holds what models give; a file in another scale is brought there by a power of two, which is exact
-        exponents = np.where((peak > 2.0**-8) & (peak < 2.0**15), 0, np.frexp(peak)[1])
-        scaled = rows * np.ldexp(np.float32(1), -exponents)[:, None]
-        bits = torch.from_numpy(scaled).half().numpy().view(np.uint16)  # several times as fast as numpy's own
-        bits[bits == _MINUS_ZERO] = 0
-        yield start, bits.astype(np.uint64) @ weights
+        bits = _float16_bits(torch.from_numpy(np.array(vectors[start : start + step])))
+        # sums of 64-bit integers wrap around, signed ones too
+        yield start, bits.mul_(weights).sum(dim=1).numpy().view(np.uint64)
+
+
+def _float16_bits(rows: torch.Tensor) -> torch.Tensor:
+    """`(M, D)` int64 in [0, 65,535]: the bits of every number as float16, the same whatever type it is stored in."""
+    rows = rows.float() if rows.dtype == torch.float64 else rows
+    peak = torch.maximum(rows.amax(dim=1), -rows.amin(dim=1)).float()
+    # float16 holds what models give; a file in another scale is brought there by a power of two, which is exact
+    usual = (peak > 2.0**-8) & (peak < 2.0**15)
+    if not usual.all():
+        exponents = torch.frexp(peak).exponent.masked_fill(usual, 0)
+        rows = torch.ldexp(rows.float(), -exponents.unsqueeze(1))
+    # added to zero, minus zero is zero
+    return (rows.half() + 0.0).view(torch.uint16).to(torch.int64)
 
 
 def among(few: np.ndarray, many: np.ndarray) -> np.ndarray:
