@@ -11,8 +11,18 @@ from torch import Tensor
 
 # numbers in one block of the corpus, and in one block of rough scores (float32: 64 MiB each)
 BLOCK_ELEMENTS = 16 * 1024 * 1024
+# the same on a GPU, which small blocks leave idle, and the share of its free memory that one block may take
+GPU_BLOCK_ELEMENTS, GPU_BLOCK_SHARE = 128 * 1024 * 1024, 1 / 64
 # numbers that are gathered at once where single products are wanted
 SAMPLED_ELEMENTS = 2 * 1024 * 1024
+
+
+def block_elements(device: torch.device) -> int:
+    """How many float32 numbers make a block on this device."""
+    if device.type != "cuda":
+        return BLOCK_ELEMENTS
+    free = int(torch.cuda.mem_get_info(device)[0] * GPU_BLOCK_SHARE / 4)
+    return min(GPU_BLOCK_ELEMENTS, max(BLOCK_ELEMENTS // 8, free))
 
 
 def as_tensor(vectors: Tensor | np.ndarray) -> Tensor:
@@ -33,14 +43,19 @@ def pair_cosines(unit: Tensor, corpus: Tensor | np.ndarray, queries: Tensor, row
         `(M,)` float32.
     """
     cosines = torch.empty(len(queries), device=unit.device)
-    at_once = max(1, BLOCK_ELEMENTS // max(unit.shape[1], 1))
-    for first in range(0, len(unit), 2 * at_once):
-        asking = unit[first : first + 2 * at_once].double()
+    on_cpu = unit.device.type == "cpu"
+    at_once = max(1, block_elements(unit.device) // max(unit.shape[1], 1))
+    # a GPU holds all queries and widens what it gathers; a CPU widens a block of them
+    asked_at_once = 2 * at_once if on_cpu else len(unit)
+    for first in range(0, len(unit), asked_at_once):
+        asking = unit[first : first + asked_at_once]
+        asking = asking.double() if on_cpu else asking
         asked = slice(*torch.searchsorted(queries, torch.tensor([first, first + len(asking)]).to(queries)).tolist())
         for start in range(0, len(corpus), at_once):
             here = asked.start + ((rows[asked] >= start) & (rows[asked] < start + at_once)).nonzero().squeeze(1)
             if len(here):
-                part = unit_block(corpus, start, at_once, unit.device).double()
+                part = unit_block(corpus, start, at_once, unit.device)
+                part = part.double() if on_cpu else part
                 cosines[here] = _sampled_product(asking, part, queries[here] - first, rows[here] - start).float()
     return cosines
 
@@ -65,10 +80,10 @@ def _sampled_product(first: Tensor, second: Tensor, first_rows: Tensor, second_r
 
 
 def _gathered_product(first: Tensor, second: Tensor, first_rows: Tensor, second_rows: Tensor) -> Tensor:
-    """As `_sampled_product`, a bounded number of them at a time."""
-    products = first.new_empty(len(first_rows))
-    at_once = max(1, SAMPLED_ELEMENTS // first.shape[1])
+    """As `_sampled_product`, a bounded number of them at a time; float64."""
+    products = first.new_empty(len(first_rows), dtype=torch.float64)
+    at_once = max(1, SAMPLED_ELEMENTS * block_elements(first.device) // BLOCK_ELEMENTS // first.shape[1])
     for start in range(0, len(first_rows), at_once):
         here = slice(start, start + at_once)
-        products[here] = first[first_rows[here]].mul_(second[second_rows[here]]).sum(dim=1)
+        products[here] = first[first_rows[here]].double().mul_(second[second_rows[here]]).sum(dim=1)
     return products

@@ -1,10 +1,10 @@
 """Exact nearest neighbours, found by a fast rough pass and settled by an exact one.
 
 The rough pass is one matrix product in the fastest number format of the machine (bfloat16 is several times float32
-where the chip has units for it). Both sides are centred first: generative models' vectors share a large mean, which
-would eat most of bfloat16's eight bits. How wrong a rough score can be is bounded from the rounding that really took
-place, and hits nearer to each other than that bound are scored again in float64. The order is therefore the same in
-every format, and equal corpus rows have equal scores.
+where a CPU has units for it, and float16 on a GPU). Both sides are centred first: generative models' vectors share a
+large mean, which would eat most of bfloat16's eight bits. How wrong a rough score can be is bounded from the rounding
+that really took place, and hits nearer to each other than that bound are scored again in float64. The order is
+therefore the same in every format, and equal corpus rows have equal scores.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from alignkit.corpus_blocks import BLOCK_ELEMENTS, as_tensor, pair_cosines, unit_block
+from alignkit.corpus_blocks import as_tensor, block_elements, pair_cosines, unit_block
 from alignkit.rounding import RoughVectors, cpu_multiplies_bfloat16
 
 # below it a product is over before a faster format could pay
@@ -27,7 +27,7 @@ WORTH_ROUNDING = 2.0
 # a score that may be further off than this is not shown to anyone
 FINE = 1e-4
 # how many more hits than k the rough pass keeps, as a share of k and a number
-_MARGIN = {torch.float32: (0.25, 16), torch.bfloat16: (4.0, 64)}
+_MARGIN = {torch.float32: (0.25, 16), torch.bfloat16: (4.0, 64), torch.float16: (1.0, 32)}
 # below every cosine and above -inf, the score of a row that must not be found or that is not there
 _NOTHING = -4.0
 
@@ -50,7 +50,7 @@ def top_k(
         corpus: `(C, D)`, any float type.
         k: how many; where the corpus is smaller, the rest is filled with score -inf and row -1.
         exclude: `(Q,)` corpus row that a query must not find (itself), -1 for none.
-        dtype: of the rough pass, float32 or bfloat16; `None` takes what is faster here. The rows are the same.
+        dtype: of the rough pass, float32, bfloat16 or float16; `None` takes what is faster here. The rows are the same.
 
     Returns:
         Scores `(Q, k)` float32, descending, to float32's rounding; corpus rows `(Q, k)` int64.
@@ -69,18 +69,19 @@ def top_k(
         dtype = torch.float32 if small else fastest_dtype(unit.device.type)
     share, more = _MARGIN[dtype]
     scores, rows, slack = _rough_pass(unit, corpus, k + int(share * k) + more, excluded, dtype)
-    return settle(unit, corpus, k, scores, rows, slack, excluded)
+    return settle(unit, corpus, k, scores, rows, slack, excluded, rounded=dtype != torch.float32)
 
 
 def settle(
-    unit: Tensor, corpus: Tensor | np.ndarray, k: int, scores: Tensor, rows: Tensor, slack: Tensor, excluded: Tensor
-) -> tuple[Tensor, Tensor]:
+    unit: Tensor, corpus: Tensor | np.ndarray, k: int, scores: Tensor, rows: Tensor, slack: Tensor, excluded: Tensor,
+    rounded: bool = False,
+) -> tuple[Tensor, Tensor]:  # fmt: skip
     """The exact first k, from rough scores of more than k candidates.
 
-    Hits further apart than twice the slack are in order already; those nearer, and all after a coarse
-    rough pass, are scored in float64. Where even the
-    last candidate could still be among the first k (a corpus of near copies), the query is searched in float32, and
-    where that is what was done already, in float64.
+    Hits further apart than twice the slack are in order already; those nearer, and all after a rough pass in a coarse
+    format, are scored in float64. Where even the last candidate could still be among the first k (a corpus of near
+    copies), the query is searched in float32, and where that is what was done already, in
+    float64.
 
     Args:
         unit: `(Q, D)` normalised.
@@ -90,6 +91,7 @@ def settle(
         rows: `(Q, K)`.
         slack: `(Q,)`, bound on the error of `scores`.
         excluded: `(Q,)` row that a query must not find, -1 for none.
+        rounded: whether the scores are of vectors in a coarse format, which nobody is shown.
 
     Returns:
         As `top_k`.
@@ -100,7 +102,7 @@ def settle(
         crowded = (scores[:, -1] >= last) & (scores[:, -1] > _NOTHING)
     scores = scores.masked_fill((scores < last.unsqueeze(1)) | crowded.unsqueeze(1), -torch.inf)
     close = scores[:, :-1] - scores[:, 1:] <= 2 * slack.unsqueeze(1)  # inf - inf is NaN and not close
-    coarse = (slack > FINE).unsqueeze(1)
+    coarse = (slack > FINE).logical_or_(torch.tensor(rounded, device=slack.device)).unsqueeze(1)
     flagged = F.pad(close, (1, 0)) | F.pad(close, (0, 1)) | (coarse & ~torch.isneginf(scores))
     of_query, at = flagged.nonzero(as_tuple=True)
     scores[of_query, at] = pair_cosines(unit, corpus, of_query, rows[of_query, at])
@@ -126,7 +128,8 @@ def _rough_pass(
     best_rows = torch.full((len(unit), keep), -1, device=unit.device)
     slack = torch.zeros(len(unit), device=unit.device)
     rough: RoughVectors | None = None
-    at_once = max(keep, BLOCK_ELEMENTS // max(unit.shape[1], 1))
+    elements = block_elements(unit.device)
+    at_once = max(keep, elements // max(unit.shape[1], 1))
     for start in range(0, len(corpus), at_once):
         part = unit_block(corpus, start, at_once, unit.device)
         if rough is None:
@@ -134,7 +137,7 @@ def _rough_pass(
             shift = part.mean(dim=0)
             rough = RoughVectors.of(unit, shift, dtype)
         rough_part = RoughVectors.of(part, shift, dtype)
-        queries_at_once = max(1, BLOCK_ELEMENTS // len(part))
+        queries_at_once = max(1, elements // len(part))
         for first in range(0, len(unit), queries_at_once):
             here = slice(first, first + queries_at_once)
             own = rough[here]
@@ -183,7 +186,7 @@ def _top_k_float64(unit: Tensor, corpus: Tensor | np.ndarray, k: int, *, exclude
     """As `top_k`, all of it in float64: for queries to which too much of the corpus is equally near."""
     best = torch.full((len(unit), k), -torch.inf, device=unit.device)
     best_rows = torch.full((len(unit), k), -1, device=unit.device)
-    at_once = max(1, BLOCK_ELEMENTS // (2 * unit.shape[1]))
+    at_once = max(1, block_elements(unit.device) // (2 * unit.shape[1]))
     for start in range(0, len(corpus), at_once):
         part = unit_block(corpus, start, at_once, unit.device).double()
         for first in range(0, len(unit), at_once):
@@ -202,10 +205,14 @@ def _top_k_float64(unit: Tensor, corpus: Tensor | np.ndarray, k: int, *, exclude
 
 @functools.cache
 def fastest_dtype(device_type: str) -> torch.dtype:
-    """float32, or bfloat16 where a product of the usual shape runs at least twice as fast in it on this device."""
+    """float32, or the coarse format if a product of the usual shape runs at least twice as fast in it on this device.
+
+    That is bfloat16 on a CPU and float16 on a GPU, as fast there and eight times as fine.
+    """
     if device_type == "cpu" and not cpu_multiplies_bfloat16():
         return torch.float32
-    times = {torch.float32: float("inf"), torch.bfloat16: float("inf")}
+    coarse = torch.bfloat16 if device_type == "cpu" else torch.float16
+    times = {torch.float32: float("inf"), coarse: float("inf")}
     # a GPU needs more work to show a difference, and on a CPU less of it saves half a second of every command
     rows = 1024 if device_type == "cpu" else 2048
     factors = {dtype: torch.ones(rows, 1024, device=device_type).to(dtype) for dtype in times}
@@ -213,8 +220,7 @@ def fastest_dtype(device_type: str) -> torch.dtype:
         # in turns: what else the machine does at the moment slows both
         for dtype, factor in factors.items():
             times[dtype] = min(times[dtype], _seconds_of_product(factor))
-    rounding_pays = times[torch.float32] >= WORTH_ROUNDING * times[torch.bfloat16]
-    return torch.bfloat16 if rounding_pays else torch.float32
+    return coarse if times[torch.float32] >= WORTH_ROUNDING * times[coarse] else torch.float32
 
 
 def _seconds_of_product(factor: Tensor) -> float:

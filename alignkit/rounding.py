@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-_UNIT_ROUNDOFF = {torch.float32: 2.0**-24, torch.bfloat16: 2.0**-8}
+_UNIT_ROUNDOFF = {torch.float32: 2.0**-24, torch.bfloat16: 2.0**-8, torch.float16: 2.0**-11}
 
 
 def cpu_multiplies_bfloat16() -> bool:
@@ -48,7 +48,7 @@ class RoughVectors:
     belongs to the query and orders nothing, it is needed only to compare with exact scores.
 
     Attributes:
-        vectors: `(N, D)`, bfloat16 or float32: v - m.
+        vectors: `(N, D)`, bfloat16, float16 or float32: v - m.
         along_shift: `(N,)` float32: v.m.
         length: `(N,)` of v - m.
         lost: `(N,)` length of what rounding took off each v - m.
@@ -81,7 +81,16 @@ class RoughVectors:
 
     def scores(self, corpus: RoughVectors) -> Tensor:
         """Rough scores `(Q, B)` float32."""
-        return (self.vectors @ corpus.vectors.T).float().add_(corpus.along_shift)
+        if self._sums_unrounded:
+            product = torch.mm(self.vectors, corpus.vectors.T, out_dtype=torch.float32)
+        else:
+            product = (self.vectors @ corpus.vectors.T).float()
+        return product.add_(corpus.along_shift)
+
+    @property
+    def _sums_unrounded(self) -> bool:
+        """A GPU gives the float32 sums of a coarse product as they are; a CPU rounds them to the format."""
+        return self.vectors.is_cuda and self.vectors.dtype != torch.float32
 
     def offset(self) -> Tensor:
         """`(Q,)`: what a rough score lacks to be a cosine."""
@@ -91,15 +100,15 @@ class RoughVectors:
         """`(Q,)`: no rough score plus offset is further than this from the exact cosine.
 
         In this order: what rounding took off the vectors, |(q - q~).c| + |q~.(c - c~)|; one rounding of the product to
-        the format; the float32 sums of D terms, of the product and of both sides with the shift, 8 sqrt(D) roundings
-        each, which one sum in 10^13 exceeds (Higham and Mary, A New Approach to Probabilistic Rounding Error Analysis,
-        2019, theorem 2.4); 2^-21 for what is rounded to float32 once (the shift taken off, the terms with it, the
-        exact score). The factor pays for the lengths being rounded themselves.
+        the format, where there is one; the float32 sums of D terms, of the product and of both sides with the shift,
+        8 sqrt(D) roundings each, which one sum in 10^13 exceeds (Higham and Mary, A New Approach to Probabilistic
+        Rounding Error Analysis, 2019, theorem 2.4); 2^-21 for what is rounded to float32 once (the shift taken off, the
+        terms with it, the exact score). The factor pays for the lengths being rounded themselves.
         """
         length, lost = float(corpus.length.max()), float(corpus.lost.max())
         reach = self.length + self.lost
         vectors = self.lost * length + reach * lost
-        stored = _UNIT_ROUNDOFF[self.vectors.dtype] * reach * (length + lost)
+        stored = 0.0 if self._sums_unrounded else _UNIT_ROUNDOFF[self.vectors.dtype] * reach * (length + lost)
         sums = reach * (length + lost) + (self.length + length) * self.shift_square**0.5
         summed = 8 * self.vectors.shape[1] ** 0.5 * _UNIT_ROUNDOFF[torch.float32] * sums
         return (vectors + stored + summed + 2.0**-21) * 1.001

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from alignkit import neighbours
+from alignkit import corpus_blocks, neighbours
 from alignkit.vectors import cosine, l2_normalize, top_k
 
 
@@ -37,10 +37,10 @@ def generative_like(count, width, seed, mean_cosine=0.94):
 
 @pytest.fixture
 def small_blocks(monkeypatch):
-    monkeypatch.setattr(neighbours, "BLOCK_ELEMENTS", 20_000)
+    monkeypatch.setattr(corpus_blocks, "BLOCK_ELEMENTS", 20_000)
 
 
-@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16])
 @pytest.mark.parametrize("mean_cosine", [0.0001, 0.94])
 def test_equals_brute_force_in_every_format(small_blocks, dtype, mean_cosine):
     queries = generative_like(150, 64, 1, mean_cosine)

@@ -41,6 +41,7 @@ from alignkit.runs.baselines import load_baselines
 from alignkit.runs.folder import newest_run, run_of
 from alignkit.runs.training_sample import TrainingSample
 from alignkit.setting_names import SIDES
+from alignkit.training.device import choose_device
 
 logger = logging.getLogger("alignkit.evaluate")
 
@@ -84,7 +85,8 @@ def main(config: DictConfig) -> None:
     result = compare(
         test, artifact, baselines, thresholds=thresholds, seen=leaks.seen,
         unlike=sample.unlike(test.queries.student) if sample else None, embedding=timed,
-        search=settings["search"], before=before, **drawn,
+        search=settings["search"], before=before, device=choose_device(settings["device"]["name"]).torch_device,
+        **drawn,
     )  # fmt: skip
     doubts, curve = [*doubts_of(artifact, test), *([] if not_shown is None else [not_shown])], None
     if settings["learning_curve"] and isinstance(data, PairSplits):

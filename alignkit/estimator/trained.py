@@ -29,6 +29,7 @@ from alignkit.runs.earlier_fit import MOMENTS, EarlierFit, Solved, pair_fingerpr
 from alignkit.runs.table_report import TableReport
 from alignkit.runs.training_sample import TrainingSample
 from alignkit.training.batches import SolverBatches
+from alignkit.training.capacity import placed
 from alignkit.training.confidence_fit import fit_confidence
 from alignkit.training.fit import FitResult
 from alignkit.training.whitening_choice import choose_whitening
@@ -77,6 +78,7 @@ def carry_out(
     Returns:
         `None` in all but the first of several processes.
     """
+    splits = placed(splits, plan.fitter.device.torch_device)  # once for the fit and for what follows
     fit = plan.fitter.fit(splits, refit=plan.settings["refit"], resume=resume)
     return complete(plan, splits, fit, leaks=leaks, seconds=seconds) if fit.is_main_process else None
 
@@ -107,7 +109,8 @@ def complete(
         table: how the student was made out of its teacher, where it was.
     """
     settings, clock = plan.settings, {**(seconds or {}), **fit.seconds}
-    start, mean = time.perf_counter(), fit.teacher_mean
+    start, mean, device = time.perf_counter(), fit.teacher_mean, plan.fitter.device.torch_device
+    splits = placed(splits, device)
     ridge, of_ridge = _ridge(plan, splits, fit)
     baselines = {"ridge": ridge, "mean": mean_head(splits.train.student_dim, mean)}
     clock["baselines"] = time.perf_counter() - start
@@ -119,13 +122,13 @@ def complete(
         whitened = update.whitening_record() if settings.get("whiten_by") else None
     if settings.get("whiten_by") and not taken_over:  # a run that an older version began has no such setting
         start = time.perf_counter()
-        whitening = choose_whitening(fit.kept, splits, settings["whiten_by"], settings["seed"])
+        whitening = choose_whitening(fit.kept, splits, settings["whiten_by"], settings["seed"], device)
         whitened = whitening.about
         parts |= {} if whitening.part is None else {WHITENING: whitening.part}
         clock["whitening"] = time.perf_counter() - start
     if settings.get("confidence") and not taken_over:
         start = time.perf_counter()
-        sure = fit_confidence(Artifact({**parts, QUERY_HEAD: fit.kept}).query_head, splits, settings["seed"])
+        sure = fit_confidence(Artifact({**parts, QUERY_HEAD: fit.kept}).query_head, splits, settings["seed"], device)
         parts |= {} if sure is None else {CONFIDENCE: sure}
         clock["confidence"] = time.perf_counter() - start
     history = replace(_history(plan, fit, clock), whitening=whitened)
@@ -141,7 +144,7 @@ def complete(
         artifact, baselines, splits, sample,
         teacher_mean=mean, leaks=leaks, history=history, seed=settings["seed"],
         embedding=embedding, before=before, student=None if record is None else record(artifact),
-        table=table,
+        table=table, device=device,
     )  # fmt: skip
     artifact = replace(artifact, metrics=rows_json(judged))
     return Trained(artifact, baselines, judged, sample, fit, update)

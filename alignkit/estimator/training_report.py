@@ -45,6 +45,7 @@ def evaluate_training(
     before: Before | None = None,
     student: StudentRecord | None = None,
     table: TableReport | None = None,
+    device: torch.device | None = None,
 ) -> Result:
     """Compare the head with its rivals on the test split, and show the training split's figures beside them.
 
@@ -61,12 +62,21 @@ def evaluate_training(
         before: the student before it was trained with the head, where it was.
         student: how it was trained.
         table: how it was made out of its teacher, where it was.
+        device: where neighbours are searched; `None` is the CPU.
     """
+    device = device or torch.device("cpu")
     test = set_of_splits(splits, seed)
     timed = embedding or not_timed("train calls no model; evaluate does")
-    on_training = alignment_row(artifact.head, artifact.query_head, splits.train, teacher_mean, seed)
+    on_training = alignment_row(artifact.head, artifact.query_head, splits.train, teacher_mean, seed, device)
     result = compare(
-        test, artifact, baselines, seed=seed, unlike=sample.unlike(test.queries.student), embedding=timed, before=before
+        test,
+        artifact,
+        baselines,
+        seed=seed,
+        unlike=sample.unlike(test.queries.student),
+        embedding=timed,
+        before=before,
+        device=device,
     )
     return replace(
         result,

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 import numpy as np
+import torch
 from torch import Tensor
 
 from alignkit.artifact import Artifact
@@ -24,7 +25,7 @@ from alignkit.evaluation.examples import figures_of_groups, worst_queries
 from alignkit.evaluation.floor_heads import raw_head
 from alignkit.evaluation.judging import figures_by_query
 from alignkit.evaluation.query_times import query_times, times_before
-from alignkit.evaluation.rankings import cascade_size, rank_all, rank_own_index, rerank
+from alignkit.evaluation.rankings import CPU, EXACT, cascade_size, corpus_on, rank_all, rank_own_index, rerank
 from alignkit.evaluation.recall_curves import recall_curves
 from alignkit.evaluation.result import Certainty, Projection, Result, Sampling
 from alignkit.evaluation.row_figures import figures_of_rows
@@ -55,12 +56,13 @@ def compare(
     thresholds: Thresholds | None = None,
     seed: int = 0,
     resamples: int = RESAMPLES,
-    search: str = "exact",
+    search: str = EXACT,
     seen: int | None = None,
     unlike: Unlike | None = None,
     embedding: Mapping[str, EmbeddingTime] | None = None,
     product: Product | None = None,
     before: Before | None = None,
+    device: torch.device = CPU,
 ) -> Result:
     """Measure a head on a set.
 
@@ -79,6 +81,7 @@ def compare(
         product: what the rows of student and head are called; `None` goes by the artifact, see `product_of`.
         before: the student before it was trained with the head, and the head alone, on the same texts: the rows
             `aligned`, `aligned_plain` and `student`. The product is `TRAINED_STUDENT` then.
+        device: where exact searches compute.
 
     Raises:
         ConfigError: for another search.
@@ -99,13 +102,16 @@ def compare(
         vectors[RowName.ALIGNED] = before.vectors()
         asked |= before.asked()
     unit = {name: own.unit for name, own in vectors.items()}
-    rankings = rank_all(test, asked, artifact.document_head, search, product)
+    device = device if search == EXACT else CPU
+    corpus = corpus_on(test.corpus.teacher, device)
+    rankings = rank_all(test, asked, artifact.document_head, search, product, device, corpus)
     if before is not None:
-        rankings[RowName.STUDENT] = rank_own_index(before.test, search)
+        rankings[RowName.STUDENT] = rank_own_index(before.test, search, device)
     size = cascade_size(len(test.corpus))
     # what knows nothing, a random projection and the mean, is the first stage of a cascade too
     first_stage = {name: rankings[name] for name in (product.row, *FLOORS) if name in rankings}
-    reranked = rerank(first_stage, test.queries.teacher, test.corpus.teacher, size)
+    reranked = rerank(first_stage, test.queries.teacher, corpus, size, device)
+    del corpus
     rankings[RowName.CASCADE] = reranked.pop(product.row)
     figures = figures_by_query(test, rankings)
     together = query_groups(test)
@@ -128,7 +134,7 @@ def compare(
             test,
             vectors,
             bootstraps,
-            self_figures(test, asked, seed),
+            self_figures(test, asked, seed, device),
             _training_mean(known),
             seed,
             product,

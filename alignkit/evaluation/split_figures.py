@@ -16,7 +16,9 @@ from alignkit.pairs.unit_rows import unit_rows
 
 
 @torch.inference_mode()
-def alignment_row(head: Head, query_head: Head, pairs: Pairs, teacher_mean: Tensor, seed: int = 0) -> Row:
+def alignment_row(
+    head: Head, query_head: Head, pairs: Pairs, teacher_mean: Tensor, seed: int = 0, device: torch.device | None = None
+) -> Row:
     """What queries find, with the whitening, and how near the head comes to the teacher's vectors, without it.
 
     Args:
@@ -25,6 +27,7 @@ def alignment_row(head: Head, query_head: Head, pairs: Pairs, teacher_mean: Tens
         pairs: what to compare on; of many a seeded sample.
         teacher_mean: `(teacher_dim,)` of the training split.
         seed: of the samples.
+        device: where neighbours are searched; `None` is the CPU.
 
     Returns:
         The figures of `alignment_figures` and `overlap@10`.
@@ -33,7 +36,7 @@ def alignment_row(head: Head, query_head: Head, pairs: Pairs, teacher_mean: Tens
     teacher, student = torch.from_numpy(unit_rows(pairs.teacher[rows])), pairs.student[rows]
     aligned = align(head, student)
     queries = aligned if query_head is head else align(query_head, student)
-    overlap = overlap_at_k(queries, teacher, seed=seed)
+    overlap = overlap_at_k(queries.to(device or "cpu"), teacher.to(device or "cpu"), seed=seed)
     figures = alignment_figures(aligned, teacher, teacher_mean, seed=seed)
     found = float(overlap.mean()) if len(overlap) else None
     return Row({**{Column(key): value for key, value in figures.items()}, Column.OVERLAP_10: found})

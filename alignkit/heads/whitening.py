@@ -126,7 +126,7 @@ class Whitenings:
     def map(self, setting: Setting) -> tuple[Tensor, Tensor]:
         """Weight `(D, D)` and bias `(D,)`, float64, of the affine map behind the head."""
         width = len(self.mean)
-        weight = torch.eye(width, dtype=torch.float64)
+        weight = torch.eye(width, dtype=torch.float64, device=self.mean.device)
         if setting.power:
             inner, outer = (part + self._floor for part in (self._values, self._rest))
             # relative to the directions that are not known one by one, and of size 1 on average
@@ -142,7 +142,7 @@ def _covariance(vectors: Tensor) -> Tensor:
     centred = vectors - vectors.mean(dim=0) if len(vectors) else vectors
     matrix = centred.T @ centred
     trace = float(matrix.trace())
-    return matrix / trace if trace > 0 else torch.eye(len(matrix), dtype=matrix.dtype) / len(matrix)
+    return matrix / trace if trace > 0 else torch.eye(len(matrix)).to(matrix) / len(matrix)
 
 
 def _leading(matrix: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -155,7 +155,7 @@ def _leading(matrix: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         values, vectors = torch.linalg.eigh(matrix)
         return values.clamp_min(0), vectors, values.new_zeros(())
     start = torch.randn(width, LEADING, dtype=matrix.dtype, generator=torch.Generator().manual_seed(0))
-    basis = torch.linalg.qr(start)[0]
+    basis = torch.linalg.qr(start.to(matrix.device))[0]
     for _ in range(SWEEPS):
         basis = torch.linalg.qr(matrix @ basis)[0]
     values, turned = torch.linalg.eigh(basis.T @ matrix @ basis)

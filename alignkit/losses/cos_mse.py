@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import torch.nn.functional as F
 from torch import Tensor
 
 from alignkit.losses.base import Loss
+from alignkit.losses.row_cosines import cosine_and_square
 from alignkit.setting_rules import check, number_from
-from alignkit.vectors import l2_normalize
 
 
 class CosMseLoss(Loss):
@@ -30,6 +29,5 @@ class CosMseLoss(Loss):
 
     def forward(self, aligned: Tensor, teacher: Tensor, negatives: Tensor | None = None) -> Tensor:
         """`aligned (B, teacher_dim)`, `teacher (B, teacher_dim)` → scalar; `negatives` are not used."""
-        teacher = l2_normalize(teacher)
-        cosine_distance = 1 - F.cosine_similarity(aligned, teacher, dim=-1)
-        return cosine_distance.mean() + self.mse_weight * F.mse_loss(aligned, teacher)
+        # the mean over dimensions too, of what is summed over them
+        return cosine_and_square(aligned, teacher, self.mse_weight / aligned.shape[1])

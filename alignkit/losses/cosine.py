@@ -5,7 +5,7 @@ from __future__ import annotations
 from torch import Tensor
 
 from alignkit.losses.base import Loss
-from alignkit.vectors import cosine
+from alignkit.losses.row_cosines import cosine_and_square
 
 
 class CosineLoss(Loss):
@@ -17,4 +17,4 @@ class CosineLoss(Loss):
 
     def forward(self, aligned: Tensor, teacher: Tensor, negatives: Tensor | None = None) -> Tensor:
         """`aligned (B, teacher_dim)`, `teacher (B, teacher_dim)` → scalar; `negatives` are not used."""
-        return (1 - cosine(aligned, teacher)).mean()
+        return cosine_and_square(aligned, teacher, 0.0)

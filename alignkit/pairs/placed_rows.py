@@ -48,17 +48,19 @@ class _OnDevice(Protocol):
     def on_device(self, rows: slice | Tensor, device: torch.device) -> Tensor: ...
 
 
-def rows_on(vectors: np.ndarray, rows: slice | np.ndarray | Tensor, device: torch.device) -> Tensor:
+def rows_on(vectors: np.ndarray | Tensor, rows: slice | np.ndarray | Tensor, device: torch.device) -> Tensor:
     """Rows of vectors as a float32 tensor of its own memory on the device, whose copy is used where there is one.
 
     What is read is copied in its own float type and widened there: half the bytes to copy, and a device, or torch on a
     CPU, widens float16 many times as fast as NumPy.
 
     Args:
-        vectors: `(N, D)` of any float type, an array, a memory map or rows of one.
+        vectors: `(N, D)` of any float type, an array, a tensor, a memory map or rows of one.
         rows: a slice, or `(M,)` int64 row numbers.
         device: where the rows are wanted.
     """
+    if isinstance(vectors, Tensor):
+        return vectors[rows].to(device, torch.float32, copy=True)
     if hasattr(vectors, "on_device"):
         wanted = torch.from_numpy(rows) if isinstance(rows, np.ndarray) else rows
         return cast(_OnDevice, vectors).on_device(wanted, device)
@@ -85,23 +87,24 @@ def place(parts: Sequence[np.ndarray], device: torch.device) -> list[np.ndarray]
             continue
         array, rows = (part.array, part.rows) if isinstance(part, MappedRows) else (part, np.arange(len(part)))
         if id(array) not in copies:
-            copies[id(array)] = _copied(array, device)
+            copies[id(array)] = copied(array, device)
         placed.append(cast(np.ndarray, PlacedRows(array, rows, copies[id(array)])))
     return placed
+
+
+def copied(array: np.ndarray, device: torch.device) -> Tensor:
+    """All rows `(N, D)` on the device, in their own float type; read forward, once."""
+    filled = torch.empty(array.shape, dtype=torch.from_numpy(np.empty(0, array.dtype)).dtype, device=device)
+    step = max(1, CHUNK_BYTES // (array.shape[1] * array.dtype.itemsize))
+    for start in range(0, len(array), step):
+        filled[start : start + step] = _read(array, slice(start, start + step))
+    return filled
 
 
 def bytes_to_place(parts: Sequence[np.ndarray]) -> int:
     """Bytes that `place` takes on the device."""
     arrays = {id(array): array for array in (part.array if isinstance(part, MappedRows) else part for part in parts)}
     return sum(array.shape[0] * array.shape[1] * array.dtype.itemsize for array in arrays.values())
-
-
-def _copied(array: np.ndarray, device: torch.device) -> Tensor:
-    filled = torch.empty(array.shape, dtype=torch.from_numpy(np.empty(0, array.dtype)).dtype, device=device)
-    step = max(1, CHUNK_BYTES // (array.shape[1] * array.dtype.itemsize))
-    for start in range(0, len(array), step):
-        filled[start : start + step] = _read(array, slice(start, start + step))
-    return filled
 
 
 def _read(vectors: np.ndarray, rows: slice | np.ndarray) -> Tensor:

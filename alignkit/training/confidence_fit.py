@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 
-import numpy as np
 import torch
 
 from alignkit.heads.base import Head
@@ -12,11 +11,13 @@ from alignkit.heads.confidence import ConfidenceEstimate
 from alignkit.metrics.alignment import sample_rows
 from alignkit.metrics.retrieval import ranking_overlap
 from alignkit.pairs.base import PairSplits
+from alignkit.pairs.placed_rows import rows_on
 from alignkit.training.batches import CHUNK_ROWS
 from alignkit.vectors import top_k
 
 logger = logging.getLogger(__name__)
 
+CPU = torch.device("cpu")
 NEIGHBOURS = 10
 # below this a ranking of queries by the estimate is mostly chance
 FEWEST_QUERIES = 100
@@ -26,7 +27,9 @@ MOST_ELEMENTS = 50_000_000
 
 
 @torch.inference_mode()
-def fit_confidence(kept: Head, splits: PairSplits, seed: int = 0) -> ConfidenceEstimate | None:
+def fit_confidence(
+    kept: Head, splits: PairSplits, seed: int = 0, device: torch.device | None = None
+) -> ConfidenceEstimate | None:
     """Learn from what each validation sentence finds among the teacher's vectors of train + validation.
 
     Args:
@@ -34,6 +37,7 @@ def fit_confidence(kept: Head, splits: PairSplits, seed: int = 0) -> ConfidenceE
         splits: train and validation pairs; the test split is not looked at.
         seed: of the samples, where there are more than 2,000 validation or 20,000 training pairs (fewer of vectors
             wider than 2,272).
+        device: where neighbours are searched; `None` is the CPU.
 
     Returns:
         The part in evaluation mode; `None` (with a log line) if there are too few validation pairs.
@@ -47,19 +51,20 @@ def fit_confidence(kept: Head, splits: PairSplits, seed: int = 0) -> ConfidenceE
     rows = sample_rows(len(splits.validation), MOST_QUERIES, seed).numpy()
     most = max(1, min(MOST_CORPUS, MOST_ELEMENTS // splits.train.teacher_dim - len(rows)))
     others = sample_rows(len(splits.train), most, seed).numpy()
-    student, teacher = _rows(splits.validation.student, rows), _rows(splits.validation.teacher, rows)
-    corpus = torch.empty(len(others) + len(teacher), splits.train.teacher_dim)
+    device = device or CPU
+    student = rows_on(splits.validation.student, rows, CPU)
+    teacher = rows_on(splits.validation.teacher, rows, device)
+    corpus = torch.empty(len(others) + len(teacher), splits.train.teacher_dim, device=device)
     corpus[len(others) :] = teacher
     for start in range(0, len(others), CHUNK_ROWS):
         some = others[start : start + CHUNK_ROWS]
-        corpus[start : start + len(some)] = _rows(splits.train.teacher, some)
+        corpus[start : start + len(some)] = rows_on(splits.train.teacher, some, device)
     itself = torch.arange(len(others), len(corpus))
-    found, wanted = (top_k(query, corpus, NEIGHBOURS, exclude=itself)[1].numpy() for query in (kept(student), teacher))
+    found, wanted = (
+        top_k(query, corpus, NEIGHBOURS, exclude=itself)[1].cpu().numpy()
+        for query in (kept(student).to(device), teacher)
+    )
     part = ConfidenceEstimate(splits.train.student_dim)
     shares = torch.from_numpy(ranking_overlap(found, wanted, NEIGHBOURS)).float()
-    part.fit(student, shares, _rows(splits.train.student, others))
+    part.fit(student, shares, rows_on(splits.train.student, others, CPU))
     return part.eval().requires_grad_(False)
-
-
-def _rows(vectors: np.ndarray, rows: np.ndarray) -> torch.Tensor:
-    return torch.from_numpy(np.array(vectors[rows], dtype=np.float32))

@@ -17,7 +17,8 @@ from alignkit.heads.whitening import PLAIN, Setting, Spread, Whitenings
 from alignkit.metrics.alignment import sample_rows
 from alignkit.metrics.retrieval import judge_by_label, ndcg_at_k, ranking_overlap
 from alignkit.metrics.self_retrieval import self_log_probabilities, self_retrieval
-from alignkit.pairs.base import Pairs, PairSplits
+from alignkit.pairs.base import PairSplits
+from alignkit.pairs.placed_rows import rows_on
 from alignkit.runs.whitening_record import WhiteningRecord
 from alignkit.setting_rules import check
 from alignkit.training.run_settings import OVERLAP, RULES, SELF_MRR
@@ -25,6 +26,7 @@ from alignkit.vectors import l2_normalize, top_k
 
 logger = logging.getLogger(__name__)
 
+CPU = torch.device("cpu")
 # Where few directions make up the teacher's spread, ranks of the own vector are not what decides: kernel regression on
 # 4,000 texts of CLINC150 with gemma 3 270M finds .427 by intent as it is and .574 whitened, at the same self_mrr.
 # Labels of the held-out texts tell (.595 and .697), and without labels their probabilities
@@ -65,7 +67,9 @@ class ChosenWhitening:
 
 
 @torch.no_grad()
-def choose_whitening(kept: Head, splits: PairSplits, whiten_by: str = SELF_MRR, seed: int = 0) -> ChosenWhitening:
+def choose_whitening(
+    kept: Head, splits: PairSplits, whiten_by: str = SELF_MRR, seed: int = 0, device: torch.device | None = None
+) -> ChosenWhitening:
     """Estimate the covariance on one half of the validation texts, choose on the other, and the other way round.
 
     Args:
@@ -74,21 +78,26 @@ def choose_whitening(kept: Head, splits: PairSplits, whiten_by: str = SELF_MRR, 
         whiten_by: `self_mrr` (where the teacher's spread is uneven, nDCG by labels if there are any), or `overlap@10`
             for those who want the teacher's own neighbours.
         seed: of the samples: at most 4,000 validation pairs, and with them 12,000 in all, fewer of wide vectors.
+        device: where it is computed; `None` is the CPU.
     """
+    device = device or CPU
     check({"whiten_by": whiten_by}, RULES)
     width = splits.train.teacher_dim
     most = min(MOST_CORPUS, MOST_ELEMENTS // width)
     queries = max(1, most * MOST_QUERIES // MOST_CORPUS)  # of wide vectors fewer
     rows = np.random.default_rng(seed).permutation(sample_rows(len(splits.validation), queries, seed).numpy())
     other_rows = sample_rows(len(splits.train), max(2, most - len(rows)), seed).numpy()
-    others = _vectors(splits.train, other_rows, "teacher")
-    own, aligned = _vectors(splits.validation, rows, "teacher"), kept(_vectors(splits.validation, rows, "student"))
+    others, own = (
+        l2_normalize(rows_on(pairs.teacher, some, device))
+        for pairs, some in ((splits.train, other_rows), (splits.validation, rows))
+    )
+    aligned = kept(rows_on(splits.validation.student, rows, CPU)).to(device)
     corpus = torch.cat([own, others])
     measured: dict[str, Any] = {"chosen_by": whiten_by, "queries": len(own), "corpus": len(corpus)}
     if len(own) < FEWEST_QUERIES:
         reason = f"{len(own)} validation texts are too few to choose by; at least {FEWEST_QUERIES} are needed"
         return ChosenWhitening(None, WhiteningRecord(**asdict(PLAIN), **measured, tried=(), reason=reason))
-    halves = [torch.arange(start, len(own), 2) for start in (0, 1)]
+    halves = [torch.arange(start, len(own), 2, device=device) for start in (0, 1)]
     teacher = Spread.of(others)
     whole = Whitenings(aligned, own, teacher)
     families = [Whitenings(aligned[half], own[half], teacher) for half in halves]
@@ -100,7 +109,7 @@ def choose_whitening(kept: Head, splits: PairSplits, whiten_by: str = SELF_MRR, 
         ]
         for setting in whole.settings()
     }
-    wanted = top_k(own, corpus, 10, exclude=torch.arange(len(own)))[1] if whiten_by == OVERLAP else None
+    wanted = top_k(own, corpus, 10, exclude=torch.arange(len(own)))[1].cpu() if whiten_by == OVERLAP else None
     figures: dict[Setting, dict[str, Tensor]] = {}
     for setting, parts in asked.items():
         both = [_figures(queries, corpus, half, wanted) for queries, half in parts]
@@ -163,8 +172,8 @@ def _figures(queries: Tensor, corpus: Tensor, own: Tensor, wanted: Tensor | None
     found = self_retrieval(queries, corpus, own)
     figures = {SELF_MRR: found.reciprocal_ranks, "self_recall@1": found.hits}
     if wanted is not None:
-        mine = top_k(queries, corpus, 10, exclude=own)[1]
-        figures[OVERLAP] = torch.from_numpy(ranking_overlap(mine.numpy(), wanted[own].numpy(), 10))
+        mine = top_k(queries, corpus, 10, exclude=own)[1].cpu()
+        figures[OVERLAP] = torch.from_numpy(ranking_overlap(mine.numpy(), wanted[own.cpu()].numpy(), 10))
     return figures
 
 
@@ -180,7 +189,7 @@ def _labels(splits: PairSplits, rows: np.ndarray, other_rows: np.ndarray) -> lis
 
 def _by_label(queries: Tensor, corpus: Tensor, own: Tensor, labels: list[str]) -> Tensor:
     """nDCG@10 of other texts with the query's label, of every query that has such."""
-    found = top_k(l2_normalize(queries), corpus, 10, exclude=own)[1].numpy()
+    found, own = top_k(l2_normalize(queries), corpus, 10, exclude=own)[1].cpu().numpy(), own.cpu()
     figures = ndcg_at_k(judge_by_label(found, [labels[row] for row in own], labels, exclude=own.numpy()), 10)
     return torch.from_numpy(figures[np.isfinite(figures)])
 
@@ -204,8 +213,3 @@ def _reason(setting: Setting, figures: dict[Setting, dict[str, Tensor]], by: str
         return f"queries stay as the head gives them: no whitening surely raises {name} ({before:.3f})"
     how = f"power {setting.power:g}" if setting.power else f"the mean taken off by {setting.centre:g}"
     return f"queries are whitened ({how}): {name} {before:.3f} -> {after:.3f} on texts that the head was not fitted on"
-
-
-def _vectors(pairs: Pairs, rows: np.ndarray, side: str) -> Tensor:
-    vectors = torch.from_numpy(np.array(getattr(pairs, side)[rows], dtype=np.float32))
-    return l2_normalize(vectors) if side == "teacher" else vectors
