@@ -1,4 +1,4 @@
-"""Fixtures that more than one room's tests use."""
+"""Fixtures that more than one room's tests use. What is heavy is imported in them: xdist's own process needs none."""
 
 import functools
 import gc
@@ -9,15 +9,9 @@ import shutil
 import sys
 from pathlib import Path
 
-import numpy as np
 import pytest
-import torch
 from real_milvus import milvus  # noqa: F401 - likewise
 from real_postgres import connection, postgres, table  # noqa: F401 - one server for all tests
-
-from alignkit import progress
-from alignkit.embedders import table_files
-from alignkit.pairs.base import Origin, Pairs, PairSplits
 
 SHARED_DATA = Path(__file__).resolve().parents[1].parent / "shared" / "data"
 
@@ -25,19 +19,33 @@ SHARED_DATA = Path(__file__).resolve().parents[1].parent / "shared" / "data"
 os.environ["HF_HUB_OFFLINE"] = "1"
 # two cores, several libraries and processes: more threads only wait for each other
 os.environ.setdefault("OMP_NUM_THREADS", "1")
-torch.set_num_threads(1)
-# on a busy machine any job takes long enough for a line of progress, which no test expects on stderr
-progress.FIRST_LINE_S = 3600.0
+
+
+@pytest.hookimpl(wrapper=True, optionalhook=True)
+def pytest_xdist_auto_num_workers():
+    """One more than there are cores: tests wait for servers, for other processes and for what is to happen."""
+    workers = yield
+    return workers if "PYTEST_XDIST_AUTO_NUM_WORKERS" in os.environ else workers + 1
 
 
 def pytest_collection_finish():
     """A full collection would go through all that the imports have made, again and again, and find nothing."""
+    import torch
+
+    from alignkit import progress
+
+    torch.set_num_threads(1)
+    # on a busy machine any job takes long enough for a line of progress, which no test expects on stderr
+    progress.FIRST_LINE_S = 3600.0
     gc.collect()
     gc.freeze()
     gc.set_threshold(10_000, 20, 20)
 
 
 def _seed():
+    import numpy as np
+    import torch
+
     torch.manual_seed(0)
     np.random.seed(0)  # noqa: NPY002
     random.seed(0)
@@ -66,6 +74,8 @@ def nothing_waits_for_the_disk():
 @pytest.fixture(scope="session", autouse=True)
 def packaged_tokens_are_read_once():
     """WordLlama's 32,000 tokens take a quarter of a second, and hundreds of tests have a student of their own."""
+    from alignkit.embedders import table_files
+
     found = importlib.util.find_spec("wordllama")
     packaged = found and Path(found.submodule_search_locations[0])
     read, once = table_files.read_tokenizer, functools.cache(table_files.read_tokenizer)
@@ -136,6 +146,9 @@ def run(trained_run, run_command, tmp_path):
 @pytest.fixture(scope="session")
 def static_run(tmp_path_factory):
     """A run folder with a linear head of the static student, solved on 500 real pairs; not to be written to."""
+    import numpy as np
+    import torch
+
     from alignkit.artifact import save_head
     from alignkit.heads.linear import LinearHead
     from alignkit.heads.streaming import TensorBatches
@@ -155,6 +168,10 @@ def static_run(tmp_path_factory):
 
 def linear_pairs(count, student_dim=12, teacher_dim=20, seed=0, noise=0.05, offset=0.0, rotation_seed=100):
     """Pairs whose teacher vectors are a noisy linear map of the student's, the same map for every seed."""
+    import numpy as np
+
+    from alignkit.pairs.base import Pairs
+
     rotation = np.random.default_rng(rotation_seed).standard_normal((student_dim, teacher_dim))
     generator = np.random.default_rng(seed)
     student = generator.standard_normal((count, student_dim))
@@ -176,5 +193,7 @@ def make_pairs():
 @pytest.fixture
 def splits():
     """300, 60 and 60 pairs of one noisy linear map."""
+    from alignkit.pairs.base import Origin, PairSplits
+
     parts = [linear_pairs(count, seed=seed) for seed, count in enumerate((300, 60, 60))]
     return PairSplits(*parts, Origin("made here", real=False, split="by hand"))

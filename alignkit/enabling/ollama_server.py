@@ -13,6 +13,7 @@ from alignkit.embedders.remote.connection import KeyFromEnvironment
 from alignkit.embedders.remote.unreachable import fault_of_error
 from alignkit.errors import EmbedderError
 from alignkit.servers.addresses import is_loopback, ollama_address
+from alignkit.servers.certificates import trusted_by
 from alignkit.servers.untrusted_words import one_line, words_of
 
 CONNECT_TIMEOUT_S = 10.0
@@ -52,6 +53,7 @@ class OllamaServer:
             auth=KeyFromEnvironment(api_key_env) if api_key_env else in_url,
             timeout=httpx.Timeout(ANSWER_TIMEOUT_S, connect=CONNECT_TIMEOUT_S),
             trust_env=not self.is_local,
+            verify=trusted_by(url),
             transport=transport,
         )
 

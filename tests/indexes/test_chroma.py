@@ -238,7 +238,7 @@ def test_what_is_not_there_is_named(client, make, tmp_path):
 
 def _answers(port):
     with contextlib.suppress(httpx.HTTPError):
-        return httpx.get(f"http://127.0.0.1:{port}/api/v2/heartbeat", trust_env=False).is_success
+        return httpx.get(f"http://127.0.0.1:{port}/api/v2/heartbeat", trust_env=False, verify=False).is_success
 
 
 def test_a_server_is_read_searched_and_missed(tmp_path, monkeypatch):

@@ -17,9 +17,8 @@ import time
 from collections import deque
 from pathlib import Path
 
-import httpx
 import pytest
-from waiting import HANG_S
+from waiting import HANG_S, Client, post
 
 SOAK_S = float(os.environ.get("ALIGNKIT_SOAK_S", "0"))
 pytestmark = [pytest.mark.soak, pytest.mark.skipif(not SOAK_S, reason="set ALIGNKIT_SOAK_S to a number of seconds")]
@@ -134,7 +133,7 @@ def fill_memory(url):
     randomness = random.Random(-1)
     for _ in range(60):
         texts = [text(randomness, 30) for _ in range(256)]
-        assert httpx.post(f"{url}/v1/embeddings", json={"input": texts}, timeout=HANG_S).status_code == 200
+        assert post(f"{url}/v1/embeddings", json={"input": texts}).status_code == 200
 
 
 def load(url, pid):
@@ -143,7 +142,7 @@ def load(url, pid):
 
     def client(seed):
         randomness = random.Random(seed)
-        with httpx.Client(base_url=url, timeout=HANG_S) as session:
+        with Client(base_url=url) as session:
             while time.monotonic() < deadline:
                 kind, make = ("good", good) if randomness.random() < 0.8 else ("bad", bad)
                 path, arguments = make(randomness)

@@ -18,6 +18,7 @@ from alignkit.embedders.remote.statuses import fault_in_answer, fault_of_status
 from alignkit.embedders.remote.unreachable import fault_of_error
 from alignkit.errors import ConfigError, EmbedderError
 from alignkit.servers.addresses import is_loopback
+from alignkit.servers.certificates import trusted_by
 from alignkit.servers.untrusted_words import words_of
 from alignkit.setting_names import SettingNames
 from alignkit.setting_rules import check, whole
@@ -137,8 +138,7 @@ class Connection:
             limits=httpx.Limits(max_connections=connections, max_keepalive_connections=connections),
             # a proxy set in the environment or the registry would divert loopback traffic
             trust_env=not is_loopback(url.host),
-            # honours SSL_CERT_FILE on loopback too
-            verify=httpx.create_ssl_context() if url.scheme == "https" else True,
+            verify=trusted_by(url),
             transport=transport,
         )
         self.opened = 0  # connections opened so far; a new one may reach a different server
