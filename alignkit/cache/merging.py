@@ -44,8 +44,7 @@ def merge(store: ShardStore, other_folder: str | Path, on_rows: Callable[[int], 
         raise CacheError(f"{other} is this cache itself; name the other one")
     store.require_writable("merge")
     with store.upkeep(), _left_as_it_is(other):
-        before = sum(store.index.live_rows().values())
-        met: set[bytes] = set()
+        met, copied = set[bytes](), list[str]()
         for path in sorted((other / "shards").glob("*.json")):
             try:
                 header = ShardHeader.from_json(path.read_text(encoding="utf-8"))
@@ -55,9 +54,9 @@ def merge(store: ShardStore, other_folder: str | Path, on_rows: Callable[[int], 
             _check_width(store, header)
             met.add(header.digest)
             shard = Shard(path.parent, path.stem, header)
-            _copy(store, shard)
+            copied += _copy(store, shard)
             on_rows(shard.rows_on_disk())
-        store.take_in()
+        new = store.take_in(copied)
         mended = met.intersection(quarantine.quarantined_digests(store.folder))
         for digest in mended.union(quarantine.quarantined_digests(other)):
             theirs = quarantine.read_quarantine(other, digest)
@@ -67,7 +66,7 @@ def merge(store: ShardStore, other_folder: str | Path, on_rows: Callable[[int], 
         for digest in cut_texts.cut_digests(other):
             with store.lock(digest.hex()):
                 cut_texts.add_cut(store.folder, digest, cut_texts.read_cut(other, digest))
-        return sum(store.index.live_rows().values()) - before
+        return new
 
 
 def _without_vector(store: ShardStore, entries: dict[str, str]) -> dict[str, str]:
@@ -82,20 +81,22 @@ def _left_as_it_is(other: Path) -> AbstractContextManager[object]:
 
 
 def _check_width(store: ShardStore, header: ShardHeader) -> None:
-    mine = store.headers(header.digest)
-    if mine and mine[0].dim != header.dim:
+    same = (shard.header for shard in store.shards().values() if shard.header.digest == header.digest)
+    mine = next(same, None)
+    if mine is not None and mine.dim != header.dim:
         raise CacheError(
             f"the other cache holds {header.dim}-d vectors of {header.identity.get('model', '?')}, this one "
-            f"{mine[0].dim}-d under the same identity; they cannot both be right"
+            f"{mine.dim}-d under the same identity; they cannot both be right"
         )
 
 
-def _copy(store: ShardStore, shard: Shard) -> None:
+def _copy(store: ShardStore, shard: Shard) -> list[str]:
+    """Copy a shard that has anything new; returns the copy's name, if one was made."""
     records = shard.records(slice(None))
     keys = np.empty(len(records), dtype=KEY)
     keys["high"], keys["low"] = records["high"], records["low"]
     if not len(keys) or (store.locate(keys) >= 0).all():
-        return
+        return []
     new = Shard(store.shard_folder, ShardWriter.new_name(shard.header), shard.header)
     try:
         # records first: should the other cache be growing, there are then vectors for all of them; the header last,
@@ -109,6 +110,7 @@ def _copy(store: ShardStore, shard: Shard) -> None:
             raise
         raise CacheError(f"cannot copy {shard.path('vectors')}: {error.strerror or error}") from error
     write_whole(new.path("json"), shard.header.to_json())
+    return [new.name]
 
 
 def _sync(path: Path) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Mapping, Set
+from collections.abc import Iterator, Mapping, Sequence, Set
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from dataclasses import replace
 from pathlib import Path
@@ -124,7 +124,7 @@ class ShardStore:
             self.index = self._index_made_anew(error)
             self._take_in()
 
-    def _take_in(self) -> None:
+    def _take_in(self) -> int:
         """Bring the index up to date with the folder: new shards, rows of a killed writer, lost files."""
         known = {shard.name: shard for shard in self.index.shards()}
         on_disk = {path.stem for path in self.shard_folder.glob("*.json")}
@@ -132,10 +132,11 @@ class ShardStore:
         for name in gone:
             log.warning("shard %s is gone; its %d vectors will be embedded again", name, known[name].rows)
         self.index.drop_shards([known[name].id for name in gone])
-        for name in sorted(on_disk):
-            shard = known.get(name) or self._register(name)
-            if shard is not None:
-                self._take_in_rows(shard)
+        return sum(self._take_in_shard(name, known.get(name)) for name in sorted(on_disk))
+
+    def _take_in_shard(self, name: str, known: IndexedShard | None = None) -> int:
+        shard = known or self._register(name)
+        return 0 if shard is None else self._take_in_rows(shard)
 
     def _register(self, name: str) -> IndexedShard | None:
         path = self.shard_folder / f"{name}.json"
@@ -147,8 +148,8 @@ class ShardStore:
             return None
         return IndexedShard(self.index.register(name, text), name, text, 0)
 
-    def _take_in_rows(self, indexed: IndexedShard) -> None:
-        shard = self._shard(indexed)
+    def _take_in_rows(self, indexed: IndexedShard) -> int:
+        shard, new = self._shard(indexed), 0
         rows = shard.rows_on_disk()
         if rows < indexed.rows:
             log.warning("shard %s lost its end; %d vectors will be embedded again", shard.name, indexed.rows - rows)
@@ -159,8 +160,10 @@ class ShardStore:
             kept = np.flatnonzero(intact)
             kept = kept[self.locate(keys[kept]) < 0]  # a merged cache may bring what is here already
             self.index.add(indexed.id, keys[kept], kept + start, stop)
+            new += len(kept)
             if not intact.all():
                 log.info("shard %s: %d rows set aside", shard.name, (~intact).sum())
+        return new
 
     def _shard(self, indexed: IndexedShard) -> Shard:
         shard = self._shards.get(indexed.id)
@@ -229,10 +232,14 @@ class ShardStore:
         """The vectors at places `(N,)`, to be read later."""
         return StoredVectors(self._shards_with(places), places)
 
-    def take_in(self) -> None:
-        """Take in what was added to the folder since it was opened."""
+    def take_in(self, names: Sequence[str] | None = None) -> int:
+        """Take in what was added to the folder since it was opened, or these shards of it.
+
+        Returns:
+            How many more rows can be found.
+        """
         with self.lock_of("open"):
-            self._take_in()
+            return self._take_in() if names is None else sum(map(self._take_in_shard, names))
 
     def delete_shards(self, shards: Mapping[int, Shard]) -> dict[int, CacheError]:
         """Remove shards' files and their rows in the index; who opens the cache meanwhile sees both or neither.

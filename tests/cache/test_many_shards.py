@@ -6,6 +6,7 @@ from contextlib import contextmanager
 
 import numpy as np
 import pytest
+from hash_embedder import HashEmbedder
 
 from alignkit.cache import VectorCache
 from alignkit.cache.cache_folder import SHARDS, prepare
@@ -17,8 +18,8 @@ KEPT, LEFT = {"model": "kept"}, {"model": "left"}
 ROWS, FEW, MANY = 1_280, 2, 64
 
 
-def texts_of(rows=ROWS):
-    return [f"text {row}" for row in range(rows)]
+def texts_of(rows=None):
+    return [f"text {row}" for row in range(ROWS if rows is None else rows)]
 
 
 def filled(folder, shards):
@@ -89,7 +90,13 @@ def losing_half_of_them(cache):
     assert len(cache.missing(KEPT, texts_of())) == ROWS / 2
 
 
-@pytest.mark.parametrize("work", [a_look, verifying, pruning, forgetting, losing_half_of_them])
+def taking_in_a_small_one(cache):
+    with VectorCache(cache.folder.with_name(f"{cache.folder.name} small")) as small:
+        small.fill(HashEmbedder(), texts_of(20))
+    assert cache.merge(small.folder) == 20
+
+
+@pytest.mark.parametrize("work", [a_look, verifying, pruning, forgetting, losing_half_of_them, taking_in_a_small_one])
 def test_it_costs_as_much_in_many_shards_as_in_few(tmp_path, work):
     few, many = (cost(tmp_path, shards, work) for shards in (FEW, MANY))
     assert many < 2 * few + MANY
@@ -121,3 +128,10 @@ def test_rows_that_can_be_found(tmp_path):
         assert {len(rows) for rows in found.values()} == {ROWS // 4}
         assert sum(rows.sum() for rows in found.values()) == 2 * (ROWS - 3)
         assert [np.flatnonzero(~rows).tolist() for rows in found.values() if not rows.all()] == [[0, 1, 2]] * 2
+
+
+def test_taking_in_a_small_cache_costs_the_same_however_large_the_other_is(tmp_path, monkeypatch):
+    """Workers' caches are taken in one after another: what each costs must not grow with those before."""
+    few = cost(tmp_path / "few", FEW, taking_in_a_small_one)
+    monkeypatch.setitem(globals(), "ROWS", 16 * ROWS)
+    assert cost(tmp_path / "many", FEW, taking_in_a_small_one) < 2 * few + MANY
