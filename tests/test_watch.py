@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from measured_sets import ridge_of
 
-from alignkit.artifact import save_head
+from alignkit.artifact import load_artifact, save_head
 from alignkit.embedders.base import embed_all
 from alignkit.embedders.static import StaticEmbedder
 from alignkit.embedders.table import TableEmbedder
@@ -21,6 +21,9 @@ from alignkit.resources.demo_pack import PACK, TABLE
 from alignkit.runs.fingerprints import save_fingerprints
 from alignkit.runs.held_out_sample import HeldOutSample
 from alignkit.runs.training_sample import TrainingSample
+from alignkit.sentences.query_logs import LoggedBy
+from alignkit.serving.log_folder import LogFolder
+from alignkit.serving.query_log import QueryLog
 
 # as nobody asks an assistant
 STRANGE = (
@@ -113,6 +116,24 @@ def test_a_day_like_the_training_a_day_unlike_it_and_the_course(watch, texts, tm
     assert "<svg" in page and "src=" not in page and "2026-05-04" in page and "Worse, since 2026-05-05" in page
     kept = "".join(path.read_text(encoding="utf-8") for path in (head / "watch").rglob("*.json"))
     assert "kubelet" not in kept  # what is kept beside the head holds no texts
+
+
+def test_the_log_of_a_server_is_looked_at_and_that_of_another_student_is_not(watch, texts, tmp_path, head):
+    identity = load_artifact(head).student_identity
+    by = LoggedBy("0011aabb", identity, "cd" * 32, None, 1.0, "")
+    folder = LogFolder(tmp_path / "log", by, 10_000_000, 30)
+    for start in range(0, 400, 100):  # as a server does, second by second
+        queries = QueryLog(folder)
+        queries.take(texts[1][start : start + 100], "/search", "head")
+        queries._write(queries._waiting)
+    code, out, err = watch(tmp_path / "log", "html=false", out="a")
+    assert code == 0, err
+    found = meta(tmp_path / "a")
+    assert found["verdict"] == "as_before" and found["calls"] == 200 and found["unlikeness"]["all"]["queries"] == 400
+    other = LoggedBy("2233ccdd", {**identity, "digest": "ef" * 32}, "cd" * 32, None, 1.0, "")
+    (tmp_path / "log" / "about-2233ccdd.json").write_text(other.to_json(), encoding="utf-8")
+    code, _, err = watch(tmp_path / "log", out="b")
+    assert code == 1 and "the log of a server with another student (digest" in err and err.count("alignkit:") == 1
 
 
 def test_without_a_call_the_queries_are_described_and_nothing_is_kept(watch, texts, tmp_path, head):
