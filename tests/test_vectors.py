@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
@@ -202,3 +204,26 @@ def test_a_build_of_torch_that_lacks_parts_searches_all_the_same(monkeypatch, bu
         assert np.array_equal(top_k(queries, corpus, 5)[1], reference(queries, corpus, 5)[1])
     finally:
         neighbours.fastest_dtype.cache_clear()
+
+
+@pytest.mark.skipif(not Path("/proc/self/smaps").exists(), reason="needs to see which pages of a file are resident")
+def test_a_file_that_was_searched_is_not_held_in_memory(tmp_path):
+    """A corpus larger than memory is searched through a map, of which no more than a block may stay."""
+    from alignkit.vector_files import check_vectors, open_vectors
+
+    np.save(tmp_path / "corpus.npy", np.random.default_rng(0).standard_normal((40_000, 256), dtype=np.float32))
+    corpus = open_vectors(tmp_path / "corpus.npy")
+
+    def resident_kb():
+        lines = iter(Path("/proc/self/smaps").read_text().splitlines())
+        return sum(
+            int(next(line for line in lines if line.startswith("Rss:")).split()[1])
+            for line in lines
+            if line.endswith("corpus.npy")
+        )
+
+    expected = top_k(corpus[:3], np.array(corpus), 5)[1]
+    assert resident_kb() > 30_000  # all of it was read
+    check_vectors(corpus, "corpus.npy")
+    assert resident_kb() < 8_000
+    assert torch.equal(top_k(corpus[:3], corpus, 5)[1], expected) and resident_kb() < 8_000
