@@ -14,6 +14,7 @@ from alignkit.artifact import Artifact, load_artifact
 from alignkit.cache import VectorCache
 from alignkit.commandline import build, plain
 from alignkit.commandline.sides import complete_sides
+from alignkit.commandline.workers_asked import workers_of
 from alignkit.commands.embed_actions.embedding_job import Embedding
 from alignkit.commands.embed_actions.filling_in_parts import InParts
 from alignkit.commands.embed_actions.upkeep import forget, list_models, merge, prune, verify
@@ -23,8 +24,6 @@ from alignkit.errors import ConfigError
 from alignkit.sentences.records import Sentence
 from alignkit.sentences.sentence_files import read_sentences
 from alignkit.setting_names import SIDES
-from alignkit.workers.base import Engine
-from alignkit.workers.local import LocalEngine
 
 logger = logging.getLogger("alignkit.embed")
 
@@ -86,10 +85,8 @@ def in_parts(config: DictConfig, settings: dict[str, Any], side: str, cache: Vec
                 workers, engine["workers"], side, at_once,
             )  # fmt: skip
         engine, model = {**engine, "workers": workers}, {**model, "concurrency": at_once // max(workers, 1)}
-    opened: Engine = build(engine, "engine")
-    if isinstance(opened, LocalEngine) and opened.workers == 1:
-        return None
-    return InParts(cache, settings["dtype"], side, model, opened)
+    workers_asked = workers_of(engine)
+    return None if workers_asked is None else InParts(cache, settings["dtype"], side, model, workers_asked)
 
 
 @contextmanager

@@ -18,6 +18,7 @@ from alignkit.commandline.data import build_data
 from alignkit.commandline.results import Screen
 from alignkit.commandline.sides import complete_sides
 from alignkit.commandline.untouched import untouched
+from alignkit.commandline.workers_asked import workers_of
 from alignkit.embedders.base import Embedder
 from alignkit.errors import AlignkitError, ConfigError
 from alignkit.evaluation.code_table import code_table
@@ -27,9 +28,11 @@ from alignkit.evaluation.engine_search import search_engine
 from alignkit.evaluation.evaluate_settings import check_settings
 from alignkit.evaluation.leak_checks import check_leaks
 from alignkit.evaluation.learning_curve import FEWEST_PAIRS, learning_curve
+from alignkit.evaluation.rankings import EXACT, Find
 from alignkit.evaluation.requirements import failed_requirements
 from alignkit.evaluation.result import About, Result
 from alignkit.evaluation.same_models import check_fit, check_models, doubts_of
+from alignkit.evaluation.search_in_parts import SearchInParts
 from alignkit.pairs.base import PairSplits
 from alignkit.pairs.searched_corpus import searching
 from alignkit.pairs.text_sets import TextSet, evaluation_set
@@ -60,6 +63,8 @@ def main(config: DictConfig) -> None:
     thresholds = check_settings(settings)
     asked = parse_codes(settings["codes"]) if settings["codes"] is not None else None
     check_dims(asked.dims if asked else (), artifact.head.teacher_dim)
+    folder = Path(HydraConfig.get().runtime.output_dir)
+    search = _search(settings, folder)
     data = build_data(settings)
     if settings["learning_curve"] and not isinstance(data, PairSplits):
         raise ConfigError("learning_curve=true needs training pairs; take data=demo, vectors, cached, built or index")
@@ -85,7 +90,7 @@ def main(config: DictConfig) -> None:
     result = compare(
         test, artifact, baselines, thresholds=thresholds, seen=leaks.seen,
         unlike=sample.unlike(test.queries.student) if sample else None, embedding=timed,
-        search=settings["search"], before=before, device=choose_device(settings["device"]["name"]).torch_device,
+        search=search, before=before, device=choose_device(settings["device"]["name"]).torch_device,
         **drawn,
     )  # fmt: skip
     doubts, curve = [*doubts_of(artifact, test), *([] if not_shown is None else [not_shown])], None
@@ -103,7 +108,6 @@ def main(config: DictConfig) -> None:
     )
     codes = code_table(test, artifact.query_head, asked, **drawn, product=result.product) if asked else ()
     result = replace(result, curve=curve, codes=codes, about=about)
-    folder = Path(HydraConfig.get().runtime.output_dir)
     write_report(result, folder, html=settings["html"])
     if settings["tensorboard"]:
         log_evaluation(result, folder)
@@ -113,6 +117,18 @@ def main(config: DictConfig) -> None:
         for line in failed:
             print(f"alignkit: required and not met: {line}", file=sys.stderr)  # noqa: T201
         sys.exit(FAILED_EXIT_CODE)
+
+
+def _search(settings: dict[str, Any], folder: Path) -> str | Find:
+    """What finds the neighbours: this process, or workers that meet in the run folder."""
+    search: str = settings["search"]
+    if (engine := workers_of(settings["engine"])) is None:
+        return search
+    if search != EXACT:
+        raise ConfigError(
+            f"search={search} and engine=: both say who searches, and workers search exactly; leave one out"
+        )
+    return SearchInParts(engine, folder / "parts")
 
 
 def _live_models(settings: dict[str, Any], data: PairSplits | TextSet) -> tuple[dict[str, Embedder], dict[str, str]]:

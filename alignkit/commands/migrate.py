@@ -7,13 +7,12 @@ from typing import Any
 
 from omegaconf import DictConfig
 
-from alignkit.commandline import build, plain
+from alignkit.commandline import plain
+from alignkit.commandline.workers_asked import workers_of
 from alignkit.commands.migrate_actions.engine_steps import NEED_HEAD, Steps
 from alignkit.commands.migrate_actions.file_move import move_file
 from alignkit.commands.rules.migrate import STEPS
 from alignkit.errors import ConfigError
-from alignkit.workers.base import Engine
-from alignkit.workers.local import LocalEngine
 
 OF_FILES = ("vectors", "out", "key", "dtype", "codes")
 
@@ -42,12 +41,6 @@ def main(config: DictConfig) -> None:
     if settings["step"] in NEED_HEAD or settings["queries"] is not None:
         _expect(settings, ("head",))
     Steps(config, settings, workers_of(settings["engine"])).run()
-
-
-def workers_of(settings: Mapping[str, Any]) -> Engine | None:
-    """The engine that does it in parts; `None` for this process alone, which needs no parts."""
-    engine: Engine = build(settings, "engine")
-    return None if isinstance(engine, LocalEngine) and engine.workers == 1 else engine
 
 
 def _expect(settings: Mapping[str, Any], names: Iterable[str]) -> None:

@@ -25,7 +25,7 @@ from alignkit.evaluation.examples import figures_of_groups, worst_queries
 from alignkit.evaluation.floor_heads import raw_head
 from alignkit.evaluation.judging import figures_by_query
 from alignkit.evaluation.query_times import query_times, times_before
-from alignkit.evaluation.rankings import CPU, EXACT, cascade_size, corpus_on, rank_all, rank_own_index, rerank
+from alignkit.evaluation.rankings import CPU, EXACT, Find, cascade_size, corpus_on, rank_all, rank_own_index, rerank
 from alignkit.evaluation.recall_curves import recall_curves
 from alignkit.evaluation.result import Certainty, Projection, Result, Sampling
 from alignkit.evaluation.row_figures import figures_of_rows
@@ -56,7 +56,7 @@ def compare(
     thresholds: Thresholds | None = None,
     seed: int = 0,
     resamples: int = RESAMPLES,
-    search: str = EXACT,
+    search: str | Find = EXACT,
     seen: int | None = None,
     unlike: Unlike | None = None,
     embedding: Mapping[str, EmbeddingTime] | None = None,
@@ -74,7 +74,7 @@ def compare(
         thresholds: of the verdict.
         seed: of the random projection, of samples and of the bootstrap.
         resamples: of the bootstrap.
-        search: what finds the neighbours, `exact` or `faiss`; the results are the same.
+        search: what finds the neighbours, `exact`, `faiss` or a function like `top_k`; the results are the same.
         seen: how many of the queries the head was trained on; `None` where that is not known.
         unlike: how far the queries are from the training sentences, if they are (`TrainingSample.unlike`).
         embedding: what a query costs `student` and `teacher`; `None` takes no times at all.

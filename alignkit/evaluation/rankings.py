@@ -29,8 +29,10 @@ CASCADE_SHARE = 0.05
 HELD_BYTES = 320 * 1024 * 1024
 # of a GPU's free memory, for a copy of a corpus
 CORPUS_SHARE = 0.5
+# as `neighbours.top_k` does
+Find = Callable[..., tuple[Tensor, Tensor]]
 # both are exact and return the same rows
-_FIND: dict[str, Callable[..., tuple[Tensor, Tensor]]] = dict(zip(SEARCHES, (top_k, faiss_top_k), strict=True))
+_FIND: dict[str, Find] = dict(zip(SEARCHES, (top_k, faiss_top_k), strict=True))
 
 
 @dataclass(frozen=True)
@@ -45,13 +47,13 @@ class AlignedRows:
     """A corpus that goes through a head a block at a time, so that its aligned vectors need not be held whole."""
 
     def __init__(self, head: Head, student: np.ndarray, device: torch.device) -> None:
-        self._head, self._student, self._device = copy.deepcopy(head).to(device), student, device
+        self.head, self.student, self._device = copy.deepcopy(head).to(device), student, device
 
     def __len__(self) -> int:
-        return len(self._student)
+        return len(self.student)
 
     def __getitem__(self, rows: slice) -> Tensor:
-        return align(self._head, self._student[rows], device=self._device)
+        return align(self.head, self.student[rows], device=self._device)
 
 
 def cascade_size(corpus_rows: int) -> int:
@@ -66,7 +68,7 @@ def cascade_size(corpus_rows: int) -> int:
 
 
 def rank_all(
-    test: EvaluationSet, vectors: Mapping[RowName, Tensor], document_head: Head, search: str = EXACT,
+    test: EvaluationSet, vectors: Mapping[RowName, Tensor], document_head: Head, search: str | Find = EXACT,
     product: Product = HEAD_ALONE, device: torch.device = CPU, teacher_corpus: Tensor | np.ndarray | None = None,
 ) -> dict[RowName, Ranking]:  # fmt: skip
     """Rankings of every row that searches an index of its own or the teacher's.
@@ -76,7 +78,7 @@ def rank_all(
         vectors: row → `(Q, teacher_dim)`, rows of length 1 that search the teacher's corpus; the product's are among
             them, and its plain ones where those are whitened.
         document_head: what makes the corpus of `product.both`.
-        search: `exact` or `faiss`, see `SEARCHES`.
+        search: `exact` or `faiss`, see `SEARCHES`, or what searches in their place, on the CPU.
         product: the rows of the student and the head.
         device: where an exact search computes; faiss searches on the CPU.
         teacher_corpus: what `corpus_on` gave for the teacher's vectors, where the caller needs it too.
@@ -85,8 +87,7 @@ def rank_all(
         ConfigError: for another search.
         MissingExtraError: for faiss, if it is not installed.
     """
-    check({"search": search}, {"search": one_of(SEARCHES)})
-    find, device = _FIND[search], device if search == EXACT else CPU
+    find, device = _find(search), device if search == EXACT else CPU
     corpus = corpus_on(test.corpus.teacher, device) if teacher_corpus is None else teacher_corpus
     depth = min(DEPTH, len(test.corpus))
     # one pass over the corpus serves all rows that search it, and one query where all are the same (the mean predictor)
@@ -113,11 +114,18 @@ def rank_all(
     return found
 
 
-def rank_own_index(test: EvaluationSet, search: str = EXACT, device: torch.device = CPU) -> Ranking:
+def rank_own_index(test: EvaluationSet, search: str | Find = EXACT, device: torch.device = CPU) -> Ranking:
     """What the student finds in an index of its own, as `rank_all` searches."""
     device = device if search == EXACT else CPU
     queries, corpus = as_tensor(test.queries.student).to(device), corpus_on(test.corpus.student, device)
-    return _ranking(_FIND[search](queries, corpus, min(DEPTH, len(test.corpus)), exclude=test.itself))
+    return _ranking(_find(search)(queries, corpus, min(DEPTH, len(test.corpus)), exclude=test.itself))
+
+
+def _find(search: str | Find) -> Find:
+    if callable(search):
+        return search
+    check({"search": search}, {"search": one_of(SEARCHES)})
+    return _FIND[search]
 
 
 def corpus_on(vectors: np.ndarray, device: torch.device) -> Tensor | np.ndarray:
