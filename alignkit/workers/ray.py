@@ -25,6 +25,9 @@ from alignkit.workers.doing import done_by
 ADDRESSES = ("local", "auto")
 ANSWER_S = 10.0
 BEAT_S = 5.0
+# of HTTP/2, which gRPC speaks: whoever does answers with settings of its own
+_SETTINGS = bytes([0, 0, 0, 4, 0, 0, 0, 0, 0])
+_GREETING = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + _SETTINGS
 # how often Ray does a part again whose worker or node is gone
 RETRIES = 3
 
@@ -58,7 +61,7 @@ class RayEngine:
 
     def run(self, work: Work, parts: Sequence[Part]) -> Iterator[Finished | None]:
         """See `Engine`."""
-        ray = _ray()
+        ray = ray_module()
         with self._connected(ray):
             job = _Job(ray, work, self.gpus, self._asked)
             self.underway = job.underway
@@ -178,7 +181,12 @@ def _task(work: list[Any], token: str, version: str, part: Part) -> Finished:
     return done_by(_opened[token], part, worker, raising=MemoryError)
 
 
-def _ray() -> Any:
+def ray_module() -> Any:
+    """Ray, imported where it is first needed.
+
+    Raises:
+        MissingExtraError: without Ray.
+    """
     try:
         # it would print what it says of workers that died among the command's results
         with _environment(RAY_DEDUP_LOGS_SKIP_REGEX="."):
@@ -214,17 +222,24 @@ def _host_and_port(address: str) -> tuple[str, int] | None:
 
 
 def _expect_answer(address: str) -> None:
-    """Refuse an address where nobody answers: Ray itself would try for a minute, and log."""
+    """Refuse an address where no Ray answers: Ray itself would try for minutes, and log."""
     place = _host_and_port(address)
     if place is None:
         return
     try:
-        socket.create_connection(place, timeout=ANSWER_S).close()
+        with socket.create_connection(place, timeout=ANSWER_S) as opened:
+            if os.environ.get("RAY_USE_TLS", "0") != "0":
+                return
+            opened.sendall(_GREETING)
+            answer = opened.recv(len(_SETTINGS))
+        why = "" if answer[3:4] == _SETTINGS[3:4] else "what answers there is something else"
     except OSError as error:
+        why = error.strerror or str(error)
+    if why:
         raise EngineError(
-            f"engine.address={address}: no Ray answers there ({error.strerror or error}); start one with ray start "
-            "--head, or name another address"
-        ) from None
+            f"engine.address={address}: no Ray answers there ({why}); start one with ray start --head, or name another "
+            "address"
+        )
 
 
 def _refused(address: str, error: Exception) -> AlignkitError:

@@ -18,7 +18,7 @@ logger = logging.getLogger(__name__)
 # if nothing but failures comes, the rest would fail too
 MOST_FAILURES = 10
 # a part that takes so many times as long as the others, and at least so long, is named
-LATE, LATE_S = 4.0, 10.0
+LATE, LATE_S = 4.0, 60.0
 
 
 @dataclass(frozen=True)

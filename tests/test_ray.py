@@ -1,0 +1,135 @@
+"""Parts on a real Ray: a node and a driver that are killed, workers out of memory, parts that fail; every row once."""
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+import ray_cluster
+import torch
+import waiting
+from small_work import Squares, cut, tries, written
+
+from alignkit.artifact import load_artifact, save_head
+from alignkit.errors import AlignkitError, EngineError
+from alignkit.heads.mlp import MlpHead
+from alignkit.migration.moving import migrate
+from alignkit.workers.manifest import Manifest
+from alignkit.workers.ray import RayEngine
+from alignkit.workers.running import run
+
+# Ray itself, in this process
+pytestmark = [
+    pytest.mark.filterwarnings("ignore::ResourceWarning"),
+    pytest.mark.filterwarnings("ignore::FutureWarning"),
+    pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
+]
+ROWS, STUDENT_DIM, TEACHER_DIM = 20_000, 64, 96
+
+
+@pytest.fixture(scope="module")
+def cluster():
+    with ray_cluster.running() as cluster:
+        yield cluster
+
+
+@pytest.fixture(scope="module")
+def old(tmp_path_factory):
+    """20,000 rows with ids, and a head that takes a while for each thousand."""
+    folder = tmp_path_factory.mktemp("old")
+    vectors = np.random.default_rng(0).standard_normal((ROWS, STUDENT_DIM)).astype(np.float32)
+    column = pa.FixedSizeListArray.from_arrays(pa.array(vectors.reshape(-1)), STUDENT_DIM)
+    pq.write_table(pa.table({"id": [f"r{row}" for row in range(ROWS)], "made": column}), folder / "old.parquet")
+    torch.manual_seed(0)
+    head = MlpHead(STUDENT_DIM, TEACHER_DIM, hidden=16_384).eval()
+    save_head(head, folder / "head")
+    with torch.inference_mode():
+        made = torch.cat([head(part) for part in torch.from_numpy(vectors).split(2_000)])
+    return folder, torch.nn.functional.normalize(made, dim=1).numpy()
+
+
+def expect_every_row_once(table, expected):
+    made = pq.read_table(table)
+    assert made.column("id").to_pylist() == [f"r{row}" for row in range(ROWS)]
+    np.testing.assert_allclose(np.array(made.column("made").to_pylist(), np.float32), expected, atol=1e-5)
+
+
+def squares(work, engine, parts=8, on_progress=lambda progress: None):
+    manifest = Manifest.open(Path(work.folder) / "parts", {}, lambda: cut(parts))
+    return run(work, manifest, engine, on_progress), manifest
+
+
+def test_what_fails_is_named_and_what_dies_is_done_again(cluster, tmp_path, capfd):
+    work = Squares(str(tmp_path), fails=[3], dies_once=[4], out_of_memory=[5])
+    seen = []
+    outcome, manifest = squares(work, RayEngine(cluster.address), on_progress=seen.append)
+    assert sorted(outcome.done) == [0, 1, 2, 4, 6, 7]
+    assert outcome.failed == {3: "ValueError: no number at all", 5: "the worker ran out of memory"}
+    counts = tries(tmp_path)
+    assert (counts[3], counts[4], counts[5]) == (1, 2, 4)  # what is wrong with a part is wrong everywhere
+    assert 1 <= len(seen[-1].rates) <= 4 and all(" process " in worker for worker in seen[-1].rates)
+    with pytest.raises(AlignkitError, match="2 of 8 parts failed, 6 are done; part 3 .first=15, count=5.: Val"):
+        outcome.expect_whole(manifest.parts)
+    assert "worker died" not in capfd.readouterr().out  # results of commands go there
+    outcome, _ = squares(Squares(str(tmp_path)), RayEngine(cluster.address))
+    assert not outcome.failed and written(tmp_path) == [one * one for one in range(40)]
+
+
+def test_workers_that_cannot_load_what_they_need_end_the_job(cluster, tmp_path):
+    with pytest.raises(AlignkitError, match=r"process \d+: no such model"):
+        squares(Squares(str(tmp_path), cannot_open="no such model"), RayEngine(cluster.address))
+
+
+def test_a_killed_driver_costs_nothing_that_is_done(cluster, old, tmp_path, run_command):
+    folder, expected = old
+    words = [f"vectors={folder / 'old.parquet'}", f"head={folder / 'head'}", f"out={tmp_path / 'new.parquet'}"]
+    words += ["engine=ray", f"engine.address={cluster.address}", "engine.workers=2"]
+    driver = subprocess.Popen([sys.executable, "-m", "alignkit.migrate", *words], cwd=tmp_path)
+    done = tmp_path / "new.parquet.parts" / "done.jsonl"
+    try:
+        waiting.until(lambda: done.is_file() and done.read_bytes().count(b"\n") >= 2, driver)
+    finally:
+        os.kill(driver.pid, signal.SIGKILL)
+        driver.wait()
+    kept = done.read_bytes().count(b"\n")
+    assert 2 <= kept < 20 and not (tmp_path / "new.parquet").exists()
+    times = {path: path.stat().st_mtime_ns for path in done.parent.glob("*.npy")}
+    code, out, err = run_command("migrate", *words)
+    assert (code, err) == (0, ""), err
+    assert f"new.parquet: {ROWS:,} rows of {TEACHER_DIM} dimensions, float32" in out
+    assert len(times) >= kept
+    expect_every_row_once(tmp_path / "new.parquet", expected)
+
+
+def test_another_version_of_ray_is_one_line(cluster, tmp_path, monkeypatch):
+    import ray
+
+    monkeypatch.setattr(ray, "__version__", "2.0.0")
+    with pytest.raises(EngineError, match="Ray or Python is of another version here than in the cluster.*2.0.0"):
+        squares(Squares(str(tmp_path)), RayEngine(cluster.address))
+
+
+def test_a_node_that_is_killed_loses_no_row(cluster, old, tmp_path):
+    """The last test here: the node does not come back."""
+    folder, expected = old
+    killed = []
+
+    def kill(done, rows):
+        if done and not killed:
+            killed.append(done)
+            ray_cluster.kill_a_node(cluster)
+
+    manifest = migrate(
+        folder / "old.parquet",
+        load_artifact(folder / "head"),
+        tmp_path / "new.parquet",
+        engine=RayEngine(cluster.address),
+        progress=kill,
+    )
+    assert killed and killed[0] < ROWS and manifest["rows"] == ROWS
+    expect_every_row_once(tmp_path / "new.parquet", expected)
