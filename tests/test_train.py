@@ -94,7 +94,7 @@ def test_other_data_has_a_student_of_two_layers_where_none_is_named(run_command,
 
 def test_the_saved_head_gives_what_the_metrics_say(run_command, tmp_path):
     run_command("train", "student=static", "model=mlp", "model.hidden=32", "trainer.max_epochs=1", "html=false",
-                "hydra.run.dir=run")  # fmt: skip
+                "confidence=false", "hydra.run.dir=run")  # fmt: skip
     from alignkit.pairs.demo import load_demo
 
     test = load_demo("static").test
@@ -235,10 +235,9 @@ def test_a_full_disk_is_one_line(run_command, monkeypatch, tmp_path):
     assert not list(tmp_path.rglob("*.part")) and not list(tmp_path.rglob("metrics.json"))
 
 
-def test_auto_tries_picks_explains_and_trains_what_it_picked(run_command, tmp_path):
-    code, _, err = run_command("train", "model=auto", "model.candidates=[linear,low_rank,local_mixture]",
-                               "trainer.max_epochs=0", "student=static", "html=false",
-                               "hydra.run.dir=run")  # fmt: skip
+def test_auto_tries_picks_explains_and_trains_what_it_picked(run_command, tmp_path, own_pairs):
+    code, _, err = run_command("train", "model=auto", "model.candidates=[linear,low_rank,local_mixture]", *own_pairs,
+                               "trainer.max_epochs=0", "hydra.run.dir=run")  # fmt: skip
     assert code == 0, err
     meta = json.loads((tmp_path / "run" / "metrics.json").read_text(encoding="utf-8"))["meta"]
     assert {one["name"] for one in meta["selection"]["tries"]} == {"linear", "low_rank", "local_mixture"}
@@ -259,14 +258,17 @@ def test_a_set_without_training_pairs_is_refused_in_one_line(run_command, tmp_pa
     assert not list((tmp_path / "outputs").rglob("*"))
 
 
-def test_the_head_learns_how_sure_it_is_unless_told_not_to(run_command, tmp_path):
-    settings = ("train", "student=static", "trainer.max_epochs=0", "html=false")
-    assert run_command(*settings, "hydra.run.dir=sure")[0] == 0
-    assert run_command(*settings, "confidence=false", "hydra.run.dir=unsure")[0] == 0
+def test_the_head_learns_how_sure_it_is_unless_told_not_to(run_command, tmp_path, make_pairs):
+    pairs = make_pairs(800)
+    for side in ("student", "teacher"):
+        np.save(tmp_path / f"{side}.npy", getattr(pairs, side))
+    own = ("data=vectors", "data.student=student.npy", "data.teacher=teacher.npy", "confidence=false")
+    assert run_command("train", "student=static", "trainer.max_epochs=0", "html=false", "hydra.run.dir=sure")[0] == 0
+    assert run_command("train", *own, "trainer.max_epochs=0", "html=false", "hydra.run.dir=unsure")[0] == 0
     files = [tmp_path / run / "metrics.json" for run in ("sure", "unsure")]
     metas = [json.loads(file.read_text(encoding="utf-8"))["meta"] for file in files]
     assert set(load_artifact(tmp_path / "sure").parts) == {"query_head", "whitening", "confidence"}
-    assert set(load_artifact(tmp_path / "unsure").parts) == {"query_head", "whitening"} and "confidence" not in metas[1]
+    assert "confidence" not in {*load_artifact(tmp_path / "unsure").parts, *metas[1]}
     fifth = next(one for one in metas[0]["confidence"]["routing"] if one["share"] == 0.2)
     assert fifth["overlap"] > fifth["random"] + 0.01 and metas[0]["confidence"]["spearman"] > 0.2
     assert "confidence" in metas[0]["seconds"]
@@ -321,7 +323,8 @@ def test_pairs_from_elsewhere_are_weighted_by_what_they_bring(run_command, tmp_p
         vectors = np.asarray(getattr(demo.train, side), dtype=np.float32)
         np.save(tmp_path / f"own_{side}.npy", vectors[:400])
         np.save(tmp_path / f"more_{side}.npy", vectors[400:1400])
-    own = ("train", "data=vectors", "data.student=own_student.npy", "data.teacher=own_teacher.npy", "html=false")
+    own = ("train", "data=vectors", "data.student=own_student.npy", "data.teacher=own_teacher.npy", "html=false",
+           "trainer.max_epochs=0", "confidence=false")  # fmt: skip
     more = ("extra=vectors", "extra.student=more_student.npy", "extra.teacher=more_teacher.npy")
     assert run_command(*own, "hydra.run.dir=alone")[0] == 0
     code, _, err = run_command(*own, *more, "hydra.run.dir=both")

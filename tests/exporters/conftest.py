@@ -1,5 +1,7 @@
 """Trained heads of every kind, on the demo pack's real vectors."""
 
+import functools
+
 import numpy as np
 import pytest
 import torch
@@ -12,6 +14,17 @@ from alignkit.heads.linear import LinearHead
 from alignkit.heads.streaming import TensorBatches
 from alignkit.heads.whitening import Setting, Spread, Whitenings
 from alignkit.pairs.demo import load_demo
+
+
+@pytest.fixture(scope="session", autouse=True)
+def torch_lists_its_operators_once():
+    """Each export to ONNX makes the list of all operators anew, which takes a third of its time."""
+    from torch.onnx._internal.exporter import _registration
+
+    registry = _registration.ONNXRegistry
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(registry, "from_torchlib", staticmethod(functools.cache(registry.from_torchlib)))
+        yield
 
 
 @pytest.fixture(scope="session")
