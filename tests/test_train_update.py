@@ -273,7 +273,7 @@ def test_two_processes_update_as_one_does(folder, runs, update, tmp_path):
     code, err, one = update("linear", "new", *words, "batch_size=32", "hydra.run.dir=one")
     assert code == 0, err
     kept = [EarlierFit.load(run).head.kept.moments for run in (one, tmp_path / "two")]
-    torch.testing.assert_close(kept[0].gram, kept[1].gram)
+    torch.testing.assert_close(kept[0].gram, kept[1].gram, rtol=1e-5, atol=1e-5)
     np.testing.assert_allclose(
         *(answers(load_artifact(run).head, folder) for run in (one, tmp_path / "two")), atol=1e-4
     )

@@ -17,11 +17,13 @@ from alignkit.commands.rules.distill import check_settings
 from alignkit.embedders.base import Embedder
 from alignkit.errors import AlignkitError
 from alignkit.estimator.distilling import Start, Task, check_task, distill, make_start, with_made_up_texts
+from alignkit.estimator.plan import early_team
 from alignkit.evaluation.leak_checks import leaks_of_splits
 from alignkit.files import write_whole
 from alignkit.pairs.general_texts import general_texts
 from alignkit.runs.folder import CONFIG, claim_run_folder
 from alignkit.training.processes import is_main_process
+from alignkit.training.team import Team
 
 logger = logging.getLogger("alignkit.distill")
 
@@ -30,8 +32,10 @@ NAME = "distill"
 
 def main(config: DictConfig) -> float | None:
     """Compose the parts, distil, report; returns the figure that a sweeper optimises."""
-    folder, settings, resume = begin_run(_without_student_vectors(config), NAME)
+    named, settings, resume = begin_run(_without_student_vectors(config), NAME)
     check_settings(settings)
+    team = early_team(settings)
+    folder = team.first(lambda: named)
     started = time.perf_counter()
     splits = build_teachers_side(settings)
     leaks = leaks_of_splits(splits)
@@ -43,18 +47,20 @@ def main(config: DictConfig) -> float | None:
         claim_run_folder(folder, config_yaml(settings), NAME)
     task = Task(settings, splits, leaks, folder, lambda: _teacher(settings), unlike, resume)
     try:
-        return _distil(task, student, seconds)
+        return _distil(task, student, seconds, team)
     except KeyboardInterrupt:
         raise AlignkitError(f"interrupted; go on with: {resume_command(folder, settings, NAME)}") from None
 
 
-def _distil(task: Task, student: Embedder | None, seconds: dict[str, float]) -> float | None:
+def _distil(task: Task, student: Embedder | None, seconds: dict[str, float], team: Team) -> float | None:
     started = time.perf_counter()
-    start = make_start(task) if student is None else Start(student)
+    with team.first_ahead():  # the teacher is asked once; the others find what it gave in the folder and the cache
+        start = make_start(task) if student is None else Start(student)
     if student is None:
         seconds["table"] = time.perf_counter() - started
     started = time.perf_counter()
-    task = with_made_up_texts(task, start)
+    with team.first_ahead():
+        task = with_made_up_texts(task, start)
     if task.more.texts:
         seconds["made-up texts"] = time.perf_counter() - started
 

@@ -15,7 +15,7 @@ from alignkit.commandline.sides import PACKAGED_SIDES, complete_sides
 from alignkit.commandline.training_results import report
 from alignkit.commands.rules.train import check_settings
 from alignkit.errors import AlignkitError, ConfigError
-from alignkit.estimator.plan import make_plan
+from alignkit.estimator.plan import early_team, make_plan
 from alignkit.estimator.second_source import add_extra
 from alignkit.estimator.trained import carry_out
 from alignkit.estimator.updating import Update
@@ -37,7 +37,9 @@ def main(config: DictConfig) -> float | None:
     check_settings(settings)
     update, settings = _begun_update(settings, resume=resume)
     start = time.perf_counter()
-    splits = build_data(settings)
+    team = early_team(settings)
+    with team.first_ahead():  # what the data still has to embed is embedded once
+        splits = build_data(settings)
     if not isinstance(splits, PairSplits):
         data = choice_of("data", settings["data"])
         raise ConfigError(
@@ -50,7 +52,8 @@ def main(config: DictConfig) -> float | None:
     seconds = {"loading": time.perf_counter() - start}
     if settings.get("extra"):  # a run that an older version began has no such setting
         start = time.perf_counter()
-        extra = build_data(settings, "extra")
+        with team.first_ahead():
+            extra = build_data(settings, "extra")
         if not isinstance(extra, PairSplits):
             raise ConfigError(f"extra={choice_of('data', settings['extra'])} is a test set without training pairs")
         splits = add_extra(settings, splits, extra)

@@ -41,6 +41,7 @@ from alignkit.setting_names import settings_under
 from alignkit.student_files import START, STUDENT
 from alignkit.training.device import choose_device
 from alignkit.training.fit import FitResult
+from alignkit.training.processes import as_launched
 from alignkit.training.recipe import Recipe
 
 logger = logging.getLogger(__name__)
@@ -234,8 +235,8 @@ def distill(
     student = trainable(
         start.embedder, train_layers=task.settings["train_layers"], lora=task.settings["lora"], role=task.role
     )
-    # kept before anything is trained, so that it is there whenever training ends
-    alone = complete(plan, splits, fit, leaks=task.leaks, seconds=seconds) if task.trains and first else None
+    with fit.team.first_ahead():  # kept before anything is trained, so that it is there whenever training ends
+        alone = complete(plan, splits, fit, leaks=task.leaks, seconds=seconds) if task.trains and first else None
     tuned, recipe = _tune(task, start, student, copy.deepcopy(fit.kept), splits) if task.trains else (None, None)
     if not first:
         return None
@@ -369,7 +370,7 @@ def _tune(task: Task, start: Start, student: TrainableStudent, head: Head, split
     tuned = tune(
         student, head, splits,
         loss=built, recipe=recipe, device=device, seed=task.seed, run_folder=task.folder, resume=task.resume,
-        trainer_settings=trainer, student_lr=settings["student_lr"],
+        trainer_settings=as_launched(trainer), student_lr=settings["student_lr"],
     )  # fmt: skip
     logger.info("student: %s", tuned.reason)
     return tuned, recipe

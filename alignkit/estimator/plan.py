@@ -13,11 +13,13 @@ from alignkit.estimator.updating import Update
 from alignkit.pairs.base import PairSplits
 from alignkit.parts import build_part, group_choices, settings_of_part
 from alignkit.selection.choose import SELECT_BY, select_head
+from alignkit.selection.decision import BASELINE
 from alignkit.setting_names import settings_under
 from alignkit.training.device import choose_device
 from alignkit.training.fit import Fitter
-from alignkit.training.processes import hand_down, head_of_first_process
+from alignkit.training.processes import as_launched, start_at_once
 from alignkit.training.recipe import Recipe
+from alignkit.training.team import ALONE, Team
 
 logger = logging.getLogger(__name__)
 
@@ -94,8 +96,25 @@ def fitter_of(settings: Mapping[str, Any], model: Mapping[str, Any], run_folder:
         device=choose_device(settings["device"]["name"], recipe.precision),
         seed=settings["seed"],
         run_folder=run_folder,
-        trainer_settings=trainer,
+        trainer_settings=as_launched(trainer),
     )
+
+
+def early_team(settings: Mapping[str, Any]) -> Team:
+    """The processes that a launcher started at once; one that is to start the others when it is ready is alone yet.
+
+    Args:
+        settings: as `make_plan` takes them.
+
+    Raises:
+        ConfigError: if a setting of the trainer cannot be used.
+    """
+    return team_of(settings) if start_at_once(settings["trainer"]) else ALONE
+
+
+def team_of(settings: Mapping[str, Any]) -> Team:
+    """The processes that the settings ask for, whatever the head."""
+    return fitter_of(settings, settings_of_part("model", BASELINE, settings["seed"]), None).join()
 
 
 def _loss_of(settings: Mapping[str, Any], model: Mapping[str, Any]) -> dict[str, Any]:
@@ -118,14 +137,16 @@ def _select_model(settings: Mapping[str, Any], splits: PairSplits) -> dict[str, 
     models = {name: settings_of_part("model", name, settings["seed"]) for name in auto["candidates"]}
     # the target that chooses the head also steers its training, unless the caller says otherwise
     steered = {**settings, "select_by": settings["select_by"] or SELECT_BY.get(auto["target"])}
-    if (chosen := head_of_first_process()) is not None:
-        return {**_as_tried(steered, models[chosen]), "selection": None}
     fitters = {name: fitter_of(steered, model, None) for name, model in models.items()}
     budget = {name: auto[name] for name in ("budget_s", "target", "hold_out") if name in auto}
-    selection = select_head(fitters, splits, **budget, seed=settings["seed"])
-    logger.info("auto: %s", selection.reason)
-    hand_down(selection.name)
-    return {**_as_tried(steered, models[selection.name]), "selection": selection.to_json()}
+
+    def choose() -> dict[str, Any]:
+        selection = select_head(fitters, splits, **budget, seed=settings["seed"])
+        logger.info("auto: %s", selection.reason)
+        return {**_as_tried(steered, models[selection.name]), "selection": selection.to_json()}
+
+    # each process has its own clock, and would choose another head
+    return team_of(settings).first(choose)
 
 
 def _as_tried(settings: Mapping[str, Any], model: Mapping[str, Any]) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 
 from alignkit.errors import ConfigError
-from alignkit.estimator.plan import fitter_of
+from alignkit.estimator.plan import fitter_of, team_of
 from alignkit.pairs.base import PairSplits
 from alignkit.pairs.extra import extra_pairs, with_extra
 from alignkit.parts import settings_of_part
@@ -49,7 +49,8 @@ def add_extra(settings: Mapping[str, Any], own: PairSplits, extra: PairSplits) -
         model = settings_of_part("model", USUAL[-1], settings["seed"])
     fitter = fitter_of(settings, model, None)
     fitter.check(own)
-    chosen = choose_extra_weight(fitter, own, pairs, settings["seed"])
+    # another chip rounds otherwise, and with another weight the rows would come in another order
+    chosen = team_of(settings).first(lambda: choose_extra_weight(fitter, own, pairs, settings["seed"]))
     logger.info("extra: %s", chosen.reason)
     splits = with_extra(own, pairs, chosen.weight) if chosen.weight else own
     return replace(

@@ -5,9 +5,12 @@ Apart from `collected_figures`, because importing torchmetrics takes seconds and
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor
 from torchmetrics import Metric
+from torchmetrics.metric import jit_distributed_available as distributed_available
 from torchmetrics.utilities import dim_zero_cat
 
 from alignkit.metrics.alignment import Row, sample_rows
@@ -27,6 +30,8 @@ class AlignmentMetric(Metric):
         seed: of the samples.
         sample: number of rows whose vectors are kept.
         others: `(M, D)`, the teacher's vectors of other texts, among which a text has to find itself too.
+        of_several: whether other processes have pairs of the split too. That some are connected does not say so: a head
+            may be tried in one of them.
     """
 
     full_state_update = False
@@ -35,9 +40,15 @@ class AlignmentMetric(Metric):
     others: Tensor
 
     def __init__(
-        self, teacher_mean: Tensor, count: int, seed: int = 0, sample: int = 2000, others: Tensor | None = None
+        self,
+        teacher_mean: Tensor,
+        count: int,
+        seed: int = 0,
+        sample: int = 2000,
+        others: Tensor | None = None,
+        of_several: Callable[[], bool] = distributed_available,
     ) -> None:
-        super().__init__()
+        super().__init__(distributed_available_fn=of_several)
         check_shapes(teacher_mean=(teacher_mean, "D"))
         self.seed = seed
         self.register_buffer("teacher_mean", teacher_mean.float(), persistent=False)

@@ -138,6 +138,14 @@ class Fitter:
         check_loss(self.loss, splits.train, self.recipe.batch_size * processes, learns=learns)
         check_batches(self.trainer_settings, *count_batches(splits, self.recipe.batch_size, processes))
 
+    def join(self) -> Team:
+        """Meet the processes that fit together; where nobody has started those of this machine, start them.
+
+        Raises:
+            ConfigError: if a setting of the trainer cannot be used.
+        """
+        return self._epochs().join() if self._needs_lightning(learns=False) else ALONE
+
     def fit(self, splits: PairSplits, *, refit: bool | None = None, resume: bool = False) -> FitResult:
         """Fit on the train split, choose on the validation split; the test split is not looked at.
 
@@ -161,7 +169,7 @@ class Fitter:
         if not fits((splits.train, splits.validation), torch.device("cpu")):
             return_large_blocks()  # arrays come and go as they are read
         head = self._new_head(splits)
-        team = self._join(self._learns(head))
+        team = self.join()
         chosen, moments = self._solve(head, team, [splits.train], validation=splits.validation)
         mean = self._teacher_mean(team, splits.train, moments)
         clock.lap("closed_form")
@@ -227,9 +235,6 @@ class Fitter:
 
     def _processes(self, learns: bool) -> int:
         return replace(self, run_folder=None)._epochs().count_processes() if self._needs_lightning(learns) else 1
-
-    def _join(self, learns: bool) -> Team:
-        return self._epochs().join() if self._needs_lightning(learns) else ALONE
 
     def _epochs(self) -> Any:
         from alignkit.training.epochs import Epochs

@@ -49,7 +49,9 @@ class AlignmentModule(LightningModule):
         recipe.check()
         self.head = head
         self.loss = loss
-        self.metric = AlignmentMetric(teacher_mean, validation_count, seed=seed, others=others)
+        self.metric = AlignmentMetric(
+            teacher_mean, validation_count, seed=seed, others=others, of_several=lambda: self.trainer.world_size > 1
+        )
         self.recipe = recipe
         self.seed = seed
         self.rough_products = rough_products

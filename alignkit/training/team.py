@@ -69,6 +69,18 @@ class Team:
         self._tell(found)
         return found
 
+    @contextlib.contextmanager
+    def first_ahead(self) -> Iterator[None]:
+        """The first process goes ahead; the others follow when it is through, and find what it left in a cache, say."""
+        if not self.leads:
+            self._hear()
+            yield
+            return
+        with self._telling_of_failure():
+            yield
+        if self.size > 1:
+            self._tell(None)
+
     def led(self, parts: Sequence[Pairs], device: torch.device, work: Callable[[SolverBatches], Told]) -> Told | None:
         """What `work` gives in the first process, `None` in the others: these make its passes over the pairs with it.
 
@@ -199,7 +211,10 @@ def join(trainer: Any) -> Team:
         return ALONE
     strategy = trainer.strategy
     strategy.launcher.launch(strategy.setup_environment)
-    group = dist.new_group(backend="gloo", timeout=PATIENCE)
+    try:
+        group = dist.new_group(backend="gloo", timeout=PATIENCE)
+    except RuntimeError as error:
+        raise lost(error) from None
     return Team(dist.get_rank(), dist.get_world_size(), group)
 
 

@@ -67,7 +67,8 @@ def build_trainer(
         "enable_progress_bar": False,
         **settings,
     }
-    logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)  # alignkit reports the same itself
+    for name in ("lightning.pytorch", "lightning.fabric"):
+        logging.getLogger(name).setLevel(logging.WARNING)  # alignkit reports the same itself
     try:
         return Trainer(
             accelerator=device.accelerator,

@@ -6,11 +6,10 @@ import torch
 from alignkit.errors import ConfigError
 from alignkit.heads.mlp import MlpHead
 from alignkit.losses.cosine import CosineLoss
-from alignkit.training import processes
 from alignkit.training.batches import PairBatches, RowOrder
 from alignkit.training.capacity import fits
 from alignkit.training.module import AlignmentModule
-from alignkit.training.processes import hand_down, head_of_first_process, is_main_process, local_device
+from alignkit.training.processes import as_launched, is_main_process, local_device, start_at_once
 from alignkit.training.recipe import Recipe
 
 NAMES = (
@@ -21,6 +20,7 @@ NAMES = (
     "SLURM_LOCALID",
     "SLURM_NTASKS",
     "WORLD_SIZE",
+    "LOCAL_WORLD_SIZE",
     "TORCHELASTIC_RUN_ID",
 )
 
@@ -30,7 +30,7 @@ def environment(monkeypatch):
     """Sets the variables given, removes all others that name a process."""
 
     def set_variables(**values):
-        for name in (*NAMES, processes.CHOSEN_HEAD):
+        for name in NAMES:
             monkeypatch.delenv(name, raising=False)
         for name, value in values.items():
             monkeypatch.setenv(name, value)
@@ -54,33 +54,36 @@ def test_which_process_is_the_first(environment, values, main):
     assert is_main_process() is main
 
 
-def test_the_first_process_chooses_and_those_it_starts_do_as_it_did(environment, monkeypatch):
-    environment()
-    monkeypatch.setenv(processes.CHOSEN_HEAD, "of an earlier run")
-    assert head_of_first_process() is None
-    hand_down("low_rank")
-    monkeypatch.setenv("LOCAL_RANK", "1")
-    assert head_of_first_process() == "low_rank"
+TORCHRUN = {"TORCHELASTIC_RUN_ID": "none", "RANK": "3", "LOCAL_RANK": "1", "LOCAL_WORLD_SIZE": "2", "WORLD_SIZE": "4"}
 
 
 @pytest.mark.parametrize(
-    "values",
+    ("values", "settings", "at_once"),
     [
-        {"TORCHELASTIC_RUN_ID": "none", "RANK": "0", "LOCAL_RANK": "0", "WORLD_SIZE": "2"},
-        {"TORCHELASTIC_RUN_ID": "none", "RANK": "1", "LOCAL_RANK": "1", "WORLD_SIZE": "2"},
-        {"SLURM_PROCID": "0", "SLURM_NTASKS": "4"},
-        {"SLURM_PROCID": "3", "SLURM_NTASKS": "4"},
+        ({}, {}, False),
+        ({}, {"devices": 2}, False),  # the first starts the other
+        ({"LOCAL_RANK": "1", "WORLD_SIZE": "2"}, {"devices": 2}, False),  # as it was started here
+        ({}, {"devices": 2, "num_nodes": 2}, True),
+        (TORCHRUN, {}, True),
+        ({**TORCHRUN, "WORLD_SIZE": "1"}, {}, False),
+        ({"SLURM_PROCID": "0", "SLURM_NTASKS": "4"}, {}, True),
+        ({"SLURM_NTASKS": "4"}, {}, False),  # a shell within an allocation
     ],
 )
-def test_processes_that_start_at_once_do_not_choose(environment, values):
+def test_who_starts_at_once(environment, values, settings, at_once):
     environment(**values)
-    with pytest.raises(ConfigError, match="cannot choose in several processes at once.*model=NAME"):
-        head_of_first_process()
+    assert start_at_once(settings) is at_once
 
 
-def test_a_single_process_under_a_launcher_chooses(environment):
-    environment(TORCHELASTIC_RUN_ID="none", RANK="0", LOCAL_RANK="0", WORLD_SIZE="1")
-    assert head_of_first_process() is None
+def test_torchrun_says_how_many_there_are(environment):
+    assert as_launched({"devices": 3}) == {"devices": 3}
+    environment(**TORCHRUN)
+    assert as_launched({}) == as_launched({"devices": "auto"}) == {"devices": 2, "num_nodes": 2}
+    assert as_launched({"devices": 2, "max_steps": 3}) == {"devices": 2, "num_nodes": 2, "max_steps": 3}
+    with pytest.raises(ConfigError, match="trainer.devices=4: torchrun started 2; leave trainer.devices out"):
+        as_launched({"devices": 4})
+    environment(**{**TORCHRUN, "WORLD_SIZE": "1", "LOCAL_WORLD_SIZE": "1"})
+    assert as_launched({}) == {}
 
 
 def test_each_process_has_a_gpu_of_its_own(environment, monkeypatch):
