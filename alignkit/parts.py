@@ -15,6 +15,8 @@ from alignkit.setting_names import MOUNTED, SettingNames, settings_under
 from alignkit.setting_rules import check, one_of
 
 TARGET, PARTIAL = "_target_", "_partial_"
+# what settings say of a part, and the part does not get: see `alignkit.costs`
+PRICE = "price_per_million_tokens"
 SEED = "${seed}"
 
 
@@ -75,7 +77,7 @@ def build_part(settings: Any) -> Any:
         return settings
     values, called = {}, SettingNames()
     for key, value in settings.items():
-        if key not in (TARGET, PARTIAL):
+        if key not in (TARGET, PARTIAL, PRICE):
             # `data.student` is `student` on the command line too
             with settings_under(key if key in MOUNTED else called(key)):
                 values[key] = build_part(value)

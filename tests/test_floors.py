@@ -49,7 +49,7 @@ FLOORS = [
         "indexes",
         "workers",
     },
-    {"cache", "artifact", "aligned", "agreement", "pairs", "resources", "searching"},
+    {"cache", "artifact", "aligned", "agreement", "pairs", "resources", "searching", "costs"},
     {"runs"},
     {
         "training",
@@ -63,6 +63,7 @@ FLOORS = [
         "migration",
         "enabling",
         "watching",
+        "choosing",
     },
     {"reporting"},
     {"estimator"},

@@ -340,3 +340,15 @@ def test_pairs_from_elsewhere_are_weighted_by_what_they_bring(run_command, tmp_p
     assert note in (tmp_path / "both" / "alignment_report.md").read_text(encoding="utf-8")
     code, _, err = run_command(*own, "extra=beir", "extra.path=nowhere")
     assert code == 1 and "extra=beir is a test set without training pairs" in err
+
+
+def test_with_a_price_the_report_names_what_the_next_step_costs(run_command, tmp_path):
+    given = ("html=false", "trainer.max_epochs=0", "whiten_by=null", "confidence=false", "hydra.run.dir=run")
+    words = ("teacher=openai", "teacher.model=large", "teacher.price_per_million_tokens=0.13")
+    code, out, err = run_command("train", *given, *words)
+    assert code == 0, err
+    said = " ".join(out.split())
+    assert "That takes 3,600 more calls of the teacher: about" in said and "at 0.13 a million" in said
+    curve = json.loads((tmp_path / "run" / "metrics.json").read_text(encoding="utf-8"))["meta"]["learning_curve"]
+    assert curve["calls"] == 3_600 and curve["cost"]["price"] == 0.13 and curve["cost"]["estimated"] is True
+    assert run_command("train", *given, "teacher.price_per_million_tokens=cheap")[0] == 1

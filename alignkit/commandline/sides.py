@@ -19,7 +19,7 @@ from alignkit.commandline.texts import escaped
 from alignkit.credentials import STARS, redacted
 from alignkit.embedders.distilled import BACKEND, is_distilled
 from alignkit.errors import ConfigError
-from alignkit.parts import TARGET
+from alignkit.parts import PRICE, TARGET
 from alignkit.resources.demo_pack import TABLE, is_packed_table
 
 # the packaged models, as in the demo pack
@@ -83,7 +83,7 @@ def words_of_side(side: str, settings: Mapping[str, Any]) -> list[str]:
     if choice is None:
         return []
     ours = yaml_of("embedder", choice) | _default_model(side, choice)
-    own = {name: value for name, value in settings.items() if name in ours and value != ours[name]}
+    own = {name: value for name, value in settings.items() if name in ours and name != PRICE and value != ours[name]}
     return [f"{side}={choice}", *(f"{side}.{name}={_word(value)}" for name, value in own.items())]
 
 

@@ -15,6 +15,7 @@ from alignkit.artifact import load_artifact
 from alignkit.codes.kinds import check_dims, parse_codes
 from alignkit.commandline import build, choice_of, plain, without_secrets
 from alignkit.commandline.data import build_data
+from alignkit.commandline.priced import cost_of_calls
 from alignkit.commandline.results import Screen
 from alignkit.commandline.sides import complete_sides
 from alignkit.commandline.untouched import untouched
@@ -95,7 +96,7 @@ def main(config: DictConfig) -> None:
     )  # fmt: skip
     doubts, curve = [*doubts_of(artifact, test), *([] if not_shown is None else [not_shown])], None
     if settings["learning_curve"] and isinstance(data, PairSplits):
-        curve = learning_curve(data.train, data.validation, test, result.measure, seed=settings["seed"])
+        curve = learning_curve(data, test, result.measure, cost=cost_of_calls(settings, data), seed=settings["seed"])
         if curve is None:
             few = f"{len(data.train)} training pairs, at least {FEWEST_PAIRS} are needed"
             doubts.append(f"there is no learning curve: {few}")

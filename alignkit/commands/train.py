@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import logging
 import time
+from collections.abc import Mapping
 from typing import Any
 
 from omegaconf import DictConfig
 
 from alignkit.commandline import choice_of
 from alignkit.commandline.data import build_data, build_forgotten
+from alignkit.commandline.priced import cost_of_calls
 from alignkit.commandline.resumed import begin_run, config_yaml, named_under, resume_command
 from alignkit.commandline.sides import PACKAGED_SIDES, complete_sides
 from alignkit.commandline.training_results import report
 from alignkit.commands.rules.train import check_settings
+from alignkit.costs import price_of
 from alignkit.errors import AlignkitError, ConfigError
+from alignkit.estimator.next_step import MOST_PAIRS, with_curve
 from alignkit.estimator.plan import early_team, make_plan
 from alignkit.estimator.second_source import add_extra
 from alignkit.estimator.trained import carry_out
@@ -35,6 +39,7 @@ def main(config: DictConfig) -> float | None:
         complete_sides(config, None, otherwise={"student": "table" if is_demo else PACKAGED_SIDES["student"]})
     folder, settings, resume = begin_run(config)
     check_settings(settings)
+    price_of(settings.get("teacher"))
     update, settings = _begun_update(settings, resume=resume)
     start = time.perf_counter()
     team = early_team(settings)
@@ -66,10 +71,22 @@ def main(config: DictConfig) -> float | None:
         trained = carry_out(plan, splits, leaks=leaks, resume=resume, seconds=seconds)
         if trained is None:
             return None
+        if _wants_curve(settings, splits, update):
+            cost = cost_of_calls(settings, splits)
+            trained = with_curve(trained, splits, cost=cost, seed=settings["seed"])
         report(folder, plan.settings, splits, trained, "head and report")
     except KeyboardInterrupt:
         raise AlignkitError(f"interrupted; go on with: {resume_command(folder, settings)}") from None
     return trained.validation.get(settings["objective"])
+
+
+def _wants_curve(settings: Mapping[str, Any], splits: PairSplits, update: Update | None) -> bool:
+    """Whether the report says what more calls of the teacher would bring; new pairs alone do not tell."""
+    asked = settings.get("learning_curve")  # a run that an older version began has no such setting
+    by_calls = (
+        choice_of("data", settings["data"]) in ("cached", "built") or price_of(settings.get("teacher")) is not None
+    )
+    return update is None and bool(by_calls and len(splits.train) <= MOST_PAIRS if asked is None else asked)
 
 
 def _begun_update(settings: dict[str, Any], *, resume: bool) -> tuple[Update | None, dict[str, Any]]:

@@ -23,7 +23,7 @@ from alignkit.embedders.embeddable import admit
 from alignkit.embedders.model_folders import EXPECTED, is_fitted, model_folder, name_of, own_prompt
 from alignkit.embedders.model_loading import load_model
 from alignkit.embedders.rows import UNLIKE_TEXTS, batch_of, check_dimensions, useless
-from alignkit.embedders.token_limits import token_limit, too_long
+from alignkit.embedders.token_limits import token_limit, tokens_read, too_long
 from alignkit.errors import ConfigError, EmbedderError, MissingExtraError
 from alignkit.servers.untrusted_words import one_line
 from alignkit.setting_names import SettingNames
@@ -206,6 +206,11 @@ class SentenceTransformerEmbedder:
 
         modules = routes.modules_of(self._load(), role, self.model)
         return [*modules, Normalize()] if self._normalize and not isinstance(modules[-1], Normalize) else modules
+
+    def count_tokens(self, texts: Sequence[str]) -> list[int]:
+        """Tokens of each text that the model reads, without a prompt; the first call loads the model."""
+        reader = routes.modules_of(self._load(), "document", self.model)[0]
+        return tokens_read(reader, texts)
 
     def close(self) -> None:
         """Release the model; may be called twice."""

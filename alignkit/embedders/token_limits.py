@@ -27,3 +27,10 @@ def too_long(reader: Any, texts: Sequence[tuple[int, str]]) -> dict[int, str]:
     tokens = reader.tokenizer([text for _, text in texts], truncation=False, verbose=False)["input_ids"]
     lengths = [(place, len(ids)) for (place, _), ids in zip(texts, tokens, strict=True)]
     return {place: f"the text has {n} tokens, the model takes {limit}" for place, n in lengths if n > limit}
+
+
+def tokens_read(reader: Any, texts: Sequence[str]) -> list[int]:
+    """How many tokens of each text a model's first module reads."""
+    limit = token_limit(reader)
+    found = reader.tokenizer(list(texts), truncation=False, verbose=False)["input_ids"]
+    return [len(ids) if limit is None else min(len(ids), limit) for ids in found]

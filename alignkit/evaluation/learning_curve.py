@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from alignkit.costs import CallCost
 from alignkit.evaluation.aligning import align
 from alignkit.evaluation.columns import Column
 from alignkit.heads.held_out import CORPUS, HeldOut
@@ -18,7 +19,7 @@ from alignkit.heads.moments import Moments
 from alignkit.heads.ridge import best_lambda, cross_validated_lambda, solve_ridge
 from alignkit.heads.streaming import TensorBatches
 from alignkit.metrics.retrieval import ndcg_at_k, ranking_overlap
-from alignkit.pairs.base import Pairs
+from alignkit.pairs.base import Pairs, PairSplits
 from alignkit.pairs.evaluation_set import EvaluationSet
 from alignkit.pairs.unit_rows import unit_rows
 from alignkit.vectors import l2_normalize, top_k
@@ -39,39 +40,45 @@ class LearningCurve:
         figures: the verdict's measure at each.
         cosines: mean test cosine at each.
         forecast: the measure at twice the last number, `None` where the curve does not tell.
+        calls: of the teacher that twice the number would take: a text for each that there is, held-out ones included.
+        cost: of such a call, where a price is known.
     """
 
     pairs: tuple[int, ...]
     figures: tuple[float, ...]
     cosines: tuple[float, ...]
     forecast: float | None
+    calls: int
+    cost: CallCost | None = None
 
     def to_json(self) -> dict[str, Any]:
         """Plain JSON values."""
-        return {**vars(self), "pairs": list(self.pairs), "figures": list(self.figures), "cosines": list(self.cosines)}
+        lists = {name: list(getattr(self, name)) for name in ("pairs", "figures", "cosines")}
+        return {**vars(self), **lists, "cost": None if self.cost is None else self.cost.to_json(self.calls)}
 
 
 def learning_curve(
-    train: Pairs, validation: Pairs, test: EvaluationSet, measure: Column, *, seed: int = 0
+    splits: PairSplits, test: EvaluationSet, measure: Column, *, cost: CallCost | None = None, seed: int = 0
 ) -> LearningCurve | None:
     """Fit a ridge head on 6 nested seeded samples, each twice the one before, and measure each.
 
     Args:
-        train: all training pairs.
-        validation: chooses the strength of regularisation at every size.
+        splits: all training pairs, and validation pairs that choose the strength of regularisation at every size.
         test: what to measure on.
         measure: `ndcg@10` or `overlap@10`.
+        cost: of a call of the teacher.
         seed: of the samples.
 
     Returns:
         `None` for fewer than 40 training pairs.
     """
+    train = splits.train
     sizes = sorted({len(train) >> halvings for halvings in range(SIZES)} - set(range(LEAST_PAIRS)))
     if len(sizes) < 2:
         return None
     order = np.random.default_rng(seed).permutation(len(train))
     moments = Moments(*(side.mean(dim=0) for side in next(_batches(train, np.arange(min(_CHUNK, len(train)))))))
-    held_out = _held_out(validation, train)
+    held_out = _held_out(splits.validation, train)
     wanted = top_k(test.queries.teacher, test.corpus.teacher, 10, exclude=test.itself)[1].numpy()
     figures, cosines, seen = [], [], 0
     for size in sizes:
@@ -87,7 +94,8 @@ def learning_curve(
         per_query = ndcg_at_k(judged, 10) if judged is not None else ranking_overlap(found, wanted, 10)
         figures.append(float(np.nanmean(per_query)))
         cosines.append(float((aligned.numpy() * test.queries.teacher).sum(axis=1).mean()))
-    return LearningCurve(tuple(sizes), tuple(figures), tuple(cosines), forecast(sizes, figures))
+    calls = sum(map(len, splits.parts))
+    return LearningCurve(tuple(sizes), tuple(figures), tuple(cosines), forecast(sizes, figures), calls, cost)
 
 
 def forecast(pairs: list[int], figures: list[float]) -> float | None:

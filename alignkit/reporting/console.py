@@ -8,6 +8,7 @@ from rich.table import Table
 
 from alignkit.evaluation.columns import Column
 from alignkit.evaluation.result import Result
+from alignkit.reporting.curve_words import curve_words
 from alignkit.reporting.figure_tables import bold, number
 from alignkit.reporting.remarks import alarms_of
 from alignkit.reporting.student_words import student_words
@@ -43,6 +44,8 @@ def console_words(result: Result) -> Iterator[str]:
         yield f"  - {reason}"
     for line in student_words(result):
         yield f"  - {line}"
+    if result.curve is not None:
+        yield f"  - {curve_words(result)}"
     for alarm in alarms_of(result):
         yield f"  ! {alarm}"
     for doubt in result.about.doubts or ():

@@ -15,9 +15,13 @@ def curve_words(result: Result) -> str:
     said = f"A closed-form head reaches {measure} {curve.figures[-1]:.3f} with all {curve.pairs[-1]:,} training pairs"
     if len(curve.pairs) > 1:
         said += f" and {curve.figures[-2]:.3f} with half of them"
+    cost = "" if curve.cost is None else f": {curve.cost.words(curve.calls)}"
+    calls = f"{curve.calls:,} more calls of the teacher{cost}"
     if curve.forecast is None:
-        return f"{said}."
+        return f"{said}. Twice as many take {calls}."
     gain = curve.forecast - curve.figures[-1]
-    return f"{said}. Twice as many would probably bring {gain:+.3f}, if the curve goes on flattening as it did: " + (
-        "worth collecting." if gain >= WORTH_COLLECTING else "more pairs are not what is missing."
+    worth = "worth collecting" if gain >= WORTH_COLLECTING else "more pairs are not what is missing"
+    return (
+        f"{said}. Twice as many would probably bring {gain:+.3f}, if the curve goes on flattening as it did: {worth}. "
+        f"That takes {calls}."
     )

@@ -21,6 +21,7 @@ RULES = {
     "confidence": SWITCH,
     "keep_moments": SWITCH,
     "html": SWITCH,
+    "learning_curve": SWITCH.or_null("with data=cached and built, and with a price"),
     "refit": SWITCH.or_null("where the kept head is a closed form"),
     "objective": one_of(VALIDATION_FIGURES),
     "select_by": one_of(VALIDATION_FIGURES).or_null(),

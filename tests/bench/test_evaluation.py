@@ -181,7 +181,7 @@ def test_report_of_the_demo_pack(tmp_path):
 
     def report():
         result = timed("comparison", lambda: compare(test, artifact))
-        curve = timed("curve", lambda: learning_curve(splits.train, splits.validation, test, result.measure))
+        curve = timed("curve", lambda: learning_curve(splits, test, result.measure))
         times = timed("times", lambda: query_times(test, {RowName.ALIGNED: head}, {}))
         timed("files", lambda: write_report(replace(result.with_times(times), curve=curve), tmp_path))
 

@@ -6,10 +6,9 @@ import numpy as np
 import pytest
 from fake_server import FakeServer
 from hydra import compose, initialize_config_dir
-from hydra.utils import instantiate
 from small_table import save_table
 
-from alignkit.commandline import conf_folder
+from alignkit.commandline import build, conf_folder
 from alignkit.embedders.base import embed_all
 
 NAMES = sorted(path.stem for path in (conf_folder() / "embedder").glob("*.yaml"))
@@ -40,7 +39,7 @@ def embedder(request, server, tmp_path):
     elif name == "openai":
         overrides += ["student.model=tiny", f"student.base_url={server.url}/v1"]
     with initialize_config_dir(str(conf_folder()), version_base="1.3"):
-        made = instantiate(compose("check", overrides=overrides).student)
+        made = build(compose("check", overrides=overrides).student)
     yield made
     made.close()
     made.close()
@@ -85,7 +84,7 @@ def test_every_name_of_a_setting_is_the_same_everywhere():
     known = {
         "_target_", "model", "base_url", "batch_size", "concurrency", "timeout_s", "first_timeout_s", "retries",
         "retry_wait_s", "api_key_env", "query_prompt", "document_prompt", "dimensions", "normalize", "truncate",
-        "pooling", "layers", "device", "dtype", "trust_remote_code", "path",
+        "pooling", "layers", "device", "dtype", "trust_remote_code", "path", "price_per_million_tokens",
     }  # fmt: skip
     with initialize_config_dir(str(conf_folder()), version_base="1.3"):
         for name in NAMES:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
+from alignkit.costs import CallCost
 from alignkit.errors import ConfigError
 from alignkit.evaluation.columns import Column
 from alignkit.evaluation.comparison import compare
@@ -16,6 +18,8 @@ from alignkit.evaluation.rankings import Ranking
 from alignkit.evaluation.recall_curves import recall_curves
 from alignkit.evaluation.requirements import failed_requirements
 from alignkit.evaluation.table_rows import RowName
+from alignkit.pairs.base import Origin, PairSplits
+from alignkit.reporting.curve_words import curve_words
 
 
 @pytest.fixture(scope="module")
@@ -53,15 +57,30 @@ def test_without_judgements_the_curve_is_of_the_teachers_first_ten(demo_set):
 
 
 def test_the_learning_curve_grows_and_ends_at_the_ridge_head(result, demo_splits, demo_set):
-    curve = learning_curve(demo_splits.train, demo_splits.validation, demo_set, result.measure)
+    curve = learning_curve(demo_splits, demo_set, result.measure)
     assert curve.pairs == (84, 168, 337, 675, 1350, 2700)
     assert all(np.diff(curve.cosines) > 0)
     assert curve.figures[-1] == pytest.approx(result.rows["ridge"]["ndcg@10"], abs=0.02)
     assert curve.figures[-1] <= curve.forecast <= 1
+    assert curve.calls == 3_600  # the texts of all three splits
+
+
+def test_the_curve_names_the_calls_of_the_next_step_and_their_price(result, demo_splits, demo_set):
+    curve = learning_curve(demo_splits, demo_set, result.measure, cost=CallCost(10.0, True, 0.5))
+    said = curve_words(replace(result, curve=curve))
+    assert said.endswith(
+        "That takes 3,600 more calls of the teacher: about 36,000 tokens (estimated from characters), 0.02 at 0.5 a "
+        "million."
+    )
+    told = replace(result, curve=curve).to_json()["meta"]["learning_curve"]
+    assert told["calls"] == 3_600 and told["cost"]["cost"] == pytest.approx(0.018) and json.dumps(told)
+    unsure = replace(curve, forecast=None, cost=None)
+    assert curve_words(replace(result, curve=unsure)).endswith("Twice as many take 3,600 more calls of the teacher.")
 
 
 def test_too_few_pairs_have_no_learning_curve(make_pairs, demo_set):
-    assert learning_curve(make_pairs(30), make_pairs(20), demo_set, Column.OVERLAP_10) is None
+    few = PairSplits(make_pairs(30), make_pairs(20), make_pairs(20), Origin("few", real=True, split="by hand"))
+    assert learning_curve(few, demo_set, Column.OVERLAP_10) is None
 
 
 def test_forecast_by_hand():

@@ -38,7 +38,7 @@ def result(demo_set, demo_artifact, demo_baselines, demo_splits):
     nasty = [f'{text} <script>alert("x")</script> | pipe' for text in demo_set.queries.texts]
     side = dataclasses.replace(demo_set.queries, texts=nasty)
     made = compare(dataclasses.replace(demo_set, queries=side, corpus=side), demo_artifact, demo_baselines)
-    curve = learning_curve(demo_splits.train, demo_splits.validation, demo_set, made.measure)
+    curve = learning_curve(demo_splits, demo_set, made.measure)
     # as if the models had been there
     times = {name: Times(5.0 if name in ("teacher", "aligned") else None, 0.1, 0.4) for name in made.rows}
     about = About(leaks="none", head="here", doubts=("who knows",))
