@@ -1,0 +1,1 @@
+"""Which sentences the teacher should embed, within a budget of calls."""
