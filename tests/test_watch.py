@@ -52,10 +52,10 @@ def trained(texts, tmp_path_factory):
         Pairs(ids=[str(row) for row in range(len(texts[0]))][part], texts=texts[0][part],
               **{side: found[part] for side, found in vectors.items()}) for part in parts
     ]  # fmt: skip
-    splits = PairSplits(*pairs, Origin("demo", real=True, split="by hand"))
+    identities = {f"{side}_identity": model.identity("query") for side, model in models.items()}
+    splits = PairSplits(*pairs, Origin("demo", real=True, split="by hand", **identities))
     head = ridge_of(splits.train.student, splits.train.teacher)
     folder = tmp_path_factory.mktemp("watched") / "run"
-    identities = {f"{side}_identity": model.identity("query") for side, model in models.items()}
     save_head(head, folder / "head", metrics={"aligned": {"overlap@10": 0.7, "cosine_mean": 0.8}}, **identities)
     (folder / "baselines").mkdir()
     save_fingerprints(folder, splits)
@@ -109,7 +109,8 @@ def test_a_day_like_the_training_a_day_unlike_it_and_the_course(watch, texts, tm
     assert "Worse, since 2026-05-05" in out and "the queries have changed" in out and "kubelet" in out
     found = meta(tmp_path / "tuesday")
     assert found["verdict"] == "worse" and found["change"]["high"] < -0.1 and len(found["looks"]) == 2
-    assert found["unlikeness"]["all"]["far"] > 0.3 and found["unlikeness"]["all"]["new_words"] > 0.3
+    everything = found["unlikeness"]["all"]
+    assert everything["far"] > 0.3 and 0.2 < everything["new_tokens"] < everything["new_words"]  # "evicts" is ev, icts
     first = found["unlikeness"]["clusters"][0]
     assert first["far"] > 0.5 and len(first["examples"]) == 3 and len(set(first["examples"])) == 3
     page = (tmp_path / "tuesday" / "report.html").read_text(encoding="utf-8")

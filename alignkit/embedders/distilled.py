@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from alignkit.embedders.base import EmbeddedBatch, Embedder, Role, context_of, weights_mb
 from alignkit.embedders.digests import folder_digest
@@ -16,6 +16,9 @@ from alignkit.errors import ArtifactError, EmbedderError
 from alignkit.servers.untrusted_words import one_line
 from alignkit.setting_names import SettingNames
 from alignkit.student_files import STUDENT
+
+if TYPE_CHECKING:
+    from alignkit.embedders.token_table import TokenTable
 
 BACKEND = "distilled"
 _MODULES, _LIBRARY = "modules.json", "sentence_transformers."
@@ -59,6 +62,11 @@ class DistilledEmbedder:
     def weights_mb(self) -> float | None:
         """What the student weighs in memory, in millions of bytes."""
         return weights_mb(self._inner)
+
+    @property
+    def table(self) -> TokenTable | None:
+        """Its rows and tokenizer, where it is a table."""
+        return getattr(self._inner, "table", None)
 
     @property
     def is_fitted(self) -> bool:

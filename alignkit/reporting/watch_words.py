@@ -17,12 +17,13 @@ HEADLINES = {
     Standing.TOO_LITTLE_DATA: "Too little data to tell.",
 }
 NOT_ASKED = "The teacher was not asked (budget=0), so there is no verdict."
-GROUP_COLUMNS = ("queries", "far", "confidence", "new words")
+GROUP_COLUMNS = ("queries", "far", "confidence", "new words", "new tokens")
 COLUMN_MEANINGS = {
     "far": "share of queries farther from the nearest training sentence, as the student sees it, than 99% of the "
     "sentences that were held out from training",
     "confidence": "mean share of the teacher's ten nearest texts that the head expects to find",
     "new words": "share of the queries' words that no training sentence had",
+    "new tokens": "the same of the tokens of a student that is a table: training has not seen their rows",
 }
 # a share of far queries that says more than the 1% that is expected
 MANY_FAR = 0.05
@@ -84,7 +85,7 @@ def model_lines(watched: Watched) -> list[str]:
 
 def group_cells(group: Group) -> list[str]:
     """A row of the tables of days and clusters, without its name."""
-    shares = (group.far, group.confidence, group.new_words)
+    shares = (group.far, group.confidence, group.new_words, group.new_tokens)
     return [f"{group.queries:,}", *("-" if one is None else f"{one:.1%}" for one in shares)]
 
 

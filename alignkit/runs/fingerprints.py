@@ -12,6 +12,7 @@ from alignkit.errors import AlignkitError, ArtifactError
 from alignkit.metrics.alignment import sample_rows
 from alignkit.pairs.base import PairSplits
 from alignkit.pairs.vector_fingerprints import among, vector_fingerprints
+from alignkit.runs.training_tokens import TRAINING_TOKENS, seen_tokens
 from alignkit.sentences.normalise import digest_of, words
 
 FINGERPRINTS, VECTOR_FINGERPRINTS = "training_texts.npy", "training_vectors.npy"
@@ -42,7 +43,8 @@ def save_fingerprints(
 ) -> None:
     """Keep which sentences, or vectors where a side has no sentences, the head of a run was trained on.
 
-    Of the sentences also their words, which tell what a later text has that none of them had.
+    Of the sentences also their words, and where the student is a table their tokens, which tell what a later text has
+    that none of them had.
 
     Args:
         run: its folder.
@@ -57,12 +59,15 @@ def save_fingerprints(
     kept = {}
     if texts := [text for part in trained_on for text in part.texts or ()]:
         kept[FINGERPRINTS] = text_fingerprints(texts)
-        read = (texts[row] for row in sample_rows(len(texts), MOST_READ, 0).tolist())
+        read = [texts[row] for row in sample_rows(len(texts), MOST_READ, 0).tolist()]
         kept[WORD_FINGERPRINTS] = word_fingerprints(sorted({word for text in read for word in words(text)}))
+        if (tokens := seen_tokens(read, splits.origin.student_identity, run)) is not None:
+            kept[TRAINING_TOKENS] = tokens
     bare = any(part.texts is None for part in (*trained_on, splits.test))
     if bare and sum(map(len, trained_on)) <= MOST_VECTORS:
         kept[VECTOR_FINGERPRINTS] = np.concatenate([vector_fingerprints(part.student) for part in trained_on])
-    for name in (FINGERPRINTS, WORD_FINGERPRINTS, VECTOR_FINGERPRINTS) if earlier is not None else ():
+    names = (FINGERPRINTS, WORD_FINGERPRINTS, TRAINING_TOKENS, VECTOR_FINGERPRINTS)
+    for name in names if earlier is not None else ():
         if (known := training_fingerprints(earlier, name)) is not None:
             known = np.setdiff1d(known, (forgotten or {}).get(name, known[:0]))
             kept[name] = np.union1d(known, kept.get(name, known))

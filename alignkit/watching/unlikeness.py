@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,7 @@ from alignkit.metrics.alignment import sample_rows
 from alignkit.progress import progress
 from alignkit.runs.fingerprints import WORD_FINGERPRINTS, training_fingerprints, word_fingerprints
 from alignkit.runs.training_sample import TrainingSample
+from alignkit.runs.training_tokens import TRAINING_TOKENS, new_tokens, token_table
 from alignkit.sentences.normalise import words
 from alignkit.vectors import l2_normalize
 from alignkit.watching.live_queries import LiveQueries
@@ -38,6 +39,7 @@ class Group:
             known.
         confidence: mean of what the head says of itself, likewise.
         new_words: share of their words that no training sentence had, likewise.
+        new_tokens: share of their tokens, likewise; only of a student that is a table of tokens.
         examples: texts.
     """
 
@@ -46,6 +48,7 @@ class Group:
     far: float | None
     confidence: float | None
     new_words: float | None
+    new_tokens: float | None = None
     examples: tuple[str, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
@@ -102,7 +105,7 @@ def unlikeness_of(queries: LiveQueries, aligned: AlignedEmbedder, run: Path | No
         student[kept],
         None if sample is None else sample.far(student[kept]),
         aligned.confidence(student[kept]),
-        training_fingerprints(run, WORD_FINGERPRINTS),
+        _unseen(some.take(kept).texts, aligned, run),
         seed,
     )
 
@@ -112,10 +115,12 @@ def _counted(
     student: np.ndarray,
     far: np.ndarray | None,
     confidence: np.ndarray | None,
-    known_words: np.ndarray | None,
+    unseen: Mapping[str, np.ndarray],
     seed: int,
 ) -> Unlikeness:
-    new = None if known_words is None else _new_words(queries.texts, known_words)
+    def share(of: str, rows: np.ndarray) -> float | None:
+        counts = unseen.get(of)
+        return None if counts is None else float(counts[rows, 0].sum() / max(counts[rows, 1].sum(), 1))
 
     def group(name: str, rows: np.ndarray, examples: Sequence[int] = ()) -> Group:
         return Group(
@@ -123,7 +128,8 @@ def _counted(
             queries=len(rows),
             far=None if far is None else float(far[rows].mean()),
             confidence=None if confidence is None else float(confidence[rows].mean()),
-            new_words=None if new is None else float(new[rows, 0].sum() / max(new[rows, 1].sum(), 1)),
+            new_words=share("words", rows),
+            new_tokens=share("tokens", rows),
             examples=tuple(queries.texts[row] for row in examples),
         )
 
@@ -138,6 +144,17 @@ def _counted(
         group(str(number), rows, _examples(queries.texts, rows, far)) for number, rows in enumerate(members, start=1)
     ]
     return Unlikeness(group("all", everything), tuple(days), tuple(clusters))
+
+
+def _unseen(texts: Sequence[str], aligned: AlignedEmbedder, run: Path | None) -> dict[str, np.ndarray]:
+    """`(N, 2)` for words and for tokens, as far as they are known: those of each text that are new, and all."""
+    found: dict[str, np.ndarray] = {}
+    if (known := training_fingerprints(run, WORD_FINGERPRINTS)) is not None:
+        found["words"] = _new_words(texts, known)
+    table, seen = token_table(aligned.student), training_fingerprints(run, TRAINING_TOKENS)
+    if table is not None and seen is not None:
+        found["tokens"] = new_tokens(table, texts, seen)
+    return found
 
 
 def _new_words(texts: Sequence[str], known: np.ndarray) -> np.ndarray:
