@@ -33,6 +33,13 @@ def as_tensor(vectors: Tensor | np.ndarray) -> Tensor:
     return vectors if isinstance(vectors, Tensor) else torch.from_numpy(np.array(vectors))
 
 
+def only_read(vectors: np.ndarray) -> Tensor:
+    """A tensor of the array's own memory, which may be a read-only map: nobody may write to it."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message=".*not writable", category=UserWarning)
+        return torch.from_numpy(np.asarray(vectors))
+
+
 def pair_cosines(unit: Tensor, corpus: Tensor | np.ndarray, queries: Tensor, rows: Tensor) -> Tensor:
     """Cosines of chosen queries and corpus rows, summed in float64 and rounded once to float32.
 

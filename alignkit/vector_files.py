@@ -160,16 +160,16 @@ def check_vectors(vectors: np.ndarray, name: str | Path) -> None:
     """
     import torch  # on all cores, and float16 many times as fast as NumPy; who only opens files does not load it
 
-    from alignkit.corpus_blocks import let_go
+    from alignkit.corpus_blocks import let_go, only_read
 
     zeros: list[int] = []
     block = max(1, _CHECK_ELEMENTS // vectors.shape[1])
     for start in range(0, len(vectors), block):
-        part = np.array(vectors[start : start + block])
-        let_go(vectors)
-        rows = torch.from_numpy(part)
+        part = np.asarray(vectors[start : start + block])
+        rows = only_read(part)
         # a row's largest magnitude tells of all three at once
         peaks = torch.maximum(rows.amax(dim=1), -rows.amin(dim=1)).numpy()
+        let_go(vectors)
         broken = np.flatnonzero(~np.isfinite(peaks))
         if len(broken):
             row = int(broken[0])

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from alignkit.corpus_blocks import let_go, only_read
 from alignkit.vector_files import MappedRows
 
 # bytes that are read and copied at once
@@ -97,7 +98,8 @@ def copied(array: np.ndarray, device: torch.device) -> Tensor:
     filled = torch.empty(array.shape, dtype=torch.from_numpy(np.empty(0, array.dtype)).dtype, device=device)
     step = max(1, CHUNK_BYTES // (array.shape[1] * array.dtype.itemsize))
     for start in range(0, len(array), step):
-        filled[start : start + step] = _read(array, slice(start, start + step))
+        filled[start : start + step] = only_read(array[start : start + step])
+        let_go(array)
     return filled
 
 
@@ -108,8 +110,8 @@ def bytes_to_place(parts: Sequence[np.ndarray]) -> int:
 
 
 def _read(vectors: np.ndarray, rows: slice | np.ndarray) -> Tensor:
-    """A tensor of its own memory: torch must not write to, or warn about, a read-only map."""
+    """A tensor of its own memory, or one that is widened, which makes it so."""
     block = vectors[rows]
-    # rows that a list of numbers picks are a copy already, and what is widened becomes one
-    own = isinstance(vectors, MappedRows) or isinstance(rows, np.ndarray)
-    return torch.from_numpy(np.asarray(block) if own and block.flags.writeable else np.array(block))
+    # rows that a list of numbers picks are a copy already
+    own = block.dtype != np.float32 or isinstance(vectors, MappedRows) or isinstance(rows, np.ndarray)
+    return only_read(block) if own else torch.from_numpy(np.array(block))

@@ -8,6 +8,8 @@ from collections.abc import Iterator
 import numpy as np
 import torch
 
+from alignkit.corpus_blocks import only_read
+
 _BLOCK_ELEMENTS = 1024 * 1024
 # a side with fewer distinct vectors than this share of the rows distinguishes classes, not sentences
 FEWEST_DISTINCT = 0.1
@@ -44,7 +46,7 @@ def fingerprint_blocks(vectors: np.ndarray) -> Iterator[tuple[int, np.ndarray]]:
     weights = torch.from_numpy(drawn.view(np.int64))
     step = max(1, _BLOCK_ELEMENTS // width)
     for start in range(0, count, step):
-        bits = _float16_bits(torch.from_numpy(np.array(vectors[start : start + step])))
+        bits = _float16_bits(only_read(vectors[start : start + step]))
         # sums of 64-bit integers wrap around, signed ones too
         yield start, bits.mul_(weights).sum(dim=1).numpy().view(np.uint64)
 

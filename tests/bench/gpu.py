@@ -20,6 +20,7 @@ import torch
 
 from alignkit.artifact import QUERY_HEAD, Artifact
 from alignkit.evaluation.comparison import compare
+from alignkit.evaluation.rankings import corpus_on
 from alignkit.heads.base import Head
 from alignkit.heads.linear import LinearHead
 from alignkit.heads.mlp import MlpHead
@@ -39,7 +40,7 @@ from alignkit.training.fit import Fitter
 from alignkit.training.recipe import Recipe
 from alignkit.vectors import top_k
 
-MADE_AT_ONCE, CHECKED_ROWS, CHECKED_QUERIES, EPOCHS = 50_000, 20_000, 20, 5
+MADE_AT_ONCE, CHECKED_ROWS, CHECKED_QUERIES, EPOCHS, FEW_PAIRS = 50_000, 20_000, 20, 5, 300
 
 
 @dataclass(frozen=True)
@@ -216,9 +217,10 @@ def of_searches(clock: Clock, splits: PairSplits, files: tuple[Path, Path], size
     queries += 0.01 * torch.randn(queries.shape, generator=torch.Generator().manual_seed(0))
     there = queries.to(clock.device)
     work = 2e-12 * len(asked) * len(corpus) * sizes.teacher_dim
-    found = clock.time(
-        f"search of {len(asked):,} in {len(corpus):,}", lambda: top_k(there, corpus, 10), work, "TFLOP/s"
-    )
+    placing, name = f"place a corpus of {len(corpus):,}", f"search of {len(asked):,} in {len(corpus):,}"
+    held = clock.time(placing, lambda: corpus_on(corpus, clock.device), 1e-9 * corpus.nbytes, "GB/s")
+    found = clock.time(name, partial(top_k, there, held, 10), work, "TFLOP/s")  # type: ignore[arg-type]
+    del held
     check_search(found, queries, corpus)  # type: ignore[arg-type]
     test = EvaluationSet(
         Side(np.asarray(students[asked]), np.asarray(corpus[asked])), Side(students, corpus), asked, origin=Origin()
@@ -228,7 +230,7 @@ def of_searches(clock: Clock, splits: PairSplits, files: tuple[Path, Path], size
 
 
 def check_search(found: tuple[torch.Tensor, torch.Tensor], queries: torch.Tensor, corpus: np.ndarray) -> None:
-    """The first 10 of some queries by brute force on the CPU in float64, of the rows that were found and some others."""
+    """The first 10 of some queries, by float64 on the CPU, among the rows that were found and some others."""
     scores, rows = (part[:CHECKED_QUERIES].cpu() for part in found)
     known = np.unique(np.concatenate([rows.numpy().ravel(), np.arange(min(2000, len(corpus)))]))
     others = torch.from_numpy(known)
@@ -239,18 +241,22 @@ def check_search(found: tuple[torch.Tensor, torch.Tensor], queries: torch.Tensor
 
 
 def of_commands(clock: Clock, folder: Path, student: Path, teacher: Path, sizes: Sizes) -> None:
-    """Whole commands, with their imports."""
+    """Whole commands, beside the same ones on a few pairs."""
     device = "cuda" if clock.device.type == "cuda" else "cpu"
-    words = ["data=vectors", f"data.student={student}", f"data.teacher={teacher}", f"device={device}", "model=linear"]
-    imports = "import alignkit.train, alignkit.commands.train, alignkit.commandline.starting"
-    for name, command in (
-        ("imports of train", ["-c", imports]),
-        ("train model=linear trainer.max_epochs=0", ["-m", "alignkit.train", *words, "trainer.max_epochs=0"]),
-        (f"train, {EPOCHS} epochs",
-         ["-m", "alignkit.train", *words, f"trainer.max_epochs={EPOCHS}", f"batch_size={sizes.batch}"]),
-    ):  # fmt: skip
-        run = partial(subprocess.run, [sys.executable, *command], cwd=folder, check=True, capture_output=True)
-        clock.time(name, run)
+    few = []
+    for path in (student, teacher):  # what a command takes whatever the number of pairs: imports, pictures, the card
+        few.append(folder / f"few_{path.name}")
+        np.save(few[-1], np.load(path, mmap_mode="r")[:FEW_PAIRS])
+    solved, trained = ["trainer.max_epochs=0"], [f"trainer.max_epochs={EPOCHS}", f"batch_size={sizes.batch}"]
+    for name, files, words in (
+        (f"train model=linear trainer.max_epochs=0, {FEW_PAIRS} pairs", few, solved),
+        ("train model=linear trainer.max_epochs=0", [student, teacher], solved),
+        (f"train, {EPOCHS} epochs, {FEW_PAIRS} pairs", few, trained),
+        (f"train, {EPOCHS} epochs", [student, teacher], trained),
+    ):
+        given = ["data=vectors", f"data.student={files[0]}", f"data.teacher={files[1]}", f"device={device}"]
+        command = [sys.executable, "-m", "alignkit.train", "model=linear", *given, *words]
+        clock.time(name, partial(subprocess.run, command, cwd=folder, check=True, capture_output=True))
 
 
 def make(folder: Path, name: str, count: int, sizes: Sizes, device: torch.device) -> tuple[Path, Path]:
