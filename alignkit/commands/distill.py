@@ -13,7 +13,10 @@ from alignkit.commandline import build, choice_of
 from alignkit.commandline.data import build_teachers_side
 from alignkit.commandline.resumed import begin_run, config_yaml, resume_command
 from alignkit.commandline.training_results import report
+from alignkit.commandline.workers_asked import workers_of
 from alignkit.commands.rules.distill import check_settings
+from alignkit.distillation.tokens import Tokens
+from alignkit.distillation.tokens_in_parts import TokensInParts
 from alignkit.embedders.base import Embedder
 from alignkit.errors import AlignkitError
 from alignkit.estimator.distilling import Start, Task, check_task, distill, make_start, with_made_up_texts
@@ -21,6 +24,7 @@ from alignkit.estimator.plan import early_team
 from alignkit.evaluation.leak_checks import leaks_of_splits
 from alignkit.files import write_whole
 from alignkit.pairs.general_texts import general_texts
+from alignkit.parts import TARGET
 from alignkit.runs.folder import CONFIG, claim_run_folder
 from alignkit.training.processes import is_main_process
 from alignkit.training.team import Team
@@ -28,12 +32,14 @@ from alignkit.training.team import Team
 logger = logging.getLogger("alignkit.distill")
 
 NAME = "distill"
+LOCAL = {TARGET: "alignkit.workers.local.LocalEngine"}
 
 
 def main(config: DictConfig) -> float | None:
     """Compose the parts, distil, report; returns the figure that a sweeper optimises."""
     named, settings, resume = begin_run(_without_student_vectors(config), NAME)
     check_settings(settings)
+    workers = workers_of(settings.get("engine") or LOCAL)  # a run of an older version has none
     team = early_team(settings)
     folder = team.first(lambda: named)
     started = time.perf_counter()
@@ -45,7 +51,8 @@ def main(config: DictConfig) -> float | None:
     seconds = {"loading": time.perf_counter() - started}
     if is_main_process() and not resume:
         claim_run_folder(folder, config_yaml(settings), NAME)
-    task = Task(settings, splits, leaks, folder, lambda: _teacher(settings), unlike, resume)
+    tokenize = Tokens.of if workers is None else TokensInParts(workers, folder)
+    task = Task(settings, splits, leaks, folder, lambda: _teacher(settings), unlike, resume, tokenize=tokenize)
     try:
         return _distil(task, student, seconds, team)
     except KeyboardInterrupt:

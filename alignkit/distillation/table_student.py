@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from alignkit.distillation.rows_in_use import rows_in_use
-from alignkit.distillation.tokens import TokenBatch, Tokens
+from alignkit.distillation.tokens import IdsOf, TokenBatch
 from alignkit.distillation.trainable_student import TrainableStudent
 from alignkit.embedders.base import Role
 from alignkit.embedders.model_folders import note_fitted
@@ -19,6 +20,16 @@ from alignkit.embedders.model_folders import note_fitted
 # peak rates; rows are moved only where a batch uses them, without momentum in between, and take a higher one than the
 # weights of a transformer. That of a table whose rows were fitted to texts is what does not destroy that, see `recipes`
 RATE, FITTED_RATE = 2e-3, 3e-4
+
+
+@dataclass(frozen=True)
+class _Ids:
+    tokenizer: Any
+    prompt: str
+
+    def __call__(self, texts: list[str]) -> list[list[int]]:
+        found = self.tokenizer.encode_batch_fast([self.prompt + text for text in texts], add_special_tokens=False)
+        return [encoding.ids for encoding in found]
 
 
 class TableStudent(TrainableStudent):
@@ -40,15 +51,9 @@ class TableStudent(TrainableStudent):
         rows, self.dim = self._table.embedding.weight.shape
         self.log_weights = nn.Parameter(torch.zeros(rows))
 
-    def tokenize(self, texts: Sequence[str]) -> Tokens:
+    def ids_of(self) -> IdsOf:
         """Ids without special tokens."""
-        prompt = self.prompts[self.role]
-
-        def ids_of(part: list[str]) -> list[list[int]]:
-            found = self._table.tokenizer.encode_batch_fast([prompt + text for text in part], add_special_tokens=False)
-            return [encoding.ids for encoding in found]
-
-        return Tokens.of(texts, ids_of)
+        return _Ids(self._table.tokenizer, self.prompts[self.role])
 
     def forward(self, batch: TokenBatch) -> Tensor:
         """`(B, dim)`; a text without tokens has a zero vector."""

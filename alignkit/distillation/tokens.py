@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import chain
 from typing import IO, NamedTuple
@@ -17,6 +17,8 @@ from alignkit.errors import AlignkitError
 # ids beyond this size are kept on disk
 IN_MEMORY_BYTES = 256 * 1024 * 1024
 TEXTS_AT_ONCE = 4_096
+# gives the ids of each text
+IdsOf = Callable[[list[str]], Sequence[Sequence[int]]]
 
 
 class TokenBatch(NamedTuple):
@@ -69,7 +71,7 @@ class Tokens:
         return ends - np.where(rows > 0, self.ends[rows - 1], 0)
 
     @classmethod
-    def of(cls, texts: Sequence[str], tokenize: Callable[[list[str]], Sequence[Sequence[int]]]) -> Tokens:
+    def of(cls, texts: Sequence[str], tokenize: IdsOf) -> Tokens:
         """Tokenise texts, some thousands at a time.
 
         Args:
@@ -79,19 +81,38 @@ class Tokens:
         Raises:
             AlignkitError: if the disk for temporary files is full.
         """
+        return cls.joined(packed(texts, tokenize))
+
+    @classmethod
+    def joined(cls, parts: Iterable[tuple[np.ndarray, np.ndarray]]) -> Tokens:
+        """The tokens of parts of the texts, in their order: ids `(tokens,)` int32, and lengths `(n,)` int64.
+
+        Raises:
+            AlignkitError: if the disk for temporary files is full.
+        """
         lengths = [np.empty(0, dtype=np.int64)]
         try:
             with tempfile.TemporaryFile() as file:
-                for start in range(0, len(texts), TEXTS_AT_ONCE):
-                    part = tokenize([texts[row] for row in range(start, min(start + TEXTS_AT_ONCE, len(texts)))])
-                    lengths.append(np.fromiter(map(len, part), dtype=np.int64, count=len(part)))
-                    total = int(lengths[-1].sum())
-                    file.write(np.fromiter(chain.from_iterable(part), dtype=np.int32, count=total).tobytes())
+                for ids, own in parts:
+                    lengths.append(own)
+                    file.write(ids.tobytes())
                 return cls(_read(file), np.cumsum(np.concatenate(lengths)))
         except OSError as error:
             raise AlignkitError(
                 f"tokens do not fit into {tempfile.gettempdir()}: {error.strerror}; free space"
             ) from None
+
+
+# tokenises all texts, in this process or by workers
+Tokenize = Callable[[Sequence[str], IdsOf], Tokens]
+
+
+def packed(texts: Sequence[str], tokenize: IdsOf) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Ids and lengths of some thousands of texts at a time, as `Tokens.joined` takes them."""
+    for start in range(0, len(texts), TEXTS_AT_ONCE):
+        part = tokenize([texts[row] for row in range(start, min(start + TEXTS_AT_ONCE, len(texts)))])
+        lengths = np.fromiter(map(len, part), dtype=np.int64, count=len(part))
+        yield np.fromiter(chain.from_iterable(part), dtype=np.int32, count=int(lengths.sum())), lengths
 
 
 def _read(file: IO[bytes]) -> np.ndarray:

@@ -9,7 +9,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from alignkit.distillation.tokens import TokenBatch, Tokens
+from alignkit.distillation.tokens import IdsOf, TokenBatch, Tokenize, Tokens
 from alignkit.embedders.base import Role
 
 
@@ -38,9 +38,13 @@ class TrainableStudent(nn.Module):
         """Stay in evaluation mode."""
         return super().train(False)
 
-    def tokenize(self, texts: Sequence[str]) -> Tokens:
-        """The ids of all texts, tokenised as the embedder does it."""
+    def ids_of(self) -> IdsOf:
+        """What tokenises some texts as the embedder does it; it can be pickled, and does not hold the student."""
         raise NotImplementedError
+
+    def tokenize(self, texts: Sequence[str], how: Tokenize = Tokens.of) -> Tokens:
+        """The ids of all texts, tokenised as the embedder does it; `how` may give them to workers."""
+        return how(texts, self.ids_of())
 
     def forward(self, batch: TokenBatch) -> Tensor:
         """`(B, dim)`, the very vectors that the embedder would give."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import copy
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -14,7 +15,7 @@ from torch.utils.checkpoint import checkpoint
 from alignkit.distillation.low_rank import add_low_rank, merge_low_rank
 from alignkit.distillation.rows_in_use import InUse
 from alignkit.distillation.student_rules import RULES
-from alignkit.distillation.tokens import TokenBatch, Tokens
+from alignkit.distillation.tokens import IdsOf, TokenBatch
 from alignkit.distillation.trainable_student import TrainableStudent
 from alignkit.embedders.bare_transformer import layers_of
 from alignkit.embedders.base import Role
@@ -29,6 +30,17 @@ RATE, LORA_RATE = 6e-4, 2e-3
 KEPT_BYTES = {"cpu": 300_000_000, "cuda": 12_000_000_000}
 # float32 numbers that a layer keeps for each token and each of its dimensions
 KEPT_PER_DIMENSION = 24
+
+
+@dataclass(frozen=True)
+class _Ids:
+    reader: Any  # it tokenises by what its model says too
+    prompt: str
+
+    def __call__(self, texts: list[str]) -> list[list[int]]:
+        features = self.reader.preprocess(texts, prompt=self.prompt or None)
+        real = features["attention_mask"].bool()
+        return [row[mask].tolist() for row, mask in zip(features["input_ids"], real, strict=True)]
 
 
 class TransformerStudent(TrainableStudent):
@@ -71,16 +83,9 @@ class TransformerStudent(TrainableStudent):
         self._token_bytes = 4 * KEPT_PER_DIMENSION * width * getattr(model.config, "num_hidden_layers", 12)
         self._pads_left = self._reader.tokenizer.padding_side == "left"
 
-    def tokenize(self, texts: Sequence[str]) -> Tokens:
+    def ids_of(self) -> IdsOf:
         """Ids with special tokens, truncated at the model's limit."""
-        prompt = self.prompts[self.role]
-
-        def ids_of(part: list[str]) -> list[list[int]]:
-            features = self._reader.preprocess(part, prompt=prompt or None)
-            real = features["attention_mask"].bool()
-            return [row[mask].tolist() for row, mask in zip(features["input_ids"], real, strict=True)]
-
-        return Tokens.of(texts, ids_of)
+        return _Ids(self._reader, self.prompts[self.role])
 
     def forward(self, batch: TokenBatch) -> Tensor:
         """`(B, dim)`; see `TrainableStudent.forward`.

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from alignkit.distillation.improvement import gain_over, in_words, is_sure, text_figures
 from alignkit.distillation.text_batches import TextBatches
-from alignkit.distillation.tokens import Tokens
+from alignkit.distillation.tokens import Tokenize, Tokens
 from alignkit.distillation.trainable_student import TrainableStudent
 from alignkit.distillation.tuned_model import TunedModel
 from alignkit.errors import ConfigError, DataError
@@ -89,6 +89,7 @@ def tune(
     resume: bool = False,
     trainer_settings: Mapping[str, Any] | None = None,
     student_lr: float | None = None,
+    tokenize: Tokenize = Tokens.of,
 ) -> Tuned:
     """Train on the train split, choose on the validation split; the test split is not looked at.
 
@@ -104,6 +105,7 @@ def tune(
         resume: go on from the newest checkpoint in the run folder, where there is one.
         trainer_settings: further arguments of Lightning's `Trainer`.
         student_lr: the student's peak learning rate; `None` takes its own.
+        tokenize: what `TrainableStudent.tokenize` takes; by default it is done in this process.
 
     Raises:
         ConfigError: if a setting cannot be used.
@@ -112,7 +114,7 @@ def tune(
     """
     return _Tuning(
         student, head, splits, loss, recipe.for_pairs(len(splits.train)), device, seed, run_folder,
-        dict(trainer_settings or {}), student_lr or student.rate,
+        dict(trainer_settings or {}), student_lr or student.rate, tokenize,
     ).run(resume)  # fmt: skip
 
 
@@ -130,6 +132,7 @@ class _Tuning:
     run_folder: Path | None
     settings: dict[str, Any]
     student_lr: float
+    tokenize: Tokenize
 
     def run(self, resume: bool) -> Tuned:
         self._check()
@@ -137,8 +140,8 @@ class _Tuning:
             self.student.suit_rough_products()
         train, validation = self.splits.train, self.splits.validation
         tokens = {
-            "train": self.student.tokenize(train.texts or ()),
-            "validation": self.student.tokenize(validation.texts or ()),
+            "train": self.student.tokenize(train.texts or (), self.tokenize),
+            "validation": self.student.tokenize(validation.texts or (), self.tokenize),
         }
         model = TunedModel(self.student, self.head, self.student_lr / self.recipe.lr)
         model.freeze_unused(tokens["train"].batch(np.arange(min(2, len(train))), torch.device("cpu")))

@@ -17,6 +17,7 @@ from alignkit.artifact import Artifact
 from alignkit.cache import CachedEmbedder, VectorCache
 from alignkit.distillation.more_texts import MoreTexts, with_more_texts
 from alignkit.distillation.recipes import recipe_for
+from alignkit.distillation.tokens import Tokenize, Tokens
 from alignkit.distillation.trainable import check_layers_of_table, trainable
 from alignkit.distillation.trainable_student import TrainableStudent
 from alignkit.distillation.tuning import Tuned, tune
@@ -65,6 +66,7 @@ class Task:
         unlike: texts that the student is not trained for, and what they are called.
         resume: go on from what lies in the folder.
         more: training texts that were made up out of the others.
+        tokenize: tokenises texts, in this process or by workers.
     """
 
     settings: Mapping[str, Any]
@@ -75,6 +77,7 @@ class Task:
     unlike: tuple[Sequence[str], str]
     resume: bool = False
     more: MoreTexts = MoreTexts()
+    tokenize: Tokenize = Tokens.of
 
     @property
     def role(self) -> Role:
@@ -370,7 +373,7 @@ def _tune(task: Task, start: Start, student: TrainableStudent, head: Head, split
     tuned = tune(
         student, head, splits,
         loss=built, recipe=recipe, device=device, seed=task.seed, run_folder=task.folder, resume=task.resume,
-        trainer_settings=as_launched(trainer), student_lr=settings["student_lr"],
+        trainer_settings=as_launched(trainer), student_lr=settings["student_lr"], tokenize=task.tokenize,
     )  # fmt: skip
     logger.info("student: %s", tuned.reason)
     return tuned, recipe
