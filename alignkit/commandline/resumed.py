@@ -31,6 +31,8 @@ from alignkit.training.processes import is_main_process
 PARTS = {"data": "data", "model": "model", "loss": "loss", **dict.fromkeys(SIDES, "embedder")}
 # what a file may not decide about a model: whom its texts and keys go to, and whether code that lies with it is run
 REACHING = ("base_url", "api_key_env", "trust_remote_code", "model")
+# who does parts of the work: whoever gives the command says so, and no run keeps it
+ENGINE = "engine"
 # beside them, these are all that a resumed run takes
 _ALONGSIDE = ("resume", "threads", *SIDES)
 # of a config.yaml; ours stay far below
@@ -66,7 +68,7 @@ def begin_run(config: DictConfig, command: str = "train") -> Begun:
     if not is_main_process():
         logging.getLogger("alignkit").setLevel(logging.ERROR)
     if config.resume is None:
-        return Begun(Path(HydraConfig.get().runtime.output_dir), plain(config), False)
+        return Begun(Path(HydraConfig.get().runtime.output_dir), plain(config, without=(ENGINE,)), False)
     folder = Path(config.resume).expanduser()
     check_resumable(folder)
     return Begun(folder, settings_of_run(folder / CONFIG, config, command), True)
@@ -86,6 +88,7 @@ def settings_of_run(path: Path, config: DictConfig, command: str = "train") -> d
     words = as_given(HydraConfig.get().overrides.task)
     given = {word.partition("=")[0] for word in words}
     allowed = {*_ALONGSIDE, *(f"{side}.{name}" for side in SIDES for name in REACHING)}
+    allowed |= {name for name in given if name.partition(".")[0] == ENGINE}
     if unfit := [word for word in words if word.partition("=")[0] not in allowed]:
         raise ConfigError(f"resume takes every setting from {path}; leave out {unfit[0]}")
     settings = _read(path)

@@ -9,7 +9,7 @@ from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
-from alignkit.commandline import build, choice_of
+from alignkit.commandline import build, choice_of, plain
 from alignkit.commandline.data import build_teachers_side
 from alignkit.commandline.resumed import begin_run, config_yaml, resume_command
 from alignkit.commandline.training_results import report
@@ -24,7 +24,6 @@ from alignkit.estimator.plan import early_team
 from alignkit.evaluation.leak_checks import leaks_of_splits
 from alignkit.files import write_whole
 from alignkit.pairs.general_texts import general_texts
-from alignkit.parts import TARGET
 from alignkit.runs.folder import CONFIG, claim_run_folder
 from alignkit.training.processes import is_main_process
 from alignkit.training.team import Team
@@ -32,14 +31,13 @@ from alignkit.training.team import Team
 logger = logging.getLogger("alignkit.distill")
 
 NAME = "distill"
-LOCAL = {TARGET: "alignkit.workers.local.LocalEngine"}
 
 
 def main(config: DictConfig) -> float | None:
     """Compose the parts, distil, report; returns the figure that a sweeper optimises."""
     named, settings, resume = begin_run(_without_student_vectors(config), NAME)
     check_settings(settings)
-    workers = workers_of(settings.get("engine") or LOCAL)  # a run of an older version has none
+    workers = workers_of(plain(config.engine))
     team = early_team(settings)
     folder = team.first(lambda: named)
     started = time.perf_counter()
