@@ -151,7 +151,7 @@ def test_the_name_that_clients_ask_for_and_the_log_of_what_they_asked(start, tmp
     assert head(server.url).status_code == 200
     assert "serving '2024_05'" in "".join(server.log)
     assert "query_log: 100% of the texts are kept in" in "".join(server.log)
-    assert "At most 100 MB and 30 days" in "".join(server.log) and "nothing is sent anywhere" in "".join(server.log)
+    assert "at most 100 MB and 30 days" in "".join(server.log) and "nothing is sent anywhere" in "".join(server.log)
     (file,) = until(lambda: list((tmp_path / "2024_05").glob("*.jsonl")))
     assert [row["text"] for _, row in logged_rows(file)] == ["a", "b"]
     (told,) = logged_by(tmp_path / "2024_05")

@@ -23,7 +23,7 @@ from alignkit.commandline import build, plain
 from alignkit.commandline.results import Screen
 from alignkit.commandline.sides import PACKAGED_SIDES, complete_sides, words_of_side
 from alignkit.costs import CallCost, call_cost, price_of
-from alignkit.embedders.base import Role
+from alignkit.embedders.base import ROLES, Role
 from alignkit.errors import ArtifactError, ConfigError
 from alignkit.files import write_whole
 from alignkit.pasting import command_line
@@ -31,7 +31,9 @@ from alignkit.runs.fingerprints import training_fingerprints
 from alignkit.runs.folder import run_of
 from alignkit.runs.training_sample import TrainingSample
 from alignkit.sentences.normalise import digest_of
+from alignkit.sentences.query_logs import logged_by
 from alignkit.sentences.sentence_files import column_names, read_rows, text_of
+from alignkit.watching.live_rows import LiveRows, check_same_student
 
 TEXT_COLUMNS = ("text", "query")
 
@@ -65,11 +67,13 @@ def main(config: DictConfig) -> None:
     for name in ("sentences", "already"):
         if settings[name] is not None and out.resolve() == Path(settings[name]).expanduser().resolve():
             raise ConfigError(f"out={out}: that is the file of {name}=; give another one")
-    texts = texts_of(sentences, settings["text_column"])
+    texts, logged = texts_of(sentences, settings["text_column"]), logged_by(sentences) if sentences.exists() else []
     with VectorCache(settings["cache_dir"]) as cache, closing(build(settings["student"], "student")) as student:
         role: Role = settings["role"]
         if learnt.artifact is not None:
             role = check_student(learnt.artifact, student, allow_mismatch=False)
+        if logged:
+            check_same_student(sentences, logged, [student.identity(role) for role in ROLES])
         found = read_candidates(
             texts,
             settings["budget"],
@@ -92,11 +96,13 @@ def main(config: DictConfig) -> None:
 
 
 def texts_of(path: Path, text_column: str | None) -> Iterator[str]:
-    """The texts of a file, one after another, blank ones included.
+    """The texts of a file, one after another, blank ones included; or of a folder, a server's log among others.
 
     Raises:
         DataError: if the file cannot be read, or has no such column.
     """
+    if path.is_dir():
+        return (row.text for row in LiveRows(path, text_column))
     names = column_names(path)
     column = text_column or next((name for name in TEXT_COLUMNS if name in names), TEXT_COLUMNS[0])
     return (text_of(row, column, path, line) for line, row in read_rows(path, (column,), also=()))

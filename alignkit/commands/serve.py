@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import secrets
 from datetime import UTC, datetime
 from pathlib import Path
@@ -125,10 +126,9 @@ def _query_log(aligned: AlignedEmbedder, settings: dict[str, Any]) -> QueryLog:
     folder = LogFolder(Path(settings["query_log"]).expanduser(), by, most_mb * MB, days)
     folder.check()
     logger.info(
-        "query_log: %g%% of the texts are kept in %s, each with time, path, route and confidence; people may have "
-        "written personal things into them. At most %d MB and %g days are kept, for this user's eyes; nothing is sent "
-        "anywhere",
-        100 * share, folder.folder, most_mb, days,
+        "query_log: %g%% of the texts are kept in %s with time, path, route and confidence, at most %d MB and %g days, "
+        "%snothing is sent anywhere. They may hold personal data: see that the law where you are allows it",
+        100 * share, folder.folder, most_mb, days, "readable by this user alone; " if os.name == "posix" else "",
     )  # fmt: skip
     return QueryLog(folder)
 

@@ -47,7 +47,10 @@ class LoggedBy:
 
     def to_json(self) -> str:
         """The file beside its rows."""
-        holds = "a random share of the texts that a server was asked for, each with time, path, route and confidence"
+        holds = (
+            "a random share of the texts that a server was asked for, each with time, path, route and confidence; "
+            "they may hold personal data; drawn by a generator that the writer's name seeds"
+        )
         return json.dumps({"holds": holds, **asdict(self)}, ensure_ascii=False, indent=2) + "\n"
 
 
