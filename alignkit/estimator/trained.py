@@ -21,7 +21,7 @@ from alignkit.evaluation.result import Result
 from alignkit.evaluation.student_record import StudentRecord
 from alignkit.evaluation.training_history import Cost, TrainingHistory
 from alignkit.heads.base import Head, Part
-from alignkit.heads.kept_moments import LAMBDA, go_on
+from alignkit.heads.kept_moments import go_on
 from alignkit.heads.linear import LinearHead
 from alignkit.pairs.base import PairSplits
 from alignkit.reporting.metrics_file import rows_json
@@ -32,6 +32,7 @@ from alignkit.training.batches import SolverBatches
 from alignkit.training.capacity import placed
 from alignkit.training.confidence_fit import fit_confidence
 from alignkit.training.fit import FitResult
+from alignkit.training.team import ALONE, Team
 from alignkit.training.whitening_choice import choose_whitening
 
 logger = logging.getLogger(__name__)
@@ -80,7 +81,12 @@ def carry_out(
     """
     splits = placed(splits, plan.fitter.device.torch_device)  # once for the fit and for what follows
     fit = plan.fitter.fit(splits, refit=plan.settings["refit"], resume=resume)
-    return complete(plan, splits, fit, leaks=leaks, seconds=seconds) if fit.is_main_process else None
+    start = time.perf_counter()
+    ridge = _ridge(plan, splits, fit, fit.team)
+    if ridge is None:
+        return None
+    clock = {**(seconds or {}), "baselines": time.perf_counter() - start}
+    return complete(plan, splits, fit, leaks=leaks, seconds=clock, ridge=ridge)
 
 
 def complete(
@@ -94,6 +100,7 @@ def complete(
     before: Before | None = None,
     record: Callable[[Artifact], StudentRecord] | None = None,
     table: TableReport | None = None,
+    ridge: tuple[Head, Solved | None] | None = None,
 ) -> Trained:
     """Put together all that belongs to a head, however it was fitted, and compare it with its rivals on the test split.
 
@@ -107,13 +114,14 @@ def complete(
         before: the student before it was trained with the head, where it was.
         record: says how the student was trained, given the head.
         table: how the student was made out of its teacher, where it was.
+        ridge: the baseline and its sums, where they are there already.
     """
     settings, clock = plan.settings, {**(seconds or {}), **fit.seconds}
     start, mean, device = time.perf_counter(), fit.teacher_mean, plan.fitter.device.torch_device
     splits = placed(splits, device)
-    ridge, of_ridge = _ridge(plan, splits, fit)
-    baselines = {"ridge": ridge, "mean": mean_head(splits.train.student_dim, mean)}
-    clock["baselines"] = time.perf_counter() - start
+    rival, of_ridge = ridge or _ridge(plan, splits, fit, ALONE)  # type: ignore[misc]
+    baselines = {"ridge": rival, "mean": mean_head(splits.train.student_dim, mean)}
+    clock["baselines"] = clock.get("baselines", 0.0) + time.perf_counter() - start
     parts: dict[str, Part] = {QUERY_HEAD: fit.head}
     whitened, update = None, plan.update
     taken_over = update is not None and update.decides_better(splits)
@@ -185,25 +193,30 @@ def _keep(plan: Plan, splits: PairSplits, fit: FitResult, ridge: Solved, run: Pa
     logger.info("kept: sums over %s pairs, %.1f MB, in %s", f"{len(pairs):,}", size / 1e6, run / MOMENTS)
 
 
-def _ridge(plan: Plan, splits: PairSplits, fit: FitResult) -> tuple[Head, Solved | None]:
+def _ridge(plan: Plan, splits: PairSplits, fit: FitResult, team: Team) -> tuple[Head, Solved | None] | None:
     """The baseline that every head must beat: λ chosen on validation, solved on train + validation.
 
-    Beside it the sums that it was solved from, where they are kept.
+    Beside it the sums that it was solved from, where they are kept; `None` in all but the first of the team.
     """
-    solved = fit.head.kind() == "linear" and plan.fitter.init == "closed_form" and fit.best_epoch == 0
-    if solved and fit.refitted and plan.settings["model"].get("ridge_lambda") is None:
-        # the very same: files larger than memory are not read again for it
-        return fit.head, None if fit.moments is None else Solved(fit.moments, fit.chosen)
-    ridge = LinearHead(splits.train.student_dim, splits.train.teacher_dim)
-    parts = ([splits.train], [splits.validation], [splits.train, splits.validation])
-    train, held_out, together = (SolverBatches(*pairs, device=plan.fitter.device.torch_device) for pairs in parts)
-    if plan.update is not None:
-        earlier = plan.update.solved_ridge(splits)
-        sums, chosen = earlier.kept.to(plan.fitter.device.torch_device), earlier.chosen
-        if chosen[LAMBDA] is None:
-            chosen = go_on(ridge, sums, chosen, train, held_out)[0]
-        chosen, kept = go_on(ridge, sums, chosen, together if plan.update.adds else None)
-    else:
-        chosen, kept = ridge.solve_keeping(together, chosen=ridge.solve(train, held_out))
-    solved_from = Solved(kept, chosen) if plan.fitter.keep_moments else None
-    return ridge.cpu().eval().requires_grad_(False), solved_from
+    device = plan.fitter.device.torch_device
+    same = fit.head.kind() == "linear" and plan.fitter.init == "closed_form" and fit.best_epoch == 0
+    same = same and fit.refitted and plan.settings["model"].get("ridge_lambda") is None
+
+    def solve(train: SolverBatches) -> tuple[Head, Solved | None]:
+        if same:  # files larger than memory are not read again for it
+            return fit.head, None if fit.moments is None else Solved(fit.moments, fit.chosen)
+        ridge = LinearHead(splits.train.student_dim, splits.train.teacher_dim)
+        held_out, update = SolverBatches(splits.validation, device=device), plan.update
+        if update is None:
+            chosen, kept = ridge.solve_keeping(train, held_out)
+        else:
+            earlier = update.solved_ridge(splits)
+            chosen, kept = go_on(
+                ridge, earlier.kept.to(device), earlier.chosen, train if update.adds else None, held_out
+            )
+        if update is None or update.adds:  # sums add up: only validation is read again
+            chosen, kept = go_on(ridge, kept, chosen, held_out)
+        solved_from = Solved(kept, chosen) if plan.fitter.keep_moments else None
+        return ridge.cpu().eval().requires_grad_(False), solved_from
+
+    return team.led([splits.train], device, solve)

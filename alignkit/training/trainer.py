@@ -22,6 +22,7 @@ from alignkit.event_files import why_no_events
 from alignkit.training.device import Device
 from alignkit.training.epoch_progress import EpochProgress
 from alignkit.training.recipe import Recipe
+from alignkit.training.team import is_lost, lost
 
 CHECKPOINTS = "checkpoints"
 _LONGEST_REASON = 200
@@ -141,6 +142,8 @@ class lightning_manners:  # noqa: N801 - reads as a function
         if isinstance(error, SystemExit) and self.trainer.state.status == TrainerStatus.INTERRUPTED:
             signal.signal(signal.SIGINT, self._on_interrupt)  # Lightning left it ignored
             raise KeyboardInterrupt from None
+        if error is not None and is_lost(error):
+            raise lost(error) from None
         if error is not None and _was_restoring(error):
             why = " ".join(str(error).split())[:_LONGEST_REASON] or type(error).__name__
             raise AlignkitError(
