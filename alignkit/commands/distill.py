@@ -26,7 +26,7 @@ from alignkit.files import write_whole
 from alignkit.pairs.general_texts import general_texts
 from alignkit.runs.folder import CONFIG, claim_run_folder
 from alignkit.training.processes import is_main_process
-from alignkit.training.team import Team
+from alignkit.training.team import Team, end_quietly
 
 logger = logging.getLogger("alignkit.distill")
 
@@ -54,6 +54,8 @@ def main(config: DictConfig) -> float | None:
     try:
         return _distil(task, student, seconds, team)
     except KeyboardInterrupt:
+        if not is_main_process():
+            end_quietly()
         raise AlignkitError(f"interrupted; go on with: {resume_command(folder, settings, NAME)}") from None
 
 

@@ -28,6 +28,7 @@ from alignkit.heads.kept_moments import LAMBDA
 from alignkit.pairs.base import PairSplits
 from alignkit.runs.folder import claim_run_folder
 from alignkit.training.processes import is_main_process
+from alignkit.training.team import end_quietly
 
 logger = logging.getLogger("alignkit.train")
 
@@ -76,6 +77,8 @@ def main(config: DictConfig) -> float | None:
             trained = with_curve(trained, splits, cost=cost, seed=settings["seed"])
         report(folder, plan.settings, splits, trained, "head and report")
     except KeyboardInterrupt:
+        if not is_main_process():
+            end_quietly()
         raise AlignkitError(f"interrupted; go on with: {resume_command(folder, settings)}") from None
     return trained.validation.get(settings["objective"])
 

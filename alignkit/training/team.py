@@ -144,7 +144,7 @@ class Team:
         # the first one is this very program, which is why it may send more than tensors
         found = torch.load(io.BytesIO(told[0]), map_location=device, weights_only=False)
         if found == _STOPPED:
-            _end()
+            end_quietly()
         return found
 
     @contextlib.contextmanager
@@ -225,7 +225,8 @@ def is_lost(error: BaseException) -> bool:
 
 def lost(error: BaseException) -> AlignkitError:
     """One line on an error of `torch.distributed`."""
-    why = " ".join(str(error).split("\n")[0].split()).rpartition("] ")[2][:_LONGEST_REASON]
+    # after the place in the source, before advice to look into another log
+    why = str(error).split("\n")[0].partition("] ")[2].partition(". ")[0][:_LONGEST_REASON] or type(error).__name__
     return AlignkitError(
         f"one of the processes that train together has ended ({why}); what it said tells why, and a run that had begun "
         "to train goes on with resume="
@@ -237,6 +238,9 @@ def _reason(error: Exception) -> str:
     return f"on {platform.node()}: {kind}{' '.join(str(error).split())[:_LONGEST_REASON]}"
 
 
-def _end() -> NoReturn:
-    # quietly: the first process says what is wrong, and one that ends with an error would have it killed before
+def end_quietly() -> NoReturn:
+    """End a process that is not the first, which says what there is to say.
+
+    Without an error: Lightning kills the first process when it sees another fail.
+    """
     raise SystemExit(0)
