@@ -61,6 +61,16 @@ def test_processes_ask_a_server_no_more_at_once_than_one_would(tmp_path, run_com
     assert not (tmp_path / "cache" / FOLDER).exists(), "no text stays on the disk"
 
 
+@pytest.mark.parametrize("workers", ["0", "many"])
+@pytest.mark.parametrize("engine", ["local", "ray"])
+def test_a_wrong_number_of_workers_is_one_line(engine, workers, tmp_path, run_command):
+    (tmp_path / "s.txt").write_text("one", encoding="utf-8")
+    words = ["which=student", "student=openai", "student.model=m", f"sentences={tmp_path / 's.txt'}"]
+    words += [f"cache_dir={tmp_path / 'cache'}", f"engine={engine}", f"engine.workers={workers}"]
+    code, out, errors = run_command("embed", *words)
+    assert (code, out, errors.count("\n")) == (1, "", 1) and f"engine.workers={workers}: expected a" in errors
+
+
 def test_it_ends_as_if_one_process_had_done_it(folder):
     report, seen = fill(folder, texts=[*TEXTS, TEXTS[0], ""])
     assert (report.new, report.cached, list(report.quarantined)) == (700, 0, [""])

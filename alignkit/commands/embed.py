@@ -77,7 +77,9 @@ def in_parts(config: DictConfig, settings: dict[str, Any], side: str, cache: Vec
     What a server is asked at the same time by all workers together is no more than one process would ask it.
     """
     engine, model = settings["engine"], plain(config[side])
-    if (at_once := model.get("concurrency")) is not None and isinstance(at_once, int):
+    if workers_of(engine) is None:
+        return None
+    if isinstance(at_once := model.get("concurrency"), int) and at_once >= 1:
         workers = min(at_once, engine["workers"] or at_once)
         if engine["workers"] and engine["workers"] > workers:
             logger.info(
