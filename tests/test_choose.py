@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from datetime import UTC, datetime
 
 import numpy as np
 import pytest
@@ -15,6 +16,7 @@ from alignkit.embedders.table import TableEmbedder
 from alignkit.resources.demo_pack import PACK, TABLE
 from alignkit.runs.fingerprints import FINGERPRINTS, text_fingerprints
 from alignkit.runs.training_sample import TrainingSample
+from alignkit.sentences.query_logs import LoggedBy, about_name, rows_name
 
 pytest.importorskip("wordllama")
 TEACHER = ("teacher=table", f"teacher.path={TABLE}")
@@ -130,13 +132,35 @@ def test_repetitions_count_and_near_duplicates_come_last(choose, tmp_path):
     assert code == 0, err
     rows = [json.loads(line) for line in (tmp_path / "found.jsonl").read_text(encoding="utf-8").splitlines()]
     assert {row["text"]: row["count"] for row in rows}["where is my parcel"] == 3 and len(rows) == 8
-    assert (
-        "log.jsonl: 10 sentences; blank ones left out: 1" in out and "all 8" in out and "fewer than budget=100" in out
-    )
+    assert "log.jsonl: 10 sentences" in out and "all 8" in out and "fewer than budget=100" in out
     code, out, err, chosen = choose("sentences=log.jsonl", "budget=5")
     assert code == 0, err
     assert {"where is my parcel", "reset my password"} <= set(chosen) and len(chosen) == 5
     assert "passed over: nearly the same" in out
+
+
+def test_a_servers_log_is_read_and_that_of_another_student_refused(choose, sentences, tmp_path):
+    plain = tmp_path / "days"
+    plain.mkdir()
+    for day, part in enumerate((sentences[:100], sentences[100:200])):
+        rows = "".join(json.dumps({"query": text, "time": f"2026-05-0{day + 1}T10:00:00Z"}) + "\n" for text in part)
+        (plain / f"{day}.jsonl").write_text(rows + '{"query": "how do', encoding="utf-8")
+    code, out, err, chosen = choose("sentences=days")
+    assert code == 0, err
+    assert "days: 200 sentences" in out and "not whole: 2" in out
+    assert len(chosen) == 20 and set(chosen) <= set(sentences[:200])
+    assert choose("sentences=days", "out=days/chosen.txt")[0] == 1
+    begun, writer = datetime(2026, 5, 4, tzinfo=UTC), "0011aabb"
+    by = LoggedBy(writer, StaticEmbedder().identity("query"), "0" * 64, None, 0.01, begun.isoformat())
+    log = tmp_path / "log"
+    log.mkdir()
+    (log / about_name(writer)).write_text(by.to_json(), encoding="utf-8")
+    lines = "".join(json.dumps({"text": text, "time": begun.isoformat()}) + "\n" for text in sentences[:50])
+    (log / rows_name(begun, writer)).write_text(lines, encoding="utf-8")
+    code, out, err, chosen = choose("sentences=log")
+    assert code == 0 and len(chosen) == 20 and "log: 50 sentences" in out, err
+    code, _, err, _ = choose("sentences=log", f"student.path={TABLE}", student="table")
+    assert code == 1 and "the log of a server with another student" in err
 
 
 def test_the_price_is_named(choose):
@@ -160,7 +184,7 @@ def test_line_breaks_become_spaces_in_a_file_of_lines(choose, tmp_path):
         (("budget=0",), "budget=0: expected a whole number of at least 1"),
         (("budget=many",), "budget=many: expected a whole number"),
         (("out=chosen.csv",), "out=chosen.csv: expected a file that ends in .txt or .jsonl"),
-        (("out=all.txt",), "out=all.txt: that is the file of sentences="),
+        (("out=all.txt",), "out=all.txt: that is sentences="),
         (("role=both",), "role=both: expected query or document"),
         (("seed=-1",), "seed=-1: expected a whole number"),
         (("text_column=title", "sentences=rows.csv"), "no column 'title'"),

@@ -50,18 +50,16 @@ class Candidates:
         cached: what the cache holds its vectors of.
         learnt: what the head was trained on.
         refused: what the teacher could not embed when it was asked.
-        blank: lines without a text.
     """
 
     new: TextSample
     cached: TextSample = field(default_factory=lambda: TextSample(MOST_COVERED))
     learnt: TextSample = field(default_factory=lambda: TextSample(MOST_COVERED))
     refused: TextSample = field(default_factory=lambda: TextSample(MOST_COVERED))
-    blank: int = 0
 
     @property
     def read(self) -> int:
-        """All texts that are not blank."""
+        """All texts."""
         return sum(one.read for one in (self.new, self.cached, self.learnt, self.refused))
 
 
@@ -72,7 +70,7 @@ def read_candidates(
     """Read texts, repetitions included.
 
     Args:
-        texts: of any number.
+        texts: of any number, none of them blank.
         budget: of texts to choose.
         learnt: fingerprints of the texts that the head was trained on; see `runs.fingerprints.text_fingerprints`.
         teacher: whose cached vectors cost nothing.
@@ -81,11 +79,7 @@ def read_candidates(
     found = Candidates(TextSample(max(MOST, TIMES_BUDGET * budget), seed))
     known = np.empty(0, dtype=np.uint64) if learnt is None else np.unique(learnt)
     stream = iter(texts)
-    while part := list(islice(stream, _AT_ONCE)):
-        some = [text for text in part if text.strip()]
-        found.blank += len(part) - len(some)
-        if not some:
-            continue
+    while some := list(islice(stream, _AT_ONCE)):
         left = KeyedTexts(some)
         digests = [digest_of(text) for text in some]
         is_learnt = np.isin(np.frombuffer(b"".join(digests), dtype="<u8"), known)

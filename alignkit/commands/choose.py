@@ -31,11 +31,7 @@ from alignkit.runs.fingerprints import training_fingerprints
 from alignkit.runs.folder import run_of
 from alignkit.runs.training_sample import TrainingSample
 from alignkit.sentences.normalise import digest_of
-from alignkit.sentences.query_logs import logged_by
-from alignkit.sentences.sentence_files import column_names, read_rows, text_of
 from alignkit.watching.live_rows import LiveRows, check_same_student
-
-TEXT_COLUMNS = ("text", "query")
 
 
 @dataclass(frozen=True)
@@ -65,17 +61,18 @@ def main(config: DictConfig) -> None:
     price = price_of(settings.get("teacher"))
     sentences, out = Path(settings["sentences"]).expanduser(), Path(settings["out"]).expanduser()
     for name in ("sentences", "already"):
-        if settings[name] is not None and out.resolve() == Path(settings[name]).expanduser().resolve():
-            raise ConfigError(f"out={out}: that is the file of {name}=; give another one")
-    texts, logged = texts_of(sentences, settings["text_column"]), logged_by(sentences) if sentences.exists() else []
+        given = settings[name] and Path(settings[name]).expanduser().resolve()
+        if given and given in (out.resolve(), out.resolve().parent):
+            raise ConfigError(f"out={out}: that is {name}=, or would lie in it; give another place")
+    rows = LiveRows(sentences, settings["text_column"])
     with VectorCache(settings["cache_dir"]) as cache, closing(build(settings["student"], "student")) as student:
         role: Role = settings["role"]
         if learnt.artifact is not None:
             role = check_student(learnt.artifact, student, allow_mismatch=False)
-        if logged:
-            check_same_student(sentences, logged, [student.identity(role) for role in ROLES])
+        if rows.logged_by:
+            check_same_student(sentences, rows.logged_by, [student.identity(one) for one in ROLES])
         found = read_candidates(
-            texts,
+            (row.text for row in rows),
             settings["budget"],
             learnt=learnt.fingerprints,
             teacher=_cached(settings, cache),
@@ -90,22 +87,11 @@ def main(config: DictConfig) -> None:
     console = Screen(80)
     for line in _words(sentences.name, found, chosen, settings):
         console.print(line, markup=False)
+    if rows.torn:
+        console.print(f"lines left out because they are not whole: {rows.torn:,}")
     spent = "" if cost is None else f", {cost.words(len(chosen.texts))}"
     console.print(f"calls of the teacher: {len(chosen.texts):,}{spent}", markup=False)
     console.print(f"{out}: {len(chosen.texts):,} sentences\nnext: {_next(out, settings)}", soft_wrap=True, markup=False)
-
-
-def texts_of(path: Path, text_column: str | None) -> Iterator[str]:
-    """The texts of a file, one after another, blank ones included; or of a folder, a server's log among others.
-
-    Raises:
-        DataError: if the file cannot be read, or has no such column.
-    """
-    if path.is_dir():
-        return (row.text for row in LiveRows(path, text_column))
-    names = column_names(path)
-    column = text_column or next((name for name in TEXT_COLUMNS if name in names), TEXT_COLUMNS[0])
-    return (text_of(row, column, path, line) for line, row in read_rows(path, (column,), also=()))
 
 
 def _learnt(already: str | None, text_column: str | None) -> Learnt:
@@ -115,10 +101,9 @@ def _learnt(already: str | None, text_column: str | None) -> Learnt:
     path = Path(already).expanduser()
     if path.is_file() and path.suffix.lower() != ".zip":
         texts, digests = TextSample(MOST_COVERED), []
-        for text in texts_of(path, text_column):
-            if text.strip():
-                digests.append(digest_of(text))
-                texts.add(text, digests[-1])
+        for row in LiveRows(path, text_column):
+            digests.append(digest_of(row.text))
+            texts.add(row.text, digests[-1])
         return Learnt(np.frombuffer(b"".join(digests), dtype="<u8"), texts)
     if not path.exists():
         raise ConfigError(
@@ -167,8 +152,7 @@ def _write(out: Path, chosen: Chosen) -> None:
 def _words(name: str, found: Candidates, chosen: Chosen, settings: Mapping[str, Any]) -> Iterator[str]:
     """What was read, what was left out and why, what was chosen."""
     new, budget = found.new, settings["budget"]
-    blank = f"; blank ones left out: {found.blank:,}" if found.blank else ""
-    yield f"{name}: {found.read:,} sentences{blank}"
+    yield f"{name}: {found.read:,} sentences"
     left_out = (
         (
             found.cached,
