@@ -21,7 +21,7 @@ from alignkit.errors import AlignkitError, ConfigError
 from alignkit.estimator.next_step import MOST_PAIRS, with_curve
 from alignkit.estimator.plan import early_team, make_plan
 from alignkit.estimator.second_source import add_extra
-from alignkit.estimator.trained import carry_out
+from alignkit.estimator.trained import Trained, carry_out
 from alignkit.estimator.updating import Update
 from alignkit.evaluation.leak_checks import leaks_of_splits
 from alignkit.heads.kept_moments import LAMBDA
@@ -72,9 +72,7 @@ def main(config: DictConfig) -> float | None:
         trained = carry_out(plan, splits, leaks=leaks, resume=resume, seconds=seconds)
         if trained is None:
             return None
-        if _wants_curve(settings, splits, update):
-            cost = cost_of_calls(settings, splits)
-            trained = with_curve(trained, splits, cost=cost, seed=settings["seed"])
+        trained = _with_curve(trained, splits, settings, update)
         report(folder, plan.settings, splits, trained, "head and report")
     except KeyboardInterrupt:
         if not is_main_process():
@@ -83,13 +81,14 @@ def main(config: DictConfig) -> float | None:
     return trained.validation.get(settings["objective"])
 
 
-def _wants_curve(settings: Mapping[str, Any], splits: PairSplits, update: Update | None) -> bool:
-    """Whether the report says what more calls of the teacher would bring; new pairs alone do not tell."""
+def _with_curve(trained: Trained, splits: PairSplits, settings: Mapping[str, Any], update: Update | None) -> Trained:
+    """With what more calls of the teacher would bring, where it was asked for; new pairs alone do not tell."""
+    cost = cost_of_calls(settings, splits)
     asked = settings.get("learning_curve")  # a run that an older version began has no such setting
-    by_calls = (
-        choice_of("data", settings["data"]) in ("cached", "built") or price_of(settings.get("teacher")) is not None
-    )
-    return update is None and bool(by_calls and len(splits.train) <= MOST_PAIRS if asked is None else asked)
+    if asked is None:
+        by_calls = cost is not None or choice_of("data", settings["data"]) in ("cached", "built")
+        asked = by_calls and len(splits.train) <= MOST_PAIRS
+    return with_curve(trained, splits, cost=cost, seed=settings["seed"]) if asked and update is None else trained
 
 
 def _begun_update(settings: dict[str, Any], *, resume: bool) -> tuple[Update | None, dict[str, Any]]:
