@@ -180,6 +180,10 @@ def test_the_name_that_clients_ask_for_and_the_log_of_what_they_asked(start, tmp
         (["token_env=sk-proj-a1b2c3d4e5f6g7h8"], "(what was given is not shown: it may be the key itself)"),
         (["page=always"], "page=always: expected"),
         ([f"query_log={__file__}"], "cannot be written"),
+        (
+            ["query_log_share=0.1"],
+            "query_log_share=0.1: has no effect without a log; name its folder: query_log=FOLDER",
+        ),
         (["query_log=log", "query_log_share=2"], "query_log_share=2: expected a number above 0 and at most 1"),
         (["query_log=log", "query_log_share=0"], "query_log_share=0: expected a number above 0"),
         (["query_log=log", "query_log_mb=0"], "query_log_mb=0: expected a whole number of at least 1"),

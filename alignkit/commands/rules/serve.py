@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from alignkit.errors import ConfigError
 from alignkit.serving import limits
 from alignkit.setting_rules import SWITCH, Rule, check, number_above, whole
 
@@ -19,6 +20,8 @@ RULES = {
     "query_log_days": number_above(0),
     "allow_student_mismatch": SWITCH,
 }
+# what conf/serve.yaml says of a log, which only another value asks for
+OF_LOG = {"query_log_share": 0.01, "query_log_mb": 100, "query_log_days": 30}
 
 
 def check_settings(settings: Mapping[str, Any]) -> None:
@@ -28,3 +31,8 @@ def check_settings(settings: Mapping[str, Any]) -> None:
         ConfigError: for the first such setting.
     """
     check(settings, RULES)
+    for name, usual in OF_LOG.items():
+        if settings.get("query_log") is None and settings.get(name, usual) != usual:
+            raise ConfigError(
+                f"{name}={settings[name]}: has no effect without a log; name its folder: query_log=FOLDER"
+            )
