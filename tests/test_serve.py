@@ -182,7 +182,7 @@ def test_the_name_that_clients_ask_for_and_the_log_of_what_they_asked(start, tmp
         ([f"query_log={__file__}"], "cannot be written"),
         (
             ["query_log_share=0.1"],
-            "query_log_share=0.1: has no effect without a log; name its folder: query_log=FOLDER",
+            "query_log_share=0.1: no effect without a log; name its folder: query_log=",
         ),
         (["query_log=log", "query_log_share=2"], "query_log_share=2: expected a number above 0 and at most 1"),
         (["query_log=log", "query_log_share=0"], "query_log_share=0: expected a number above 0"),

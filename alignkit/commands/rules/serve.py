@@ -33,6 +33,4 @@ def check_settings(settings: Mapping[str, Any]) -> None:
     check(settings, RULES)
     for name, usual in OF_LOG.items():
         if settings.get("query_log") is None and settings.get(name, usual) != usual:
-            raise ConfigError(
-                f"{name}={settings[name]}: has no effect without a log; name its folder: query_log=FOLDER"
-            )
+            raise ConfigError(f"{name}={settings[name]}: no effect without a log; name its folder: query_log=FOLDER")
