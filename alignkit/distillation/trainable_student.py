@@ -30,7 +30,8 @@ class TrainableStudent(nn.Module):
 
     def __init__(self, modules: Sequence[Any], prompts: dict[Role, str], role: Role) -> None:
         super().__init__()
-        self.chain = nn.ModuleList(copy.deepcopy(list(modules))).float()
+        # where heads begin too, wherever it has embedded so far; the trainer moves both
+        self.chain = nn.ModuleList(copy.deepcopy(list(modules))).float().cpu()
         self.prompts, self.role = prompts, role
         self.eval()
 

@@ -160,6 +160,7 @@ class _Tuning:
         self._finish(model)
         gain = gain_over(before, self._figures(model, tokens["validation"]), self.seed) if best.best_passes else None
         improved = is_sure(gain)
+        model.cpu()  # the figures left it where they were computed
         if not improved:
             model.load_state_dict(start)
         return Tuned(

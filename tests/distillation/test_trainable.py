@@ -1,5 +1,7 @@
 """Students as they are trained give the vectors of the embedders that they come from."""
 
+from unittest.mock import MagicMock
+
 import numpy as np
 import pytest
 import torch
@@ -8,6 +10,7 @@ from small_embedder import SmallEmbedder
 from alignkit.distillation.table_student import TableStudent
 from alignkit.distillation.tokens import Tokens
 from alignkit.distillation.trainable import trainable
+from alignkit.distillation.trainable_student import TrainableStudent
 from alignkit.distillation.transformer_student import KEPT_BYTES, TransformerStudent
 from alignkit.embedders.sentence_transformer import SentenceTransformerEmbedder
 from alignkit.errors import ConfigError
@@ -142,3 +145,18 @@ def test_many_tokens_are_kept_on_disk(monkeypatch, limit):
     assert batch.ids.tolist() == [*range(7), *range(3)] and batch.lengths.tolist() == [7, 0, 3]
     assert batch.starts().tolist() == [0, 7, 7]
     assert len(Tokens.of([], lambda part: [])) == 0
+
+
+class OnGpu(torch.nn.Linear):
+    """A module whose weights lie on a GPU, as far as a machine without one can tell."""
+
+    asked = MagicMock()
+
+    def _apply(self, convert, recurse=True):
+        convert(self.asked)
+        return super()._apply(convert, recurse)
+
+
+def test_a_student_that_embedded_on_a_gpu_is_trained_from_the_cpu_on():
+    TrainableStudent([OnGpu(2, 2)], {"query": "", "document": ""}, "document")
+    assert OnGpu.asked.cpu.called
