@@ -215,26 +215,34 @@ class Index:
             db.execute("DELETE FROM shards WHERE id IN (SELECT value FROM json_each(?))", (gone,))
 
     def live_rows(self) -> dict[int, int]:
-        """Rows of each shard that can be found."""
+        """Rows of each shard that can be found; one pass over the index."""
         with self._guarded():
-            return dict(self._db.execute(f"SELECT place >> {ROW_BITS}, count(*) FROM places GROUP BY 1"))
+            counts = np.zeros(1, np.int64)
+            for places in self._all_places():
+                part = np.bincount(places >> ROW_BITS, minlength=len(counts))
+                part[: len(counts)] += counts
+                counts = part
+        return {number: int(counts[number]) for number in np.flatnonzero(counts).tolist()}
 
     def found_rows(self) -> dict[int, np.ndarray]:
         """Which rows of each shard can be found: id → bool for every row that was taken in; one pass over the index."""
-        with self._guarded() as db:
+        with self._guarded():
             shards = self.shards()
             starts, rows = (np.zeros(max((one.id for one in shards), default=0) + 1, np.int64) for _ in range(2))
             rows[[one.id for one in shards]] = [one.rows for one in shards]
             starts[1:] = np.cumsum(rows)[:-1]
             found = np.zeros(rows.sum(), dtype=bool)
-            cursor = db.execute("SELECT place FROM places")
-            while part := cursor.fetchmany(SCAN_ROWS):
-                places = np.fromiter((place for (place,) in part), np.int64, len(part))
-                places = places[places >> ROW_BITS < len(rows)]
+            for places in self._all_places():
                 ids, here = places >> ROW_BITS, places & ((1 << ROW_BITS) - 1)
-                known = here < rows[ids]
+                known = (ids < len(rows)) & (here < rows[np.minimum(ids, len(rows) - 1)])
                 found[starts[ids[known]] + here[known]] = True
         return {one.id: found[starts[one.id] : starts[one.id] + one.rows] for one in shards}
+
+    def _all_places(self) -> Iterator[np.ndarray]:
+        """Every place, some at once; sorting or grouping them is left to numpy, as SQLite does it on the disk."""
+        cursor = self._db.execute("SELECT place FROM places")
+        while part := cursor.fetchmany(SCAN_ROWS):
+            yield np.fromiter((place for (place,) in part), np.int64, len(part))
 
     def check(self) -> list[str]:
         """SQLite's own full check: its list of faults. After any, the next process that opens the index rebuilds it."""
