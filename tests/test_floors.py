@@ -268,7 +268,7 @@ MISTYPED = {
     "embed": ["which=x", "action=x", "confirm=maybe", "teacher=nonesuch"],
     "evaluate": ["search=x", "html=maybe", "resamples=0", "data.validation=few data=demo"],
     "export": ["role=x head=x format=x out=x", "tolerance=0 head=x format=x out=x", ""],
-    "migrate": ["step=x", "role=x", "force=maybe", "source=nonesuch"],
+    "migrate": ["step=x", "engine=nonesuch", "engine.workers=x", "role=x", "force=maybe", "source=nonesuch"],
     "serve": ["port=x head=x", "grace_s=-1 head=x", "fallback=x head=x", ""],
     "train": [
         "lr=x", "lr=[1,", "seed=-1", "batch_size=0", "refit=maybe", "select_by=x", "whiten_by=x", "schedule=x",

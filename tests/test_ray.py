@@ -13,10 +13,12 @@ import pytest
 import ray_cluster
 import torch
 import waiting
+from engines import fill
 from small_work import Squares, cut, tries, written
 
 from alignkit.artifact import load_artifact, save_head
 from alignkit.errors import AlignkitError, EngineError
+from alignkit.heads.linear import LinearHead
 from alignkit.heads.mlp import MlpHead
 from alignkit.migration.moving import migrate
 from alignkit.workers.manifest import Manifest
@@ -83,6 +85,18 @@ def test_what_fails_is_named_and_what_dies_is_done_again(cluster, tmp_path, capf
 def test_workers_that_cannot_load_what_they_need_end_the_job(cluster, tmp_path):
     with pytest.raises(AlignkitError, match=r"process \d+: no such model"):
         squares(Squares(str(tmp_path), cannot_open="no such model"), RayEngine(cluster.address))
+
+
+def test_rows_of_a_database_are_copied_by_ranges_of_ids(cluster, tmp_path, postgres, connection, table, run_command):
+    vectors = fill(connection, table, rows=40)
+    save_head(LinearHead(vectors.shape[1], 12).eval(), tmp_path / "head")
+    words = ["step=copy", "source=pgvector", f"source.url={postgres.url}", f"source.table={table}", "head=head"]
+    words += ["engine=ray", f"engine.address={cluster.address}", "engine.workers=1"]
+    code, out, err = run_command("migrate", *words)
+    assert (code, err) == (0, ""), err
+    assert "40 rows got a vector of 12 dimensions" in " ".join(out.split())
+    asked = f"SELECT count(*), count(embedding_alignkit_new) FROM {table}"
+    assert connection.execute(asked).fetchone() == (40, 40)
 
 
 def test_a_killed_driver_costs_nothing_that_is_done(cluster, old, tmp_path, run_command):
