@@ -256,7 +256,7 @@ def _refused(address: str, error: Exception) -> AlignkitError:
 
 
 def _lacks_alignkit(error: BaseException) -> bool:
-    return "No module named 'alignkit'" in str(error)
+    return "No module named 'alignkit" in str(error)
 
 
 def _cause(error: BaseException) -> BaseException:
