@@ -51,6 +51,11 @@ class StoredParts(Mapping[str, "Part"]):
             stored[name] = _Stored(entry["kind"], entry["arguments"], weights, form)
         return cls(stored)
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        """For a worker in another process, which finds the forms again by their kinds."""
+        described = {name: {"kind": part.kind, "arguments": part.arguments} for name, part in self._stored.items()}
+        return StoredParts.read, (described, self.tensors())
+
     def kind_of(self, name: str) -> str:
         """The kind of a part."""
         return self._stored[name].kind

@@ -6,7 +6,7 @@ import torch
 from engines import DIM, ENGINES, ROWS, fill, stored
 from new_places import new_place
 
-from alignkit.artifact import Artifact
+from alignkit.artifact import Artifact, load_artifact, save_head
 from alignkit.errors import AlignkitError, ConfigError
 from alignkit.heads.linear import LinearHead
 from alignkit.indexes.exact import unit_rows
@@ -95,7 +95,10 @@ def test_processes_of_their_own(tmp_path, postgres, connection, table):
     fill(connection, table, rows=40)
     connection.execute(f"UPDATE {table} SET embedding = NULL WHERE id = 3")
     pgvector = {"_target_": "alignkit.indexes.pgvector.PgvectorIndex", "url": postgres.url, "table": table}
-    done = copied({"source": {**pgvector, "text": "body"}}, LocalEngine(2))
+    settings = {"source": {**pgvector, "text": "body"}}
+    head = load_artifact(save_head(HEAD.head, tmp_path / "head"))  # as a command has it
+    with opened(settings) as opened_as:
+        done = copy_by_parts(opened_as, settings, head, "document", LocalEngine(2))
     assert (done.written, done.faults, done.first) == (39, 1, ("3", "it has no vector"))
 
 
