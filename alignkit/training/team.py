@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import io
-import logging
 import platform
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -24,8 +23,6 @@ from alignkit.heads.sums import Pass, Sums, SumsType
 from alignkit.pairs.base import Pairs
 from alignkit.pairs.placed_rows import rows_on
 from alignkit.training.batches import SolverBatches, unit_in_place
-
-logger = logging.getLogger(__name__)
 
 # the others wait while the first solves and chooses, which may take hours; a process that dies is noticed at once
 PATIENCE = timedelta(days=7)
