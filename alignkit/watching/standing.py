@@ -171,10 +171,11 @@ def _changed(
         return None, None, difference(last, reference.figures.overlap, seed) if len(last) else None
     overlap = np.concatenate([look.figures.overlap for look in looks])
     scores = np.concatenate([np.array(look.normal_scores) for look in looks])
-    days = [day or look.at[:10] for look in looks for day in look.days]
+    # with a day or with a look: several looks of one day may see the queries before and after
+    days = [(look.number, day or look.at[:10]) for look in looks for day in look.days]
     starts = [row for row, day in enumerate(days) if row == 0 or day != days[row - 1]]
     first = changed_at(scores, np.array(starts))
-    return first, days[first], difference(overlap[first:], reference.figures.overlap, seed)
+    return first, days[first][1], difference(overlap[first:], reference.figures.overlap, seed)
 
 
 def difference(first: np.ndarray, second: np.ndarray, seed: int = 0) -> Interval:

@@ -14,13 +14,13 @@ def figures(generator, count, mean):
     return Figures(overlap, 0.5 + overlap / 4)
 
 
-def looks_of(tmp_path, means, calls=200, reference=600, days=True):
+def looks_of(tmp_path, means, calls=200, reference=600, days=True, one_day=False):
     generator = np.random.default_rng(0)
     past = PastLooks(tmp_path, Reference("those", "here", figures(generator, reference, 0.75)))
     for number, mean in enumerate(means, start=1):
         found = figures(generator, calls, mean)
         scores = normal_scores(found.scores(), past.scores(), [number])
-        day = f"2026-05-{number:02}" if days else None
+        day = f"2026-05-{1 if one_day else number:02}" if days else None
         look = Look(
             number, f"2026-06-{number % 28 + 1:02}T10:00:00+00:00", "live", None, [], [day] * calls,
             found.overlap.tolist(), found.cosine.tolist(), scores.tolist(),
@@ -46,6 +46,12 @@ def test_worse_says_since_when_and_how_much(tmp_path, days, since):
 def test_worse_from_the_first_look_on_is_told(tmp_path):
     judged = judge(looks_of(tmp_path, [0.6] * 3))
     assert judged.since == "2026-05-01" and judged.from_first_look
+
+
+def test_of_two_looks_on_one_day_the_second_may_be_where_it_began(tmp_path):
+    judged = judge(looks_of(tmp_path, [0.75, 0.55], one_day=True))
+    assert judged.since == "2026-05-01" and not judged.from_first_look
+    assert judged.change.value < -0.15
 
 
 def test_better_is_no_alarm(tmp_path):
