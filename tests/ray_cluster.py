@@ -25,10 +25,10 @@ def running(nodes=3):
 
     with pytest.MonkeyPatch.context() as patched:
         patched.setenv("RAY_USAGE_STATS_ENABLED", "0")
-        patched.setenv("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", "0")
+        patched.setenv("RAY_memory_monitor_refresh_ms", "0")  # it kills workers where other processes fill the memory
         patched.setenv("PYTHONPATH", os.pathsep.join([*map(str, IMPORTED), os.environ.get("PYTHONPATH", "")]))
         small = {"num_cpus": 1, "object_store_memory": 80 * 1024 * 1024, "include_dashboard": False}
-        cluster = Cluster(initialize_head=True, head_node_args={**small, "num_cpus": 1})
+        cluster = Cluster(initialize_head=True, head_node_args=small)
         for _ in range(nodes - 1):
             cluster.add_node(**small)
         try:

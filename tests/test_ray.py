@@ -1,7 +1,5 @@
 """Parts on a real Ray: a node and a driver that are killed, workers out of memory, parts that fail; every row once."""
 
-import os
-import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -21,6 +19,7 @@ from alignkit.errors import AlignkitError, EngineError
 from alignkit.heads.linear import LinearHead
 from alignkit.heads.mlp import MlpHead
 from alignkit.migration.moving import migrate
+from alignkit.workers.local import LocalEngine
 from alignkit.workers.manifest import Manifest
 from alignkit.workers.ray import RayEngine
 from alignkit.workers.running import run
@@ -32,6 +31,7 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
 ]
 ROWS, STUDENT_DIM, TEACHER_DIM = 20_000, 64, 96
+ROWS_A_PART, PARTS = 1024, 20
 
 
 @pytest.fixture(scope="module")
@@ -42,13 +42,13 @@ def cluster():
 
 @pytest.fixture(scope="module")
 def old(tmp_path_factory):
-    """20,000 rows with ids, and a head that takes a while for each thousand."""
+    """20,000 rows with ids, and a head."""
     folder = tmp_path_factory.mktemp("old")
     vectors = np.random.default_rng(0).standard_normal((ROWS, STUDENT_DIM)).astype(np.float32)
     column = pa.FixedSizeListArray.from_arrays(pa.array(vectors.reshape(-1)), STUDENT_DIM)
     pq.write_table(pa.table({"id": [f"r{row}" for row in range(ROWS)], "made": column}), folder / "old.parquet")
     torch.manual_seed(0)
-    head = MlpHead(STUDENT_DIM, TEACHER_DIM, hidden=16_384).eval()
+    head = MlpHead(STUDENT_DIM, TEACHER_DIM, hidden=128).eval()
     save_head(head, folder / "head")
     with torch.inference_mode():
         made = torch.cat([head(part) for part in torch.from_numpy(vectors).split(2_000)])
@@ -74,17 +74,17 @@ def test_what_fails_is_named_and_what_dies_is_done_again(cluster, tmp_path, capf
     assert outcome.failed == {3: "ValueError: no number at all", 5: "the worker ran out of memory"}
     counts = tries(tmp_path)
     assert (counts[3], counts[4], counts[5]) == (1, 2, 4)  # what is wrong with a part is wrong everywhere
-    assert 1 <= len(seen[-1].rates) <= 4 and all(" process " in worker for worker in seen[-1].rates)
+    assert seen[-1].rates and all(" process " in worker for worker in seen[-1].rates)
     with pytest.raises(AlignkitError, match="2 of 8 parts failed, 6 are done; part 3 .first=15, count=5.: Val"):
         outcome.expect_whole(manifest.parts)
     assert "worker died" not in capfd.readouterr().out  # results of commands go there
-    outcome, _ = squares(Squares(str(tmp_path)), RayEngine(cluster.address))
+    outcome, _ = squares(Squares(str(tmp_path)), LocalEngine())
     assert not outcome.failed and written(tmp_path) == [one * one for one in range(40)]
 
 
 def test_workers_that_cannot_load_what_they_need_end_the_job(cluster, tmp_path):
     with pytest.raises(AlignkitError, match=r"process \d+: no such model"):
-        squares(Squares(str(tmp_path), cannot_open="no such model"), RayEngine(cluster.address))
+        squares(Squares(str(tmp_path), cannot_open="no such model"), RayEngine(cluster.address, workers=1))
 
 
 def test_rows_of_a_database_are_copied_by_ranges_of_ids(cluster, tmp_path, postgres, connection, table, run_command):
@@ -99,27 +99,6 @@ def test_rows_of_a_database_are_copied_by_ranges_of_ids(cluster, tmp_path, postg
     assert connection.execute(asked).fetchone() == (40, 40)
 
 
-def test_a_killed_driver_costs_nothing_that_is_done(cluster, old, tmp_path, run_command):
-    folder, expected = old
-    words = [f"vectors={folder / 'old.parquet'}", f"head={folder / 'head'}", f"out={tmp_path / 'new.parquet'}"]
-    words += ["engine=ray", f"engine.address={cluster.address}", "engine.workers=2"]
-    driver = subprocess.Popen([sys.executable, "-m", "alignkit.migrate", *words], cwd=tmp_path)
-    done = tmp_path / "new.parquet.parts" / "done.jsonl"
-    try:
-        waiting.until(lambda: done.is_file() and done.read_bytes().count(b"\n") >= 2, driver)
-    finally:
-        os.kill(driver.pid, signal.SIGKILL)
-        driver.wait()
-    kept = done.read_bytes().count(b"\n")
-    assert 2 <= kept < 20 and not (tmp_path / "new.parquet").exists()
-    times = {path: path.stat().st_mtime_ns for path in done.parent.glob("*.npy")}
-    code, out, err = run_command("migrate", *words)
-    assert (code, err) == (0, ""), err
-    assert f"new.parquet: {ROWS:,} rows of {TEACHER_DIM} dimensions, float32" in out
-    assert len(times) >= kept
-    expect_every_row_once(tmp_path / "new.parquet", expected)
-
-
 def test_another_version_of_ray_is_one_line(cluster, tmp_path, monkeypatch):
     import ray
 
@@ -128,22 +107,33 @@ def test_another_version_of_ray_is_one_line(cluster, tmp_path, monkeypatch):
         squares(Squares(str(tmp_path)), RayEngine(cluster.address))
 
 
-def test_a_node_that_is_killed_loses_no_row(cluster, old, tmp_path):
+def test_a_driver_and_then_a_node_that_are_killed_lose_no_row(cluster, old, tmp_path):
     """The last test here: the node does not come back."""
     folder, expected = old
-    killed = []
+    new, seen = tmp_path / "new.parquet", []
+    driver = f"""
+import os
+from alignkit.artifact import load_artifact
+from alignkit.migration.moving import migrate
+from alignkit.workers.ray import RayEngine
+
+def die(done, rows):
+    if done:
+        os._exit(9)
+
+head, engine = load_artifact({str(folder / "head")!r}), RayEngine({cluster.address!r}, workers=1)
+migrate({str(folder / "old.parquet")!r}, head, {str(new)!r}, progress=die, engine=engine)
+"""
+    assert subprocess.run([sys.executable, "-c", driver], timeout=waiting.HANG_S).returncode == 9
+    assert len(list((tmp_path / "new.parquet.parts").glob("*.npy"))) < PARTS and not new.exists()
 
     def kill(done, rows):
-        if done and not killed:
-            killed.append(done)
+        seen.append(done)
+        if len(seen) == 2:
             ray_cluster.kill_a_node(cluster)
 
-    manifest = migrate(
-        folder / "old.parquet",
-        load_artifact(folder / "head"),
-        tmp_path / "new.parquet",
-        engine=RayEngine(cluster.address),
-        progress=kill,
-    )
-    assert killed and killed[0] < ROWS and manifest["rows"] == ROWS
-    expect_every_row_once(tmp_path / "new.parquet", expected)
+    head, engine = load_artifact(folder / "head"), RayEngine(cluster.address)
+    manifest = migrate(folder / "old.parquet", head, new, progress=kill, engine=engine)
+    assert (seen[0], seen[-1], manifest["rows"]) == (ROWS_A_PART, ROWS, ROWS), "it goes on after the part that is done"
+    assert len(seen) == PARTS, "and takes each of the others once"
+    expect_every_row_once(new, expected)
