@@ -3,6 +3,7 @@
 import errno
 import json
 import os
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from multiprocessing import get_context
 
@@ -123,40 +124,62 @@ def test_a_file_that_somebody_removed_is_begun_again(tmp_path):
     assert len(rows(tmp_path / "log")) == 1 and logged_by(tmp_path / "log") == [by()]
 
 
-def test_a_disk_that_fills_up_within_a_row_leaves_whole_rows(tmp_path, monkeypatch):
+class Full:
+    """A file of a disk that has room for half of what comes."""
+
+    def __init__(self, file):
+        self.file = file
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *error):
+        self.file.close()
+
+    def seek(self, *to):
+        return self.file.seek(*to)
+
+    def truncate(self, size):
+        return self.file.truncate(size)
+
+    def write(self, data):
+        if len(data) < len(ROW):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        return self.file.write(data[: len(data) // 2])
+
+
+@pytest.fixture
+def full_disk(monkeypatch):
+    """Files that are opened within its block are on a full disk."""
+
+    @contextmanager
+    def full():
+        with monkeypatch.context() as patched:
+            patched.setattr(log_folder, "open", lambda *a, **k: Full(open(*a, **k)), raising=False)
+            yield
+
+    return full
+
+
+def test_a_disk_that_fills_up_within_a_row_leaves_whole_rows(tmp_path, full_disk):
     folder = LogFolder(tmp_path, by(), 1_000_000, 30, Clock())
     folder.append(ROW)
-
-    class Full:
-        """A file of a disk that has room for half of what comes."""
-
-        def __init__(self, file):
-            self.file = file
-
-        def __enter__(self):
-            return self
-
-        def __exit__(self, *error):
-            self.file.close()
-
-        def seek(self, *to):
-            return self.file.seek(*to)
-
-        def truncate(self, size):
-            return self.file.truncate(size)
-
-        def write(self, data):
-            if len(data) < len(ROW):
-                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-            return self.file.write(data[: len(data) // 2])
-
-    real = open
-    monkeypatch.setattr(log_folder, "open", lambda *a, **k: Full(real(*a, **k)), raising=False)
-    with pytest.raises(OSError):
+    with full_disk(), pytest.raises(OSError):
         folder.append(ROW)
-    monkeypatch.undo()
     folder.append(ROW)
     assert rows(tmp_path) == [json.loads(ROW)] * 2
+
+
+def test_a_disk_that_is_full_at_the_first_row_leaves_no_half_note(tmp_path, full_disk):
+    folder = LogFolder(tmp_path, by(), 1_000_000, 30, Clock())
+    with full_disk(), pytest.raises(OSError):
+        folder.append(ROW)
+    assert not list(tmp_path.iterdir())
+    LogFolder(tmp_path, by("22" * 4), 1_000_000, 30).check()  # another server starts
+    folder.append(ROW)
+    assert logged_by(tmp_path) == [by()] and rows(tmp_path) == [json.loads(ROW)]
+    if os.name == "posix":
+        assert {path.stat().st_mode & 0o777 for path in tmp_path.iterdir()} == {0o600}
 
 
 def test_a_line_that_is_not_whole_is_none_and_the_rest_is_read(tmp_path):
