@@ -119,6 +119,16 @@ def test_a_day_like_the_training_a_day_unlike_it_and_the_course(watch, texts, tm
     assert "kubelet" not in kept  # what is kept beside the head holds no texts
 
 
+def test_a_day_of_questions_for_programmers(watch, tmp_path, shared_data):
+    code, out, err = watch(shared_data / "stackfaq" / "queries.jsonl", "html=false")
+    assert code == 3, err
+    found = meta(tmp_path / "out")
+    assert found["verdict"] == "worse" and found["calls"] == 200 and "the queries have changed" in out
+    everything, first = found["unlikeness"]["all"], found["unlikeness"]["clusters"][0]
+    assert everything["queries"] == 1_249 and everything["far"] > 0.2 and everything["new_words"] > 0.2
+    assert len(first["examples"]) == 3 and all(example[:20] in out for example in first["examples"])
+
+
 def test_the_log_of_a_server_is_looked_at_and_that_of_another_student_is_not(watch, texts, tmp_path, head):
     identity = load_artifact(head).student_identity
     by = LoggedBy("0011aabb", identity, "cd" * 32, None, 1.0, "")
