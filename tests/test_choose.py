@@ -13,6 +13,7 @@ from alignkit.cache.quarantine import hex_keys, write_quarantine
 from alignkit.embedders.base import embed_all
 from alignkit.embedders.static import StaticEmbedder
 from alignkit.embedders.table import TableEmbedder
+from alignkit.object_storage.located import located, write_object
 from alignkit.resources.demo_pack import PACK, TABLE
 from alignkit.runs.fingerprints import FINGERPRINTS, text_fingerprints
 from alignkit.runs.training_sample import TrainingSample
@@ -161,6 +162,16 @@ def test_a_servers_log_is_read_and_that_of_another_student_refused(choose, sente
     assert code == 0 and len(chosen) == 20 and "log: 50 sentences" in out, err
     code, _, err, _ = choose("sentences=log", f"student.path={TABLE}", student="table")
     assert code == 1 and "the log of a server with another student" in err
+
+
+def test_sentences_in_object_storage_are_read(choose, tmp_path, monkeypatch, sentences):
+    pytest.importorskip("upath")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    monkeypatch.setenv("LOCALAPPDATA", str(tmp_path))
+    write_object(located("memory://choose/all.txt"), "\n".join(sentences).encode())
+    code, out, err, chosen = choose("sentences=memory://choose/all.txt")
+    assert code == 0, err
+    assert len(chosen) == 20 and "all.txt: 400 sentences" in out
 
 
 def test_the_price_is_named(choose):

@@ -62,8 +62,7 @@ def _expect_on_disk(command: str, settings: Any, place: str = "", part: str = ""
     if not isinstance(settings, Mapping):
         leaf = place.rpartition(".")[2]
         may = leaf in _MAY_BE_ELSEWHERE or (leaf == "path" and part in _PATHS_ELSEWHERE)
-        if (command, place) in (("migrate", "out"), ("watch", "queries")):
-            may = command == "migrate"
+        may = may or (command, place) == ("migrate", "out")
         if _STORAGE.match(str(settings)) and not may:
             raise ConfigError(
                 redacted(f"{place}={settings}: expected a path on a disk; in object storage may lie {_THERE}")

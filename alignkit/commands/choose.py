@@ -26,6 +26,7 @@ from alignkit.costs import CallCost, call_cost, price_of
 from alignkit.embedders.base import ROLES, Role
 from alignkit.errors import ArtifactError, ConfigError
 from alignkit.files import write_whole
+from alignkit.object_storage.located import located
 from alignkit.pasting import command_line
 from alignkit.runs.fingerprints import training_fingerprints
 from alignkit.runs.folder import run_of
@@ -59,18 +60,18 @@ def main(config: DictConfig) -> None:
     complete_sides(config, learnt.artifact, config.already, {side: PACKAGED_SIDES[side] for side in sides})
     settings = plain(config)
     price = price_of(settings.get("teacher"))
-    sentences, out = Path(settings["sentences"]).expanduser(), Path(settings["out"]).expanduser()
+    sentences, out = located(settings["sentences"]), Path(settings["out"]).expanduser()
     for name in ("sentences", "already"):
-        given = settings[name] and Path(settings[name]).expanduser().resolve()
+        given = settings[name] and located(settings[name]).resolve()
         if given and given in (out.resolve(), out.resolve().parent):
             raise ConfigError(f"out={out}: that is {name}=, or would lie in it; give another place")
-    rows = LiveRows(sentences, settings["text_column"])
+    rows = LiveRows(settings["sentences"], settings["text_column"])
     with VectorCache(settings["cache_dir"]) as cache, closing(build(settings["student"], "student")) as student:
         role: Role = settings["role"]
         if learnt.artifact is not None:
             role = check_student(learnt.artifact, student, allow_mismatch=False)
         if rows.logged_by:
-            check_same_student(sentences, rows.logged_by, [student.identity(one) for one in ROLES])
+            check_same_student(settings["sentences"], rows.logged_by, [student.identity(one) for one in ROLES])
         found = read_candidates(
             (row.text for row in rows),
             settings["budget"],

@@ -62,7 +62,7 @@ def texts_at(path: str | Path, rows: np.ndarray, text_column: str = "text") -> t
         DataError: see `read_sentences`; ids are not looked at.
         MissingExtraError: for Parquet without pyarrow.
     """
-    path, wanted = Path(path).expanduser(), iter(rows.tolist())
+    path, wanted = on_disk(path), iter(rows.tolist())
     found: dict[int, str] = {}
     count, following = 0, next(wanted, -1)
     for line, row in read_rows(path, (text_column,), also=()):

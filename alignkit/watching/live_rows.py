@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from alignkit.errors import DataError
+from alignkit.object_storage.copies_here import on_disk
 from alignkit.sentences.query_logs import LoggedBy, begun_of, logged_by, logged_rows, row_files
 from alignkit.sentences.sentence_files import SUFFIXES, column_names, read_rows, text_of
 
@@ -58,7 +59,8 @@ class LiveRows:
     """The queries of a file or a folder, one by one, in order of the files' names. It may be iterated more than once.
 
     Args:
-        path: a file (see `sentence_files.read_sentences`), a folder of such files, or the `query_log` of a server.
+        path: a file, in object storage too (see `sentence_files.read_sentences`), a folder of such files, or the
+            `query_log` of a server.
         text_column: of the texts; `None` takes `text`, else `query`.
 
     Raises:
@@ -71,7 +73,7 @@ class LiveRows:
     """
 
     def __init__(self, path: str | Path, text_column: str | None = None) -> None:
-        self.path = Path(path).expanduser()
+        self.path = on_disk(path)
         self._text_column = text_column
         self.torn = 0
         self.logged_by: list[LoggedBy] = logged_by(self.path) if self.path.exists() else []

@@ -4,12 +4,14 @@ import io
 import json
 import re
 
+import numpy as np
 import pytest
 
 from alignkit.errors import DataError, MissingExtraError
+from alignkit.object_storage.located import located, write_object
 from alignkit.sentences.importing import import_samples
 from alignkit.sentences.pair_files import read_sts
-from alignkit.sentences.sentence_files import read_rows, read_sentences
+from alignkit.sentences.sentence_files import read_rows, read_sentences, texts_at
 
 
 def write(path, content, encoding="utf-8"):
@@ -265,3 +267,13 @@ def test_of_parquet_only_the_columns_that_count_are_read(tmp_path, monkeypatch):
     pairs = pa.table({"sentence1": ["a"], "sentence2": ["b"], "vector": [[1.0]], "score": [1.0]})
     pq.write_table(pairs, tmp_path / "p.parquet")
     assert read_sts(tmp_path / "p.parquet").first == ["a"] and asked[-1] == ["sentence1", "sentence2", "score"]
+
+
+def test_some_rows_of_a_file_wherever_it_lies(tmp_path, monkeypatch):
+    pytest.importorskip("upath")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    monkeypatch.setenv("LOCALAPPDATA", str(tmp_path))
+    (tmp_path / "all.txt").write_text("a\nb\nc\nd\n", encoding="utf-8")
+    write_object(located("memory://reading/all.txt"), tmp_path / "all.txt")
+    for path in (tmp_path / "all.txt", str(tmp_path / "all.txt"), "memory://reading/all.txt"):
+        assert texts_at(path, np.array([1, 3])) == ({1: "b", 3: "d"}, 4)

@@ -6,6 +6,7 @@ from datetime import UTC, date, datetime
 import pytest
 
 from alignkit.errors import DataError
+from alignkit.object_storage.located import located, write_object
 from alignkit.sentences.query_logs import LoggedBy, about_name, rows_name
 from alignkit.watching import live_queries
 from alignkit.watching.live_queries import read_live
@@ -78,6 +79,17 @@ def test_files_without_queries_are_refused(tmp_path, name, content, said):
     (tmp_path / name).write_text(content, encoding="utf-8")
     with pytest.raises(DataError, match=said):
         read_live(tmp_path / name)
+
+
+def test_a_file_in_object_storage_is_read(tmp_path, monkeypatch):
+    pytest.importorskip("upath")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    monkeypatch.setenv("LOCALAPPDATA", str(tmp_path))
+    write_object(located("memory://queries/live.jsonl"), b'{"text": "a"}\n{"text": "b"}\n{"tex')
+    queries = read_live("memory://queries/live.jsonl")
+    assert queries.texts == ["a", "b"] and "not whole" in queries.notes[0]
+    with pytest.raises(DataError, match="memory://queries/none.jsonl: there is no such file"):
+        read_live("memory://queries/none.jsonl")
 
 
 def test_another_column_can_be_named(tmp_path):
