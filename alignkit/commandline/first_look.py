@@ -11,10 +11,11 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf
 
 from alignkit.commandline.conf import choice_of, mounts_of, own_settings, yaml_of
+from alignkit.commandline.named import is_given
 from alignkit.credentials import redacted
 from alignkit.errors import ConfigError
-from alignkit.parts import TARGET
-from alignkit.setting_names import MOUNTED
+from alignkit.parts import PRICE, TARGET
+from alignkit.setting_names import MOUNTED, SIDES
 
 RULES = "alignkit.commands.rules"
 _STORAGE = re.compile(r"(?i)(s3|gs|gcs|az|abfs|memory)://")
@@ -47,6 +48,7 @@ def look_first(command: str, config: DictConfig) -> None:
     if importlib.util.find_spec(f"{RULES}.{command}") is None:  # it is light, and looks for itself
         return
     _expect_on_disk(command, OmegaConf.to_container(config))
+    _expect_a_use(command, config)
     importlib.import_module(f"{RULES}.{command}").check_settings(dict(_own(command, config)))
     for mount in mounts_of(command):
         node = config.get(mount.place)
@@ -71,6 +73,22 @@ def _expect_on_disk(command: str, settings: Any, place: str = "", part: str = ""
     part = str(settings.get(TARGET) or "")
     for name, value in settings.items():
         _expect_on_disk(command, value, f"{place}.{name}".lstrip("."), part)
+
+
+def _expect_a_use(command: str, config: DictConfig) -> None:
+    """Refuse a price that nothing is reckoned with: calls of the teacher alone are priced, and not by every command."""
+    priced = command == "choose" or config.get("learning_curve", False) is not False
+    for side in SIDES:
+        price = (config.get(side) or {}).get(PRICE)
+        if price is None or not is_given(f"{side}.{PRICE}"):
+            continue
+        if side == "student":
+            by = "" if priced else " by train and choose"
+            instead = f"those of the teacher are{by}: teacher.{PRICE}={price}"
+            raise ConfigError(f"{side}.{PRICE}={price}: calls of the student are not priced; {instead}")
+        if not priced:
+            where = " without learning_curve=true" if "learning_curve" in config else ""
+            raise ConfigError(f"{side}.{PRICE}={price}: {command} names no price{where}; leave it out")
 
 
 def _own(command: str, config: DictConfig) -> Iterator[tuple[str, Any]]:

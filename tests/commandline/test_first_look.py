@@ -3,6 +3,7 @@
 import pytest
 
 from alignkit.commandline.conf import numbers_of
+from alignkit.parts import PRICE
 
 
 @pytest.mark.parametrize(
@@ -30,6 +31,12 @@ from alignkit.commandline.conf import numbers_of
         ("evaluate data=null", "data=null: expected one of "),
         ("train -m index=null,pgvector", "pgvector, qdrant, sqlite_vec; for none, leave it out"),
         ("train hydra/launcher=null", "Config group override must be a string"),
+        (f"train student=openai student.model=m student.{PRICE}=1", f"those of the teacher are: teacher.{PRICE}=1"),
+        (f"choose sentences=x student=openai student.model=m student.{PRICE}=1", f"are: teacher.{PRICE}=1"),
+        (f"embed sentences=x student=openai student.model=m student.{PRICE}=1", f"train and choose: teacher.{PRICE}=1"),
+        (f"embed sentences=x teacher.{PRICE}=1", f"teacher.{PRICE}=1: embed names no price; leave it out"),
+        (f"train learning_curve=false teacher.{PRICE}=1", "train names no price without learning_curve=true"),
+        (f"evaluate teacher.{PRICE}=1", "evaluate names no price without learning_curve=true; leave it out"),
         ("train ~model", "~model: this command needs it; model=… gives it another value"),
         ("train ~seed", "~seed: this command needs it; seed=… gives it another value"),
     ],
