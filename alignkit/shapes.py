@@ -6,13 +6,15 @@ Without it, `(N, D)` beside `(1, D)` or `(N,)` broadcasts to a figure that means
 from __future__ import annotations
 
 from collections.abc import Sequence
-
-import numpy as np
-from torch import Tensor
+from typing import TYPE_CHECKING
 
 from alignkit.errors import DataError
 
-Array = Tensor | np.ndarray | Sequence
+if TYPE_CHECKING:  # it takes seconds to load, and arrays bring their shapes with them
+    import numpy as np
+    from torch import Tensor
+
+    Array = Tensor | np.ndarray | Sequence
 
 
 def check_shapes(**arrays: tuple[Array, str]) -> None:

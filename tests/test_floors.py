@@ -261,12 +261,13 @@ def test_commands_import_no_commands():
 
 # values that no run could use, by command; those with a head that must be given name one that is not there
 MISTYPED = {
-    "build": ["validation=2", "generator=nonesuch"],
+    "build": ["validation=2", "generator=nonesuch", "generator=grammar generator.seeds_folder=x validation=2"],
     "check": ["format=xml", "student.batch_size=many student=openai"],
     "demo": ["samples=-1", "seed=x", "data=nonesuch"],
     "distill": ["budget=0", "lora=1.5", "trainer.max_epoch=3", "schedule=x", "student.truncate=maybe student=minilm"],
     "embed": ["which=x", "action=x", "confirm=maybe", "teacher=nonesuch"],
-    "evaluate": ["search=x", "html=maybe", "resamples=0", "data.validation=few data=demo"],
+    "evaluate": ["search=x", "html=maybe", "resamples=0", "data.validation=few data=demo",
+                 "data=beir data.path=x search=x"],
     "export": ["role=x head=x format=x out=x", "tolerance=0 head=x format=x out=x", ""],
     "migrate": ["step=x", "engine=nonesuch", "engine.workers=x", "role=x", "force=maybe", "source=nonesuch"],
     "serve": ["port=x head=x", "grace_s=-1 head=x", "fallback=x head=x", ""],
@@ -275,6 +276,10 @@ MISTYPED = {
         "trainer.max_epoch=3", "trainer.max_epochs=x", "trainer.max_steps=0", "trainer.callbacks=x", "trainer=x",
         "model=nonesuch", "loss=nonesuch", "model.hidden=x model=mlp", "loss.in_batch=maybe loss=info_nce",
         "extra=nonesuch", "student=nonesuch",
+        # beside a text of each group
+        "data=beir data.path=x lr=x", "extra=index extra.role=x lr=x", "model=auto model.target=x lr=x",
+        "loss.of=x lr=x", "index=pgvector index.table=x lr=x", "student=distilled student.path=x lr=x",
+        "device.name=x lr=x",
     ],
     "watch": ["budget=x", "html=maybe", ""],
 }  # fmt: skip

@@ -7,16 +7,11 @@ Hydra's grammar reads `2024_05` as a number, `a,b` as a sweep, drops spaces and 
 from __future__ import annotations
 
 import functools
-import inspect
 import re
-import types
-import typing
 from collections.abc import Mapping
-from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
-from hydra.utils import get_object
-
+from alignkit.commandline.annotated import texts_of
 from alignkit.commandline.conf import group_choices, leaves, mounts_of, yaml_of
 from alignkit.parts import TARGET
 
@@ -76,7 +71,7 @@ def text_settings(command: str, own: Mapping[str, bool], places: set[str]) -> di
     Args:
         command: its name.
         own: texts among the settings of its own YAML.
-        places: of the groups to look into: each is imported.
+        places: of the groups to look into.
     """
     found = dict(own)
     for mount in mounts_of(command):
@@ -104,25 +99,11 @@ def own_texts(settings: Mapping[str, Any], names: tuple[str, ...]) -> dict[str, 
 
 def _texts_of_node(node: Mapping[str, Any], place: str) -> dict[str, bool]:
     found: dict[str, bool] = {}
-    hints = _hints(str(node[TARGET])) if TARGET in node else {}
+    texts = texts_of(str(node[TARGET])) if TARGET in node else {}
     for key, value in node.items():
         name = f"{place}.{key}"
         if isinstance(value, Mapping):
             found |= _texts_of_node(value, name)
-        elif (nullable := _text_or_none(hints.get(key))) is not None:
-            found[name] = nullable
+        elif key in texts:
+            found[name] = texts[key]
     return found
-
-
-def _hints(target: str) -> dict[str, Any]:
-    called = get_object(target)
-    return typing.get_type_hints(inspect.getattr_static(called, "__init__") if isinstance(called, type) else called)
-
-
-def _text_or_none(hint: Any) -> bool | None:
-    """Whether a text may also be `None`; `None` if it is not a text at all."""
-    kinds = typing.get_args(hint) if typing.get_origin(hint) in (types.UnionType, typing.Union) else (hint,)
-    texts = [kind for kind in kinds if kind in (str, Path) or typing.get_origin(kind) is Literal]
-    if not texts or len(texts) + (type(None) in kinds) != len(kinds):
-        return None
-    return type(None) in kinds

@@ -1,20 +1,26 @@
+from inspect import getattr_static
 from itertools import cycle, islice
+from pathlib import Path
+from types import NoneType, UnionType
+from typing import Literal, Union, get_args, get_origin, get_type_hints
 
 import numpy as np
 import pytest
 from awkward import AWKWARD
 from declaring import COMMANDS, declared
 from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.utils import get_object
 from omegaconf import OmegaConf
 
+from alignkit.commandline.annotated import texts_of
 from alignkit.commandline.composed import build
-from alignkit.commandline.conf import leaves, mounts_of, own_settings, yaml_of
+from alignkit.commandline.conf import group_choices, leaves, mounts_of, own_settings, yaml_of
 from alignkit.commandline.texts import TARGET, as_literal, texts_of_group
 
 # settings whose default does not say that they are numbers, switches or lists; every other one is a text
 NO_TEXTS = {"threads", "refit", "require", "batch_size", "lr", "weight_decay", "warmup_fraction", "early_stop_patience",
             "trainer.max_epochs", "trainer.precision", "trainer.gradient_clip_val", "router", "tolerance",
-            "time_embedding", "whiten_by", "train_layers", "lora", "student_lr"}  # fmt: skip
+            "time_embedding", "whiten_by", "learning_curve", "train_layers", "lora", "student_lr"}  # fmt: skip
 
 
 @pytest.mark.parametrize("text", AWKWARD)
@@ -137,3 +143,30 @@ def test_a_home_folder_is_found_in_every_path(run_command, tmp_path, monkeypatch
     code, _, err = run_command("train", "data=cached", "data.path=~/s.txt", "student=static", "cache_dir=~/cache")
     assert code == 1 and "60 of 60 sentences have no teacher vector" in err
     assert not (tmp_path / "~").exists()
+
+
+def hinted(target):
+    """Texts by the annotations of what is imported."""
+    called, found = get_object(target), {}
+    for name, hint in get_type_hints(
+        getattr_static(called, "__init__") if isinstance(called, type) else called
+    ).items():
+        kinds = set(get_args(hint) if get_origin(hint) in (UnionType, Union) else (hint,))
+        texts = {kind for kind in kinds if kind in (str, Path) or get_origin(kind) is Literal}
+        if name != "return" and texts and kinds - texts <= {NoneType}:
+            found[name] = NoneType in kinds
+    return found
+
+
+@pytest.mark.parametrize("group", ["data", "embedder", "engine", "generator", "index", "loss", "model"])
+def test_the_source_says_what_the_imported_annotations_say(group):
+    yamls = [yaml_of(group, choice) for choice in group_choices(group)]
+    targets = {
+        place[TARGET]
+        for yaml in yamls
+        for place in (yaml, *yaml.values())
+        if isinstance(place, dict) and TARGET in place
+    }
+    assert targets
+    for target in targets:
+        assert texts_of(target) == hinted(target), target
