@@ -3,7 +3,7 @@
 One line for each thing: ok, warning or failure, and what to do. The exit code is 1 if anything failed.
 
 An index of one's own is read once: which rows can be used, how long vectors are, and whether two models made them. With
-a teacher a sample of its texts is embedded again. Beside an engine only those embedders are looked at that are named.
+a teacher a sample of its texts is embedded again. Beside an index only those embedders are looked at that are named.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ EXAMPLES = (
     "python -m alignkit.check",
     "python -m alignkit.check student=static teacher=minilm",
     "python -m alignkit.check teacher=openai teacher.model=bge-m3 teacher.base_url=http://127.0.0.1:8080/v1",
-    "python -m alignkit.check index=vectors.npy sentences=sentences.txt",
+    "python -m alignkit.check index=vectors.npy sentences=sentences.txt teacher=ollama",
     "python -m alignkit.check index=pgvector index.table=docs index.text=body teacher=minilm",
     "python -m alignkit.check format=json",
 )

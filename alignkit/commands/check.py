@@ -42,8 +42,10 @@ def main(config: DictConfig) -> None:
 def look(config: DictConfig) -> Iterator[Finding]:
     """Every finding, as soon as it is there."""
     yield from check_machine(Path(config.cache_dir))
-    named = sides_named() if config.get("index") is not None else SIDES
-    if config.get("index") is not None and "teacher" not in named:
+    # beside an index the defaults are not asked: nobody said that they made it
+    has_index = config.get("index") is not None or config.index_file is not None
+    named = sides_named() if has_index else SIDES
+    if "teacher" not in named:
         yield from _check_index(config, None)
     for name in named:
         try:

@@ -82,6 +82,17 @@ def test_a_swap_in_a_file_of_vectors_is_named(look, tmp_path, swapped):
     assert "the rows from 700 on (42%)" in found["index one model"]["message"]
 
 
+@pytest.mark.parametrize("named", [(), ("student=two_layer",)])
+def test_beside_a_file_of_vectors_only_named_models_are_asked(look, tmp_path, swapped, named):
+    """As beside an engine: the default models are on a server that nobody spoke of."""
+    np.save(tmp_path / "docs.npy", swapped[1][:200])
+    (tmp_path / "docs.txt").write_text("\n".join(swapped[0][:200]) + "\n", encoding="utf-8")
+    code, found = look("index=docs.npy", "sentences=docs.txt", *named)
+    assert code == 0 and found["index vectors"]["status"] == "ok"
+    asked = {topic.split()[0] for topic in found} & {"student", "teacher"}
+    assert asked == ({"student"} if named else set())
+
+
 def test_an_engine_that_does_not_open_is_one_finding(look):
     code, found = look("index=parquet", "index.path=none.parquet")
     assert code == 1
