@@ -249,9 +249,12 @@ def test_a_signal_keeps_what_is_done_and_says_so(home, sent, code):
     process = subprocess.Popen(
         command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, encoding="utf-8", env=environment
     )
-    until(lambda: any(path.stat().st_size > 5_000 for path in home.glob("cache/shards/*.keys")), process)
-    process.send_signal(sent)
-    out, errors = process.communicate(timeout=HANG_S)
+    try:
+        until(lambda: any(path.stat().st_size > 5_000 for path in home.glob("cache/shards/*.keys")), process)
+        process.send_signal(sent)
+        out, errors = process.communicate(timeout=HANG_S)
+    finally:
+        process.kill()
     assert (process.returncode, out) == (code, "")
     assert "texts are done and kept; the same command goes on from there" in " ".join(errors.split())
     assert errors.endswith("alignkit: interrupted\n")

@@ -95,9 +95,12 @@ def test_stopped_it_leaves_nothing(ollama, tmp_path, sent):
         stderr=subprocess.PIPE,
         text=True,
     )
-    until(lambda: list(ollama.blobs.glob("part-*")), process)
-    process.send_signal(sent)
-    _, err = process.communicate(timeout=HANG_S)
+    try:
+        until(lambda: list(ollama.blobs.glob("part-*")), process)
+        process.send_signal(sent)
+        _, err = process.communicate(timeout=HANG_S)
+    finally:
+        process.kill()
     assert process.returncode != 0
     assert "Traceback" not in err
     until(lambda: not list(ollama.blobs.glob("part-*")))

@@ -204,9 +204,12 @@ def test_ctrl_c_says_how_to_resume_and_resuming_ends_the_run(run_command, tmp_pa
                 "threads=1", "hydra.run.dir=run"]  # fmt: skip
     process = subprocess.Popen([sys.executable, "-m", "alignkit.train", *settings], cwd=tmp_path,
                                stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)  # fmt: skip
-    until(lambda: list((tmp_path / "run").glob("checkpoints/*.ckpt")), process)
-    process.send_signal(signal.SIGINT)
-    _, err = process.communicate(timeout=HANG_S)
+    try:
+        until(lambda: list((tmp_path / "run").glob("checkpoints/*.ckpt")), process)
+        process.send_signal(signal.SIGINT)
+        _, err = process.communicate(timeout=HANG_S)
+    finally:
+        process.kill()  # it would train for days
     assert process.returncode == 1
     assert "Traceback" not in err
     assert f"python -m alignkit.train resume={tmp_path / 'run'}" in err

@@ -25,9 +25,12 @@ def run(body):
     process = subprocess.Popen(
         [sys.executable, "-c", COMMAND.format(body=body)], cwd=ROOT, stdout=subprocess.PIPE, text=True
     )
-    assert process.stdout.readline() == "ready\n"
-    process.send_signal(signal.SIGTERM)
-    printed, _ = process.communicate(timeout=600)
+    try:
+        assert process.stdout.readline() == "ready\n"
+        process.send_signal(signal.SIGTERM)
+        printed, _ = process.communicate(timeout=600)
+    finally:
+        process.kill()
     return printed, process.returncode
 
 
