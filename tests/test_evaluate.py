@@ -261,3 +261,24 @@ def test_beir_and_sts_with_live_models(run, run_command, tmp_path, shared_data):
     code, _, err = run_command("evaluate", f"head={run}", "data=beir", f"data.path={shared_data / 'ir_adi'}",
                                "learning_curve=true", "hydra.run.dir=curve")  # fmt: skip
     assert code == 1 and "learning_curve=true needs training pairs" in err
+
+
+def test_the_device_is_used_where_exact_searches_compute_and_is_refused_first_of_all(run, run_command, monkeypatch):
+    import torch
+
+    from alignkit.commands import evaluate
+    from alignkit.training import device
+
+    quick = ("time_embedding=false", "html=false", "tensorboard=false", "resamples=50")
+    searched, compared = [], evaluate.compare
+    monkeypatch.setattr(
+        evaluate, "compare", lambda *a, **named: searched.append(named["device"]) or compared(*a, **named)
+    )
+    assert run_command("evaluate", *quick, "device=cpu")[0] == 0
+    assert searched == [torch.device("cpu")]
+    monkeypatch.setattr(device.torch.cuda, "is_available", lambda: False)
+    monkeypatch.setattr(evaluate, "build_data", lambda settings: pytest.fail("data were read first"))
+    code, _, err = run_command("evaluate", "device=cuda", "hydra.run.dir=second")
+    assert code == 1 and "alignkit: device=cuda: " in err and "take device=auto" in err and err.count("\n") == 1
+    code, _, err = run_command("evaluate", "device=tpu", "hydra.run.dir=third")
+    assert code == 1 and "tpu" in err and err.count("\n") == 1

@@ -61,7 +61,7 @@ def main(config: DictConfig) -> None:
     baselines = load_baselines(run)
     complete_sides(config, artifact, head)
     settings = plain(config)
-    thresholds = check_settings(settings)
+    thresholds, device = check_settings(settings), choose_device(settings["device"]["name"]).torch_device
     asked = parse_codes(settings["codes"]) if settings["codes"] is not None else None
     check_dims(asked.dims if asked else (), artifact.head.teacher_dim)
     folder = Path(HydraConfig.get().runtime.output_dir)
@@ -91,8 +91,7 @@ def main(config: DictConfig) -> None:
     result = compare(
         test, artifact, baselines, thresholds=thresholds, seen=leaks.seen,
         unlike=sample.unlike(test.queries.student) if sample else None, embedding=timed,
-        search=search, before=before, device=choose_device(settings["device"]["name"]).torch_device,
-        **drawn,
+        search=search, before=before, device=device, **drawn,
     )  # fmt: skip
     doubts, curve = [*doubts_of(artifact, test), *([] if not_shown is None else [not_shown])], None
     if settings["learning_curve"] and isinstance(data, PairSplits):
