@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from alignkit.distillation.improvement import gain_over, in_words, is_sure, text_figures
 from alignkit.distillation.text_batches import TextBatches
@@ -28,11 +28,12 @@ from alignkit.training.capacity import validation_batch
 from alignkit.training.checks import check_loss, check_select_by
 from alignkit.training.device import Device
 from alignkit.training.going_back import GoBack
+from alignkit.training.half_batch import halving_once
 from alignkit.training.module import AlignmentModule
 from alignkit.training.recipe import Recipe
 from alignkit.training.returned_memory import ReturnedMemory
 from alignkit.training.start_alike import StartAlike
-from alignkit.training.trainer import CHECKPOINTS, build_trainer, lightning_manners, newest_checkpoint
+from alignkit.training.trainer import build_trainer, lightning_manners, newest_checkpoint, remove_checkpoints
 from alignkit.training.trainer_settings import check_trainer_settings
 
 logger = logging.getLogger(__name__)
@@ -148,13 +149,17 @@ class _Tuning:
         start = {name: value.detach().cpu().clone() for name, value in model.state_dict().items()}
         before = self._figures(model, tokens["validation"])
         started = time.perf_counter()
-        try:
-            best, went, trainer = self._train(model, tokens, resume)
-        except RuntimeError as error:
-            if not _is_out_of_memory(error) or self.recipe.batch_size == 1:
-                raise
-            self._halve(model, start, resume)
-            best, went, trainer = self._train(model, tokens, resume)
+
+        def tried(recipe: Recipe) -> tuple[KeepBest, GoBack, Any]:
+            self.recipe = recipe
+            return self._train(model, tokens, resume)
+
+        def back_to_start() -> None:
+            model.cpu().load_state_dict(start)
+            if not resume:
+                remove_checkpoints(self.run_folder)  # of batches that are not used any more
+
+        best, went, trainer = halving_once(tried, self.recipe, back_to_start)
         seconds = time.perf_counter() - started
         best.restore(model)
         self._finish(model)
@@ -241,29 +246,9 @@ class _Tuning:
             block=1 if in_any_order else BLOCK_ROWS,
         )  # fmt: skip
 
-    def _halve(self, model: TunedModel, start: dict[str, Tensor], resume: bool) -> None:
-        """Half the batch, from the start or from the checkpoint."""
-        size = self.recipe.batch_size // 2
-        logger.warning(
-            "a batch of %d texts does not fit into the memory of this device; training with %d, which ranks each text "
-            "among fewer",
-            self.recipe.batch_size,
-            size,
-        )
-        self.recipe = replace(self.recipe, batch_size=size)
-        model.cpu().load_state_dict(start)
-        torch.cuda.empty_cache()
-        if self.run_folder is not None and not resume:
-            for stale in (self.run_folder / CHECKPOINTS).glob("*.ckpt"):  # of batches that are not used any more
-                stale.unlink()
-
     def _figures(self, model: TunedModel, tokens: Tokens) -> np.ndarray:
         return text_figures(model, self.splits.validation, tokens, self.recipe.select_by, self.device, self.seed)
 
     def _finish(self, model: TunedModel) -> None:
         model.cpu().float().requires_grad_(False)
         self.head.eval()
-
-
-def _is_out_of_memory(error: RuntimeError) -> bool:
-    return isinstance(error, torch.OutOfMemoryError) or "can't allocate memory" in str(error)

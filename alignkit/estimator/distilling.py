@@ -284,6 +284,7 @@ class _Finish:
         fit = replace(
             self.fit, head=tuned.head, kept=tuned.head, best_epoch=tuned.best_epoch, figures=tuned.figures,
             epochs=tuned.epochs, ended=None, refitted=False, seconds={"tuning": tuned.seconds},
+            batch_size=tuned.batch_size,
         )  # fmt: skip
         was, now = (set_of_splits(one, seed) for one in (self.splits, splits))
         cost = embedding_time(was, "student", self.start.embedder)

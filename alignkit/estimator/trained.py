@@ -166,7 +166,7 @@ def _history(plan: Plan, fit: FitResult, seconds: Mapping[str, float]) -> Traini
         epochs=fit.epochs,
         ended=fit.ended,
         refitted=fit.refitted,
-        recipe=vars(plan.fitter.recipe),
+        recipe={**vars(plan.fitter.recipe), "batch_size": fit.batch_size or plan.fitter.recipe.batch_size},
         cost=Cost(**fit.head.cost()),
         selection=plan.settings.get("selection"),
         device=plan.fitter.device.reason,

@@ -27,12 +27,14 @@ class Course:
         best_passes: over the training pairs, after which the kept state was; 0 is the starting point.
         passes: in all.
         ended: why training ended before its epochs were over; `None` where it did not.
+        batch_size: half of what was asked for where the memory was too small; `None` where nothing was trained.
     """
 
     figures: Mapping[str, float]
     best_passes: float = 0.0
     passes: float = 0.0
     ended: str | None = None
+    batch_size: int | None = None
 
 
 @torch.no_grad()

@@ -21,11 +21,18 @@ from alignkit.training.best import KeepBest
 from alignkit.training.course import Course
 from alignkit.training.datamodule import PairDataModule
 from alignkit.training.device import Device
+from alignkit.training.half_batch import halving_once
 from alignkit.training.module import AlignmentModule
 from alignkit.training.recipe import Recipe
 from alignkit.training.start_alike import StartAlike
 from alignkit.training.team import Team, join
-from alignkit.training.trainer import StopAfter, build_trainer, lightning_manners, newest_checkpoint
+from alignkit.training.trainer import (
+    StopAfter,
+    build_trainer,
+    lightning_manners,
+    newest_checkpoint,
+    remove_checkpoints,
+)
 
 
 @dataclass(frozen=True)
@@ -68,6 +75,19 @@ class Epochs:
             learns: whether there is anything to train; else the starting point is only judged.
             resume: go on from the newest checkpoint in the run folder, where there is one.
         """
+        start = {name: value.detach().cpu().clone() for name, value in head.state_dict().items()}
+
+        def back_to_start() -> None:
+            head.cpu().load_state_dict(start)
+            if not resume:
+                remove_checkpoints(self.run_folder)  # of batches that are not used any more
+
+        def tried(recipe: Recipe) -> tuple[Head, Course]:
+            return replace(self, recipe=recipe)._to_best(head, splits, mean, learns, resume)
+
+        return halving_once(tried, self.recipe, back_to_start)
+
+    def _to_best(self, head: Head, splits: PairSplits, mean: Tensor, learns: bool, resume: bool) -> tuple[Head, Course]:
         best = KeepBest(self.recipe.select_by, self.recipe.early_stop_patience)
         module, data = self._parts(head, splits, mean)
         trainer = self._trainer([StartAlike(), best])
@@ -82,7 +102,7 @@ class Epochs:
                 best.note_end(trainer)
         kept = cast(Head, module.head)
         best.restore(kept)
-        return kept, Course(best.best_figures, best.best_passes, best.passes, best.ended)
+        return kept, Course(best.best_figures, best.best_passes, best.passes, best.ended, self.recipe.batch_size)
 
     def again(self, head: Head, splits: PairSplits, mean: Tensor, passes: float) -> Head:
         """Train for so many passes over the pairs, which may be a fraction; nothing is chosen."""

@@ -59,6 +59,7 @@ class FitResult:
         seconds: by step.
         team: the processes that fitted it.
         moments: what the closed form of `head` was solved from, where they are kept.
+        batch_size: of training, half of what was asked for where the memory was too small; `None` without training.
     """
 
     head: Head
@@ -73,6 +74,7 @@ class FitResult:
     seconds: Mapping[str, float] = field(default_factory=dict)
     team: Team = ALONE
     moments: KeptMoments | None = None
+    batch_size: int | None = None
 
     @property
     def is_main_process(self) -> bool:
@@ -181,7 +183,7 @@ class Fitter:
         refit = (self.init == "closed_form" and not course.best_passes) if refit is None else refit
         refit = refit and self.adds
         if refit:
-            again, of_both = self._refit(splits, team, course.best_passes, chosen, mean, moments)
+            again, of_both = self._refit(splits, team, course, chosen, mean, moments)
             clock.lap("refit")
             if all(bool(tensor.isfinite().all()) for tensor in again.state_dict().values()):
                 head, moments = again, of_both
@@ -201,21 +203,22 @@ class Fitter:
             seconds=clock.seconds,
             team=team,
             moments=moments if self.keep_moments or self.earlier is not None else None,
+            batch_size=course.batch_size,
         )
 
     def _refit(
-        self, splits: PairSplits, team: Team, passes: float, chosen: Any, mean: Tensor, moments: KeptMoments | None
+        self, splits: PairSplits, team: Team, course: Course, chosen: Any, mean: Tensor, moments: KeptMoments | None
     ) -> tuple[Head, KeptMoments | None]:
         """Refit on train + validation: the same closed form, then as many epochs as the first fit kept."""
         head = self._new_head(splits)
         moments = self._solve(head, team, [splits.train, splits.validation], chosen=chosen, of_first=moments)[1]
-        if passes:
+        if passes := course.best_passes:
             together = replace(splits, train=join_pairs(splits.train, splits.validation))
             settings = {name: value for name, value in self.trainer_settings.items() if name not in ONCE}
             settings["limit_val_batches"] = 0  # nothing is left to choose, and no pairs are unseen
-            head = (
-                replace(self, run_folder=None, trainer_settings=settings)._epochs().again(head, together, mean, passes)
-            )
+            recipe = replace(self.recipe, batch_size=course.batch_size or self.recipe.batch_size)
+            again = replace(self, run_folder=None, trainer_settings=settings, recipe=recipe)
+            head = again._epochs().again(head, together, mean, passes)
         return _finished(head), moments
 
     def _train(self, head: Head, splits: PairSplits, mean: Tensor, resume: bool) -> tuple[Head, Course]:

@@ -104,6 +104,12 @@ def newest_checkpoint(run_folder: Path | None) -> str | None:
     return None
 
 
+def remove_checkpoints(run_folder: Path | None) -> None:
+    """Remove those of a try that is not gone on with."""
+    for stale in (run_folder / CHECKPOINTS).glob("*.ckpt") if run_folder else ():
+        stale.unlink()
+
+
 class StopAfter(Callback):
     """Ends a longer schedule after a given, possibly fractional, number of epochs: the best one on validation."""
 
