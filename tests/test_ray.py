@@ -3,6 +3,7 @@
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pyarrow as pa
@@ -19,6 +20,7 @@ from alignkit.errors import AlignkitError, EngineError
 from alignkit.heads.linear import LinearHead
 from alignkit.heads.mlp import MlpHead
 from alignkit.migration.moving import migrate
+from alignkit.workers import ray as workers_ray
 from alignkit.workers.local import LocalEngine
 from alignkit.workers.manifest import Manifest
 from alignkit.workers.ray import RayEngine
@@ -85,6 +87,17 @@ def test_what_fails_is_named_and_what_dies_is_done_again(cluster, tmp_path, capf
 def test_workers_that_cannot_load_what_they_need_end_the_job(cluster, tmp_path):
     with pytest.raises(AlignkitError, match=r"process \d+: no such model"):
         squares(Squares(str(tmp_path), cannot_open="no such model"), RayEngine(cluster.address, workers=1))
+
+
+def test_nobody_waits_for_a_gpu_in_silence(cluster, tmp_path, caplog, monkeypatch):
+    monkeypatch.setattr(workers_ray, "BEAT_S", 0.01)
+    finished = RayEngine(cluster.address, gpus_per_worker=0.5).run(Squares(str(tmp_path)), cut(1))
+    assert next(finished) is None
+    finished.close()
+    assert "engine.gpus_per_worker=0.5: Ray has 0 GPUs now; all parts wait for a node that has more" in caplog.text
+    monkeypatch.setitem(sys.modules, "ray", SimpleNamespace(cluster_resources=dict, is_initialized=lambda: True))
+    with pytest.raises(EngineError, match=r"gpus_per_worker=1: Ray has 0 GPUs on this machine; give a smaller"):
+        next(RayEngine(gpus_per_worker=1).run(Squares(str(tmp_path)), cut(1)))
 
 
 def test_rows_of_a_database_are_copied_by_ranges_of_ids(cluster, tmp_path, postgres, connection, table, run_command):

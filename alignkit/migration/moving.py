@@ -28,6 +28,7 @@ from alignkit.migration.sending import made_at, send, sent_before
 from alignkit.migration.sources import ParquetSource, open_source
 from alignkit.object_storage.located import located
 from alignkit.workers.base import Engine
+from alignkit.workers.local import LocalEngine
 from alignkit.workers.running import Progress as WorkersProgress
 
 if TYPE_CHECKING:
@@ -127,6 +128,8 @@ def _move(
     move: Move, place: Place, progress: Progress, engine: Engine | None, note: Callable[[str], None]
 ) -> dict[str, Any]:
     move = _calibrated(move)
+    if engine is None and parts_folder(move).exists():
+        engine = LocalEngine()  # it goes on with what workers have done
     if engine is None:
         zero_rows = _fill_part(move, progress)
     else:

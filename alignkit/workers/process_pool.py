@@ -65,13 +65,13 @@ class ProcessPool:
         process.start()
         theirs.close()  # so that its end is noticed
         self._members[ours] = _Member(process, ours)
-        with suppress(BrokenPipeError):  # it died at once: noticed with its first part
+        with suppress(OSError):  # it died at once: noticed with its first part
             ours.send(work)
 
     def _give(self, member: _Member, part: Part) -> None:
         member.part = part
         self._underway[part.number] = time.monotonic()
-        with suppress(BrokenPipeError):
+        with suppress(OSError):
             member.connection.send(part)
 
     def _heard(self, member: _Member) -> Finished | None:

@@ -7,27 +7,24 @@ whatever is free. A worker's process keeps what a job has loaded, so a model is 
 from __future__ import annotations
 
 import itertools
+import logging
 import os
-import socket
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from typing import Any
-from urllib.parse import urlsplit
 
 from alignkit import __version__
 from alignkit.credentials import redacted
-from alignkit.errors import AlignkitError, ConfigError, EngineError, MissingExtraError
+from alignkit.errors import EngineError, MissingExtraError
 from alignkit.setting_rules import check, number_from, whole
 from alignkit.workers.base import Do, Finished, Part, Work, in_one_line
 from alignkit.workers.doing import done_by
+from alignkit.workers.ray_address import expect_address, expect_answer, refused
 
-ADDRESSES = ("local", "auto")
-ANSWER_S = 10.0
+logger = logging.getLogger(__name__)
+
 BEAT_S = 5.0
-# of HTTP/2, which gRPC speaks: whoever does answers with settings of its own
-_SETTINGS = bytes([0, 0, 0, 4, 0, 0, 0, 0, 0])
-_GREETING = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + _SETTINGS
 # how often Ray does a part again whose worker or node is gone
 RETRIES = 3
 
@@ -49,7 +46,7 @@ class RayEngine:
     def __init__(self, address: str = "local", workers: int | None = None, gpus_per_worker: float = 0) -> None:
         settings = {"address": address, "workers": workers, "gpus_per_worker": gpus_per_worker}
         check(settings, {"workers": whole(1).or_null("one a core"), "gpus_per_worker": number_from(0)})
-        _expect_address(address)
+        expect_address(address)
         self.address, self.gpus = address, gpus_per_worker
         self._asked = workers
         self.underway: dict[int, float] = {}
@@ -63,6 +60,7 @@ class RayEngine:
         """See `Engine`."""
         ray = ray_module()
         with self._connected(ray):
+            self._expect_gpus(ray)
             job = _Job(ray, work, self.gpus, self._asked)
             self.underway = job.underway
             try:
@@ -70,13 +68,23 @@ class RayEngine:
             finally:
                 job.stop()
 
+    def _expect_gpus(self, ray: Any) -> None:
+        """Nobody waits for a GPU in silence: on this machine none will come, a cluster may grow."""
+        there = ray.cluster_resources().get("GPU", 0)
+        if there >= self.gpus:
+            return
+        said = f"engine.gpus_per_worker={self.gpus:g}: Ray has {there:g} GPUs"
+        if self.address == "local":
+            raise EngineError(f"{said} on this machine; give a smaller number, or the engine.address= of a cluster")
+        logger.warning("%s now; all parts wait for a node that has more", said)
+
     @contextmanager
     def _connected(self, ray: Any) -> Iterator[None]:
         """A connection to the cluster; left as it was where the process has one."""
         if ray.is_initialized():
             yield
             return
-        _expect_answer(self.address)
+        expect_answer(self.address)
         options: dict[str, Any] = {"address": self.address, "log_to_driver": False, "logging_level": "error"}
         if self.address == "local":
             # this machine alone, and without the bound a part that is out of memory would be done again without end
@@ -88,7 +96,7 @@ class RayEngine:
         except Exception as error:
             with suppress(Exception):
                 ray.shutdown()
-            raise _refused(self.address, error) from None
+            raise refused(self.address, error) from None
         try:
             yield
         finally:
@@ -206,53 +214,6 @@ def _environment(**variables: str) -> Iterator[None]:
     finally:
         for name in ours:
             os.environ.pop(name, None)
-
-
-def _expect_address(address: str) -> None:
-    if address not in ADDRESSES and _host_and_port(address) is None:
-        raise ConfigError(f"engine.address={address}: expected local, auto, HOST:PORT or ray://HOST:PORT")
-
-
-def _host_and_port(address: str) -> tuple[str, int] | None:
-    try:
-        found = urlsplit(address if address.startswith("ray://") else f"//{address}")
-        return (found.hostname, found.port) if found.hostname and found.port else None
-    except ValueError:
-        return None
-
-
-def _expect_answer(address: str) -> None:
-    """Refuse an address where no Ray answers: Ray itself would try for minutes, and log."""
-    place = _host_and_port(address)
-    if place is None:
-        return
-    try:
-        with socket.create_connection(place, timeout=ANSWER_S) as opened:
-            if os.environ.get("RAY_USE_TLS", "0") != "0":
-                return
-            opened.sendall(_GREETING)
-            answer = opened.recv(len(_SETTINGS))
-        why = "" if answer[3:4] == _SETTINGS[3:4] else "what answers there is something else"
-    except OSError as error:
-        why = error.strerror or str(error)
-    if why:
-        raise EngineError(
-            f"engine.address={address}: no Ray answers there ({why}); start one with ray start --head, or name another "
-            "address"
-        )
-
-
-def _refused(address: str, error: Exception) -> AlignkitError:
-    """Why Ray takes no work, in one line."""
-    said = " ".join(redacted(str(error)).split())
-    if "ersion mismatch" in said:
-        return EngineError(
-            f"engine.address={address}: Ray or Python is of another version here than in the cluster ({said}); "
-            "install the same here"
-        )
-    if isinstance(error, ConnectionError):
-        return EngineError(f"engine.address={address}: no Ray can be reached ({said})")
-    return EngineError(f"engine.address={address}: Ray does not start ({type(error).__name__}: {said})")
 
 
 def _lacks_alignkit(error: BaseException) -> bool:
