@@ -148,7 +148,7 @@ def test_a_servers_log_is_read_and_that_of_another_student_refused(choose, sente
         (plain / f"{day}.jsonl").write_text(rows + '{"query": "how do', encoding="utf-8")
     code, out, err, chosen = choose("sentences=days")
     assert code == 0, err
-    assert "days: 200 sentences" in out and "not whole: 2" in out
+    assert "days: 200 sentences" in out and "cut off: 2" in out
     assert len(chosen) == 20 and set(chosen) <= set(sentences[:200])
     assert choose("sentences=days", "out=days/chosen.txt")[0] == 1
     begun, writer = datetime(2026, 5, 4, tzinfo=UTC), "0011aabb"

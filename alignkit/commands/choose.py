@@ -89,7 +89,7 @@ def main(config: DictConfig) -> None:
     for line in _words(sentences.name, found, chosen, settings):
         console.print(line, markup=False)
     if rows.torn:
-        console.print(f"lines left out because they are not whole: {rows.torn:,}")
+        console.print(f"lines left out because they are not whole, being written or cut off: {rows.torn:,}")
     spent = "" if cost is None else f", {cost.words(len(chosen.texts))}"
     console.print(f"calls of the teacher: {len(chosen.texts):,}{spent}", markup=False)
     console.print(f"{out}: {len(chosen.texts):,} sentences\nnext: {_next(out, settings)}", soft_wrap=True, markup=False)

@@ -127,7 +127,7 @@ def _query_log(aligned: AlignedEmbedder, settings: dict[str, Any]) -> QueryLog:
     folder.check()
     logger.info(
         "query_log: %g%% of the texts are kept in %s with time, path, route and confidence, at most %d MB and %g days, "
-        "%snothing is sent anywhere. They may hold personal data: see that the law where you are allows it",
+        "%snothing is sent anywhere. They may hold personal data: make sure that you may keep it",
         100 * share, folder.folder, most_mb, days, "readable by this user alone; " if os.name == "posix" else "",
     )  # fmt: skip
     return QueryLog(folder)

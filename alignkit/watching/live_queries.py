@@ -90,7 +90,7 @@ def read_live(path: str | Path, text_column: str | None = None, now: datetime | 
         raise DataError(f"{rows.path}: holds no query; expected one a row{more}")
     notes = kept.notes() + times.notes(kept.seen)
     if rows.torn:
-        notes.append(f"{rows.torn:,} lines are not whole and are left out: they are being written, or were cut off")
+        notes.append(f"lines left out because they are not whole, being written or cut off: {rows.torn:,}")
     for note in notes:
         logger.warning("%s: %s", rows.path.name, note)
     texts, whens, keys = kept.columns()
@@ -152,14 +152,14 @@ class _Times:
     def notes(self, rows: int) -> list[str]:
         notes = []
         if self._unread:
-            notes.append(f"{self._unread:,} of {rows:,} rows have no time that can be read; they belong to no day")
+            notes.append(f"rows that belong to no day, without a time that can be read: {self._unread:,} of {rows:,}")
         if self._back:
             notes.append(
-                f"{self._back:,} rows are dated more than an hour before an earlier row: a clock ran backwards, or "
-                "files were joined; each row counts for the day that it names"
+                f"rows dated more than an hour before an earlier row: {self._back:,}; a clock ran backwards, or files "
+                "were joined; each row counts for the day that it names"
             )
         if self._ahead:
-            notes.append(f"{self._ahead:,} rows are dated in the future; check the clock of what wrote them")
+            notes.append(f"rows dated in the future: {self._ahead:,}; check the clock of what wrote them")
         return notes
 
 

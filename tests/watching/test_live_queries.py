@@ -42,14 +42,14 @@ def test_times_of_every_form_name_a_day(tmp_path, time):
 def test_times_that_cannot_be_read_are_counted(tmp_path, time):
     queries = read_live(log(tmp_path, {"text": "a", "time": time}, {"text": "b", "time": "2026-05-03"}), now=NOW)
     assert queries.day(0) is None and queries.day(1)
-    assert "1 of 2 rows have no time" in queries.notes[0]
+    assert "read: 1 of 2" in queries.notes[0]
 
 
 def test_a_clock_that_runs_backwards_is_told_and_each_row_keeps_its_day(tmp_path):
     times = ["2026-05-03T10:00", "2026-05-03T09:59:50", "2026-05-01T10:00", "2026-05-03T10:01", "2027-01-01"]
     queries = read_live(log(tmp_path, *({"text": f"q{n}", "time": one} for n, one in enumerate(times))), now=NOW)
     assert [queries.day(row).day for row in range(4)] == [3, 3, 1, 3]
-    assert queries.notes[0].startswith("1 rows are dated more than an hour before") and "the future" in queries.notes[1]
+    assert "before an earlier row: 1;" in queries.notes[0] and "the future: 1;" in queries.notes[1]
 
 
 def test_plain_texts_have_no_times_and_blank_lines_are_no_queries(tmp_path):
@@ -135,7 +135,7 @@ def test_what_a_server_is_just_writing_and_what_a_crash_cut_off_is_left_out(tmp_
     rows(folder, datetime(2026, 5, 3, tzinfo=UTC), "a", "b", end='\n{"time": "2026-05-03T00:00", "te')
     rows(folder, datetime(2026, 5, 4, tzinfo=UTC), "c", end="\n\0\0\0\n\n")
     queries = read_live(folder, now=NOW)
-    assert queries.texts == ["a", "b", "c"] and "3 lines are not whole" in queries.notes[0]
+    assert queries.texts == ["a", "b", "c"] and "cut off: 3" in queries.notes[0]
 
 
 @pytest.mark.parametrize("make", [lambda folder: served(folder), lambda folder: rows(served(folder), NOW, end="")])
@@ -174,7 +174,7 @@ def test_the_line_that_is_being_written_is_left_out_of_a_log_of_ones_own(tmp_pat
     with path.open("ab") as file:
         file.write(end.encode("utf-8", "surrogateescape"))
     queries = read_live(path)
-    assert queries.texts == ["a", "b"] and "1 lines are not whole" in queries.notes[0]
+    assert queries.texts == ["a", "b"] and "cut off: 1" in queries.notes[0]
     path.write_bytes(end.encode("utf-8", "surrogateescape"))
     with pytest.raises(DataError, match="holds no query"):
         read_live(path)
