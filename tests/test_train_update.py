@@ -23,10 +23,11 @@ from alignkit.pairs.vector_fingerprints import vector_fingerprints
 from alignkit.pairs.vectors import load_vectors
 from alignkit.runs.earlier_fit import MOMENTS, EarlierFit
 from alignkit.runs.fingerprints import FINGERPRINTS, VECTOR_FINGERPRINTS, text_fingerprints
+from alignkit.runs.held_out_sample import HeldOutSample
 from alignkit.runs.training_sample import TrainingSample
 from alignkit.training.batches import SolverBatches
 from alignkit.training.checks import check_keeps_moments
-from alignkit.vectors import l2_normalize
+from alignkit.vectors import are_among, l2_normalize
 
 
 @pytest.fixture(scope="module")
@@ -103,6 +104,12 @@ def test_the_updated_head_is_that_of_all_pairs_together(folder, runs, update, ki
     updated, earlier = (answers(load_artifact(one).head, folder) for one in (run, runs[kind]))
     np.testing.assert_allclose(updated, answers(whole, folder), atol=1e-6)
     assert np.abs(updated - earlier).max() > 1e-5
+    # later queries are compared with what was held out from both
+    held_out = HeldOutSample.load(run)
+    for side in ("student", "teacher"):
+        rows = np.concatenate([np.asarray(getattr(splits_of(folder, name).test, side)[:]) for name in ("old", "new")])
+        kept = torch.from_numpy(getattr(held_out, side))
+        assert len(kept) == len(rows) and are_among(kept, torch.from_numpy(rows)).all()
     # the rival is fitted on all pairs as well
     ridge = LinearHead(12, 20)
     ridge.solve(together, chosen=before.ridge.chosen)

@@ -116,11 +116,12 @@ def save_run(
     """
     save_artifact(artifact, folder / "head")
     save_baselines(folder, baselines, artifact)
+    held_out = HeldOutSample.of(splits) if update is None else update.held_out(splits)
     if update is None:
         save_fingerprints(folder, splits)
     else:
         forgotten = None if update.forgotten is None else update.forgotten.fingerprints
         save_fingerprints(folder, splits, update.run, forgotten)
     sample.save(folder)
-    HeldOutSample.of(splits).save(folder)
+    held_out.save(folder)
     write_report(result, folder, html=html)

@@ -25,10 +25,13 @@ from alignkit.pairs.views import take_pairs
 from alignkit.parts import settings_of_part
 from alignkit.runs.earlier_fit import EarlierFit, Solved, pair_fingerprints
 from alignkit.runs.fingerprints import seen_in_training, training_fingerprints
+from alignkit.runs.held_out_sample import HeldOutSample
 from alignkit.runs.training_sample import TrainingSample
 from alignkit.runs.whitening_record import WhiteningRecord
 
 logger = logging.getLogger(__name__)
+
+_ROWS_AT_ONCE = 100_000
 
 
 @dataclass(frozen=True)
@@ -231,6 +234,18 @@ class Update:
         if own is None or not len(own.student):
             return new
         return own.joined(new, pairs / (pairs + len(self.earlier.pairs))) if self.adds else own
+
+    def held_out(self, splits: PairSplits) -> HeldOutSample:
+        """What later queries are compared with: texts that neither the run nor its new pairs were fitted on."""
+        new, own = HeldOutSample.of(splits), HeldOutSample.load(self.run)
+        if own is None or not self.adds:
+            return new
+        if self.forgotten is not None:
+            own = own.without(self.forgotten.students)
+        for part in (splits.train, splits.validation):
+            for start in range(0, len(part), _ROWS_AT_ONCE):
+                own = own.without(np.asarray(part.student[start : start + _ROWS_AT_ONCE], dtype=np.float32))
+        return own.joined(new, len(splits.train) / (len(splits.train) + len(self.earlier.pairs)))
 
 
 PARTS = {"whiten_by": WHITENING, "confidence": CONFIDENCE}

@@ -13,6 +13,7 @@ from safetensors.numpy import load_file, save
 from alignkit.files import write_whole
 from alignkit.metrics.alignment import sample_rows
 from alignkit.pairs.base import PairSplits
+from alignkit.runs.training_sample import mixed
 
 HELD_OUT_SAMPLE = "held_out_sample.safetensors"
 PAIRS = 1_000
@@ -63,6 +64,30 @@ class HeldOutSample:
             if places:
                 canary = Canary(tuple(texts[place] for place in places), student[places], teacher[places])
         return cls(student, teacher, canary)
+
+    def joined(self, new: HeldOutSample, share: float) -> HeldOutSample:
+        """A sample of these pairs and new ones, with the canary of the new ones.
+
+        Args:
+            new: a sample of the new ones.
+            share: of the new ones among all pairs, in (0, 1).
+        """
+        student, teacher = (
+            mixed(getattr(self, side), getattr(new, side), share, PAIRS) for side in ("student", "teacher")
+        )
+        return HeldOutSample(student, teacher, new.canary or self.canary)
+
+    def without(self, students: np.ndarray) -> HeldOutSample:
+        """The sample without these sentences `(N, student_dim)`, float32; its canary too where it has one of them."""
+        import torch
+
+        from alignkit.vectors import are_among
+
+        gone, canary = torch.from_numpy(students), self.canary
+        if canary is not None and are_among(torch.from_numpy(canary.student), gone).any():
+            canary = None
+        kept = ~are_among(torch.from_numpy(self.student), gone).numpy()
+        return HeldOutSample(self.student[kept], self.teacher[kept], canary)
 
     def save(self, run: Path) -> None:
         """Keep it in a run folder, vectors as float16; those of the few texts as they are.

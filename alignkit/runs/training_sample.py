@@ -69,7 +69,7 @@ class TrainingSample:
             share: of the new ones among all pairs, in (0, 1).
         """
         return TrainingSample(
-            _mixed(self.student, new.student, share, SENTENCES), _mixed(self.held_out, new.held_out, share, QUERIES)
+            mixed(self.student, new.student, share, SENTENCES), mixed(self.held_out, new.held_out, share, QUERIES)
         )
 
     def without(self, students: np.ndarray) -> TrainingSample:
@@ -160,8 +160,8 @@ def _sample(pairs: Pairs, most: int, seed: int) -> np.ndarray:
     return np.asarray(pairs.student[_drawn(len(pairs), most, seed)], dtype=np.float32)
 
 
-def _mixed(own: np.ndarray, new: np.ndarray, share: float, most: int) -> np.ndarray:
-    """At most so many rows of both, as many of the new ones as is their share."""
+def mixed(own: np.ndarray, new: np.ndarray, share: float, most: int) -> np.ndarray:
+    """At most so many rows of both, as many of the new ones as is their share; of equal lengths always the same."""
     total = min(most, len(own) + len(new))
     taken = min(len(new), max(round(share * total), total - len(own)))
     parts = ((own, total - taken), (new, taken))

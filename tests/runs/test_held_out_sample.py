@@ -40,3 +40,17 @@ def test_one_that_is_missing_or_damaged_is_none(tmp_path):
     assert HeldOutSample.load(None) is None and HeldOutSample.load(tmp_path) is None
     (tmp_path / HELD_OUT_SAMPLE).write_bytes(b"damaged")
     assert HeldOutSample.load(tmp_path) is None
+
+
+def test_new_pairs_join_it_and_those_that_are_trained_on_later_leave_it(sample):
+    own, new = (
+        HeldOutSample(sample.student[part], sample.teacher[part], sample.canary)
+        for part in np.split(np.arange(90), [60])
+    )
+    both = own.joined(new, 0.1)
+    places = [int(np.flatnonzero((sample.student == row).all(axis=1))[0]) for row in both.student]
+    assert sorted(places) == list(range(90)) and both.canary == sample.canary
+    np.testing.assert_array_equal(both.teacher, sample.teacher[places])  # each still beside its own
+    left = both.without(sample.student[:10])
+    assert len(left.student) == len(left.teacher) == 80
+    assert both.without(sample.canary.student[:1]).canary is None
