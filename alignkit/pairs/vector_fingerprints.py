@@ -9,8 +9,11 @@ import numpy as np
 import torch
 
 from alignkit.corpus_blocks import only_read
+from alignkit.vector_files import MappedRows
 
 _BLOCK_ELEMENTS = 1024 * 1024
+# attribute of a map: the fingerprints of its rows
+_REMEMBERED = "alignkit_fingerprints"
 # a side with fewer distinct vectors than this share of the rows distinguishes classes, not sentences
 FEWEST_DISTINCT = 0.1
 
@@ -42,6 +45,11 @@ def vector_fingerprints(vectors: np.ndarray) -> np.ndarray:
 def fingerprint_blocks(vectors: np.ndarray) -> Iterator[tuple[int, np.ndarray]]:
     """The same a block at a time: the first row of each, and its fingerprints."""
     count, width = vectors.shape
+    known = getattr(vectors.array if isinstance(vectors, MappedRows) else vectors, _REMEMBERED, None)
+    if known is not None:
+        rows = vectors.rows if isinstance(vectors, MappedRows) else np.arange(count)
+        yield from ((at, known[rows[at : at + _BLOCK_ELEMENTS]]) for at in range(0, count, _BLOCK_ELEMENTS))
+        return
     drawn = np.frombuffer(hashlib.shake_128(b"alignkit").digest(8 * width), dtype="<u8").astype(np.uint64) | 1
     weights = torch.from_numpy(drawn.view(np.int64))
     step = max(1, _BLOCK_ELEMENTS // width)
@@ -49,6 +57,14 @@ def fingerprint_blocks(vectors: np.ndarray) -> Iterator[tuple[int, np.ndarray]]:
         bits = _float16_bits(only_read(vectors[start : start + step]))
         # sums of 64-bit integers wrap around, signed ones too
         yield start, bits.mul_(weights).sum(dim=1).numpy().view(np.uint64)
+
+
+def remembered_fingerprints(vectors: np.ndarray) -> np.ndarray:
+    """As `vector_fingerprints`; those of a mapped file are kept with its map, so that it is not read for them again."""
+    found = vector_fingerprints(vectors)
+    if isinstance(vectors, np.memmap) and vectors.mode == "r":  # nobody may write to it
+        setattr(vectors, _REMEMBERED, found)  # which parts of the map do not inherit
+    return found
 
 
 def _float16_bits(rows: torch.Tensor) -> torch.Tensor:
@@ -98,7 +114,8 @@ def first_equal_rows(student: np.ndarray, teacher: np.ndarray) -> np.ndarray:
     >>> first_equal_rows(np.array([[1.0], [2.0], [1.0], [3.0]]), np.array([[1.0], [2.0], [4.0], [4.0]])).tolist()
     [0, 1, 0, 0]
     """
-    by_side = [_first_rows(vector_fingerprints(side)) for side in (student, teacher)]
+    # those of students are asked for again: by the leak check, and for the run
+    by_side = [_first_rows(remembered_fingerprints(student)), _first_rows(vector_fingerprints(teacher))]
     rows = np.arange(len(student))
     telling = [first for first in by_side if (first == rows).sum() >= FEWEST_DISTINCT * len(rows)]
     if len(telling) == 2:

@@ -6,7 +6,10 @@ import pytest
 from safetensors.numpy import save_file
 
 from alignkit.errors import ConfigError, DataError
+from alignkit.evaluation.leak_checks import leaks_of_splits
+from alignkit.pairs import vector_fingerprints
 from alignkit.pairs.vectors import load_vectors
+from alignkit.runs.fingerprints import VECTOR_FINGERPRINTS, save_fingerprints, training_fingerprints
 from alignkit.sentences.splits import split_groups
 
 
@@ -240,3 +243,21 @@ def test_rows_of_files_cost_a_few_numbers_each(tmp_path, repeated, monkeypatch):
         splits, peaks[count] = traced_peak(lambda: load(tmp_path))
         assert sum(map(len, splits.parts)) == count
     assert (peaks[120_000] - peaks[20_000]) / 100_000 < 100
+
+
+def test_the_students_file_is_fingerprinted_once_for_all_that_ask(tmp_path, make_pairs, monkeypatch):
+    pairs, read = make_pairs(400), []
+    for name, side in (("s", pairs.student), ("t", pairs.teacher)):
+        np.save(tmp_path / f"{name}.npy", side)
+    bits = vector_fingerprints._float16_bits
+    monkeypatch.setattr(
+        vector_fingerprints, "_float16_bits", lambda rows: read.append((rows.shape[1], len(rows))) or bits(rows)
+    )
+    splits = load(tmp_path)
+    assert "no test pair" in leaks_of_splits(splits)
+    save_fingerprints(tmp_path, splits)
+    assert sum(count for width, count in read if width == splits.train.student_dim) == 400
+    kept = training_fingerprints(tmp_path, VECTOR_FINGERPRINTS)
+    parts = splits.train, splits.validation
+    whole = np.concatenate([vector_fingerprints.vector_fingerprints(np.asarray(part.student)) for part in parts])
+    np.testing.assert_array_equal(kept, whole)
