@@ -48,7 +48,7 @@ def test_processes_ask_a_server_no_more_at_once_than_one_would(tmp_path, run_com
         code, out, errors = run_command(*words, "sentences=s.txt", "engine.workers=5")
         assert (code, "student tiny: 700 new, 0 cached, 1 quarantined" in out) == (0, True), errors
         assert "2 of 5 workers embed: student.concurrency=2 bounds the requests" in errors
-        assert server.most_in_flight == 2
+        assert server.most_in_flight <= 2  # one where the second process starts late
         sent = server.times_sent()
         again = [text for text in TEXTS if sent[text] != 1]
         assert len(again) <= 3, "but for one text of each part, by which the server is watched, each is sent once"

@@ -7,7 +7,7 @@ import os
 import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
@@ -21,7 +21,7 @@ from alignkit.migration.moving import migrate
 from alignkit.migration.planned_move import plan
 from alignkit.migration.sending import MANIFEST_BYTES, made_at
 from alignkit.migration.sources import PARQUET, open_source
-from alignkit.object_storage.located import files_below, is_folder, is_there, located, read_range, write_object
+from alignkit.object_storage.located import is_folder, is_there, located, names_within, read_range, write_object
 from alignkit.workers.base import Do, Engine, Part, Result, Work
 from alignkit.workers.manifest import Manifest
 from alignkit.workers.running import Progress, run
@@ -91,7 +91,7 @@ def migrate_folder(
 ) -> dict[str, Any]:
     """Move every `.parquet` and `.npy` of a folder, as `migrate` moves one; called again, it goes on.
 
-    Files whose names begin with `_` or `.` are left out, as readers of data sets do.
+    Files and folders whose names begin with `_` or `.` are left out, as readers of data sets do.
 
     Returns:
         The manifest that is written beside `out`: what was moved, rows and zero rows, and what reading back showed.
@@ -131,14 +131,13 @@ def migrate_folder(
 
 def _files_in(folder: Place) -> list[str]:
     """Names of the files, from the folder on."""
-    if isinstance(folder, Path):
-        found = [path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()]
-    else:
-        found = [place.name for suffix in SUFFIXES for place in files_below(folder, suffix)]
-    names = [name for name in found if Path(name).suffix.lower() in SUFFIXES and Path(name).name[0] not in "_."]
+    found = (PurePosixPath(name) for name in names_within(folder))
+    names = [
+        str(name) for name in found if name.suffix.lower() in SUFFIXES and not any(one[0] in "_." for one in name.parts)
+    ]
     if not names:
         raise DataError(f"{folder}: holds no {' or '.join(SUFFIXES)} files")
-    return sorted(names)
+    return names
 
 
 def _cut(folder: Place, names: list[str], key: str | None) -> Iterator[Part]:

@@ -162,6 +162,20 @@ def files_below(folder: Place, suffix: str) -> list[Place]:
         return sorted(folder.glob(f"*{suffix}"), key=lambda place: place.name)
 
 
+def names_within(folder: Place) -> list[str]:
+    """The files of a folder and of its folders: names from it on, with `/` between.
+
+    Raises:
+        DataError: if the store refuses.
+    """
+    if isinstance(folder, Path):
+        return sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
+    with asked(folder):
+        folder.fs.invalidate_cache()
+        root = folder.path.rstrip("/")
+        return sorted(path[len(root) + 1 :] for path in folder.fs.find(root))
+
+
 def read_range(place: Place, start: int, stop: int) -> bytes:
     """Some bytes of a file; fewer where it ends before.
 

@@ -126,6 +126,7 @@ def data_set(vectors, tmp_path):
         save(folder / name, vectors[number * 200 : number * 200 + 200], number * 200)
     (folder / "_SUCCESS").write_text("", encoding="utf-8")
     save(folder / "_temporary.npy", vectors[:5])
+    save(folder / "_temporary" / "0.npy", vectors[:5])
     return folder
 
 

@@ -209,13 +209,17 @@ def test_where_no_store_answers(s3, monkeypatch, tmp_path):
 def test_folders_and_files_are_moved_there_in_parts(s3, tmp_path, monkeypatch):
     monkeypatch.setattr(array_parts, "FEWEST_ROWS", 200)
     artifact, engine = artifact_of(), LocalEngine()
-    for number in range(2):
-        put_table(f"s3://vectors/many/{number}.parquet", table(250 * number, 250 * number + 250), tmp_path)
+    for number, name in enumerate(["0.parquet", "lang=de/1.parquet"]):
+        put_table(f"s3://vectors/many/{name}", table(250 * number, 250 * number + 250), tmp_path)
+    write_object(located("s3://vectors/many/_temporary/0.parquet"), b"being written")
     put_array("s3://vectors/whole.npy", ROWS, tmp_path)
     made = migrate_folder("s3://vectors/many", artifact, "s3://vectors/moved", None, None, "document", None, engine)
     assert (made["files"], made["rows"]) == (2, 500)
-    with ParquetIndex("s3://vectors/moved", id="id") as index:
-        rows = joined(list(index.scan()))
+    found = []
+    for folder in ("moved", "moved/lang=de"):
+        with ParquetIndex(f"s3://vectors/{folder}", id="id") as index:
+            found += index.scan()
+    rows = joined(found)
     assert rows.ids == [f"r{i}" for i in range(500)]
     np.testing.assert_allclose(rows.vectors, expected(ROWS, artifact), atol=1e-6)
     with pytest.raises(Stopped):

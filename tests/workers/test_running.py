@@ -8,6 +8,7 @@ import subprocess
 import sys
 
 import pytest
+import waiting
 from small_work import Squares, cut, tries, written
 
 from alignkit.errors import AlignkitError, ConfigError
@@ -112,7 +113,7 @@ if __name__ == "__main__":
     done = subprocess.run(
         [sys.executable, str(tmp_path / "driver.py")],
         capture_output=True,
-        timeout=60,
+        timeout=waiting.HANG_S,
         env={**os.environ, "PYTHONPATH": path},
     )
     assert done.returncode != 0

@@ -52,8 +52,7 @@ class EmbedTexts(Work):
 
     def open(self) -> Do:
         """See `Work`."""
-        for name, value in self.variables.items():
-            os.environ.setdefault(name, value)
+        os.environ.update(self.variables)
         with suppress(OSError):
             os.chdir(self.home)
         with settings_under(self.side):
