@@ -73,7 +73,7 @@ def test_all_start_from_the_head_of_the_first(run_command, tmp_path, data, model
 
 def test_auto_lets_the_first_process_choose(tmp_path, data):
     """The first process hands its choice to the one that it starts: here it does start it, as a user's command does."""
-    settings = ("model=auto", "model.candidates=[linear,low_rank,mlp]", "model.budget_s=20", "model.target=cosine",
+    settings = ("model=auto", "model.candidates=[linear,low_rank,mlp]", "model.budget_s=600", "model.target=cosine",
                 "trainer.max_epochs=1", "hydra.run.dir=run")  # fmt: skip
     done = subprocess.run([sys.executable, "-m", "alignkit.train", *data, *settings, *TWO],
                           cwd=tmp_path, capture_output=True, text=True, timeout=900)  # fmt: skip
