@@ -51,19 +51,21 @@ class TextBatches:
             waiting = np.concatenate([waiting, run])
             whole = len(waiting) - len(waiting) % window
             for start in range(0, whole, window):
-                yield from self._like_lengths(waiting[start : start + window], generator if order.shuffle else None)
+                yield from self._like_lengths(order, waiting[start : start + window], generator)
             waiting = waiting[whole:]
-        yield from self._like_lengths(waiting, generator if order.shuffle else None)
+        yield from self._like_lengths(order, waiting, generator)
 
-    def _like_lengths(self, rows: np.ndarray, generator: np.random.Generator | None) -> Iterator[PairBatch]:
+    def _like_lengths(self, order: RowOrder, run: np.ndarray, generator: np.random.Generator) -> Iterator[PairBatch]:
         """Batches of one window; the longest first, where nothing shuffles them."""
-        ordered = rows[np.argsort(-self.tokens.lengths_of(rows), kind="stable")]
+        rows, _ = order.without_padding(run)
+        ordered = run[np.argsort(-self.tokens.lengths_of(rows), kind="stable")]
         parts = [ordered[start : start + self.batch_size] for start in range(0, len(ordered), self.batch_size)]
-        for number in range(len(parts)) if generator is None else generator.permutation(len(parts)):
-            yield self._batch(parts[number])
+        for number in generator.permutation(len(parts)) if order.shuffle else range(len(parts)):
+            yield self._batch(*order.without_padding(parts[number]))
 
-    def _batch(self, rows: np.ndarray) -> PairBatch:
+    def _batch(self, rows: np.ndarray, real: np.ndarray | None) -> PairBatch:
         device = self.device()
         teacher = unit_in_place(gathered(self.pairs.teacher, rows).to(device))
         student = self.tokens.batch(rows, device)
-        return PairBatch(torch.from_numpy(rows).to(device), student, teacher)  # type: ignore[arg-type]
+        known = None if real is None else torch.from_numpy(real).long().to(device)
+        return PairBatch(torch.from_numpy(rows).to(device), student, teacher, None, known)  # type: ignore[arg-type]

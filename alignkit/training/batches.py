@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -36,12 +36,15 @@ class PairBatch(NamedTuple):
         student: `(B, student_dim)` float32.
         teacher: `(B, teacher_dim)` float32, L2-normalised.
         negatives: `(B, K, teacher_dim)` float32, L2-normalised; a sentence with fewer than K has zero rows.
+        real: `(B,)` int64, 0 for a row that only lets this process take part in a step; `None` if there is none in
+            any process.
     """
 
     rows: Tensor
     student: Tensor
     teacher: Tensor
     negatives: Tensor | None = None
+    real: Tensor | None = None
 
 
 class RowOrder:
@@ -52,7 +55,7 @@ class RowOrder:
         shuffle: a new seeded order each epoch.
         seed: of the order.
         rank: of this process.
-        world_size: processes; rows are dealt out evenly, the first ones twice if they do not divide evenly.
+        world_size: processes; all get as many rows, some of them padding if they do not divide evenly.
         block: rows that stay together while blocks are shuffled; 1 shuffles rows.
         weights: `(count,)`; a shuffled epoch then has as many rows, each as often as its weight asks for. Only for
             rows that are shuffled one by one.
@@ -69,13 +72,25 @@ class RowOrder:
     def __len__(self) -> int:
         return -(-self.count // self.world_size)
 
+    def without_padding(self, rows: Any) -> tuple[Any, Any | None]:
+        """Row numbers of a run, and which are no padding: `None` where no process has any.
+
+        Args:
+            rows: `(B,)` int64, an array or a tensor.
+        """
+        if self.count % self.world_size == 0:
+            return rows, None
+        return abs(rows + (rows < 0)), rows >= 0
+
     def runs(self, epoch: int) -> Iterator[np.ndarray]:
-        """Yield runs of row numbers, together one epoch of this process."""
+        """Yield runs of row numbers, together one epoch of this process; row r as padding is -r - 1."""
         generator = np.random.default_rng([self.seed, epoch])
         if self.block == 1:
             rows = np.arange(self.count) if self.weights is None else _as_often(self.weights, generator.random())
             order = generator.permutation(rows) if self.shuffle else rows
-            yield np.resize(order, len(self) * self.world_size)[self.rank :: self.world_size]
+            dealt_out = np.resize(order, len(self) * self.world_size)
+            dealt_out[self.count :] = -dealt_out[self.count :] - 1
+            yield dealt_out[self.rank :: self.world_size]
             return
         starts = np.arange(0, self.count, self.block)
         if self.shuffle:
@@ -90,7 +105,7 @@ class RowOrder:
             yield rows[(self.rank - dealt) % self.world_size :: self.world_size]
             dealt += len(rows)
         if self.rank >= dealt % self.world_size > 0:  # it must still take part in every step
-            yield np.arange(1)
+            yield np.array([-1])
 
 
 def _as_often(weights: np.ndarray, start: float) -> np.ndarray:
@@ -164,13 +179,14 @@ class PairBatches:
             yield _cut(whole, start, start + self.batch_size)
 
     def _gather(self, rows: Tensor) -> PairBatch:
+        rows, real = self.order.without_padding(rows)
         negatives = None
         if self.negatives is not None:
             at = torch.as_tensor(self.negatives[rows.cpu().numpy()]).to(self.device)
             vectors = self._teachers(at.clamp_min(0).flatten()).unflatten(0, at.shape)
             negatives = torch.where((at >= 0).unsqueeze(-1), vectors, 0.0)
         student = rows_on(self.pairs.student, rows, self.device) if self._student is None else self._student[rows]
-        return PairBatch(rows, student, self._teachers(rows), negatives)
+        return PairBatch(rows, student, self._teachers(rows), negatives, None if real is None else real.long())
 
     def _teachers(self, rows: Tensor) -> Tensor:
         if self._teacher is not None:
@@ -178,6 +194,7 @@ class PairBatches:
         return unit_in_place(rows_on(self.pairs.teacher, rows, self.device))
 
     def _read(self, rows: np.ndarray) -> PairBatch:
+        rows, real = self.order.without_padding(rows)
         student = gathered(self.pairs.student, rows).to(self.device)
         teacher = unit_in_place(gathered(self.pairs.teacher, rows).to(self.device))
         negatives = None
@@ -186,7 +203,8 @@ class PairBatches:
             vectors = gathered(self.pairs.teacher, np.maximum(at, 0).reshape(-1)).reshape(*at.shape, -1)
             vectors[torch.from_numpy(at < 0)] = 0
             negatives = unit_in_place(vectors.to(self.device))
-        return PairBatch(torch.as_tensor(rows).to(self.device), student, teacher, negatives)
+        known = None if real is None else torch.as_tensor(real).long().to(self.device)
+        return PairBatch(torch.as_tensor(rows).to(self.device), student, teacher, negatives, known)
 
 
 class SolverBatches:
@@ -294,5 +312,5 @@ def unit_in_place(vectors: Tensor) -> Tensor:
 
 def _cut(batch: PairBatch, start: int, end: int) -> PairBatch:
     rows, student, teacher = (part[start:end].clone() for part in batch[:3])
-    negatives = None if batch.negatives is None else batch.negatives[start:end].clone()
-    return PairBatch(rows, student, teacher, negatives)
+    negatives, real = (None if part is None else part[start:end].clone() for part in batch[3:])
+    return PairBatch(rows, student, teacher, negatives, real)

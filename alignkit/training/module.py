@@ -53,6 +53,7 @@ class AlignmentModule(LightningModule):
             teacher_mean, validation_count, seed=seed, others=others, of_several=lambda: self.trainer.world_size > 1
         )
         self.recipe = recipe
+        self._losses: list[Tensor] = []
         self.seed = seed
         self.rough_products = rough_products
 
@@ -69,7 +70,7 @@ class AlignmentModule(LightningModule):
         every: int = self.trainer.log_every_n_steps  # type: ignore[attr-defined]
         if every and batch_index % every == 0:
             self.log("train/loss", loss.detach(), batch_size=len(batch.rows))
-        return loss
+        return loss if batch.real is None or self._joins else loss * self._share(batch.real)
 
     def backward(self, loss: Tensor, *given: Any, **named: Any) -> None:
         """Gradients of one batch."""
@@ -80,11 +81,17 @@ class AlignmentModule(LightningModule):
         """Collect figures of one batch."""
         loss, aligned = self._loss(batch)
         self.metric.update(batch.rows, aligned, batch.teacher)
-        self.log("val/loss", loss, batch_size=len(batch.rows), on_epoch=True, sync_dist=True)
+        count = loss.new_tensor(len(batch.rows)) if batch.real is None else batch.real.sum().to(loss)
+        self._losses.append(torch.stack([loss.detach() * count, count]))
 
     def on_validation_epoch_end(self) -> None:
         """Log figures over all validation pairs; NaN if undefined, so that no earlier value remains."""
+        # Lightning's own mean over processes rounds the number of rows to a whole one each
+        sums: Tensor = self.all_gather(torch.stack(self._losses).sum(dim=0))  # type: ignore[assignment]
+        loss, count = sums.reshape(-1, 2).sum(dim=0).tolist()
+        self._losses.clear()
         figures = {f"val/{name}": value for name, value in self.metric.compute().items()}
+        figures["val/loss"] = loss / count
         self.log_dict({name: torch.tensor(torch.nan if value is None else value) for name, value in figures.items()})
         self.metric.reset()
 
@@ -143,11 +150,26 @@ class AlignmentModule(LightningModule):
         aligned = self.head(batch.student).float()
         teacher = batch.teacher.float()
         negatives = None if batch.negatives is None else batch.negatives.float()
-        compared = aligned
-        if self.trainer.world_size > 1 and getattr(self.loss, "compares_batch", False):
+        compared, real = aligned, batch.real
+        if self._joins:
             # join the batches of all processes; the gradient of each part returns to its process
             compared = self.all_gather(aligned, sync_grads=True).flatten(0, 1)  # type: ignore[union-attr]
             teacher = self.all_gather(teacher).flatten(0, 1)  # type: ignore[union-attr]
             negatives = None if negatives is None else self.all_gather(negatives).flatten(0, 1)  # type: ignore[union-attr]
+            real = None if real is None else self.all_gather(real).flatten()  # type: ignore[union-attr]
+        if real is not None and bool(real.any()):  # else nothing but padding, whose share is zero
+            kept = real.nonzero().flatten()
+            compared, teacher = compared[kept], teacher[kept]
+            negatives = None if negatives is None else negatives[kept]
         with torch.autocast(self.device.type, enabled=False):
             return self.loss(compared, teacher, negatives), aligned
+
+    @property
+    def _joins(self) -> bool:
+        """Whether a loss is that of the batches of all processes together."""
+        return self.trainer.world_size > 1 and bool(getattr(self.loss, "compares_batch", False))
+
+    def _share(self, real: Tensor) -> Tensor:
+        """Of this process's mean in that over the rows of all processes, where each would have the same by default."""
+        counts: Tensor = self.all_gather(real.sum())  # type: ignore[assignment]
+        return real.sum() / counts.float().mean()

@@ -17,7 +17,7 @@ TWO = ("device=cpu", "threads=1", "html=false", "trainer.devices=2", "trainer.st
 @pytest.fixture
 def data(tmp_path, make_pairs):
     """Settings of a small set of files."""
-    pairs = make_pairs(400)
+    pairs = make_pairs(409)  # in no part as many rows for both
     for name in ("student", "teacher"):
         np.save(tmp_path / f"{name}.npy", getattr(pairs, name))
     return "data=vectors", "data.student=student.npy", "data.teacher=teacher.npy"
@@ -38,9 +38,12 @@ def test_a_closed_form_is_what_one_process_solves(run_command, tmp_path, data):
     assert metas[0]["chosen"] == pytest.approx(metas[1]["chosen"])
 
 
-@pytest.mark.parametrize("loss", ["info_nce", "rank_kl"])
+@pytest.mark.parametrize("loss", ["info_nce", "rank_kl", "mse"])
 def test_sentences_are_compared_with_those_of_the_other_process(run_command, tmp_path, data, loss):
-    """Two batches of 16 are one of 32: without the other half there would be other negatives, and other weights."""
+    """Two batches of 16 are one of 32: without the other half there would be other negatives, and other weights.
+
+    A process that has a row less pads its last batch with one that counts nowhere.
+    """
     settings = (*data, f"loss={loss}", "model.init=random", "lr=1e-2", "trainer.max_epochs=2", "confidence=false")
     train_by_two(tmp_path, *settings, *TWO, "batch_size=16", "hydra.run.dir=two")
     for run, size in (("one", 32), ("half", 16)):
@@ -50,7 +53,7 @@ def test_sentences_are_compared_with_those_of_the_other_process(run_command, tmp
     two, one, half = (load_head(tmp_path / run).projection.weight for run in ("two", "one", "half"))
     assert np.allclose(one, two, atol=1e-4) and not np.allclose(half, two, atol=1e-2)
     metas = [meta_of(tmp_path / run) for run in ("one", "two")]
-    assert metas[0]["validation"] == pytest.approx(metas[1]["validation"], abs=1e-4)
+    assert metas[0]["validation"] == pytest.approx(metas[1]["validation"], abs=1e-5)
 
 
 @pytest.mark.parametrize(
