@@ -25,7 +25,7 @@ from alignkit.migration.places import opened
 from alignkit.workers.base import Do, Engine, Part, Result, Work
 from alignkit.workers.manifest import Manifest
 from alignkit.workers.running import Progress, run
-from alignkit.workers.variables import named_variables
+from alignkit.workers.variables import OF_STORES, named_variables
 
 # some hundred parts, so that the last worker is not waited for long; none so large that its loss hurts
 PARTS, FEWEST_ROWS, MOST_ROWS = 256, 1024, 65_536
@@ -40,12 +40,14 @@ class CopyStretch(Work):
         settings: `source` and `target`, as plain values.
         artifact: the head.
         role: of the rows.
-        variables: of the environment, that the settings name.
+        home: the command's working folder, for paths among the settings.
+        variables: of the environment, that the settings name or that keys of PostgreSQL and object storage lie in.
     """
 
     settings: dict[str, Any] = field(repr=False)
     artifact: Artifact
     role: Role
+    home: Path
     variables: dict[str, str] = field(repr=False)
     name = "copy"
     unit = "rows"
@@ -53,6 +55,8 @@ class CopyStretch(Work):
     def open(self) -> Do:
         """See `Work`."""
         os.environ.update(self.variables)
+        with suppress(OSError):
+            os.chdir(self.home)
         return _Copier(self)
 
 
@@ -106,7 +110,7 @@ def copy_by_parts(
     begun = replacement.stage() == "begun"
     note = note_begun(index, replacement, artifact, role)
     manifest = _manifest(index, settings, note.head, role, begun)
-    work = CopyStretch(settings, artifact, role, named_variables(settings, "PG"))
+    work = CopyStretch(settings, artifact, role, Path.cwd(), named_variables(settings, "PG", *OF_STORES))
     if manifest.left() and (note.verified or note.compared):
         keep(replacement, replace(note, verified=None, compared=None))
     outcome = run(work, manifest, engine, on_progress)

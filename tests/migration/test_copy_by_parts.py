@@ -1,5 +1,9 @@
 """The copy inside an engine by several workers: every row once, whatever fails, and another copy begins anew."""
 
+import os
+import pickle
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
@@ -70,6 +74,24 @@ def test_every_row_is_copied_once(engine, tmp_path, request):
         replacement.give_up()
     assert copied(settings).written == ROWS  # nothing of the first copy counts
     expect_moved(settings)
+
+
+class FromElsewhere(LocalEngine):
+    """Its workers begin in another folder, as on another machine."""
+
+    def run(self, work, parts):
+        os.chdir(Path.cwd().anchor)
+        yield from super().run(pickle.loads(pickle.dumps(work)), parts)
+        self.work = work
+
+
+def test_workers_find_what_the_command_names(tmp_path, request, monkeypatch):
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "wJalrXUtnFEMI")
+    settings = {"source": stored("parquet", tmp_path, request).settings}
+    settings["source"]["path"] = os.path.relpath(settings["source"]["path"], tmp_path)
+    assert copied(settings, engine := FromElsewhere()).written == ROWS
+    assert engine.work.variables["AWS_SECRET_ACCESS_KEY"] == "wJalrXUtnFEMI"
+    assert "wJalr" not in repr(engine.work)
 
 
 @pytest.mark.parametrize("engine", ["chroma", "faiss", "milvus", "qdrant"])
