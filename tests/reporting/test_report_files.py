@@ -7,6 +7,7 @@ import dataclasses
 import html.parser
 import io
 import json
+import re
 import shutil
 import xml.etree.ElementTree as ET
 from pathlib import Path
@@ -253,8 +254,10 @@ def test_tensorboard_gets_figures_and_the_projector(result, tmp_path):
     log_evaluation(result, tmp_path)
     events = EventAccumulator(str(tmp_path)).Reload()
     assert events.Scalars("evaluation/aligned/ndcg@10")[0].value == pytest.approx(result.rows["aligned"]["ndcg@10"])
-    tensors = list(tmp_path.rglob("tensors.tsv"))
+    tensors = list(tmp_path.rglob("queries.tsv"))
     assert len(tensors) == 1 and len(tensors[0].read_text(encoding="utf-8").splitlines()) == 1000
-    assert (tmp_path / "projector_config.pbtxt").is_file()
+    config = (tmp_path / "projector_config.pbtxt").read_text(encoding="utf-8")
+    assert all((tmp_path / path).is_file() for path in re.findall(r'_path: "(.*)"', config))
+    assert [path.name for path in tmp_path.iterdir() if path.is_dir()] == ["projector"]
     first = [float(number) for number in tensors[0].read_text(encoding="utf-8").splitlines()[0].split("\t")]
     assert first == pytest.approx(result.projection.teacher[0].tolist(), abs=1e-4)

@@ -144,7 +144,7 @@ def test_the_tables_fit_80_columns_and_the_pictures_show_both_products(result):
 
 def test_tensorboard_shows_the_product(result, tmp_path):
     log_evaluation(result, tmp_path)
-    labels = next(tmp_path.rglob("metadata.tsv")).read_text(encoding="utf-8").splitlines()
+    labels = next(tmp_path.rglob("queries_labels.tsv")).read_text(encoding="utf-8").splitlines()
     assert {line.split("\t")[0] for line in labels[1:]} == {"teacher", "tuned"}
 
 
