@@ -258,9 +258,9 @@ def test_the_entries_of_a_table_come_before_made_up_texts(run_command, words, tm
 def test_no_test_sentence_is_trained_on(monkeypatch, run_command, words, tmp_path):
     seen, own = [], TableStudent.tokenize
 
-    def watched(self, texts):
+    def watched(self, texts, by):
         seen.extend(texts)
-        return own(self, texts)
+        return own(self, texts, by)
 
     monkeypatch.setattr(TableStudent, "tokenize", watched)
     code, _, err = run_command("distill", "student=table", small_student(tmp_path), *words, "trainer.max_epochs=1",

@@ -111,11 +111,11 @@ def test_a_teacher_that_takes_long_holds_up_the_sure_not_at_all(aligned):
     service = Service(Answerer(aligned, teacher, fallback_below=0.5), fallback_timeout_s=HANG_S)
 
     async def scenario():
-        unsure = asyncio.create_task(service.embed([UNSURE]))
+        unsure = asyncio.create_task(service.embed([UNSURE], "/v1/embeddings"))
         while not teacher.called.is_set():
             await asyncio.sleep(0.001)
         for _ in range(20):
-            await service.embed([SURE])
+            await service.embed([SURE], "/v1/embeddings")
         assert not unsure.done()
         teacher.gate.set()
         assert (await unsure).teacher_texts == 1
@@ -129,7 +129,7 @@ def test_a_teacher_that_hangs_holds_up_the_unsure_for_a_while_only(aligned):
     service = Service(Answerer(aligned, teacher, fallback_below=0.5), fallback_timeout_s=0.2)
 
     async def scenario():
-        answer = await service.embed([UNSURE])
+        answer = await service.embed([UNSURE], "/v1/embeddings")
         np.testing.assert_allclose(answer.vectors, aligned.encode([UNSURE]), atol=1e-6)
         assert answer.teacher_texts == 0
         await service.close()

@@ -163,10 +163,10 @@ def test_a_large_request_lets_others_in_between():
     service = Service(Answerer(AlignedEmbedder(odd_artifact(), student)), batching=Batching(max_batch_texts=10))
 
     async def scenario():
-        large = asyncio.create_task(service.embed([f"{i}" for i in range(300)]))
+        large = asyncio.create_task(service.embed([f"{i}" for i in range(300)], "/api/embed"))
         while not student.calls:
             await asyncio.sleep(0.001)
-        lone = asyncio.create_task(service.embed(["lone"]))
+        lone = asyncio.create_task(service.embed(["lone"], "/api/embed"))
         await asyncio.sleep(0)
         gate.set()
         await lone
