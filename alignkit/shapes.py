@@ -27,6 +27,7 @@ def check_shapes(**arrays: tuple[Array, str]) -> None:
     Raises:
         DataError: if a shape differs; the message gives all expected and all given shapes.
 
+    >>> import numpy as np
     >>> check_shapes(aligned=(np.ones((3, 2)), "N D"), teacher=(np.ones((3, 2)), "N D"), rows=([0, 1, 2], "N"))
     >>> check_shapes(aligned=(np.ones((3, 2)), "N D"), teacher=(np.ones((3, 4)), "N D"))
     Traceback (most recent call last):

@@ -51,7 +51,8 @@ def rows(folder):
 
 
 def figure(url, name):
-    return float(re.search(rf"^{re.escape(name)} (\S+)$", get(f"{url}/metrics").text, re.M)[1])
+    found = re.search(rf"^{re.escape(name)} (\S+)$", get(f"{url}/metrics").text, re.M)
+    return float(found[1]) if found else 0.0  # nothing has been counted yet
 
 
 def test_every_api_is_logged_with_time_path_route_and_confidence(logging_service, serve, tmp_path):
