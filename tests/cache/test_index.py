@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import sqlite3
+import sys
 import threading
 
 import numpy as np
@@ -49,8 +50,9 @@ def test_small_commits_leave_a_short_log(tmp_path):
 
 def test_readers_that_never_pause_do_not_let_it_grow(tmp_path, monkeypatch):
     monkeypatch.setattr(index, "READER_WAIT_S", 300)
-    opened, done = Index(tmp_path), threading.Event()
-    # few at a time: each row takes the lock of Python anew, and on a busy machine many take seconds
+    opened, done, interval = Index(tmp_path), threading.Event(), sys.getswitchinterval()
+    # few at a time, and threads that wait no 5 ms for each other: each row takes the lock of Python anew
+    sys.setswitchinterval(1e-4)
     wanted, all_open = random_keys(50), threading.Barrier(4)
 
     def read():
@@ -67,6 +69,7 @@ def test_readers_that_never_pause_do_not_let_it_grow(tmp_path, monkeypatch):
         all_open.wait()
         longest, keys = small_commits(opened, tmp_path)
     finally:
+        sys.setswitchinterval(interval)
         done.set()
         for thread in threads:
             thread.join()
