@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import json
-import os
 import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -24,7 +23,7 @@ from alignkit.object_storage.located import asked, is_folder, write_object
 from alignkit.workers.base import Do, Engine, Part, Result, Work
 from alignkit.workers.manifest import Manifest
 from alignkit.workers.running import Progress, run
-from alignkit.workers.variables import OF_STORES, named_variables
+from alignkit.workers.variables import OF_STORES, named_variables, take_over
 
 if TYPE_CHECKING:
     from alignkit.object_storage.located import Place
@@ -57,7 +56,7 @@ class AlignRows(Work):
 
     def open(self) -> Do:
         """See `Work`."""
-        os.environ.update(self.variables)
+        take_over(self.variables)
         source = open_source(self.source, self.key)
         return lambda part: self._do(source, part)
 

@@ -5,7 +5,6 @@ What the workers leave, because rows came meanwhile, the ordinary copy does afte
 
 from __future__ import annotations
 
-import os
 import shutil
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, suppress
@@ -25,7 +24,7 @@ from alignkit.migration.places import opened
 from alignkit.workers.base import Do, Engine, Part, Result, Work
 from alignkit.workers.manifest import Manifest
 from alignkit.workers.running import Progress, run
-from alignkit.workers.variables import OF_STORES, named_variables
+from alignkit.workers.variables import OF_STORES, named_variables, take_over
 
 # some hundred parts, so that the last worker is not waited for long; none so large that its loss hurts
 PARTS, FEWEST_ROWS, MOST_ROWS = 256, 1024, 65_536
@@ -54,9 +53,7 @@ class CopyStretch(Work):
 
     def open(self) -> Do:
         """See `Work`."""
-        os.environ.update(self.variables)
-        with suppress(OSError):
-            os.chdir(self.home)
+        take_over(self.variables, self.home)
         return _Copier(self)
 
 

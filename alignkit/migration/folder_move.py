@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -25,7 +24,7 @@ from alignkit.object_storage.located import is_folder, is_there, located, names_
 from alignkit.workers.base import Do, Engine, Part, Result, Work
 from alignkit.workers.manifest import Manifest
 from alignkit.workers.running import Progress, run
-from alignkit.workers.variables import OF_STORES, named_variables
+from alignkit.workers.variables import OF_STORES, named_variables, take_over
 
 if TYPE_CHECKING:
     from alignkit.object_storage.located import Place
@@ -56,7 +55,7 @@ class MoveFiles(Work):
 
     def open(self) -> Do:
         """See `Work`."""
-        os.environ.update(self.variables)
+        take_over(self.variables)
         return self._do
 
     def output(self, part: Part) -> Place:

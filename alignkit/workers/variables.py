@@ -1,9 +1,11 @@
-"""The environment variables that settings name, so that workers on other machines have them."""
+"""What workers on other machines need of the command's process: variables that settings name, and its folder."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
 _ENV = "_env"
@@ -20,6 +22,19 @@ def named_variables(settings: Mapping[str, Any], *prefixes: str) -> dict[str, st
     """
     wanted = {*_names(settings), *(name for name in os.environ if prefixes and name.startswith(prefixes))}
     return {name: os.environ[name] for name in sorted(wanted) if name in os.environ}
+
+
+def take_over(variables: Mapping[str, str], home: Path | None = None) -> None:
+    """Have the command's variables in this process, and work in its folder where this machine has it.
+
+    Args:
+        variables: of `named_variables`.
+        home: the command's working folder, for relative paths among settings.
+    """
+    os.environ.update(variables)
+    if home is not None:
+        with suppress(OSError):
+            os.chdir(home)
 
 
 def _names(settings: Any) -> Iterator[str]:

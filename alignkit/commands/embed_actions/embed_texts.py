@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Mapping
-from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -17,6 +15,7 @@ from alignkit.errors import DataError, EmbedderError
 from alignkit.parts import build_part
 from alignkit.setting_names import settings_under
 from alignkit.workers.base import Do, Part, Result, Work
+from alignkit.workers.variables import take_over
 
 TEXTS = ".json"
 
@@ -52,9 +51,7 @@ class EmbedTexts(Work):
 
     def open(self) -> Do:
         """See `Work`."""
-        os.environ.update(self.variables)
-        with suppress(OSError):
-            os.chdir(self.home)
+        take_over(self.variables, self.home)
         with settings_under(self.side):
             return _Embeds(self, build_part(self.embedder))
 
