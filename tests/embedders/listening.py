@@ -10,6 +10,10 @@ from waiting import HANG_S
 @contextlib.contextmanager
 def listening(reply=b"", hold=False):
     """A port that answers everything with the same bytes."""
+    # each connection is closed after one answer; a client that isn't told so may send its next request into the closing
+    head, end, body = reply.partition(b"\r\n\r\n")
+    if head.startswith(b"HTTP/1.1") and b"connection: close" not in head.lower():
+        reply = head + b"\r\nConnection: close" + end + body
     stop = threading.Event()
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
