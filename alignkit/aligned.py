@@ -12,6 +12,7 @@ import numpy as np
 from alignkit.artifact import CONFIDENCE, DOCUMENT_HEAD, QUERY_HEAD, WHITENING, Artifact, load_artifact
 from alignkit.embedders.adapted import as_embedder
 from alignkit.embedders.base import ROLES, EmbeddedBatch, Embedder, Role, current_identity, join_batches
+from alignkit.embedders.by_name import named_embedder, recorded_embedder
 from alignkit.embedders.distilled import DistilledEmbedder, check_unchanged, is_distilled
 from alignkit.embedders.sameness import differences
 from alignkit.embedders.table import TableEmbedder
@@ -36,8 +37,8 @@ class AlignedEmbedder:
 
     Args:
         artifact: the trained head.
-        student: the embedder whose vectors the head was trained on: one of `alignkit.embedders`, the name of a model
-            for sentence-transformers, an object with `encode(texts)`, or a function of a list of texts.
+        student: the embedder whose vectors the head was trained on: one of `alignkit.embedders`, or what
+            `as_embedder` makes one of: a name, a name with settings, an object with `encode(texts)`, a function.
         allow_student_mismatch: go on, with a warning, where the student is another one or cannot be compared.
 
     Raises:
@@ -58,19 +59,17 @@ class AlignedEmbedder:
 
         Args:
             head: where it is.
-            student: see the class; `None` for the student that lies beside the head, which `distill` trained with it,
-                and for the table of the demo pack.
+            student: see the class; `None` for the one that the head was trained with: it lies beside the head, is in
+                an installed package, or is behind the server that `alignkit.embedders` asks by default.
             allow_student_mismatch: see the class.
 
         Raises:
-            ArtifactError: if the head is damaged, no student lies beside it, or the student is not the one that it was
-                trained with.
+            ArtifactError: if the head is damaged, it does not say enough of its student, or the student is not the one
+                that it was trained with.
         """
         artifact = load_artifact(head)
-        if student is None and is_packed_table(artifact.student_identity):
-            student = TableEmbedder(TABLE)
-        elif student is None:
-            student = DistilledEmbedder(student_beside(artifact, head, allow_student_mismatch))
+        if student is None:
+            student = own_student(artifact, head, allow_student_mismatch)
         return cls(artifact, student, allow_student_mismatch)
 
     @property
@@ -175,6 +174,25 @@ class AlignedEmbedder:
 def head_for(artifact: Artifact, role: Role) -> Head:
     """The head that texts of a role go through, as a module; see `Artifact.align`."""
     return artifact.document_head if role == "document" else artifact.query_head
+
+
+def own_student(artifact: Artifact, head: str | Path, allow_mismatch: bool = False) -> Embedder:
+    """The student that a head was trained with.
+
+    Args:
+        artifact: the head.
+        head: where it was read from.
+        allow_mismatch: take what lies beside the head as it is.
+
+    Raises:
+        ArtifactError: if the head does not say enough of it, or it is not there as it was.
+    """
+    identity = artifact.student_identity
+    if is_packed_table(identity):
+        return TableEmbedder(TABLE)
+    if (recorded := recorded_embedder(identity)) is not None:
+        return named_embedder(recorded)
+    return DistilledEmbedder(student_beside(artifact, head, allow_mismatch))
 
 
 def student_beside(artifact: Artifact, head: str | Path, allow_mismatch: bool = False) -> Path:

@@ -6,7 +6,7 @@ names no embedder (`student: null`, or settings without a `_target_`) is the hea
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,7 @@ from alignkit.artifact import Artifact
 from alignkit.commandline.conf import choice_of, group_choices, yaml_of
 from alignkit.commandline.texts import escaped
 from alignkit.credentials import STARS, redacted
+from alignkit.embedders.by_name import choice_of_identity, told_settings
 from alignkit.embedders.distilled import BACKEND, is_distilled
 from alignkit.errors import ConfigError
 from alignkit.parts import PRICE, TARGET
@@ -24,18 +25,6 @@ from alignkit.resources.demo_pack import TABLE, is_packed_table
 
 # the packaged models, as in the demo pack
 PACKAGED_SIDES = {"student": "two_layer", "teacher": "minilm"}
-# what an identity says that a YAML can be told, by name there; where a server is and which key it wants, only the user
-# says, and nothing of a file is more than a value
-SETTINGS: dict[str, tuple[str, type]] = {
-    "model": ("model", str),
-    "query_prompt": ("prompt", str),
-    "document_prompt": ("prompt", str),
-    "dimensions": ("dimensions", int),
-    "normalize": ("normalize", bool),
-    "truncate": ("truncate", bool),
-}
-# models of installed packages: name and number of layers → the YAML
-PACKAGED = {("all-MiniLM-L6-v2", None): "minilm", ("all-MiniLM-L6-v2", 2): "two_layer"}
 _MISSING = "???"
 
 
@@ -63,7 +52,7 @@ def complete_sides(
         given = OmegaConf.to_container(node, resolve=True) if isinstance(node, DictConfig) else node or {}
         if not isinstance(given, dict):
             raise ConfigError(f"{side}={given}: expected an embedder by name: {', '.join(group_choices('embedder'))}")
-        told = dict(_told(identity or {}))
+        told = dict(told_settings(identity or {}))
         if side == "student" and artifact and head and is_distilled(identity) and _names_no_other(given):
             told["path"] = str(student_beside(artifact, head, config.get("allow_student_mismatch") is True))
         elif side == "student" and is_packed_table(identity):
@@ -90,7 +79,7 @@ def words_of_side(side: str, settings: Mapping[str, Any]) -> list[str]:
 def _completed(
     side: str, given: Mapping[Any, Any], identity: Mapping[str, Any] | None, told: Mapping[str, Any], default: str
 ) -> dict[str, Any]:
-    own = None if identity is None else _choice_of_identity(identity)
+    own = None if identity is None else choice_of_identity(identity)
     choice = choice_of("embedder", given) if TARGET in given else own or default
     if choice is None:  # an embedder of the user's own
         return dict(given)
@@ -122,22 +111,6 @@ def _names_no_other(given: Mapping[Any, Any]) -> bool:
     """Whether a side leaves it open which student it means, and where that is."""
     is_open = TARGET not in given or choice_of("embedder", given) == BACKEND
     return is_open and given.get("path", _MISSING) == _MISSING
-
-
-def _told(identity: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
-    for name, (told, kind) in SETTINGS.items():
-        if type(value := identity.get(told)) is kind:
-            yield name, value
-
-
-def _choice_of_identity(identity: Mapping[str, Any]) -> str | None:
-    """The YAML of an embedder; None where the identity does not say enough, as for a folder on another machine."""
-    backend = identity.get("backend")
-    if backend == "sentence_transformer":
-        return PACKAGED.get((str(identity.get("model")), identity.get("layers")))
-    # alignkit.embedders.<backend>.<Class>
-    choices = group_choices("embedder")
-    return next((one for one in choices if str(yaml_of("embedder", one)[TARGET]).split(".")[-2] == backend), None)
 
 
 def _word(value: Any) -> Any:

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from alignkit.embedders.base import EmbeddedBatch, Embedder, Role
+from alignkit.embedders.by_name import GROUP, named_embedder
 from alignkit.embedders.embeddable import admit
 from alignkit.embedders.rows import batch_of
 from alignkit.errors import ConfigError, EmbedderError
+from alignkit.parts import group_choices
 
 _PROMISED = ("embed", "identity", "settings", "provenance", "dim")
 _ROUTES: dict[Role, str] = {"query": "encode_query", "document": "encode_document"}
@@ -20,14 +22,19 @@ def as_embedder(model: Any) -> Embedder:
     """Return an embedder as it is, and wrap anything else that embeds texts.
 
     Args:
-        model: an embedder; the name or the folder of a model for sentence-transformers; an object with
-            `encode(texts)`; a function of a list of texts.
+        model: an embedder; the name of one of ours, `minilm`; its name with settings,
+            `{"embedder": "ollama", "model": "bge-m3"}`; the name or the folder of a model for sentence-transformers; an
+            object with `encode(texts)`; a function of a list of texts.
 
     Raises:
-        ConfigError: if it is none of these.
+        ConfigError: if it is none of these, or a setting is wrong.
     """
     if all(hasattr(model, name) for name in _PROMISED):
         return model
+    if isinstance(model, Mapping):
+        return named_embedder(model)
+    if isinstance(model, str) and model in group_choices(GROUP):
+        return named_embedder({GROUP: model})
     if isinstance(model, str):
         from alignkit.embedders.sentence_transformer import SentenceTransformerEmbedder
 
@@ -36,7 +43,7 @@ def as_embedder(model: Any) -> Embedder:
         return AdaptedEmbedder(model)
     raise ConfigError(
         f"a {type(model).__name__} is not an embedder; give an object with encode(texts), a function of a list of "
-        "texts, or the name of a model for sentence-transformers"
+        f"texts, one of {', '.join(group_choices(GROUP))}, or the name of a model for sentence-transformers"
     )
 
 

@@ -97,12 +97,12 @@ class Fitted:
         """Student and head as one: texts in, vectors in the teacher's space out.
 
         Args:
-            student: the model whose vectors the head takes, see `AlignedEmbedder`; `None` for the one that `distill`
-                trained with the head, which lies beside it.
+            student: the model whose vectors the head takes, see `AlignedEmbedder`; `None` for the one that a head
+                from disk was trained with, see `AlignedEmbedder.load`.
 
         Raises:
             ConfigError: if none is given, and the head was not read from disk.
-            ArtifactError: if no student lies beside the head, or it is not the one that it was trained with.
+            ArtifactError: if the head does not tell its student, or it is not the one that it was trained with.
         """
         if student is not None:
             return AlignedEmbedder(self.artifact, student)
