@@ -64,6 +64,7 @@ FLOORS = [
         "enabling",
         "watching",
         "choosing",
+        "frameworks",
     },
     {"reporting"},
     {"estimator"},

@@ -41,6 +41,16 @@ def named_embedder(given: Mapping[str, Any]) -> Embedder:
     >>> named_embedder({"embedder": "static"}).dim
     256
     """
+    embedder: Embedder = build_part(checked_settings(given))
+    return embedder
+
+
+def checked_settings(given: Mapping[str, Any]) -> dict[str, Any]:
+    """All settings of a named embedder, while nothing is built.
+
+    Raises:
+        ConfigError: as `named_embedder`.
+    """
     names, known = SettingNames(), group_choices(GROUP)
     settings = {name: value for name, value in given.items() if name != GROUP}
     name = given.get(GROUP)
@@ -53,8 +63,7 @@ def named_embedder(given: Mapping[str, Any]) -> Embedder:
     settings = {**ours, **settings}
     if unset := [one for one in has if settings[one] == _MISSING]:
         raise ConfigError(f"{names(unset[0])} is not set; {name} needs it")
-    embedder: Embedder = build_part(settings)
-    return embedder
+    return settings
 
 
 def recorded_embedder(identity: Mapping[str, Any] | None) -> dict[str, Any] | None:

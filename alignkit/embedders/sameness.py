@@ -56,6 +56,19 @@ def differences(expected: Mapping[str, Any], got: Mapping[str, Any]) -> list[str
     ]
 
 
+def differences_of_models(expected: Mapping[str, Any], got: Mapping[str, Any]) -> list[str]:
+    """The same without prompts: queries and documents of one model may carry different ones.
+
+    >>> differences_of_models({"model": "a", "prompt": "query: "}, {"model": "a", "prompt": "passage: "})
+    []
+    """
+
+    def model(identity: Mapping[str, Any]) -> dict[str, Any]:
+        return {key: value for key, value in identity.items() if "prompt" not in key}
+
+    return differences(model(expected), model(got))
+
+
 def agrees(identity: Mapping[str, Any], settings: Mapping[str, Any]) -> bool:
     """Whether an identity can belong to an embedder with these settings, whatever its model's files are."""
     return all(_equal(key, identity, settings) for key in settings)

@@ -7,7 +7,7 @@ from typing import Any
 
 from alignkit.artifact import Artifact
 from alignkit.embedders.base import Embedder
-from alignkit.embedders.sameness import differences
+from alignkit.embedders.sameness import differences_of_models
 from alignkit.errors import ArtifactError, EmbedderError
 from alignkit.pairs.evaluation_set import EvaluationSet
 
@@ -73,20 +73,12 @@ def _identities(artifact: Artifact) -> dict[str, dict[str, Any] | None]:
 
 
 def _check_model(name: str, made_by: Mapping[str, Any] | None, trained_with: Mapping[str, Any] | None) -> None:
-    if made_by and trained_with and (found := _differences(trained_with, made_by)):
+    if made_by and trained_with and (found := differences_of_models(trained_with, made_by)):
         raise ArtifactError(
             f"the {name} vectors are by {model_name(made_by)}, this head was trained with "
             f"{model_name(trained_with)} ({'; '.join(found[:3])}); "
             f"evaluate with the {name} that it was trained with"
         )
-
-
-def _differences(expected: Mapping[str, Any], got: Mapping[str, Any]) -> list[str]:
-    # queries and documents of one model may carry different prompts: that is no other model
-    def same_model(identity: Mapping[str, Any]) -> dict[str, Any]:
-        return {key: value for key, value in identity.items() if "prompt" not in key}
-
-    return differences(same_model(expected), same_model(got))
 
 
 def model_name(identity: Mapping[str, Any] | None) -> str:
