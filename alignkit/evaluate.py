@@ -8,6 +8,7 @@ EXAMPLES = (
     "python -m alignkit.evaluate head=outputs/train/RUN",
     "python -m alignkit.evaluate data=beir data.path=faq student=ollama teacher=ollama",
     "python -m alignkit.evaluate data=sts data.path=pairs.jsonl",
+    "python -m alignkit.evaluate data=beir data.path=faq group_by=department",
     "python -m alignkit.evaluate codes=int8,binary,dims=256",
     "python -m alignkit.evaluate 'require={recall@10: 0.9, share_of_teacher: 0.95}'",
 )
@@ -16,7 +17,7 @@ main = command(
     "evaluate",
     __doc__,
     EXAMPLES,
-    texts=("head", "cache_dir", "search", "codes"),
+    texts=("head", "cache_dir", "search", "codes", "group_by"),
     run_folder=True,
     completed=("student", "teacher"),
 )

@@ -48,6 +48,25 @@ def test_codes_are_a_table_in_every_report(run, run_command, tmp_path):
         assert code == 1 and err.count("\n") == 1 and "dims=" in err
 
 
+def test_groups_of_a_field_stand_in_every_report_the_worst_first(run, run_command, tmp_path):
+    quick = ("time_embedding=false", "tensorboard=false", "resamples=50")
+    code, out, err = run_command("evaluate", *quick, "group_by=domain")
+    assert code == 0, err
+    assert all(len(line.rstrip()) <= 80 for line in out.splitlines() if not line.startswith("report:"))
+    folder = report_folder(tmp_path)
+    meta = json.loads((folder / "metrics.json").read_text(encoding="utf-8"))["meta"]
+    assert meta["grouped_by"] == "domain" and len(meta["groups"]) == 10
+    worst = meta["groups"][0]
+    assert "nDCG@10 by domain, what loses most against the teacher first:" in out
+    places = [out.index(f"\n{group['name']} ") for group in meta["groups"]]
+    assert places == sorted(places)
+    interval = f"{worst['interval']['low']:.3f} to {worst['interval']['high']:.3f}"
+    reports = [(folder / name).read_text(encoding="utf-8") for name in ("report.html", "alignment_report.md")]
+    assert all(interval in text for text in (out, *reports))
+    code, _, err = run_command("evaluate", *quick, "html=false", "group_by=team", "hydra.run.dir=other")
+    assert code == 1 and err.count("\n") == 1 and "the demo pack: id, text, label, domain, split" in err
+
+
 def test_require_decides_the_exit_code(run, run_command):
     quick = ("time_embedding=false", "html=false", "tensorboard=false", "resamples=50")
     code, _, err = run_command("evaluate", *quick, "require={recall@10: 0.7, share_of_teacher: 0.9}")
@@ -282,3 +301,14 @@ def test_the_device_is_used_where_exact_searches_compute_and_is_refused_first_of
     assert code == 1 and "alignkit: device=cuda: " in err and "take device=auto" in err and err.count("\n") == 1
     code, _, err = run_command("evaluate", "device=tpu", "hydra.run.dir=third")
     assert code == 1 and "tpu" in err and err.count("\n") == 1
+
+
+def test_a_field_that_is_not_there_is_said_before_a_model_is_asked(static_run, run_command, tmp_path):
+    lines = ["text1,text2,score,genre", "a,b,1,news", "c,d,2,news"]
+    (tmp_path / "sts.csv").write_text("\n".join(lines), encoding="utf-8")
+    words = (f"head={static_run}", "data=sts", f"data.path={tmp_path / 'sts.csv'}", "group_by=gender")
+    # a server that is not there would be what is said
+    code, _, err = run_command(
+        "evaluate", *words, "teacher=ollama", "teacher.base_url=http://127.0.0.1:9", "teacher.model=m"
+    )
+    assert code == 1 and err.count("\n") == 1 and "sts.csv: text1, text2, score, genre" in err

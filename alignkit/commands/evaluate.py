@@ -35,11 +35,13 @@ from alignkit.evaluation.result import About, Result
 from alignkit.evaluation.same_models import check_fit, check_models, doubts_of
 from alignkit.evaluation.search_in_parts import SearchInParts
 from alignkit.pairs.base import PairSplits
+from alignkit.pairs.query_groups import check_field, grouped
 from alignkit.pairs.searched_corpus import searching
 from alignkit.pairs.text_sets import TextSet, evaluation_set
 from alignkit.reporting.code_words import console_codes
 from alignkit.reporting.console import console_rows, console_words
 from alignkit.reporting.events import log_evaluation
+from alignkit.reporting.group_words import console_groups, console_groups_words
 from alignkit.reporting.report_files import write_report
 from alignkit.runs.baselines import load_baselines
 from alignkit.runs.folder import newest_run, run_of
@@ -69,10 +71,11 @@ def main(config: DictConfig) -> None:
     data = build_data(settings)
     if settings["learning_curve"] and not isinstance(data, PairSplits):
         raise ConfigError("learning_curve=true needs training pairs; take data=demo, vectors, cached, built or index")
+    check_field(data.origin.fields if isinstance(data, PairSplits) else data.fields(), settings["group_by"])
     embedders, absent = _live_models(settings, data)
     try:
         check_models(artifact, embedders if isinstance(data, TextSet) else {})
-        test = evaluation_set(data, embedders, settings["seed"])
+        test = grouped(evaluation_set(data, embedders, settings["seed"]), settings["group_by"])
         check_fit(artifact, test)  # before any model is timed
         timed = embedding_times(test, embedders, absent)
     finally:
@@ -159,5 +162,11 @@ def _print(result: Result, folder: Path, html: bool) -> None:
     if result.codes:
         console.print()
         console.print(console_codes(result))
+    if result.grouped_by:
+        above, below = console_groups_words(result)
+        console.print(f"\n{above}", markup=False)
+        console.print(console_groups(result))
+        for line in below:
+            console.print(line, markup=False)
     report = folder / ("report.html" if html else "alignment_report.md")
     console.print(f"\nreport: {report}", soft_wrap=True, markup=False)

@@ -21,8 +21,9 @@ from alignkit.evaluation.columns import Column
 from alignkit.evaluation.confidence_figures import ConfidenceFigures, confidence_figures
 from alignkit.evaluation.embedding_time import EmbeddingTime
 from alignkit.evaluation.evidence import deciding_measure, gather, query_groups
-from alignkit.evaluation.examples import figures_of_groups, worst_queries
+from alignkit.evaluation.examples import worst_queries
 from alignkit.evaluation.floor_heads import raw_head
+from alignkit.evaluation.group_figures import figures_of_groups
 from alignkit.evaluation.judging import figures_by_query
 from alignkit.evaluation.query_times import query_times, times_before
 from alignkit.evaluation.rankings import CPU, EXACT, Find, cascade_size, corpus_on, rank_all, rank_own_index, rerank
@@ -148,7 +149,8 @@ def compare(
         sampling=Sampling(seed=seed, resamples=resamples, depth=rankings[RowName.TEACHER].rows.shape[1]),
         cosines=cosines,
         recall=recall_curves(test, rankings, measure),
-        groups=figures_of_groups(test, figures[measure], product),
+        groups=figures_of_groups(test, figures[measure], product, seed=seed, resamples=resamples),
+        grouped_by=None if test.grouping is None else test.grouping.field,
         failures=worst_queries(test, figures[measure], rankings, cosines[product.row], product),
         projection=_projection(test, vectors, product),
         product=product,

@@ -1,4 +1,4 @@
-"""Where a head fails: the worst groups, and the worst single queries with what was found instead."""
+"""Where a head fails: the worst single queries, with what was found instead."""
 
 from __future__ import annotations
 
@@ -12,17 +12,6 @@ from alignkit.evaluation.table_rows import HEAD_ALONE, Product, RowName
 from alignkit.pairs.evaluation_set import EvaluationSet
 
 WORST = 10
-
-
-@dataclass(frozen=True)
-class GroupFigure:
-    """One intent or domain: its queries, and the mean measure of product, student's own index and teacher."""
-
-    name: str
-    queries: int
-    product: float
-    own_index: float
-    teacher: float
 
 
 @dataclass(frozen=True)
@@ -59,29 +48,6 @@ class Failure:
     teacher: float
     found: FirstHit
     expected: FirstHit
-
-
-def figures_of_groups(
-    test: EvaluationSet, figures: Mapping[RowName, np.ndarray], product: Product = HEAD_ALONE
-) -> tuple[GroupFigure, ...]:
-    """All groups by what the product loses against the teacher, most first; none where a set has no groups.
-
-    Args:
-        test: what was measured on.
-        figures: row → `(Q,)` per-query figures of the deciding measure.
-        product: which rows are compared with the teacher's.
-    """
-    if test.groups is None:
-        return ()
-    names, code = np.unique(np.asarray(test.groups, dtype=object).astype(str), return_inverse=True)
-    table = []
-    for position, name in enumerate(names):
-        own = np.flatnonzero(code == position)
-        own = own[np.isfinite(figures[product.row][own])]
-        if len(own):
-            rows = (product.row, product.own_index, RowName.TEACHER)
-            table.append(GroupFigure(str(name), len(own), *(float(figures[row][own].mean()) for row in rows)))
-    return tuple(sorted(table, key=lambda group: (group.product - group.teacher, group.name)))
 
 
 def worst_queries(

@@ -13,7 +13,8 @@ from alignkit.evaluation.alarms import Alarm, Health
 from alignkit.evaluation.code_table import CodeRow
 from alignkit.evaluation.columns import Column
 from alignkit.evaluation.confidence_figures import ConfidenceFigures
-from alignkit.evaluation.examples import Failure, GroupFigure
+from alignkit.evaluation.examples import Failure
+from alignkit.evaluation.group_figures import GroupFigure
 from alignkit.evaluation.learning_curve import LearningCurve
 from alignkit.evaluation.recall_curves import RecallCurves
 from alignkit.evaluation.student_record import KEY, StudentRecord
@@ -138,6 +139,7 @@ class Result:
         about: what stands beside.
         other_splits: split → rows, for comparison (the training split's).
         product: the rows of the student and the head that are judged.
+        grouped_by: the field that the groups were asked for by.
     """
 
     origin: Origin
@@ -158,6 +160,7 @@ class Result:
     about: About = About()
     other_splits: Mapping[str, Mapping[RowName, Row]] = field(default_factory=dict)
     product: Product = HEAD_ALONE
+    grouped_by: str | None = None
 
     @property
     def measure(self) -> Column:
@@ -220,6 +223,8 @@ class Result:
             **self.about.to_json(),
             **({"learning_curve": self.curve.to_json()} if self.curve else {}),
             **({"codes": [row.to_json() for row in self.codes]} if self.codes else {}),
+            **({"grouped_by": self.grouped_by} if self.grouped_by else {}),
+            **({"groups": [one.to_json() for one in self.groups]} if self.groups else {}),
         }
         return {"rows": self.labelled({name: row.to_json() for name, row in self.rows.items()}), "meta": meta}
 

@@ -6,12 +6,13 @@ Each file of this room is one source of pairs and one YAML in `conf/data/`; its 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
 
 from alignkit.errors import CacheError, DataError
+from alignkit.sentences.text_fields import FieldRows
 
 MIN_PAIRS = 20
 Identity = dict[str, Any]
@@ -111,6 +112,7 @@ class Origin:
         cut: side → what its model did not read to the end.
         documents_for_queries: whether the texts are documents that stand in for queries, which nobody has; `None` where
             that is not known.
+        fields: rows that say more of the texts, by which queries may be grouped; those of the queries first.
     """
 
     source: str = "vectors"
@@ -124,6 +126,7 @@ class Origin:
     quarantined: Mapping[str, int] | None = None
     cut: Mapping[str, Cut] | None = None
     documents_for_queries: bool | None = None
+    fields: tuple[FieldRows, ...] = ()
 
     def identity(self, side: str) -> Identity | None:
         """Of `student` or `teacher`."""
@@ -132,7 +135,9 @@ class Origin:
     def to_json(self) -> dict[str, Any]:
         """As `meta` in `metrics.json` has it; what only some sources know is left out where it is not known."""
         counted = ("sentences", "repetitions", "quarantined", "cut", "documents_for_queries")
-        known = {name: value for name, value in asdict(self).items() if value is not None or name not in counted}
+        told = asdict(replace(self, fields=()))
+        del told["fields"]
+        known = {name: value for name, value in told.items() if value is not None or name not in counted}
         return {**known, "notes": list(self.notes)}
 
 

@@ -14,6 +14,8 @@ from alignkit.pairs.base import Origin
 from alignkit.pairs.evaluation_set import EvaluationSet
 from alignkit.pairs.judged_texts import judged_texts
 from alignkit.pairs.text_sets import embed_texts, identities_of, left_out_note
+from alignkit.sentences.beir import fields_of_beir
+from alignkit.sentences.text_fields import FieldRows
 
 
 @dataclass(frozen=True)
@@ -70,5 +72,10 @@ class BeirFolder:
                     *left_out_note("queries", queries),
                     *left_out_note("texts of the corpus", corpus, "; where one is relevant, it counts as not found"),
                 ),
+                fields=self.fields(),
             ),
         )
+
+    def fields(self) -> tuple[FieldRows, ...]:
+        """Of `queries.jsonl` and of `corpus.jsonl`."""
+        return fields_of_beir(self.path, self.document)

@@ -12,8 +12,9 @@ from alignkit.embedders.base import Embedder, Role
 from alignkit.errors import DataError
 from alignkit.pairs.base import MIN_PAIRS, Origin, Pairs, PairSplits
 from alignkit.pairs.cached_sides import CachedSides, check_role
-from alignkit.sentences.dataset_folder import SPLITS, read_dataset
-from alignkit.sentences.records import Sample, Sentence
+from alignkit.sentences.dataset_folder import DATASET, SPLITS, read_dataset
+from alignkit.sentences.records import Sample, Sentence, texts_of_sample
+from alignkit.sentences.text_fields import QUERIES, FieldRows
 
 
 def load_built(
@@ -94,6 +95,7 @@ def load_built(
         teacher_identity=sides.teacher_identity,
         quarantined=sides.quarantined,
         cut=sides.cut,
+        fields=(FieldRows(DATASET, QUERIES, texts_of_sample, folder / DATASET),),
     )
     return PairSplits(pairs["train"], pairs["validation"], pairs["test"], origin)
 

@@ -15,6 +15,7 @@ from alignkit.pairs.cached_sides import CachedSides, check_role
 from alignkit.sentences.records import Sentence
 from alignkit.sentences.sentence_files import read_sentences
 from alignkit.sentences.splits import merge_equal_texts, split_groups
+from alignkit.sentences.text_fields import fields_of_file
 
 
 def load_cached(
@@ -76,6 +77,7 @@ def load_cached(
         repetitions=len(sentences) - len(distinct),
         quarantined=sides.quarantined,
         cut=sides.cut,
+        fields=(fields_of_file(path, text_column),),
     )
     return PairSplits(train=train, validation=held_out, test=test_pairs, origin=origin)
 

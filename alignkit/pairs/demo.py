@@ -10,6 +10,7 @@ from alignkit.errors import ConfigError
 from alignkit.pairs.base import Origin, Pairs, PairSplits, no_student
 from alignkit.resources.demo_pack import PACK, about_pack
 from alignkit.sentences.splits import merge_equal_texts, split_groups
+from alignkit.sentences.text_fields import QUERIES, FieldRows, TextsIn
 
 STUDENTS = ("table", "two_layer", "static")
 
@@ -55,5 +56,6 @@ def load_demo(student: str | None = "two_layer", seed: int = 0, validation: floa
         split="the data set's own test sentences; validation is a seeded tenth of its training sentences",
         student_identity=about["identities"][student] if student else None,
         teacher_identity=about["identities"]["teacher"],
+        fields=(FieldRows("the demo pack", QUERIES, TextsIn(), records),),
     )
     return PairSplits(train=take(train[kept]), validation=take(train[held_out]), test=take(test), origin=origin)

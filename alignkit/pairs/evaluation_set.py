@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -53,6 +53,19 @@ class HumanScores:
 
 
 @dataclass(frozen=True)
+class Grouping:
+    """Queries in groups that were asked for.
+
+    Attributes:
+        field: by which.
+        rows: name of a group → its queries, ascending; a query may be in several.
+    """
+
+    field: str
+    rows: Mapping[str, np.ndarray]
+
+
+@dataclass(frozen=True)
 class EvaluationSet:
     """Queries against a corpus.
 
@@ -64,6 +77,7 @@ class EvaluationSet:
         labels: of the Q queries, where queries are the corpus: texts of one label are relevant to each other, and do
             not count as independent.
         groups: Q names for the table by group (a domain, an intent).
+        grouping: the groups of that table where a field was asked for, see `pairs.query_groups`.
         human: scores of text pairs, where there are any.
         origin: where it came from, and what was left out and why.
     """
@@ -74,6 +88,7 @@ class EvaluationSet:
     qrels: Qrels | None = None
     labels: Sequence[str] | None = None
     groups: Sequence[str] | None = None
+    grouping: Grouping | None = None
     human: HumanScores | None = None
     origin: Origin = Origin()
 

@@ -14,6 +14,7 @@ from alignkit.cache import VectorCache
 from alignkit.embedders.base import Embedder, Role
 from alignkit.errors import ConfigError, DataError
 from alignkit.indexes.base import VectorIndex
+from alignkit.indexes.index_rows import IndexRows
 from alignkit.pairs.base import MIN_PAIRS, Identity, Origin, Pairs, PairSplits
 from alignkit.pairs.cached_sides import CachedSides, check_role
 from alignkit.pairs.extra import with_extra
@@ -24,6 +25,7 @@ from alignkit.pairs.row_sentences import SENTENCE_WEIGHT
 from alignkit.pairs.short_texts import LEAST_BUDGET, opening_pairs, sentence_pairs
 from alignkit.pairs.views import take_pairs
 from alignkit.sentences.splits import merge_equal_texts, split_groups
+from alignkit.sentences.text_fields import CORPUS, FieldRows, TextsIn, fields_of_file
 from alignkit.setting_rules import check, one_of, whole
 
 logger = logging.getLogger(__name__)
@@ -136,6 +138,7 @@ def load_index(
         quarantined=dict(sum((Counter(part.quarantined) for part in parts), Counter())),
         cut=cut_of(parts),
         documents_for_queries=not learnt_from,
+        fields=_fields(rows, described.place, queries),
     )
     splits = replace(splits, origin=origin)
     for pairs, weight in short.parts:
@@ -172,6 +175,16 @@ def _short_texts(
         f"{found.calls:,} calls of the teacher (data.budget={budget})"
     )
     return _ShortTexts(parts, notes, found.teacher_identity)
+
+
+def _fields(rows: IndexRows, place: str, queries: str | None) -> tuple[FieldRows, ...]:
+    """What the queries' file says of them, and what was read with the rows."""
+    found = [] if queries is None else [fields_of_file(queries)]
+    if any(rows.payload):
+        # the text last: a field of that name is another
+        whole = [{**fields, "text": text} for fields, text in zip(rows.payload, rows.texts or (), strict=True)]
+        found.append(FieldRows(f"{place}, index.payload", CORPUS, TextsIn(), whole))
+    return tuple(found)
 
 
 def _test_share(rows: int) -> float:

@@ -12,7 +12,8 @@ from alignkit.embedders.base import Embedder
 from alignkit.pairs.base import Origin
 from alignkit.pairs.evaluation_set import EvaluationSet, HumanScores
 from alignkit.pairs.text_sets import embed_texts, identities_of, left_out_note
-from alignkit.sentences.pair_files import read_sts
+from alignkit.sentences.pair_files import columns_of, read_sts
+from alignkit.sentences.text_fields import FieldRows, fields_of_file
 
 
 @dataclass(frozen=True)
@@ -69,5 +70,10 @@ class StsFile:
                     "every distinct sentence is a query against the others",
                     *left_out_note("sentences", found, f", and with them {left_out:,} of the pairs"),
                 ),
+                fields=self.fields(),
             ),
         )
+
+    def fields(self) -> tuple[FieldRows, ...]:
+        """Of the pairs, which say the same of both texts."""
+        return (fields_of_file(self.path, *columns_of(Path(self.path).expanduser(), self.first, self.second)),)

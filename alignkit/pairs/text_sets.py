@@ -16,6 +16,7 @@ from alignkit.pairs.evaluation_set import EvaluationSet, Side
 from alignkit.pairs.judged_texts import SHOWN
 from alignkit.pairs.searched_corpus import set_of_splits
 from alignkit.progress import progress
+from alignkit.sentences.text_fields import FieldRows
 
 logger = logging.getLogger(__name__)
 
@@ -26,6 +27,10 @@ class TextSet(Protocol):
 
     def embed(self, student: Embedder, teacher: Embedder) -> EvaluationSet:
         """Read the texts and embed what the cache lacks."""
+        ...
+
+    def fields(self) -> tuple[FieldRows, ...]:
+        """What its files say beside the texts, by which queries may be grouped."""
         ...
 
 

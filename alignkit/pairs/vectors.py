@@ -13,6 +13,7 @@ from alignkit.pairs.vector_fingerprints import first_equal_rows, join_equal_rows
 from alignkit.pairs.views import RowIds, take_pairs
 from alignkit.sentences.sentence_files import read_sentences
 from alignkit.sentences.splits import first_equal_texts, split_groups
+from alignkit.sentences.text_fields import fields_of_file
 from alignkit.vector_files import check_vectors, open_vectors
 
 # one for each split
@@ -80,7 +81,8 @@ def load_vectors(
     else:
         test_pairs = take_pairs(whole, test_rows)
         split = f"seeded shares of the rows, equal {'texts and ' if texts else ''}vectors together"
-    origin = Origin(source=f"vector files: {Path(student).name} and {Path(teacher).name}", split=split)
+    source = f"vector files: {Path(student).name} and {Path(teacher).name}"
+    origin = Origin(source=source, split=split, fields=() if sentences is None else (fields_of_file(sentences),))
     train, validation_pairs = take_pairs(whole, kept), take_pairs(whole, held_out)
     return PairSplits(train=train, validation=validation_pairs, test=test_pairs, origin=origin)
 
@@ -111,7 +113,8 @@ def _of_teacher(
     train, held_out, tested = (take_pairs(whole, rows) for rows in parts)
     source = f"vector file {Path(path).name} with the sentences of {Path(sentences).name}"
     split = "seeded shares of the rows, equal texts and vectors together"
-    return PairSplits(train=train, validation=held_out, test=tested, origin=Origin(source=source, split=split))
+    origin = Origin(source=source, split=split, fields=(fields_of_file(sentences),))
+    return PairSplits(train=train, validation=held_out, test=tested, origin=origin)
 
 
 def _open_both(

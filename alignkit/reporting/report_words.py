@@ -8,7 +8,7 @@ from alignkit.evaluation.columns import Column
 from alignkit.evaluation.result import Result
 from alignkit.evaluation.same_models import model_name
 from alignkit.metrics.intervals import Interval
-from alignkit.reporting import code_words, glossary
+from alignkit.reporting import code_words, glossary, group_words
 from alignkit.reporting.confidence_words import confidence_words
 from alignkit.reporting.curve_words import curve_words
 from alignkit.reporting.remarks import alarms_of, notes_of
@@ -17,7 +17,6 @@ from alignkit.reporting.training_words import training_words
 from alignkit.reporting.verdict_words import verdict_words
 
 DATA_KINDS = {True: "real data", False: "synthetic data", None: "not stated whether real or synthetic"}
-WORST_GROUPS = 10
 
 
 def report_words(result: Result) -> dict[str, Any]:
@@ -55,8 +54,9 @@ def report_words(result: Result) -> dict[str, Any]:
         "intervals": result.labelled(result.certainty.means[result.measure]),
         "shares": result.labelled(result.certainty.shares),
         "differences": _differences(result),
-        "groups": result.groups[:WORST_GROUPS],
-        "group_count": len(result.groups),
+        "groups": [group_words.group_cells(group) for group in group_words.shown_groups(result)],
+        "group_headings": group_words.group_headings(result),
+        "group_notes": group_words.group_notes(result),
         "failures": result.failures,
         "confidence": result.confidence,
         "confidence_words": confidence_words(result.confidence) if result.confidence else [],

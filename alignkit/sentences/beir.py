@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -10,8 +11,10 @@ from pathlib import Path
 from alignkit.errors import DataError
 from alignkit.sentences.labels import is_missing
 from alignkit.sentences.sentence_files import read_rows, text_of
+from alignkit.sentences.text_fields import CORPUS, QUERIES, FieldRows, Row, TextsIn
 from alignkit.setting_rules import check, one_of
 
+CORPUS_FILE, QUERIES_FILE = "corpus.jsonl", "queries.jsonl"
 DOCUMENTS = ("title+text", "title", "text")
 
 
@@ -61,8 +64,8 @@ def read_beir(
     folder = Path(folder).expanduser()
     if not folder.is_dir():
         raise DataError(f"there is no folder {folder}; expected one that holds corpus.jsonl, queries.jsonl and qrels/")
-    corpus = _read_texts(folder / "corpus.jsonl")
-    queries = _read_texts(folder / "queries.jsonl")
+    corpus = _read_texts(folder / CORPUS_FILE)
+    queries = _read_texts(folder / QUERIES_FILE)
     qrels: dict[str, dict[str, int]] = {}
     unknown: dict[str, None] = {}
     for path in _qrels_files(folder, split):
@@ -89,13 +92,28 @@ def read_beir(
     )
 
 
+def fields_of_beir(folder: str | Path, document: str = "title+text") -> tuple[FieldRows, FieldRows]:
+    """What else the files say of the queries and of the corpus, by the texts that `read_beir` gives."""
+    folder = Path(folder).expanduser()
+    queries, corpus = folder / QUERIES_FILE, folder / CORPUS_FILE
+    return (
+        FieldRows(queries.name, QUERIES, TextsIn(), queries),
+        FieldRows(corpus.name, CORPUS, functools.partial(_texts_of_document, document), corpus),
+    )
+
+
 def is_beir(folder: Path) -> bool:
     """Whether a folder looks like a BEIR folder."""
-    return (folder / "corpus.jsonl").is_file() and (folder / "queries.jsonl").is_file()
+    return (folder / CORPUS_FILE).is_file() and (folder / QUERIES_FILE).is_file()
 
 
 def _document(title: str, text: str, document: str) -> str:
     return {"title": title or text, "text": text}.get(document, f"{title} {text}".strip())
+
+
+def _texts_of_document(document: str, row: Row) -> list[str]:
+    title = "" if is_missing(row.get("title")) else str(row["title"])
+    return [_document(title, str(row["text"]), document)]
 
 
 def _read_texts(path: Path) -> dict[str, tuple[str, str]]:

@@ -121,19 +121,29 @@ def text_columns(names: Collection[str]) -> tuple[str, str] | None:
 def _rows(
     path: Path, first: str | None, second: str | None, also: Sequence[str]
 ) -> Iterator[tuple[int, dict[str, Any], str, str]]:
-    names = column_names(path)
-    columns = (first, second) if first and second else text_columns(names)
-    if not names:
-        raise DataError(f"{path} holds no pairs")
-    if columns is None:
-        known = ", ".join("/".join(pair) for pair in TEXT_COLUMNS)
-        raise DataError(f"{path}: no two columns of text; found: {', '.join(names)}; name them, or call them {known}")
+    columns = columns_of(path, first, second)
     empty = True
     for line, row in read_rows(path, columns, also):
         empty = False
         yield line, row, text_of(row, columns[0], path, line), text_of(row, columns[1], path, line)
     if empty:
         raise DataError(f"{path} holds no pairs")
+
+
+def columns_of(path: Path, first: str | None = None, second: str | None = None) -> tuple[str, str]:
+    """Where the two texts of a pair stand: the columns that are named, else a usual pair of names.
+
+    Raises:
+        DataError: if there are no rows, or no such columns.
+    """
+    names = column_names(path)
+    if not names:
+        raise DataError(f"{path} holds no pairs")
+    columns = (first, second) if first and second else text_columns(names)
+    if columns is None:
+        known = ", ".join("/".join(pair) for pair in TEXT_COLUMNS)
+        raise DataError(f"{path}: no two columns of text; found: {', '.join(names)}; name them, or call them {known}")
+    return columns
 
 
 def _score(row: dict[str, Any], column: str, path: Path, line: int) -> float | None:

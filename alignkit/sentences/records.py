@@ -101,3 +101,8 @@ class Sample:
             paraphrases=tuple(row["paraphrases"]),
             hard_negatives=tuple(HardNegative(text=one["text"], kind=one["kind"]) for one in row["hard_negatives"]),
         )
+
+
+def texts_of_sample(row: Mapping[str, Any]) -> list[str]:
+    """The texts of a sample as it is written."""
+    return Sample.from_json(row).texts()

@@ -30,7 +30,11 @@ def result(demo_set, demo_artifact, demo_baselines):
 def test_worst_groups_come_first(result):
     losses = [group.product - group.teacher for group in result.groups]
     assert len(result.groups) == 10 and losses == sorted(losses)
-    assert result.groups[0].queries == 60
+    worst = result.groups[0]
+    assert worst.queries == 60 and not worst.is_too_small
+    assert worst.interval.low < worst.product < worst.interval.high
+    assert worst.loss.value == pytest.approx(worst.product - worst.teacher) and worst.loss.high < 0
+    assert worst.share.value == pytest.approx(worst.product / worst.teacher)
 
 
 def test_worst_queries_are_those_that_lose_most(result):
@@ -113,6 +117,7 @@ def test_json_has_every_figure_under_its_published_key(result):
     assert meta["queries"] == meta["corpus"] == meta["judged_queries"] == 600 and meta["query_groups"] == 150
     assert meta["thresholds"] == {"worth_using": 0.9, "as_good_as_teacher": 0.97, "broken": 0.25}
     assert set(meta["differences"]["ndcg@10"]) == {"aligned - student", "aligned - ridge", "aligned - teacher"}
+    assert len(meta["groups"]) == 10 and "grouped_by" not in meta and not meta["groups"][0]["too_small"]
     assert set(meta["intervals"]["mrr"]["cascade@30"]) == set(meta["shares"]["mean"]) == {"value", "low", "high"}
     assert meta["alarms"]["figures"]["collapsed_dimensions"] == {"aligned": 0.0}
     assert meta["student_identity"]["layers"] == 2 and meta["real"] is True and meta["seed"] == 0

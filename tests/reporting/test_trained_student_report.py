@@ -60,7 +60,7 @@ def test_every_form_of_the_report_says_what_training_brought_and_cost(result, tm
     assert "tr.tuned td { font-weight: 600" in page and "tr.aligned td" not in page
     assert "| **tuned** |" in markdown and "| **aligned** |" not in markdown
     assert "what there was before" in page and "untouched student" in markdown
-    assert "| group | queries | tuned | student_tuned | teacher |" in markdown
+    assert "| group | queries | tuned | interval | student_tuned | teacher | share of the teacher |" in markdown
     metrics = json.loads((tmp_path / "metrics.json").read_text(encoding="utf-8"))
     assert metrics["meta"]["student_training"]["texts_per_s"] == 2310.4
     assert metrics["rows"]["tuned"]["models_mb"] == 20
