@@ -189,6 +189,9 @@ def test_the_name_that_clients_ask_for_and_the_log_of_what_they_asked(start, tmp
         (["query_log=log", "query_log_mb=0"], "query_log_mb=0: expected a whole number of at least 1"),
         (["query_log=log", "query_log_days=1d"], "query_log_days=1d: expected a number above 0"),
         (["model= "], "model_name=' ': expected the name that clients use"),
+        (["served_names=ada"], "served_names=ada: expected names that clients ask for, such as [text-embedding-3-"),
+        (["served_names=[fine,5]"], "served_names=['fine', 5]: expected names that clients ask for"),
+        (["served_names=[fine,'']"], "served_names='': expected the name that clients use"),
     ],
 )
 def test_what_cannot_be_served_is_one_line(arguments, words, run_command, head_folder):

@@ -68,6 +68,7 @@ def main(config: DictConfig) -> None:
         settings["fallback_timeout_s"],
         settings["allow_student_mismatch"],
         _report_of(settings["head"]) if settings["page"] else None,
+        settings["served_names"] or (),
     )
     service.compare_with(sample)
     if index is not None:

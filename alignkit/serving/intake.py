@@ -148,8 +148,7 @@ def _not_a_text(value: Any, place: str, param: str) -> RequestFault:
     if tokens and all(isinstance(token, int) and not isinstance(token, bool) for token in tokens):
         return RequestFault(
             400,
-            f"{place} holds token ids; this server takes only texts, because its tokens are not OpenAI's "
-            "(LangChain: check_embedding_ctx_length=False)",
+            f"{place} holds token ids; expected texts",
             param=param,
             code="tokens_not_supported",
         )

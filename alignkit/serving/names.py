@@ -1,6 +1,8 @@
-"""The name of the served model as clients of Ollama's and OpenAI's APIs write it, and the answer to other names."""
+"""The names of the served model as clients of Ollama's and OpenAI's APIs write them, and the answer to others."""
 
 from __future__ import annotations
+
+from collections.abc import Sequence
 
 from alignkit.embedders.sameness import normal_name
 from alignkit.errors import ConfigError
@@ -9,23 +11,41 @@ from alignkit.serving.request_faults import RequestFault
 LONGEST_SHOWN = 128
 
 
-def check_served_name(name: object) -> None:
-    """Refuse a name that no client could ask for.
+class ServedNames:
+    """All names of one model; clients of fixed names, such as `text-embedding-3-small`, need one of their own.
+
+    Args:
+        first: the name that the model has by itself.
+        more: further ones.
 
     Raises:
-        ConfigError: if it is not a text, is blank, or has more than one line.
+        ConfigError: if a name is not a text, is blank, or has more than one line.
+
+    Attributes:
+        all: each once, the first one first.
     """
+
+    def __init__(self, first: str, more: Sequence[str] = ()) -> None:
+        _check("model_name", first)
+        self._by_normal = {normal_name(first): first}
+        for name in more:
+            _check("served_names", name)
+            self._by_normal.setdefault(normal_name(name), name)
+        self.all = tuple(self._by_normal.values())
+
+    def of(self, asked: str) -> str | None:
+        """The name that a client means, by Ollama's rule: case, `:latest` and `library/` make no difference.
+
+        >>> names = ServedNames("alignkit", ["text-embedding-3-small"])
+        >>> [names.of(asked) for asked in ("Alignkit:latest", "library/alignkit", "alignkit:v2")]
+        ['alignkit', 'alignkit', None]
+        """
+        return self._by_normal.get(normal_name(asked))
+
+
+def _check(setting: str, name: object) -> None:
     if not isinstance(name, str) or not normal_name(name) or not name.isprintable():
-        raise ConfigError(f"model_name={name!r}: expected the name that clients use, such as alignkit")
-
-
-def is_name_of(asked: str, model: str) -> bool:
-    """Whether a client means this model, by Ollama's rule: case, `:latest` and `library/` make no difference.
-
-    >>> [is_name_of(asked, "alignkit") for asked in ("Alignkit:latest", "library/alignkit", "alignkit:v2")]
-    [True, True, False]
-    """
-    return normal_name(asked) == normal_name(model)
+        raise ConfigError(f"{setting}={name!r}: expected the name that clients use, such as alignkit")
 
 
 def tagged_name(name: str) -> str:
@@ -49,7 +69,8 @@ def unknown_to_ollama(name: object) -> RequestFault:
     return RequestFault(404, words, param="model", code="model_not_found")
 
 
-def unknown_to_openai(name: object, model: str) -> RequestFault:
+def unknown_to_openai(name: str, names: Sequence[str]) -> RequestFault:
     """The same on OpenAI's API."""
-    words = f"model '{shown_name(name)}' not found; this server has '{model}'"
+    there = ", ".join(f"'{name}'" for name in names)
+    words = f"model '{shown_name(name)}' not found; this server has {there}; served_names=[…] gives it more names"
     return RequestFault(404, words, param="model", code="model_not_found")

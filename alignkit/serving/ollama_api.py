@@ -5,13 +5,10 @@ from __future__ import annotations
 import time
 from typing import Any
 
-import numpy as np
 import orjson
 from starlette.requests import Request
 from starlette.responses import Response
 
-from alignkit.embedders.embeddable import BLANK, fault_of
-from alignkit.serving.answers import Answer
 from alignkit.serving.intake import dimensions_of, json_type, model_name_of, read_object, texts_of
 from alignkit.serving.names import unknown_to_ollama
 from alignkit.serving.request_faults import RequestFault
@@ -27,7 +24,7 @@ async def embed(service: Service, request: Request) -> Response:
     given = asked.get("input")
     texts = [] if given in (None, "") else texts_of(given, "input", service.limits, blank=True)
     dimensions = dimensions_of(asked.get("dimensions") or None, service.dim)
-    answer = await _answer(service, texts, request)
+    answer = await service.embed(texts, request.scope["path"])
 
     rows = await numbers_of(answer, dimensions)
     about = {
@@ -46,7 +43,8 @@ async def embeddings(service: Service, request: Request) -> Response:
     prompt = asked.get("prompt", "")
     if not isinstance(prompt, str):
         raise RequestFault(400, f"prompt must be a text, got {json_type(prompt)}", param="prompt")
-    answer = await _answer(service, texts_of(prompt, "prompt", service.limits, blank=True) if prompt else [], request)
+    texts = texts_of(prompt, "prompt", service.limits, blank=True) if prompt else []
+    answer = await service.embed(texts, request.scope["path"])
     (row,) = as_numbers(answer.vectors) or [b"[]"]
     return json_answer(b'{"embedding":%b}' % row, answer)
 
@@ -58,20 +56,6 @@ def envelope(fault: RequestFault) -> Response:
 
 def _model_of(service: Service, asked: dict[str, Any]) -> str:
     name = model_name_of(asked.get("model", service.model))
-    if not service.is_called(name):
+    if service.names.of(name) is None:
         raise unknown_to_ollama(name)
     return name
-
-
-async def _answer(service: Service, texts: list[str], request: Request) -> Answer:
-    """As in Ollama: a blank text among others, or one of spaces, gets a vector like any other."""
-    path = request.scope["path"]
-    kept = [row for row, text in enumerate(texts) if fault_of(text) != BLANK]
-    if len(kept) == len(texts) > 0:
-        return await service.embed(texts, path)
-    answer = await service.embed([texts[row] for row in kept], path) if kept else _nothing(service)
-    return answer.spread(kept, len(texts), service.answerer.blank_vector)
-
-
-def _nothing(service: Service) -> Answer:
-    return Answer(np.empty((0, service.dim), dtype=np.float32), {}, None)

@@ -32,13 +32,13 @@ async def version(service: Service, request: Request) -> Response:
 
 async def tags(service: Service, request: Request) -> Response:
     """`GET /api/tags`."""
-    return json_response({"models": [{**_card(service), "modified_at": _STARTED.isoformat()}]})
+    return json_response({"models": [{**card, "modified_at": _STARTED.isoformat()} for card in _cards(service)]})
 
 
 async def processes(service: Service, request: Request) -> Response:
     """`GET /api/ps`."""
     loaded = {"expires_at": _EXPIRES.isoformat(), "size_vram": 0, "context_length": 0}
-    return json_response({"models": [{**_card(service), **loaded}]})
+    return json_response({"models": [{**card, **loaded} for card in _cards(service)]})
 
 
 async def show(service: Service, request: Request) -> Response:
@@ -49,7 +49,7 @@ async def show(service: Service, request: Request) -> Response:
         raise RequestFault(400, "model is required")
     if not isinstance(name, str):
         raise RequestFault(400, f"model must be a name, got {json_type(name)}")
-    if not service.is_called(name):
+    if service.names.of(name) is None:
         raise RequestFault(404, f"model '{shown_name(tagged_name(name))}' not found", code="model_not_found")
     artifact = service.answerer.aligned.artifact
     info = {
@@ -76,21 +76,16 @@ async def show(service: Service, request: Request) -> Response:
 async def chat(service: Service, request: Request) -> Response:
     """`POST /api/chat` and `/api/generate`: what Ollama says about a model that only embeds."""
     name = (await read_object(request, service.limits, service.bodies)).get("model", service.model)
-    if not isinstance(name, str) or not service.is_called(name):
+    if not isinstance(name, str) or service.names.of(name) is None:
         raise unknown_to_ollama(name)
     what = request.scope["path"].rpartition("/")[2]
     raise RequestFault(400, f'"{shown_name(name)}" does not support {what}')
 
 
-def _card(service: Service) -> dict[str, Any]:
-    name = tagged_name(service.model)
-    return {
-        "name": name,
-        "model": name,
-        "size": service.head_bytes,
-        "digest": service.head_digest,
-        "details": _details(service),
-    }
+def _cards(service: Service) -> list[dict[str, Any]]:
+    """One for each name, as Ollama lists a model that was copied."""
+    about = {"size": service.head_bytes, "digest": service.head_digest, "details": _details(service)}
+    return [{"name": name, "model": name, **about} for name in map(tagged_name, service.names.all)]
 
 
 def _details(service: Service) -> dict[str, Any]:

@@ -14,6 +14,7 @@ from alignkit.serving.names import unknown_to_openai
 from alignkit.serving.request_faults import RequestFault
 from alignkit.serving.service import Service, estimated_tokens, json_answer, json_response, numbers_of
 from alignkit.serving.shortening import shorten
+from alignkit.serving.token_texts import token_arrays
 from alignkit.serving.vector_json import as_base64, write_rows
 
 FORMATS = ("float", "base64")
@@ -26,7 +27,11 @@ async def embeddings(service: Service, request: Request) -> Response:
     model = _known(service, model_name_of(asked.get("model", service.model)))
     if "input" not in asked:
         raise RequestFault(400, "input is missing; expected a text or a list of texts", param="input")
-    texts = texts_of(asked["input"], "input", service.limits)
+    given, tokens = asked["input"], None
+    if (arrays := token_arrays(given)) is not None:
+        given, tokens = await service.token_texts.of(arrays, model), sum(map(len, arrays))
+    # OpenAI and Ollama both have a vector for a blank text: LangChain asks for that of ""
+    texts = texts_of(given, "input", service.limits, blank=True)
     if not texts:
         raise RequestFault(400, "input is an empty list; expected at least one text", param="input")
     encoding = asked.get("encoding_format") or "float"
@@ -42,7 +47,7 @@ async def embeddings(service: Service, request: Request) -> Response:
     entries = b",".join(
         b'{"object":"embedding","index":%d,"embedding":%b}' % (index, row) for index, row in enumerate(rows)
     )
-    tokens = estimated_tokens(texts)
+    tokens = estimated_tokens(texts) if tokens is None else tokens
     # built around the entries, which are already JSON
     return json_answer(
         b'{"object":"list","data":[%b],"model":%b,"usage":{"prompt_tokens":%d,"total_tokens":%d}}'
@@ -53,13 +58,13 @@ async def embeddings(service: Service, request: Request) -> Response:
 
 async def models(service: Service, request: Request) -> Response:
     """`GET /v1/models`."""
-    return json_response({"object": "list", "data": [_model_card(service)]})
+    return json_response({"object": "list", "data": [_model_card(name) for name in service.names.all]})
 
 
 async def model(service: Service, request: Request) -> Response:
     """`GET /v1/models/{name}`."""
-    _known(service, request.scope["path"].removeprefix("/v1/models/"))
-    return json_response(_model_card(service))
+    name = _known(service, request.scope["path"].removeprefix("/v1/models/"))
+    return json_response(_model_card(service.names.of(name) or name))
 
 
 def envelope(fault: RequestFault) -> Response:
@@ -70,10 +75,10 @@ def envelope(fault: RequestFault) -> Response:
 
 
 def _known(service: Service, name: str) -> str:
-    if not service.is_called(name):
-        raise unknown_to_openai(name, service.model)
+    if service.names.of(name) is None:
+        raise unknown_to_openai(name, service.names.all)
     return name
 
 
-def _model_card(service: Service) -> dict[str, Any]:
-    return {"id": service.model, "object": "model", "created": _STARTED, "owned_by": "alignkit"}
+def _model_card(name: str) -> dict[str, Any]:
+    return {"id": name, "object": "model", "created": _STARTED, "owned_by": "alignkit"}

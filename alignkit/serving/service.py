@@ -9,9 +9,11 @@ import socket
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import numpy as np
 import orjson
 from starlette.responses import Response
 
+from alignkit.embedders.embeddable import BLANK, fault_of
 from alignkit.errors import AlignkitError, EmbedderError
 from alignkit.runs.training_sample import TrainingSample
 from alignkit.serving.answers import Answer, Answerer, most_hung
@@ -24,12 +26,13 @@ from alignkit.serving.likeness import Likeness
 from alignkit.serving.limits import RULES, Batching, Limits
 from alignkit.serving.live_teacher import LiveTeacher
 from alignkit.serving.metrics import ServerMetrics
-from alignkit.serving.names import check_served_name, is_name_of
+from alignkit.serving.names import ServedNames
 from alignkit.serving.query_log import QueryLog
 from alignkit.serving.readiness import Readiness
 from alignkit.serving.request_faults import ReplacedFault, RequestFault, UpstreamFault, brief_of
 from alignkit.serving.shortening import shorten
 from alignkit.serving.student_rows import StudentRows
+from alignkit.serving.token_texts import TokenTexts
 from alignkit.serving.vector_json import PIECE_NUMBERS, as_numbers, write_rows
 from alignkit.serving.watch import watch_student
 from alignkit.setting_rules import check
@@ -53,6 +56,7 @@ class Service:
         fallback_timeout_s: for the teacher to answer; later the head's own vector is used.
         allow_student_mismatch: if the student is replaced while it is served, log it and go on.
         page: what a browser is shown beside searches, the run's report or nothing; `None` for no page at all.
+        served_names: further names that clients may ask for.
     """
 
     def __init__(
@@ -65,11 +69,13 @@ class Service:
         fallback_timeout_s: float = 5.0,
         allow_student_mismatch: bool = False,
         page: Mapping[str, Any] | None = None,
+        served_names: Sequence[str] = (),
     ) -> None:
         check({"fallback_timeout_s": fallback_timeout_s}, RULES)
-        check_served_name(model)
         self.answerer = answerer
+        self.names = ServedNames(model, served_names)
         self.model = model
+        self.token_texts = TokenTexts(limits.max_characters)
         self.page = page
         self.limits = limits
         self.token = None if token is None else token.encode()
@@ -114,10 +120,6 @@ class Service:
             or (self.search is not None and self.search.pool.busy)
         )
 
-    def is_called(self, name: str) -> bool:
-        """Whether a client that asks for this name means the served model."""
-        return is_name_of(name, self.model)
-
     def serve_index(self, pool: IndexPool, candidates: int = 100) -> None:
         """Also search an index; the answerer must keep the student's vectors.
 
@@ -145,6 +147,8 @@ class Service:
     async def embed(self, texts: list[str], path: str) -> Answer:
         """Vectors of checked texts, by the teacher where the head is unsure and a teacher may be asked.
 
+        A blank text has the same vector as every other: one among many must not cost a client the rest.
+
         Args:
             texts: of one request.
             path: that was asked.
@@ -152,6 +156,16 @@ class Service:
         Raises:
             RequestFault: as `by_head`.
         """
+        full = [row for row, text in enumerate(texts) if fault_of(text) != BLANK]
+        if len(full) == len(texts) > 0:
+            return await self._embed_full(texts, path)
+        if full:
+            answer = await self._embed_full([texts[row] for row in full], path)
+        else:
+            answer = Answer(np.empty((0, self.dim), dtype=np.float32), {}, None)
+        return answer.spread(full, len(texts), self.answerer.blank_vector)
+
+    async def _embed_full(self, texts: list[str], path: str) -> Answer:
         answer = await self.by_head(texts)
         if self._fallback is not None:
             answer = await self._fallback.improve(texts, answer)

@@ -60,7 +60,7 @@ def test_every_api_is_logged_with_time_path_route_and_confidence(logging_service
         post(f"{url}/v1/embeddings", json={"input": ["one", "two"]})
         post(f"{url}/api/embed", json={"input": ["three", " ", "four"]})
         post(f"{url}/api/embeddings", json={"prompt": "five"})
-        refused = post(f"{url}/v1/embeddings", json={"input": ["six", ""]})
+        refused = post(f"{url}/v1/embeddings", json={"input": ["six", 6]})
     assert refused.status_code == 400
     found = rows(tmp_path / "log")
     assert [row["text"] for row in found] == ["one", "two", "three", "four", "five"]  # what was refused is no query

@@ -9,12 +9,18 @@ from alignkit.errors import ConfigError
 from alignkit.serving import limits
 from alignkit.setting_rules import SWITCH, Rule, check, number_above, whole
 
+
+def _are_names(value: object) -> bool:
+    return isinstance(value, list) and all(isinstance(name, str) for name in value)
+
+
 RULES = {
     **limits.RULES,
     "fallback": Rule(lambda value: value in (None, "teacher"), "teacher or null"),
     "cascade": whole(1, 1000),
     "insecure": SWITCH,
     "page": SWITCH,
+    "served_names": Rule(_are_names, "names that clients ask for, such as [text-embedding-3-small]").or_null("none"),
     "query_log_share": number_above(0, 1),
     "query_log_mb": whole(1),
     "query_log_days": number_above(0),
