@@ -22,6 +22,7 @@ _PUBLIC = {
     "fit": "alignkit.estimator.front",
     "load": "alignkit.estimator.fitted",
     "Fitted": "alignkit.estimator.fitted",
+    "Aligner": "alignkit.estimator.aligner",
     "Report": "alignkit.estimator.report",
     "load_head": "alignkit.artifact",
     "load_artifact": "alignkit.artifact",

@@ -89,8 +89,9 @@ def as_pairs(
 
 
 def split_pairs(
-    whole: Pairs, *, together: Sequence[Any] | None, validation: float, test: float, seed: int
-) -> PairSplits:
+    whole: Pairs, *, together: Sequence[Any] | None, validation: float, test: float, seed: int,
+    least: int = MIN_PAIRS, name: str = "student_vectors",
+) -> PairSplits:  # fmt: skip
     """Split the rows by seeded shares; rows of the same sentence, or that belong together, stay in one split.
 
     Args:
@@ -99,17 +100,19 @@ def split_pairs(
         validation: share of the rows.
         test: share of the rows.
         seed: of the split.
+        least: pairs that are enough.
+        name: of the student's vectors, for messages.
 
     Raises:
         ConfigError: if the shares leave nothing to train on.
         DataError: if there are too few pairs, or too few groups of them.
     """
-    if len(whole) < MIN_PAIRS:
-        raise DataError(f"student_vectors: {len(whole)} pairs, expected at least {MIN_PAIRS}; embed more sentences")
-    same: Sequence[str] = group_rows(whole.student, whole.teacher, whole.texts, "student_vectors")
+    if len(whole) < least:
+        raise DataError(f"{name}: {len(whole)} pairs, expected at least {least}; embed more sentences")
+    same: Sequence[str] = group_rows(whole.student, whole.teacher, whole.texts, name)
     if together is not None:
         if len(together) != len(whole):
-            raise DataError(f"together has {len(together):,} names, student_vectors {len(whole):,} rows")
+            raise DataError(f"together has {len(together):,} names, {name} {len(whole):,} rows")
         names = [f"given {name}" for name in together]
         same = merge_groups(names, list(zip(_first_of(same, names), names, strict=True)))
     parts = split_groups(same, seed=seed, validation=validation, test=test)

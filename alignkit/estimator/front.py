@@ -77,7 +77,7 @@ def fit(
     >>> fitted.report.rows["aligned"]["cosine_mean"] > 0.99
     True
     """
-    chosen = _settings(model, loss, settings or {}, seed, device)
+    chosen = composed_settings(model, loss, settings or {}, seed, device)
     check_settings(chosen)
     whole = as_pairs(student_vectors, teacher_vectors, texts, labels)
     splits = split_pairs(whole, together=together, validation=validation, test=test, seed=seed)
@@ -89,7 +89,7 @@ def fit(
     return Fitted(trained.artifact, trained.baselines, Report(trained.result), splits, trained.sample)
 
 
-def _settings(model: str, loss: str | None, given: Mapping[str, Any], seed: int, device: str) -> dict[str, Any]:
+def composed_settings(model: str, loss: str | None, given: Mapping[str, Any], seed: int, device: str) -> dict[str, Any]:
     """Settings as the command composes them."""
     composed = {name: value for name, value in settings_of_command("train").items() if name not in NOT_HERE}
     composed |= {
