@@ -7,6 +7,7 @@ fields and types.
 
 from __future__ import annotations
 
+import difflib
 import math
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
@@ -16,6 +17,7 @@ from alignkit.errors import ConfigError
 from alignkit.setting_names import SettingNames
 
 TWO = 2
+_ALIKE = 0.6
 
 
 @dataclass(frozen=True)
@@ -25,15 +27,17 @@ class Rule:
     Attributes:
         fits: whether this value is one.
         expected: the rest of "expected …" in the message.
+        names: those that it may be, where it is one of some.
     """
 
     fits: Callable[[Any], bool]
     expected: str
+    names: tuple[Any, ...] = ()
 
     def or_null(self, meaning: str = "") -> Rule:
         """Null too; `meaning` says what that does."""
         means = f", {meaning}" if meaning else ""
-        return Rule(lambda value: value is None or self.fits(value), f"{self.expected}, or null{means}")
+        return Rule(lambda value: value is None or self.fits(value), f"{self.expected}, or null{means}", self.names)
 
 
 def check(settings: Mapping[str, Any], rules: Mapping[str, Rule], place: str | None = None) -> None:
@@ -57,7 +61,21 @@ def check(settings: Mapping[str, Any], rules: Mapping[str, Rule], place: str | N
     for name, rule in rules.items():
         if name in settings and not rule.fits(value := settings[name]):
             called = SettingNames()(name) if place is None else f"{place}.{name}".removeprefix(".")
-            raise ConfigError(f"{called}={'null' if value is None else value}: expected {rule.expected}")
+            meant = did_you_mean(value, rule.names)
+            raise ConfigError(f"{called}={'null' if value is None else value}: expected {rule.expected}{meant}")
+
+
+def did_you_mean(given: object, choices: Iterable[Any]) -> str:
+    """The end of a message about a name that there is not: the one that is nearest, or nothing if none is near.
+
+    >>> did_you_mean("recal@10", ["recall@5", "recall@10", "mrr@10"])
+    '; did you mean recall@10?'
+    >>> did_you_mean("nonesuch", ["recall@10"])
+    ''
+    """
+    words = {str(choice).lower(): str(choice) for choice in choices}
+    near = difflib.get_close_matches(str(given).lower(), words, n=1, cutoff=_ALIKE)
+    return f"; did you mean {words[near[0]]}?" if near else ""
 
 
 def is_whole(value: object) -> bool:
@@ -99,7 +117,7 @@ def one_of(choices: Iterable[Any]) -> Rule:
     """One of some names."""
     known = tuple(choices)
     words = " or ".join(map(str, known)) if len(known) == TWO else f"one of {', '.join(map(str, known))}"
-    return Rule(lambda value: value in known, words)
+    return Rule(lambda value: value in known, words, known)
 
 
 def of_type(annotation: Any) -> Rule:
@@ -115,6 +133,6 @@ def of_type(annotation: Any) -> Rule:
 
 
 _KINDS = {int: "a whole number", float: "a number", str: "a text", bool: "true or false", type(None): "null"}
-SWITCH = Rule(lambda value: isinstance(value, bool), "true or false")
+SWITCH = Rule(lambda value: isinstance(value, bool), "true or false", ("true", "false"))
 # what seeds NumPy, torch and Lightning alike
 SEED = whole(0, 2**32 - 1)

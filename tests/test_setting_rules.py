@@ -91,3 +91,12 @@ def test_a_setting_that_does_not_fit_is_one_line_in_every_command(run_command, t
     code, out, err = run_command(name, *words)
     assert (code, out) == (1, "") and err.startswith(f"alignkit: {says}") and err.count("\n") == 1
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_wrong_name_is_answered_with_the_nearest_right_one():
+    rules = {"step": one_of(["plan", "copy", "cut_over"]).or_null(), "html": SWITCH}
+    for name, value, meant in [("step", "cop", "copy"), ("step", "CUT-OVER", "cut_over"), ("html", "ture", "true")]:
+        with pytest.raises(ConfigError, match=rf"{name}={value}: expected .*; did you mean {meant}\?$"):
+            check({name: value}, rules)
+    with pytest.raises(ConfigError, match="or null$"):  # nothing is near
+        check({"step": 7}, rules)

@@ -17,6 +17,7 @@ from typing import Protocol
 import numpy as np
 
 from alignkit.errors import ConfigError, DataError
+from alignkit.setting_rules import did_you_mean
 
 # a text is told apart by a few hundred buckets a dimension; ranges of fewer texts than this are mostly chance
 LEVELS = 255
@@ -193,7 +194,8 @@ def parse_codes(text: str) -> Asked:
         elif word in KINDS:
             kinds.append(word)
         else:
-            raise ConfigError(f"codes={text}: expected {', '.join(KINDS)} or dims=256, got '{word}'")
+            meant = did_you_mean(word, KINDS)
+            raise ConfigError(f"codes={text}: expected {', '.join(KINDS)} or dims=256, got '{word}'{meant}")
     return Asked(tuple(dict.fromkeys(kinds)), tuple(dict.fromkeys(dims)))
 
 

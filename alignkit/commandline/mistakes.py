@@ -11,6 +11,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from alignkit.commandline.conf import group_choices, mounts_of, settings_of
 from alignkit.errors import AlignkitError
+from alignkit.setting_rules import did_you_mean
 
 # plugins of Hydra that are chosen by a name: what pip calls them
 PLUGINS = {
@@ -88,7 +89,8 @@ def alike(name: str, known: Mapping[str, tuple[str, ...]]) -> list[str]:
 def no_choice(group: str, choice: str, text: str = "") -> str:
     """One line on a choice that a group does not have, with those that it has; `text` is Hydra's on its own groups."""
     if not group.startswith("hydra/"):
-        return f"unknown {group} '{choice}'; choices: {', '.join(group_choices(group))}"
+        choices = group_choices(group)
+        return f"unknown {group} '{choice}'; choices: {', '.join(choices)}{did_you_mean(choice, choices)}"
     if choice in PLUGINS:
         return f"{group}={choice} is a plugin that is not installed; install it with: pip install {PLUGINS[choice]}"
     available = re.search(r"Available options in '[^']+':\s*(.*?)\s*(?:Config search|\Z)", text, flags=re.DOTALL)

@@ -15,6 +15,7 @@ from alignkit.parts import build_part, group_choices, settings_of_part
 from alignkit.selection.choose import SELECT_BY, select_head
 from alignkit.selection.decision import BASELINE
 from alignkit.setting_names import settings_under
+from alignkit.setting_rules import did_you_mean
 from alignkit.training.device import choose_device
 from alignkit.training.fit import Fitter
 from alignkit.training.processes import as_launched, start_at_once
@@ -133,7 +134,8 @@ def _select_model(settings: Mapping[str, Any], splits: PairSplits) -> dict[str, 
     """`model=auto`: settings of the best head found within the budget, and the table of what was tried."""
     auto, known = settings["model"], [name for name in group_choices("model") if name != "auto"]
     if unknown := [name for name in auto["candidates"] if name not in known]:
-        raise ConfigError(f"model.candidates: unknown head '{unknown[0]}'; choices: {', '.join(known)}")
+        meant = did_you_mean(unknown[0], known)
+        raise ConfigError(f"model.candidates: unknown head '{unknown[0]}'; choices: {', '.join(known)}{meant}")
     models = {name: settings_of_part("model", name, settings["seed"]) for name in auto["candidates"]}
     # the target that chooses the head also steers its training, unless the caller says otherwise
     steered = {**settings, "select_by": settings["select_by"] or SELECT_BY.get(auto["target"])}

@@ -9,6 +9,8 @@ RULES = {
     "seed": SEED,
     "resamples": whole(1),
     **dict.fromkeys(("learning_curve", "html", "tensorboard"), SWITCH),
-    "time_embedding": Rule(lambda value: value in ("auto", True, False), "auto, true or false"),
+    "time_embedding": Rule(
+        lambda value: value in ("auto", True, False), "auto, true or false", ("auto", "true", "false")
+    ),
     "search": one_of(SEARCHES),
 }

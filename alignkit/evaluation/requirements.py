@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
 from alignkit.errors import ConfigError
 from alignkit.evaluation.columns import Column
-from alignkit.evaluation.result import Result
-from alignkit.setting_rules import is_number
+from alignkit.setting_rules import did_you_mean, is_number
+
+if TYPE_CHECKING:
+    from alignkit.evaluation.result import Result
 
 SHARE = "share_of_teacher"
 
@@ -34,7 +37,8 @@ def check_requirements(required: object) -> dict[str, float]:
     known = [SHARE, *Column, *(f"{name}_share" for name in Column)]
     for name, least in required.items():
         if name not in known:
-            raise ConfigError(f"require: unknown figure '{name}'; expected one of {SHARE}, {', '.join(Column)}")
+            named = f"{SHARE}, {', '.join(Column)}{did_you_mean(name, known)}"
+            raise ConfigError(f"require: unknown figure '{name}'; expected one of {named}")
         if not is_number(least):
             raise ConfigError(f"require: {name} must be a number, got {least!r}")
     return dict(required)

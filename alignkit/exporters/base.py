@@ -29,8 +29,10 @@ from alignkit.artifact import Artifact
 from alignkit.embedders.base import Embedder, Role
 from alignkit.embedders.digests import file_digest
 from alignkit.errors import ArtifactError, ConfigError
+from alignkit.exporters.formats import formats
 from alignkit.files import move, way_out
 from alignkit.heads.base import Head
+from alignkit.setting_rules import did_you_mean
 from alignkit.vectors import l2_normalize
 
 MANIFEST = "manifest.json"
@@ -98,12 +100,6 @@ class Format(Protocol):
     # `check_options(options)`, which refuses values and missing packages before anything is computed
 
 
-def formats() -> list[str]:
-    """The formats there are: the modules of this room that can write."""
-    names = sorted(path.stem for path in Path(__file__).parent.glob("*.py") if path.stem != "__init__")
-    return [name for name in names if hasattr(importlib.import_module(f"alignkit.exporters.{name}"), "write")]
-
-
 def format_named(name: str, options: Mapping[str, Any]) -> Any:
     """The module of a format.
 
@@ -111,7 +107,7 @@ def format_named(name: str, options: Mapping[str, Any]) -> Any:
         ConfigError: if there is no such format, or it does not know one of the options.
     """
     if name not in formats():
-        raise ConfigError(f"unknown format '{name}'; formats: {', '.join(formats())}")
+        raise ConfigError(f"unknown format '{name}'; formats: {', '.join(formats())}{did_you_mean(name, formats())}")
     module = importlib.import_module(f"alignkit.exporters.{name}")
     if unknown := sorted(set(options) - module.OPTIONS):
         raise ConfigError(f"format={name} has no setting {', '.join(unknown)}; leave it out")

@@ -12,6 +12,7 @@ from alignkit.errors import ConfigError, DataError
 from alignkit.sentences.normalise import normalise_text
 from alignkit.sentences.sentence_files import read_rows
 from alignkit.sentences.wordings import Slot, Wording, parse_wording
+from alignkit.setting_rules import did_you_mean
 
 FOLDER = Path(__file__).parent / "seeds"
 SLOT_FILE = "slots.txt"
@@ -77,6 +78,7 @@ def read_seeds(language: str, folder: str | Path = FOLDER) -> Seeds:
     if language not in known:
         raise ConfigError(
             f"no seeds for language {language!r} in {folder}; expected one of: {', '.join(known) or 'none'}"
+            + did_you_mean(language, known)
         )
     root = Path(folder) / language
     slot_types = _read_slot_types(root / SLOT_FILE)

@@ -7,7 +7,7 @@ from dataclasses import dataclass, fields, replace
 from typing import Any
 
 from alignkit.errors import ConfigError
-from alignkit.setting_rules import check, number_above, number_from, one_of, whole
+from alignkit.setting_rules import check, did_you_mean, number_above, number_from, one_of, whole
 
 SCHEDULES = ("constant", "one_cycle")
 # key in a YAML's recipe for settings that apply only if the head starts from its closed form
@@ -71,7 +71,8 @@ class Recipe:
             given |= fine_tuning
         known = {field.name for field in fields(self)}
         if unknown := sorted((given.keys() | fine_tuning.keys()) - known):
-            raise ConfigError(f"unknown recipe setting '{unknown[0]}'; expected one of {', '.join(sorted(known))}")
+            named = ", ".join(sorted(known)) + did_you_mean(unknown[0], known)
+            raise ConfigError(f"unknown recipe setting '{unknown[0]}'; expected one of {named}")
         return replace(self, **{name: value for name, value in given.items() if value is not None})
 
     def for_pairs(self, count: int) -> Recipe:

@@ -10,6 +10,7 @@ from alignkit.setting_rules import check, number_above, number_from, whole
 from alignkit.training import run_settings
 
 RULES = {
+    **run_settings.RULES,
     **student_rules.RULES,
     "budget": whole(1),
     "augment": number_from(0),

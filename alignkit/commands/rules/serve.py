@@ -16,7 +16,7 @@ def _are_names(value: object) -> bool:
 
 RULES = {
     **limits.RULES,
-    "fallback": Rule(lambda value: value in (None, "teacher"), "teacher or null"),
+    "fallback": Rule(lambda value: value in (None, "teacher"), "teacher or null", ("teacher",)),
     "cascade": whole(1, 1000),
     "insecure": SWITCH,
     "page": SWITCH,

@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from alignkit.training.run_settings import check_settings
+from alignkit.training.run_settings import RULES, check_settings
 
-__all__ = ["check_settings"]
+__all__ = ["RULES", "check_settings"]
