@@ -32,6 +32,13 @@ def group_choices(group: str) -> list[str]:
     return sorted(path.stem for path in (conf_folder() / group).glob("*.yaml"))
 
 
+def read_yaml(path: Path) -> dict[str, Any]:
+    """A YAML of ours as it stands, nothing interpolated; by libyaml where it is there, which is ten times as fast."""
+    loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+    found = yaml.load(path.read_text(encoding="utf-8"), loader)
+    return found if isinstance(found, dict) else {}
+
+
 def settings_of_part(group: str, name: str, seed: int) -> dict[str, Any]:
     """What the YAML of a head or a loss sets.
 
@@ -44,13 +51,12 @@ def settings_of_part(group: str, name: str, seed: int) -> dict[str, Any]:
         ConfigError: if the group has no such YAML; the message lists those that it has.
     """
     check({group: name}, {group: one_of(group_choices(group))}, "")
-    text = (conf_folder() / group / f"{name}.yaml").read_text(encoding="utf-8")
-    return _with_seed(yaml.safe_load(text), seed)
+    return _with_seed(read_yaml(conf_folder() / group / f"{name}.yaml"), seed)
 
 
 def settings_of_command(name: str) -> dict[str, Any]:
     """What a command's own YAML sets, without its groups."""
-    found = yaml.safe_load((conf_folder() / f"{name}.yaml").read_text(encoding="utf-8"))
+    found = read_yaml(conf_folder() / f"{name}.yaml")
     return {key: value for key, value in found.items() if key != "defaults"}
 
 

@@ -305,7 +305,10 @@ def mistake(name, words, heavy):
     assert not loaded, (name, words, loaded)
 
 for name in {commands()!r}:
-    for words in ("--help", "--version", "nonesuch=1", "students.model=x", "nonesuch"):
+    for words in ("--help", "--version"):  # Hydra and its grammar take two thirds of the time that they are given
+        mistake(name, words, {heavy!r} | {{"numpy", "hydra", "omegaconf"}})
+for name in {commands()!r}:
+    for words in ("nonesuch=1", "students.model=x", "nonesuch"):
         mistake(name, words, {heavy!r} | {{"numpy"}})
 for name, several in {MISTYPED!r}.items():
     for words in several:  # of which some need NumPy, a tenth of a second

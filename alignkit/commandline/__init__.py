@@ -13,10 +13,14 @@ What the commands themselves use of it (`sides`, `data`, `resumed`) they import 
 
 from __future__ import annotations
 
-from alignkit.commandline.composed import build, plain
+from typing import TYPE_CHECKING, Any
+
 from alignkit.commandline.conf import choice_of, conf_folder, group_choices, own_settings, yaml_of
-from alignkit.commandline.starting import command
+from alignkit.commandline.entering import command
 from alignkit.credentials import without_secrets
+
+if TYPE_CHECKING:
+    from alignkit.commandline.composed import build, plain
 
 __all__ = [
     "build",
@@ -29,3 +33,12 @@ __all__ = [
     "without_secrets",
     "yaml_of",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    # it needs OmegaConf, and help does not
+    if name not in ("build", "plain"):
+        raise AttributeError(f"module 'alignkit.commandline' has no attribute '{name}'")
+    from alignkit.commandline import composed
+
+    return getattr(composed, name)

@@ -8,9 +8,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from omegaconf import OmegaConf
-
-from alignkit.parts import TARGET, conf_folder, group_choices
+from alignkit.parts import TARGET, conf_folder, group_choices, read_yaml
 
 # `student=NAME` on the command line is `embedder@student=NAME` to Hydra
 MOUNTED_GROUPS = {
@@ -47,8 +45,7 @@ def yaml_of(*parts: str) -> dict[str, Any]:
 
 @functools.cache
 def _read(*parts: str) -> dict[str, Any]:
-    found = OmegaConf.to_container(OmegaConf.load(conf_folder().joinpath(*parts[:-1], f"{parts[-1]}.yaml")))
-    return found if isinstance(found, dict) else {}  # type: ignore[return-value]
+    return read_yaml(conf_folder().joinpath(*parts[:-1], f"{parts[-1]}.yaml"))
 
 
 def own_settings(name: str) -> dict[str, Any]:

@@ -41,6 +41,17 @@ def help_text(name: str, summary: str, examples: Sequence[str]) -> str:
     return "\n\n".join(sections) + f"\nalignkit {__version__}"
 
 
+def comments_of(name: str) -> dict[str, str]:
+    """The comment beside each setting of a command's YAML, by dotted name."""
+    found, above = {}, ""
+    for line in (conf_folder() / f"{name}.yaml").read_text(encoding="utf-8").partition("_self_")[2].splitlines():
+        read = _SETTING.fullmatch(line.rstrip())
+        if read and (key := read["setting"].partition(":")[0]):
+            above = above if read["indent"] else key
+            found[f"{above}.{key}" if read["indent"] else key] = read["comment"] or ""
+    return found
+
+
 def _group(mount: Mount, yaml: str) -> str:
     """`model=auto, linear, …   (default linear)`; a default that is none is explained by the comment beside it."""
     default = mount.default or "none"

@@ -1,14 +1,12 @@
-"""How every command starts: flags and words are read, Hydra composes the config, an error is one line."""
+"""How a command starts: flags and words are read, Hydra composes the config, an error is one line."""
 
 from __future__ import annotations
 
-import functools
 import importlib
 import os
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -18,16 +16,15 @@ from hydra.errors import HydraException
 from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
-from alignkit import __version__
 from alignkit.commandline.composed import register_resolvers
 from alignkit.commandline.conf import conf_folder
+from alignkit.commandline.declaration import Command
 from alignkit.commandline.first_look import look_first
 from alignkit.commandline.flags import SHOWING, split_flags
 from alignkit.commandline.folders import CALLBACK, RunFolders, check_room, unusable
-from alignkit.commandline.helping import help_text
 from alignkit.commandline.mistakes import explain_error
 from alignkit.commandline.mode import mode_by_flag
-from alignkit.commandline.screen import readers_may_leave, set_up_logging, use_utf8, without_controls
+from alignkit.commandline.screen import readers_may_leave, set_up_logging, without_controls
 from alignkit.commandline.stopping import termination_is_interruption
 from alignkit.commandline.words import Reader, forget_passwords
 from alignkit.credentials import redacted
@@ -46,139 +43,101 @@ HYDRA_SETTINGS = (
 )
 RUN_FOLDER, NO_RUN_FOLDER = "hydra.run.dir=outputs/{name}/${{now:%Y-%m-%d_%H-%M-%S}}", "hydra.run.dir=."
 
-Task = Callable[[DictConfig], Any]
+Task = Callable[[Command, DictConfig], Any]
 
 
-@dataclass(frozen=True)
-class Command:
-    """A command as it is declared.
+def do(command: Command, config: DictConfig) -> Any:
+    """The work of a command, by `main` of its module in `commands`, once its settings have been looked at."""
+    look_first(command.name, config)
+    return importlib.import_module(f"alignkit.commands.{command.name}").main(config)
 
-    Attributes:
-        name: its own and that of its YAML in `conf/`.
-        summary: what it is for, for `--help`.
-        examples: command lines for `--help`.
-        task: called with the composed config.
-        texts: those of its own settings that are texts, which are taken letter for letter.
-        other_names: name on the command line → name in the YAML.
-        run_folder: whether it writes into a folder of its own for each run.
-        completed: groups that the task completes where the config names none of their choices: their settings may
-            then stand alone, as in `student.base_url=…`.
+
+def start(command: Command, arguments: list[str], task: Task = do) -> int:
+    """Run a command with the words of its command line.
+
+    Args:
+        command: as it is declared.
+        arguments: the words.
+        task: called with the command and the composed config.
+
+    Returns:
+        The exit code.
     """
+    with termination_is_interruption():
+        return _run(command, arguments, task)
 
-    name: str
-    summary: str
-    examples: Sequence[str]
-    task: Task
-    texts: tuple[str, ...] = ()
-    other_names: Mapping[str, str] = field(default_factory=dict)
-    run_folder: bool = False
-    completed: tuple[str, ...] = ()
 
-    def __call__(self) -> int:
-        """Run it with `sys.argv`; returns the exit code."""
-        use_utf8()
-        arguments = sys.argv[1:]
-        with readers_may_leave():
-            if {"--help", "-h"} & set(arguments):
-                print(help_text(self.name, self.summary, self.examples))  # noqa: T201
-                return 0
-            if "--version" in arguments:
-                print(f"alignkit {__version__}")  # noqa: T201
-                return 0
-            with termination_is_interruption():
-                return self._run(arguments)
-        return 0
+def _run(command: Command, arguments: list[str], task: Task) -> int:
+    secrets = _values_of_variables(arguments)
+    set_up_logging(secrets)
 
-    def _run(self, arguments: list[str]) -> int:
-        secrets = _values_of_variables(arguments)
-        set_up_logging(secrets)
+    def fail(message: str, code: int = 1) -> int:
+        # one line; spaces stay, for a path may hold several
+        line = " ".join(without_controls(redacted(message, secrets)).splitlines())
+        print(f"alignkit: {line}", file=sys.stderr)  # noqa: T201
+        return code
 
-        def fail(message: str, code: int = 1) -> int:
-            # one line; spaces stay, for a path may hold several
-            line = " ".join(without_controls(redacted(message, secrets)).splitlines())
-            print(f"alignkit: {line}", file=sys.stderr)  # noqa: T201
-            return code
+    try:
+        flags, words = split_flags(arguments)
+        reader = Reader(command.name, command.texts, command.other_names, command.completed)
+        own_yamls = bool({"--config-dir", "--config-path"} & set(flags))
+        overrides = reader.overrides(words, "--multirun" in flags, own_yamls)
+        with mode_by_flag(overrides, own_yamls):
+            return _compose(command, task, flags, overrides, secrets)
+    except _Stop as stop:
+        return fail(explain_error(stop.error, command.name))
+    except (AlignkitError, HydraException, OmegaConfBaseException) as error:
+        return fail(explain_error(error, command.name))
+    except KeyboardInterrupt:
+        return fail("interrupted", INTERRUPTED_EXIT_CODE)
+    finally:
+        RunFolders.drop_empty()
+        forget_passwords()
 
+
+def _compose(command: Command, task: Task, flags: list[str], overrides: list[str], secrets: list[str]) -> int:
+    """Let Hydra compose the config and do the task; it is driven through `sys.argv` and the environment."""
+    original, started, process = sys.argv, False, os.getpid()
+
+    def guarded(config: DictConfig) -> Any:
+        nonlocal started
+        # a distributed run starts its further processes with these words
+        started, sys.argv = True, original
+        if os.getpid() != process:  # a launcher's own
+            set_up_logging(secrets)
+        folder = Path(HydraConfig.get().runtime.output_dir)
+        RunFolders.job_started(folder)
         try:
-            flags, words = split_flags(arguments)
-            reader = Reader(self.name, self.texts, self.other_names, self.completed)
-            own_yamls = bool({"--config-dir", "--config-path"} & set(flags))
-            overrides = reader.overrides(words, "--multirun" in flags, own_yamls)
-            with mode_by_flag(overrides, own_yamls):
-                return self._compose(flags, overrides, secrets)
-        except _Stop as stop:
-            return fail(explain_error(stop.error, self.name))
+            _set_threads(config.get("threads"))
+            if command.run_folder:
+                check_room(folder)
+            with readers_may_leave():  # else Hydra calls it an error of the job
+                return task(command, config)
         except (AlignkitError, HydraException, OmegaConfBaseException) as error:
-            return fail(explain_error(error, self.name))
-        except KeyboardInterrupt:
-            return fail("interrupted", INTERRUPTED_EXIT_CODE)
-        finally:
-            RunFolders.drop_empty()
-            forget_passwords()
+            raise _Stop(error) from None
 
-    def _compose(self, flags: list[str], overrides: list[str], secrets: list[str]) -> int:
-        """Let Hydra compose the config and call the task; it is driven through `sys.argv` and the environment."""
-        original, started, process = sys.argv, False, os.getpid()
-
-        @functools.wraps(self.task)
-        def guarded(config: DictConfig) -> Any:
-            nonlocal started
-            # a distributed run starts its further processes with these words
-            started, sys.argv = True, original
-            if os.getpid() != process:  # a launcher's own
-                set_up_logging(secrets)
-            folder = Path(HydraConfig.get().runtime.output_dir)
-            RunFolders.job_started(folder)
-            try:
-                _set_threads(config.get("threads"))
-                if self.run_folder:
-                    check_room(folder)
-                with readers_may_leave():  # else Hydra calls it an error of the job
-                    return self.task(config)
-            except (AlignkitError, HydraException, OmegaConfBaseException) as error:
-                raise _Stop(error) from None
-
-        register_resolvers()
-        sys.argv = [original[0], *flags, *overrides, *self._settings_not_in(overrides)]
-        main = hydra.main(version_base="1.3", config_path=str(conf_folder()), config_name=self.name)(guarded)
-        try:
-            with _hydras_errors_raised(), _shown_without_secrets(bool(SHOWING & set(flags))):
-                main()
-        except (OSError, ValueError) as error:
-            # some of Hydra's own errors are of these kinds too
-            if started or isinstance(error, BrokenPipeError | HydraException | OmegaConfBaseException):
-                raise
-            if isinstance(error, ValueError) and "embedded null" not in str(error):  # what a NUL in a path gives
-                raise ConfigError(explain_error(error, self.name)) from None
-            raise ConfigError(unusable(getattr(error, "filename", None) or "hydra.run.dir", error)) from None
-        finally:
-            sys.argv = original
-        return 0
-
-    def _settings_not_in(self, overrides: Sequence[str]) -> list[str]:
-        given = {override.partition("=")[0] for override in overrides}
-        settings = (RUN_FOLDER if self.run_folder else NO_RUN_FOLDER, CALLBACK, *HYDRA_SETTINGS)
-        return [setting.format(name=self.name) for setting in settings if setting.partition("=")[0] not in given]
+    register_resolvers()
+    sys.argv = [original[0], *flags, *overrides, *_settings_not_in(command, overrides)]
+    main = hydra.main(version_base="1.3", config_path=str(conf_folder()), config_name=command.name)(guarded)
+    try:
+        with _hydras_errors_raised(), _shown_without_secrets(bool(SHOWING & set(flags))):
+            main()
+    except (OSError, ValueError) as error:
+        # some of Hydra's own errors are of these kinds too
+        if started or isinstance(error, BrokenPipeError | HydraException | OmegaConfBaseException):
+            raise
+        if isinstance(error, ValueError) and "embedded null" not in str(error):  # what a NUL in a path gives
+            raise ConfigError(explain_error(error, command.name)) from None
+        raise ConfigError(unusable(getattr(error, "filename", None) or "hydra.run.dir", error)) from None
+    finally:
+        sys.argv = original
+    return 0
 
 
-def command(name: str, summary: str | None, examples: Sequence[str], **declared: Any) -> Callable[[], None]:
-    """A command without arguments, fed by `sys.argv`; see `Command`.
-
-    What it does is `main` of `alignkit.commands.<name>`, which is imported once the words have been read and looked
-    at: help and mistakes need nothing of it.
-    """
-
-    def task(config: DictConfig) -> Any:
-        look_first(name, config)
-        return importlib.import_module(f"alignkit.commands.{name}").main(config)
-
-    found = Command(name, summary or "", examples, task, **declared)
-
-    def main() -> None:
-        sys.exit(found())
-
-    main.declared = found  # type: ignore[attr-defined]
-    return main
+def _settings_not_in(command: Command, overrides: Sequence[str]) -> list[str]:
+    given = {override.partition("=")[0] for override in overrides}
+    settings = (RUN_FOLDER if command.run_folder else NO_RUN_FOLDER, CALLBACK, *HYDRA_SETTINGS)
+    return [setting.format(name=command.name) for setting in settings if setting.partition("=")[0] not in given]
 
 
 class _Stop(BaseException):

@@ -1,11 +1,11 @@
 import sys
-from dataclasses import replace
 
 import pytest
 from declaring import declared
 from omegaconf import OmegaConf
 
 from alignkit.commandline.sides import PACKAGED_SIDES, complete_sides
+from alignkit.commandline.starting import start
 from alignkit.commands.embed import OLLAMA
 
 
@@ -17,13 +17,13 @@ def composed(monkeypatch, tmp_path, capsys):
     def compose(name, *words):
         found = []
 
-        def task(config):
+        def task(_, config):
             if "student" in declared(name).completed:
                 complete_sides(config, None, otherwise=OLLAMA if name == "embed" else PACKAGED_SIDES)
             found.append(OmegaConf.to_container(config, resolve=True))
 
         monkeypatch.setattr(sys, "argv", [name, *words])
-        code = replace(declared(name), task=task)()
+        code = start(declared(name), list(words), task)
         assert code == 0, capsys.readouterr().err
         return found
 
