@@ -11,9 +11,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-# numbers in one block of the corpus, and in one block of rough scores (float32: 8 MiB each); what fits into a CPU's
+# numbers in one block of the corpus, and in one block of rough scores (float32: 16 MiB each); what fits into a CPU's
 # cache is searched in two thirds of the time of blocks of 64 MiB
-BLOCK_ELEMENTS = 2 * 1024 * 1024
+BLOCK_ELEMENTS = 4 * 1024 * 1024
 # the same on a GPU, which small blocks leave idle, and the share of its free memory that one block may take
 GPU_BLOCK_ELEMENTS, GPU_BLOCK_SHARE = 128 * 1024 * 1024, 1 / 64
 # numbers that are gathered at once where single products are wanted
