@@ -15,7 +15,7 @@ def client_of(folder):
     from chromadb.api.shared_system_client import SharedSystemClient
 
     SharedSystemClient.clear_system_cache()
-    return chromadb.PersistentClient(str(folder), chromadb.Settings(anonymized_telemetry=False))
+    return chromadb.PersistentClient(str(folder))
 
 
 def test_a_collection_reopens_with_its_head(near_head, expected, tmp_path):
@@ -74,3 +74,7 @@ def test_documents_of_one_collection_stay_of_one_kind(near_head):
         update({"head": "first"}, {"head": "first", "documents": "head"})
     with pytest.raises(ConfigError, match="head: documents"):
         update({"head": "first", "documents": "head"}, {"head": "second", "documents": "head"})
+
+
+def test_its_recipe(follow):
+    follow("Chroma")

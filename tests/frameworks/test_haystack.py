@@ -76,3 +76,7 @@ def test_a_mix_up_of_the_two_components_is_told(near_head):
         AlignkitTextEmbedder(near_head).run([Document(content="a")])
     with pytest.raises(ConfigError, match="expected a list of Document; AlignkitTextEmbedder embeds a query"):
         AlignkitDocumentEmbedder(near_head).run("a")
+
+
+def test_its_recipe(follow):
+    follow("Haystack")

@@ -4,6 +4,7 @@ import importlib
 import pickle
 import sys
 import threading
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -118,14 +119,13 @@ def test_a_model_that_is_not_free_is_called_by_one_thread_at_a_time(near_head):
     assert crowded.most == 1
 
 
-def test_the_heads_own_teacher_is_a_real_model(static_run):
-    """A head of MiniLM's vectors says so, and MiniLM is in an installed package."""
-    embedder = IndexEmbedder(static_run)
-    queries, documents = embedder.queries(TEXTS), embedder.documents(TEXTS)
-    assert documents.shape == (4, 384)
-    assert (queries @ documents.T).argmax(axis=1).tolist() == [0, 1, 2, 3]
-    embedder.close()
-    assert embedder.queries(TEXTS[:1]).shape == (1, 384)
+def test_the_heads_own_teacher_is_found_and_is_the_very_same(static_run, tmp_path):
+    """A head of MiniLM's vectors says so, and MiniLM is in an installed package; its files are looked at first."""
+    artifact = load_artifact(static_run)
+    other = {**artifact.teacher_identity, "digest": "0" * 64}
+    save_artifact(replace(artifact, teacher_identity=other), tmp_path / "head")
+    with pytest.raises(ArtifactError, match="another teacher .digest: expected '000000000000', got '0a820c194107'"):
+        IndexEmbedder(tmp_path).warm_up_documents()
 
 
 def test_a_head_that_is_not_there_is_one_line(tmp_path):

@@ -38,3 +38,7 @@ def test_it_travels_to_another_process_without_its_models(near_head):
     assert pickle.loads(stored).embed_query(TEXTS[0]) == vector
     with pytest.raises(ConfigError, match="teacher: a list cannot be stored"):
         pickle.dumps(AlignkitEmbeddings(near_head, teacher=[]))
+
+
+def test_its_recipe(follow):
+    follow("LangChain")

@@ -44,3 +44,8 @@ def test_what_it_tells_of_itself_builds_it_again(near_head, expected):
         np.testing.assert_allclose(again.get_text_embedding(TEXTS[0]), expected["head"][0], atol=1e-6)
     with pytest.raises(ConfigError, match="student: a function cannot be stored"):
         pickle.dumps(AlignkitEmbedding(near_head, student=lambda texts: texts))
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+def test_its_recipe(follow):
+    follow("LlamaIndex")
