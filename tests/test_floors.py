@@ -36,6 +36,7 @@ FLOORS = [
         "parts",
         "setting_rules",
         "setting_names",
+        "language",
     },
     {
         "heads",
@@ -78,6 +79,8 @@ NEIGHBOURS = {
     ("neighbours", "corpus_blocks"),
     ("servers", "setting_names"),
     ("setting_rules", "setting_names"),
+    ("language", "setting_names"),
+    ("language", "setting_rules"),
     ("parts", "setting_names"),
     ("parts", "setting_rules"),
     ("event_files", "files"),

@@ -51,8 +51,8 @@ def check_index(
         chosen = sampled_rows(len(vectors))
         texts, count = (None, 0) if sentences is None else texts_at(sentences, chosen)
     except AlignkitError as error:
-        engines = "" if Path(index).suffix else f"a file, or one of {', '.join(group_choices('index'))}"
-        yield failure("index", error, engines and f"give {engines}")
+        engines = "" if Path(index).suffix else f"give a file, or one of {', '.join(group_choices('index'))}"
+        yield failure("index", error, engines)
         return
     yield ok("index", f"{index}: {vectors.shape[0]:,} rows, {vectors.shape[1]}-d {vectors.dtype}")
     belong = texts is not None and count == len(vectors)

@@ -29,6 +29,7 @@ from alignkit.commandline.stopping import termination_is_interruption
 from alignkit.commandline.words import Reader, forget_passwords
 from alignkit.credentials import redacted
 from alignkit.errors import AlignkitError, ConfigError
+from alignkit.language.speaking import ENGLISH, speaking
 from alignkit.setting_rules import check, whole
 
 INTERRUPTED_EXIT_CODE = 130
@@ -111,7 +112,8 @@ def _compose(command: Command, task: Task, flags: list[str], overrides: list[str
             _set_threads(config.get("threads"))
             if command.run_folder:
                 check_room(folder)
-            with readers_may_leave():  # else Hydra calls it an error of the job
+            # readers may leave: else Hydra calls it an error of the job
+            with readers_may_leave(), speaking(config.get("language") or ENGLISH):
                 return task(command, config)
         except (AlignkitError, HydraException, OmegaConfBaseException) as error:
             raise _Stop(error) from None

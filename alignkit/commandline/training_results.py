@@ -13,6 +13,7 @@ from alignkit.commandline.results import Screen
 from alignkit.credentials import without_secrets
 from alignkit.estimator.trained import Trained
 from alignkit.estimator.training_report import save_run
+from alignkit.language.speaking import say
 from alignkit.pairs.base import PairSplits
 from alignkit.reporting.console import console_words
 from alignkit.reporting.events import log_evaluation
@@ -30,7 +31,7 @@ def report(folder: Path, settings: Mapping[str, Any], splits: PairSplits, traine
         settings: of the command.
         splits: the pairs.
         trained: what was trained.
-        kept: what lies in the folder, in words.
+        kept: what lies in the folder, in words, with a field for it.
     """
     result = trained.result
     figures = {name: value for name, value in result.rows[result.product.row].to_json().items() if value is not None}
@@ -46,8 +47,8 @@ def report(folder: Path, settings: Mapping[str, Any], splits: PairSplits, traine
     except OSError as error:
         logger.warning("%s: TensorBoard's events could not be written (%s)", folder, error.strerror)
     console = Screen(80)
-    console.print(console_table(result, f"Test split, {len(splits.test):,} pairs"))
+    console.print(console_table(result, say("Test split, {pairs:,} pairs", pairs=len(splits.test))))
     console.print()
     for line in console_words(result):
         console.print(line, markup=False)
-    console.print(f"\n{kept}: {folder}", soft_wrap=True, markup=False)
+    console.print(f"\n{say(kept, folder=folder)}", soft_wrap=True, markup=False)

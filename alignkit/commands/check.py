@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from omegaconf import DictConfig
+from rich.cells import set_cell_size
 from rich.text import Text
 
 from alignkit.checking.cache_findings import check_cache
@@ -21,6 +22,7 @@ from alignkit.commandline.named import sides_named
 from alignkit.commandline.results import Screen
 from alignkit.embedders.base import Embedder
 from alignkit.errors import AlignkitError
+from alignkit.language.speaking import say, told
 from alignkit.setting_names import SIDES
 
 COLOURS = {"ok": "green", "warning": "yellow", "failure": "bold red"}
@@ -79,10 +81,10 @@ def _check_index(config: DictConfig, teacher: Embedder | None) -> Iterator[Findi
 
 def _print_line(finding: Finding) -> None:
     line = Text.assemble(
-        (f"{finding.status:<8}", COLOURS[finding.status]),
-        (f"{finding.topic:<18}", "bold"),
-        finding.message,
-        *((" -> ", finding.fix) if finding.fix else ()),
+        (set_cell_size(say(finding.status), 8), COLOURS[finding.status]),
+        (set_cell_size(told(finding.topic), 18), "bold"),
+        told(finding.message),
+        *((" -> ", told(finding.fix)) if finding.fix else ()),
     )
     # never folded: one finding is one line, also in a pipe
     Screen(soft_wrap=True).print(line)

@@ -25,6 +25,7 @@ from alignkit.evaluation.same_models import check_fit, check_models, doubts_of
 from alignkit.evaluation.side_by_side import EMBED, Answer, Hit, SideBySide
 from alignkit.evaluation.student_record import product_of
 from alignkit.evaluation.table_rows import RowName
+from alignkit.language.speaking import say, told
 from alignkit.pairs.text_sets import TextSet, evaluation_set
 from alignkit.runs.folder import newest_run
 from alignkit.setting_names import SIDES
@@ -51,13 +52,13 @@ def main(config: DictConfig) -> None:
     names = SIDES if isinstance(data, TextSet) else ("student",) if settings["interactive"] else ()
     embedders: dict[str, Embedder] = {name: build(settings[name], name) for name in names}
     console = Screen(100)
-    console.print(f"head: {head}\n", soft_wrap=True, markup=False)
+    console.print(f"{say('head: {head}', head=head)}\n", soft_wrap=True, markup=False)
     try:
         check_models(artifact, embedders if isinstance(data, TextSet) else {})
         test = evaluation_set(data, embedders, settings["seed"])
         check_fit(artifact, test)
         for doubt in doubts_of(artifact, test):
-            logger.warning("%s", doubt)
+            logger.warning("%s", told(doubt))
         searches = SideBySide(test, artifact.query_head, product_of(artifact))
         if settings["interactive"]:
             role = check_student(artifact, embedders["student"], False)
@@ -65,7 +66,7 @@ def main(config: DictConfig) -> None:
         else:
             for answer in searches.samples(settings["samples"], settings["topk"], settings["seed"]):
                 _show(console, searches, answer)
-            console.print("+2: two places higher than the teacher has it; -3: three places lower.", style="dim")
+            console.print(say("+2: two places higher than the teacher has it; -3: three places lower."), style="dim")
     finally:
         for embedder in embedders.values():
             embedder.close()
@@ -83,7 +84,7 @@ def _converse(console: Console, searches: SideBySide, student: Embedder, role: R
 
 
 def _lines() -> Iterator[str]:
-    print("Type a sentence and press Enter; an empty line ends.", file=sys.stderr)  # noqa: T201
+    print(say("Type a sentence and press Enter; an empty line ends."), file=sys.stderr)  # noqa: T201
     for line in sys.stdin:
         if not line.strip():
             return
@@ -95,14 +96,21 @@ def _show(console: Console, searches: SideBySide, answer: Answer, place: str | N
     names = [name for name in HEADINGS if name in answer.hits]
     table.add_column("", justify="right", no_wrap=True)
     for name in names:
-        table.add_column(HEADINGS[name].format(row=name), ratio=1)
+        table.add_column(say(HEADINGS[name], row=name), ratio=1)
     for rank in range(max(len(hits) for hits in answer.hits.values())):
         table.add_row(Text(str(rank + 1)), *(_cell(searches, answer.hits[name], rank) for name in names))
     console.print(table)
     if EMBED in answer.times_ms:
-        console.print(f"embedding, {answer.times_ms[EMBED]:.2f} ms: {place}", style="dim", markup=False)
-    steps = [f"{step} {milliseconds:.2f}" for step, milliseconds in answer.times_ms.items() if step != EMBED]
-    console.print(f"CPU milliseconds: {', '.join(steps)}\n", style="dim")
+        embedded = say("embedding, {time:.2f} ms: {place}", time=answer.times_ms[EMBED], place=told(place or "-"))
+        console.print(embedded, style="dim", markup=False)
+    steps = [f"{_step(name)} {milliseconds:.2f}" for name, milliseconds in answer.times_ms.items() if name != EMBED]
+    console.print(f"{say('CPU milliseconds: {steps}', steps=say(', ').join(steps))}\n", style="dim")
+
+
+def _step(name: str) -> str:
+    """What takes a time: a word, and the row that it is of."""
+    word, _, row = name.partition(" ")
+    return f"{told(word)} {row}".rstrip()
 
 
 def _cell(searches: SideBySide, hits: Sequence[Hit], rank: int) -> Text:

@@ -82,7 +82,13 @@ def _distil(task: Task, student: Embedder | None, seconds: dict[str, float], tea
     if found is None:
         return None
     trained, splits, settings = found
-    report(task.folder, {**task.settings, "model": settings["model"]}, splits, trained, "student, head and report")
+    report(
+        task.folder,
+        {**task.settings, "model": settings["model"]},
+        splits,
+        trained,
+        "student, head and report: {folder}",
+    )
     return trained.validation.get(task.settings["objective"])
 
 

@@ -34,6 +34,7 @@ from alignkit.evaluation.requirements import failed_requirements
 from alignkit.evaluation.result import About, Result
 from alignkit.evaluation.same_models import check_fit, check_models, doubts_of
 from alignkit.evaluation.search_in_parts import SearchInParts
+from alignkit.language.speaking import say
 from alignkit.pairs.base import PairSplits
 from alignkit.pairs.query_groups import check_field, grouped
 from alignkit.pairs.searched_corpus import searching
@@ -169,4 +170,4 @@ def _print(result: Result, folder: Path, html: bool) -> None:
         for line in below:
             console.print(line, markup=False)
     report = folder / ("report.html" if html else "alignment_report.md")
-    console.print(f"\nreport: {report}", soft_wrap=True, markup=False)
+    console.print(f"\n{say('report: {file}', file=report)}", soft_wrap=True, markup=False)

@@ -73,7 +73,7 @@ def main(config: DictConfig) -> float | None:
         if trained is None:
             return None
         trained = _with_curve(trained, splits, settings, update)
-        report(folder, plan.settings, splits, trained, "head and report")
+        report(folder, plan.settings, splits, trained, "head and report: {folder}")
     except KeyboardInterrupt:
         if not is_main_process():
             end_quietly()

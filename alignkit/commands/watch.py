@@ -21,6 +21,7 @@ from alignkit.commandline.results import Screen
 from alignkit.commandline.sides import complete_sides
 from alignkit.embedders.base import ROLES, join_batches
 from alignkit.errors import ConfigError
+from alignkit.language.speaking import say
 from alignkit.reporting.watch_page import write_watch
 from alignkit.reporting.watch_words import console_lines
 from alignkit.runs.folder import newest_run, run_of
@@ -66,7 +67,8 @@ def main(config: DictConfig) -> None:
     console = Screen(80)
     for line in console_lines(watched):
         console.print(line, markup=False)
-    console.print(f"\nreport: {folder / ('report.html' if settings['html'] else 'metrics.json')}", soft_wrap=True)
+    report = folder / ("report.html" if settings["html"] else "metrics.json")
+    console.print(f"\n{say('report: {file}', file=report)}", soft_wrap=True, markup=False)
     if watched.judged is not None and watched.judged.standing is Standing.WORSE:
         sys.exit(WORSE_EXIT_CODE)
 

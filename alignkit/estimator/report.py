@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Mapping
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
 from alignkit.evaluation.result import Result
+from alignkit.language.speaking import speaking, spoken
 from alignkit.reporting.console import console_rows, console_words
 from alignkit.reporting.metrics_file import meta_json, rows_json
 from alignkit.reporting.report_files import html_page, write_report
@@ -21,15 +23,26 @@ class Report:
 
     Args:
         result: what was found, typed.
+        language: of its words, `en` or `zh`; `None` for that of `language.speaking`, which is English unless told.
     """
 
-    def __init__(self, result: Result) -> None:
-        self.result = result
+    def __init__(self, result: Result, language: str | None = None) -> None:
+        self.result, self.language = result, language
+
+    def in_language(self, language: str) -> Report:
+        """The same in another language, `en` or `zh`.
+
+        Raises:
+            ConfigError: for any other.
+        """
+        with speaking(language):
+            return Report(self.result, language)
 
     @property
     def verdict(self) -> VerdictWords:
         """`name`, `headline` and `reasons`."""
-        return verdict_words(self.result.verdict)
+        with self._speaking():
+            return verdict_words(self.result.verdict)
 
     @property
     def rows(self) -> dict[str, dict[str, float | None]]:
@@ -39,7 +52,8 @@ class Report:
     @property
     def meta(self) -> Mapping[str, Any]:
         """What stands beside the rows in `metrics.json`: intervals, shares, alarms, sizes, seeds."""
-        return meta_json(self.result)
+        with self._speaking():
+            return meta_json(self.result)
 
     def show(self) -> None:
         """In a notebook the page with plots; elsewhere the verdict and the table, on stdout."""
@@ -56,13 +70,17 @@ class Report:
         Raises:
             AlignkitError: if a file cannot be written.
         """
-        write_report(self.result, Path(folder).expanduser(), html=html)
+        with self._speaking():
+            write_report(self.result, Path(folder).expanduser(), html=html)
+
+    def _speaking(self) -> AbstractContextManager[None]:
+        return speaking(self.language or spoken())
 
     def __str__(self) -> str:
         from rich.console import Console
 
         console = Console(width=80, no_color=True, file=None, force_terminal=False)
-        with console.capture() as captured:
+        with self._speaking(), console.capture() as captured:
             for line in console_words(self.result):
                 console.print(line, highlight=False, markup=False)
             console.print()
@@ -76,7 +94,8 @@ class Report:
         # in a frame of its own, so that neither page's style touches the other's
         from html import escape
 
-        page = escape(html_page(self.result), quote=True)
+        with self._speaking():
+            page = escape(html_page(self.result), quote=True)
         return f'<iframe srcdoc="{page}" style="width:100%;height:720px;border:0"></iframe>'
 
 

@@ -11,13 +11,15 @@ from alignkit.evaluation.code_table import MEASURES, CodeRow
 from alignkit.evaluation.columns import Column
 from alignkit.evaluation.result import Result
 from alignkit.evaluation.table_rows import RowName
+from alignkit.language.speaking import say
 from alignkit.metrics.intervals import Interval
 from alignkit.reporting.figure_tables import number
 
+# {rescored} is how many hits are ordered again
 MEANING = (
     "The teacher's corpus as an index may store it, searched by the teacher's own queries and by aligned ones. Bytes a "
     "text are also megabytes for a million texts. overlap@10 is with the teacher's neighbours in float32 with all "
-    f"dimensions. Rescored: the first {10 * RESCORED} hits are ordered once more by float queries against the stored "
+    "dimensions. Rescored: the first {rescored} hits are ordered once more by float queries against the stored "
     "codes, or against int8 codes that stay on disk. In brackets: 95% intervals of the bootstrap."
 )
 DIFFERENCES_MEANING = (
@@ -26,9 +28,15 @@ DIFFERENCES_MEANING = (
 )
 
 
+def code_meaning() -> str:
+    """What the table shows."""
+    return say(MEANING, rescored=10 * RESCORED)
+
+
 def code_headings(result: Result) -> list[str]:
     """Of the columns; nDCG only where something is judged."""
-    return ["index", "bytes a text", *(f"{name} {measure.heading}" for name, measure in _columns(result))]
+    named = [f"{name} {say(measure.heading)}" for name, measure in _columns(result)]
+    return [say("index"), say("bytes a text"), *named]
 
 
 def code_cells(result: Result) -> Iterator[list[str]]:
@@ -49,10 +57,10 @@ def console_codes(result: Result) -> Table:
     """For a terminal of 80 columns; the last is the interval of the share of float32's figure that aligned keeps."""
     columns = _columns(result)
     table = Table(box=None, pad_edge=False, padding=(0, 1, 0, 0))
-    table.add_column("index", no_wrap=True)
+    table.add_column(say("index"), no_wrap=True)
     deciding = result.measure if result.measure in (measure for _, measure in columns) else Column.OVERLAP_10
-    headings = ["bytes\na text", *(f"{name}\n{measure.heading.removesuffix('@10')}" for name, measure in columns)]
-    for heading in (*headings, f"{result.product.row}\nkeeps"):
+    named = [f"{name}\n{say(measure.heading).removesuffix('@10')}" for name, measure in columns]
+    for heading in (say("bytes\na text"), *named, say("{product}\nkeeps", product=result.product.row)):
         table.add_column(heading, justify="right", no_wrap=True)
     for row in result.codes:
         means = [row.found[measure][name].mean for name, measure in columns]
@@ -76,4 +84,4 @@ def _told(interval: Interval | None, form: str) -> str:
     if interval is None:
         return "-"
     value, low, high = (form.format(end) for end in (interval.value, interval.low, interval.high))
-    return f"{value} ({low} to {high})"
+    return say("{value} ({low} to {high})", value=value, low=low, high=high)

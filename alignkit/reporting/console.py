@@ -8,6 +8,7 @@ from rich.table import Table
 
 from alignkit.evaluation.columns import Column
 from alignkit.evaluation.result import Result
+from alignkit.language.speaking import say, told
 from alignkit.reporting.curve_words import curve_words
 from alignkit.reporting.figure_tables import bold, number
 from alignkit.reporting.remarks import alarms_of
@@ -26,8 +27,8 @@ def console_rows(result: Result) -> Table:
     table = Table(box=None, pad_edge=False, padding=(0, 1, 0, 0))
     table.add_column("", no_wrap=True)
     for column in columns:
-        table.add_column(column.heading, justify="right", no_wrap=True)
-    table.add_column("of teacher", justify="right", no_wrap=True)
+        table.add_column(say(column.heading), justify="right", no_wrap=True)
+    table.add_column(say("of teacher"), justify="right", no_wrap=True)
     for name, row in result.rows.items():
         share = result.certainty.shares[name]
         kept = f"{share.low:.0%}-{share.high:.0%}" if share else "-"
@@ -49,4 +50,4 @@ def console_words(result: Result) -> Iterator[str]:
     for alarm in alarms_of(result):
         yield f"  ! {alarm}"
     for doubt in result.about.doubts or ():
-        yield f"  ? {doubt}"
+        yield f"  ? {told(doubt)}"

@@ -3,25 +3,38 @@
 from __future__ import annotations
 
 from alignkit.evaluation.result import Result
+from alignkit.language.speaking import say, told
 
 WORTH_COLLECTING = 0.01
 
 
 def curve_words(result: Result) -> str:
     """Empty where no curve was asked for."""
-    curve, measure = result.curve, result.measure.heading
+    curve, measure = result.curve, say(result.measure.heading)
     if curve is None:
         return ""
-    said = f"A closed-form head reaches {measure} {curve.figures[-1]:.3f} with all {curve.pairs[-1]:,} training pairs"
+    values = {"measure": measure, "all": curve.figures[-1], "pairs": curve.pairs[-1]}
     if len(curve.pairs) > 1:
-        said += f" and {curve.figures[-2]:.3f} with half of them"
-    cost = "" if curve.cost is None else f": {curve.cost.words(curve.calls)}"
-    calls = f"{curve.calls:,} more calls of the teacher{cost}"
+        reached = say(
+            "A closed-form head reaches {measure} {all:.3f} with all {pairs:,} training pairs and {half:.3f} with half "
+            "of them.",
+            half=curve.figures[-2],
+            **values,
+        )
+    else:
+        reached = say("A closed-form head reaches {measure} {all:.3f} with all {pairs:,} training pairs.", **values)
+    calls = say("{calls:,} more calls of the teacher", calls=curve.calls)
+    if curve.cost is not None:
+        calls = say("{calls}: {cost}", calls=calls, cost=told(curve.cost.words(curve.calls)))
     if curve.forecast is None:
-        return f"{said}. Twice as many take {calls}."
+        return say("{reached} Twice as many take {calls}.", reached=reached, calls=calls)
     gain = curve.forecast - curve.figures[-1]
     worth = "worth collecting" if gain >= WORTH_COLLECTING else "more pairs are not what is missing"
-    return (
-        f"{said}. Twice as many would probably bring {gain:+.3f}, if the curve goes on flattening as it did: {worth}. "
-        f"That takes {calls}."
+    return say(
+        "{reached} Twice as many would probably bring {gain:+.3f}, if the curve goes on flattening as it did: {worth}. "
+        "That takes {calls}.",
+        reached=reached,
+        gain=gain,
+        worth=say(worth),
+        calls=calls,
     )

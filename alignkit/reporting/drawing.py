@@ -2,15 +2,41 @@
 
 from __future__ import annotations
 
+import functools
 import io
 import re
 import zlib
-from typing import TYPE_CHECKING
+from collections.abc import Callable
+from typing import TYPE_CHECKING, ParamSpec, TypeVar
+
+from alignkit.language.speaking import CHINESE, ENGLISH, speaking, spoken
+from alignkit.reporting.chinese_font import chinese_font
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
+P = ParamSpec("P")
+R = TypeVar("R")
+
 WIDTH, HEIGHT = 6.4, 3.7
+
+
+def drawn(plot: Callable[P, R]) -> Callable[P, R]:
+    """Let a plot say its words in the language of reports, as far as a font of this machine can show it.
+
+    matplotlib measures every text, so that it needs the font; a browser then takes any that it has.
+    """
+
+    @functools.wraps(plot)
+    def in_a_font(*args: P.args, **options: P.kwargs) -> R:
+        import matplotlib
+
+        family = chinese_font() if spoken() == CHINESE else None
+        fonts = ["sans-serif", *([family] if family else [])]  # the second has what the first lacks
+        with matplotlib.rc_context({"font.family": fonts}), speaking(spoken() if family else ENGLISH):
+            return plot(*args, **options)
+
+    return in_a_font
 
 
 def axes_of(xlabel: str, ylabel: str) -> Axes:

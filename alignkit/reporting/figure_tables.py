@@ -11,6 +11,7 @@ from rich.table import Table
 from alignkit.evaluation.columns import Column
 from alignkit.evaluation.result import Result
 from alignkit.evaluation.table_rows import RowName
+from alignkit.language.speaking import say
 
 # what fits a terminal of 80 columns
 SHOWN = (
@@ -24,7 +25,7 @@ def console_table(result: Result, title: str) -> Table:
     table = Table(title=title, title_justify="left", box=None, pad_edge=False, padding=(0, 1, 0, 0))
     table.add_column("", no_wrap=True)
     for column in SHOWN:
-        table.add_column(column.heading, justify="right", no_wrap=True)
+        table.add_column(say(column.heading), justify="right", no_wrap=True)
     for name, row in result.rows.items():
         table.add_row(result.label(name), *(number(row[column]) for column in SHOWN), style=bold(result, name))
     return table
@@ -37,7 +38,10 @@ def bold(result: Result, name: RowName) -> str | None:
 
 def markdown_table(result: Result) -> str:
     """As GitHub renders it."""
-    lines = ["| row | " + " | ".join(column.heading for column in SHOWN) + " |", "|---|" + "---:|" * len(SHOWN)]
+    lines = [
+        f"| {say('row')} | " + " | ".join(say(column.heading) for column in SHOWN) + " |",
+        "|---|" + "---:|" * len(SHOWN),
+    ]
     for name, row in result.rows.items():
         lines.append(f"| {result.label(name)} | " + " | ".join(number(row[column]) for column in SHOWN) + " |")
     return "\n".join(lines)

@@ -8,11 +8,14 @@ from typing import Any
 import numpy as np
 import torch
 
+from alignkit.evaluation.columns import Column
 from alignkit.evaluation.confidence_figures import Routed, Tenth
 from alignkit.evaluation.learning_curve import LearningCurve
+from alignkit.evaluation.recall_curves import RecallCurves
 from alignkit.evaluation.result import Projection
 from alignkit.evaluation.table_rows import RowName
-from alignkit.reporting.drawing import axes_of, svg_of
+from alignkit.language.speaking import say
+from alignkit.reporting.drawing import axes_of, drawn, svg_of
 
 # Okabe and Ito's palette, and two more for a trained student, told apart by colour-blind readers too
 COLORS = {
@@ -42,14 +45,15 @@ def _style(name: RowName, product: RowName) -> dict[str, Any]:
     }
 
 
+@drawn
 def cosine_plot(cosines: Mapping[RowName, np.ndarray], product: RowName) -> str:
     """Cosines with the teacher before and after, the floor marked."""
-    axes = axes_of("cosine with the teacher's vector of the same text", "share of texts")
+    axes = axes_of(say("cosine with the teacher's vector of the same text"), say("share of texts"))
     low = min(float(values.min()) for values in cosines.values())
     bins = np.linspace(min(low, 0.0), 1.0, 61)
-    labels = {RowName.RAW: "before (raw)", RowName.RIDGE: "ridge"}
+    labels = {RowName.RAW: say("before (raw)"), RowName.RIDGE: RowName.RIDGE.value}
     # what is drawn later lies above: the product last
-    labels |= {RowName.ALIGNED: "the head alone (aligned)"} | {product: f"after ({product.value})"}
+    labels |= {RowName.ALIGNED: say("the head alone (aligned)")} | {product: say("after ({row})", row=product.value)}
     for name, label in labels.items():
         if name in cosines:
             weights = np.full(len(cosines[name]), 1 / len(cosines[name]))
@@ -59,14 +63,22 @@ def cosine_plot(cosines: Mapping[RowName, np.ndarray], product: RowName) -> str:
                       color=COLORS[name], label=label, linewidth=1.5, **style)  # type: ignore[arg-type]  # fmt: skip
     if RowName.MEAN in cosines:
         floor = float(cosines[RowName.MEAN].mean())
-        axes.axvline(floor, color=COLORS[RowName.MEAN], linestyle="--", label=f"floor: the mean vector ({floor:.2f})")
+        axes.axvline(
+            floor,
+            color=COLORS[RowName.MEAN],
+            linestyle="--",
+            label=say("floor: the mean vector ({cosine:.2f})", cosine=floor),
+        )
     axes.legend(frameon=False, fontsize=9, loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=2)
     return svg_of(axes)
 
 
-def recall_plot(curves: Mapping[RowName, np.ndarray], ylabel: str, product: RowName) -> str:
+@drawn
+def recall_plot(recall: RecallCurves, product: RowName) -> str:
     """Recall@k of all rows."""
-    axes = axes_of("k: how many hits are looked at", ylabel)
+    curves = recall.by_row
+    found = "share of relevant texts found" if recall.of_relevant else "share of the teacher's first ten found"
+    axes = axes_of(say("k: how many hits are looked at"), say(found))
     for name, curve in curves.items():
         axes.plot(np.arange(1, len(curve) + 1), curve, label=name.value, **_style(name, product))
     axes.set_xscale("log")
@@ -78,14 +90,15 @@ def recall_plot(curves: Mapping[RowName, np.ndarray], ylabel: str, product: RowN
     return svg_of(axes)
 
 
+@drawn
 def frontier_plot(
     quality: Mapping[RowName, float],
     total_ms: Mapping[RowName, float],
-    measure: str,
+    measure: Column,
     label: Callable[[RowName], str] = str,
 ) -> str:
     """Quality against the time of a query; the line joins the rows that no other beats in both."""
-    axes = axes_of("time of a query, ms", measure)
+    axes = axes_of(say("time of a query, ms"), say(measure.heading))
     front = frontier(quality, total_ms)
     axes.plot(
         [total_ms[name] for name in front], [quality[name] for name in front],
@@ -145,13 +158,14 @@ def frontier(quality: Mapping[RowName, float], total_ms: Mapping[RowName, float]
     return front
 
 
+@drawn
 def map_plot(shown: Projection, product: RowName) -> str | None:
     """Teacher and aligned vectors on the two directions in which the teacher's spread most; `None` without a plane."""
     teacher, aligned = shown.teacher[:MAP_POINTS], shown.aligned[:MAP_POINTS]
     texts, width = teacher.shape
     if texts < 3 or width < 2:
         return None
-    axes = axes_of("first principal direction of the teacher", "second")
+    axes = axes_of(say("first principal direction of the teacher"), say("second"))
     mean = teacher.mean(dim=0)
     directions = torch.linalg.svd(teacher - mean, full_matrices=False).Vh[:2]
     there, here = (((side - mean) @ directions.T).numpy() for side in (teacher, aligned))
@@ -160,25 +174,29 @@ def map_plot(shown: Projection, product: RowName) -> str | None:
         np.stack([there[linked, 0], here[linked, 0]]), np.stack([there[linked, 1], here[linked, 1]]),
         color="#bbbbbb", linewidth=0.5, zorder=1,
     )  # fmt: skip
-    axes.scatter(there[:, 0], there[:, 1], s=12, color=COLORS[RowName.TEACHER], label="teacher", zorder=2)
+    axes.scatter(there[:, 0], there[:, 1], s=12, color=COLORS[RowName.TEACHER], label=say("teacher"), zorder=2)
     axes.scatter(here[:, 0], here[:, 1], s=12, color=COLORS[product], label=product.value, zorder=3, alpha=0.8)
     axes.legend(frameon=False, fontsize=9, loc="center left", bbox_to_anchor=(1.0, 0.5))
     return svg_of(axes)
 
 
+@drawn
 def routing_plot(routing: Sequence[Routed]) -> str:
     """Overlap of all queries against the share that is sent to the teacher: the least sure, or any."""
-    axes = axes_of("share of queries sent to the teacher", "overlap@10 of all queries")
+    axes = axes_of(say("share of queries sent to the teacher"), say("overlap@10 of all queries"))
     shares = [one.share for one in routing]
-    axes.plot(shares, [one.overlap for one in routing], "o-", color=COLORS[RowName.ALIGNED], label="the least sure")
-    axes.plot(shares, [one.random for one in routing], "--", color=COLORS[RowName.RAW], label="as many at random")
+    axes.plot(
+        shares, [one.overlap for one in routing], "o-", color=COLORS[RowName.ALIGNED], label=say("the least sure")
+    )
+    axes.plot(shares, [one.random for one in routing], "--", color=COLORS[RowName.RAW], label=say("as many at random"))
     axes.legend(frameon=False, fontsize=9, loc="lower right")
     return svg_of(axes)
 
 
+@drawn
 def reliability_plot(reliability: Sequence[Tenth]) -> str:
     """What was found against what was expected, by tenths of the queries."""
-    axes = axes_of("confidence: expected overlap@10", "overlap@10 found")
+    axes = axes_of(say("confidence: expected overlap@10"), say("overlap@10 found"))
     axes.plot([0, 1], [0, 1], "--", color=COLORS[RowName.RAW], linewidth=1)
     points = [(one.told, one.true) for one in reliability]
     axes.plot(*zip(*points, strict=True), "o-", color=COLORS[RowName.ALIGNED])
@@ -187,16 +205,17 @@ def reliability_plot(reliability: Sequence[Tenth]) -> str:
     return svg_of(axes)
 
 
-def learning_plot(curve: LearningCurve, measure: str, ceiling: float) -> str:
+@drawn
+def learning_plot(curve: LearningCurve, measure: Column, ceiling: float) -> str:
     """The measure against the number of training pairs, with what twice as many would probably bring."""
-    axes = axes_of("training pairs", measure)
-    axes.plot(curve.pairs, curve.figures, "o-", color=COLORS[RowName.ALIGNED], label="closed form")
+    axes = axes_of(say("training pairs"), say(measure.heading))
+    axes.plot(curve.pairs, curve.figures, "o-", color=COLORS[RowName.ALIGNED], label=say("closed form"))
     if curve.forecast is not None:
         axes.plot(
             [curve.pairs[-1], 2 * curve.pairs[-1]], [curve.figures[-1], curve.forecast],
-            "o:", color=COLORS[RowName.ALIGNED], markerfacecolor="white", label="twice as many, probably",
+            "o:", color=COLORS[RowName.ALIGNED], markerfacecolor="white", label=say("twice as many, probably"),
         )  # fmt: skip
-    axes.axhline(ceiling, color=COLORS[RowName.TEACHER], linestyle="--", linewidth=1, label="teacher")
+    axes.axhline(ceiling, color=COLORS[RowName.TEACHER], linestyle="--", linewidth=1, label=say("teacher"))
     axes.set_xscale("log", base=2)
     ticks = [*curve.pairs, *([2 * curve.pairs[-1]] if curve.forecast is not None else [])]
     axes.set_xticks(ticks)

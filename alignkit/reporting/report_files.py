@@ -8,6 +8,8 @@ from typing import Any
 
 from alignkit.evaluation.result import Result
 from alignkit.files import appearing_together, write_whole
+from alignkit.language.speaking import say, template
+from alignkit.metrics.intervals import Interval
 from alignkit.reporting.figure_tables import csv_text, number
 from alignkit.reporting.metrics_file import metrics_text
 from alignkit.reporting.pictures import draw
@@ -46,9 +48,9 @@ def html_page(result: Result) -> str:
     return render("report.html.j2", plots=draw(result), **report_words(result))
 
 
-def render(template: str, **values: Any) -> str:
+def render(name: str, **values: Any) -> str:
     """Fill a template of this room; in HTML everything is escaped that is not marked as safe."""
-    return _environment().get_template(template).render(**values)
+    return _environment().get_template(name).render(**values)
 
 
 @functools.cache
@@ -63,8 +65,31 @@ def _environment() -> Any:
         keep_trailing_newline=True,
         undefined=jinja2.StrictUndefined,
     )
-    environment.filters |= {"figure": number, "share": _share, "cell": _markdown_cell, "short": _short}
+    environment.globals |= {"say": say, "say_html": _say_html}
+    environment.filters |= {
+        "figure": number,
+        "share": _share,
+        "ends": _ends,
+        "share_ends": _share_ends,
+        "cell": _markdown_cell,
+        "short": _short,
+    }
     return environment
+
+
+def _ends(interval: Interval) -> str:
+    return say("{low} to {high}", low=number(interval.low), high=number(interval.high))
+
+
+def _share_ends(share: Interval | None) -> str:
+    return "-" if share is None else say("{value:.1%} ({low:.1%} to {high:.1%})", **vars(share))
+
+
+def _say_html(english: str, /, **values: Any) -> Any:
+    """A sentence with HTML's own marks; what is put into it is escaped."""
+    from markupsafe import Markup
+
+    return Markup(template(english)).format(**values)
 
 
 def _share(figure: float | None) -> str:

@@ -9,6 +9,7 @@ from typing import Any
 from alignkit.evaluation.evidence import MIN_GROUPS, MIN_QUERIES, Evidence
 from alignkit.evaluation.table_rows import RowName
 from alignkit.evaluation.verdict import BROKEN_SHARE, MIN_CORPUS, MOST_SEEN, Answer, Rule, Verdict
+from alignkit.language.speaking import say
 from alignkit.metrics.intervals import Interval
 from alignkit.runs.training_sample import Unlike
 
@@ -32,6 +33,13 @@ INDEXES = {
     (RowName.ALIGNED, RowName.STUDENT): "the student's own index",
     (RowName.TUNED, RowName.STUDENT_TUNED): "the trained student's own index",
     (RowName.TUNED, RowName.STUDENT): "the untouched student's own index",
+}
+# by whether the upper bound is meant, and whether it reaches the threshold
+BOUNDS = {
+    (False, True): "{kept}; the lower bound reaches {threshold:.0%}",
+    (False, False): "{kept}; the lower bound is below {threshold:.0%}",
+    (True, True): "{kept}; the upper bound reaches {threshold:.0%}",
+    (True, False): "{kept}; the upper bound is below {threshold:.0%}",
 }
 WAYS_OUT = (
     "search with the student's own index, or take another teacher: a model made for embeddings, or the prompt and the "
@@ -61,109 +69,148 @@ class VerdictWords:
 def verdict_words(verdict: Verdict) -> VerdictWords:
     """What the verdict says."""
     evidence = verdict.evidence
-    product, trained = PRODUCTS[evidence.product]
+    product, trained = map(say, PRODUCTS[evidence.product])
     headline = SEEN if verdict.rule is Rule.SEEN_IN_TRAINING else HEADLINES[verdict.name]
     reasons = [say(verdict) for say in REASONS[verdict.rule]]
     if evidence.judged != evidence.product and verdict.name is not Answer.TOO_LITTLE_DATA:
         reasons.append(_plain(evidence))
     if evidence.over_head is not None and verdict.name is not Answer.TOO_LITTLE_DATA:
         reasons.append(over_head_words(evidence.measure.heading, evidence.over_head))
-    said = headline.format(product=product, trained=trained, index=_index(evidence))
+    said = say(headline, product=product, trained=trained, index=_index(evidence))
     return VerdictWords(verdict.name.value, said, tuple(reasons))
 
 
 def over_head_words(measure: str, gain: Interval) -> str:
     """What training the student brought over the head alone."""
-    said = f"training the student: {measure} {_difference(gain)} over the head alone"
+    values = {"measure": say(measure), "gain": difference(gain)}
     if gain.high < 0:
-        return f"{said}: the head alone on the untouched student is better"
-    return said if gain.low > 0 else f"{said}, which could be chance"
+        return say(
+            "training the student: {measure} {gain} over the head alone: the head alone on the untouched student is "
+            "better",
+            **values,
+        )
+    if gain.low > 0:
+        return say("training the student: {measure} {gain} over the head alone", **values)
+    return say("training the student: {measure} {gain} over the head alone, which could be chance", **values)
 
 
 def unlike_words(unlike: Unlike) -> str:
     """How far texts are from the training sentences."""
-    return (
-        f"these texts are unlike the training sentences: the median cosine with the nearest of them is "
-        f"{unlike.nearest:.2f} in the student's space, and {unlike.held_out:.2f} for sentences held out from training"
+    return say(
+        "these texts are unlike the training sentences: the median cosine with the nearest of them is {nearest:.2f} in "
+        "the student's space, and {held_out:.2f} for sentences held out from training",
+        nearest=unlike.nearest,
+        held_out=unlike.held_out,
     )
 
 
 def seen_words(evidence: Evidence) -> str:
     """How many queries the product was trained on."""
-    return f"{PRODUCTS[evidence.product][1]} trained on {evidence.seen or 0:,} of the {evidence.asked:,} queries"
+    trained = say(PRODUCTS[evidence.product][1])
+    return say(
+        "{trained} trained on {seen:,} of the {asked:,} queries",
+        trained=trained,
+        seen=evidence.seen or 0,
+        asked=evidence.asked,
+    )
 
 
 def _plain(evidence: Evidence) -> str:
-    return (
-        f"{evidence.judged} stands for {evidence.product} here: whitened queries look for the right text, not for the "
-        f"teacher's neighbours that {evidence.measure.heading} counts"
+    return say(
+        "{judged} stands for {product} here: whitened queries look for the right text, not for the teacher's "
+        "neighbours that {measure} counts",
+        judged=evidence.judged,
+        product=evidence.product,
+        measure=say(evidence.measure.heading),
     )
 
 
 def _index(evidence: Evidence) -> str:
-    return INDEXES[evidence.product, evidence.rival]
+    return say(INDEXES[evidence.product, evidence.rival])
 
 
 def _few_queries(verdict: Verdict) -> str:
-    return f"{verdict.evidence.queries:,} queries can be judged; at least {MIN_QUERIES} are needed"
+    return say(
+        "{queries:,} queries can be judged; at least {least} are needed",
+        queries=verdict.evidence.queries,
+        least=MIN_QUERIES,
+    )
 
 
 def _few_groups(verdict: Verdict) -> str:
     evidence = verdict.evidence
-    return (
-        f"{evidence.queries:,} queries can be judged, of {evidence.groups} labels only, and queries of one label "
-        f"fare alike; at least {MIN_GROUPS} labels are needed: hold out more of them (test= of build, or data.test=)"
+    return say(
+        "{queries:,} queries can be judged, of {groups} labels only, and queries of one label fare alike; at least "
+        "{least} labels are needed: hold out more of them (test= of build, or data.test=)",
+        queries=evidence.queries,
+        groups=evidence.groups,
+        least=MIN_GROUPS,
     )
 
 
 def _small_corpus(verdict: Verdict) -> str:
-    return f"the corpus holds {verdict.evidence.corpus} texts; at least {MIN_CORPUS} are needed"
+    return say(
+        "the corpus holds {texts} texts; at least {least} are needed", texts=verdict.evidence.corpus, least=MIN_CORPUS
+    )
 
 
 def _lead(verdict: Verdict) -> str:
     evidence = verdict.evidence
-    return (
-        f"{_index(evidence)} reaches {evidence.measure.heading} {evidence.student_mean:.3f}, the teacher's "
-        f"{evidence.teacher_mean:.3f}: {_difference(evidence.lead)}"
+    return say(
+        "{index} reaches {measure} {own:.3f}, the teacher's {teacher:.3f}: {lead}",
+        index=_index(evidence),
+        measure=say(evidence.measure.heading),
+        own=evidence.student_mean,
+        teacher=evidence.teacher_mean,
+        lead=difference(evidence.lead),
     )
 
 
 def _head_trails(verdict: Verdict) -> str:
     evidence = verdict.evidence
     if evidence.share is None or evidence.gain is None:
-        return f"there is no figure of {evidence.judged} queries to compare with"
-    return (
-        f"{evidence.judged} reaches {evidence.share.value:.1%} of the teacher's figure (95% interval "
-        f"{evidence.share.low:.1%} to {evidence.share.high:.1%}) and trails {_index(evidence)} as "
-        f"well: {_difference(evidence.gain)}"
+        return say("there is no figure of {row} queries to compare with", row=evidence.judged)
+    return say(
+        "{row} reaches {value:.1%} of the teacher's figure (95% interval {low:.1%} to {high:.1%}) and trails {index} "
+        "as well: {gain}",
+        row=evidence.judged,
+        index=_index(evidence),
+        gain=difference(evidence.gain),
+        **vars(evidence.share),
     )
 
 
 def _ways_out(verdict: Verdict) -> str:
-    return WAYS_OUT
+    return say(WAYS_OUT)
 
 
 def _seen(verdict: Verdict) -> str:
     evidence = verdict.evidence
-    return (
-        f"{seen_words(evidence)} ({(evidence.seen or 0) / evidence.asked:.1%}; at most {MOST_SEEN:.0%} may be), so "
-        "that the figures flatter it; evaluate on texts that it has not seen, such as the test split of its own run "
-        "(config.yaml there has the settings)"
+    return say(
+        "{seen} ({share:.1%}; at most {most:.0%} may be), so that the figures flatter it; evaluate on texts that it "
+        "has not seen, such as the test split of its own run (config.yaml there has the settings)",
+        seen=seen_words(evidence),
+        share=(evidence.seen or 0) / evidence.asked,
+        most=MOST_SEEN,
     )
 
 
 def _nothing_to_keep(verdict: Verdict) -> str:
-    return (
-        f"the teacher's own {verdict.evidence.measure.heading} is 0 or nearly 0, so there is nothing to keep; do the "
-        "queries, texts and judgements belong together?"
+    return say(
+        "the teacher's own {measure} is 0 or nearly 0, so there is nothing to keep; do the queries, texts and "
+        "judgements belong together?",
+        measure=say(verdict.evidence.measure.heading),
     )
 
 
 def _blind(verdict: Verdict) -> str:
     evidence = verdict.evidence
-    return (
-        f"a head that knows nothing keeps {evidence.floor_share:.0%} of the teacher's {evidence.measure.heading} here, "
-        f"so any head would reach {verdict.thresholds.worth_using:.0%}"
+    return say(
+        "a head that knows nothing keeps {floor:.0%} of the teacher's {measure} here, so any head would reach "
+        "{enough:.0%}",
+        floor=evidence.floor_share,
+        measure=say(evidence.measure.heading),
+        enough=verdict.thresholds.worth_using,
     )
 
 
@@ -172,16 +219,22 @@ def _kept(verdict: Verdict) -> str:
 
 
 def _hardly_matters(verdict: Verdict) -> str:
-    enough = verdict.thresholds.as_good_as_teacher
-    return f"{_kept(verdict)} and the share {enough:.0%}, where a slightly better student hardly matters"
+    return say(
+        "{kept} and the share {enough:.0%}, where a slightly better student hardly matters",
+        kept=_kept(verdict),
+        enough=verdict.thresholds.as_good_as_teacher,
+    )
 
 
 def _broken(verdict: Verdict) -> str:
-    cause = "are all pairs of the same sentence?"
+    share = _share(verdict.evidence.judged, verdict.evidence.share, verdict, BROKEN_SHARE, upper=True)
     if verdict.evidence.unlike:
-        cause = f"probably because {unlike_words(verdict.evidence.unlike)}; train on texts like these"
-    share = _share(verdict.evidence.judged, verdict.evidence.share, verdict, BROKEN_SHARE, "upper bound")
-    return f"{share}, which counts as broken: {cause}"
+        return say(
+            "{share}, which counts as broken: probably because {unlike}; train on texts like these",
+            share=share,
+            unlike=unlike_words(verdict.evidence.unlike),
+        )
+    return say("{share}, which counts as broken: are all pairs of the same sentence?", share=share)
 
 
 def _reranked(verdict: Verdict) -> str:
@@ -192,32 +245,36 @@ def _reranked(verdict: Verdict) -> str:
 def _rival(verdict: Verdict) -> str:
     gain, product, index = verdict.evidence.gain, verdict.evidence.judged, _index(verdict.evidence)
     if gain is None:
-        return f"there is no figure of {index} to compare with"
+        return say("there is no figure of {index} to compare with", index=index)
     if gain.low > 0:
-        who = f"{product} is better than {index}"
+        compared = "{product} is better than {index}: {measure} {gain}"
     elif gain.high < 0:
-        who = f"{index} is better"
+        compared = "{index} is better than {product}: {measure} {gain}"
     else:
-        who = f"{product} and {index} do not differ beyond chance"
-    return f"{who}: {verdict.evidence.measure.heading} {_difference(gain)}"
+        compared = "{product} and {index} do not differ beyond chance: {measure} {gain}"
+    measure = say(verdict.evidence.measure.heading)
+    return say(compared, product=product, index=index, measure=measure, gain=difference(gain))
 
 
-def _share(row: str, share: Interval | None, verdict: Verdict, threshold: float, bound: str = "lower bound") -> str:
-    """A row's share of the teacher's figure, and on which side of a threshold its bound is."""
+def _share(row: str, share: Interval | None, verdict: Verdict, threshold: float, *, upper: bool = False) -> str:
+    """A row's share of the teacher's figure, and on which side of a threshold its lower or upper bound is."""
     if share is None:
-        return f"{row} has no share of the teacher's figure"
-    value = {"lower bound": share.low, "upper bound": share.high}[bound]
-    relation = "reaches" if value >= threshold else "is below"
-    return (
-        f"{row} keeps {share.value:.1%} of the teacher's {verdict.evidence.measure.heading} (95% interval "
-        f"{share.low:.1%} to {share.high:.1%}); the {bound} {relation} {threshold:.0%}"
+        return say("{row} has no share of the teacher's figure", row=row)
+    kept = say(
+        "{row} keeps {value:.1%} of the teacher's {measure} (95% interval {low:.1%} to {high:.1%})",
+        row=row,
+        measure=say(verdict.evidence.measure.heading),
+        **vars(share),
     )
+    reaches = (share.high if upper else share.low) >= threshold
+    return say(BOUNDS[upper, reaches], kept=kept, threshold=threshold)
 
 
-def _difference(interval: Interval | None) -> str:
+def difference(interval: Interval | None) -> str:
+    """A difference of two figures, with its interval."""
     if interval is None:
-        return "undefined"
-    return f"{interval.value:+.3f} (95% interval {interval.low:+.3f} to {interval.high:+.3f})"
+        return say("undefined")
+    return say("{value:+.3f} (95% interval {low:+.3f} to {high:+.3f})", **vars(interval))
 
 
 REASONS: dict[Rule, tuple[Callable[[Verdict], str], ...]] = {

@@ -63,7 +63,8 @@ def choose_device(name: str, precision: str = "auto") -> Device:
         if precision == "bf16" and not rough:
             logger.warning("precision=bf16: this chip does not multiply bfloat16; training in float32")
         precision = "bf16-mixed" if rough and accelerator == "cuda" else "32-true"
-        why = f"; this chip {'multiplies bfloat16, which training uses' if rough else 'does not multiply bfloat16'}"
+        multiplies = "; this chip multiplies bfloat16, which training uses"
+        why = multiplies if rough else "; this chip does not multiply bfloat16"
     return Device(accelerator, precision, f"{chip}, {precision} ({asked}{why})", rough and accelerator == "cpu")
 
 

@@ -219,7 +219,7 @@ def test_rows_on_one_spot_share_a_label():
     names = [RowName.TEACHER, RowName.ALIGNED, RowName.RIDGE, RowName.STUDENT]
     quality, total_ms = (1.0, 0.9, 0.91, 0.2), (30.0, 10.0, 10.1, 10.0)
     both = (dict(zip(names, figures, strict=True)) for figures in (quality, total_ms))
-    svg = frontier_plot(*both, "nDCG@10")
+    svg = frontier_plot(*both, Column.NDCG_10)
     assert "aligned, ridge" in svg and "10^" not in svg and "student" in svg
 
 

@@ -1,0 +1,1 @@
+"""The words of reports in the languages that people read them in."""
