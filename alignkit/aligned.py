@@ -17,6 +17,7 @@ from alignkit.embedders.distilled import DistilledEmbedder, check_unchanged, is_
 from alignkit.embedders.sameness import differences
 from alignkit.embedders.table import TableEmbedder
 from alignkit.errors import ArtifactError, EmbedderError
+from alignkit.hub.fetching import head_path
 from alignkit.resources.demo_pack import TABLE, is_packed_table
 from alignkit.student_files import STUDENT, find_student
 
@@ -55,7 +56,7 @@ class AlignedEmbedder:
     def load(
         cls, head: str | Path, student: Any | None = None, allow_student_mismatch: bool = False
     ) -> AlignedEmbedder:
-        """From a head on disk: a run folder, its `head/`, or a bundle.
+        """From a head on disk, a run folder, its `head/` or a bundle, or from the Hub: `hf://user/repo@revision`.
 
         Args:
             head: where it is.
@@ -66,7 +67,9 @@ class AlignedEmbedder:
         Raises:
             ArtifactError: if the head is damaged, it does not say enough of its student, or the student is not the one
                 that it was trained with.
+            HubError: if the Hub refuses.
         """
+        head = head_path(head)  # once: what an address names may change
         artifact = load_artifact(head)
         if student is None:
             student = own_student(artifact, head, allow_student_mismatch)

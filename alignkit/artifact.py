@@ -188,11 +188,12 @@ def save_artifact(artifact: Artifact, folder: str | Path) -> Path:
 
 
 def load_artifact(path: str | Path) -> Artifact:
-    """Read an artifact: a folder of the two files, a run folder that has one in `head/`, or a bundle (`.zip`).
+    """Read an artifact: a folder of the two files, a run folder with `head/`, a bundle, or `hf://user/repo@revision`.
 
     Raises:
         ArtifactError: if a file is missing or damaged, was changed since it was saved, holds numbers that are not
             finite, or needs a newer alignkit.
+        HubError: if the Hub refuses.
     """
     return build_artifact(*read_head_files(path))
 

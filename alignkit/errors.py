@@ -6,6 +6,7 @@
     ├── EmbedderError       a model or its server gave no usable vector
     ├── CacheError          the vector cache is damaged, locked or lacks what was asked for
     ├── EngineError         the engine behind an index cannot be reached, or refuses
+    ├── HubError            the Hugging Face Hub cannot be reached, or refuses
     ├── ArtifactError       a head on disk is damaged, tampered with, or does not fit
     └── MissingExtraError   an optional dependency is not installed
 
@@ -37,6 +38,10 @@ class CacheError(AlignkitError):
 
 class EngineError(AlignkitError):
     """The engine that holds an index cannot be reached, or refuses what was asked."""
+
+
+class HubError(AlignkitError):
+    """The Hugging Face Hub cannot be reached, has no such repository, or refuses what was asked."""
 
 
 class ArtifactError(AlignkitError):

@@ -10,13 +10,14 @@ EXAMPLES = (
     "python -m alignkit.export head=outputs/train/RUN format=onnx quantize=int8 out=head-onnx",
     "python -m alignkit.export head=outputs/train/RUN format=numpy vectors=student.npy out=head-numpy",
     "python -m alignkit.export head=outputs/train/RUN format=bundle out=head.zip",
+    "python -m alignkit.export head=outputs/train/RUN push=user/repo private=true license=apache-2.0",
 )
 
 main = command(
     "export",
     __doc__,
     EXAMPLES,
-    texts=("head", "format", "out", "role", "quantize", "vectors", "sentences"),
+    texts=("head", "format", "out", "role", "quantize", "vectors", "sentences", "push", "revision", "license"),
     completed=("student", "teacher"),
 )
 

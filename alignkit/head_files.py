@@ -10,6 +10,8 @@ from typing import Any, NamedTuple
 
 from alignkit import __version__
 from alignkit.errors import ArtifactError
+from alignkit.hub.hub_address import is_hub_address, is_repo_name
+from alignkit.hub.fetching import head_path
 
 FORMAT_VERSION = 1
 JSON_NAME, WEIGHTS_NAME = "head.json", "head.safetensors"
@@ -32,30 +34,46 @@ class HeadFiles(NamedTuple):
 
 
 def read_head_files(path: str | Path) -> HeadFiles:
-    """Read a folder of the two files, a run folder that has one in `head/`, or a bundle (`.zip`).
+    """Read a folder of the two files, a run folder that has one in `head/`, a bundle (`.zip`), or `hf://user/repo`.
 
     Raises:
         ArtifactError: if a file is missing, cannot be read, or needs a newer alignkit.
+        HubError: if the Hub refuses.
     """
-    path = Path(path).expanduser()
-    if path.suffix.lower() == BUNDLE_SUFFIX and path.is_file():
-        return _read_bundle(path)
+    if (bundle := bundle_at(path)) is not None:
+        return _read_bundle(bundle)
     folder = find_head(path)
     description = _parse_description(_read(folder / JSON_NAME), folder / JSON_NAME)
     return HeadFiles(description, _read(folder / WEIGHTS_NAME), str(folder))
 
 
+def bundle_at(path: str | Path) -> Path | None:
+    """The bundle that a head is named by; `None` where it is named otherwise."""
+    if is_hub_address(path):
+        return None
+    path = Path(path).expanduser()
+    return path if path.suffix.lower() == BUNDLE_SUFFIX and path.is_file() else None
+
+
 def find_head(path: str | Path) -> Path:
-    """The folder that holds `head.json`: the one given, or its `head/`.
+    """The folder that holds `head.json`: the one given, its `head/`, or a copy of the repository at an address.
 
     Raises:
         ArtifactError: if there is none.
+        HubError: if the Hub refuses.
     """
-    path = Path(path).expanduser()
-    for folder in (path, path / "head"):
+    here = head_path(path)
+    for folder in (here, here / "head"):
         if (folder / JSON_NAME).is_file():
             return folder
-    raise ArtifactError(f"{path}: no {JSON_NAME} there nor in {path / 'head'}; expected a run folder or its head/")
+    if is_hub_address(path):
+        raise ArtifactError(f"{path}: this repository holds no {JSON_NAME}; expected one that export push= made")
+    on_hub = (
+        f", or hf://{path} for a repository on the Hub" if is_repo_name(str(path)) and not here.parent.exists() else ""
+    )
+    raise ArtifactError(
+        f"{here}: no {JSON_NAME} there nor in {here / 'head'}; expected a run folder or its head/{on_hub}"
+    )
 
 
 def _read(path: Path) -> bytes:

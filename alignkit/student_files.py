@@ -12,12 +12,11 @@ from pathlib import Path
 
 from alignkit.errors import ArtifactError
 from alignkit.files import refused
-from alignkit.head_files import BUNDLE_SUFFIX, escapes, find_head
+from alignkit.head_files import bundle_at, escapes, find_head
+from alignkit.hub.fetching import MODEL_SUFFIXES
 
 # of a run folder: the trained student, and the head alone with its student where that was made there
 STUDENT, START = "student", "start"
-# what sentence-transformers writes, and models read; nothing that is pickled, and no code
-SUFFIXES = (".json", ".txt", ".model", ".safetensors", ".md", ".jinja")
 MOST_FILES = 200
 
 
@@ -25,7 +24,8 @@ def find_student(head: str | Path) -> Path | None:
     """The folder of the student that lies beside a head.
 
     Args:
-        head: a run folder, its `head/`, or a bundle, whose student is unpacked into a temporary folder.
+        head: a run folder, its `head/`, an address on the Hub, or a bundle, whose student is unpacked into a temporary
+            folder.
 
     Returns:
         `None` where no student lies there.
@@ -33,12 +33,11 @@ def find_student(head: str | Path) -> Path | None:
     Raises:
         ArtifactError: if there is no head, or the bundle cannot be read.
     """
-    path = Path(head).expanduser()
-    if path.suffix.lower() == BUNDLE_SUFFIX and path.is_file():
-        status = path.stat()
-        unpacked = _unpacked(path.resolve(), status.st_size, status.st_mtime_ns)
+    if (bundle := bundle_at(head)) is not None:
+        status = bundle.stat()
+        unpacked = _unpacked(bundle.resolve(), status.st_size, status.st_mtime_ns)
         return None if unpacked is None else unpacked / STUDENT
-    folder = find_head(path).resolve()
+    folder = find_head(head).resolve()
     student = (folder.parent if folder.name == "head" else folder) / STUDENT
     return student if student.is_dir() else None
 
@@ -74,5 +73,5 @@ def _check(bundle: Path, entries: list[zipfile.ZipInfo], size_bytes: int) -> Non
     for entry in entries:
         if escapes(entry.filename):
             raise ArtifactError(f"{bundle}: holds the path {entry.filename!r}, which leads out of it; refused")
-        if not entry.filename.lower().endswith(SUFFIXES) or entry.compress_type != zipfile.ZIP_STORED:
+        if not entry.filename.lower().endswith(MODEL_SUFFIXES) or entry.compress_type != zipfile.ZIP_STORED:
             raise ArtifactError(f"{bundle}: holds {entry.filename!r}, which is no file of a student; refused")

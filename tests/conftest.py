@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 from _pytest.doctest import DoctestModule
+from loopback_hub import hub  # noqa: F401 - the Hub, for those who name it
 from real_milvus import milvus  # noqa: F401 - likewise
 from real_postgres import connection, postgres, table  # noqa: F401 - one server for all tests
 

@@ -129,7 +129,7 @@ def test_what_is_wrong_is_said_before_anything_is_embedded(
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (["format=excel", "out=made"], "format=excel: expected one of bundle, numpy, onnx"),
+        (["format=excel", "out=made"], "format=excel: expected one of bundle, hub, numpy, onnx"),
         (["format=numpy"], "out is not set"),
         (["format=numpy", "out=made", "router=true"], "format=numpy has no setting router"),
         (["format=numpy", "out=made", "role=both"], "role=both: expected query or document"),

@@ -24,6 +24,7 @@ from alignkit.commandline.flags import SHOWING, split_flags
 from alignkit.commandline.folders import CALLBACK, RunFolders, check_room, unusable
 from alignkit.commandline.mistakes import explain_error
 from alignkit.commandline.mode import mode_by_flag
+from alignkit.commandline.pinned import pin_addresses
 from alignkit.commandline.screen import readers_may_leave, set_up_logging, without_controls
 from alignkit.commandline.stopping import termination_is_interruption
 from alignkit.commandline.words import Reader, forget_passwords
@@ -50,6 +51,7 @@ Task = Callable[[Command, DictConfig], Any]
 def do(command: Command, config: DictConfig) -> Any:
     """The work of a command, by `main` of its module in `commands`, once its settings have been looked at."""
     look_first(command.name, config)
+    pin_addresses(config)
     return importlib.import_module(f"alignkit.commands.{command.name}").main(config)
 
 

@@ -13,6 +13,7 @@ from alignkit.embedders.model_folders import is_fitted, own_prompt
 from alignkit.embedders.sentence_transformer import SentenceTransformerEmbedder
 from alignkit.embedders.table import TableEmbedder
 from alignkit.errors import ArtifactError, EmbedderError
+from alignkit.hub.fetching import model_path
 from alignkit.servers.untrusted_words import one_line
 from alignkit.setting_names import SettingNames
 from alignkit.student_files import STUDENT
@@ -28,7 +29,7 @@ class DistilledEmbedder:
     """The table or the transformer in a `student/` folder; what its files hold is its identity, not where they lie.
 
     Args:
-        path: a run folder that has `student/`, or that folder.
+        path: a run folder that has `student/`, that folder, or `hf://user/repo@revision`.
         batch_size: texts per batch; null takes what suits the kind of student.
         device: `cpu`, `cuda`, …, for a transformer; null lets torch choose.
 
@@ -37,7 +38,7 @@ class DistilledEmbedder:
     """
 
     def __init__(self, path: str | Path, batch_size: int | None = None, device: str | None = None) -> None:
-        self.folder = _folder(Path(path).expanduser(), SettingNames()("path"))
+        self.folder = _folder(model_path(path), SettingNames()("path"))
         modules = _modules(self.folder)
         given: dict[str, Any] = {} if batch_size is None else {"batch_size": batch_size}
         prompts: dict[str, Any] = {f"{role}_prompt": own_prompt(self.folder, role) for role in ("query", "document")}

@@ -9,6 +9,8 @@ from typing import Any
 
 from alignkit.embedders.base import Role
 from alignkit.errors import EmbedderError
+from alignkit.hub.hub_address import is_hub_address, parse_address
+from alignkit.hub.fetching import model_path
 from alignkit.servers.untrusted_words import one_line
 
 HUB_TIMEOUT_S = 10.0
@@ -31,7 +33,7 @@ def local_folder(model: str) -> Path | None:
     if not model.strip():
         raise EmbedderError(f"{shown} is empty; {EXPECTED}")
     try:
-        folder = Path(model).expanduser()
+        folder = model_path(model)
         if folder.is_dir():
             return folder
         is_file = folder.exists()
@@ -64,7 +66,9 @@ def model_folder(model: str) -> Path | None:
 
 
 def name_of(model: str) -> str:
-    """The last component of a folder's path; a name on the hub unchanged."""
+    """The last component of a folder's path; a name on the hub unchanged, also out of an address there."""
+    if is_hub_address(model):
+        return parse_address(model).repo
     with contextlib.suppress(OSError, ValueError, RuntimeError):
         folder = Path(model).expanduser()
         if folder.is_dir():

@@ -25,6 +25,8 @@ from alignkit.embedders.model_loading import load_model
 from alignkit.embedders.rows import UNLIKE_TEXTS, batch_of, check_dimensions, useless
 from alignkit.embedders.token_limits import token_limit, tokens_read, too_long
 from alignkit.errors import ConfigError, EmbedderError, MissingExtraError
+from alignkit.hub.hub_address import is_hub_address
+from alignkit.hub.fetching import pinned
 from alignkit.servers.untrusted_words import one_line
 from alignkit.setting_names import SettingNames
 from alignkit.setting_rules import check, one_of, whole
@@ -49,7 +51,8 @@ class SentenceTransformerEmbedder:
     route for each.
 
     Args:
-        model: a folder, or a name on the Hugging Face hub (which is downloaded the first time).
+        model: a folder, a name on the Hugging Face hub (which is downloaded the first time), or `hf://user/repo@revision`,
+            of which nothing but safetensors and configuration is fetched.
         batch_size: texts per forward pass.
         query_prompt: prepended to each query; null takes the model's own, "" none.
         document_prompt: prepended to each document; null takes the model's own, "" none.
@@ -84,7 +87,7 @@ class SentenceTransformerEmbedder:
         self._called = SettingNames()
         check({"batch_size": batch_size, "pooling": pooling, "layers": layers}, RULES)
         check_dimensions(dimensions)
-        self.model = model
+        self.model = pinned(model, is_head=False) if is_hub_address(model) else model
         self._batch_size = batch_size
         self._prompts: dict[Role, str | None] = {"query": query_prompt, "document": document_prompt}
         self._dimensions = dimensions

@@ -17,6 +17,7 @@ from alignkit.embedders.rows import batch_of, unit_rows
 from alignkit.embedders.table_files import EXPECTED, TableFiles, find_table
 from alignkit.embedders.token_table import TokenTable
 from alignkit.errors import ConfigError, EmbedderError, MissingExtraError
+from alignkit.hub.fetching import model_path
 from alignkit.setting_names import SettingNames
 from alignkit.setting_rules import check, whole
 
@@ -27,7 +28,7 @@ class TableEmbedder:
     """Any folder that sentence-transformers' StaticEmbedding or model2vec has saved.
 
     Args:
-        path: of the folder.
+        path: of the folder, or `hf://user/repo@revision`.
         batch_size: texts per batch; larger ones are hardly faster.
         query_prompt: prepended to each query.
         document_prompt: prepended to each document.
@@ -57,7 +58,7 @@ class TableEmbedder:
                 f"{SettingNames()('path')} is not set; {EXPECTED}; python -m alignkit.distill student=table makes one, "
                 "student=NAME takes another student"
             )
-        folder = Path(path).expanduser()
+        folder = model_path(path)
         self._open(find_table(folder), batch_size, query_prompt, document_prompt, normalize)
         self.is_fitted = is_fitted(folder)
 

@@ -25,6 +25,7 @@ from alignkit.evaluation.leak_checks import check_against, check_leaks
 from alignkit.evaluation.result import About, Result
 from alignkit.files import refused
 from alignkit.heads.base import Head
+from alignkit.hub.fetching import head_path
 from alignkit.metrics.retrieval import Qrels
 from alignkit.pairs.base import Origin, PairSplits
 from alignkit.pairs.evaluation_set import EvaluationSet, Side, set_of_pairs
@@ -186,14 +187,16 @@ class Fitted:
 
 
 def load(folder: str | Path) -> Fitted:
-    """Read a head from disk: what `save` wrote, a run of the `train` command, its `head/`, or a bundle.
+    """Read a head: what `save` wrote, a run of the `train` command, its `head/`, a bundle, or `hf://user/repo@revision`.
 
     Raises:
         ArtifactError: if there is no head, or it is damaged.
+        HubError: if the Hub refuses.
     """
+    folder = head_path(folder)  # once: what an address names may change
     run = run_of(folder)
     return Fitted(
-        load_artifact(folder), load_baselines(run), sample=TrainingSample.load(run), folder=run, source=Path(folder)
+        load_artifact(folder), load_baselines(run), sample=TrainingSample.load(run), folder=run, source=folder
     )
 
 

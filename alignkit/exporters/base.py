@@ -51,6 +51,8 @@ class Job:
         student, teacher: for formats that carry the models along.
         role: of the texts that it will embed; see `head_for`.
         options: settings that only some formats know.
+        repo: `user/repo` on the Hub, where it will be put.
+        licence: of the head, as the Hub calls it.
     """
 
     artifact: Artifact
@@ -62,6 +64,8 @@ class Job:
     teacher: Embedder | None = None
     role: Role = "query"
     options: Mapping[str, Any] = field(default_factory=dict)
+    repo: str | None = None
+    licence: str | None = None
 
     @property
     def head(self) -> Head:

@@ -7,9 +7,12 @@ from collections.abc import Mapping
 from typing import Any
 
 from alignkit import __version__
-from alignkit.artifact import WHITENING
 from alignkit.exporters.base import Job
+from alignkit.exporters.card_metadata import front_matter
+from alignkit.exporters.known_models import known_model, name_of
+from alignkit.exporters.run_record import RunRecord
 
+CARD = "README.md"
 SHOWN_METRICS = (
     "cosine_mean",
     "cosine_p05",
@@ -20,87 +23,63 @@ SHOWN_METRICS = (
     "ndcg@10",
     "overlap@10",
 )
-# before it, the modules that `modules.json` names lay elsewhere
-OLDEST = "5.4"
 ROWS = ("raw", "mean", "student", "student_tuned", "ridge", "aligned", "tuned", "teacher")
+SAID = (("Split", "split"), ("Leak check", "leaks"))
 
 
-def card_text(job: Job, router: bool, stock: bool, trained_in: str = "float32") -> str:
+def card_text(job: Job, usage: str, library: str, holds_student: bool = False, holds_teacher: bool = False) -> str:
     """Markdown with a YAML head, as model hubs read it.
 
     Args:
         job: what was exported.
-        router: whether documents go to the teacher inside the model.
-        stock: whether all modules are sentence-transformers' own.
-        trained_in: type of the student's weights when the head was trained.
+        usage: how to use it, Markdown.
+        library: that loads it.
+        holds_student: whether the student's weights are inside.
+        holds_teacher: whether the teacher's are.
+
+    Raises:
+        MissingExtraError: without huggingface_hub.
     """
-    whitened = job.role == "query" and WHITENING in job.artifact.parts
-    student, teacher = _name(job.artifact.student_identity), _name(job.artifact.teacher_identity)
+    student, teacher = name_of(job.artifact.student_identity), name_of(job.artifact.teacher_identity)
+    record, title = RunRecord.beside(job.origin), f"{student} aligned to {teacher}"
+    rows = _shown(job.artifact.metrics or record.rows)
     sections = [
-        _front_matter(job),
-        f"# {student} aligned to {teacher}",
+        front_matter(job, record, rows, library, title),
+        f"# {title}",
         f"Maps text to {job.head.teacher_dim}-d vectors in the space of **{teacher}**, at the cost of **{student}**: "
         f"a head of kind `{job.head.kind()}` stands between them. Search an index that the teacher built with queries "
         "that this model embeds.",
-        "## Use\n\n" + _usage(router, stock, trained_in, whitened),
-        "## How good\n\n" + _metrics(job.artifact.metrics),
-        "## Provenance\n\n" + _provenance(job),
-        "## Licence\n\nThe head was trained by whoever made this folder: say here under which licence it may be used. "
-        "The student's weights"
-        + (" and the teacher's" if router else "")
-        + " are inside and keep their own licences; the teacher's terms of use may also bind what was learnt from it.",
+        f"## Use\n\n{usage}",
+        f"## How good\n\n{_verdict(record)}{_table(rows)}",
+        f"## Data\n\n{_data(record)}",
+        f"## Provenance\n\n{_provenance(job)}",
+        f"## Licence\n\n{_licence(job, holds_student, holds_teacher)}",
     ]
     return "\n\n".join(sections) + "\n"
 
 
-def _front_matter(job: Job) -> str:
-    return (
-        "---\nlibrary_name: sentence-transformers\npipeline_tag: sentence-similarity\nlicense: other\n"
-        "license_name: see-card\ntags:\n- sentence-transformers\n- feature-extraction\n- alignkit\n---"
-    )
-
-
-def _usage(router: bool, stock: bool, trained_in: str, whitened: bool) -> str:
-    trust = "" if stock else ", trust_remote_code=True"
-    lines = ["```python", "from sentence_transformers import SentenceTransformer", ""]
-    lines.append(f'model = SentenceTransformer("path/to/this/folder"{trust})')
-    if router:
-        lines.append('queries = model.encode_query(["how do I reset my password"])  # student and head')
-        lines.append('documents = model.encode_document(["…"])  # the teacher')
-    else:
-        lines.append('queries = model.encode(["how do I reset my password"])')
-    text = "\n".join([*lines, "```", "", f"Needs sentence-transformers {OLDEST} or newer."])
-    if whitened:
-        text += (
-            "\n\nThe queries are whitened: they find the right text in the teacher's index, and do not look like the "
-            "teacher's vectors. Compare them with vectors of that index only, and fill no index with them; for that, "
-            "export the head with `role=document`."
-        )
-    if router:
-        text += (
-            "\n\nPlain `encode` takes the document route, which is the teacher. For half precision call `.half()` or "
-            "`.bfloat16()` once it is loaded: `model_kwargs` do not reach every module of a router."
-        )
-    if not stock:
-        text += (
-            "\n\nThis head is not a chain of dense layers, so its code lies in `aligned_head.py` in this folder (torch "
-            "alone, no download) and loading it needs `trust_remote_code=True`. Read the file first if you did not "
-            "make it."
-        )
-    if trained_in != "float32":
-        text += (
-            f"\n\nThe head was trained on vectors that the student computed in {trained_in}. Here student and head are "
-            "in float32, so that the head is not rounded too: vectors differ from those by what the student itself "
-            "differs by between two batches."
-        )
-    return text
-
-
-def _metrics(metrics: Mapping[str, Any]) -> str:
+def _shown(metrics: Mapping[str, Any]) -> dict[str, dict[str, float]]:
+    """Row → the figures that a card shows; those that nobody measured are left out."""
     # an artifact holds the rows of `metrics.json`; a head saved by hand perhaps the whole file, or something else
     found = metrics.get("rows", metrics)
     rows = {name: found[name] for name in ROWS if isinstance(found.get(name), Mapping)}
-    shown = [name for name in SHOWN_METRICS if any(row.get(name) is not None for row in rows.values())]
+    known = {
+        name: {figure: row[figure] for figure in SHOWN_METRICS if isinstance(row.get(figure), int | float)}
+        for name, row in rows.items()
+    }
+    return known if any(known.values()) else {}
+
+
+def _verdict(record: RunRecord) -> str:
+    said = record.meta.get("verdict_text")
+    if not isinstance(said, Mapping) or not said.get("headline"):
+        return ""
+    reasons = "".join(f"- {reason}\n" for reason in said.get("reasons") or ())
+    return f"**{said['headline']}** (`{said.get('name')}`)\n\n{reasons}\n"
+
+
+def _table(rows: Mapping[str, Mapping[str, float]]) -> str:
+    shown = [name for name in SHOWN_METRICS if any(name in row for row in rows.values())]
     if not shown:
         return "The head was saved without metrics."
     lines = [f"| | {' | '.join(shown)} |", f"|---{'|---' * len(shown)}|"]
@@ -113,8 +92,36 @@ def _metrics(metrics: Mapping[str, Any]) -> str:
     return "\n".join(lines) + f"\n\nOn sentences that training did not see; `raw` and `mean` are the floor{rival}."
 
 
-def _figure(value: Any) -> str:
+def _figure(value: float | None) -> str:
     return "–" if value is None else f"{value:.3f}"
+
+
+def _data(record: RunRecord) -> str:
+    if not record.said("source"):
+        return "The head was saved without a record of what it was trained on: say here what that was."
+    pairs = record.meta.get("pairs") or {}
+    counted = ", ".join(f"{count:,} {split}" for split, count in pairs.items() if isinstance(count, int))
+    lines = [f"{record.said('source')}." + (f" Pairs: {counted}." if counted else "")]
+    lines += [f"{name}: {text}." for name, key in SAID if (text := record.said(key))]
+    return "\n\n".join(lines)
+
+
+def _licence(job: Job, holds_student: bool, holds_teacher: bool) -> str:
+    own = (
+        f"The head: `{job.licence}`."
+        if job.licence
+        else "The head was trained by whoever made this folder: say here under which licence it may be used."
+    )
+    inside = [name for name, held in (("student", holds_student), ("teacher", holds_teacher)) if held]
+    weights = {1: "The {}'s weights are inside and keep their own licence.",
+               2: "The {}'s weights and the {}'s are inside and keep their own licences."}  # fmt: skip
+    known = {
+        model.hub_name: f"{model.hub_name} is under `{model.licence}`."
+        for identity in (job.artifact.student_identity, job.artifact.teacher_identity)
+        if (model := known_model(identity)) is not None and model.licence
+    }
+    terms = "The teacher's terms of use may also bind what was learnt from it, and the texts' what was trained on them."
+    return " ".join([own, *([weights[len(inside)].format(*inside)] if inside else []), *known.values(), terms])
 
 
 def _provenance(job: Job) -> str:
@@ -126,10 +133,3 @@ def _provenance(job: Job) -> str:
         "exported_by": f"alignkit {__version__}",
     }
     return f"```json\n{json.dumps(known, indent=2, ensure_ascii=False)}\n```"
-
-
-def _name(identity: Mapping[str, Any] | None) -> str:
-    known = identity or {}
-    name = str(known.get("model") or known.get("backend") or "an unnamed model")
-    # a student cut out of its teacher goes by the teacher's name
-    return f"{name} ({known['layers']} layers)" if known.get("layers") else name

@@ -20,9 +20,11 @@ from alignkit.embedders.model_loading import quiet_loading
 from alignkit.embedders.sameness import same_vectors
 from alignkit.errors import ConfigError, MissingExtraError
 from alignkit.exporters.base import Job
+from alignkit.exporters.card_usage import model_usage
 from alignkit.exporters.dense import Layer, dense_layers, normalises_first
 from alignkit.exporters.graph import trace
-from alignkit.exporters.model_card import card_text
+from alignkit.exporters.hub import put_for_alignkit
+from alignkit.exporters.model_card import CARD, card_text
 from alignkit.exporters.module_code import CLASS_NAME, MODULE_NAME, module_source
 
 OPTIONS = frozenset({"router"})
@@ -73,8 +75,11 @@ def write(job: Job, folder: Path) -> dict[str, Any]:
         model.default_prompt_name = "query" if prompt else None
     with quiet_loading():
         model.save(str(folder), create_model_card=False)
-    card = card_text(job, router=router, stock=stock, trained_in=_name(precision))
-    (folder / "README.md").write_text(card, encoding="utf-8")
+    usage = model_usage(job, router, stock, _name(precision))
+    card = card_text(job, usage, "sentence-transformers", holds_student=True, holds_teacher=router)
+    (folder / CARD).write_text(card, encoding="utf-8")
+    if job.repo is not None:
+        put_for_alignkit(job, folder)
     return {"router": router, "needs_trust_remote_code": not stock, "student_trained_in": _name(precision)}
 
 

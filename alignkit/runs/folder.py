@@ -7,7 +7,7 @@ from pathlib import Path
 
 from alignkit.errors import ArtifactError, ConfigError
 from alignkit.files import refused, write_whole
-from alignkit.head_files import find_head
+from alignkit.head_files import bundle_at, find_head
 from alignkit.pasting import command_line
 
 CONFIG, METRICS, BASELINES = "config.yaml", "metrics.json", "baselines"
@@ -74,7 +74,7 @@ def run_of(head: str | Path) -> Path | None:
     Raises:
         ArtifactError: if there is no head.
     """
-    if Path(head).expanduser().is_file():
+    if bundle_at(head) is not None:
         return None
     run = find_head(head).parent
     return run if (run / BASELINES).is_dir() else None

@@ -16,7 +16,8 @@ from filelock import FileLock, Timeout
 
 from alignkit.errors import ArtifactError
 from alignkit.files import refused, write_whole
-from alignkit.head_files import find_head
+from alignkit.head_files import bundle_at, find_head
+from alignkit.hub.hub_address import is_hub_address, parse_address
 from alignkit.watching.searched import Figures
 
 logger = logging.getLogger(__name__)
@@ -154,11 +155,12 @@ def past_looks(head: str | Path, about: Mapping[str, Any]) -> Iterator[PastLooks
 
 
 def beside(head: str | Path) -> Path:
-    """The folder for the looks at a head: in its run folder, or beside its own folder's files, or beside a bundle."""
-    path = Path(head).expanduser()
-    if path.is_file():
-        return path.with_name(f"{path.name}.{FOLDER}")
-    folder = find_head(path)
+    """The folder for the looks at a head: in its run folder, beside its files or a bundle, or here for the Hub's."""
+    if (bundle := bundle_at(head)) is not None:
+        return bundle.with_name(f"{bundle.name}.{FOLDER}")
+    if is_hub_address(head):  # the Hub's cache is no place for what must stay
+        return Path(f"{parse_address(head).repo.replace('/', '--')}.{FOLDER}").absolute()
+    folder = find_head(head)
     return (folder.parent if folder.name == "head" else folder) / FOLDER
 
 

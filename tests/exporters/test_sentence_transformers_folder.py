@@ -12,7 +12,7 @@ import torch
 from small_heads import head_kinds
 from small_models import small_table, small_transformer
 
-from alignkit.artifact import Artifact
+from alignkit.artifact import Artifact, load_artifact
 from alignkit.embedders.base import embed_all
 from alignkit.errors import ConfigError
 from alignkit.exporters.base import export_head
@@ -178,19 +178,26 @@ def test_prompts_travel_with_the_model(demo, tmp_path, make_job):
 
 
 def test_the_card_states_metrics_and_provenance(train_head, make_job, static, demo, tmp_path):
+    from huggingface_hub import ModelCard
+
     texts = list(demo.test.texts[:5])
     rows = {"mean": {"cosine_mean": 0.1}, "aligned": {"cosine_mean": 0.75, "recall@10": None, "overlap@10": 0.5}}
     head = train_head("linear")
     artifact = Artifact(
         {"query_head": head}, demo.origin.student_identity, demo.origin.teacher_identity, {"rows": rows}
     )
-    job = make_job(head, artifact=artifact, vectors=embed_all(static, texts), texts=texts, student=static)
+    job = make_job(
+        head, artifact=artifact, vectors=embed_all(static, texts), texts=texts, student=static, repo="me/model"
+    )
     export_head("sentence_transformers", job, tmp_path / "model")
+    # for the Hub it is a head for alignkit too
+    assert load_artifact(tmp_path / "model").digest() == artifact.digest()
     card = (tmp_path / "model" / "README.md").read_text(encoding="utf-8")
-    assert card.startswith("---\nlibrary_name: sentence-transformers\n")
+    assert ModelCard(card).data.library_name == "sentence-transformers"
     assert "| aligned | 0.750 | 0.500 |" in card
     assert "recall@10" not in card
     assert artifact.digest() in card
+    assert 'SentenceTransformer("me/model")' in card
     assert "Needs sentence-transformers 5.4 or newer." in card
     assert "all-MiniLM-L6-v2" in card
 
