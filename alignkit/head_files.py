@@ -10,8 +10,8 @@ from typing import Any, NamedTuple
 
 from alignkit import __version__
 from alignkit.errors import ArtifactError
-from alignkit.hub.hub_address import is_hub_address, is_repo_name
 from alignkit.hub.fetching import head_path
+from alignkit.hub.hub_address import is_hub_address, is_repo_name
 
 FORMAT_VERSION = 1
 JSON_NAME, WEIGHTS_NAME = "head.json", "head.safetensors"

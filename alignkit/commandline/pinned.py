@@ -7,8 +7,8 @@ from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
-from alignkit.hub.hub_address import is_hub_address
 from alignkit.hub.fetching import pinned
+from alignkit.hub.hub_address import is_hub_address
 from alignkit.parts import TARGET
 from alignkit.setting_names import SIDES
 

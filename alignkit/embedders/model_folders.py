@@ -9,8 +9,8 @@ from typing import Any
 
 from alignkit.embedders.base import Role
 from alignkit.errors import EmbedderError
-from alignkit.hub.hub_address import is_hub_address, parse_address
 from alignkit.hub.fetching import model_path
+from alignkit.hub.hub_address import is_hub_address, parse_address
 from alignkit.servers.untrusted_words import one_line
 
 HUB_TIMEOUT_S = 10.0

@@ -25,8 +25,8 @@ from alignkit.embedders.model_loading import load_model
 from alignkit.embedders.rows import UNLIKE_TEXTS, batch_of, check_dimensions, useless
 from alignkit.embedders.token_limits import token_limit, tokens_read, too_long
 from alignkit.errors import ConfigError, EmbedderError, MissingExtraError
-from alignkit.hub.hub_address import is_hub_address
 from alignkit.hub.fetching import pinned
+from alignkit.hub.hub_address import is_hub_address
 from alignkit.servers.untrusted_words import one_line
 from alignkit.setting_names import SettingNames
 from alignkit.setting_rules import check, one_of, whole

@@ -10,8 +10,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from alignkit.errors import HubError
-from alignkit.hub.hub_address import HubAddress, is_hub_address, parse_address
 from alignkit.hub.faults import TIMEOUT_S, UnreachableError, asked, hub_api
+from alignkit.hub.hub_address import HubAddress, is_hub_address, parse_address
 
 logger = logging.getLogger(__name__)
 

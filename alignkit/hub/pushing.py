@@ -8,8 +8,8 @@ from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
 from alignkit.errors import ConfigError, HubError
-from alignkit.hub.hub_address import HubAddress, is_commit, is_hub_address, is_repo_name, parse_address
 from alignkit.hub.faults import LOG_IN, TIMEOUT_S, asked, hub_api
+from alignkit.hub.hub_address import HubAddress, is_commit, is_hub_address, is_repo_name, parse_address
 
 if TYPE_CHECKING:
     from huggingface_hub import CommitOperationAdd, CommitOperationDelete
