@@ -32,7 +32,8 @@ _PUBLIC = {
     "AlignedEmbedder": "alignkit.aligned",
     "AlignkitError": "alignkit.errors",
 }
-__all__ = [*_PUBLIC, "__version__"]
+# `from alignkit import *` takes what needs no extra
+__all__ = [*(name for name in _PUBLIC if name != "Aligner"), "__version__"]
 
 
 def __getattr__(name: str) -> Any:

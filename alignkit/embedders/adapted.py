@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -35,10 +36,10 @@ def as_embedder(model: Any) -> Embedder:
         return named_embedder(model)
     if isinstance(model, str) and model in group_choices(GROUP):
         return named_embedder({GROUP: model})
-    if isinstance(model, str):
+    if isinstance(model, str | Path):
         from alignkit.embedders.sentence_transformer import SentenceTransformerEmbedder
 
-        return SentenceTransformerEmbedder(model)
+        return SentenceTransformerEmbedder(str(model))
     if (hasattr(model, "encode") or callable(model)) and not isinstance(model, type):
         return AdaptedEmbedder(model)
     raise ConfigError(

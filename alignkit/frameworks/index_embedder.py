@@ -13,7 +13,7 @@ import numpy as np
 
 from alignkit.aligned import AlignedEmbedder
 from alignkit.artifact import load_artifact
-from alignkit.credentials import redacted
+from alignkit.credentials import is_there, redacted
 from alignkit.embedders.adapted import as_embedder
 from alignkit.embedders.base import Embedder, embed_all
 from alignkit.embedders.by_name import checked_settings, recorded_embedder
@@ -21,11 +21,11 @@ from alignkit.embedders.rows import unit_rows
 from alignkit.embedders.sameness import differences_of_models
 from alignkit.errors import ArtifactError, ConfigError
 from alignkit.setting_names import settings_under
-from alignkit.setting_rules import check, one_of
+from alignkit.setting_rules import SWITCH, check, one_of
 
 BY_TEACHER, BY_HEAD = "teacher", "head"
 Model = TypeVar("Model")
-RULES = {"documents": one_of((BY_TEACHER, BY_HEAD))}
+RULES = {"documents": one_of((BY_TEACHER, BY_HEAD)), "allow_student_mismatch": SWITCH}
 
 
 class IndexEmbedder:
@@ -55,7 +55,7 @@ class IndexEmbedder:
         documents: str = BY_TEACHER,
         allow_student_mismatch: bool = False,
     ) -> None:
-        check({"documents": documents}, RULES)
+        check({"documents": documents, "allow_student_mismatch": allow_student_mismatch}, RULES)
         self._given = {
             "head": str(head),
             "student": _checked("student", student),
@@ -171,6 +171,8 @@ class _InTurn(Generic[Model]):
 
 def _checked(side: str, given: Any) -> Any:
     """What was given for a side; settings by name are looked at, and copied."""
+    if isinstance(given, Path):
+        given = str(given)
     if isinstance(given, Mapping):
         with settings_under(side):
             checked_settings(given)
@@ -182,7 +184,7 @@ def _checked(side: str, given: Any) -> Any:
             raise ConfigError(f"{side}.trust_remote_code: cannot be stored; give the embedder itself, as an object")
     words = given.items() if isinstance(given, dict) else [(None, given)]
     for name, value in words:
-        if isinstance(value, str) and redacted(value) != value:
+        if isinstance(value, str) and redacted(value) != value and not is_there(value):
             where = side if name is None else f"{side}.{name}"
             raise ConfigError(
                 f"{where}: holds a password or a key, which would be stored with it; put it into an environment "

@@ -1,5 +1,7 @@
 """Embedders by name, and those that a head names."""
 
+from pathlib import Path
+
 import pytest
 
 from alignkit.aligned import AlignedEmbedder
@@ -19,6 +21,7 @@ def test_an_embedder_is_built_from_its_name_and_settings():
     assert isinstance(embedder, OllamaEmbedder)
     assert embedder.settings("query")["prompt"] == "query: "
     assert isinstance(as_embedder({"embedder": "minilm", "batch_size": 8}), MinilmEmbedder)
+    assert as_embedder(Path("some") / "folder").model == str(Path("some/folder"))
 
 
 @pytest.mark.parametrize(

@@ -60,6 +60,7 @@ def test_a_teacher_of_another_space_is_refused(near_head):
     ("given", "says"),
     [
         ({"documents": "both"}, "documents=both: expected teacher or head"),
+        ({"allow_student_mismatch": "no"}, "allow_student_mismatch=no: expected true or false"),
         ({"teacher": {"embedder": "nonesuch"}}, "teacher.embedder=nonesuch: expected one of"),
         ({"student": {"embedder": "ollama"}}, "student.model is not set"),
         ({"teacher": {"embedder": "openai", "model": "m", "api_key": "sk-abcdef12345678"}}, "no such setting"),
