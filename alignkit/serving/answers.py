@@ -16,7 +16,6 @@ from alignkit.embedders.rows import unit_rows
 from alignkit.embedders.sameness import same_vectors
 from alignkit.errors import ConfigError, EmbedderError
 from alignkit.serving.limits import RULES
-from alignkit.serving.vector_json import as_numbers
 from alignkit.setting_rules import check
 
 # how many calls to a model behind a server may hang at the same time, each in its own thread
@@ -33,8 +32,6 @@ class Answer:
         confidence: `(N,)` in [0, 1]; None if the head does not estimate it.
         by_teacher: `(N,)` bool, which rows the teacher embedded; None if it was not asked.
         student: `(N, student_dim)` float32, the student's own vectors; None if nobody wants them.
-        batch: the answer that this is a part of, from row `start`; its rows are serialised once for all parts.
-        start: see `batch`.
     """
 
     vectors: np.ndarray
@@ -42,13 +39,6 @@ class Answer:
     confidence: np.ndarray | None
     by_teacher: np.ndarray | None = None
     student: np.ndarray | None = None
-    batch: Answer | None = None
-    start: int = 0
-
-    @functools.cached_property
-    def numbers(self) -> list[bytes]:
-        """Each row as JSON; valid only for an answer without failures."""
-        return as_numbers(self.vectors)
 
     def part(self, start: int, stop: int) -> Answer:
         """The answer to texts `start` up to `stop`."""
@@ -56,7 +46,7 @@ class Answer:
         confidence = None if self.confidence is None else self.confidence[start:stop]
         by_teacher = None if self.by_teacher is None else self.by_teacher[start:stop]
         student = None if self.student is None else self.student[start:stop]
-        return Answer(self.vectors[start:stop], failures, confidence, by_teacher, student, self, start)
+        return Answer(self.vectors[start:stop], failures, confidence, by_teacher, student)
 
     def spread(self, rows: Sequence[int], count: int, other: np.ndarray) -> Answer:
         """`count` rows: these vectors at `rows`, and `other` `(teacher_dim,)` with confidence 0 everywhere else."""
@@ -130,6 +120,11 @@ class Answerer:
     def dim(self) -> int:
         """Width of the vectors."""
         return self.aligned.dim
+
+    @property
+    def is_look_up(self) -> bool:
+        """Whether the student is a table in this process, which cannot hang."""
+        return getattr(self.aligned.student, "table", None) is not None
 
     @functools.cached_property
     def blank_vector(self) -> np.ndarray:

@@ -17,6 +17,10 @@ from alignkit.serving.request_faults import QueueFullFault, SharedCallError, Stu
 from alignkit.serving.worker import Worker
 
 Work = Callable[[list[str]], Answer]
+# so long the event loop may be held up
+QUICK_S = 0.002
+# what a text costs a model however short it is, in characters
+CHARACTERS_A_TEXT = 32
 
 
 @dataclass(slots=True, eq=False)
@@ -31,6 +35,7 @@ class _Waiting:
 class _Call:
     batch: list[_Waiting]
     count: int
+    size: int
     started: float
     alarm: asyncio.TimerHandle | None = None
     given_up: bool = False
@@ -44,6 +49,9 @@ class MicroBatcher:
     wait for more, for models whose cost lies in the call rather than in the texts. A request with more texts than a
     batch holds goes in parts, each once the one before is answered, so that others come in between.
 
+    Where models cannot hang, the loop itself answers a batch no larger than those that took less than `QUICK_S`:
+    handing a single text to a thread and back would take a third as long again.
+
     Args:
         work: texts → answer; runs in the worker thread.
         max_batch_texts: most texts per call.
@@ -54,6 +62,7 @@ class MicroBatcher:
         most_hung: with so many calls given up and still running, requests are turned away until one returns. 1 for
             models that two threads must not call at once; with more, the next call has a new thread meanwhile.
         on_batch: called with the number of texts of each batch.
+        may_hold_loop: whether the models cannot hang, so that the loop may call them itself.
     """
 
     def __init__(
@@ -65,6 +74,7 @@ class MicroBatcher:
         call_timeout_s: float = 120.0,
         most_hung: int = 1,
         on_batch: Callable[[int], None] = lambda texts: None,
+        may_hold_loop: bool = False,
     ) -> None:
         self._work = work
         self._max_batch_texts = max_batch_texts
@@ -79,6 +89,8 @@ class MicroBatcher:
         self._hung = 0
         self._alarm: asyncio.Handle | None = None
         self._texts_per_s = 0.0
+        self._may_hold_loop = may_hold_loop
+        self._quick_size = 0  # of the batches that were answered within QUICK_S
         self._worker: Worker[list[str], Answer] | None = None
 
     @property
@@ -169,12 +181,21 @@ class MicroBatcher:
             return
         texts = batch[0].texts if len(batch) == 1 else [text for waiting in batch for text in waiting.texts]
         self._on_batch(len(texts))
+        loop = asyncio.get_running_loop()
+        self._running = call = _Call(batch, len(texts), _size(texts), time.perf_counter())
+        if call.size <= self._quick_size:
+            self._finish(call, *self._answer_now(texts))
+            return
         if self._worker is None:
             self._worker = Worker(self._work)
-        loop = asyncio.get_running_loop()
-        self._running = call = _Call(batch, len(texts), time.perf_counter())
         call.alarm = loop.call_later(self._call_timeout_s, self._give_up, call)
         self._worker.call(texts, loop, functools.partial(self._finish, call))
+
+    def _answer_now(self, texts: list[str]) -> tuple[Answer | None, BaseException | None]:
+        try:
+            return self._work(texts), None
+        except Exception as error:  # noqa: BLE001 -- any error goes to whoever waits
+            return None, error
 
     def _take(self) -> list[_Waiting]:
         batch: list[_Waiting] = []
@@ -201,7 +222,11 @@ class MicroBatcher:
         if call.alarm is not None:
             call.alarm.cancel()
         self._running = None
-        rate = call.count / max(time.perf_counter() - call.started, 1e-6)
+        seconds = max(time.perf_counter() - call.started, 1e-6)
+        if self._may_hold_loop:
+            quick = seconds <= QUICK_S
+            self._quick_size = max(self._quick_size, call.size) if quick else min(self._quick_size, call.size // 2)
+        rate = call.count / seconds
         self._texts_per_s = rate if self._texts_per_s == 0 else 0.9 * self._texts_per_s + 0.1 * rate
         if answer is not None:
             _share(answer, call.batch)
@@ -234,6 +259,10 @@ class MicroBatcher:
     def _retry_after_s(self) -> int:
         seconds = self._queued_texts / self._texts_per_s if self._texts_per_s else 1.0
         return max(1, min(60, math.ceil(seconds)))
+
+
+def _size(texts: list[str]) -> int:
+    return sum(map(len, texts)) + CHARACTERS_A_TEXT * len(texts)
 
 
 def _share(answer: Answer, batch: list[_Waiting]) -> None:

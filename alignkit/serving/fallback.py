@@ -37,4 +37,4 @@ class Fallback:
         vectors, by_teacher = answer.vectors.copy(), np.zeros(len(texts), dtype=bool)
         vectors[list(given)] = np.stack(list(given.values()))
         by_teacher[list(given)] = True
-        return replace(answer, vectors=vectors, by_teacher=by_teacher, batch=None)
+        return replace(answer, vectors=vectors, by_teacher=by_teacher)

@@ -8,7 +8,7 @@ from typing import Any
 import orjson
 from starlette.requests import Request
 
-from alignkit.embedders.embeddable import BLANK, fault_of
+from alignkit.embedders.embeddable import BLANK, admit
 from alignkit.serving.limits import Limits
 from alignkit.serving.request_faults import OverloadedFault, RequestFault
 
@@ -126,9 +126,9 @@ def texts_of(value: Any, param: str, limits: Limits, blank: bool = False) -> lis
             param=param,
             code="too_many_texts",
         )
-    for position, text in enumerate(texts):
-        if not isinstance(text, str):
-            raise _not_a_text(text, f"{param}[{position}]", param)
+    if set(map(type, texts)) - {str}:
+        position, text = next((position, text) for position, text in enumerate(texts) if not isinstance(text, str))
+        raise _not_a_text(text, f"{param}[{position}]", param)
     characters = sum(map(len, texts))
     if characters > limits.max_characters:
         raise RequestFault(
@@ -137,8 +137,8 @@ def texts_of(value: Any, param: str, limits: Limits, blank: bool = False) -> lis
             param=param,
             code="too_long",
         )
-    for position, text in enumerate(texts):
-        if (fault := fault_of(text)) is not None and not (blank and fault == BLANK):
+    for position, fault in admit(texts)[1].items():
+        if not (blank and fault == BLANK):
             raise RequestFault(400, f"{param}[{position}]: {fault}", param=param, code="invalid_text")
     return texts
 

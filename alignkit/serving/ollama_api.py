@@ -5,15 +5,15 @@ from __future__ import annotations
 import time
 from typing import Any
 
-import orjson
 from starlette.requests import Request
 from starlette.responses import Response
 
 from alignkit.serving.intake import dimensions_of, json_type, model_name_of, read_object, texts_of
 from alignkit.serving.names import unknown_to_ollama
 from alignkit.serving.request_faults import RequestFault
-from alignkit.serving.service import Service, estimated_tokens, json_answer, json_response, numbers_of
-from alignkit.serving.vector_json import as_numbers
+from alignkit.serving.service import Service, estimated_tokens, json_answer, json_response
+from alignkit.serving.shortening import shorten
+from alignkit.serving.vector_json import rows_of
 
 
 async def embed(service: Service, request: Request) -> Response:
@@ -26,14 +26,14 @@ async def embed(service: Service, request: Request) -> Response:
     dimensions = dimensions_of(asked.get("dimensions") or None, service.dim)
     answer = await service.embed(texts, request.scope["path"])
 
-    rows = await numbers_of(answer, dimensions)
-    about = {
+    content = {
         "model": model,
+        "embeddings": await rows_of(shorten(answer.vectors, dimensions)),
         "total_duration": time.perf_counter_ns() - started,
         "load_duration": 0,
         "prompt_eval_count": estimated_tokens(texts),
     }
-    return json_answer(b'{"embeddings":[%b],%b' % (b",".join(rows), orjson.dumps(about)[1:]), answer)
+    return json_answer(content, answer)
 
 
 async def embeddings(service: Service, request: Request) -> Response:
@@ -45,8 +45,7 @@ async def embeddings(service: Service, request: Request) -> Response:
         raise RequestFault(400, f"prompt must be a text, got {json_type(prompt)}", param="prompt")
     texts = texts_of(prompt, "prompt", service.limits, blank=True) if prompt else []
     answer = await service.embed(texts, request.scope["path"])
-    (row,) = as_numbers(answer.vectors) or [b"[]"]
-    return json_answer(b'{"embedding":%b}' % row, answer)
+    return json_answer({"embedding": answer.vectors[0] if texts else []}, answer)
 
 
 def envelope(fault: RequestFault) -> Response:

@@ -5,17 +5,16 @@ from __future__ import annotations
 import time
 from typing import Any
 
-import orjson
 from starlette.requests import Request
 from starlette.responses import Response
 
 from alignkit.serving.intake import dimensions_of, model_name_of, read_object, texts_of
 from alignkit.serving.names import unknown_to_openai
 from alignkit.serving.request_faults import RequestFault
-from alignkit.serving.service import Service, estimated_tokens, json_answer, json_response, numbers_of
+from alignkit.serving.service import Service, estimated_tokens, json_answer, json_response
 from alignkit.serving.shortening import shorten
 from alignkit.serving.token_texts import token_arrays
-from alignkit.serving.vector_json import as_base64, write_rows
+from alignkit.serving.vector_json import rows_of
 
 FORMATS = ("float", "base64")
 _STARTED = int(time.time())
@@ -40,20 +39,15 @@ async def embeddings(service: Service, request: Request) -> Response:
         raise RequestFault(400, f"encoding_format must be float or base64, got {got}", param="encoding_format")
     dimensions = dimensions_of(asked.get("dimensions"), service.dim)
     answer = await service.embed(texts, request.scope["path"])
-    if encoding == "base64":
-        rows = await write_rows(shorten(answer.vectors, dimensions), as_base64)
-    else:
-        rows = await numbers_of(answer, dimensions)
-    entries = b",".join(
-        b'{"object":"embedding","index":%d,"embedding":%b}' % (index, row) for index, row in enumerate(rows)
-    )
+    rows = await rows_of(shorten(answer.vectors, dimensions), encoding == "base64")
     tokens = estimated_tokens(texts) if tokens is None else tokens
-    # built around the entries, which are already JSON
-    return json_answer(
-        b'{"object":"list","data":[%b],"model":%b,"usage":{"prompt_tokens":%d,"total_tokens":%d}}'
-        % (entries, orjson.dumps(model), tokens, tokens),
-        answer,
-    )
+    content = {
+        "object": "list",
+        "data": [{"object": "embedding", "index": index, "embedding": row} for index, row in enumerate(rows)],
+        "model": model,
+        "usage": {"prompt_tokens": tokens, "total_tokens": tokens},
+    }
+    return json_answer(content, answer)
 
 
 async def models(service: Service, request: Request) -> Response:

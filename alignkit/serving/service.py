@@ -13,7 +13,7 @@ import numpy as np
 import orjson
 from starlette.responses import Response
 
-from alignkit.embedders.embeddable import BLANK, fault_of
+from alignkit.embedders.embeddable import admit
 from alignkit.errors import AlignkitError, EmbedderError
 from alignkit.runs.training_sample import TrainingSample
 from alignkit.serving.answers import Answer, Answerer, most_hung
@@ -30,10 +30,9 @@ from alignkit.serving.names import ServedNames
 from alignkit.serving.query_log import QueryLog
 from alignkit.serving.readiness import Readiness
 from alignkit.serving.request_faults import ReplacedFault, RequestFault, UpstreamFault, brief_of
-from alignkit.serving.shortening import shorten
 from alignkit.serving.student_rows import StudentRows
 from alignkit.serving.token_texts import TokenTexts
-from alignkit.serving.vector_json import PIECE_NUMBERS, as_numbers, write_rows
+from alignkit.serving.vector_json import as_json
 from alignkit.serving.watch import watch_student
 from alignkit.setting_rules import check
 
@@ -93,6 +92,7 @@ class Service:
             wait_s=batching.wait_ms / 1000,
             call_timeout_s=limits.answer_timeout_s,
             most_hung=most_hung(answerer.aligned.student),
+            may_hold_loop=answerer.is_look_up,
             on_batch=self.metrics.batch,
         )
         teacher, below = answerer.teacher, answerer.fallback_below
@@ -156,8 +156,8 @@ class Service:
         Raises:
             RequestFault: as `by_head`.
         """
-        full = [row for row, text in enumerate(texts) if fault_of(text) != BLANK]
-        if len(full) == len(texts) > 0:
+        full, blank = admit(texts)
+        if full and not blank:
             return await self._embed_full(texts, path)
         if full:
             answer = await self._embed_full([texts[row] for row in full], path)
@@ -255,22 +255,14 @@ class Service:
         await self.student_watch.look_briefly()
 
 
-async def numbers_of(answer: Answer, dimensions: int | None) -> list[bytes]:
-    """Each row as a JSON list. A batch of many small requests is written at once, in a sixth of the time."""
-    batch = answer.batch
-    if dimensions is None and batch is not None and not batch.failures and batch.vectors.size <= PIECE_NUMBERS:
-        return batch.numbers[answer.start : answer.start + len(answer.vectors)]
-    return await write_rows(shorten(answer.vectors, dimensions), as_numbers)
-
-
-def json_answer(body: bytes, answer: Answer) -> Response:
-    """A JSON response whose headers tell the rest of the answer."""
+def json_answer(content: Any, answer: Answer) -> Response:
+    """A JSON response, vectors included, whose headers tell the rest of the answer."""
     headers = {"content-type": "application/json"}
     if answer.confidence is not None and len(answer.confidence) <= MOST_CONFIDENCES:
         headers["x-alignkit-confidence"] = ",".join(f"{value:.3f}" for value in answer.confidence.tolist())
     if answer.teacher_texts:
         headers["x-alignkit-teacher-texts"] = str(answer.teacher_texts)
-    return Response(body, headers=headers)
+    return Response(as_json(content), headers=headers)
 
 
 def json_response(content: Any, status: int = 200, headers: dict[str, str] | None = None) -> Response:

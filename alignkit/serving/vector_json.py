@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import orjson
@@ -13,29 +13,30 @@ import pybase64
 PIECE_NUMBERS = 100_000
 
 
-def as_numbers(vectors: np.ndarray) -> list[bytes]:
-    """Each row of `(N, D)` as a JSON list, every number in its shortest exact form.
+def as_json(content: Any) -> bytes:
+    """JSON of an answer; every number of a vector has its shortest exact form.
 
-    >>> as_numbers(np.array([[0.5, -0.25]], dtype=np.float32))
-    [b'[0.5,-0.25]']
+    >>> as_json({"embedding": np.array([0.5, -0.25], dtype=np.float32)})
+    b'{"embedding":[0.5,-0.25]}'
     """
-    return [orjson.dumps(row, option=orjson.OPT_SERIALIZE_NUMPY) for row in np.ascontiguousarray(vectors)]
+    return orjson.dumps(content, option=orjson.OPT_SERIALIZE_NUMPY)
 
 
-def as_base64(vectors: np.ndarray) -> list[bytes]:
-    """Each row of `(N, D)` as a JSON text: base64 of little-endian float32.
+async def rows_of(vectors: np.ndarray, base64: bool = False) -> list[Any]:
+    """The rows of `(N, D)` float32 for `as_json`, which writes the numbers of a small answer itself.
 
-    >>> as_base64(np.array([[0.5]], dtype=np.float32))
-    [b'"AAAAPw=="']
+    Args:
+        vectors: of the texts.
+        base64: each row as a text, of little-endian float32.
     """
-    return [b'"%b"' % pybase64.b64encode(row) for row in np.ascontiguousarray(vectors, dtype="<f4")]
-
-
-async def write_rows(vectors: np.ndarray, write: Callable[[np.ndarray], list[bytes]]) -> list[bytes]:
-    """The rows of `(N, D)` by one of the functions above, yielding to the event loop in between."""
+    vectors = np.ascontiguousarray(vectors, dtype="<f4")
+    if not base64 and vectors.size <= PIECE_NUMBERS:
+        return list(vectors)
     rows_a_piece = max(1, PIECE_NUMBERS // max(1, vectors.shape[1]))
-    written = write(vectors[:rows_a_piece])
-    for start in range(rows_a_piece, len(vectors), rows_a_piece):
-        await asyncio.sleep(0)
-        written += write(vectors[start : start + rows_a_piece])
-    return written
+    rows: list[Any] = []
+    for start in range(0, len(vectors), rows_a_piece):
+        if start:
+            await asyncio.sleep(0)
+        piece = vectors[start : start + rows_a_piece]
+        rows += map(pybase64.b64encode_as_string, piece) if base64 else map(orjson.Fragment, map(as_json, piece))
+    return rows

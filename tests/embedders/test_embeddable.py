@@ -59,3 +59,28 @@ def test_positions_are_kept():
     positions, failures = admit(["a", "", "b", None, "c"])
     assert positions == [0, 2, 4]
     assert failures.keys() == {1, 3}
+
+
+@pytest.mark.parametrize(
+    "texts",
+    [
+        [],
+        ["a", "b"],
+        ["a", "", "b"],
+        ["", "ab"],
+        ["a", " b"],
+        ["\u4f60\u597d", "a"],
+        ["a", "b \ud83d"],
+        ["b \ud83d", "a"],
+        ["a\ud83d", "\ude00b"],
+        ["a", None],
+        ["a", ["b"]],
+        [3, {}],
+        ("a", "b"),
+    ],
+)
+def test_texts_together_are_judged_as_each_alone(texts):
+    faults = {row: fault_of(text) for row, text in enumerate(texts)}
+    admitted, refused = admit(texts)
+    assert refused == {row: fault for row, fault in faults.items() if fault}
+    assert admitted == [row for row, fault in faults.items() if not fault]

@@ -6,10 +6,13 @@ import time
 
 import numpy as np
 import pytest
+from odd_students import OddStudent, odd_artifact
 from waiting import HANG_S
 
+from alignkit.aligned import AlignedEmbedder
 from alignkit.errors import EmbedderError
-from alignkit.serving.answers import Answer
+from alignkit.serving import batching
+from alignkit.serving.answers import Answer, Answerer
 from alignkit.serving.batching import MicroBatcher
 from alignkit.serving.request_faults import QueueFullFault, SharedCallError, StuckFault
 
@@ -328,3 +331,67 @@ def test_closing_waits_no_longer_than_it_is_told():
 
     asyncio.run(scenario())
     gate.set()
+
+
+class WhichThread(Lengths):
+    """Notes who calls it."""
+
+    def __init__(self):
+        super().__init__()
+        self.in_loop = []
+
+    def __call__(self, texts):
+        self.in_loop.append(threading.current_thread() is threading.main_thread())
+        return super().__call__(texts)
+
+
+def one_by_one(work, requests, **settings):
+    async def in_turn():
+        batcher = MicroBatcher(work, **settings)
+        answers = [(await asyncio.gather(batcher.submit(texts), return_exceptions=True))[0] for texts in requests]
+        await batcher.close()
+        return answers
+
+    return asyncio.run(in_turn())
+
+
+def test_quick_batches_that_cannot_hang_need_no_thread(monkeypatch):
+    monkeypatch.setattr(batching, "QUICK_S", 1000.0)
+    work = WhichThread()
+    answers = one_by_one(work, [["aa"] * 2, ["bb"], ["c"] * 3, ["dd"] * 3, ["e"]], may_hold_loop=True)
+    # the first of each size tells how long it takes
+    assert work.in_loop == [False, True, False, False, True]
+    assert [answer.vectors.ravel().tolist() for answer in answers] == [[2, 2], [2], [1] * 3, [2] * 3, [1]]
+    work = WhichThread()
+    one_by_one(work, [["aa"] * 2, ["bb"]])
+    assert work.in_loop == [False, False]
+
+
+def test_long_texts_count_as_many():
+    assert batching._size(["a" * 1000]) > batching._size(["a"] * 30)
+
+
+def test_a_batch_that_was_not_quick_holds_the_loop_no_more(monkeypatch):
+    work = WhichThread()
+    limits = iter([1000.0, 1000.0, 0.0, 1000.0, 1000.0])
+
+    def slower(texts):
+        monkeypatch.setattr(batching, "QUICK_S", next(limits))
+        return work(texts)
+
+    one_by_one(slower, [["aa"] * 8, ["bb"] * 8, ["cc"] * 8, ["dd"] * 8, ["ee"] * 4], may_hold_loop=True)
+    assert work.in_loop == [False, True, True, False, True]
+
+
+def test_errors_in_the_loop_are_those_of_the_thread(monkeypatch):
+    monkeypatch.setattr(batching, "QUICK_S", 1000.0)
+    work = WhichThread()
+    fine, bug, down, bad = one_by_one(work, [["aaaaa"], ["bug"], ["down"], ["bad"]], may_hold_loop=True)
+    assert work.in_loop == [False, True, True, True]
+    assert isinstance(bug, ZeroDivisionError) and isinstance(down, EmbedderError)
+    assert fine.vectors.tolist() == [[5]] and bad.failures == {0: "bad"}
+
+
+def test_only_a_table_may_hold_the_loop(aligned):
+    assert Answerer(aligned).is_look_up
+    assert not Answerer(AlignedEmbedder(odd_artifact(), OddStudent())).is_look_up

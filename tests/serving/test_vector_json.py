@@ -19,19 +19,27 @@ def vectors():
     return drawn
 
 
-def test_all_bits_come_back(vectors):
-    read = [json.loads(row) for row in vector_json.as_numbers(vectors)]
-    assert np.array_equal(np.array(read, dtype=np.float32), vectors)
-    read = [np.frombuffer(base64.b64decode(json.loads(row)), dtype="<f4") for row in vector_json.as_base64(vectors)]
+def rows(vectors, base64=False):
+    return json.loads(vector_json.as_json(asyncio.run(vector_json.rows_of(vectors, base64))))
+
+
+@pytest.mark.parametrize("piece", [10**6, 5 * 37, 1])
+def test_all_bits_come_back(piece, vectors, monkeypatch):
+    monkeypatch.setattr(vector_json, "PIECE_NUMBERS", piece)
+    assert np.array_equal(np.array(rows(vectors), dtype=np.float32), vectors)
+    read = [np.frombuffer(base64.b64decode(row), dtype="<f4") for row in rows(vectors, base64=True)]
     assert np.array_equal(read, vectors)
+    # a part of a batch, and vectors that were shortened, are views
+    assert np.array_equal(np.array(rows(vectors[3:9, :20]), dtype=np.float32), vectors[3:9, :20])
 
 
-@pytest.mark.parametrize("write", [vector_json.as_numbers, vector_json.as_base64])
-def test_shapes_without_numbers(write):
-    assert write(np.empty((0, 3), dtype=np.float32)) == []
+@pytest.mark.parametrize("as_base64", [False, True])
+def test_shapes_without_numbers(as_base64):
+    assert rows(np.empty((0, 3), dtype=np.float32), as_base64) == []
 
 
-def test_the_loop_turns_between_the_pieces_of_a_large_answer(vectors, monkeypatch):
+@pytest.mark.parametrize("as_base64", [False, True])
+def test_the_loop_turns_between_the_pieces_of_a_large_answer(as_base64, vectors, monkeypatch):
     monkeypatch.setattr(vector_json, "PIECE_NUMBERS", 5 * 37)
 
     async def scenario():
@@ -44,10 +52,8 @@ def test_the_loop_turns_between_the_pieces_of_a_large_answer(vectors, monkeypatc
                 await asyncio.sleep(0)
 
         counting = asyncio.create_task(count())
-        rows = await vector_json.write_rows(vectors, vector_json.as_numbers)
+        await vector_json.rows_of(vectors, as_base64)
         counting.cancel()
-        return rows, turns
+        return turns
 
-    rows, turns = asyncio.run(scenario())
-    assert rows == vector_json.as_numbers(vectors)
-    assert turns >= 9
+    assert asyncio.run(scenario()) >= 9
