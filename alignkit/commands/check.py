@@ -82,7 +82,7 @@ def _check_index(config: DictConfig, teacher: Embedder | None) -> Iterator[Findi
 def _print_line(finding: Finding) -> None:
     line = Text.assemble(
         (set_cell_size(say(finding.status), 8), COLOURS[finding.status]),
-        (set_cell_size(told(finding.topic), 18), "bold"),
+        (set_cell_size(told(say(finding.topic)), 18), "bold"),
         told(finding.message),
         *((" -> ", told(finding.fix)) if finding.fix else ()),
     )
