@@ -94,6 +94,13 @@ def test_the_table_has_one_line_a_finding(run, server, monkeypatch, capsys):
     lines = capsys.readouterr().out.splitlines()
     assert len(lines) == len(found)
     assert all(line.split()[0] in ("ok", "warning", "failure") for line in lines)
+    monkeypatch.setattr(sys, "argv", ["check", *at(server), "cache_dir=cache", "language=zh"])
+    with pytest.raises(SystemExit):
+        check.main()
+    chinese = capsys.readouterr().out.splitlines()
+    assert len(chinese) == len(lines) and all(line.split()[0] in ("正常", "警告", "错误") for line in chinese)
+    starts = {line[: line.index("学生")] for line in chinese if "学生" in line}
+    assert starts == {"正常    "} and any("学生模型批量      同一文本单独与批量向量化" in line for line in chinese)
 
 
 def test_a_model_that_is_not_there(run, server):

@@ -28,6 +28,15 @@ def test_the_same_seed_asks_the_same(run, run_command):
     assert asked() != asked("seed=1")
 
 
+def test_in_chinese(run, run_command):
+    code, out, err = run_command("demo", "samples=1", "language=zh")
+    assert code == 0, err
+    assert "映射头：outputs" in out and "aligned（教师模型的索引）" in out and "CPU 毫秒数：映射头 " in out
+    assert "-3：低三位" in out
+    code, _, err = run_command("demo", "language=fr")
+    assert code == 1 and err == "alignkit: language=fr: expected en or zh\n"
+
+
 def test_numbers_below_one_are_refused(run, run_command):
     code, _, err = run_command("demo", "samples=0")
     assert code == 1 and "samples=0" in err

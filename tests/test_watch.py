@@ -4,6 +4,7 @@ Both models are tables of the package, so that a teacher's call costs nothing.
 """
 
 import json
+import re
 import shutil
 from dataclasses import replace
 from html.parser import HTMLParser
@@ -171,6 +172,19 @@ def test_a_page_is_safe_from_what_queries_say(watch, tmp_path):
 
     Tags().feed((tmp_path / "evil" / "report.html").read_text(encoding="utf-8"))
     assert "p" in Tags.found and not Tags.found & {"script", "img"}
+
+
+def test_a_look_is_told_in_chinese(watch, texts, tmp_path):
+    code, out, err = watch(log(tmp_path / "live.jsonl", texts[1][:150], "2026-05-04"), "html=true", "language=zh")
+    assert code == 0, err
+    assert "与以前一样：线上查询的表现与训练时留出的文本相当。 (as_before)" in out
+    page = (tmp_path / "out" / "report.html").read_text(encoding="utf-8")
+    assert '<html lang="zh-CN">' in page and "映射头还和以前一样好吗？" in page
+    shown = re.sub(r"<style>.*?</style>|<svg.*?</svg>|<td>.*?</td>", "", page, flags=re.DOTALL)
+    english = re.compile(r"[A-Za-z]+ (?:is|are|of|the|from|with|to|in) [a-z]+")
+    assert english.findall(re.sub(r"<[^>]*>", "|", shown)) == []
+    told = out.partition("日期")[0]  # below are examples of the queries
+    assert english.findall(told) == [] and "%" in told
 
 
 def test_a_log_that_grows_is_asked_for_what_is_new_until_nothing_is(watch, texts, tmp_path):

@@ -157,7 +157,7 @@ def test_a_font_of_this_machine_is_taken_that_has_the_characters(font):
          "没有计时：data=cached 从不调用教师模型；如需计时请用 time_embedding=true"),
         ("3 of 20 texts of the corpus cannot be embedded and are left out. The first: a; b: too long",
          "20 个语料库文本中有 3 个无法向量化，已略去。最前面的：a; b: too long"),
-        ("student server", "学生模型 服务"),
+        ("student server", "学生模型服务"),
         ("nobody knows this sentence; all rows can go", "nobody knows this sentence; all rows can go"),
         ("which model of which server", "which model of which server"),
         ("faq_2024.jsonl: a BEIR folder with judgements, searched by title+text",
