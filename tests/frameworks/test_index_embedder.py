@@ -4,6 +4,7 @@ import importlib
 import pickle
 import sys
 import threading
+import time
 from dataclasses import replace
 
 import numpy as np
@@ -100,6 +101,7 @@ def test_a_model_that_is_not_free_is_called_by_one_thread_at_a_time(near_head):
         def embed(self, texts, role="document"):
             self.inside += 1
             self.most = max(self.most, self.inside)
+            time.sleep(0.01)  # long enough for the others to come in, if they may
             yield from super().embed(texts, role)
             self.inside -= 1
 
