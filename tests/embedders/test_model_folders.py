@@ -2,12 +2,13 @@
 
 import numpy as np
 import pytest
+from needed import needed
 
 from alignkit.embedders.model_folders import local_folder
 from alignkit.embedders.sentence_transformer import SentenceTransformerEmbedder
 from alignkit.errors import EmbedderError
 
-pytest.importorskip("sentence_transformers")
+needed("sentence_transformers")
 
 NOWHERE = [
     "/data/models/x",

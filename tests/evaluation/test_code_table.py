@@ -7,8 +7,8 @@ import json
 import numpy as np
 import pytest
 import torch
+from needed import needed
 from rich.console import Console
-from sklearn.metrics import ndcg_score
 
 from alignkit.codes.kinds import BinaryCode, make_code, parse_codes
 from alignkit.errors import ConfigError
@@ -21,6 +21,8 @@ from alignkit.reporting.code_words import code_cells, code_headings, console_cod
 from alignkit.reporting.report_files import html_page, render
 from alignkit.reporting.report_words import report_words
 from alignkit.vectors import l2_normalize
+
+metrics = needed("sklearn.metrics")
 
 ASKED = parse_codes("int8,binary,dims=128")
 
@@ -159,7 +161,7 @@ def test_judgements_count_where_there_are_any(make_retrieval):
     relevant[np.arange(30), np.argmax(judged.gains, axis=1)] = 1
     ranks = np.empty_like(order)
     np.put_along_axis(ranks, order, np.arange(60)[None], axis=1)
-    assert mean(row, "ndcg@10", "teacher") == pytest.approx(ndcg_score(relevant, -ranks.astype(float), k=10))
+    assert mean(row, "ndcg@10", "teacher") == pytest.approx(metrics.ndcg_score(relevant, -ranks.astype(float), k=10))
 
 
 def test_without_judgements_there_is_no_ndcg(demo_set, demo_head, demo_artifact):

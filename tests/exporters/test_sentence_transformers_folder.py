@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from needed import needed
 from small_heads import head_kinds
 from small_models import small_table, small_transformer
 
@@ -21,7 +22,7 @@ from alignkit.heads.base import Head
 from alignkit.heads.linear import LinearHead
 from alignkit.heads.streaming import TensorBatches
 
-pytest.importorskip("sentence_transformers")
+needed("sentence_transformers")
 pytest.importorskip("wordllama")
 
 LOADER = """

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import scipy.linalg
 import torch
-from sklearn.linear_model import Ridge
+from needed import needed
 
 from alignkit.errors import ConfigError
 from alignkit.heads import ridge as ridge_module
@@ -23,6 +23,8 @@ from alignkit.heads.ridge import LAMBDAS, best_lambda, cross_validated_lambda, m
 from alignkit.heads.streaming import TensorBatches, unit_students
 from alignkit.metrics.alignment import overlap_at_k
 from alignkit.vectors import cosine, l2_normalize
+
+linear_model = needed("sklearn.linear_model")
 
 
 def make_pairs(count=400, student_dim=15, teacher_dim=22, seed=0, noise=0.3):
@@ -58,7 +60,7 @@ def test_ridge_is_scikit_learns(ridge_lambda, offset):
     moments = moments_of(student, teacher)
     weight, bias = solve_ridge(moments, ridge_lambda)
     alpha = ridge_lambda * mean_eigenvalue(moments.gram)
-    expected = Ridge(alpha=alpha, solver="svd").fit(student.double().numpy(), teacher.double().numpy())
+    expected = linear_model.Ridge(alpha=alpha, solver="svd").fit(student.double().numpy(), teacher.double().numpy())
     np.testing.assert_allclose(weight, expected.coef_, rtol=1e-5, atol=1e-5)
     found = student.double() @ weight.T + bias
     np.testing.assert_allclose(found, expected.predict(student.double().numpy()), rtol=1e-5, atol=1e-5)
@@ -69,7 +71,7 @@ def test_linear_head_is_that_ridge():
     head = LinearHead(15, 22, ridge_lambda=0.1)
     assert head.solve(TensorBatches(student, teacher)) == {"ridge_lambda": 0.1}
     alpha = 0.1 * mean_eigenvalue(moments_of(student, teacher).gram)
-    expected = Ridge(alpha=alpha).fit(student.double().numpy(), teacher.double().numpy())
+    expected = linear_model.Ridge(alpha=alpha).fit(student.double().numpy(), teacher.double().numpy())
     np.testing.assert_allclose(head(student).detach(), expected.predict(student.double().numpy()), rtol=0, atol=1e-4)
 
 
@@ -316,7 +318,7 @@ def test_head_computes_what_ridge_on_the_features_gives():
     waves = np.sqrt(2 / 64) * torch.cos(stretched @ space.directions.T / 1.3 + space.phases)
     features = torch.cat([stretched, waves], dim=1).double().numpy()
     alpha = 0.01 * ((features - features.mean(0)) ** 2).sum() / features.shape[1]
-    expected = Ridge(alpha=alpha, solver="svd").fit(features, teacher.double().numpy())
+    expected = linear_model.Ridge(alpha=alpha, solver="svd").fit(features, teacher.double().numpy())
     np.testing.assert_allclose(head(student).detach(), expected.predict(features), rtol=0, atol=2e-3)
 
 

@@ -11,13 +11,14 @@ import numpy as np
 import pytest
 import waiting
 from engines import DIM, WIDE, copied, unit_vectors, widened
+from needed import needed
 from ports import quiet_port
 
 from alignkit.errors import ConfigError, DataError, EngineError
 from alignkit.indexes.chroma import ChromaIndex
 from alignkit.indexes.index_rows import joined
 
-chromadb = pytest.importorskip("chromadb")
+chromadb = needed("chromadb")
 
 
 def connected(folder):

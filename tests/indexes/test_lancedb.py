@@ -7,14 +7,14 @@ import numpy as np
 import pyarrow as pa
 import pytest
 from engines import unit_vectors
+from needed import needed
 
 from alignkit.errors import DataError, EngineError
 from alignkit.indexes.index_rows import joined
 from alignkit.indexes.lance_refusals import lance_refusals
 from alignkit.indexes.lancedb import LancedbIndex
 
-lancedb = pytest.importorskip("lancedb")
-pytest.importorskip("lancedb.index")
+lancedb = needed("lancedb")
 
 
 def table_of(vectors, name="embedding", **columns):
@@ -57,8 +57,10 @@ def test_its_scores_are_those_of_the_metric(tmp_path, metric):
 
 
 def test_the_metric_is_that_of_the_columns_index(tmp_path):
+    from lancedb.index import IvfFlat
+
     table = lancedb.connect(tmp_path).create_table("docs", table_of(unit_vectors(300, 4)))
-    table.create_index("embedding", config=lancedb.index.IvfFlat(distance_type="dot", num_partitions=2))
+    table.create_index("embedding", config=IvfFlat(distance_type="dot", num_partitions=2))
     with LancedbIndex(str(tmp_path), "docs") as index:
         assert index.describe().metric == "dot"
 

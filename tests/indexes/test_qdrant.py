@@ -4,13 +4,14 @@ import uuid
 
 import numpy as np
 import pytest
+from needed import needed
 
 from alignkit.errors import ConfigError, DataError, EngineError
 from alignkit.indexes.index_rows import joined
 from alignkit.indexes.qdrant import QdrantIndex
 
-qdrant_client = pytest.importorskip("qdrant_client")
-models = qdrant_client.models
+qdrant_client = needed("qdrant_client")
+models = needed("qdrant_client.models")
 
 
 @pytest.fixture(scope="module")

@@ -1,9 +1,8 @@
 import numpy as np
 import pytest
 import torch
+from needed import needed
 from scipy import stats
-from sklearn.metrics import r2_score
-from sklearn.metrics.pairwise import cosine_similarity, paired_cosine_distances
 
 from alignkit.metrics.alignment import (
     alignment_figures,
@@ -19,6 +18,8 @@ from alignkit.metrics.collected import AlignmentMetric
 from alignkit.metrics.self_retrieval import self_retrieval
 from alignkit.vectors import l2_normalize
 
+metrics = needed("sklearn.metrics")
+
 
 @pytest.fixture
 def vectors():
@@ -28,7 +29,7 @@ def vectors():
 
 
 def test_cosine_summary_agrees_with_scikit_learn(vectors):
-    cosines = 1 - paired_cosine_distances(*(side.numpy() for side in vectors))
+    cosines = 1 - metrics.pairwise.paired_cosine_distances(*(side.numpy() for side in vectors))
     figures = alignment_figures(*vectors, teacher_mean=vectors[1].mean(dim=0))
     assert figures["cosine_mean"] == pytest.approx(cosines.mean(), abs=1e-6)
     for name, quantile in (("cosine_p05", 0.05), ("cosine_p50", 0.5), ("cosine_p95", 0.95)):
@@ -38,13 +39,13 @@ def test_cosine_summary_agrees_with_scikit_learn(vectors):
 def test_r2_agrees_with_scikit_learn(vectors):
     aligned, teacher = vectors
     # scikit-learn averages over dimensions weighted by variance: that is the sum over dimensions
-    expected = r2_score(teacher.numpy(), aligned.numpy(), multioutput="variance_weighted")
+    expected = metrics.r2_score(teacher.numpy(), aligned.numpy(), multioutput="variance_weighted")
     assert r2(aligned, teacher) == pytest.approx(expected, abs=1e-5)
 
 
 def test_spearman_agrees_with_scipy_over_all_pairs(vectors):
     upper = np.triu_indices(200, k=1)
-    expected = stats.spearmanr(*(cosine_similarity(side.numpy())[upper] for side in vectors)).statistic
+    expected = stats.spearmanr(*(metrics.pairwise.cosine_similarity(side.numpy())[upper] for side in vectors)).statistic
     assert pairwise_spearman(*vectors) == pytest.approx(expected, abs=1e-5)
 
 

@@ -4,7 +4,7 @@ from functools import partial
 import numpy as np
 import pytest
 import torch
-from sklearn.linear_model import Ridge
+from needed import needed
 
 from alignkit.errors import AlignkitError, ConfigError
 from alignkit.heads.base import Head
@@ -25,6 +25,8 @@ from alignkit.training.fit import Fitter
 from alignkit.training.memory import return_large_blocks
 from alignkit.training.recipe import Recipe
 from alignkit.vectors import l2_normalize
+
+linear_model = needed("sklearn.linear_model")
 
 CPU = Device("cpu", "32-true", "for the tests")
 
@@ -63,7 +65,7 @@ def test_the_closed_form_alone_is_ridge_regression(splits):
     result = fitter(recipe={"max_epochs": 0}).fit(splits, refit=False)
     student = splits.train.student.astype(np.float64)
     scale = np.trace(np.cov(student.T, bias=True)) / student.shape[1] * len(student)
-    expected = Ridge(alpha=result.chosen["ridge_lambda"] * scale).fit(student, splits.train.teacher)
+    expected = linear_model.Ridge(alpha=result.chosen["ridge_lambda"] * scale).fit(student, splits.train.teacher)
     assert np.allclose(result.head.projection.weight.numpy(), expected.coef_, atol=1e-5)
     assert result.best_epoch == 0 and not result.refitted
 
@@ -116,7 +118,7 @@ def test_refit_solves_once_more_on_train_and_validation(splits):
     student = np.concatenate([splits.train.student, splits.validation.student]).astype(np.float64)
     teacher = np.concatenate([splits.train.teacher, splits.validation.teacher])
     scale = np.trace(np.cov(student.T, bias=True)) / student.shape[1] * len(student)
-    expected = Ridge(alpha=result.chosen["ridge_lambda"] * scale).fit(student, teacher)
+    expected = linear_model.Ridge(alpha=result.chosen["ridge_lambda"] * scale).fit(student, teacher)
     assert np.allclose(result.head.projection.weight.numpy(), expected.coef_, atol=1e-5)
 
 
