@@ -10,12 +10,20 @@ from typing import Any
 from alignkit.evaluation.rankings import Ranking
 from alignkit.evaluation.row_vectors import RowVectors
 from alignkit.evaluation.table_rows import HEAD_ALONE, Product, RowName
-from alignkit.metrics.similarity import collapsed_dimensions, effective_rank, hubness_skew, share_of_constant_rows
+from alignkit.metrics.similarity import (
+    collapsed_dimensions,
+    effective_rank,
+    hubness_skew,
+    random_cosine,
+    share_of_constant_rows,
+)
 
 SAMPLE = 1_000
 MOST_COLLAPSED, MOST_CONSTANT, LEAST_RANK_SHARE = 0.05, 0.10, 0.33
 # hubs are judged beside the teacher's own: some corpora have texts that fit every query
 MOST_HUBNESS, HUBNESS_FACTOR = 3.0, 2.0
+# of two different texts: models made for search stay below it, chat models do not
+LARGE_RANDOM_COSINE = 0.3
 
 
 class Alarm(StrEnum):
@@ -47,12 +55,19 @@ class Health:
         collapsed_dimensions: share of the dimensions that hardly move in the aligned vectors, in [0, 1].
         constant_share: share of the vectors that are one and the same, in [0, 1].
         hubness_skew: skew of how often each text of the corpus is found; large where a few come up for everything.
+        random_cosine: mean cosine of two different queries.
     """
 
     effective_rank: Beside
     collapsed_dimensions: float
     constant_share: Beside
     hubness_skew: Beside
+    random_cosine: Beside
+
+    @property
+    def teacher_shares_mean(self) -> bool:
+        """Whether every cosine in the teacher's space is high, so that a high one says little."""
+        return self.random_cosine.teacher > LARGE_RANDOM_COSINE
 
     def to_json(self, product: Product = HEAD_ALONE) -> dict[str, Any]:
         """As `alarms.figures` in `metrics.json` has it, by row."""
@@ -65,6 +80,7 @@ class Health:
             "collapsed_dimensions": {product.row.value: self.collapsed_dimensions},
             "constant_share": by_row(self.constant_share),
             "hubness_skew": by_row(self.hubness_skew),
+            "random_cosine": by_row(self.random_cosine),
         }
 
     def alarms(self) -> list[Alarm]:
@@ -98,4 +114,5 @@ def measure_health(
         collapsed_dimensions=collapsed_dimensions(aligned, teacher),
         constant_share=Beside(share_of_constant_rows(aligned), share_of_constant_rows(teacher)),
         hubness_skew=Beside(*hubs),
+        random_cosine=Beside(random_cosine(aligned), random_cosine(teacher)),
     )

@@ -60,6 +60,26 @@ def _unbiased_hsic(one: Tensor, two: Tensor) -> float:
     return (trace + totals - crossed) / (count * (count - 3))
 
 
+def random_cosine(unit: Tensor) -> float:
+    """Mean cosine of two different rows: about 0 where vectors point everywhere, near 1 where they share a large mean.
+
+    Args:
+        unit: `(N, D)`, rows of length 1.
+
+    Returns:
+        0 for fewer than two rows.
+
+    >>> random_cosine(torch.tensor([[1.0, 0.0], [0.0, 1.0], [1.0, 0.0]])) == 1 / 3
+    True
+    """
+    check_shapes(unit=(unit, "N D"))
+    count = len(unit)
+    if count < 2:
+        return 0.0
+    together = float(unit.double().sum(dim=0).square().sum())
+    return (together - float(unit.double().square().sum())) / (count * (count - 1))
+
+
 def effective_rank(vectors: Tensor) -> float:
     """How many dimensions the vectors vary in, from 1 to the width; 0 for constant vectors.
 

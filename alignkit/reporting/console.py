@@ -11,7 +11,7 @@ from alignkit.evaluation.result import Result
 from alignkit.language.speaking import say, told
 from alignkit.reporting.curve_words import curve_words
 from alignkit.reporting.figure_tables import bold, number
-from alignkit.reporting.remarks import alarms_of
+from alignkit.reporting.remarks import alarms_of, cosine_words
 from alignkit.reporting.student_words import student_words
 from alignkit.reporting.verdict_words import verdict_words
 
@@ -43,6 +43,8 @@ def console_words(result: Result) -> Iterator[str]:
     yield f"{words.headline} ({words.name})"
     for reason in words.reasons:
         yield f"  - {reason}"
+    for line in cosine_words(result):
+        yield f"  - {line}"
     for line in student_words(result):
         yield f"  - {line}"
     if result.curve is not None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from alignkit.evaluation.alarms import Alarm
+from alignkit.evaluation.columns import Column
 from alignkit.evaluation.evidence import OVERLAP
 from alignkit.evaluation.result import Result
 from alignkit.evaluation.table_rows import RowName
@@ -13,7 +14,7 @@ from alignkit.reporting.verdict_words import seen_words, unlike_words
 
 def notes_of(result: Result) -> list[str]:
     """What was left out, and how the figures are meant."""
-    evidence, notes = result.verdict.evidence, [told(note) for note in result.origin.notes]
+    evidence, notes = result.verdict.evidence, [*cosine_words(result), *map(told, result.origin.notes)]
     if evidence.relevant is not None and evidence.measure == OVERLAP:
         queries, groups = evidence.relevant
         notes.append(
@@ -56,6 +57,33 @@ def notes_of(result: Result) -> list[str]:
             )
         )
     return notes
+
+
+def cosine_words(result: Result) -> list[str]:
+    """How cosines are to be read where all of them are high; nothing where they are not."""
+    health, product = result.health, result.product.row
+    if not health.teacher_shares_mean:
+        return []
+    why = say(
+        "the teacher's vectors share a large mean: two different texts have a cosine of {random:.2f} there",
+        random=health.random_cosine.teacher,
+    )
+    blind = result.rows[RowName.MEAN][Column.COSINE_MEAN] if RowName.MEAN in result.rows else None
+    cosine, centred = (result.rows[product][one] for one in (Column.COSINE_MEAN, Column.COSINE_CENTERED_MEAN))
+    if blind is None or cosine is None or centred is None:
+        return [say("{why}, so a high cosine says little; go by what is found", why=why)]
+    return [
+        say(
+            "{why}, and {mean}, one vector for every text, has {blind:.2f}; so the {cosine:.2f} of {product} says "
+            "little: without the mean it is {centred:.2f} (centred). Go by that and by what is found",
+            why=why,
+            mean=RowName.MEAN,
+            blind=blind,
+            cosine=cosine,
+            product=product,
+            centred=centred,
+        )
+    ]
 
 
 def alarms_of(result: Result) -> list[str]:

@@ -12,6 +12,7 @@ from alignkit.metrics.similarity import (
     effective_rank,
     hubness_skew,
     linear_cka,
+    random_cosine,
     share_of_constant_rows,
 )
 
@@ -103,3 +104,12 @@ def test_hubness_is_the_skewness_of_occurrences():
 def test_constant_rows():
     assert share_of_constant_rows(vectors(50, 8)) == pytest.approx(0.02)
     assert share_of_constant_rows(torch.full((50, 8), 2.0)) == 1.0
+
+
+def test_random_cosine_is_the_mean_over_all_pairs():
+    rows = torch.tensor(np.random.default_rng(0).normal(size=(40, 6)) + 1.0)
+    unit = rows / rows.norm(dim=1, keepdim=True)
+    between = (unit @ unit.T)[~torch.eye(40, dtype=torch.bool)]
+    assert random_cosine(unit) == pytest.approx(float(between.mean()), abs=1e-9)
+    assert random_cosine(unit[:1]) == 0.0
+    assert random_cosine(unit[:1].repeat(5, 1)) == pytest.approx(1.0)
