@@ -30,6 +30,7 @@ _PUBLIC = {
     "save_artifact": "alignkit.artifact",
     "Artifact": "alignkit.artifact",
     "AlignedEmbedder": "alignkit.aligned",
+    "mteb_model": "alignkit.benchmarking.mteb_model",
     "AlignkitError": "alignkit.errors",
 }
 # `from alignkit import *` takes what needs no extra

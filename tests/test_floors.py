@@ -66,6 +66,7 @@ FLOORS = [
         "enabling",
         "watching",
         "choosing",
+        "benchmarking",
         "frameworks",
     },
     {"reporting"},
@@ -106,6 +107,7 @@ NEIGHBOURS = {
     ("selection", "training"),
     ("selection", "evaluation"),
     ("distillation", "training"),
+    ("benchmarking", "evaluation"),
 }
 MODULES = sorted(path for path in PACKAGE.rglob("*.py") if path != PACKAGE / "__init__.py")
 

@@ -42,7 +42,7 @@ from alignkit.pairs.text_sets import TextSet, evaluation_set
 from alignkit.reporting.code_words import console_codes
 from alignkit.reporting.console import console_rows, console_words
 from alignkit.reporting.events import log_evaluation
-from alignkit.reporting.group_words import console_groups, console_groups_words
+from alignkit.reporting.group_words import GroupTable
 from alignkit.reporting.report_files import write_report
 from alignkit.runs.baselines import load_baselines
 from alignkit.runs.folder import newest_run, run_of
@@ -164,10 +164,10 @@ def _print(result: Result, folder: Path, html: bool) -> None:
         console.print()
         console.print(console_codes(result))
     if result.grouped_by:
-        above, below = console_groups_words(result)
-        console.print(f"\n{above}", markup=False)
-        console.print(console_groups(result))
-        for line in below:
+        groups = GroupTable.of_result(result)
+        console.print(f"\n{groups.above()}", markup=False)
+        console.print(groups.console())
+        for line in groups.below():
             console.print(line, markup=False)
     report = folder / ("report.html" if html else "alignment_report.md")
     console.print(f"\n{say('report: {file}', file=report)}", soft_wrap=True, markup=False)

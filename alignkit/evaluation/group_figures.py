@@ -22,7 +22,7 @@ class GroupFigure:
         name: of the group.
         queries: that have a figure.
         product: the measure.
-        own_index: likewise.
+        own_index: likewise; `None` where that was not measured.
         teacher: likewise.
         interval: of the product's measure; `None` where the group is too small for one.
         loss: the product less the teacher, likewise.
@@ -32,8 +32,8 @@ class GroupFigure:
     name: str
     queries: int
     product: float
-    own_index: float
-    teacher: float
+    own_index: float | None
+    teacher: float | None
     interval: Interval | None = None
     loss: Interval | None = None
     share: Interval | None = None
@@ -42,6 +42,11 @@ class GroupFigure:
     def is_too_small(self) -> bool:
         """Whether it has too few queries, or too few that can differ by chance, to tell anything."""
         return self.interval is None
+
+    @property
+    def lost(self) -> float:
+        """By what the groups are ordered, ascending: the product less the teacher, or the product alone."""
+        return self.product - (self.teacher or 0.0)
 
     def to_json(self) -> dict[str, Any]:
         """As `meta.groups` in `metrics.json` has it."""
@@ -66,12 +71,28 @@ def figures_of_groups(
         seed: of the bootstrap.
         resamples: of the bootstrap.
     """
-    rows = (product.row, product.own_index, RowName.TEACHER)
+    return group_figures(_members(test), figures, product, query_groups(test), seed=seed, resamples=resamples)
+
+
+def group_figures(
+    members: Mapping[str, np.ndarray], figures: Mapping[RowName, np.ndarray], product: Product = HEAD_ALONE,
+    together: np.ndarray | None = None, *, seed: int = 0, resamples: int = RESAMPLES,
+) -> tuple[GroupFigure, ...]:  # fmt: skip
+    """The same of groups by name.
+
+    Args:
+        members: name → rows of its queries.
+        figures: row → `(Q,)`; of the product, and perhaps of its own index and the teacher.
+        product: which rows are compared with the teacher's.
+        together: `(Q,)`, equal for queries that are no independent findings; `None` where each stands for itself.
+        seed: of the bootstrap.
+        resamples: of the bootstrap.
+    """
+    rows = [row for row in (product.row, product.own_index, RowName.TEACHER) if row in figures]
     known = np.isfinite(np.stack([figures[row] for row in rows])).all(axis=0)
-    together = query_groups(test)
     table = []
-    for name, members in _members(test).items():
-        own = members[known[members]]
+    for name, whole in members.items():
+        own = whole[known[whole]]
         if not len(own):
             continue
         labels = None if together is None else together[own]
@@ -80,9 +101,10 @@ def figures_of_groups(
             drawn = PairedBootstrap({row: figures[row][own] for row in rows}, labels, seed=seed, resamples=resamples)
             of_teacher = product.row, RowName.TEACHER
             intervals = drawn.mean(product.row), drawn.difference(*of_teacher), drawn.ratio(*of_teacher)
-        product_mean, own_index, teacher = (float(figures[row][own].mean()) for row in rows)
-        table.append(GroupFigure(name, len(own), product_mean, own_index, teacher, *intervals))
-    return tuple(sorted(table, key=lambda one: (one.is_too_small, one.product - one.teacher, one.name)))
+        means = {row: float(figures[row][own].mean()) for row in rows}
+        others = means.get(product.own_index), means.get(RowName.TEACHER)
+        table.append(GroupFigure(name, len(own), means[product.row], *others, *intervals))
+    return tuple(sorted(table, key=lambda one: (one.is_too_small, one.lost, one.name)))
 
 
 def _members(test: EvaluationSet) -> Mapping[str, np.ndarray]:

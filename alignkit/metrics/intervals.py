@@ -122,13 +122,13 @@ class PairedBootstrap(Generic[Name]):
 
     def mean(self, name: Name) -> Interval | None:
         """The mean of one row; `None` if no query is left."""
-        return _interval(self._means[name], self._resampled[name]) if name in self._means else None
+        return interval_of(self._means[name], self._resampled[name]) if name in self._means else None
 
     def difference(self, name: Name, other: Name) -> Interval | None:
         """The mean of one row minus the mean of another, paired by query."""
         if name not in self._means or other not in self._means:
             return None
-        return _interval(self._means[name] - self._means[other], self._resampled[name] - self._resampled[other])
+        return interval_of(self._means[name] - self._means[other], self._resampled[name] - self._resampled[other])
 
     def ratio(self, name: Name, other: Name) -> Interval | None:
         """The mean of one row divided by that of another; `None` if a resample of the other is not above 0."""
@@ -136,9 +136,10 @@ class PairedBootstrap(Generic[Name]):
             return None
         if self._means[other] <= 0 or (self._resampled[other] <= 0).any():
             return None
-        return _interval(self._means[name] / self._means[other], self._resampled[name] / self._resampled[other])
+        return interval_of(self._means[name] / self._means[other], self._resampled[name] / self._resampled[other])
 
 
-def _interval(value: float, resampled: np.ndarray) -> Interval:
+def interval_of(value: float, resampled: np.ndarray) -> Interval:
+    """A figure with the interval that its resamples `(R,)` span."""
     low, high = np.quantile(resampled, [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2])
     return Interval(value, float(low), float(high))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -12,6 +12,14 @@ from alignkit.pairs.evaluation_set import EvaluationSet, Grouping
 from alignkit.sentences.text_fields import CORPUS, QUERIES, FieldRows, FieldValues, values_of
 
 NONE = "(none)"
+
+
+@dataclass(frozen=True)
+class QueryValues:
+    """The values of every query, none or several each, and how they were found, in words."""
+
+    values: list[tuple[str, ...]]
+    note: str
 
 
 @dataclass(frozen=True)
@@ -51,37 +59,58 @@ def grouped(test: EvaluationSet, field: str | None) -> EvaluationSet:
     if field is None:
         return test
     texts = test.queries.texts
-    found = _look(test.origin.fields if texts is not None else (), field)
+    found = values_of_queries(
+        test.origin.fields if texts is not None else (), field, texts or (), _relevant_texts(test)
+    )
+    return replace(
+        test,
+        grouping=Grouping(field, rows_of_groups(found.values)),
+        groups=[" + ".join(own) or NONE for own in found.values],
+        origin=replace(test.origin, notes=(*test.origin.notes, found.note)),
+    )
+
+
+def values_of_queries(
+    fields: tuple[FieldRows, ...], field: str, texts: Sequence[str], relevant: Sequence[Iterable[str]] | None
+) -> QueryValues:
+    """The values of each query in a field; see `grouped`.
+
+    Args:
+        fields: of the queries and of the corpus.
+        field: its name.
+        texts: of the Q queries.
+        relevant: the texts that are relevant to each; `None` where nothing is judged.
+
+    Raises:
+        ConfigError: if there is nothing to look into, or no such field.
+        DataError: if no query has a value in it.
+    """
+    found = _look(fields, field)
     by_text = found.values.by_text
-    texts = texts or ()
     if found.rows.side == QUERIES:
         values = [by_text.get(text, ()) for text in texts]
         by = f"their own {field}"
-    elif test.qrels is not None:
-        values = _of_relevant(test, by_text)
+    elif relevant is not None:
+        values = [tuple(sorted({value for text in own for value in by_text.get(text, ())})) for own in relevant]
         by = f"the {field} of the texts relevant to them"
     else:
         values = [by_text.get(text, ()) for text in texts]
         by = f"the {field} of the texts that they are"
     if not any(values):
         raise DataError(f"group_by={field}: none of the {len(texts):,} queries has a value in {found.rows.place}")
-    return _with_groups(test, field, values, f"groups: queries by {by}, from {found.rows.place}")
+    note = f"groups: queries by {by}, from {found.rows.place}"
+    if several := sum(len(own) > 1 for own in values):
+        note += f"; {several:,} of {len(values):,} queries are in several groups, and count in each"
+    return QueryValues(values, note)
 
 
-def _with_groups(test: EvaluationSet, field: str, values: list[tuple[str, ...]], note: str) -> EvaluationSet:
+def rows_of_groups(values: Sequence[tuple[str, ...]]) -> dict[str, np.ndarray]:
+    """Name of a group → its queries, ascending; those without a value are a group too."""
     rows: dict[str, list[int]] = {}
     for row, own in enumerate(values):
         for name in own or (NONE,):
             rows.setdefault(name, []).append(row)
-    if several := sum(len(own) > 1 for own in values):
-        note += f"; {several:,} of {len(values):,} queries are in several groups, and count in each"
-    grouping = Grouping(field, {name: np.array(own) for name, own in rows.items()})
-    return replace(
-        test,
-        grouping=grouping,
-        groups=[" + ".join(own) or NONE for own in values],
-        origin=replace(test.origin, notes=(*test.origin.notes, note)),
-    )
+    return {name: np.array(own) for name, own in rows.items()}
 
 
 def _look(fields: tuple[FieldRows, ...], field: str) -> _Found:
@@ -110,12 +139,13 @@ def _look(fields: tuple[FieldRows, ...], field: str) -> _Found:
     raise ConfigError(f"group_by={field}: no text has a value in such a field; {places}: {', '.join(known)}")
 
 
-def _of_relevant(test: EvaluationSet, by_text: Mapping[str, tuple[str, ...]]) -> list[tuple[str, ...]]:
-    """The values of what is relevant to each query; rows behind the corpus have none."""
-    qrels, texts = test.qrels, test.corpus.texts or ()
-    found: list[dict[str, None]] = [{} for _ in range(len(test.queries))]
-    if qrels is not None:
-        for query, row in zip(*np.divmod(qrels.keys, qrels.shape[1]), strict=True):
-            if row < len(texts):
-                found[query].update(dict.fromkeys(by_text.get(texts[row], ())))
-    return [tuple(sorted(one)) for one in found]
+def _relevant_texts(test: EvaluationSet) -> list[list[str]] | None:
+    """Of each query; what is judged and has no vector is not there."""
+    if test.qrels is None:
+        return None
+    texts = test.corpus.texts or ()
+    found: list[list[str]] = [[] for _ in range(len(test.queries))]
+    for query, row in zip(*np.divmod(test.qrels.keys, test.qrels.shape[1]), strict=True):
+        if row < len(texts):
+            found[query].append(texts[row])
+    return found

@@ -9,9 +9,10 @@ from alignkit.evaluation.result import Result
 from alignkit.evaluation.same_models import model_name
 from alignkit.language.speaking import TAGS, say, spoken, told
 from alignkit.metrics.intervals import Interval
-from alignkit.reporting import code_words, glossary, group_words
+from alignkit.reporting import code_words, glossary
 from alignkit.reporting.confidence_words import confidence_words
 from alignkit.reporting.curve_words import curve_words
+from alignkit.reporting.group_words import GroupTable
 from alignkit.reporting.remarks import alarms_of, notes_of
 from alignkit.reporting.student_words import student_words
 from alignkit.reporting.training_words import training_words
@@ -59,9 +60,7 @@ def report_words(result: Result) -> dict[str, Any]:
         "intervals": result.labelled(result.certainty.means[result.measure]),
         "shares": result.labelled(result.certainty.shares),
         "differences": _differences(result),
-        "groups": [group_words.group_cells(group) for group in group_words.shown_groups(result)],
-        "group_headings": group_words.group_headings(result),
-        "group_notes": group_words.group_notes(result),
+        "groups": GroupTable.of_result(result),
         "failures": result.failures,
         "confidence": result.confidence,
         "confidence_words": confidence_words(result.confidence) if result.confidence else [],

@@ -1,0 +1,73 @@
+"""The tasks that a user names: folders on this machine, and MTEB's own, whose data come from the Hub."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from alignkit.benchmarking.folder_task import folder_task
+from alignkit.benchmarking.mteb_model import import_mteb
+from alignkit.errors import AlignkitError, ConfigError, DataError
+
+_TEXT = "text"
+
+
+def tasks_named(names: Sequence[str], split: str = "test", document: str = "title+text") -> list[Any]:
+    """The tasks with their data, in the order of the names.
+
+    Args:
+        names: of tasks of MTEB, and folders.
+        split: of folders, see `read_beir`.
+        document: likewise.
+
+    Raises:
+        ConfigError: for a name that is neither, two tasks of one name, and tasks of pictures or sound.
+        DataError: if a folder cannot be used, or the Hub cannot be reached.
+        MissingExtraError: without mteb.
+    """
+    import_mteb()
+    # all names before the first fetch
+    found = [_named(name, split, document) for name in names]
+    called = [task.metadata.name for task in found]
+    if twice := next((name for name in called if called.count(name) > 1), None):
+        raise ConfigError(
+            f"tasks: two are called {twice}, and the results of one would replace the other's; rename one"
+        )
+    for task in found:
+        _load(task)
+    return found
+
+
+def _named(name: str, split: str, document: str) -> Any:
+    folder = Path(name).expanduser()
+    if folder.is_dir():
+        return folder_task(folder, split, document)
+    if folder.exists() or any(mark in name for mark in "/\\~"):
+        raise DataError(f"tasks: there is no folder {name}; expected one of corpus.jsonl, queries.jsonl and qrels/")
+    try:
+        task = import_mteb().get_task(name)
+    except KeyError as error:
+        near = str(error).rpartition("Did you mean: ")[2].strip("\"'?") if "Did you mean" in str(error) else ""
+        hint = f"; did you mean {near}?" if near else ""
+        raise ConfigError(f"tasks: {name} is neither a task of MTEB nor a folder{hint}") from None
+    others = [kind for kind in task.metadata.modalities if kind != _TEXT]
+    if others:
+        raise ConfigError(f"tasks: {name} is about {' and '.join(others)}; heads are for texts")
+    return task
+
+
+def _load(task: Any) -> None:
+    """Fetch the data once for all models."""
+    if task.data_loaded or not hasattr(task, "load_data"):
+        return
+    try:
+        task.load_data()
+    except AlignkitError:
+        raise
+    except Exception as error:  # datasets, huggingface_hub and requests raise a zoo of them
+        reason = f"{error}".splitlines()[0] if f"{error}" else type(error).__name__
+        raise DataError(
+            f"{task.metadata.name}: its data cannot be had from the Hugging Face Hub ({reason}); is it reachable, and "
+            "HF_HUB_OFFLINE not set? A BEIR folder on this machine needs no Hub: tasks=[FOLDER]"
+        ) from None
