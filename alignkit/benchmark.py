@@ -19,7 +19,7 @@ main = command(
     "benchmark",
     __doc__,
     EXAMPLES,
-    texts=("head", "name", "split", "document", "group_by", "cache_dir"),
+    texts=("head", "tasks", "name", "split", "document", "group_by", "cache_dir"),
     run_folder=True,
     completed=("student", "teacher"),
 )

@@ -13,6 +13,20 @@ from alignkit.errors import AlignkitError, ConfigError, DataError
 _TEXT = "text"
 
 
+def names_of_tasks(given: str | Sequence[str]) -> list[str]:
+    r"""Names out of a setting: a list, or a text as it is typed; a folder's name may hold spaces and backslashes.
+
+    >>> names_of_tasks(r"[C:\data\my faq, NFCorpus]")
+    ['C:\\data\\my faq', 'NFCorpus']
+    """
+    if not isinstance(given, str):
+        return [*given]
+    if Path(given).expanduser().is_dir():  # a comma in its name is one
+        return [given]
+    within = given[1:-1] if given.startswith("[") and given.endswith("]") else given
+    return [name for one in within.split(",") if (name := one.strip().strip("'\""))]
+
+
 def tasks_named(names: Sequence[str], split: str = "test", document: str = "title+text") -> list[Any]:
     """The tasks with their data, in the order of the names.
 
@@ -27,6 +41,8 @@ def tasks_named(names: Sequence[str], split: str = "test", document: str = "titl
         MissingExtraError: without mteb.
     """
     import_mteb()
+    if not names:
+        raise ConfigError("tasks is empty; name a BEIR folder or a task of MTEB: tasks=[faq,NFCorpus]")
     # all names before the first fetch
     found = [_named(name, split, document) for name in names]
     called = [task.metadata.name for task in found]

@@ -13,8 +13,8 @@ from omegaconf import DictConfig
 from alignkit.aligned import AlignedEmbedder
 from alignkit.artifact import load_artifact
 from alignkit.benchmarking.mteb_model import MtebModel, import_mteb, model_alone, model_of_head
-from alignkit.benchmarking.running import RESULTS, run_benchmark
-from alignkit.benchmarking.tasks import tasks_named
+from alignkit.benchmarking.task_runs import RESULTS, run_benchmark
+from alignkit.benchmarking.tasks import names_of_tasks, tasks_named
 from alignkit.cache import CachedEmbedder, VectorCache
 from alignkit.commandline import build, plain
 from alignkit.commandline.results import Screen
@@ -35,8 +35,7 @@ def main(config: DictConfig) -> None:
     complete_sides(config, artifact, head)
     settings = plain(config)
     folder = Path(HydraConfig.get().runtime.output_dir)
-    names = [settings["tasks"]] if isinstance(settings["tasks"], str) else settings["tasks"]
-    tasks = tasks_named(names, settings["split"], settings["document"])
+    tasks = tasks_named(names_of_tasks(settings["tasks"]), settings["split"], settings["document"])
     product = product_of(artifact)
     with contextlib.ExitStack() as opened:
         cache = opened.enter_context(VectorCache(settings["cache_dir"]))

@@ -13,7 +13,7 @@ import alignkit
 from alignkit.aligned import AlignedEmbedder
 from alignkit.artifact import Artifact
 from alignkit.benchmarking.mteb_model import model_alone, model_of_head
-from alignkit.benchmarking.running import run_benchmark
+from alignkit.benchmarking.task_runs import run_benchmark
 from alignkit.benchmarking.tasks import tasks_named
 from alignkit.errors import ArtifactError, ConfigError, DataError
 from alignkit.evaluation.comparison import compare
