@@ -25,6 +25,7 @@ main = command(
     EXAMPLES,
     texts=("index_file", "index_key", "sentences", "cache_dir", "format"),
     other_names={"index": "index_file"},  # what is no engine is a file of vectors
+    speaks=True,
 )
 
 if __name__ == "__main__":

@@ -11,7 +11,7 @@ EXAMPLES = (
     "python -m alignkit.demo data=beir data.path=faq student=ollama teacher=ollama",
 )
 
-main = command("demo", __doc__, EXAMPLES, texts=("head", "cache_dir"), completed=("student", "teacher"))
+main = command("demo", __doc__, EXAMPLES, texts=("head", "cache_dir"), completed=("student", "teacher"), speaks=True)
 
 if __name__ == "__main__":
     main()

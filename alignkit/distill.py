@@ -21,6 +21,7 @@ main = command(
     EXAMPLES,
     texts=("resume", "cache_dir", "objective", "schedule", "select_by", "check_on"),
     run_folder=True,
+    speaks=True,
 )
 
 if __name__ == "__main__":

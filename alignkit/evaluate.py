@@ -19,6 +19,7 @@ main = command(
     EXAMPLES,
     texts=("head", "cache_dir", "search", "codes", "group_by"),
     run_folder=True,
+    speaks=True,
     completed=("student", "teacher"),
 )
 

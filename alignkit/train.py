@@ -29,6 +29,7 @@ main = command(
     ),
     completed=("student",),
     run_folder=True,
+    speaks=True,
 )
 
 if __name__ == "__main__":

@@ -24,6 +24,7 @@ main = command(
     EXAMPLES,
     texts=("head", "queries", "text_column", "corpus", "cache_dir"),
     run_folder=True,
+    speaks=True,
     completed=("student", "teacher"),
 )
 

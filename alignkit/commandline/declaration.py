@@ -17,6 +17,7 @@ class Command:
         texts: those of its own settings that are texts, which are taken letter for letter.
         other_names: name on the command line → name in the YAML.
         run_folder: whether it writes into a folder of its own for each run.
+        speaks: whether its setting `language` is that of its reports, not of what they are about.
         completed: groups that the task completes where the config names none of their choices: their settings may
             then stand alone, as in `student.base_url=…`.
     """
@@ -27,4 +28,5 @@ class Command:
     texts: tuple[str, ...] = ()
     other_names: Mapping[str, str] = field(default_factory=dict)
     run_folder: bool = False
+    speaks: bool = False
     completed: tuple[str, ...] = ()

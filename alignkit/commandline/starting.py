@@ -115,7 +115,7 @@ def _compose(command: Command, task: Task, flags: list[str], overrides: list[str
             if command.run_folder:
                 check_room(folder)
             # readers may leave: else Hydra calls it an error of the job
-            with readers_may_leave(), speaking(_language(command, config)):
+            with readers_may_leave(), speaking(config.language if command.speaks else ENGLISH):
                 return task(command, config)
         except (AlignkitError, HydraException, OmegaConfBaseException) as error:
             raise _Stop(error) from None
@@ -136,11 +136,6 @@ def _compose(command: Command, task: Task, flags: list[str], overrides: list[str
     finally:
         sys.argv = original
     return 0
-
-
-def _language(command: Command, config: DictConfig) -> str:
-    """Of what is printed and reported; `build` has a setting of that name for the sentences that it makes."""
-    return ENGLISH if command.name == "build" else config.get("language") or ENGLISH
 
 
 def _settings_not_in(command: Command, overrides: Sequence[str]) -> list[str]:
