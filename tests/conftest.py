@@ -137,8 +137,32 @@ def shared_data():
     return SHARED_DATA
 
 
+@pytest.fixture(scope="session")
+def packaged_yamls_are_read_once():
+    """Hydra reads twenty for each command, a third of what composing takes, and a thousand commands are run here."""
+    import pickle
+
+    from hydra._internal.config_repository import ConfigRepository
+
+    from alignkit.commandline.conf import conf_folder
+
+    packaged = [("hydra", "hydra.conf"), ("main", str(conf_folder())), ("schema", "")]
+    read, kept = ConfigRepository.load_config, {}
+
+    def read_once(repository, config_path):
+        if [(source.provider, source.path) for source in repository.sources] != packaged:
+            return read(repository, config_path)  # a user's own are among them
+        if config_path not in kept:
+            kept[config_path] = pickle.dumps(read(repository, config_path))
+        return pickle.loads(kept[config_path])
+
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(ConfigRepository, "load_config", read_once)
+        yield
+
+
 @pytest.fixture
-def run_command(monkeypatch, tmp_path, capsys):
+def run_command(monkeypatch, tmp_path, capsys, packaged_yamls_are_read_once):
     """Run a command in this process, in a folder of its own; returns exit code, stdout, stderr."""
     monkeypatch.chdir(tmp_path)
 
@@ -156,7 +180,7 @@ def run_command(monkeypatch, tmp_path, capsys):
 
 
 @pytest.fixture(scope="session")
-def train_into():
+def train_into(packaged_yamls_are_read_once):
     """Trains by the closed form alone, in this process, for fixtures that outlive a test: folder and further words."""
     from alignkit import train
 

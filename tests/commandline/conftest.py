@@ -10,7 +10,7 @@ from alignkit.commands.embed import OLLAMA
 
 
 @pytest.fixture
-def composed(monkeypatch, tmp_path, capsys):
+def composed(monkeypatch, tmp_path, capsys, packaged_yamls_are_read_once):
     """What a command line composes to, as plain values, one for each job; the command itself is not run."""
     monkeypatch.chdir(tmp_path)
 
