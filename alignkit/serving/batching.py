@@ -19,6 +19,8 @@ from alignkit.serving.worker import Worker
 Work = Callable[[list[str]], Answer]
 # so long the event loop may be held up
 QUICK_S = 0.002
+# after so many longer ones it hands such batches to a thread again
+SLOW_CALLS = 3
 # what a text costs a model however short it is, in characters
 CHARACTERS_A_TEXT = 32
 
@@ -91,6 +93,7 @@ class MicroBatcher:
         self._texts_per_s = 0.0
         self._may_hold_loop = may_hold_loop
         self._quick_size = 0  # of the batches that were answered within QUICK_S
+        self._slow_calls = 0  # one after the other, of batches no larger than that
         self._worker: Worker[list[str], Answer] | None = None
 
     @property
@@ -197,6 +200,15 @@ class MicroBatcher:
         except Exception as error:  # noqa: BLE001 -- any error goes to whoever waits
             return None, error
 
+    def _note_speed(self, size: int, seconds: float) -> None:
+        if seconds <= QUICK_S:
+            self._quick_size, self._slow_calls = max(self._quick_size, size), 0
+        elif size <= self._quick_size:
+            # one slow call may only have waited for the processor
+            self._slow_calls += 1
+            if self._slow_calls == SLOW_CALLS:
+                self._quick_size, self._slow_calls = size // 2, 0
+
     def _take(self) -> list[_Waiting]:
         batch: list[_Waiting] = []
         count = 0
@@ -224,8 +236,7 @@ class MicroBatcher:
         self._running = None
         seconds = max(time.perf_counter() - call.started, 1e-6)
         if self._may_hold_loop:
-            quick = seconds <= QUICK_S
-            self._quick_size = max(self._quick_size, call.size) if quick else min(self._quick_size, call.size // 2)
+            self._note_speed(call.size, seconds)
         rate = call.count / seconds
         self._texts_per_s = rate if self._texts_per_s == 0 else 0.9 * self._texts_per_s + 0.1 * rate
         if answer is not None:
