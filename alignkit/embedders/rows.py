@@ -36,7 +36,10 @@ def sound_rows(vectors: np.ndarray) -> np.ndarray:
     >>> sound_rows(np.array([[1.0, 2.0], [np.nan, 1.0], [0.0, 0.0]], dtype=np.float32)).tolist()
     [True, False, False]
     """
-    squares = squared_lengths(vectors)
+    return _sound(squared_lengths(vectors))
+
+
+def _sound(squares: np.ndarray) -> np.ndarray:
     return np.isfinite(squares) & (squares > 0)
 
 
@@ -46,8 +49,10 @@ def all_alike(vectors: np.ndarray) -> bool:
     >>> all_alike(np.array([[1.0, 2.0], [1.0, 2.0]])), all_alike(np.array([[1.0, 2.0], [1.1, 2.0]]))
     (True, False)
     """
-    within = ALIKE_WITHIN * float(np.abs(vectors[0]).max())
-    return bool(np.abs(vectors - vectors[0]).max() <= within)
+    first = vectors[0]
+    within = ALIKE_WITHIN * float(np.abs(first).max())
+    # nearly always the second is another
+    return all(np.abs(row - first).max() <= within for row in vectors[1:])
 
 
 def useless(texts: Sequence[str], vectors: np.ndarray) -> str:
@@ -73,7 +78,10 @@ def unit_rows(vectors: np.ndarray) -> np.ndarray:
     >>> unit_rows(np.array([[3e30, 4e30]], dtype=np.float32)).round(3).tolist()
     [[0.6000000238418579, 0.800000011920929]]
     """
-    lengths = np.sqrt(squared_lengths(vectors))
+    return _scaled(vectors, np.sqrt(squared_lengths(vectors)))
+
+
+def _scaled(vectors: np.ndarray, lengths: np.ndarray) -> np.ndarray:
     off = np.abs(lengths - 1) > UNIT_WITHIN
     if not off.any():
         return vectors  # most servers normalise already; keep their exact bits
@@ -82,16 +90,20 @@ def unit_rows(vectors: np.ndarray) -> np.ndarray:
     return scaled
 
 
-def batch_of(positions: Sequence[int] | np.ndarray, vectors: np.ndarray, failures: Mapping[int, str]) -> EmbeddedBatch:
+def batch_of(
+    positions: Sequence[int] | np.ndarray, vectors: np.ndarray, failures: Mapping[int, str], unit: bool = False
+) -> EmbeddedBatch:
     """A batch of a model's vectors, with unusable rows turned into failures.
 
     Args:
         positions: of the texts, one per row.
         vectors: `(n, dim)` float32.
         failures: already known ones, by position.
+        unit: scale the rows to length 1.
     """
-    indices = np.asarray(positions, dtype=np.int64)
-    good = sound_rows(vectors)
-    if good.all():
-        return EmbeddedBatch(indices, vectors, failures)
-    return EmbeddedBatch(indices[good], vectors[good], {**failures, **dict.fromkeys(indices[~good].tolist(), UNSOUND)})
+    indices, squares = np.asarray(positions, dtype=np.int64), squared_lengths(vectors)
+    good = _sound(squares)
+    if not good.all():
+        failures = {**failures, **dict.fromkeys(indices[~good].tolist(), UNSOUND)}
+        indices, vectors, squares = indices[good], vectors[good], squares[good]
+    return EmbeddedBatch(indices, _scaled(vectors, np.sqrt(squares)) if unit else vectors, failures)

@@ -13,7 +13,7 @@ import numpy as np
 from alignkit.embedders.base import EmbeddedBatch, Role
 from alignkit.embedders.embeddable import admit
 from alignkit.embedders.model_folders import is_fitted
-from alignkit.embedders.rows import batch_of, unit_rows
+from alignkit.embedders.rows import batch_of
 from alignkit.embedders.table_files import EXPECTED, TableFiles, find_table
 from alignkit.embedders.token_table import TokenTable
 from alignkit.errors import ConfigError, EmbedderError, MissingExtraError
@@ -156,5 +156,4 @@ class TableEmbedder:
         if not (known := has_tokens & vectors.any(axis=1)).all():
             failures |= dict.fromkeys(indices[~known].tolist(), NO_TOKENS)
             indices, vectors = indices[known], vectors[known]
-        batch = batch_of(indices, vectors, failures)
-        return EmbeddedBatch(batch.indices, unit_rows(batch.vectors), batch.failures) if self._normalize else batch
+        return batch_of(indices, vectors, failures, unit=self._normalize)
