@@ -21,6 +21,7 @@ main = command(
     EXAMPLES,
     texts=("head", "tasks", "name", "split", "document", "group_by", "cache_dir"),
     run_folder=True,
+    speaks=True,
     completed=("student", "teacher"),
 )
 

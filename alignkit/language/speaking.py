@@ -30,6 +30,7 @@ RULES: Mapping[str, Rule] = {"language": one_of(LANGUAGES)}
 _spoken: ContextVar[str] = ContextVar("language", default=ENGLISH)
 # fields of facts that do not stand for any text
 _WORDS = {"side": "|".join(SIDES)}
+_PART = "(?:(?!; ).)+?"  # a field ends where its fact does
 _FIELD = re.compile(r"\{(\w+)\}")
 
 
@@ -113,5 +114,7 @@ def _facts(language: str) -> list[tuple[re.Pattern[str], str]]:
 def _pattern(english: str) -> re.Pattern[str]:
     pieces = _FIELD.split(english)
     # texts and names of fields take turns
-    parts = [f"(?P<{one}>{_WORDS.get(one, '.+?')})" if at % 2 else re.escape(one) for at, one in enumerate(pieces)]
+    parts = [f"(?P<{one}>{_WORDS.get(one, _PART)})" if at % 2 else re.escape(one) for at, one in enumerate(pieces)]
+    if not pieces[-1] and len(pieces) > 1 and pieces[-2] not in _WORDS:  # what stands last may be several facts
+        parts[-2] = f"(?P<{pieces[-2]}>.+)"
     return re.compile("".join(parts), re.DOTALL)

@@ -1,6 +1,7 @@
 """The catalogue of translations: nothing missing, nothing unused, the same fields on both sides."""
 
 import ast
+import importlib
 import re
 import string
 import tomllib
@@ -9,10 +10,13 @@ from functools import cache
 from pathlib import Path
 
 import jinja2
+import pytest
 
 import alignkit
+from alignkit.__main__ import commands
 from alignkit.evaluation.columns import Column
 from alignkit.language.catalogue import catalogue, files_of
+from alignkit.parts import conf_folder
 from alignkit.reporting.report_files import TEMPLATES
 
 PACKAGE = Path(alignkit.__file__).parent
@@ -132,6 +136,14 @@ def test_both_languages_have_the_same_fields():
 
 def _fields(template):
     return Counter((name, form) for _, name, form, _ in string.Formatter().parse(template) if name is not None)
+
+
+@pytest.mark.parametrize("name", commands())
+def test_a_command_with_a_language_speaks_it(name):
+    """But for `build`, whose language is that of the sentences that it makes."""
+    has_setting = re.search(r"^language:", (conf_folder() / f"{name}.yaml").read_text(encoding="utf-8"), re.MULTILINE)
+    declared = importlib.import_module(f"alignkit.{name}").main.declared
+    assert declared.speaks == (bool(has_setting) and name != "build")
 
 
 def test_no_sentence_is_translated_twice():
