@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 
 import pytest
 
@@ -47,3 +48,9 @@ def test_mistakes_are_said_before_anything_is_loaded(run_command):
         assert code == 1 and err.count("\n") == 1 and said in err, err
     code, _, err = run_command("benchmark")
     assert code == 1 and "tasks is not set; give it as tasks=..." in err
+
+
+def test_without_mteb_the_command_says_what_to_install(static_run, run_command, monkeypatch):
+    monkeypatch.setitem(sys.modules, "mteb", None)
+    code, _, err = run_command("benchmark", f"head={static_run}", "tasks=faq")
+    assert code == 1 and err == 'alignkit: mteb is not installed; install it with: pip install "alignkit[mteb]"\n'

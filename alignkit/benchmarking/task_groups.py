@@ -7,9 +7,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from alignkit.benchmarking.unit_figures import UnitFigures
+from alignkit.errors import ConfigError
 from alignkit.evaluation.group_figures import GroupFigure, group_figures
 from alignkit.evaluation.table_rows import Product, RowName
-from alignkit.pairs.query_groups import rows_of_groups, values_of_queries
+from alignkit.pairs.query_groups import check_field, rows_of_groups, values_of_queries
+
+ONLY_FOLDERS = "only folders on this machine have fields"
 
 
 @dataclass(frozen=True)
@@ -18,6 +21,29 @@ class TaskGroups:
 
     figures: tuple[GroupFigure, ...] = ()
     notes: tuple[str, ...] = ()
+
+
+def check_groups(tasks: Sequence[Any], group_by: str | None) -> None:
+    """Whether one of the folders has the field: said before a model is asked for anything.
+
+    Raises:
+        ConfigError: if none has.
+    """
+    folders = [task for task in tasks if hasattr(task, "fields")]
+    if group_by is None:
+        return
+    if not folders:
+        raise ConfigError(f"group_by={group_by}: {ONLY_FOLDERS}, and no task is one; leave it out")
+    if all(_lacks(task, group_by) for task in folders):
+        check_field(folders[0].fields, group_by)
+
+
+def _lacks(task: Any, field: str) -> bool:
+    try:
+        check_field(task.fields, field)
+    except ConfigError:
+        return True
+    return False
 
 
 def groups_of_task(
@@ -33,14 +59,13 @@ def groups_of_task(
         group_by: the field.
         seed: of the bootstrap.
         resamples: of the bootstrap.
-
-    Raises:
-        ConfigError: if the folder has no such field.
     """
     if group_by is None:
         return TaskGroups()
     if not hasattr(task, "fields"):
-        return TaskGroups(notes=(f"group_by={group_by}: only folders on this machine have fields",))
+        return TaskGroups(notes=(f"group_by={group_by}: {ONLY_FOLDERS}",))
+    if _lacks(task, group_by):
+        return TaskGroups(notes=(f"group_by={group_by}: no text of this folder has a value in such a field",))
     if product.row not in figures:
         return TaskGroups(notes=(f"group_by={group_by}: the head itself was not run",))
     units = figures[product.row].strata[0].units

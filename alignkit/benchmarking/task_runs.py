@@ -16,11 +16,10 @@ import alignkit
 from alignkit.benchmarking.benchmarked import Benchmarked, Ran, Score, TaskScores
 from alignkit.benchmarking.mteb_model import MtebModel, import_mteb
 from alignkit.benchmarking.score_intervals import resampled_scores
-from alignkit.benchmarking.task_groups import groups_of_task
+from alignkit.benchmarking.task_groups import check_groups, groups_of_task
 from alignkit.benchmarking.unit_figures import UnitFigures, unit_figures
 from alignkit.evaluation.table_rows import HEAD_ALONE, Product, RowName
 from alignkit.metrics.intervals import RESAMPLES, Interval, interval_of
-from alignkit.pairs.query_groups import check_field
 
 logger = logging.getLogger(__name__)
 
@@ -56,11 +55,9 @@ def run_benchmark(
 
     Raises:
         EmbedderError: if a model fails.
-        ConfigError: if a folder has no such field.
+        ConfigError: if no folder has such a field.
     """
-    for task in tasks:  # before a model is asked for anything
-        if hasattr(task, "fields"):
-            check_field(task.fields, group_by)
+    check_groups(tasks, group_by)
     runs = [_run_task(task, models, folder, product, group_by, seed, resamples) for task in tasks]
     return Benchmarked(
         head=head,
