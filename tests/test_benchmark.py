@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 
 import pytest
@@ -54,3 +55,14 @@ def test_without_mteb_the_command_says_what_to_install(static_run, run_command, 
     monkeypatch.setitem(sys.modules, "mteb", None)
     code, _, err = run_command("benchmark", f"head={static_run}", "tasks=faq")
     assert code == 1 and err == 'alignkit: mteb is not installed; install it with: pip install "alignkit[mteb]"\n'
+
+
+def test_a_hub_that_does_not_answer_is_asked_once(folder, monkeypatch, caplog):
+    from alignkit.benchmarking.tasks import offline_if_unreachable
+
+    monkeypatch.setenv("HF_HUB_OFFLINE", "")
+    monkeypatch.setenv("HF_ENDPOINT", "http://127.0.0.1:9")
+    offline_if_unreachable([str(folder)])
+    assert not os.environ["HF_HUB_OFFLINE"]  # nothing is wanted of it
+    offline_if_unreachable([str(folder), "NFCorpus"])
+    assert os.environ["HF_HUB_OFFLINE"] == "1" and "the Hub does not answer" in caplog.text

@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+import logging
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
+
+import httpx
 
 from alignkit.benchmarking.folder_task import folder_task
 from alignkit.benchmarking.mteb_model import import_mteb
 from alignkit.errors import AlignkitError, ConfigError, DataError
 
+logger = logging.getLogger(__name__)
+
 _TEXT = "text"
+OFFLINE, HUB, ANSWER_S = "HF_HUB_OFFLINE", "https://huggingface.co", 10.0
 
 
 def names_of_tasks(given: str | Sequence[str]) -> list[str]:
@@ -25,6 +32,23 @@ def names_of_tasks(given: str | Sequence[str]) -> list[str]:
         return [given]
     within = given[1:-1] if given.startswith("[") and given.endswith("]") else given
     return [name for one in within.split(",") if (name := one.strip().strip("'\""))]
+
+
+def offline_if_unreachable(names: Sequence[str]) -> None:
+    """Let what the Hub's cache holds be taken at once where the Hub does not answer: its client would try for a minute.
+
+    To be called before mteb is imported: its libraries look at the variable then.
+    """
+    if os.environ.get(OFFLINE) or all(Path(name).expanduser().is_dir() for name in names):
+        return
+    endpoint = os.environ.get("HF_ENDPOINT") or HUB
+    try:
+        httpx.head(endpoint, timeout=ANSWER_S)
+    except (httpx.HTTPError, httpx.InvalidURL) as error:
+        os.environ[OFFLINE] = "1"
+        logger.warning(
+            "the Hub does not answer (%s); going on with what is cached of it", error or type(error).__name__
+        )
 
 
 def tasks_named(names: Sequence[str], split: str = "test", document: str = "title+text") -> list[Any]:

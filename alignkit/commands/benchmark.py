@@ -14,7 +14,7 @@ from alignkit.aligned import AlignedEmbedder
 from alignkit.artifact import load_artifact
 from alignkit.benchmarking.mteb_model import MtebModel, import_mteb, model_alone, model_of_head
 from alignkit.benchmarking.task_runs import RESULTS, run_benchmark
-from alignkit.benchmarking.tasks import names_of_tasks, tasks_named
+from alignkit.benchmarking.tasks import names_of_tasks, offline_if_unreachable, tasks_named
 from alignkit.cache import CachedEmbedder, VectorCache
 from alignkit.commandline import build, plain
 from alignkit.commandline.results import Screen
@@ -29,13 +29,15 @@ from alignkit.runs.folder import newest_run
 
 def main(config: DictConfig) -> None:
     """Run all models on all tasks, report."""
+    names = names_of_tasks(config.tasks)
+    offline_if_unreachable(names)
     import_mteb()
     head = Path(config.head).expanduser() if config.head is not None else newest_run()
     artifact = load_artifact(head)
     complete_sides(config, artifact, head)
     settings = plain(config)
     folder = Path(HydraConfig.get().runtime.output_dir)
-    tasks = tasks_named(names_of_tasks(settings["tasks"]), settings["split"], settings["document"])
+    tasks = tasks_named(names, settings["split"], settings["document"])
     product = product_of(artifact)
     with contextlib.ExitStack() as opened:
         cache = opened.enter_context(VectorCache(settings["cache_dir"]))
