@@ -1,4 +1,4 @@
-"""Make the pictures of the documentation, and the reports of its gallery: python docs/make_gallery.py
+"""Make the pictures of the documentation, and the reports of its gallery, by `python docs/make_gallery.py`.
 
 It runs the commands in a folder of its own, with the models that run in this process, and looks at what they write in
 Chromium, which has to be on the PATH. It takes some minutes. Pictures are kept in the repository, reports are not: they
@@ -27,25 +27,25 @@ WIDTH, HEIGHT = 1100, 1500
 PORT = 18618
 # name of the picture and of the report → the command, and where in its folder the report lies
 SHOWN = {
-    "report": (("train", "hydra.run.dir=use"), "use/report.html"),
+    "report": ("train hydra.run.dir=use", "use/report.html"),
     "other_texts": (
-        ("evaluate", "head=use", "data=built", "data.path=texts", "teacher=minilm", "hydra.run.dir=other"),
+        "evaluate head=static student=static data=built data.path=texts teacher=minilm hydra.run.dir=other",
         "other/report.html",
     ),
-    "distilled": (("distill", "student=two_layer", "trainer.max_epochs=1", "hydra.run.dir=tuned"), "tuned/report.html"),
+    "distilled": ("distill student=two_layer trainer.max_epochs=1 hydra.run.dir=tuned", "tuned/report.html"),
 }
 BEFORE = {
     "other_texts": (
-        ("build", "target=100", "out=texts"),
-        ("embed", "which=teacher", "sentences=texts/sentences.txt", "teacher=minilm"),
-        ("embed", "which=student", "sentences=texts/sentences.txt", "head=use"),
+        "train student=static hydra.run.dir=static",
+        "build target=100 out=texts",
+        "embed which=both sentences=texts/sentences.txt student=static teacher=minilm save_to=vectors",
     )
 }
 QUERY = "my card was swallowed by the machine"
 
 
 def main() -> None:
-    """Make what is asked for, all by default."""
+    """Make the pictures that are named, all by default."""
     wanted = sys.argv[1:] or [*SHOWN, "page"]
     found = next(filter(None, map(shutil.which, BROWSERS)), None)
     if found is None:
@@ -55,10 +55,10 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as work, sync_playwright() as started:
         browser = started.chromium.launch(executable_path=found)
         for name, (command, report) in SHOWN.items():
-            if name not in wanted and name != "report":  # whose head the others need
+            if name not in wanted and name != "other_texts":  # whose head and index the page needs
                 continue
-            for words in (*BEFORE.get(name, ()), command):
-                run(words, Path(work))
+            for line in (*BEFORE.get(name, ()), command):
+                run(line, Path(work))
             if name in wanted:
                 shutil.copy(Path(work) / report, REPORTS / f"{name}.html")
                 photograph(browser, (REPORTS / f"{name}.html").as_uri(), PICTURES / f"{name}.png")
@@ -67,10 +67,10 @@ def main() -> None:
         browser.close()
 
 
-def run(words: tuple[str, ...], work: Path) -> None:
+def run(command: str, work: Path) -> None:
     """One command, as a user gives it."""
-    print("python -m alignkit." + " ".join(words), flush=True)
-    subprocess.run([sys.executable, "-m", f"alignkit.{words[0]}", *words[1:]], cwd=work, check=True)
+    print(f"python -m alignkit.{command}", flush=True)
+    subprocess.run([sys.executable, *f"-m alignkit.{command}".split()], cwd=work, check=True)
 
 
 def photograph(browser: Browser, address: str, picture: Path, query: str | None = None) -> None:
@@ -89,7 +89,6 @@ def photograph(browser: Browser, address: str, picture: Path, query: str | None 
 
 def photograph_searches(browser: Browser, work: Path) -> None:
     """The page of a server: what each way finds for one query."""
-    run(("embed", "which=teacher", "sentences=texts/sentences.txt", "teacher=minilm", "save_to=vectors"), work)
     (work / "index.py").write_text(INDEX, encoding="utf-8")
     subprocess.run([sys.executable, "index.py"], cwd=work, check=True)
     with serving(work) as address:
@@ -107,8 +106,9 @@ lancedb.connect("my_index").create_table("docs", rows)
 @contextmanager
 def serving(work: Path) -> Iterator[str]:
     """A server of the index, until it is no longer needed."""
-    words = "head=use teacher=minilm index=lancedb index.path=my_index index.table=docs index.text=body".split()
-    server = subprocess.Popen([sys.executable, "-m", "alignkit.serve", *words, f"port={PORT}"], cwd=work)
+    of_index = "index=lancedb index.path=my_index index.table=docs index.text=body"
+    words = f"-m alignkit.serve head=static student=static teacher=minilm {of_index} port={PORT}".split()
+    server = subprocess.Popen([sys.executable, *words], cwd=work)
     address = f"http://127.0.0.1:{PORT}/"
     try:
         for _ in range(240):

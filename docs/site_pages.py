@@ -20,7 +20,9 @@ from alignkit.evaluation.columns import Column
 from alignkit.evaluation.verdict import decide
 from alignkit.reporting.glossary import LIMITS, ROWS
 
-_SETTING = re.compile(r"(?P<indent> *)(?P<name>[\w@/ ]+): *(?P<value>(?:\"[^\"]*\"|'[^']*'|[^#])*?) *(?:#\s*(?P<about>.*))?")
+_SETTING = re.compile(
+    r"(?P<indent> *)(?P<name>[\w@/ ]+): *(?P<value>(?:\"[^\"]*\"|'[^']*'|[^#])*?) *(?:#\s*(?P<about>.*))?"
+)
 ABOUT_EXTRAS = {
     "local": "real models that run in this process, without a server or a download",
     "serve": "the endpoint",
@@ -64,19 +66,33 @@ def on_files(files: Files, config: MkDocsConfig, **_: Any) -> Files:
 
 def on_page_markdown(markdown: str, page: Page, **_: Any) -> str:
     """Fill in what the code knows: a word in capitals that stands alone in a line of its page."""
-    filled = {"install.md": {"EXTRAS": _extras}, "figures.md": {
-        "ROWS": _rows, "COLUMNS": _columns, "VERDICT": _verdict, "LIMITS": lambda: "\n".join(f"- {one}" for one in LIMITS),
-    }}
+    filled = {
+        "install.md": {"EXTRAS": _extras},
+        "figures.md": {
+            "ROWS": _rows,
+            "COLUMNS": _columns,
+            "VERDICT": _verdict,
+            "LIMITS": lambda: "\n".join(f"- {one}" for one in LIMITS),
+        },
+    }
     for word, make in filled.get(page.file.src_uri, {}).items():
         markdown = markdown.replace(f"\n{word}\n", f"\n{make()}\n")
-    return markdown
+    return re.sub(r"^REPORT (\w+)$", _report, markdown, flags=re.MULTILINE)
+
+
+def _report(found: re.Match[str]) -> str:
+    """A link to a whole report, where `make_gallery.py` has made it."""
+    path = f"reports/{found[1]}.html"
+    return f"[The whole report]({path})" if (Path(__file__).parent / path).is_file() else ""
 
 
 def _extras() -> str:
     with open("pyproject.toml", "rb") as file:
         extras = tomllib.load(file)["project"]["optional-dependencies"]
     named = {name: ABOUT_EXTRAS.get(name, "") for name in extras if name not in ("dev", "bench", "docs", "all")}
-    return "\n".join(f"`{name}`\n:   {about or ', '.join(map(_package, extras[name]))}\n" for name, about in named.items())
+    return "\n".join(
+        f"`{name}`\n:   {about or ', '.join(map(_package, extras[name]))}\n" for name, about in named.items()
+    )
 
 
 def _package(requirement: str) -> str:
@@ -84,7 +100,9 @@ def _package(requirement: str) -> str:
 
 
 def _rows() -> str:
-    return "\n".join(f"`{name}`\n:   {use}  \n    {queries} → {corpus}\n" for name, (queries, corpus, use) in ROWS.items())
+    return "\n".join(
+        f"`{name}`\n:   {use}  \n    {queries} → {corpus}\n" for name, (queries, corpus, use) in ROWS.items()
+    )
 
 
 def _columns() -> str:
@@ -129,7 +147,9 @@ def _command(name: str) -> str:
     for mount in groups:
         told = re.search(rf"@{mount.place}: null +# null: (.*)", defaults)
         default = told[1] if told else f"`{mount.default}`" if mount.default else "none"
-        choices = ", ".join(f"[`{choice}`](../parts/{mount.group}.md#{choice})" for choice in group_choices(mount.group))
+        choices = ", ".join(
+            f"[`{choice}`](../parts/{mount.group}.md#{choice})" for choice in group_choices(mount.group)
+        )
         lines += [f"`{mount.place}=`\n:   {choices}  \n    Default: {_escaped(default)}\n"]
     return "\n".join([*lines, "## Settings", "", *_settings(settings)])
 
