@@ -73,7 +73,7 @@ def _setting(line: str) -> Iterator[str]:
     elif not found["setting"]:
         yield textwrap.fill(comment, WIDTH, initial_indent=f"{left}# ", subsequent_indent=f"{left}# ")
     else:
-        rest = textwrap.wrap(comment, WIDTH - _COLUMN - 2)
+        rest = textwrap.wrap(comment, WIDTH - _COLUMN - 2, break_on_hyphens=False)  # names may have hyphens
         if len(left) > _COLUMN - 2:
             yield left
             left = ""
