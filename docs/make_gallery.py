@@ -41,7 +41,7 @@ BEFORE = {
         "embed which=both sentences=texts/sentences.txt student=static teacher=minilm save_to=vectors",
     )
 }
-QUERY = "my card was swallowed by the machine"
+QUERY = "the coffee machine needs a repair"
 
 
 def main() -> None:
@@ -89,6 +89,7 @@ def photograph(browser: Browser, address: str, picture: Path, query: str | None 
 
 def photograph_searches(browser: Browser, work: Path) -> None:
     """The page of a server: what each way finds for one query."""
+    run("train data=built data.path=texts student=static teacher=minilm hydra.run.dir=own", work)
     (work / "index.py").write_text(INDEX, encoding="utf-8")
     subprocess.run([sys.executable, "index.py"], cwd=work, check=True)
     with serving(work) as address:
@@ -107,7 +108,7 @@ lancedb.connect("my_index").create_table("docs", rows)
 def serving(work: Path) -> Iterator[str]:
     """A server of the index, until it is no longer needed."""
     of_index = "index=lancedb index.path=my_index index.table=docs index.text=body"
-    words = f"-m alignkit.serve head=static student=static teacher=minilm {of_index} port={PORT}".split()
+    words = f"-m alignkit.serve head=own student=static teacher=minilm {of_index} port={PORT}".split()
     server = subprocess.Popen([sys.executable, *words], cwd=work)
     address = f"http://127.0.0.1:{PORT}/"
     try:
