@@ -86,7 +86,7 @@ def run(
     shown = f"[{host}]" if ":" in host else host
     where = f"http://{shown}:{listener.getsockname()[1]}"
     look = "" if service.page is None else " (try it there in a browser)"
-    names = " and ".join(f"'{name}'" for name in service.names.all)
+    names = ", ".join(f"'{name}'" for name in service.names.all)
     logger.info("serving %s (%d-d) at %s%s", names, service.dim, where, look)
     # the embedding thread and the answering loop share one interpreter; at Python's default of 5 ms each waits
     # for the other longer than its work takes
