@@ -42,6 +42,9 @@ class AlignedEmbedder:
             `as_embedder` makes one of: a name, a name with settings, an object with `encode(texts)`, a function.
         allow_student_mismatch: go on, with a warning, where the student is another one or cannot be compared.
 
+    Attributes:
+        student_role: whose prompt the student's vectors are made with, whatever the text.
+
     Raises:
         ArtifactError: if the student is not the one that the head was trained with.
     """
@@ -50,7 +53,7 @@ class AlignedEmbedder:
         self.artifact = artifact
         self.student = as_embedder(student)
         # a head knows the vectors of one prompt only: whichever role gave them, that role is used for all texts
-        self._student_role = check_student(artifact, self.student, allow_student_mismatch)
+        self.student_role = check_student(artifact, self.student, allow_student_mismatch)
 
     @classmethod
     def load(
@@ -99,7 +102,7 @@ class AlignedEmbedder:
         Raises:
             EmbedderError: if the student gives vectors of another width than the head takes.
         """
-        for batch in self.student.embed(texts, self._student_role):
+        for batch in self.student.embed(texts, self.student_role):
             _check_width(batch.vectors, self.artifact.student_dim)
             yield batch
 
@@ -132,11 +135,11 @@ class AlignedEmbedder:
 
     def settings(self, role: Role = "query") -> dict[str, Any]:
         """The identity without what is read from the student's model or its server."""
-        return self._about(self.student.settings(self._student_role), role)
+        return self._about(self.student.settings(self.student_role), role)
 
     def identity(self, role: Role = "query") -> dict[str, Any]:
         """What decides a vector: the student and the weights of the head."""
-        return self._about(self.student.identity(self._student_role), role)
+        return self._about(self.student.identity(self.student_role), role)
 
     def _about(self, student: dict[str, Any], role: Role) -> dict[str, Any]:
         return {
@@ -162,7 +165,7 @@ class AlignedEmbedder:
         Raises:
             EmbedderError: if it does not answer now, or has no such model any more.
         """
-        role = self._student_role
+        role = self.student_role
         return differences(self.student.identity(role), current_identity(self.student, role))
 
     def provenance(self) -> dict[str, Any]:

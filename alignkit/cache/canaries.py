@@ -11,11 +11,11 @@ import numpy as np
 from alignkit.cache.checked import checked_batches
 from alignkit.cache.lookup import Lookup
 from alignkit.embedders.base import Embedder, Role
+from alignkit.embedders.steadiness import Steadiness
 from alignkit.errors import CacheError
 
 log = logging.getLogger(__name__)
 
-CANARY_COSINE = 0.999
 # differ from run to run without a change of what surrounds the model
 FLEETING = ("date", "load_s", "context")
 
@@ -46,7 +46,7 @@ def compare_canaries(
     if lowest is None:
         log.info("%s: no stored text is left for a comparison; going on", change)
         return
-    if lowest < CANARY_COSINE:
+    if lowest < (least := Steadiness(embedder, role).least(lowest, _texts(lookup, identity))):
         name = identity.get("model", "the model")
         back = (
             "go back to the setup that made them"
@@ -55,7 +55,7 @@ def compare_canaries(
         )
         raise CacheError(
             f"{change}, but {name} now embeds texts unlike the vectors in {lookup.store.folder} "
-            f"(lowest cosine {lowest:.4f}, expected at least {CANARY_COSINE}); {back}, or choose another cache_dir"
+            f"(lowest cosine {lowest:.4f}, expected at least {least:.4g}); {back}, or choose another cache_dir"
         )
     if changes:
         log.info("%s: stored texts still embed alike (lowest cosine %.5f); going on", change, lowest)
@@ -67,16 +67,21 @@ def lowest_cosine(lookup: Lookup, embedder: Embedder, role: Role, identity: Mapp
     Raises:
         EmbedderError: if the model cannot be asked, or gives vectors of another width.
     """
-    headers = lookup.models.headers(identity)[-2:]
-    texts = list(dict.fromkeys(text for header in headers for text in header.canaries))
-    lacking = set(lookup.missing(identity, texts).tolist())
-    texts = [text for position, text in enumerate(texts) if position not in lacking]
+    headers, texts = lookup.models.headers(identity), _texts(lookup, identity)
     cosines = [
         _cosines(batch.vectors, lookup.gather(identity, [texts[position] for position in batch.indices]))
         for batch in checked_batches(embedder, texts, role, headers[-1].dim if headers else None)
         if len(batch.indices)
     ]
     return float(np.concatenate(cosines).min()) if cosines else None
+
+
+def _texts(lookup: Lookup, identity: Mapping[str, Any]) -> list[str]:
+    """The canaries of the last shards whose vectors are stored."""
+    headers = lookup.models.headers(identity)[-2:]
+    texts = list(dict.fromkeys(text for header in headers for text in header.canaries))
+    lacking = set(lookup.missing(identity, texts).tolist())
+    return [text for position, text in enumerate(texts) if position not in lacking]
 
 
 def _cosines(first: np.ndarray, second: np.ndarray) -> np.ndarray:

@@ -12,6 +12,7 @@ import numpy as np
 
 from alignkit.embedders.base import EmbeddedBatch, Embedder, Role, Session, current_identity, embed_all, session_of
 from alignkit.embedders.sameness import differences
+from alignkit.embedders.steadiness import Steadiness
 from alignkit.errors import EmbedderError
 from alignkit.servers.untrusted_words import quoted
 
@@ -23,7 +24,6 @@ AT_ONCE_S = 0.1
 EVERY_S = 1.0
 # how long a server may leave the question open
 UNSURE_S = 60.0
-ALIKE = 0.999
 LONGEST_CANARY = 200
 SHOWN = 3
 
@@ -70,6 +70,8 @@ class Watch:
         self._texts = texts
         self._held: list[EmbeddedBatch] = []
         self._canary: tuple[str, np.ndarray] | None = None
+        self._beside: list[str] = []
+        self._steadiness = Steadiness(embedder, role)
         self._session: Session | None = session_of(embedder)
         self._sure_at = time.monotonic()
         self._asked_at = 0.0  # the first batch shows that all is well, and is not kept waiting
@@ -168,9 +170,9 @@ class Watch:
             raise EmbedderError("the connection broke, and another server may have answered since")
         if self._canary is not None and not is_quick and (broke or (session is not None and not session.sure)):
             cosine = self._cosine(*self._canary)
-            if cosine < ALIKE:
+            if cosine < (least := self._steadiness.least(cosine, self._beside)):
                 raise ModelChangedError(
-                    f"the server embeds a text differently now (cosine {cosine:.4f}, expected at least {ALIKE}), "
+                    f"the server embeds a text differently now (cosine {cosine:.4f}, expected at least {least:.4g}), "
                     "as it would after a restart with other settings",
                     "Start it as before and run the same command again, or choose another cache_dir",
                     self._held_texts(),
@@ -193,6 +195,8 @@ class Watch:
             # the longest that is cheap: of one word, several poolings make the same vector
             row = int(np.argmax(np.where(lengths <= LONGEST_CANARY, lengths, -lengths)))
             self._canary = self._texts[int(batch.indices[row])], batch.vectors[row].copy()
+            some = [self._texts[place] for place in batch.indices.tolist()]
+            self._beside = [self._canary[0], *(text for text in some if len(text) <= LONGEST_CANARY)]
 
     def _released(self, count: int) -> list[EmbeddedBatch]:
         released, self._held = self._held[:count], self._held[count:]

@@ -9,6 +9,7 @@ import numpy as np
 
 from alignkit.checking.findings import Finding, failure, ok, warning
 from alignkit.embedders.base import Embedder, context_of, embed_all
+from alignkit.embedders.steadiness import ALIKE, HARDLY_ALIKE
 from alignkit.errors import AlignkitError
 from alignkit.progress import duration
 
@@ -23,8 +24,6 @@ SAMPLE = (
     "Could you please tell me whether my order, which I placed last Tuesday, has already left the warehouse?",
     "error 504: gateway timeout",
 )
-ALIKE = 0.999
-HARDLY_ALIKE = 0.99
 NORMALISED_WITHIN = 1e-3
 SPEED_TEXTS = 512
 SPEED_S = 3.0

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from alignkit.checking.embedding import ALIKE, cosines
+from alignkit.checking.embedding import cosines
 from alignkit.checking.findings import Finding, failure, ok, warning
 from alignkit.checking.index_reading import (
     Reading,
@@ -18,6 +18,7 @@ from alignkit.checking.index_reading import (
 )
 from alignkit.checking.two_models import MIN_ROWS, Parting, changed_at, parted_by_texts
 from alignkit.embedders.base import Embedder
+from alignkit.embedders.steadiness import ALIKE
 from alignkit.errors import AlignkitError
 from alignkit.indexes.base import VectorIndex
 from alignkit.indexes.index_rows import IndexRows

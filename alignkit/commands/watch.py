@@ -20,6 +20,7 @@ from alignkit.commandline import build, plain
 from alignkit.commandline.results import Screen
 from alignkit.commandline.sides import complete_sides
 from alignkit.embedders.base import ROLES, join_batches
+from alignkit.embedders.steadiness import Steadiness
 from alignkit.errors import ConfigError
 from alignkit.language.speaking import say
 from alignkit.reporting.watch_page import write_watch
@@ -57,7 +58,8 @@ def main(config: DictConfig) -> None:
             again = aligned.embed_student(canary.texts)
             now = join_batches(again, len(canary.texts), artifact.student_dim)
             lowest["student"] = lowest_cosine("student", canary.student, now)
-            check_unreplaced("student", lowest["student"], artifact.student_identity)
+            least = Steadiness(aligned.student, aligned.student_role).least(lowest["student"], canary.texts)
+            check_unreplaced("student", lowest["student"], artifact.student_identity, least)
         unlikeness = unlikeness_of(queries, aligned, run, settings["seed"])
         watched = Watched(str(head), Path(settings["queries"]).name, artifact, queries.notes, unlikeness, lowest)
         if settings["budget"]:
@@ -90,7 +92,8 @@ def _ask(
         role = roles[0]
         if sample is not None and (canary := sample.canary) is not None:
             role, lowest["teacher"] = role_of_training(roles, teacher, canary)
-            check_unreplaced("teacher", lowest["teacher"], artifact.teacher_identity)
+            least = Steadiness(teacher, role).least(lowest["teacher"], canary.texts)
+            check_unreplaced("teacher", lowest["teacher"], artifact.teacher_identity, least)
         about = {"head": artifact.digest(), "place": searched.place}
         with past_looks(watched.head, about) as past:
             looked: Looked = look(

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
+from alignkit.embedders.steadiness import ALIKE
 from alignkit.language.speaking import say, told
 from alignkit.metrics.intervals import Interval
 from alignkit.reporting.figure_tables import number
 from alignkit.reporting.verdict_words import difference
-from alignkit.watching.replaced import ALIKE
 from alignkit.watching.standing import FEWEST_CALLS, FEWEST_OF_REFERENCE, Judged, Standing
 from alignkit.watching.unlikeness import Group
 from alignkit.watching.watched import Watched

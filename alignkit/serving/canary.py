@@ -7,10 +7,12 @@ from collections.abc import Callable
 import numpy as np
 
 from alignkit.embedders.base import Embedder, embed_all
+from alignkit.embedders.steadiness import Steadiness
 
 # several words, because several poolings give the same vector for a single one
 TEXT = "The parcel for the harbour office arrived two days late, and nobody had signed for it."
-ALIKE = 0.999
+# shorter ones beside it, to see whether its vector depends on what is beside it
+BESIDE = [TEXT, *(TEXT[:length] for length in range(10, len(TEXT), 12))]
 
 
 class Canary:
@@ -28,6 +30,7 @@ class Canary:
         self._connections = connections
         self._asked_at = 0  # connections
         self._before: np.ndarray | None = None
+        self._steadiness = Steadiness(embedder, "query")
         self._found: list[str] = []
 
     def changes(self) -> list[str]:
@@ -45,7 +48,7 @@ class Canary:
         cosine = _cosine(self._before, now)
         self._found = (
             []
-            if cosine >= ALIKE
+            if cosine >= self._steadiness.least(cosine, BESIDE)
             else [f"it embeds a text differently than at the start, cosine {cosine:.4f}; have its settings changed?"]
         )
         self._asked_at = connections

@@ -10,10 +10,10 @@ import numpy as np
 from alignkit.artifact import Artifact
 from alignkit.embedders.base import ROLES, Embedder, Role, embed_all
 from alignkit.embedders.sameness import differences
+from alignkit.embedders.steadiness import ALIKE
 from alignkit.errors import ArtifactError
 from alignkit.runs.held_out_sample import Canary
 
-ALIKE = 0.999
 # vectors that no model is named of may come from an index that keeps them in few bits
 ROUNDED = 0.9
 
@@ -38,23 +38,24 @@ def lowest_cosine(side: str, before: np.ndarray, now: np.ndarray) -> float:
     return float(((before * now).sum(axis=1) / np.maximum(lengths, 1e-12)).min())
 
 
-def check_unreplaced(side: str, lowest: float, identity: Mapping[str, Any] | None) -> None:
+def check_unreplaced(side: str, lowest: float, identity: Mapping[str, Any] | None, least: float = ALIKE) -> None:
     """Refuse a model that embeds texts of the training otherwise than then, beyond rounding.
 
     Args:
         side: `student` or `teacher`.
         lowest: see `lowest_cosine`.
         identity: of the model of the training; `None` where the head does not name it.
+        least: that `lowest` must reach: what the model as it is now reaches with itself, see `Steadiness`.
 
     Raises:
         ArtifactError: if it was replaced.
     """
-    expected = ROUNDED if identity is None else ALIKE
+    expected = ROUNDED if identity is None else least
     if lowest < expected:
         raise ArtifactError(
             f"the {side} was replaced: texts that the run keeps are embedded otherwise than when the head was trained "
-            f"(lowest cosine {lowest:.4f}, expected at least {expected}); go back to that model, pooling, quantisation "
-            "and template, or train another head"
+            f"(lowest cosine {lowest:.4f}, expected at least {expected:.4g}); go back to that model, pooling, "
+            "quantisation and template, or train another head"
         )
 
 

@@ -256,3 +256,25 @@ def test_through_a_cached_embedder_too(server, behind, tmp_path):
         with pytest.raises(ModelChangedError):
             embed_all(CachedEmbedder(embedder, cache), TEXTS)
         assert set(stored_weights(cache, embedder.identity(), TEXTS).values()) <= {"first"}
+
+
+@pytest.mark.usefixtures("pace")
+def test_a_server_whose_vectors_depend_on_the_batch_is_no_other_server(server, behind, tmp_path, caplog):
+    """A quantised chat model behind llama-server: a text and itself have a cosine of .9967 to 1."""
+    server.digests.clear()
+    server.unsteady = 0.08
+    embedder = behind("openai")
+    with caplog.at_level(logging.WARNING), VectorCache(tmp_path) as cache:
+        cache.fill(embedder, TEXTS)
+        assert not len(cache.missing(embedder.identity(), TEXTS))
+        # what is stored is compared with what another run gets
+        cache.fill(behind("openai"), [*TEXTS, "one more"])
+    assert "depends on what the server computes beside it: a text and itself have a cosine of 0.99" in caplog.text
+
+
+@pytest.mark.usefixtures("pace")
+def test_what_is_as_unlike_as_another_model_is_still_noticed(server, behind, tmp_path):
+    server.digests.clear()
+    server.unsteady = 0.4
+    with VectorCache(tmp_path) as cache, pytest.raises(ModelChangedError, match="embeds a text differently now"):
+        cache.fill(behind("openai"), TEXTS)

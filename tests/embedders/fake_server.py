@@ -54,6 +54,7 @@ class FakeServer(ThreadingHTTPServer):
         self.v1_models: object = None
         self.extra: dict[str, dict] = {}
         self.weights = ""  # others give others vectors
+        self.unsteady = 0.0  # how far a vector leans where other texts are in the request
         self.context: int | None = None  # tokens of a text, words here, beyond which it is cut
         self.events: dict[int, Callable] = {}  # number of an embedding request -> what happens before it is answered
         self.faults: list[Callable] = []
@@ -196,6 +197,8 @@ class Handler(BaseHTTPRequestHandler):
         for index, text in enumerate(texts):
             kept = " ".join(text.split()[: server.context]) if server.context else text
             vector = vector_of(server.weights + kept, server.dim)
+            if server.unsteady and len(texts) > 1:
+                vector = vector + np.float32(server.unsteady) * vector_of(f"beside {kept}", server.dim)
             packed = base64.b64encode(vector.astype("<f4").tobytes()).decode() if as_base64 else vector.tolist()
             data.append({"object": "embedding", "index": index, "embedding": packed})
         tokens = sum(min(len(text.split()), server.context or 10**9) for text in texts)
