@@ -30,6 +30,7 @@ _PUBLIC = {
     "save_artifact": "alignkit.artifact",
     "Artifact": "alignkit.artifact",
     "AlignedEmbedder": "alignkit.aligned",
+    "speaking": "alignkit.language.speaking",
     "mteb_model": "alignkit.benchmarking.mteb_model",
     "AlignkitError": "alignkit.errors",
 }

@@ -38,6 +38,10 @@ _FIELD = re.compile(r"\{(\w+)\}")
 def speaking(language: str) -> Iterator[None]:
     """Write reports in this language, `en` or `zh`, for as long as the block runs.
 
+    >>> with speaking("zh"):
+    ...     say("queries")
+    '查询'
+
     Raises:
         ConfigError: for another language.
     """

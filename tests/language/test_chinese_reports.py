@@ -8,6 +8,7 @@ import warnings
 import pytest
 from measured_sets import demo_artifact, demo_baselines, demo_head, demo_set, demo_splits  # noqa: F401
 
+import alignkit
 from alignkit.errors import ConfigError
 from alignkit.estimator.report import Report
 from alignkit.evaluation.comparison import compare
@@ -123,6 +124,8 @@ def test_the_terminal_shows_chinese_in_eighty_columns(result):
     assert "可以使用：用这个映射头查询教师模型的索引。 (use)" in shown
     assert max(map(cell_len, shown.splitlines())) <= 80
     assert report.language == "zh" and str(Report(result)).startswith("Use it")
+    with alignkit.speaking("zh"):  # whatever is said meanwhile, what `save` of a fitted head writes included
+        assert str(Report(result)) == shown and str(report.in_language("en")).startswith("Use it")
     console = Console(width=80, file=None)
     with speaking("zh"), console.capture() as captured:
         console.print(console_rows(result))
