@@ -97,8 +97,9 @@ def told(english: str) -> str:
         if found is not None:
             rest = "; ".join(parts[count:])
             return f"{found}；{told(rest)}" if rest else found
-    first, rest = parts[0], "; ".join(parts[1:])
-    return f"{first}; {told(rest)}" if rest else first
+    rest = "; ".join(parts[1:])
+    after = told(rest)
+    return english if after == rest else f"{parts[0]}；{after}"
 
 
 def _recognised(english: str) -> str | None:
