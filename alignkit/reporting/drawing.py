@@ -7,7 +7,7 @@ import io
 import re
 import zlib
 from collections.abc import Callable
-from typing import TYPE_CHECKING, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
 from alignkit.language.speaking import CHINESE, ENGLISH, speaking, spoken
 from alignkit.reporting.chinese_font import chinese_font
@@ -41,9 +41,11 @@ def drawn(plot: Callable[P, R]) -> Callable[P, R]:
 
 def axes_of(xlabel: str, ylabel: str) -> Axes:
     """Axes of a figure of their own."""
+    from matplotlib.backends.backend_svg import FigureCanvasSVG
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(WIDTH, HEIGHT), layout="constrained")
+    figure = Figure(figsize=(WIDTH, HEIGHT), dpi=FigureCanvasSVG.fixed_dpi)
+    FigureCanvasSVG(figure)  # by which texts are measured
     axes = figure.add_subplot()
     axes.set(xlabel=xlabel, ylabel=ylabel)
     axes.spines[["top", "right"]].set_visible(False)
@@ -54,11 +56,15 @@ def axes_of(xlabel: str, ylabel: str) -> Axes:
 def svg_of(axes: Axes) -> str:
     """The figure, to be put into a page as it is."""
     import matplotlib
+    from matplotlib.layout_engine import ConstrainedLayoutEngine
 
+    figure: Any = axes.get_figure(root=True)
     buffer = io.StringIO()
     # text stays text: small, searchable, in the page's font; ids depend on the content alone
     with matplotlib.rc_context({"svg.fonttype": "none", "svg.hashsalt": "alignkit"}):
-        axes.get_figure().savefig(buffer, format="svg", metadata={"Date": None})  # type: ignore[union-attr]
+        # a figure that has an engine of its own is drawn twice, once to lay it out
+        ConstrainedLayoutEngine().execute(figure)
+        figure.savefig(buffer, format="svg", metadata={"Date": None})
     svg = buffer.getvalue()
     # several pictures in one page must not share ids
     mark = f"p{zlib.crc32(svg.encode()):08x}-"
