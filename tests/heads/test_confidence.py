@@ -1,11 +1,12 @@
 import numpy as np
 import pytest
+import scipy.optimize
 import scipy.stats
 import torch
 
 from alignkit.artifact import Artifact, load_artifact, save_artifact
 from alignkit.errors import DataError
-from alignkit.heads.confidence import ConfidenceEstimate
+from alignkit.heads.confidence import ConfidenceEstimate, rising
 from alignkit.heads.linear import LinearHead
 from alignkit.vectors import l2_normalize
 
@@ -37,6 +38,15 @@ def test_is_calibrated_on_new_queries(confidence):
     told = confidence(student)
     for part in told.argsort().tensor_split(5):
         assert float(told[part].mean()) == pytest.approx(float(shares[part].mean()), abs=0.06)
+
+
+@pytest.mark.parametrize("count", [1, 2, 32])
+def test_shares_are_raised_as_scipy_raises_them(count):
+    rng = np.random.default_rng(count)
+    for _ in range(20):
+        values, weights = rng.random(count) + np.linspace(0, 1, count), rng.integers(1, 9, count)
+        wanted = scipy.optimize.isotonic_regression(values, weights=weights).x
+        np.testing.assert_allclose(rising(torch.from_numpy(values), torch.from_numpy(weights)), wanted, atol=1e-12)
 
 
 def test_is_a_share_whatever_the_vector(confidence):
