@@ -33,6 +33,7 @@ from alignkit.evaluation.row_figures import figures_of_rows
 from alignkit.evaluation.row_vectors import RowVectors, queries_of_rows, vectors_of_rows
 from alignkit.evaluation.same_models import check_fit
 from alignkit.evaluation.self_figures import self_figures
+from alignkit.evaluation.set_digest import set_digest
 from alignkit.evaluation.student_record import product_of
 from alignkit.evaluation.table_rows import FLOORS, HEAD_ALONE, TRAINED_STUDENT, Product, RowName
 from alignkit.evaluation.verdict import Thresholds, decide
@@ -154,6 +155,7 @@ def compare(
         failures=worst_queries(test, figures[measure], rankings, cosines[product.row], product),
         projection=_projection(test, vectors, product),
         product=product,
+        test_set=set_digest(test),
     )
     if embedding is None:
         return result

@@ -140,6 +140,7 @@ class Result:
         other_splits: split → rows, for comparison (the training split's).
         product: the rows of the student and the head that are judged.
         grouped_by: the field that the groups were asked for by.
+        test_set: tells the set from any other, see `set_digest`; `None` where that was not asked.
     """
 
     origin: Origin
@@ -161,6 +162,7 @@ class Result:
     other_splits: Mapping[str, Mapping[RowName, Row]] = field(default_factory=dict)
     product: Product = HEAD_ALONE
     grouped_by: str | None = None
+    test_set: str | None = None
 
     @property
     def measure(self) -> Column:
@@ -195,6 +197,7 @@ class Result:
         evidence, thresholds = self.verdict.evidence, self.verdict.thresholds
         meta = {
             **self.origin.to_json(),
+            **({"test_set": self.test_set} if self.test_set else {}),
             "verdict": self.verdict.name.value,
             "thresholds": {**vars(thresholds), "broken": BROKEN_SHARE},
             "measure": self.measure.value,
