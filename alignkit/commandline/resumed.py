@@ -24,6 +24,7 @@ from alignkit.errors import ConfigError
 from alignkit.parts import TARGET
 from alignkit.pasting import command_line
 from alignkit.runs.folder import CONFIG, check_resumable
+from alignkit.runs.run_config import read_run_config
 from alignkit.setting_names import SIDES
 from alignkit.training.processes import is_main_process
 
@@ -35,8 +36,6 @@ REACHING = ("base_url", "api_key_env", "trust_remote_code", "model")
 ENGINE = "engine"
 # beside them, these are all that a resumed run takes
 _ALONGSIDE = ("resume", "threads", *SIDES)
-# of a config.yaml; ours stay far below
-_DEEPEST, _MOST_BYTES = 20, 100_000
 # of the data, what a run of 0.1 and before kept of its command line
 _OLDER = ("chosen", "overrides")
 _NEEDED = {"data", "model", "loss", "trainer", "device", "seed", "refit", "html", "objective", "select_by"}
@@ -126,31 +125,11 @@ def resume_command(folder: Path, settings: Mapping[str, Any], command: str = "tr
 
 
 def _read(path: Path) -> dict[str, Any]:
-    try:
-        if (size := path.stat().st_size) > _MOST_BYTES:
-            raise ValueError(f"it has {size} bytes, expected at most {_MOST_BYTES}")
-        text = path.read_text(encoding="utf-8")
-        _check_shape(text)
-        found = yaml.safe_load(text)
-    except (OSError, ValueError, RecursionError, yaml.YAMLError) as error:
-        raise ConfigError(f"{path}: not a readable config ({' '.join(str(error).split())[:80]})") from None
-    if not isinstance(found, dict):
-        raise ConfigError(f"{path}: holds no settings; expected what python -m alignkit.train writes")
+    found = read_run_config(path)
     if isinstance(data := found.get("data"), dict):
         for name in _OLDER:
             data.pop(name, None)
     return found
-
-
-def _check_shape(text: str) -> None:
-    """Aliases could unfold to more than memory holds, and deep nesting would take minutes to read."""
-    depth = 0
-    for event in yaml.parse(text):
-        if isinstance(event, yaml.AliasEvent):
-            raise ValueError("it has aliases")
-        depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
-        if depth > _DEEPEST:
-            raise ValueError(f"it is nested more than {_DEEPEST} deep")
 
 
 def _nodes(settings: Mapping[str, Any], side: str) -> list[dict[str, Any]]:
