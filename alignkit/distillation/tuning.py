@@ -33,6 +33,7 @@ from alignkit.training.module import AlignmentModule
 from alignkit.training.recipe import Recipe
 from alignkit.training.returned_memory import ReturnedMemory
 from alignkit.training.start_alike import StartAlike
+from alignkit.training.told_epochs import TellEpochs
 from alignkit.training.trainer import build_trainer, lightning_manners, newest_checkpoint, remove_checkpoints
 from alignkit.training.trainer_settings import check_trainer_settings
 
@@ -215,7 +216,7 @@ class _Tuning:
             model, self.loss, mean, len(splits.validation), recipe, self.seed, others, self.device.rough_products
         )
         best, went = KeepBest(recipe.select_by, recipe.early_stop_patience), GoBack()
-        callbacks = [StartAlike(), went, best, ReturnedMemory()]
+        callbacks = [StartAlike(), went, best, TellEpochs(best), ReturnedMemory()]
         trainer = build_trainer(recipe, self.device, callbacks, self.run_folder, self.settings, len(splits.train))
 
         def batches(name: str, batch_size: int) -> TextBatches:

@@ -26,6 +26,7 @@ from alignkit.training.module import AlignmentModule
 from alignkit.training.recipe import Recipe
 from alignkit.training.start_alike import StartAlike
 from alignkit.training.team import Team, join
+from alignkit.training.told_epochs import TellEpochs
 from alignkit.training.trainer import (
     StopAfter,
     build_trainer,
@@ -90,7 +91,7 @@ class Epochs:
     def _to_best(self, head: Head, splits: PairSplits, mean: Tensor, learns: bool, resume: bool) -> tuple[Head, Course]:
         best = KeepBest(self.recipe.select_by, self.recipe.early_stop_patience)
         module, data = self._parts(head, splits, mean)
-        trainer = self._trainer([StartAlike(), best])
+        trainer = self._trainer([StartAlike(), best, *([] if self.run_folder is None else [TellEpochs(best)])])
         checkpoint = newest_checkpoint(self.run_folder) if resume else None
         with lightning_manners(trainer):
             if checkpoint is None:

@@ -30,6 +30,7 @@ from alignkit.training.capacity import count_batches, fits, placed
 from alignkit.training.checks import check_keeps_moments, check_loss, check_negatives, check_select_by
 from alignkit.training.course import Course, stay_at_start
 from alignkit.training.device import Device
+from alignkit.training.listening import tell
 from alignkit.training.memory import return_large_blocks
 from alignkit.training.recipe import Recipe
 from alignkit.training.team import ALONE, Team
@@ -227,7 +228,10 @@ class Fitter:
         if self._needs_lightning(learns):
             return self._epochs().to_best(head, splits, mean, learns=learns, resume=resume)
         loss, device = copy.deepcopy(self.loss), self.device.torch_device
-        return head, stay_at_start(head, loss, splits, mean, self.recipe.batch_size, self.seed, device)
+        course = stay_at_start(head, loss, splits, mean, self.recipe.batch_size, self.seed, device)
+        if self.run_folder is not None:
+            tell(0.0, course.figures)
+        return head, course
 
     def _learns(self, head: Head) -> bool:
         return self.recipe.max_epochs > 0 and is_trainable(head)
