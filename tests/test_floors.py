@@ -70,7 +70,7 @@ FLOORS = [
         "frameworks",
     },
     {"reporting"},
-    {"estimator"},
+    {"estimator", "comparing"},
     {*commands(), "commands", "commandline", "__main__"},
 ]
 FLOOR_OF = {room: floor for floor, rooms in enumerate(FLOORS) for room in rooms}
@@ -274,6 +274,7 @@ def test_commands_import_no_commands():
 MISTYPED = {
     "build": ["validation=2", "generator=nonesuch", "generator=grammar generator.seeds_folder=x validation=2"],
     "check": ["format=xml", "student.batch_size=many student=openai"],
+    "compare": ["nonesuch objective=x", "nonesuch", "time_embedding=x", ""],
     "demo": ["samples=-1", "seed=x", "data=nonesuch"],
     "distill": ["budget=0", "lora=1.5", "trainer.max_epoch=3", "schedule=x", "student.truncate=maybe student=minilm"],
     "embed": ["which=x", "action=x", "confirm=maybe", "teacher=nonesuch"],

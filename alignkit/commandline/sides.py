@@ -61,6 +61,12 @@ def complete_sides(
             config[side] = escaped(_completed(side, given, identity, told, default))
 
 
+def runs_here(identity: Mapping[str, Any] | None) -> bool:
+    """Whether an identity names a model that runs in this process and asks no server."""
+    choice = None if identity is None else _choice_of_identity(identity)
+    return choice is not None and "base_url" not in yaml_of("embedder", choice)
+
+
 def words_of_side(side: str, settings: Mapping[str, Any]) -> list[str]:
     """The words of a command line that choose this embedder: `teacher=ollama teacher.model=bge-m3`.
 

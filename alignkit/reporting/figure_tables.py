@@ -12,6 +12,7 @@ from alignkit.evaluation.columns import Column
 from alignkit.evaluation.result import Result
 from alignkit.evaluation.table_rows import RowName
 from alignkit.language.speaking import say
+from alignkit.reporting.figures import number
 
 # what fits a terminal of 80 columns
 SHOWN = (
@@ -60,14 +61,3 @@ def csv_text(result: Result) -> str:
     for split, row, figures in lines:
         writer.writerow([split, row, *("" if (value := figures.get(key)) is None else repr(value) for key in keys)])
     return buffer.getvalue()
-
-
-def number(figure: float | None) -> str:
-    """Three decimals, fewer for large figures, or a dash.
-
-    >>> number(0.12345), number(None), number(-1234.5), number(-33.797)
-    ('0.123', '-', '-1234', '-33.8')
-    """
-    if figure is None:
-        return "-"
-    return f"{figure:.{0 if abs(figure) >= 100 else 1 if abs(figure) >= 10 else 3}f}"
