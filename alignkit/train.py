@@ -8,6 +8,7 @@ EXAMPLES = (
     "python -m alignkit.train model=linear loss=cos_mse",
     "python -m alignkit.train data=vectors data.student=student.npy data.teacher=teacher.npy",
     "python -m alignkit.train -m model=linear,mlp seed=0,1",
+    "python -m alignkit.train -m hydra/sweeper=alignkit_optuna model=linear,mlp 'lr=tag(log,interval(1e-4,1e-2))'",
     "python -m alignkit.train update=outputs/train/2026-01-31_12-00-00 data=cached data.path=new.jsonl",
     "python -m alignkit.train resume=outputs/train/2026-01-31_12-00-00",
 )

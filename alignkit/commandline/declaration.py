@@ -20,6 +20,7 @@ class Command:
         speaks: whether its setting `language` is that of its reports, not of what they are about.
         completed: groups that the task completes where the config names none of their choices: their settings may
             then stand alone, as in `student.base_url=…`.
+        listed: the setting that words without a name are gathered in, as in `compare outputs/a outputs/b`.
     """
 
     name: str
@@ -30,3 +31,4 @@ class Command:
     run_folder: bool = False
     speaks: bool = False
     completed: tuple[str, ...] = ()
+    listed: str | None = None

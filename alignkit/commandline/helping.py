@@ -17,7 +17,8 @@ _COLUMN = 30
 _SETTING = re.compile(r"(?P<indent> *)(?P<setting>[^#]*?) *(?:# *(?P<comment>.*))?")
 _CLOSING = """\
 Texts, paths among them, are taken letter for letter; quote them for your shell alone.
-Hydra's own flags work too: -m sweeps over comma-separated values, --cfg job shows the whole config."""
+Hydra's own flags work too: -m sweeps over comma-separated values (hydra/sweeper=alignkit_optuna searches), \
+--cfg job shows the whole config."""
 
 
 def help_text(name: str, summary: str, examples: Sequence[str]) -> str:

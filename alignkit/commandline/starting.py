@@ -22,6 +22,8 @@ from alignkit.commandline.declaration import Command
 from alignkit.commandline.first_look import look_first
 from alignkit.commandline.flags import SHOWING, split_flags
 from alignkit.commandline.folders import CALLBACK, RunFolders, check_room, unusable
+from alignkit.commandline.given_words import running
+from alignkit.commandline.listed_words import gathered
 from alignkit.commandline.mistakes import explain_error
 from alignkit.commandline.mode import mode_by_flag
 from alignkit.commandline.pinned import pin_addresses
@@ -82,12 +84,15 @@ def _run(command: Command, arguments: list[str], task: Task) -> int:
 
     try:
         flags, words = split_flags(arguments)
+        if command.listed is not None:
+            words = gathered(words, command.name, command.listed)
+        _expect_multirun(flags, words)
         reader = Reader(command.name, command.texts, command.other_names, command.completed)
         own_yamls = bool({"--config-dir", "--config-path"} & set(flags))
         overrides = reader.overrides(words, "--multirun" in flags, own_yamls)
-        with mode_by_flag(overrides, own_yamls):
+        with mode_by_flag(overrides, own_yamls), running(command.name, arguments):
             return _compose(command, task, flags, overrides, secrets)
-    except _Stop as stop:
+    except Stop as stop:
         return fail(explain_error(stop.error, command.name))
     except (AlignkitError, HydraException, OmegaConfBaseException) as error:
         return fail(explain_error(error, command.name))
@@ -118,7 +123,7 @@ def _compose(command: Command, task: Task, flags: list[str], overrides: list[str
             with readers_may_leave(), speaking(config.language if command.speaks else ENGLISH):
                 return task(command, config)
         except (AlignkitError, HydraException, OmegaConfBaseException) as error:
-            raise _Stop(error) from None
+            raise Stop(error) from None
 
     register_resolvers()
     sys.argv = [original[0], *flags, *overrides, *_settings_not_in(command, overrides)]
@@ -144,7 +149,7 @@ def _settings_not_in(command: Command, overrides: Sequence[str]) -> list[str]:
     return [setting.format(name=command.name) for setting in settings if setting.partition("=")[0] not in given]
 
 
-class _Stop(BaseException):
+class Stop(BaseException):
     """Carries an error past Hydra, which would print a report of its own for any `Exception`."""
 
     def __init__(self, error: Exception) -> None:
@@ -177,6 +182,18 @@ def _shown_without_secrets(showing: bool) -> Iterator[None]:
     with contextlib.redirect_stdout(io.StringIO()) as shown:
         yield
     print(redacted(shown.getvalue()), end="")  # noqa: T201
+
+
+def _expect_multirun(flags: Sequence[str], words: Sequence[str]) -> None:
+    """Refuse a sweeper without a sweep, which Hydra would not use, and say nothing.
+
+    Raises:
+        ConfigError: in that case.
+    """
+    named = [word for word in words if word.startswith("hydra/sweeper=")]
+    by_mode = any(word.startswith("hydra.mode=") for word in words)
+    if named and not by_mode and not {"--multirun", *SHOWING} & set(flags):
+        raise ConfigError(f"{named[0]} is for a sweep; start it with -m")
 
 
 def _values_of_variables(arguments: Sequence[str]) -> list[str]:

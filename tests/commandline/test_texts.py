@@ -21,7 +21,7 @@ from alignkit.commandline.texts import TARGET, as_literal, texts_of_group
 NO_TEXTS = {"threads", "refit", "require", "batch_size", "lr", "weight_decay", "warmup_fraction", "early_stop_patience",
             "trainer.max_epochs", "trainer.precision", "trainer.gradient_clip_val", "router", "tolerance",
             "time_embedding", "whiten_by", "learning_curve", "train_layers", "lora", "student_lr", "language",
-            "served_names", "private"}  # fmt: skip
+            "served_names", "private", "runs"}  # fmt: skip
 
 
 @pytest.mark.parametrize("text", AWKWARD)
