@@ -63,7 +63,7 @@ def complete_sides(
 
 def runs_here(identity: Mapping[str, Any] | None) -> bool:
     """Whether an identity names a model that runs in this process and asks no server."""
-    choice = None if identity is None else _choice_of_identity(identity)
+    choice = None if identity is None else choice_of_identity(identity)
     return choice is not None and "base_url" not in yaml_of("embedder", choice)
 
 
