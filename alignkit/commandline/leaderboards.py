@@ -13,12 +13,12 @@ from alignkit.artifact import Artifact
 from alignkit.commandline.composed import build, plain
 from alignkit.commandline.results import Screen
 from alignkit.commandline.sides import complete_sides, runs_here
+from alignkit.comparing.finished_run import FinishedRun
 from alignkit.comparing.found_runs import FoundRuns
 from alignkit.comparing.hparams_events import write_hparams
 from alignkit.comparing.leaderboard import Group, group_runs
 from alignkit.comparing.leaderboard_words import console_group, leaderboard_json, markdown, notes, setting_lines
 from alignkit.comparing.query_cost import Costs
-from alignkit.comparing.run_record import RunRecord
 from alignkit.embedders.base import Embedder
 from alignkit.errors import AlignkitError, ArtifactError
 from alignkit.event_files import why_no_events
@@ -51,7 +51,7 @@ def measured_groups(
     read, remarks = [], []
     for folder in found.finished:
         try:
-            run = RunRecord.read(folder, names[folder])
+            run = FinishedRun.read(folder, names[folder])
         except AlignkitError as error:
             remarks.append(f"left out: {error}")
             continue
@@ -105,7 +105,7 @@ def write_leaderboard(
     console.print(f"TensorBoard: tensorboard --logdir {folder / EVENTS}", soft_wrap=True, markup=False)
 
 
-def _student_of(run: RunRecord, artifact: Artifact) -> Embedder | None:
+def _student_of(run: FinishedRun, artifact: Artifact) -> Embedder | None:
     """The student of a run, where it is a model of this process."""
     if not runs_here(artifact.student_identity):
         return None

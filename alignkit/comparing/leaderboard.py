@@ -7,8 +7,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from alignkit.comparing.finished_run import FinishedRun
 from alignkit.comparing.query_cost import QueryCost, student_notes
-from alignkit.comparing.run_record import RunRecord
 from alignkit.metrics.intervals import Interval
 from alignkit.servers.untrusted_words import one_line
 
@@ -28,7 +28,7 @@ class Entry:
         settings: those in which the runs differ.
     """
 
-    run: RunRecord
+    run: FinishedRun
     cost: QueryCost | None
     quality: float | None
     on_front: bool = False
@@ -68,7 +68,7 @@ class Group:
 
 
 def group_runs(
-    costs: Sequence[tuple[RunRecord, QueryCost | None]],
+    costs: Sequence[tuple[FinishedRun, QueryCost | None]],
     objective: str | None = None,
     settings: Mapping[str, Mapping[str, str]] | None = None,
 ) -> tuple[Group, ...]:
@@ -80,7 +80,7 @@ def group_runs(
             takes the measure of the verdicts. Of a loss the least is best.
         settings: run → its settings that are shown; `None` shows those in which the runs of a group differ.
     """
-    apart: dict[str, list[tuple[RunRecord, QueryCost | None]]] = {}
+    apart: dict[str, list[tuple[FinishedRun, QueryCost | None]]] = {}
     for run, cost in costs:
         teacher = json.dumps(run.meta.get("teacher_identity"), sort_keys=True, default=str)
         apart.setdefault(f"{teacher} {run.measured_on()} {run.measure}", []).append((run, cost))
@@ -98,7 +98,7 @@ def dominates(better: tuple[float, float], other: tuple[float, float]) -> bool:
 
 
 def _group(
-    some: list[tuple[RunRecord, QueryCost | None]],
+    some: list[tuple[FinishedRun, QueryCost | None]],
     objective: str | None,
     shown: Mapping[str, Mapping[str, str]] | None,
 ) -> Group:
@@ -107,7 +107,7 @@ def _group(
     ordered_by = objective if by_objective and objective is not None else first.measure
     sign = -1.0 if ordered_by.endswith("loss") else 1.0
 
-    def quality(run: RunRecord) -> float | None:
+    def quality(run: FinishedRun) -> float | None:
         found = run.validation(ordered_by) if by_objective else run.figures.get(ordered_by)
         return None if found is None else float(found)
 
@@ -139,7 +139,7 @@ def _group(
                  costs_embedding)  # fmt: skip
 
 
-def _differing(runs: Sequence[RunRecord]) -> set[str]:
+def _differing(runs: Sequence[FinishedRun]) -> set[str]:
     """Settings that have several values; one that only some runs have, as another head has it, says nothing else."""
     values: dict[str, set[str]] = {}
     for run in runs:
@@ -154,7 +154,7 @@ def _name_of(identity: Any) -> str:
     return one_line(identity.get("model") or identity.get("backend") or "not named", 60)
 
 
-def _set_of(run: RunRecord) -> str:
+def _set_of(run: FinishedRun) -> str:
     queries, corpus = run.meta.get("queries"), run.meta.get("corpus")
     counted = f"{queries:,} queries, {corpus:,} texts" if isinstance(queries, int) and isinstance(corpus, int) else ""
     return f"{one_line(run.meta.get('source') or 'vectors', 60)}{counted and f' ({counted})'}"

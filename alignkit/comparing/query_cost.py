@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from alignkit.artifact import QUERY_HEAD, Artifact, load_artifact
-from alignkit.comparing.run_record import RunRecord
+from alignkit.comparing.finished_run import FinishedRun
 from alignkit.embedders.base import Embedder, embed_all, weights_mb
 from alignkit.errors import AlignkitError
 from alignkit.heads.stored_parts import StoredParts
@@ -28,7 +28,7 @@ TEXTS = (
     "the invoice for last month was sent to the wrong address, can you correct it",
     "set an alarm",
 )
-MakeStudent = Callable[[RunRecord, Artifact], Embedder | None]
+MakeStudent = Callable[[FinishedRun, Artifact], Embedder | None]
 
 
 @dataclass(frozen=True)
@@ -78,7 +78,7 @@ class Costs:
         self._make_student = make_student
         self._students: dict[str, StudentCost] = {}
 
-    def of(self, run: RunRecord) -> QueryCost | None:
+    def of(self, run: FinishedRun) -> QueryCost | None:
         """Of one run; `None` where its head is not there any more.
 
         Raises:
@@ -91,7 +91,7 @@ class Costs:
         seconds = _fastest_s(lambda: artifact.align(query))
         return QueryCost(1e6 * seconds, _bytes_of(artifact), self._student(run, artifact))
 
-    def _student(self, run: RunRecord, artifact: Artifact) -> StudentCost:
+    def _student(self, run: FinishedRun, artifact: Artifact) -> StudentCost:
         identity = artifact.student_identity
         if identity is None:
             return StudentCost(None, None, "which student made the vectors is not known")
@@ -100,7 +100,7 @@ class Costs:
             self._students[key] = self._timed(run, artifact)
         return self._students[key]
 
-    def _timed(self, run: RunRecord, artifact: Artifact) -> StudentCost:
+    def _timed(self, run: FinishedRun, artifact: Artifact) -> StudentCost:
         name = str((artifact.student_identity or {}).get("model"))
         if self._make_student is None:
             return StudentCost(None, None, f"{name}: not timed, as asked")

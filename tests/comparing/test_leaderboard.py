@@ -4,14 +4,14 @@ import itertools
 
 import pytest
 
+from alignkit.comparing.finished_run import FinishedRun
 from alignkit.comparing.leaderboard import dominates, group_runs
 from alignkit.comparing.query_cost import QueryCost, StudentCost
-from alignkit.comparing.run_record import RunRecord
 
 
 def run(name, quality, **meta):
     meta = {"judged": "aligned", "measure": "ndcg@10", "test_set": "a", **meta}
-    return RunRecord(None, name, {"model": name}, {"aligned": {"ndcg@10": quality}}, meta)
+    return FinishedRun(None, name, {"model": name}, {"aligned": {"ndcg@10": quality}}, meta)
 
 
 def cost(head_us, student_us=100.0):

@@ -22,7 +22,7 @@ INCIDENTAL = frozenset({"resume", "cache_dir", "threads", "html", "tensorboard",
 
 
 @dataclass(frozen=True)
-class RunRecord:
+class FinishedRun:
     """One finished run.
 
     Attributes:
@@ -40,7 +40,7 @@ class RunRecord:
     meta: Mapping[str, Any]
 
     @classmethod
-    def read(cls, folder: Path, name: str) -> RunRecord:
+    def read(cls, folder: Path, name: str) -> FinishedRun:
         """From the run's folder.
 
         Raises:
