@@ -98,8 +98,7 @@ def told(english: str) -> str:
             rest = "; ".join(parts[count:])
             return f"{found}；{told(rest)}" if rest else found
     rest = "; ".join(parts[1:])
-    after = told(rest)
-    return english if after == rest else f"{parts[0]}；{after}"
+    return f"{parts[0]}；{after}" if rest and (after := told(rest)) != rest else english
 
 
 def _recognised(english: str) -> str | None:
