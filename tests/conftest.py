@@ -6,6 +6,7 @@ import importlib.util
 import os
 import random
 import shutil
+import signal
 import sys
 from pathlib import Path
 
@@ -22,6 +23,9 @@ SHARED_DATA = TESTS.parents[1] / "shared" / "data"
 os.environ["HF_HUB_OFFLINE"] = "1"
 # two cores, several libraries and processes: more threads only wait for each other
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+# a shell lets what it starts in the background ignore Ctrl-C, and so would the commands whose Ctrl-C is tested
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.hookimpl(wrapper=True, optionalhook=True)
