@@ -11,6 +11,7 @@ RUN pip install "torch>=2.9,<2.14" --index-url https://download.pytorch.org/whl/
 COPY pyproject.toml README.md LICENSE ./
 COPY conf conf
 COPY alignkit alignkit
+COPY hydra_plugins hydra_plugins
 # the student's libraries and the server's; other students and engines: --build-arg EXTRAS=local,serve,pgvector
 ARG EXTRAS=local,serve
 RUN pip install ".[${EXTRAS}]"

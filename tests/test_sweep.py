@@ -3,6 +3,7 @@
 import json
 import shutil
 import sys
+import tomllib
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +11,7 @@ import pytest
 from waiting import until
 
 from alignkit.commandline.sweeps.sweep_workers import HELD_BY
+from alignkit.parts import conf_folder
 
 SWEEP = ("-m", "hydra/sweeper=alignkit_optuna", "data=vectors", "html=false", "confidence=false", "whiten_by=null",
          "trainer.max_epochs=0")  # fmt: skip
@@ -207,6 +209,16 @@ hydra:
 def test_what_no_sweep_could_use_is_one_line(sweep, quick, words, says):
     code, out, err = sweep(*words.split())
     assert code == 1 and says in err and len(err.splitlines()[-1:]) == 1 and not out and quick == []
+
+
+def test_the_plugin_is_where_hydra_looks_in_a_wheel_and_in_the_image_too():
+    root = conf_folder().parent
+    project = tomllib.loads((root / "pyproject.toml").read_text(encoding="utf-8"))
+    targets = project["tool"]["hatch"]["build"]["targets"]
+    for places in (targets["wheel"]["packages"], targets["sdist"]["include"]):
+        assert "hydra_plugins" in places
+    assert "COPY hydra_plugins hydra_plugins" in (root / "Dockerfile").read_text(encoding="utf-8")
+    assert "!hydra_plugins" in (root / ".dockerignore").read_text(encoding="utf-8").splitlines()
 
 
 def test_a_sweeper_is_for_a_sweep_and_for_who_has_an_objective(run_command):
