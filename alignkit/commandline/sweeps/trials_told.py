@@ -45,6 +45,8 @@ def tell_all(study: Study, folder: Path, objective: str, time_embedding: bool) -
         raise AlignkitError(f"no trial was finished whose run is here; {'; '.join(remarks)}")
     settings = {path: {name: shown(value) for name, value in runs[path].params.items()} for path in here}
     groups, more = measured_groups(FoundRuns(here, ()), objective, time_embedding=time_embedding, settings=settings)
+    if len(groups) > 1 and any("seed" in one.params for one in trials):
+        remarks.append("seed= also draws the split of the pairs; with data.seed=0 all trials have the same")
     title = f"Sweep of {len(trials)} trials by {objective}"
     told: dict[str, Any] = {"sweep": {"objective": objective, "direction": study.direction.name.lower(),
                                       "trials": [_json(one) for one in trials]}}  # fmt: skip
