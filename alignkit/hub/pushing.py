@@ -98,10 +98,7 @@ def check_destination(to: Destination) -> bool:
                 ) from None
             return False
     if to.private and not found.private:
-        raise HubError(
-            f"{what}: the repository is public, and private=true was asked for; make it private in its settings on the "
-            "Hub, or choose another name"
-        )
+        raise _public(to)
     return True
 
 
@@ -121,6 +118,9 @@ def push_folder(folder: Path, to: Destination, message: str, is_there: bool) -> 
     with asked(f"push={to.repo}"):
         if not is_there:
             api.create_repo(to.repo, private=to.private)
+        is_private = bool(api.repo_info(to.repo, timeout=TIMEOUT_S).private)
+        if to.private and not is_private:  # before anything is there to be seen
+            raise _public(to)
         if to.revision is not None and not to.revision.startswith("refs/"):
             api.create_branch(to.repo, branch=to.revision, exist_ok=True)
         here = [path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()]
@@ -132,9 +132,15 @@ def push_folder(folder: Path, to: Destination, message: str, is_there: bool) -> 
             revision=to.revision,
             create_pr=to.create_pr,
         )
-        is_private = bool(api.repo_info(to.repo, timeout=TIMEOUT_S).private)
     address = HubAddress(to.repo, commit.pr_revision or commit.oid)
     return Pushed(str(commit.pr_url or commit.commit_url), str(address), is_private)
+
+
+def _public(to: Destination) -> HubError:
+    return HubError(
+        f"push={to.repo}: the repository is public, and private=true was asked for; make it private in its settings on "
+        "the Hub, or choose another name"
+    )
 
 
 def _operations(

@@ -39,7 +39,7 @@ class LoopbackHub:
     """Attributes: `repos` by name; `asked`, method and path of each request; `broken`, a status for all of them."""
 
     def __init__(self):
-        self.repos, self.asked, self.broken = {}, [], None
+        self.repos, self.asked, self.broken, self.only_public = {}, [], None, False
 
     def __enter__(self):
         hub = self
@@ -96,7 +96,8 @@ class Answers(BaseHTTPRequestHandler):
         if role != "write":
             return self._json({"error": "Forbidden"}, 403)
         name = f"{asked['organization']}/{asked['name']}"
-        self.state.repos.setdefault(name, Repo(private="private" in (asked.get("visibility"), asked.get("private"))))
+        private = asked.get("visibility") == "private" or asked.get("private") is True
+        self.state.repos.setdefault(name, Repo(private=private and not self.state.only_public))
         return self._json({"url": f"{self.state.url}/{name}"})
 
     def _of_repo(self, name, what, revision, body, role, query):

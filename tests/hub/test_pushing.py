@@ -85,3 +85,10 @@ def test_a_hub_that_fails_while_it_is_given_the_folder(hub, run, monkeypatch):
     hub.broken = 500
     with pytest.raises(HubError, match=r"push=me/head: the Hub answers with 500 \(the Hub is resting\)"):
         push_folder(run, to, "a head", is_there)
+
+
+def test_what_should_be_private_is_not_put_where_all_can_see_it(hub, run):
+    hub.only_public = True
+    with pytest.raises(HubError, match="push=me/head: the repository is public, and private=true was asked for"):
+        push(run, "me/head", private=True)
+    assert hub.repos["me/head"].messages == ["first"]  # nothing but what it was made with
