@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import secrets
 from collections.abc import Sequence
 
 import numpy as np
@@ -16,14 +17,15 @@ ALIKE = 0.999
 # the same where vectors depend on what is embedded beside them; another pooling or model stays far below
 HARDLY_ALIKE = 0.99
 _ROOM = 2.0
-_MOST_TEXTS = 8
+# kernels are chosen by how many tokens are computed at once: llama-server turns to another one beyond some 64
+_ALONE, _CROWD = 8, 32
 
 
 class Steadiness:
     """How alike two vectors of a text must be to count as one model's.
 
-    It is measured where it decides, and once: texts are embedded alone, together, and together in another order. Where
-    they do not agree with themselves, they need to agree with earlier vectors only about as well.
+    It is measured where it decides, and once: texts are embedded in a crowd, then alone. Where they do not agree with
+    themselves, they need to agree with earlier vectors only about as well.
 
     Args:
         embedder: as it is now.
@@ -40,7 +42,7 @@ class Steadiness:
 
         Args:
             cosine: that was found; one that is clear either way needs no measurement.
-            texts: a few to measure with; more than eight are not looked at.
+            texts: some to measure with; the 32 longest are.
 
         Returns:
             In [`HARDLY_ALIKE`, `ALIKE`].
@@ -51,15 +53,19 @@ class Steadiness:
         if cosine >= ALIKE or cosine < HARDLY_ALIKE:
             return ALIKE
         if self._measured is None:
-            self._measured = self._measure(list(dict.fromkeys(texts))[:_MOST_TEXTS])
+            self._measured = self._measure(sorted(set(texts), key=len, reverse=True)[:_CROWD])
         return self._measured
 
     def _measure(self, texts: list[str]) -> float:
         def embedded(some: list[str]) -> np.ndarray:
             return embed_all(self._embedder, some, self._role)
 
-        alone = np.concatenate([embedded([text]) for text in texts])
-        lowest = min(_lowest_cosine(alone, other) for other in (embedded(texts), embedded(texts[::-1])[::-1]))
+        # llama-server keeps what it computed of a beginning: new ones, so that all of it is computed in the crowd first
+        new = secrets.token_hex(4)
+        crowd = [f"{new} {number} {text}" for number, text in enumerate((texts * _CROWD)[:_CROWD])]
+        crowded = embedded(crowd)[:_ALONE]
+        alone = np.concatenate([embedded([text]) for text in crowd[:_ALONE]])
+        lowest = _lowest_cosine(alone, crowded)
         if lowest >= ALIKE:
             return ALIKE
         log.warning(

@@ -11,8 +11,8 @@ from alignkit.embedders.steadiness import Steadiness
 
 # several words, because several poolings give the same vector for a single one
 TEXT = "The parcel for the harbour office arrived two days late, and nobody had signed for it."
-# shorter ones beside it, to see whether its vector depends on what is beside it
-BESIDE = [TEXT, *(TEXT[:length] for length in range(10, len(TEXT), 12))]
+# to see whether a vector depends on what is beside it
+BESIDE = [TEXT, *(f"{TEXT} ({number})" for number in range(1, 8))]
 
 
 class Canary:

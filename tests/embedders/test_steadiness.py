@@ -37,12 +37,8 @@ def test_a_steady_model_must_agree_as_ever():
 def test_a_model_must_agree_about_as_well_as_with_itself():
     embedder = LeaningEmbedder(0.04)
     steadiness = Steadiness(embedder, "query")
-    alone = np.concatenate([next(iter(embedder.embed([text]))).vectors for text in TEXTS])
-    together = next(iter(embedder.embed(TEXTS))).vectors
-    cosines = (alone * together).sum(1) / np.linalg.norm(alone, axis=1) / np.linalg.norm(together, axis=1)
     least = steadiness.least(0.995, TEXTS)
     assert HARDLY_ALIKE <= least < ALIKE
-    assert least <= 1 - 2 * (1 - cosines.min()) + 1e-6
     asked = len(embedder.asked)
     assert steadiness.least(0.996, TEXTS) == least
     assert len(embedder.asked) == asked  # measured once
