@@ -58,8 +58,8 @@ def instant_server():
         process.terminate()
 
 
-@pytest.mark.parametrize(("form", "most_ms"), [("json", 0.4), ("base64", 0.1)])
-def test_client_and_cache_cost_little_a_text(instant_server, tmp_path, form, most_ms):
+@pytest.mark.parametrize(("form", "most_ms"), [("json", 0.4), ("base64", 0.1)], ids=["json", "base64"])
+def test_client_and_cache_cost_little_a_text(instant_server, tmp_path, form, most_ms, record_property):
     texts = sentences(3200)
     figures = []
     for attempt in range(4):
@@ -72,6 +72,7 @@ def test_client_and_cache_cost_little_a_text(instant_server, tmp_path, form, mos
         client = processor_seconds(lambda: [None for _ in embedder.embed(texts)]) / len(texts) * 1e3  # noqa: B023
         embedder.close()
     print(f"{form}: {statistics.median(figures[1:]):.3f} ms a text with the cache, {client:.3f} without")
+    record_property("ms", statistics.median(figures[1:]))
     assert statistics.median(figures[1:]) <= most_ms
 
 
@@ -88,7 +89,7 @@ def test_static_with_the_cache(tmp_path):
     assert statistics.median(rates) >= 50_000
 
 
-def test_minilm_against_its_own_encode():
+def test_minilm_against_its_own_encode(tmp_path, record_property):
     from sentence_transformers import SentenceTransformer
 
     texts = sentences(1500)
@@ -97,10 +98,12 @@ def test_minilm_against_its_own_encode():
     embed_all(embedder, texts[:64])
     own.encode(texts[:64])
     ratios = []
-    for _ in range(3):
+    for attempt in range(3):
         theirs = seconds(lambda: own.encode(texts, batch_size=32, show_progress_bar=False))
-        ratios.append(theirs / seconds(lambda: embed_all(embedder, texts)))
-    print(f"minilm: {statistics.median(ratios):.3f} of sentence-transformers' own rate ({ratios})")
+        with VectorCache(tmp_path / str(attempt)) as cache:
+            ratios.append(theirs / seconds(lambda: cache.fill(embedder, texts)))  # noqa: B023
+    record_property("ratio", statistics.median(ratios))
+    print(f"minilm behind the cache: {statistics.median(ratios):.3f} of sentence-transformers' own rate ({ratios})")
     assert statistics.median(ratios) >= 0.95
 
 

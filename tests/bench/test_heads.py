@@ -97,7 +97,7 @@ def test_ridge_is_as_fast_as_scikit_learn_in_a_quarter_of_its_memory(pairs):
     [LinearHead(STUDENT_DIM, TEACHER_DIM), MlpHead(STUDENT_DIM, TEACHER_DIM, hidden=2048)],
     ids=["linear", "perceptron"],
 )
-def test_a_query_through_a_saved_head_takes_little_more_than_its_products(head, tmp_path):
+def test_a_query_through_a_saved_head_takes_little_more_than_its_products(head, tmp_path, record_property):
     """Of a head as the server, the cascade and `AlignedEmbedder` load it."""
     artifact = load_artifact(save_artifact(Artifact(parts={"query_head": head.eval().requires_grad_(False)}), tmp_path))
     student = np.random.default_rng(0).standard_normal((1, STUDENT_DIM), dtype=np.float32)
@@ -118,4 +118,5 @@ def test_a_query_through_a_saved_head_takes_little_more_than_its_products(head, 
             times.append(time.process_time() - start)
     ratio = np.median(seconds[ours]) / np.median(seconds[products])
     print(f"\none query 896 -> 3584: {ratio:.2f} of NumPy's own products")
+    record_property("ratio", ratio)
     assert ratio <= 1.2

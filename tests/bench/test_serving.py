@@ -111,7 +111,7 @@ def processor_seconds(pid):
     return sum(sum(one.cpu_times()[:2]) for one in (process, *process.children(recursive=True)))
 
 
-def test_many_times_litserve(server, head_folder, wrk, benchmark, tmp_path):
+def test_many_times_litserve(server, head_folder, wrk, benchmark, record_property, tmp_path):
     """By the clock, which needs a machine that does nothing else, and by the processor time of a request."""
     pytest.importorskip("litserve")
     rates, costs = {}, {}
@@ -136,6 +136,7 @@ def test_many_times_litserve(server, head_folder, wrk, benchmark, tmp_path):
         litserve_processor_us=their_cost * 1e6,
         processor_ratio=their_cost / our_cost,
     )
+    record_property("processor_ratio", their_cost / our_cost)
     benchmark.pedantic(lambda: None, rounds=1)
     assert their_cost >= 8 * our_cost
     assert ours >= 5 * theirs
@@ -150,7 +151,7 @@ def test_a_lone_client_waits_less_than_two_ms(server, wrk, benchmark):
 
 @pytest.mark.parametrize("student", ["static", "two_layer"])
 @pytest.mark.parametrize("encoding", ["float", "base64"])
-def test_overhead_of_many_texts(student, encoding, head_folder, benchmark, tmp_path):
+def test_overhead_of_many_texts(student, encoding, head_folder, benchmark, record_property, tmp_path):
     """64 texts a request over a kept-alive connection, against the same texts embedded in the same process."""
     from alignkit.embedders.static import StaticEmbedder
     from alignkit.embedders.two_layer import TwoLayerEmbedder
@@ -185,6 +186,7 @@ def test_overhead_of_many_texts(student, encoding, head_folder, benchmark, tmp_p
     embedding, request = statistics.median(direct), statistics.median(served)
     overhead = request / embedding - 1
     benchmark.extra_info.update(embedding_ms=embedding * 1e3, request_ms=request * 1e3, overhead=overhead)
+    record_property("overhead", overhead)
     benchmark.pedantic(lambda: None, rounds=1)
     # a table look-up takes less time than writing its numbers as text: there it is stated, not bounded
     assert student == "static" or overhead < 0.15

@@ -99,6 +99,7 @@ def test_fit_throughput(pairs, batch_size, record_property):
             seconds[name].append(run(*pairs, batch_size))
     rate = {name: EPOCHS[batch_size] * PAIRS / statistics.median(times) for name, times in seconds.items()}
     print(f"\nbatch {batch_size}: " + ", ".join(f"{name} {value:,.0f} pairs/s" for name, value in rate.items()))
+    record_property("ratio", rate["hand-written"] / rate["alignkit"])
     assert rate["alignkit"] >= 0.8 * rate["hand-written"]
     if batch_size == 64:
         assert rate["alignkit"] > rate["plain Lightning"]
