@@ -140,6 +140,12 @@ class PairedBootstrap(Generic[Name]):
 
 
 def interval_of(value: float, resampled: np.ndarray) -> Interval:
-    """A figure with the interval that its resamples `(R,)` span."""
+    """A figure with the interval that its resamples span.
+
+    Args:
+        value: of the sample itself.
+        resampled: `(R,)` finite, the same figure of each resample.
+    """
+    check_shapes(resampled=(resampled, "R"))
     low, high = np.quantile(resampled, [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2])
     return Interval(value, float(low), float(high))

@@ -17,7 +17,7 @@ MODULES = [
     for path in sorted(Path(alignkit.metrics.__file__).parent.glob("[!_]*.py"))
 ]
 SHAPE = re.compile(r"^\s*(\w+)(?: [^:]*)?:[^`]*?`\(([^()]+)\)`", re.MULTILINE)
-SIZES = {"N": 6, "M": 7, "D": 5, "D1": 4, "D2": 3, "P": 6, "Q": 6, "K": 3, "L": 4, "C": 8, "F": 2}
+SIZES = {"N": 6, "R": 9, "M": 7, "D": 5, "D1": 4, "D2": 3, "P": 6, "Q": 6, "K": 3, "L": 4, "C": 8, "F": 2}
 
 
 def takes_arrays(function):
