@@ -22,8 +22,8 @@ log = logging.getLogger(__name__)
 AT_ONCE_S = 0.1
 # between two questions; what comes meanwhile waits in memory
 EVERY_S = 1.0
-# how long a server may leave the question open
-UNSURE_S = 60.0
+# how long a server may leave the question open: a chat model on a slow machine puts it behind texts of minutes
+UNSURE_S = 300.0
 LONGEST_CANARY = 200
 SHOWN = 3
 
