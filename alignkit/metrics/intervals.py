@@ -143,8 +143,8 @@ def interval_of(value: float, resampled: np.ndarray) -> Interval:
     """A figure with the interval that its resamples span.
 
     Args:
-        value: of the sample itself.
-        resampled: `(R,)` finite, the same figure of each resample.
+        value: `()`, that of the sample itself.
+        resampled: `(R,)` finite, that of each resample.
     """
     check_shapes(resampled=(resampled, "R"))
     low, high = np.quantile(resampled, [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2])
