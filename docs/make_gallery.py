@@ -78,9 +78,13 @@ def photograph(browser: Browser, address: str, picture: Path, query: str | None 
     page = browser.new_page(viewport={"width": WIDTH, "height": HEIGHT if query is None else HEIGHT // 2})
     page.goto(address)
     if query is not None:
-        page.fill("#query", query)
-        page.press("#query", "Enter")
-        page.wait_for_selector("#status:not(:text('Searching'))", timeout=60_000)
+        for _ in range(60):  # the student embeds the index first, while the server answers already
+            page.fill("#query", query)
+            page.press("#query", "Enter")
+            page.wait_for_selector("#status:not(:text('Searching'))", timeout=60_000)
+            if "Not available" not in page.inner_text("#student"):
+                break
+            time.sleep(1)
     page.screenshot(path=picture)
     page.close()
     Image.open(picture).convert("RGB").quantize(96).save(picture, optimize=True)
