@@ -7,11 +7,10 @@ import shlex
 from pathlib import Path
 
 import pytest
-from declaring import declared
+from declaring import read
 
 import alignkit
 from alignkit.commandline.conf import group_choices
-from alignkit.commandline.words import Reader
 
 PACKAGE = Path(alignkit.__file__).parent
 DOCS = PACKAGE.parent / "docs"
@@ -56,8 +55,7 @@ def test_every_command_of_a_page_is_read(page):
     for name, words in commands_of(page):
         if name.startswith("--"):
             continue
-        command = declared(name)
-        Reader(name, command.texts, command.other_names, command.completed).overrides(words)
+        read(name, words)
     assert len(group_choices("model")) > 1
 
 
