@@ -14,7 +14,7 @@ from alignkit.embedders.adapted import as_embedder
 from alignkit.embedders.base import ROLES, EmbeddedBatch, Embedder, Role, current_identity, join_batches
 from alignkit.embedders.by_name import named_embedder, recorded_embedder
 from alignkit.embedders.distilled import DistilledEmbedder, check_unchanged, is_distilled
-from alignkit.embedders.sameness import differences
+from alignkit.embedders.sameness import differences, differences_of_models
 from alignkit.embedders.table import TableEmbedder
 from alignkit.errors import ArtifactError, EmbedderError
 from alignkit.hub.fetching import head_path
@@ -280,6 +280,27 @@ def check_identities(
         )
     logger.warning("%s; going on, as allow_student_mismatch=true says", message)
     return role
+
+
+def check_teacher(artifact: Artifact, teacher: Embedder) -> None:
+    """Whether this is the teacher into whose space the head maps; queries and documents may carry other prompts.
+
+    Raises:
+        ArtifactError: if it is another teacher, or its vectors have another width.
+    """
+    if teacher.dim != artifact.teacher_dim:
+        raise ArtifactError(
+            f"the teacher gives {teacher.dim}-d vectors, this head makes {artifact.teacher_dim}-d ones; give the "
+            "teacher that it was trained with"
+        )
+    recorded = artifact.teacher_identity
+    if recorded is None:
+        logger.warning("the head does not say which teacher it was trained with; going on with the one that was given")
+    elif found := differences_of_models(recorded, teacher.identity("document")):
+        raise ArtifactError(
+            f"the head was trained with another teacher ({'; '.join(found[:3])}); documents embedded by this one are "
+            "not found by its queries: give the teacher that it was trained with"
+        )
 
 
 def _check_width(vectors: np.ndarray, expected: int) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import logging
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -13,17 +12,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from alignkit.aligned import AlignedEmbedder
+from alignkit.aligned import AlignedEmbedder, check_teacher
 from alignkit.embedders.adapted import as_embedder
 from alignkit.embedders.base import Embedder, Role, RowsInOrder, context_of
-from alignkit.embedders.sameness import differences_of_models
-from alignkit.errors import ArtifactError, ConfigError, EmbedderError, MissingExtraError
+from alignkit.errors import ConfigError, EmbedderError, MissingExtraError
 from alignkit.progress import progress
 
 if TYPE_CHECKING:
     from mteb.models.model_meta import ModelMeta
-
-logger = logging.getLogger(__name__)
 
 MAKER = "alignkit"
 NAME = re.compile(r"[\w.-]+/[\w.-]+")
@@ -165,7 +161,7 @@ def mteb_model(
 def model_of_head(aligned: AlignedEmbedder, teacher: Embedder | None, name: str | None = None) -> MtebModel:
     """The same of embedders; see `mteb_model`."""
     if teacher is not None:
-        _check_teacher(aligned, teacher)
+        check_teacher(aligned.artifact, teacher)
     name = name or name_of_head(aligned, both=teacher is None)
     alike = Route(aligned, "document")
     return MtebModel(name, Route(aligned, "query"), alike if teacher is None else Route(teacher, "document"), alike)
@@ -204,22 +200,6 @@ def _word(identity: Mapping[str, Any]) -> str:
     name = PurePath(str(identity.get("model") or identity.get("backend") or "model").replace("\\", "/")).name
     layers = f"-{identity['layers']}-layers" if identity.get("layers") else ""
     return f"{_ODD.sub('-', name).strip('-') or 'model'}{layers}"
-
-
-def _check_teacher(aligned: AlignedEmbedder, teacher: Embedder) -> None:
-    artifact = aligned.artifact
-    if teacher.dim != artifact.teacher_dim:
-        raise ArtifactError(
-            f"the teacher gives {teacher.dim}-d vectors, this head makes {artifact.teacher_dim}-d ones; give the "
-            "teacher that it was trained with"
-        )
-    known = artifact.teacher_identity
-    if not known:
-        logger.warning("the head does not say which teacher it was trained with; going on with the one that was given")
-    if known and (found := differences_of_models(known, teacher.identity("document"))):
-        raise ArtifactError(
-            f"the head was trained with another teacher ({'; '.join(found[:3])}); give the one that it was trained with"
-        )
 
 
 def _matrix(vectors: Any) -> np.ndarray:

@@ -11,15 +11,14 @@ from typing import Any, Generic, TypeVar
 
 import numpy as np
 
-from alignkit.aligned import AlignedEmbedder
+from alignkit.aligned import AlignedEmbedder, check_teacher
 from alignkit.artifact import load_artifact
 from alignkit.credentials import is_there, redacted
 from alignkit.embedders.adapted import as_embedder
 from alignkit.embedders.base import Embedder, embed_all
 from alignkit.embedders.by_name import checked_settings, recorded_embedder
 from alignkit.embedders.rows import unit_rows
-from alignkit.embedders.sameness import differences_of_models
-from alignkit.errors import ArtifactError, ConfigError
+from alignkit.errors import ConfigError
 from alignkit.setting_names import settings_under
 from alignkit.setting_rules import SWITCH, check, one_of
 
@@ -151,7 +150,7 @@ class IndexEmbedder:
                     )
                 with settings_under("teacher"):
                     teacher = as_embedder(given)
-                _check_teacher(teacher, artifact.teacher_identity, artifact.teacher_dim)
+                check_teacher(artifact, teacher)
                 self._teacher = _InTurn(teacher, teacher)
             return self._teacher
 
@@ -191,14 +190,3 @@ def _checked(side: str, given: Any) -> Any:
                 f"variable, and name that in {side}.api_key_env"
             )
     return given
-
-
-def _check_teacher(teacher: Embedder, recorded: Mapping[str, Any] | None, dim: int) -> None:
-    """Refuse a teacher into whose space the head does not map."""
-    if recorded is not None and (found := differences_of_models(recorded, teacher.identity("document"))):
-        raise ArtifactError(
-            f"the head was trained with another teacher ({'; '.join(found[:3])}); documents embedded by this one are "
-            "not found by its queries: give the teacher that it was trained with"
-        )
-    if teacher.dim != dim:
-        raise ArtifactError(f"the teacher gives {teacher.dim}-d vectors, the head's queries have {dim}; give its own")

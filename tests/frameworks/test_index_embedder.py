@@ -53,7 +53,7 @@ def test_a_teacher_of_another_space_is_refused(near_head):
     artifact = load_artifact(near_head)
     bare = near_head.parent / "bare_of_another_width"
     save_artifact(Artifact({"query_head": artifact.head}, artifact.student_identity), bare)
-    with pytest.raises(ArtifactError, match="the teacher gives 8-d vectors, the head's queries have 256"):
+    with pytest.raises(ArtifactError, match="the teacher gives 8-d vectors, this head makes 256-d ones"):
         IndexEmbedder(bare, teacher=SmallEmbedder(dim=8)).documents(TEXTS)
 
 
