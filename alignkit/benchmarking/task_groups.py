@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from alignkit.benchmarking.unit_figures import UnitFigures
-from alignkit.errors import ConfigError
+from alignkit.errors import AlignkitError, ConfigError, DataError
 from alignkit.evaluation.group_figures import GroupFigure, group_figures
 from alignkit.evaluation.table_rows import Product, RowName
-from alignkit.pairs.query_groups import check_field, rows_of_groups, values_of_queries
+from alignkit.pairs.query_groups import QueryValues, rows_of_groups, values_of_queries
 
 ONLY_FOLDERS = "only folders on this machine have fields"
 
@@ -24,26 +24,28 @@ class TaskGroups:
 
 
 def check_groups(tasks: Sequence[Any], group_by: str | None) -> None:
-    """Whether one of the folders has the field: said before a model is asked for anything.
+    """Whether the queries of one of the folders can be grouped: said before a model is asked for anything.
 
     Raises:
-        ConfigError: if none has.
+        ConfigError: if no task is a folder, or none has the field.
+        DataError: if no query has a value in it.
     """
-    folders = [task for task in tasks if hasattr(task, "fields")]
     if group_by is None:
         return
+    folders = [task for task in tasks if hasattr(task, "fields")]
     if not folders:
         raise ConfigError(f"group_by={group_by}: {ONLY_FOLDERS}, and no task is one; leave it out")
-    if all(_lacks(task, group_by) for task in folders):
-        check_field(folders[0].fields, group_by)
+    reasons = [_why_not(task, group_by) for task in folders]
+    if reasons[0] is not None and all(reasons):
+        raise reasons[0]
 
 
-def _lacks(task: Any, field: str) -> bool:
+def _why_not(task: Any, field: str) -> AlignkitError | None:
     try:
-        check_field(task.fields, field)
-    except ConfigError:
-        return True
-    return False
+        _values(task, field, list(_split(task)["relevant_docs"]))
+    except (ConfigError, DataError) as error:
+        return error
+    return None
 
 
 def groups_of_task(
@@ -64,22 +66,25 @@ def groups_of_task(
         return TaskGroups()
     if not hasattr(task, "fields"):
         return TaskGroups(notes=(f"group_by={group_by}: {ONLY_FOLDERS}",))
-    if _lacks(task, group_by):
-        return TaskGroups(notes=(f"group_by={group_by}: no text of this folder has a value in such a field",))
+    if _why_not(task, group_by):
+        return TaskGroups(notes=(f"group_by={group_by}: no query of this folder has a value in such a field",))
     if product.row not in figures:
         return TaskGroups(notes=(f"group_by={group_by}: the head itself was not run",))
     units = figures[product.row].strata[0].units
-    texts, relevant = _texts(task, units)
-    values = values_of_queries(task.fields, group_by, texts, relevant)
+    values = _values(task, group_by, units)
     by_row = {name: one.strata[0].figures for name, one in figures.items()}
     found = group_figures(rows_of_groups(values.values), by_row, product, seed=seed, resamples=resamples)
     return TaskGroups(found, (values.note,))
 
 
-def _texts(task: Any, queries: Sequence[str]) -> tuple[list[str], list[list[str]]]:
-    """Of the queries, and what is relevant to each."""
-    ((split,),) = (splits.values() for splits in task.dataset.values())  # a folder has one
+def _values(task: Any, field: str, queries: Sequence[str]) -> QueryValues:
+    split = _split(task)
     query, document = (dict(zip(split[side]["id"], split[side]["text"], strict=True)) for side in ("queries", "corpus"))
     judged = split["relevant_docs"]
     relevant = [[document[name] for name, grade in judged[one].items() if grade > 0] for one in queries]
-    return [query[one] for one in queries], relevant
+    return values_of_queries(task.fields, field, [query[one] for one in queries], relevant)
+
+
+def _split(task: Any) -> Any:
+    ((split,),) = (splits.values() for splits in task.dataset.values())  # a folder has one
+    return split

@@ -56,6 +56,7 @@ def run_benchmark(
     Raises:
         EmbedderError: if a model fails.
         ConfigError: if no folder has such a field.
+        DataError: if no query has a value in it.
     """
     check_groups(tasks, group_by)
     runs = [_run_task(task, models, folder, product, group_by, seed, resamples) for task in tasks]

@@ -31,10 +31,10 @@ def main(config: DictConfig) -> None:
     """Run all models on all tasks, report."""
     names = names_of_tasks(config.tasks)
     offline_if_unreachable(names)
-    import_mteb()
     head = Path(config.head).expanduser() if config.head is not None else newest_run()
     artifact = load_artifact(head)
     complete_sides(config, artifact, head)
+    import_mteb()  # seconds: what is wrong with the head has been said by now
     settings = plain(config)
     folder = Path(HydraConfig.get().runtime.output_dir)
     tasks = tasks_named(names, settings["split"], settings["document"])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 
 import numpy as np
 import pytest
@@ -183,6 +184,18 @@ def test_a_head_in_the_hands_of_those_who_drive_mteb(folder, models, tmp_path):
     with pytest.raises(ConfigError, match="expected organisation/model"):
         alignkit.mteb_model(aligned, name="no-maker")
     assert model.revision != alignkit.mteb_model(aligned).revision
+
+    # groups that cannot be made are said before a model is asked for anything: no query has a value in the field
+    lines = (folder / "corpus.jsonl").read_text(encoding="utf-8").splitlines()
+    lines.append(json.dumps({"_id": "x", "text": "judged by nobody", "topic": "rare"}))
+    rare = shutil.copytree(folder, tmp_path / "rare")
+    (rare / "corpus.jsonl").write_text("\n".join(lines), encoding="utf-8")
+    asked = len(teacher.asked)
+    with pytest.raises(DataError, match="group_by=topic: none of the 60 queries has a value in corpus.jsonl"):
+        run_benchmark(tasks_named([str(rare)]), {RowName.ALIGNED: model}, tmp_path, head="run", group_by="topic")
+    with pytest.raises(ConfigError, match="group_by=nope: no text has a value in such a field"):
+        run_benchmark([task], {RowName.ALIGNED: model}, tmp_path, head="run", group_by="nope")
+    assert len(teacher.asked) == asked
 
     # names that are none, and a Hub that cannot be reached
     with pytest.raises(ConfigError, match="NFCorpos is neither a task of MTEB nor a folder; did you mean NFCorpus"):
