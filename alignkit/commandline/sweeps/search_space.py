@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import itertools
+import math
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -15,6 +17,8 @@ from alignkit.commandline.conf import MOUNTED_GROUPS, group_choices, mounts_of, 
 from alignkit.errors import ConfigError
 
 Value = str | int | float
+# words that Hydra could not read as what they seem to be, and left as a text
+_UNREAD = re.compile(r"\s*['\"]?(choice|range|interval|tag|shuffle|sort|glob|int|float)\(")
 # of a grid
 MOST_COMBINATIONS = 10_000
 
@@ -79,8 +83,8 @@ class Searched:
         """
         if self.choices:
             return self.choices
-        step = self.step or (1 if self.whole else None)
-        if step is None or self.log:
+        step = self.step or (1 if self.whole and not self.log else None)
+        if step is None:
             raise ConfigError(f"{self.name}={self.written}: sampler=grid needs values that can be counted: choice()")
         count = int((self.high - self.low) / step + 1e-9) + 1
         return [int(self.low + step * at) if self.whole else self.low + step * at for at in range(count)]
@@ -151,9 +155,15 @@ def parse_space(
     Raises:
         ConfigError: if nothing is searched, or a setting that no choice has.
     """
-    in_yaml = [f"{key}={value}" for key, value in params.items()]
+    in_yaml = [f"{key}={'null' if value is None else value}" for key, value in params.items()]
     given = {_key_of(word): word for word in (*in_yaml, *words)}
     parsed = OverridesParser.create(config_loader=loader).parse_overrides(list(given.values()))
+    for one in parsed:
+        if not one.is_sweep_override() and _UNREAD.match(written := str(one.input_line).partition("=")[2]):
+            raise ConfigError(
+                f"{one.key_or_group}={written}: Hydra cannot read this; expected for instance choice(1,2), range(1,9), "
+                "interval(0,0.5), int(interval(8,512)) or tag(log,interval(1e-4,1e-2))"
+            )
     searched = [_searched(one) for one in parsed if one.is_sweep_override()]
     if not searched:
         raise ConfigError(
@@ -177,7 +187,8 @@ def _check(space: SearchSpace) -> None:
     for one in space.searched:
         if one.name in ("objective", "trainer.devices", "trainer.num_nodes"):
             raise ConfigError(f"{one.name} is the same for all trials of a sweep; give it one value")
-        if not one.choices and (one.low > one.high or (one.log and one.low <= 0)):
+        bounded = math.isfinite(one.low) and math.isfinite(one.high)
+        if not one.choices and not (bounded and one.low <= one.high and (one.low > 0 or not one.log)):
             above = " above 0" if one.log else ""
             raise ConfigError(f"{one.name}={one.written}: expected two bounds{above}, the lower one first")
         place = one.name.partition(".")[0]
@@ -210,7 +221,8 @@ def _searched(override: Override) -> Searched:
     if isinstance(value, RangeSweep) and not value.shuffle and len(numbers := list(value.range())) > 1:
         whole = all(isinstance(one, int) for one in numbers)
         low, high = min(numbers), max(numbers)
-        return Searched(name, key, written, low=low, high=high, step=abs(value.step), whole=whole)
+        log = "log" in value.tags
+        return Searched(name, key, written, low=low, high=high, step=abs(value.step), log=log, whole=whole)
     choices = tuple(dict.fromkeys(_each(override)))
     if not choices:
         raise ConfigError(f"{name}={written}: no value is among these")

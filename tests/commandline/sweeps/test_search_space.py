@@ -41,6 +41,7 @@ class Lowest:
         ("int(interval(1,9))", ("int", 1, 9, 1, False)),
         ("tag(log,interval(1e-4,1e-2))", ("float", 1e-4, 1e-2, None, True)),
         ("tag(log,int(interval(1,1000)))", ("int", 1, 1000, 1, True)),
+        ("tag(log,range(1,1000))", ("int", 1, 999, 1, True)),
     ],
 )
 def test_a_space_is_what_hydra_writes(written, asked):
@@ -66,8 +67,9 @@ def test_of_a_head_of_the_users_own_nothing_is_known():
 
 
 def test_the_command_line_comes_after_the_yaml():
-    space = space_of("lr=5", "seed=1,2", params={"lr": "interval(0.0,1.0)", "seed": "range(0,9)", "batch_size": 32})
-    assert space.overrides(Lowest()) == ["lr=5", "batch_size=32", "seed=1"]
+    space = space_of("lr=5", "seed=1,2", params={"lr": "interval(0.0,1.0)", "seed": "range(0,9)", "batch_size": 32,
+                                              "head": None})  # fmt: skip
+    assert space.overrides(Lowest()) == ["lr=5", "batch_size=32", "head=null", "seed=1"]
 
 
 def test_a_grid_has_every_combination_once():
@@ -88,6 +90,9 @@ def test_a_grid_has_every_combination_once():
     [
         (["lr=interval(1,0)"], r"lr=interval\(1,0\): expected two bounds, the lower one first"),
         (["lr=tag(log,interval(0,1))"], "expected two bounds above 0, the lower one first"),
+        (["lr=interval(0,inf)"], "expected two bounds, the lower one first"),
+        (["lr=interval(nan,1)"], "expected two bounds, the lower one first"),
+        (["seed=1,2", "lr='interval(1e-2)'"], r"lr='interval\(1e-2\)': Hydra cannot read this; expected for instance"),
         (["model.hidden=8,16"], "model.hidden: model=linear has no such setting; those that have: model="),
         (["model.hidden=8,16", "model=linear,orthogonal"], "model=linear, orthogonal has no such setting"),
         (["objective=val/loss,val/cosine_p50"], "objective is the same for all trials of a sweep"),
