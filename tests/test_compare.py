@@ -5,6 +5,8 @@ import shutil
 
 import pytest
 
+from alignkit.comparing.found_runs import FoundRuns, find_runs
+
 NO_TIMES = ("time_embedding=false", "tensorboard=false", "hydra.run.dir=out")
 
 
@@ -98,6 +100,31 @@ def test_what_is_broken_is_left_out_and_said(run_command, runs, tmp_path):
         ("10", False), ("12", True)]  # fmt: skip
     assert any("not the figures of a training" in line for line in whole["remarks"])
     assert any("12: its head" in line and "sha256" in line for line in whole["remarks"])
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        {"intervals": [1]}, {"intervals": {"ndcg@10": 3}}, {"shares": 7}, {"validation": ["x"]}, {"judged": []},
+        {"validation": {"val/loss": "low"}}, {"better": float("nan")}, {"better": float("inf")},
+    ],
+)  # fmt: skip
+def test_damaged_figures_are_left_out_and_do_not_stop_the_others(runs, damage):
+    from alignkit.commandline.leaderboards import measured_groups
+
+    change(runs / "9", **damage)
+    (group,), remarks = measured_groups(find_runs([str(runs)]), "val/loss", time_embedding=False)
+    assert [entry.run.name for entry in group.entries] == ["10"]
+    assert any("9/metrics.json: not the figures of" in line.replace("\\", "/") for line in remarks)
+
+
+def test_runs_that_share_no_folder_have_their_whole_paths(monkeypatch, tmp_path):
+    def on_two_drives(_):
+        raise ValueError("Paths don't have the same drive")
+
+    monkeypatch.setattr("os.path.commonpath", on_two_drives)
+    runs = tmp_path / "a", tmp_path / "b"
+    assert FoundRuns(runs, ()).names() == {run: run.resolve().as_posix() for run in runs}
 
 
 @pytest.mark.parametrize(

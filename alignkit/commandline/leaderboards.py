@@ -23,6 +23,7 @@ from alignkit.embedders.base import Embedder
 from alignkit.errors import AlignkitError, ArtifactError
 from alignkit.event_files import why_no_events
 from alignkit.files import write_whole
+from alignkit.pasting import quoted
 
 logger = logging.getLogger(__name__)
 
@@ -102,7 +103,7 @@ def write_leaderboard(
         logger.warning("%s: no TensorBoard events, their names do not fit there (%s)", folder, error.strerror)
         return
     write_hparams(groups, folder / EVENTS)
-    console.print(f"TensorBoard: tensorboard --logdir {folder / EVENTS}", soft_wrap=True, markup=False)
+    console.print(f"TensorBoard: tensorboard --logdir {quoted(str(folder / EVENTS))}", soft_wrap=True, markup=False)
 
 
 def _student_of(run: FinishedRun, artifact: Artifact) -> Embedder | None:

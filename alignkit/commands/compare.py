@@ -18,5 +18,5 @@ def main(config: DictConfig) -> None:
     found = find_runs(runs_asked(settings["runs"]))
     groups, remarks = measured_groups(found, settings["objective"], time_embedding=settings["time_embedding"])
     folder = Path(HydraConfig.get().runtime.output_dir)
-    title = f"{len(found.finished)} runs compared"
+    title = f"{sum(len(group.entries) for group in groups)} run(s) compared"
     write_leaderboard(folder, groups, title, remarks, {}, tensorboard=settings["tensorboard"])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -50,9 +51,7 @@ class FinishedRun:
         try:
             if path.stat().st_size > MOST_BYTES:
                 raise ValueError(f"more than {MOST_BYTES:,} bytes")
-            whole = json.loads(path.read_text(encoding="utf-8"))
-            rows, meta = whole["rows"], whole["meta"]
-            rows[meta["judged"]][meta["measure"]]  # noqa: B018 - whether they are there
+            rows, meta = _checked(json.loads(path.read_text(encoding="utf-8")))
         except OSError as error:
             raise ArtifactError(f"{path}: cannot be read ({error.strerror})") from None
         except (ValueError, KeyError, TypeError, RecursionError):
@@ -84,20 +83,16 @@ class FinishedRun:
 
     def interval(self, column: str) -> Interval | None:
         """Of the student with the head, in a column."""
-        return _interval(self.meta.get("intervals", {}).get(column, {}).get(self.meta["judged"]))
+        return _interval((self.meta.get("intervals") or {}).get(column, {}).get(self.meta["judged"]))
 
     def share(self) -> Interval | None:
         """Of the teacher's figure, in the measure of the verdict."""
-        return _interval(self.meta.get("shares", {}).get(self.meta["judged"]))
+        return _interval((self.meta.get("shares") or {}).get(self.meta["judged"]))
 
     def validation(self, figure: str) -> float | None:
         """A figure of the validation split, such as `val/cosine_p50`; `None` where the run was no training."""
         found = (self.meta.get("validation") or {}).get(figure)
         return float(found) if isinstance(found, int | float) else None
-
-    def embed_ms(self) -> float | None:
-        """What embedding a query took, where the run timed it."""
-        return self.figures.get("embed_ms")
 
     def measured_on(self) -> str:
         """Tells the test set from any other; runs of one teacher with the same can be compared."""
@@ -107,6 +102,25 @@ class FinishedRun:
         told = [self.meta.get(name) for name in ("source", "split", "queries", "corpus")]
         figures = {name: value for name, value in self.rows.get("teacher", {}).items() if not name.endswith("_ms")}
         return json.dumps([told, figures], sort_keys=True)
+
+
+def _checked(whole: Any) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Rows and what stands beside them, if every figure that is read later is a number or undefined.
+
+    Raises:
+        ValueError, KeyError, TypeError: if not.
+    """
+    rows, meta = whole["rows"], whole["meta"]
+    rows[meta["judged"]][meta["measure"]]  # noqa: B018 - whether they are there
+    intervals, validation = meta.get("intervals") or {}, meta.get("validation") or {}
+    tables = [meta, rows, intervals, validation, meta.get("shares") or {}]
+    tables += [*rows.values(), *intervals.values()] if all(isinstance(one, dict) for one in tables) else []
+    if not all(isinstance(one, dict) for one in tables):
+        raise TypeError("expected figures by name")
+    for value in (*(value for row in rows.values() for value in row.values()), *validation.values()):
+        if value is not None and not math.isfinite(value):
+            raise ValueError("not a number")
+    return rows, meta
 
 
 def _interval(found: Any) -> Interval | None:

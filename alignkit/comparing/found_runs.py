@@ -30,10 +30,13 @@ class FoundRuns:
     unfinished: tuple[Path, ...]
 
     def names(self) -> dict[Path, str]:
-        """What to call each: its path below the folder that all of them share."""
-        together = (*self.finished, *self.unfinished)
-        above = Path(os.path.commonpath([path.resolve().parent for path in together])) if together else Path()
-        return {path: path.resolve().relative_to(above).as_posix() for path in together}
+        """What to call each: its path below the folder that all of them share, whole where they share none."""
+        together = {path: path.resolve() for path in (*self.finished, *self.unfinished)}
+        try:
+            above = os.path.commonpath([whole.parent for whole in together.values()])
+        except ValueError:  # two drives of Windows, or no run
+            return {path: whole.as_posix() for path, whole in together.items()}
+        return {path: whole.relative_to(above).as_posix() for path, whole in together.items()}
 
 
 def runs_asked(runs: Any) -> list[str]:
