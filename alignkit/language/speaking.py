@@ -116,9 +116,16 @@ def _facts(language: str) -> list[tuple[re.Pattern[str], str]]:
 
 
 def _pattern(english: str) -> re.Pattern[str]:
-    pieces = _FIELD.split(english)
-    # texts and names of fields take turns
-    parts = [f"(?P<{one}>{_WORDS.get(one, _PART)})" if at % 2 else re.escape(one) for at, one in enumerate(pieces)]
-    if not pieces[-1] and len(pieces) > 1 and pieces[-2] not in _WORDS:  # what stands last may be several facts
-        parts[-2] = f"(?P<{pieces[-2]}>.+)"
+    """A field ends at the first place where the text behind it stands, and is not tried longer: `(?>…)` keeps it so.
+
+    A long text that fits no pattern, an error message for instance, would else be cut in all possible ways.
+    """
+    opening, *rest = _FIELD.split(english)  # then names of fields and the texts behind them take turns
+    parts = [re.escape(opening)]
+    for name, behind in zip(rest[::2], rest[1::2], strict=True):
+        field = f"(?P<{name}>{_WORDS.get(name, _PART)}){re.escape(behind)}"
+        parts.append(f"(?>{field})")
+    if rest:  # the last field goes on to where the end fits, and where it stands last it may be several facts
+        several = not rest[-1] and rest[-2] not in _WORDS
+        parts[-1] = f"(?P<{rest[-2]}>.+)" if several else field
     return re.compile("".join(parts), re.DOTALL)

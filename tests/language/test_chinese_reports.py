@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import re
+import time
 import warnings
 
 import pytest
@@ -179,6 +180,15 @@ def test_facts_of_lower_rooms_are_told(english, chinese):
     assert told(english) == english
     with speaking("zh"):
         assert told(english) == chinese
+
+
+def test_a_long_text_is_looked_at_once():
+    """The whole of a server's answer, say; cut in all possible ways it took minutes."""
+    long = "3 of 20 of the " * 200
+    with speaking("zh"):
+        before = time.process_time()
+        assert told(long) == long
+    assert time.process_time() - before < 5
 
 
 def test_a_language_is_one_of_two():
