@@ -17,7 +17,9 @@ import argcomplete
 from argcomplete.completers import FilesCompleter
 
 from alignkit.commandline.conf import Mount, group_choices, leaves, mounts_of, own_settings, yaml_of
+from alignkit.commandline.declaration import Command
 from alignkit.commandline.helping import comments_of
+from alignkit.language import speaking
 from alignkit.setting_rules import SWITCH
 
 _OF_PROGRAM = {
@@ -92,7 +94,8 @@ def _names(words: Sequence[str], prefix: str) -> dict[str, str]:
         if prefix.startswith(mount.place):
             settings, choice = _part(mount, words)
             found |= {f"{name}=": f"of {mount.place}={choice}" for name in settings}
-    return {name: text for name, text in found.items() if name[:-1] not in given and (prefix or "." not in name)}
+    found = {name: text for name, text in found.items() if name[:-1] not in given and (prefix or "." not in name)}
+    return found | (_paths(prefix) if _declared(command).listed else {})
 
 
 def _values(words: Sequence[str], name: str, begun: str) -> dict[str, str]:
@@ -110,7 +113,11 @@ def _values(words: Sequence[str], name: str, begun: str) -> dict[str, str]:
         return _joined(name, begun, choices, {"-m", "--multirun"} & set(words))
     if name not in known or isinstance(known[name], int | float):
         return {}
-    return {f"{name}={path}": "" for path in FilesCompleter()(begun)}
+    return _paths(begun, f"{name}=")
+
+
+def _paths(begun: str, before: str = "") -> dict[str, str]:
+    return {f"{before}{path}": "" for path in FilesCompleter()(begun)}
 
 
 def _joined(name: str, begun: str, values: Sequence[Any], several: object) -> dict[str, str]:
@@ -135,7 +142,13 @@ def _part(mount: Mount, words: Sequence[str]) -> tuple[dict[str, Any], str | Non
 
 def _rules(command: str) -> Mapping[str, Any]:
     """Of a command's own settings; its room of rules imports nothing heavy."""
+    of_all = speaking.RULES if _declared(command).speaks else {}
     module = f"alignkit.commands.rules.{command}"
     if importlib.util.find_spec(module) is None:
-        return {}
-    return getattr(importlib.import_module(module), "RULES", {})
+        return of_all
+    return {**of_all, **getattr(importlib.import_module(module), "RULES", {})}
+
+
+def _declared(command: str) -> Command:
+    found: Command = importlib.import_module(f"alignkit.{command}").main.declared
+    return found

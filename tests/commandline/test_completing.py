@@ -49,6 +49,7 @@ def test_settings_of_a_command_and_of_the_parts_that_are_chosen():
         ("train -m model=", group_choices("model")),
         ("export format=", formats()),
         ("embed dtype=", ["float16", "float32"]),
+        ("evaluate language=", ["en", "zh"]),
         ("train whiten_by=", ["self_mrr", "overlap@10"]),
     ],
 )
@@ -66,6 +67,7 @@ def test_paths_stand_where_a_text_may(tmp_path, monkeypatch):
     (tmp_path / "outputs").mkdir()
     monkeypatch.chdir(tmp_path)
     assert list(offered("evaluate head=ou")) == ["head=outputs/"]
+    assert list(offered("compare ou")) == ["outputs/"]  # which takes them without a name
     assert offered("train seed=") == {}
 
 
