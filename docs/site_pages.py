@@ -17,7 +17,7 @@ from mkdocs.structure.pages import Page
 from alignkit.__main__ import commands, summaries
 from alignkit.commandline.conf import conf_folder, group_choices, mounts_of
 from alignkit.evaluation.columns import Column
-from alignkit.evaluation.verdict import decide
+from alignkit.evaluation.verdict import BROKEN_SHARE, decide
 from alignkit.reporting.glossary import LIMITS, ROWS
 
 _SETTING = re.compile(
@@ -112,7 +112,7 @@ def _columns() -> str:
 def _verdict() -> str:
     """The rules, from the docstring of the function that applies them."""
     rules = (inspect.getdoc(decide) or "").partition("\n\n")[2]
-    return rules.replace("`BROKEN_SHARE`", "`0.25`")
+    return rules.replace("`BROKEN_SHARE`", f"`{BROKEN_SHARE}`")
 
 
 def _groups() -> list[str]:

@@ -36,6 +36,8 @@ def main() -> None:
                     subprocess.run([sys.executable, "-c", line], cwd=folder, check=True)
                 elif "alignkit.serve" in line:
                     stop(server)
+                    if is_ready():
+                        sys.exit(f"try_guides: another server answers at {READY}; it would be tried for the guide's")
                     server = subprocess.Popen(line.split(), cwd=folder)
                     wait_for(server)
                 elif not line.startswith("pip "):
@@ -52,12 +54,19 @@ def wait_for(server: subprocess.Popen[bytes]) -> None:
     for _ in range(600):
         if server.poll() is not None:
             sys.exit(f"try_guides: the server ended with exit code {server.returncode}")
-        try:
-            urllib.request.urlopen(READY, timeout=5).close()
+        if is_ready():
             return
-        except OSError:
-            time.sleep(0.5)
+        time.sleep(0.5)
     sys.exit("try_guides: the server does not get ready")
+
+
+def is_ready() -> bool:
+    """Whether a server answers."""
+    try:
+        urllib.request.urlopen(READY, timeout=5).close()
+    except OSError:
+        return False
+    return True
 
 
 def stop(server: subprocess.Popen[bytes] | None) -> None:
