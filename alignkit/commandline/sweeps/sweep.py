@@ -180,8 +180,9 @@ class Sweep:
             if outcome.value is not None
             else f"{outcome.state}: {outcome.words}"
         )
-        took = f"{outcome.seconds:.0f} s" if outcome.seconds else outcome.words
-        logger.info("trial %s: %s (%s; %s)", trial.number, how, drawn, took)
+        again = outcome.words if outcome.value is not None else ""  # a failure has told its words already
+        took = f"{outcome.seconds:.0f} s" if outcome.seconds else again
+        logger.info("trial %s: %s (%s)", trial.number, how, "; ".join(filter(None, (drawn, took))))
 
     def _objective(self) -> str:
         """The figure that decides: of the words, else of the YAML."""
