@@ -104,6 +104,16 @@ def test_a_trained_student_goes_along_and_serves_from_there(hub, run_command, tm
     assert np.load(tmp_path / "vectors" / "aligned.npy").shape == (2, 3)
 
 
+def test_a_push_that_fails_says_what_is_there_and_what_is_here(hub, run_command, run_folder, tmp_path):
+    hub.only_public = True
+    words = (f"head={run_folder}", "push=me/head", "private=true")
+    code, out, err = run_command("export", *words, "out=kept")
+    assert code == 1 and "agrees with the head" in out
+    assert "none of its files was put there, and the export lies in kept: for another try, leave out= out" in err
+    assert (tmp_path / "kept" / "head" / "head.json").is_file()
+    assert set(tip(hub, "me/head")) == {".gitattributes"}
+
+
 @pytest.mark.parametrize(
     ("words", "message"),
     [

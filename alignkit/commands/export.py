@@ -70,7 +70,7 @@ def main(config: DictConfig) -> None:
         manifest = export_head(name, job, out, settings["tolerance"])
         _say(summary(settings["out"] and out, manifest))
         if to is not None:
-            _say(push_summary(_pushed(out, to, is_there)))
+            _say(push_summary(_pushed(out, to, is_there, is_kept=settings["out"] is not None)))
 
 
 @contextlib.contextmanager
@@ -90,11 +90,12 @@ def _destination(settings: dict[str, Any]) -> Destination | None:
     return None if settings["push"] is None else Destination.of(settings["push"], **told)
 
 
-def _pushed(folder: Path, to: Destination, is_there: bool) -> Pushed:
+def _pushed(folder: Path, to: Destination, is_there: bool, is_kept: bool) -> Pushed:
     try:
         return push_folder(folder, to, f"Head exported by alignkit {__version__}", is_there)
     except HubError as error:
-        raise HubError(f"{error}; nothing was changed there, give the same command again") from None
+        kept = f", and the export lies in {folder}: for another try, leave out= out or give another" if is_kept else ""
+        raise HubError(f"{error}; none of its files was put there{kept}") from None
 
 
 def summary(out: Path | None, manifest: dict[str, Any]) -> list[str]:
