@@ -18,6 +18,7 @@ from alignkit.benchmarking.mteb_model import MtebModel, import_mteb
 from alignkit.benchmarking.score_intervals import resampled_scores
 from alignkit.benchmarking.task_groups import check_groups, groups_of_task
 from alignkit.benchmarking.unit_figures import UnitFigures, unit_figures
+from alignkit.evaluation.evidence import MIN_QUERIES
 from alignkit.evaluation.table_rows import HEAD_ALONE, Product, RowName
 from alignkit.metrics.intervals import RESAMPLES, Interval, interval_of
 
@@ -87,13 +88,17 @@ def _run_task(
         notes.append("no intervals: this task's score is not a mean over single queries, pairs or texts that is known")
         scores, drawn, figures = {}, {}, {}
     first = next(iter(figures.values()), None)
+    units = None if first is None else sum(len(one.units) for one in first.strata)
+    if units is not None and units < MIN_QUERIES:
+        notes.append(f"no intervals: {units} are too few, expected at least {MIN_QUERIES}")
+        drawn = {}
     groups = groups_of_task(task, figures, product, group_by, seed=seed, resamples=resamples)
     return _TaskRun(
         TaskScores(
             name=task.metadata.name,
             kind=str(task.metadata.type),
             measure=str(task.metadata.main_score),
-            units=None if first is None else sum(len(one.units) for one in first.strata),
+            units=units,
             called="" if first is None else first.called,
             rows=_rows(values, drawn),
             groups=groups.figures,

@@ -61,10 +61,15 @@ class GroupTable:
         if not self.groups:
             return []
         shown, small = self._shown(), self._small()
+        words = (
+            "{shown:,} of {all:,} groups, by what {product} loses against the teacher in {measure}, the most first, "
+            "with 95% intervals."
+            if self._beside_teacher()
+            else "{shown:,} of {all:,} groups, by {measure} of {product}, the lowest first, with 95% intervals."
+        )
         notes = [
             say(
-                "{shown:,} of {all:,} groups, by what {product} loses against the teacher in {measure}, the most "
-                "first, with 95% intervals.",
+                words,
                 shown=len(shown),
                 all=len(self.groups),
                 product=self.product.row.value,
@@ -89,7 +94,11 @@ class GroupTable:
 
     def above(self) -> str:
         """What stands above the table on a terminal."""
-        words = "{measure} by {field}, what loses most against the teacher first:"
+        words = (
+            "{measure} by {field}, what loses most against the teacher first:"
+            if self._beside_teacher()
+            else "{measure} by {field}, the lowest first:"
+        )
         return say(words, measure=self.measure, field=self.field)
 
     def console(self) -> Table:
@@ -116,6 +125,9 @@ class GroupTable:
             more = len(self.groups) - ON_SCREEN
             lines.append(say("{more:,} more groups are in {file}", more=more, file=self.file))
         return lines
+
+    def _beside_teacher(self) -> bool:
+        return any(group.teacher is not None for group in self.groups)
 
     def _name(self) -> str:
         return self.field or say("group")

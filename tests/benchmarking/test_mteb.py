@@ -197,6 +197,16 @@ def test_a_head_in_the_hands_of_those_who_drive_mteb(folder, models, tmp_path):
         run_benchmark([task], {RowName.ALIGNED: model}, tmp_path, head="run", group_by="nope")
     assert len(teacher.asked) == asked
 
+    # one query: a score, and no interval of no width; without the teacher groups are ordered by their figures
+    lines = (rare / "qrels" / "test.tsv").read_text(encoding="utf-8").splitlines()
+    (rare / "qrels" / "test.tsv").write_text("\n".join(lines[:2]), encoding="utf-8")
+    few = run_benchmark(tasks_named([str(rare)]), {RowName.ALIGNED: model}, tmp_path, head="run", group_by="team")
+    (few_queries,) = few.tasks
+    assert few_queries.units == 1 and few_queries.rows[RowName.ALIGNED].interval is None
+    assert "no intervals: 1 are too few, expected at least 30" in few_queries.notes
+    write_benchmark(few, tmp_path)
+    assert "the lowest first" in (tmp_path / "benchmark_report.md").read_text(encoding="utf-8")
+
     # names that are none, and a Hub that cannot be reached
     with pytest.raises(ConfigError, match="NFCorpos is neither a task of MTEB nor a folder; did you mean NFCorpus"):
         tasks_named(["NFCorpos"])
