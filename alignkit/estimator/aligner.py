@@ -18,7 +18,7 @@ from alignkit.training.run_settings import check_settings
 
 try:
     from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin
-    from sklearn.utils.validation import check_is_fitted, validate_data
+    from sklearn.utils.validation import check_array, check_is_fitted, validate_data
 except ModuleNotFoundError:
     raise MissingExtraError("scikit-learn", "sklearn") from None
 
@@ -104,9 +104,14 @@ class Aligner(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
         return self.fitted_.transform(student, role="document")
 
     def score(self, X: Any, y: Any) -> float:
-        """Mean cosine of `transform(X)` with the teacher's vectors `(N, teacher_dim)`: what a search makes largest."""
+        """Mean cosine of `transform(X)` with the teacher's vectors `(N, teacher_dim)`: what a search makes largest.
+
+        Raises:
+            ValueError: for NaN, Inf, or what is no number.
+            ConfigError: for another shape than that of `transform(X)`.
+        """
         aligned = self.transform(X)
-        teacher = np.asarray(y, dtype=np.float32)
+        teacher = check_array(y, dtype=np.float32, ensure_2d=False, input_name="y")
         if teacher.shape != aligned.shape:
             raise ConfigError(f"y: expected the teacher's vectors, shape {aligned.shape}, got {teacher.shape}")
         lengths = np.linalg.norm(teacher, axis=1)

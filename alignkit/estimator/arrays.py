@@ -12,7 +12,10 @@ from alignkit.pairs.base import MIN_PAIRS, Origin, Pairs, PairSplits
 from alignkit.pairs.vectors import group_rows
 from alignkit.pairs.views import RowIds, take_pairs
 from alignkit.sentences.splits import merge_groups, split_groups
+from alignkit.setting_rules import check, number_from
 from alignkit.vector_files import check_vectors
+
+SHARES = dict.fromkeys(("validation", "test"), number_from(0, below=1))
 
 
 def as_vectors(vectors: Any, name: str, width: int | None = None) -> np.ndarray:
@@ -104,9 +107,10 @@ def split_pairs(
         name: of the student's vectors, for messages.
 
     Raises:
-        ConfigError: if the shares leave nothing to train on.
+        ConfigError: if the shares are no numbers, or leave nothing to train on.
         DataError: if there are too few pairs, or too few groups of them.
     """
+    check({"validation": validation, "test": test}, SHARES)
     if len(whole) < least:
         raise DataError(f"{name}: {len(whole)} pairs, expected at least {least}; embed more sentences")
     same: Sequence[str] = group_rows(whole.student, whole.teacher, whole.texts, name)

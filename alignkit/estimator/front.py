@@ -90,7 +90,13 @@ def fit(
 
 
 def composed_settings(model: str, loss: str | None, given: Mapping[str, Any], seed: int, device: str) -> dict[str, Any]:
-    """Settings as the command composes them."""
+    """Settings as the command composes them.
+
+    Raises:
+        ConfigError: for an unknown part or setting, or settings that are no names with values.
+    """
+    if not isinstance(given, Mapping) or not all(isinstance(name, str) for name in given):
+        raise ConfigError(f'settings={given!r}: expected names with values, such as {{"trainer.max_epochs": 3}}')
     composed = {name: value for name, value in settings_of_command("train").items() if name not in NOT_HERE}
     composed |= {
         "model": settings_of_part("model", model, seed),

@@ -87,6 +87,13 @@ def test_what_it_fitted_is_a_head_like_any_other(arrays, tmp_path):
         ({}, lambda teacher: teacher * 0, DataError, "y: 300 zero vectors, the first in row 0"),
         ({}, lambda teacher: teacher[:10], ValueError, "inconsistent numbers of samples"),
         ({"model": "nonesuch"}, None, ConfigError, "model=nonesuch: expected one of"),
+        ({"settings": ["lr"]}, None, ConfigError, r"settings=\['lr'\]: expected names with values"),
+        (
+            {"validation": "a tenth"},
+            None,
+            ConfigError,
+            "validation=a tenth: expected a number of at least 0 and below 1",
+        ),
         ({"settings": {"model.hiden": 1}}, None, ConfigError, "unknown setting 'model.hiden'"),
     ],
 )
@@ -101,6 +108,8 @@ def test_a_score_needs_the_teachers_vectors(arrays):
     aligner = alignkit.Aligner("linear", settings=UNTRAINED).fit(student, teacher)
     with pytest.raises(ConfigError, match=r"y: expected the teacher's vectors, shape \(300, 384\), got \(300, 5\)"):
         aligner.score(student, teacher[:, :5])
+    with pytest.raises(ValueError, match="Input y contains NaN"):
+        aligner.score(student, np.full_like(teacher, np.nan))
 
 
 def test_without_scikit_learn_its_extra_is_named(monkeypatch):
