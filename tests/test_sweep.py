@@ -202,6 +202,7 @@ hydra:
     [
         ("model=linear", "no setting is searched; give some as choice(), range(), interval() or values with commas"),
         ("lr=0.1,0.2 hydra.sweeper.n_trials=0", "hydra.sweeper.n_trials=0: expected a whole number of at least 1"),
+        ("lr=0.1,0.2 hydra.sweeper.params={model:{hidden:8}}", "expected settings by their whole names, such as {"),
         ("lr=0.1,0.2 hydra.sweeper.pruner=x", "hydra.sweeper.pruner=x: expected median or halving, or null, never"),
         ("lr=0.1,0.2 hydra.sweeper.storage=nonesuch://x", "hydra.sweeper.storage=nonesuch://x: cannot be used"),
     ],

@@ -26,8 +26,16 @@ WARM_UP_EPOCHS, WARM_UP_TRIALS = 1, 5
 WORKER_SEED = 100_003
 # that another process writes to an SQLite file
 BUSY_S = 120.0
+
+
+def _are_spaces(value: object) -> bool:
+    return value is None or (
+        isinstance(value, Mapping) and not any(isinstance(space, Mapping) for space in value.values())
+    )
+
+
 RULES = {
-    "params": Rule(lambda value: value is None or isinstance(value, Mapping), "settings with their spaces"),
+    "params": Rule(_are_spaces, "settings by their whole names, such as {model.hidden: '8,16'}"),
     "n_trials": whole(1),
     "n_jobs": whole(1, 64),
     "sampler": one_of(("tpe", "random", "grid")),
