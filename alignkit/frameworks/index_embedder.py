@@ -75,8 +75,10 @@ class IndexEmbedder:
         """Vectors of queries, `(len(texts), dim)` float32, rows of length 1.
 
         Raises:
+            ConfigError: for one text in the place of several.
             AlignkitError: if the head or its student is not there, or a text has no vector.
         """
+        _check_several(texts)
         return self._student().call(lambda aligned: aligned.encode(texts, "query"))
 
     def documents(self, texts: Sequence[str]) -> np.ndarray:
@@ -86,6 +88,7 @@ class IndexEmbedder:
             ConfigError: if the teacher is to embed them, none was given, and the head does not say enough of it.
             AlignkitError: as `queries`.
         """
+        _check_several(texts)
         if self._given["documents"] == BY_HEAD:
             return self._student().call(lambda aligned: aligned.encode(texts, "document"))
         vectors = self._document_teacher().call(lambda teacher: embed_all(teacher, texts, "document"))
@@ -166,6 +169,11 @@ class _InTurn(Generic[Model]):
     def call(self, ask: Callable[[Model], Any]) -> Any:
         with self._turn:
             return ask(self.model)
+
+
+def _check_several(texts: Sequence[str]) -> None:
+    if isinstance(texts, str):  # else each of its letters gets a vector
+        raise ConfigError("expected a list of texts, got one text; put it into a list")
 
 
 def _checked(side: str, given: Any) -> Any:

@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
-from alignkit.errors import MissingExtraError
+from alignkit.errors import ConfigError, MissingExtraError
 from alignkit.frameworks.index_embedder import BY_TEACHER, IndexEmbedder
+from alignkit.setting_rules import did_you_mean
 
 try:
     from llama_index.core.base.embeddings.base import BaseEmbedding
@@ -20,15 +21,22 @@ TEXTS_AT_ONCE = 256
 class AlignkitEmbedding(BaseEmbedding):
     """Queries by student and head, texts of nodes by the teacher; see `IndexEmbedder` for the arguments."""
 
-    head: str = Field(description="A run folder, its head/, or a bundle.")
-    student: Any | None = Field(default=None, description="By name, or by name with settings; null: the head's own.")
-    teacher: Any | None = Field(default=None, description="Likewise, for texts of nodes.")
-    documents: str = Field(default=BY_TEACHER, description="Who embeds texts of nodes: teacher, or head.")
-    allow_student_mismatch: bool = Field(default=False, description="Go on where the student is another one.")
+    head: str = Field(frozen=True, description="A run folder, its head/, or a bundle.")
+    student: Any | None = Field(
+        default=None, frozen=True, description="By name, or by name with settings; null: the head's own."
+    )
+    teacher: Any | None = Field(default=None, frozen=True, description="Likewise, for texts of nodes.")
+    documents: str = Field(default=BY_TEACHER, frozen=True, description="Who embeds texts of nodes: teacher, or head.")
+    allow_student_mismatch: bool = Field(
+        default=False, frozen=True, description="Go on where the student is another one."
+    )
     _embedder: IndexEmbedder = PrivateAttr()
 
     def __init__(self, head: Any, **settings: Any) -> None:
-        head = str(head)
+        head, known = str(head), type(self).model_fields
+        if unknown := next((name for name in settings if name not in known), None):  # pydantic would drop it unsaid
+            names = f"{', '.join(known)}{did_you_mean(unknown, known)}"
+            raise ConfigError(f"AlignkitEmbedding has no setting '{unknown}'; it has {names}")
         super().__init__(**{"model_name": head, "embed_batch_size": TEXTS_AT_ONCE, **settings, "head": head})
         self._embedder = IndexEmbedder(
             head, self.student, self.teacher, self.documents, self.allow_student_mismatch

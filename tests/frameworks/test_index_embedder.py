@@ -25,6 +25,9 @@ def test_documents_are_the_teachers_and_queries_the_heads(near_head, expected):
     np.testing.assert_array_equal(embedder.queries(TEXTS), expected["queries"])
     np.testing.assert_array_equal(IndexEmbedder(near_head, documents="head").documents(TEXTS), expected["head"])
     assert embedder.documents([]).shape == embedder.queries([]).shape == (0, 256)
+    for ask in (embedder.documents, embedder.queries):
+        with pytest.raises(ConfigError, match="expected a list of texts, got one text"):
+            ask("parcel")
 
 
 def test_documents_have_length_1_whatever_the_teacher_gives(near_head):

@@ -46,6 +46,17 @@ def test_what_it_tells_of_itself_builds_it_again(near_head, expected):
         pickle.dumps(AlignkitEmbedding(near_head, student=lambda texts: texts))
 
 
+def test_a_setting_that_would_do_nothing_is_refused(near_head):
+    from alignkit.frameworks.llama_index import AlignkitEmbedding
+
+    with pytest.raises(ConfigError, match="has no setting 'techer'; it has .*; did you mean teacher?"):
+        AlignkitEmbedding(near_head, techer="minilm")
+    embedding = AlignkitEmbedding(near_head, embed_batch_size=7)
+    assert embedding.embed_batch_size == 7
+    with pytest.raises(ValueError, match="frozen"):
+        embedding.documents = "head"
+
+
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
 def test_its_recipe(follow):
     follow("LlamaIndex")
