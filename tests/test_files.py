@@ -2,11 +2,12 @@ import errno
 import os
 import threading
 
+import numpy as np
 import pytest
 
 from alignkit import files
 from alignkit.errors import AlignkitError
-from alignkit.files import appearing_together, write_whole
+from alignkit.files import appearing_together, let_others_read, write_whole
 
 
 def test_text_and_bytes_are_written_as_they_are(tmp_path):
@@ -142,3 +143,15 @@ def test_a_file_that_is_held_for_a_moment_is_waited_for(tmp_path, monkeypatch):
     monkeypatch.setattr(files, "PATIENCE_S", 30.0)
     write_whole(tmp_path / "a", "new")
     assert (tmp_path / "a").read_text() == "new"
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows has other rights")
+def test_who_may_read_a_folder_may_read_what_safetensors_wrote_there(tmp_path):
+    from safetensors.numpy import save_file
+
+    model = tmp_path / "model"
+    (model / "1_Dense").mkdir(parents=True)
+    model.chmod(0o755)
+    save_file({"weight": np.ones(2)}, model / "1_Dense" / "model.safetensors")
+    let_others_read(model)
+    assert (model / "1_Dense" / "model.safetensors").stat().st_mode & 0o777 == 0o644

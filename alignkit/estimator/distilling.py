@@ -31,7 +31,7 @@ from alignkit.evaluation.before import Before
 from alignkit.evaluation.embedding_time import embedding_time, embedding_times
 from alignkit.evaluation.forgotten import check_forgetting
 from alignkit.evaluation.student_record import StudentRecord
-from alignkit.files import move, refused, unfinished_name
+from alignkit.files import let_others_read, move, refused, unfinished_name
 from alignkit.heads.base import Head
 from alignkit.pairs.base import PairSplits
 from alignkit.pairs.embedded import with_student
@@ -338,6 +338,7 @@ def save_student(student: TrainableStudent, folder: Path) -> None:
     place, unfinished = folder / STUDENT, unfinished_name(folder)
     try:
         student.save(unfinished)
+        let_others_read(unfinished)
         shutil.rmtree(place, ignore_errors=True)  # of an attempt that was interrupted later on
         move(unfinished, place)
     except OSError as error:

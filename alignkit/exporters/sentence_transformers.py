@@ -26,6 +26,7 @@ from alignkit.exporters.graph import trace
 from alignkit.exporters.hub import put_for_alignkit
 from alignkit.exporters.model_card import CARD, card_text
 from alignkit.exporters.module_code import CLASS_NAME, MODULE_NAME, module_source
+from alignkit.files import let_others_read
 
 OPTIONS = frozenset({"router"})
 CARRIES_MODELS = True
@@ -75,6 +76,7 @@ def write(job: Job, folder: Path) -> dict[str, Any]:
         model.default_prompt_name = "query" if prompt else None
     with quiet_loading():
         model.save(str(folder), create_model_card=False)
+    let_others_read(folder)
     usage = model_usage(job, router, stock, _name(precision))
     card = card_text(job, usage, "sentence-transformers", holds_student=True, holds_teacher=router)
     (folder / CARD).write_text(card, encoding="utf-8")
