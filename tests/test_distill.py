@@ -11,10 +11,11 @@ from small_table import save_table
 from waiting import post
 
 import alignkit
-from alignkit.artifact import load_artifact
+from alignkit.artifact import load_artifact, save_head
 from alignkit.distillation.table_student import TableStudent
 from alignkit.embedders.distilled import DistilledEmbedder
 from alignkit.estimator import distilling
+from alignkit.heads.linear import LinearHead
 from alignkit.pairs.demo import load_demo
 from alignkit.runs.fingerprints import seen_in_training, text_fingerprints, training_fingerprints
 from alignkit.tables import making
@@ -171,9 +172,10 @@ def test_a_student_that_is_not_the_one_of_the_training_is_refused_in_one_line(ru
         alignkit.AlignedEmbedder.load(run)
 
 
-def test_a_head_without_a_student_of_its_own_asks_for_one(static_run):
-    with pytest.raises(alignkit.AlignkitError, match="no student of its own lies beside this head.*l2_supercat"):
-        alignkit.AlignedEmbedder.load(static_run)
+def test_a_head_of_bare_vectors_asks_for_a_student(tmp_path):
+    save_head(LinearHead(4, 3), tmp_path / "head")
+    with pytest.raises(alignkit.AlignkitError, match="no student of its own lies beside this head.*bare vectors"):
+        alignkit.AlignedEmbedder.load(tmp_path)
 
 
 @pytest.mark.parametrize("student", ["two_layer", "table"])

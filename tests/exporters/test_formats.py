@@ -262,7 +262,7 @@ def test_a_full_disk_is_one_line_and_leaves_nothing(name, train_head, make_job, 
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (("nothing", {}), "unknown format 'nothing'; formats: bundle, numpy, onnx, sentence_transformers, torch"),
+        (("nothing", {}), "unknown format 'nothing'; formats: bundle, hub, numpy, onnx, sentence_transformers, torch"),
         (("numpy", {"quantize": "int8"}), "format=numpy has no setting quantize"),
         (("onnx", {"quantize": "int4"}), "quantize=int4: expected int8 or float16, or null"),
         (("sentence_transformers", {"router": True}), "needs the student itself"),
