@@ -62,9 +62,24 @@ def pytest_make_collect_report(collector):
     return report
 
 
+# files whose tests take longest, each half a minute or more
+LONGEST = (
+    "test_ray.py", "test_several_processes.py", "test_two_processes.py", "test_notebook.py", "test_mteb.py",
+    "test_sentence_transformers_folder.py",
+)  # fmt: skip
+
+
 def pytest_collection_modifyitems(items):
-    """All processes must list the tests alike."""
-    items.sort(key=lambda item: item.path)
+    """All processes must list the tests alike. What takes longest begins first: nobody waits for it in the end.
+
+    Then come the commands, whose tests take longer than those of the rooms.
+    """
+
+    def place(item):
+        name, command = item.path.name, item.path.parent == TESTS
+        return (LONGEST.index(name) if name in LONGEST else len(LONGEST) + (not command), item.path)
+
+    items.sort(key=place)
 
 
 @pytest.hookimpl(wrapper=True)
