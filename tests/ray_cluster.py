@@ -1,4 +1,4 @@
-"""Three nodes of Ray on this machine, each with one core, as a cluster of three machines would be."""
+"""Two nodes of Ray on this machine, each with one core, as a cluster of two machines would be."""
 
 import os
 from contextlib import contextmanager
@@ -15,7 +15,7 @@ IMPORTED = (HERE.parent, HERE, HERE / "workers")
 
 
 @contextmanager
-def running(nodes=3):
+def running(nodes=2):
     """Yield the cluster; nobody is told about it."""
     try:
         ray_module()  # before anybody else imports it, as in a command
@@ -26,9 +26,12 @@ def running(nodes=3):
     with pytest.MonkeyPatch.context() as patched:
         patched.setenv("RAY_USAGE_STATS_ENABLED", "0")
         patched.setenv("RAY_memory_monitor_refresh_ms", "0")  # it kills workers where other processes fill the memory
+        patched.setenv("RAY_worker_niceness", "0")  # else a busy machine gives its workers what the other tests leave
         patched.setenv("PYTHONPATH", os.pathsep.join([*map(str, IMPORTED), os.environ.get("PYTHONPATH", "")]))
         small = {"num_cpus": 1, "object_store_memory": 80 * 1024 * 1024, "include_dashboard": False}
-        cluster = Cluster(initialize_head=True, head_node_args=small)
+        # no part needs them: nodes that are started on demand, and what workers say, which no driver here asks for
+        less = {"no_monitor": True, "include_log_monitor": False}
+        cluster = Cluster(initialize_head=True, head_node_args=small | less)
         for _ in range(nodes - 1):
             cluster.add_node(**small)
         try:
