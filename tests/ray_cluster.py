@@ -1,4 +1,4 @@
-"""Two nodes of Ray on this machine, each with one core, as a cluster of two machines would be."""
+"""Three nodes of Ray on this machine, each with one core, as a cluster of three machines would be."""
 
 import os
 from contextlib import contextmanager
@@ -15,7 +15,7 @@ IMPORTED = (HERE.parent, HERE, HERE / "workers")
 
 
 @contextmanager
-def running(nodes=2):
+def running(nodes=3):
     """Yield the cluster; nobody is told about it."""
     try:
         ray_module()  # before anybody else imports it, as in a command
