@@ -10,6 +10,7 @@ import signal
 import sys
 from pathlib import Path
 
+import packaged_yamls
 import pytest
 from _pytest.doctest import DoctestModule
 from loopback_hub import hub  # noqa: F401 - the Hub, for those who name it
@@ -158,25 +159,8 @@ def shared_data():
 
 @pytest.fixture(scope="session")
 def packaged_yamls_are_read_once():
-    """Hydra reads twenty for each command, a third of what composing takes, and a thousand commands are run here."""
-    import pickle
-
-    from hydra._internal.config_repository import ConfigRepository
-
-    from alignkit.commandline.conf import conf_folder
-
-    packaged = [("hydra", "hydra.conf"), ("main", str(conf_folder())), ("schema", "")]
-    read, kept = ConfigRepository.load_config, {}
-
-    def read_once(repository, config_path):
-        if [(source.provider, source.path) for source in repository.sources] != packaged:
-            return read(repository, config_path)  # a user's own are among them
-        if config_path not in kept:
-            kept[config_path] = pickle.dumps(read(repository, config_path))
-        return pickle.loads(kept[config_path])
-
-    with pytest.MonkeyPatch.context() as patched:
-        patched.setattr(ConfigRepository, "load_config", read_once)
+    """For all commands that are run in this process."""
+    with packaged_yamls.read_once():
         yield
 
 

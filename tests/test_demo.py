@@ -72,7 +72,7 @@ def test_the_packs_own_table_needs_no_path(run_command, monkeypatch, tmp_path):
         assert code == 0 and "aligned (teacher's index)" in out, err
     code, out, err = run_command("demo", "head=run", "interactive=true", "topk=2")
     assert code == 0 and "what is my pin" in out and "embedding, " in out, err
-    code, out, err = run_command("evaluate", "head=run", "time_embedding=false", "html=false")
+    code, out, err = run_command("evaluate", "head=run", "time_embedding=false", "html=false", "resamples=50")
     assert code == 0 and "aligned" in out, err
     code, out, err = run_command("export", "head=run", "format=numpy", "out=exported")
     assert code == 0 and "demo pack" in out, err

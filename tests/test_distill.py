@@ -180,14 +180,14 @@ def test_a_head_of_bare_vectors_asks_for_a_student(tmp_path):
 
 @pytest.mark.parametrize("student", ["two_layer", "table"])
 def test_three_commands_from_a_file_of_sentences_to_a_server(run_command, tmp_path, student):
-    (tmp_path / "mine.txt").write_text("\n".join(TEXTS[:120]), encoding="utf-8")
+    (tmp_path / "mine.txt").write_text("\n".join(TEXTS[:60]), encoding="utf-8")
     code, _, err = run_command("embed", "which=teacher", "sentences=mine.txt", "teacher=minilm")
     assert code == 0, err
     code, out, err = run_command("distill", f"student={student}", "teacher=minilm", "data=cached",
-                                 "data.path=mine.txt", "budget=300", "trainer.max_epochs=1", *QUICK,
+                                 "data.path=mine.txt", "budget=100", "trainer.max_epochs=1", *QUICK,
                                  "hydra.run.dir=run")  # fmt: skip
     assert code == 0, err
-    assert "96 texts are few to train a student on" in err and "student, head and report: " in out
+    assert "48 texts are few to train a student on" in err and "student, head and report: " in out
     with served([f"head={tmp_path / 'run'}"]) as address:
         answer = post(f"{address}/v1/embeddings", json={"model": "alignkit", "input": ASKED[0]}).json()
     assert len(answer["data"][0]["embedding"]) == 384

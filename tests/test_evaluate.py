@@ -260,7 +260,7 @@ def test_beir_and_sts_with_live_models(run, run_command, tmp_path, shared_data):
     pytest.importorskip("sentence_transformers")
     code, out, err = run_command(
         "evaluate", f"head={run}", "data=beir", f"data.path={shared_data / 'ir_adi'}", "tensorboard=false",
-        "html=false", "hydra.run.dir=adi",
+        "html=false", "resamples=50", "hydra.run.dir=adi",
     )  # fmt: skip
     assert code == 0, err
     metrics = json.loads((tmp_path / "adi" / "metrics.json").read_text(encoding="utf-8"))
@@ -272,6 +272,7 @@ def test_beir_and_sts_with_live_models(run, run_command, tmp_path, shared_data):
     code, out, err = run_command(
         "evaluate", f"head={run}", "data=sts", "data.path=sts.jsonl",
         "tensorboard=false", "html=false", "hydra.run.dir=sts", "learning_curve=false", "time_embedding=false",
+        "resamples=50",
     )  # fmt: skip
     assert code == 0, err
     rows = json.loads((tmp_path / "sts" / "metrics.json").read_text(encoding="utf-8"))["rows"]

@@ -302,6 +302,8 @@ def test_help_and_mistakes_are_there_before_anything_heavy(tmp_path):
     heavy = {"torch", "lightning", "scipy", "httpx", "matplotlib", "sentence_transformers", "starlette", "rich"}
     code = f"""
 import contextlib, importlib, io, sys
+sys.path.append({str(Path(__file__).parent)!r})
+import packaged_yamls
 
 def mistake(name, words, heavy):
     sys.argv = [name, *words.split()]
@@ -318,12 +320,13 @@ def mistake(name, words, heavy):
 for name in {commands()!r}:
     for words in ("--help", "--version"):  # Hydra and its grammar take two thirds of the time that they are given
         mistake(name, words, {heavy!r} | {{"numpy", "hydra", "omegaconf"}})
-for name in {commands()!r}:
-    for words in ("nonesuch=1", "students.model=x", "nonesuch"):
-        mistake(name, words, {heavy!r} | {{"numpy"}})
-for name, several in {MISTYPED!r}.items():
-    for words in several:  # of which some need NumPy, a tenth of a second
-        mistake(name, words, {heavy!r})
+with packaged_yamls.read_once():
+    for name in {commands()!r}:
+        for words in ("nonesuch=1", "students.model=x", "nonesuch"):
+            mistake(name, words, {heavy!r} | {{"numpy"}})
+    for name, several in {MISTYPED!r}.items():
+        for words in several:  # of which some need NumPy, a tenth of a second
+            mistake(name, words, {heavy!r})
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=tmp_path)
     assert done.returncode == 0, done.stdout + done.stderr

@@ -14,7 +14,7 @@ from waiting import get, post, until  # noqa: E402
 
 from alignkit.pairs.demo import load_demo  # noqa: E402
 
-ROWS = 150
+ROWS = 60
 
 
 @pytest.fixture(scope="module")
