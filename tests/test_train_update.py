@@ -4,14 +4,12 @@ import itertools
 import json
 import re
 import shutil
-import sys
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from two_processes import train_by_two
 
 from alignkit import load_artifact
 from alignkit.errors import ConfigError
@@ -270,17 +268,3 @@ def test_a_head_that_was_trained_further_keeps_the_sums_of_all_pairs(folder, run
     assert len(EarlierFit.load(run_of(out)).pairs) == EarlierFit.load(run_of(out)).head.kept.moments.count == 270
     code, _, err = run_command("train", "update=further", *files(folder, "old"))
     assert code == 1 and "270 of 300 pairs are among those" in " ".join(err.split())
-
-
-@pytest.mark.skipif(sys.platform == "win32", reason="gloo over several processes is slow to start there")
-def test_two_processes_update_as_one_does(folder, runs, update, tmp_path):
-    words = ("html=false", "device=cpu", "threads=1", "trainer.max_epochs=1", "confidence=false")
-    train_by_two(tmp_path, f"update={runs['linear']}", *files(folder, "new"), *words, "trainer.devices=2",
-                 "trainer.strategy=ddp", "batch_size=16", "hydra.run.dir=two")  # fmt: skip
-    code, err, one = update("linear", "new", *words, "batch_size=32", "hydra.run.dir=one")
-    assert code == 0, err
-    kept = [EarlierFit.load(run).head.kept.moments for run in (one, tmp_path / "two")]
-    torch.testing.assert_close(kept[0].gram, kept[1].gram, rtol=1e-5, atol=1e-5)
-    np.testing.assert_allclose(
-        *(answers(load_artifact(run).head, folder) for run in (one, tmp_path / "two")), atol=1e-4
-    )

@@ -1,12 +1,12 @@
 """Two processes train one student: each on its texts, both with the same weights in the end."""
 
-import multiprocessing
 import os
 import sys
 
 import pytest
 import torch
 from ports import quiet_port
+from two_processes import forks
 
 from alignkit.distillation.trainable import trainable
 from alignkit.distillation.tuning import tune
@@ -42,9 +42,7 @@ def train(rank, port, folder, student_folder, splits):
 @pytest.mark.parametrize("kind", ["table", "transformer"])
 def test_two_processes_end_with_the_same_student(kind, students, make_splits, tmp_path):
     splits = make_splits(SentenceTransformerEmbedder(str(students[kind]), device="cpu"))
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["alignkit.distillation.tuning", "sentence_transformers"])
-    port = quiet_port()
+    context, port = forks(), quiet_port()
     ranks = [context.Process(target=train, args=(rank, port, tmp_path, str(students[kind]), splits)) for rank in (0, 1)]
     for rank in ranks:
         rank.start()

@@ -1,14 +1,15 @@
 """Two processes on one machine, as `trainer.devices=2 trainer.strategy=ddp` starts them."""
 
 import json
-import subprocess
 import sys
 
 import numpy as np
 import pytest
-from two_processes import solve_nothing_and_draw_otherwise, train_by_two
+import torch
+from two_processes import solve_nothing_and_draw_otherwise, train_by_one_that_starts_another, train_by_two
 
-from alignkit import load_head
+from alignkit import load_artifact, load_head
+from alignkit.runs.earlier_fit import EarlierFit
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="gloo over several processes is slow to start there")
 TWO = ("device=cpu", "threads=1", "html=false", "trainer.devices=2", "trainer.strategy=ddp")
@@ -82,10 +83,26 @@ def test_auto_lets_the_first_process_choose(tmp_path, data):
     """The first process hands its choice to the one that it starts: here it does start it, as a user's command does."""
     settings = ("model=auto", "model.candidates=[linear,mlp]", "model.budget_s=600", "model.target=cosine",
                 "trainer.max_epochs=1", "hydra.run.dir=run")  # fmt: skip
-    done = subprocess.run([sys.executable, "-m", "alignkit.train", *data, *settings, *TWO],
-                          cwd=tmp_path, capture_output=True, text=True, timeout=900)  # fmt: skip
-    assert done.returncode == 0, done.stderr
-    assert done.stdout.count("head and report") == 1
+    printed = train_by_one_that_starts_another(tmp_path, *data, *settings, *TWO)
+    assert printed.count("head and report") == 1
     meta = meta_of(tmp_path / "run")
     assert meta["model"] == meta["selection"]["name"] == load_head(tmp_path / "run").kind()
     assert all(one["seconds"] is not None for one in meta["selection"]["tries"])
+
+
+def test_two_processes_update_as_one_does(run_command, train_into, make_pairs, tmp_path, data):
+    earlier = train_into(tmp_path / "earlier", *data, "model=linear", "keep_moments=true", "html=false")
+    new = make_pairs(120, seed=2)
+    for name in ("student", "teacher"):
+        np.save(tmp_path / f"new_{name}.npy", getattr(new, name))
+    settings = (f"update={earlier}", "data=vectors", "data.student=new_student.npy", "data.teacher=new_teacher.npy",
+                "trainer.max_epochs=1", "confidence=false")  # fmt: skip
+    train_by_two(tmp_path, *settings, *TWO, "batch_size=16", "hydra.run.dir=two")
+    code, _, err = run_command("train", *settings, "html=false", "device=cpu", "threads=1", "batch_size=32",
+                               "hydra.run.dir=one")  # fmt: skip
+    assert code == 0, err
+    kept = [EarlierFit.load(tmp_path / run).head.kept.moments for run in ("one", "two")]
+    torch.testing.assert_close(kept[0].gram, kept[1].gram, rtol=1e-5, atol=1e-5)
+    with torch.no_grad():
+        one, two = (load_artifact(tmp_path / run).head(torch.from_numpy(new.student)) for run in ("one", "two"))
+    np.testing.assert_allclose(*(torch.nn.functional.normalize(answers) for answers in (one, two)), atol=1e-4)
