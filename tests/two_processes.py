@@ -3,7 +3,6 @@
 import contextlib
 import multiprocessing
 import os
-import runpy
 import sys
 from pathlib import Path
 
@@ -36,60 +35,6 @@ def train_by_two(folder, *settings, odd=None):
     printed = "".join((Path(folder) / f"rank{rank}").read_text(encoding="utf-8") for rank in (0, 1))
     assert [rank.exitcode for rank in ranks] == [0, 0], printed
     assert printed.count("head and report") == 1
-
-
-def train_by_one_that_starts_another(folder, *settings):
-    """As `python -m alignkit.train` does it, but that the other is a fork, too, which waits for its command.
-
-    Returns:
-        What both printed.
-    """
-    receiver, sender = multiprocessing.Pipe(duplex=False)
-    both = [
-        forks().Process(target=_start_another, args=(sender, folder, settings)),
-        forks().Process(target=_be_started, args=(receiver, folder)),
-    ]
-    for one in both:
-        one.start()
-    sender.close()  # the first's alone: where it ends without a word the second sees it
-    receiver.close()
-    for one in both:
-        one.join()
-    printed = "".join((Path(folder) / f"rank{rank}").read_text(encoding="utf-8") for rank in (0, 1))
-    assert [one.exitcode for one in both] == [0, 0], printed
-    return printed
-
-
-def _start_another(sender, folder, settings):
-    from types import SimpleNamespace
-
-    from lightning.pytorch.strategies.launchers import subprocess_script
-
-    def start(command, env, cwd):
-        sender.send((command, env, cwd))
-        return SimpleNamespace(poll=lambda: None, send_signal=lambda number: None)
-
-    subprocess_script.subprocess = SimpleNamespace(Popen=start)
-    os.chdir(folder)
-    _run_as_module(Path(folder) / "rank0", settings)
-
-
-def _be_started(receiver, folder):
-    (Path(folder) / "rank1").touch()
-    command, env, cwd = receiver.recv()
-    assert command[:3] == [sys.executable, "-m", "alignkit.train"], command
-    os.environ.clear()
-    os.environ.update(env)
-    os.chdir(cwd or folder)
-    _run_as_module(Path(folder) / "rank1", command[3:])
-
-
-def _run_as_module(printed, settings):
-    sys.argv = ["alignkit train", *settings]
-    os.fsync = lambda file: None  # as in the tests' own process
-    with open(printed, "w", encoding="utf-8") as out:
-        with contextlib.redirect_stdout(out), contextlib.redirect_stderr(out):
-            runpy.run_module("alignkit.train", run_name="__main__", alter_sys=True)
 
 
 def _train(rank, port, folder, settings, odd):
