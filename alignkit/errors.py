@@ -8,7 +8,7 @@
     ├── EngineError         the engine behind an index cannot be reached, or refuses
     ├── HubError            the Hugging Face Hub cannot be reached, or refuses
     ├── ArtifactError       a head on disk is damaged, tampered with, or does not fit
-    └── MissingExtraError   an optional dependency is not installed
+    └── MissingExtraError   an optional dependency is not installed, or cannot be imported
 
 A message is one line: what, expected, got, the fix. Commands print it and exit with 1.
 """
@@ -51,5 +51,6 @@ class ArtifactError(AlignkitError):
 class MissingExtraError(AlignkitError):
     """An optional dependency is missing."""
 
-    def __init__(self, package: str, extra: str) -> None:
-        super().__init__(f'{package} is not installed; install it with: pip install "alignkit[{extra}]"')
+    def __init__(self, package: str, extra: str, reason: str = "") -> None:
+        lacks = f"cannot be imported ({reason})" if reason else "is not installed"
+        super().__init__(f'{package} {lacks}; install it with: pip install "alignkit[{extra}]"')

@@ -18,6 +18,7 @@ PACKAGE = Path(alignkit.__file__).parent
 FLOORS = [
     {"errors"},
     {
+        "extras",
         "vectors",
         "files",
         "file_kinds",
@@ -76,6 +77,8 @@ FLOORS = [
 FLOOR_OF = {room: floor for floor, rooms in enumerate(FLOORS) for room in rooms}
 # rooms of one floor that may use each other
 NEIGHBOURS = {
+    ("hub", "extras"),
+    ("object_storage", "extras"),
     ("vectors", "neighbours"),
     ("neighbours", "rounding"),
     ("neighbours", "corpus_blocks"),

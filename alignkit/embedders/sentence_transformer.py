@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import contextlib
 import importlib.metadata
-import importlib.util
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -24,7 +23,8 @@ from alignkit.embedders.model_folders import EXPECTED, is_fitted, model_folder, 
 from alignkit.embedders.model_loading import load_model
 from alignkit.embedders.rows import UNLIKE_TEXTS, batch_of, check_dimensions, useless
 from alignkit.embedders.token_limits import token_limit, tokens_read, too_long
-from alignkit.errors import ConfigError, EmbedderError, MissingExtraError
+from alignkit.errors import ConfigError, EmbedderError
+from alignkit.extras import check_installed
 from alignkit.hub.fetching import pinned
 from alignkit.hub.hub_address import is_hub_address
 from alignkit.servers.untrusted_words import one_line
@@ -82,8 +82,7 @@ class SentenceTransformerEmbedder:
         dtype: str = "auto",
         trust_remote_code: bool = False,
     ) -> None:
-        if importlib.util.find_spec("sentence_transformers") is None:
-            raise MissingExtraError("sentence-transformers", "local")
+        check_installed("local", "sentence_transformers")
         self._called = SettingNames()
         check({"batch_size": batch_size, "pooling": pooling, "layers": layers}, RULES)
         check_dimensions(dimensions)

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import importlib.metadata
-import importlib.util
-from pathlib import Path
 from typing import Any
 
 from alignkit.embedders.base import Role
 from alignkit.embedders.digests import file_digest
 from alignkit.embedders.table import TableEmbedder
 from alignkit.embedders.table_files import TableFiles
-from alignkit.errors import MissingExtraError
+from alignkit.extras import folder_of
 from alignkit.setting_rules import check, whole
 
 MODEL = "l2_supercat_256"
@@ -31,7 +29,7 @@ class StaticEmbedder(TableEmbedder):
         self, batch_size: int = 2048, query_prompt: str = "", document_prompt: str = "", normalize: bool = True
     ) -> None:
         check({"batch_size": batch_size}, {"batch_size": whole(1)})
-        folder = _package_folder("wordllama")
+        folder = folder_of("wordllama", "local")
         tokenizer = folder / "tokenizers" / "l2_supercat_tokenizer_config.json"
         files = TableFiles(folder / "weights" / f"{MODEL}.safetensors", tokenizer)
         self._open(files, batch_size, query_prompt, document_prompt, normalize)
@@ -47,11 +45,3 @@ class StaticEmbedder(TableEmbedder):
     def _digest_now(self) -> str:
         # the table's alone, as it has always been
         return file_digest(self._files.weights)
-
-
-def _package_folder(package: str) -> Path:
-    """The folder of an installed package, which is not imported."""
-    found = importlib.util.find_spec(package)
-    if found is None or not found.submodule_search_locations:
-        raise MissingExtraError(package, "local")
-    return Path(found.submodule_search_locations[0])

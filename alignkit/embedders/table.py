@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib.metadata
-import importlib.util
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -16,7 +15,8 @@ from alignkit.embedders.model_folders import is_fitted
 from alignkit.embedders.rows import batch_of
 from alignkit.embedders.table_files import EXPECTED, TableFiles, find_table
 from alignkit.embedders.token_table import TokenTable
-from alignkit.errors import ConfigError, EmbedderError, MissingExtraError
+from alignkit.errors import ConfigError, EmbedderError
+from alignkit.extras import needing
 from alignkit.hub.fetching import model_path
 from alignkit.setting_names import SettingNames
 from alignkit.setting_rules import check, whole
@@ -127,10 +127,9 @@ class TableEmbedder:
 
     def modules(self, role: Role = "document") -> list[Any]:
         """The table as sentence-transformers modules, which the caller may change."""
-        if importlib.util.find_spec("sentence_transformers") is None:
-            raise MissingExtraError("sentence-transformers", "local")
-        from sentence_transformers.sentence_transformer.modules import Normalize, StaticEmbedding
-        from tokenizers import Tokenizer
+        with needing("local"):
+            from sentence_transformers.sentence_transformer.modules import Normalize, StaticEmbedding
+            from tokenizers import Tokenizer
 
         rows = self.table.rows.copy()
         if self.table.dropped is not None:

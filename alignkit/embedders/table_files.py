@@ -13,7 +13,8 @@ import numpy as np
 from alignkit.embedders.digests import file_digest
 from alignkit.embedders.tensors import tensor, tensor_names
 from alignkit.embedders.token_table import TokenTable
-from alignkit.errors import DataError, EmbedderError, MissingExtraError
+from alignkit.errors import DataError, EmbedderError
+from alignkit.extras import needing
 from alignkit.servers.untrusted_words import one_line
 
 if TYPE_CHECKING:
@@ -142,10 +143,8 @@ def read_tokenizer(path: Path) -> Tokenizer:
     Raises:
         EmbedderError: if the file is damaged.
     """
-    try:
+    with needing("local"):
         from tokenizers import Tokenizer
-    except ImportError as error:
-        raise MissingExtraError(str(error.name), "local") from None
     try:
         tokenizer = Tokenizer.from_file(str(path))
     except Exception as error:  # noqa: BLE001 -- the package raises nothing narrower

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import numpy as np
 
-from alignkit.errors import DataError, MissingExtraError
+from alignkit.errors import DataError
+from alignkit.extras import needing
 from alignkit.servers.untrusted_words import one_line
 
 _BFLOAT16 = "BF16"
@@ -51,10 +52,8 @@ def _numpy_tensor(path: Path, name: str) -> np.ndarray:
 
 def _header(path: Path) -> dict[str, dict]:
     """What the file says of its tensors, once safetensors itself has found it sound."""
-    try:
+    with needing("local"):
         from safetensors import SafetensorError, safe_open
-    except ImportError as error:
-        raise MissingExtraError(str(error.name), "local") from None
     try:
         with safe_open(path, framework="numpy"):  # checks the offsets against the file's length
             pass

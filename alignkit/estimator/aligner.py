@@ -8,19 +8,18 @@ from typing import Any
 import numpy as np
 
 from alignkit.artifact import QUERY_HEAD, Artifact
-from alignkit.errors import ConfigError, MissingExtraError
+from alignkit.errors import ConfigError
 from alignkit.estimator.arrays import as_pairs, split_pairs
 from alignkit.estimator.fitted import Fitted
 from alignkit.estimator.front import composed_settings
 from alignkit.estimator.plan import make_plan
+from alignkit.extras import needing
 from alignkit.progress import no_progress
 from alignkit.training.run_settings import check_settings
 
-try:
+with needing("sklearn", "scikit-learn"):
     from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin
     from sklearn.utils.validation import check_array, check_is_fitted, validate_data
-except ModuleNotFoundError:
-    raise MissingExtraError("scikit-learn", "sklearn") from None
 
 NAMES = ("X", "y")
 FLOATS = (np.float32, np.float64, np.float16)  # as they are; anything else becomes the first

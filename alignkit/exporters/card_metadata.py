@@ -6,10 +6,10 @@ from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from alignkit.embedders.distilled import is_distilled
-from alignkit.errors import MissingExtraError
 from alignkit.exporters.base import Job
 from alignkit.exporters.known_models import known_model, name_of
 from alignkit.exporters.run_record import RunRecord
+from alignkit.extras import needing
 from alignkit.resources.demo_pack import is_packed_table
 
 if TYPE_CHECKING:
@@ -34,10 +34,8 @@ def front_matter(job: Job, record: RunRecord, rows: Mapping[str, Mapping[str, An
     Raises:
         MissingExtraError: without huggingface_hub.
     """
-    try:
+    with needing("hub"):
         from huggingface_hub import ModelCardData
-    except ImportError:
-        raise MissingExtraError("huggingface_hub", "hub") from None
     results = list(_results(record, rows))
     data = ModelCardData(
         license=job.licence or "other",

@@ -14,10 +14,10 @@ import torch
 from torch import Tensor, nn
 
 from alignkit.agreement import Tolerance
-from alignkit.errors import MissingExtraError
 from alignkit.exporters.base import Job
 from alignkit.exporters.dense import affine_layer
 from alignkit.exporters.graph import TRACE_ROWS, trace
+from alignkit.extras import check_installed
 from alignkit.files import move
 from alignkit.heads.base import Head
 from alignkit.setting_rules import check, one_of
@@ -51,7 +51,7 @@ def check_options(options: Mapping[str, Any]) -> None:
         AlignkitError: for either.
     """
     check(options, {"quantize": one_of(("int8", "float16")).or_null()})
-    _require("onnx", "onnxscript", "onnxruntime")
+    check_installed("onnx", "onnx", "onnxscript", "onnxruntime")
 
 
 def tolerance(job: Job) -> Tolerance:
@@ -128,14 +128,6 @@ def _to_float16(precise: Path, path: Path) -> None:
     kept = [*DEFAULT_OP_BLOCK_LIST, "ReduceL2", "ReduceSumSquare", "Clip", "Max", "Div"]
     with _quiet():
         onnx.save(convert_float_to_float16(onnx.load(precise), keep_io_types=True, op_block_list=kept), path)
-
-
-def _require(*packages: str) -> None:
-    import importlib.util
-
-    for package in packages:
-        if importlib.util.find_spec(package) is None:
-            raise MissingExtraError(package, "onnx")
 
 
 @contextlib.contextmanager

@@ -18,7 +18,7 @@ from alignkit.agreement import Tolerance, compare
 from alignkit.embedders.base import Embedder, Role, embed_all
 from alignkit.embedders.model_loading import quiet_loading
 from alignkit.embedders.sameness import same_vectors
-from alignkit.errors import ConfigError, MissingExtraError
+from alignkit.errors import ConfigError
 from alignkit.exporters.base import Job
 from alignkit.exporters.card_usage import model_usage
 from alignkit.exporters.dense import Layer, dense_layers, normalises_first
@@ -26,6 +26,7 @@ from alignkit.exporters.graph import trace
 from alignkit.exporters.hub import put_for_alignkit
 from alignkit.exporters.model_card import CARD, card_text
 from alignkit.exporters.module_code import CLASS_NAME, MODULE_NAME, module_source
+from alignkit.extras import check_installed
 from alignkit.files import let_others_read
 
 OPTIONS = frozenset({"router"})
@@ -46,7 +47,7 @@ def write(job: Job, folder: Path) -> dict[str, Any]:
         ConfigError: if the student (or the teacher, with `router`) does not run in this process.
         MissingExtraError: without sentence-transformers.
     """
-    _require()
+    check_installed("local", "sentence_transformers")
     from sentence_transformers import SentenceTransformer
     from sentence_transformers.sentence_transformer.modules import Normalize
 
@@ -103,11 +104,6 @@ def read_back(job: Job, folder: Path) -> np.ndarray:
         compare(expected, np.asarray(documents, dtype=np.float32), _tolerance_of(_modules(teacher, "document")))
         return model.encode_query(texts, show_progress_bar=False)
     return model.encode(texts, show_progress_bar=False)
-
-
-def _require() -> None:
-    if importlib.util.find_spec("sentence_transformers") is None:
-        raise MissingExtraError("sentence-transformers", "local")
 
 
 def _student(job: Job) -> Embedder:

@@ -10,14 +10,13 @@ from typing import Any
 
 import numpy as np
 
-from alignkit.errors import ConfigError, MissingExtraError
+from alignkit.errors import ConfigError
+from alignkit.extras import needing
 from alignkit.frameworks.index_embedder import BY_HEAD, BY_TEACHER, IndexEmbedder
 
-try:
+with needing("chroma"):
     from chromadb.api.types import EmbeddingFunction
     from chromadb.utils.embedding_functions import register_embedding_function
-except ModuleNotFoundError:
-    raise MissingExtraError("chromadb", "chroma") from None
 
 NAME = "alignkit"
 

@@ -7,13 +7,12 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from alignkit.errors import ConfigError, MissingExtraError
+from alignkit.errors import ConfigError
+from alignkit.extras import needing
 from alignkit.frameworks.index_embedder import BY_TEACHER, IndexEmbedder
 
-try:
+with needing("haystack", "haystack-ai"):
     from haystack import Document, component, default_from_dict, default_to_dict
-except ModuleNotFoundError:
-    raise MissingExtraError("haystack-ai", "haystack") from None
 
 
 @component

@@ -5,13 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from alignkit.errors import MissingExtraError
+from alignkit.extras import needing
 from alignkit.frameworks.index_embedder import BY_TEACHER, IndexEmbedder
 
-try:
+with needing("langchain", "langchain-core"):
     from langchain_core.embeddings import Embeddings
-except ModuleNotFoundError:
-    raise MissingExtraError("langchain-core", "langchain") from None
 
 
 class AlignkitEmbeddings(Embeddings):

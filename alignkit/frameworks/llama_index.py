@@ -5,15 +5,14 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
-from alignkit.errors import ConfigError, MissingExtraError
+from alignkit.errors import ConfigError
+from alignkit.extras import needing
 from alignkit.frameworks.index_embedder import BY_TEACHER, IndexEmbedder
 from alignkit.setting_rules import did_you_mean
 
-try:
+with needing("llamaindex", "llama-index-core"):
     from llama_index.core.base.embeddings.base import BaseEmbedding
     from llama_index.core.bridge.pydantic import Field, PrivateAttr
-except ModuleNotFoundError:
-    raise MissingExtraError("llama-index-core", "llamaindex") from None
 
 TEXTS_AT_ONCE = 256
 

@@ -10,7 +10,8 @@ from pathlib import Path
 
 import numpy as np
 
-from alignkit.errors import DataError, MissingExtraError
+from alignkit.errors import DataError
+from alignkit.extras import needing
 from alignkit.gguf_files.header import ARRAY, HeaderReader, read_header
 
 TOKENS, EMBEDDINGS = "tokenizer.ggml.tokens", "token_embd.weight"
@@ -79,10 +80,8 @@ class TokenRows:
         return found
 
     def _rows(self, ids: np.ndarray) -> np.ndarray:
-        try:
+        with needing("gguf"):
             from gguf import GGML_QUANT_SIZES, GGMLQuantizationType, dequantize
-        except ImportError:
-            raise MissingExtraError("gguf", "gguf") from None
         try:
             kind = GGMLQuantizationType(self._kind)
             block, size = GGML_QUANT_SIZES[kind]

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import contextlib
-import importlib.util
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from alignkit.credentials import redacted
-from alignkit.errors import AlignkitError, HubError, MissingExtraError
+from alignkit.errors import AlignkitError, HubError
+from alignkit.extras import needing
 from alignkit.servers.untrusted_words import one_line
 
 if TYPE_CHECKING:
@@ -31,9 +31,8 @@ def hub_api() -> HfApi:
     Raises:
         MissingExtraError: without the package.
     """
-    if importlib.util.find_spec("huggingface_hub") is None:
-        raise MissingExtraError("huggingface_hub", "hub")
-    from huggingface_hub import HfApi
+    with needing("hub"):
+        from huggingface_hub import HfApi
 
     from alignkit import __version__
 

@@ -8,7 +8,8 @@ from types import ModuleType
 from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
-from alignkit.errors import ConfigError, DataError, MissingExtraError
+from alignkit.errors import ConfigError, DataError
+from alignkit.extras import needing
 from alignkit.indexes.base import Metric
 from alignkit.indexes.calling_again import ServerAway
 from alignkit.indexes.replacing import setting
@@ -24,10 +25,8 @@ def chroma() -> ModuleType:
     Raises:
         MissingExtraError: if it is not installed.
     """
-    try:
+    with needing("chroma"):
         import chromadb
-    except ImportError:
-        raise MissingExtraError("chromadb", "chroma") from None
     return chromadb
 
 

@@ -12,7 +12,8 @@ from typing import Any
 
 import numpy as np
 
-from alignkit.errors import DataError, MissingExtraError
+from alignkit.errors import DataError
+from alignkit.extras import needing
 from alignkit.indexes.base import IndexDescription, Metric, Replacement, VectorIndex
 from alignkit.indexes.exact import exact_search, query_matrix
 from alignkit.indexes.faiss_replacement import FaissReplacement
@@ -30,13 +31,10 @@ def faiss_module() -> ModuleType:
     Raises:
         MissingExtraError: if it is not installed.
     """
-    try:
-        with warnings.catch_warnings():
-            # its bindings name no module on Python 3.12 and later
-            warnings.simplefilter("ignore", DeprecationWarning)
-            import faiss
-    except ImportError:
-        raise MissingExtraError("faiss-cpu", "faiss") from None
+    with needing("faiss", "faiss-cpu"), warnings.catch_warnings():
+        # its bindings name no module on Python 3.12 and later
+        warnings.simplefilter("ignore", DeprecationWarning)
+        import faiss
     return faiss
 
 

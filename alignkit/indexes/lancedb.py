@@ -8,7 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from alignkit.errors import DataError, MissingExtraError
+from alignkit.errors import DataError
+from alignkit.extras import needing
 from alignkit.indexes.arrow_vectors import matrix_of_column, texts_of_column, usual_width
 from alignkit.indexes.base import IndexDescription, Metric, Replacement, VectorIndex
 from alignkit.indexes.exact import query_matrix
@@ -51,11 +52,9 @@ class LancedbIndex(VectorIndex):
         payload: Sequence[str] = (),
         metric: Metric | None = None,
     ) -> None:
-        try:
+        with needing("lancedb"):
             import lance  # noqa: F401 - the table's own scanner
             import lancedb
-        except ImportError:
-            raise MissingExtraError("lancedb", "lancedb") from None
         if "://" not in path and not Path(path).expanduser().is_dir():
             raise DataError(f"{path}: no such folder; expected that of a LanceDB database")
         self.path, self.name, self.text, self.id = path, table, text, id

@@ -10,7 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from alignkit.errors import DataError, MissingExtraError
+from alignkit.errors import DataError
+from alignkit.extras import needing
 from alignkit.indexes.arrow_payload import whole_batches
 from alignkit.indexes.arrow_vectors import column_of_matrix, matrix_of_column
 from alignkit.indexes.base import Metric, Note, VectorIndex
@@ -52,11 +53,9 @@ class NewLancedbIndex(NewIndex):
         payload: Sequence[str] = (),
         metric: Metric | None = None,
     ) -> None:
-        try:
+        with needing("lancedb"):
             import lance  # noqa: F401 - the table's own scanner
             import lancedb
-        except ImportError:
-            raise MissingExtraError("lancedb", "lancedb") from None
         self.path, self.name, self.metric = path, table, metric
         self.vector, self.text, self.id = vector or "embedding", text or "text", id
         self.place, self.own_fields = f"table {table} of LanceDB in {path}", (self.vector, self.text, self.id)

@@ -9,7 +9,8 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any, TypeVar
 
-from alignkit.errors import DataError, MissingExtraError
+from alignkit.errors import DataError
+from alignkit.extras import needing
 from alignkit.indexes.base import Metric
 from alignkit.indexes.calling_again import ServerAway
 from alignkit.indexes.server_calls import ServerCalls, first_line
@@ -27,10 +28,8 @@ def milvus() -> ModuleType:
     Raises:
         MissingExtraError: if it is not installed.
     """
-    try:
+    with needing("milvus"):
         import pymilvus
-    except ImportError:
-        raise MissingExtraError("pymilvus", "milvus") from None
     return pymilvus
 
 

@@ -6,7 +6,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from alignkit.errors import DataError, MissingExtraError
+from alignkit.errors import DataError
+from alignkit.extras import needing
 from alignkit.indexes.replacing import is_beside
 from alignkit.object_storage.located import asked, is_there
 
@@ -24,11 +25,9 @@ def open_parquet(path: Place, *, memory_map: bool = True) -> pq.ParquetFile:
         DataError: if it is missing, or not a Parquet file.
         MissingExtraError: without pyarrow.
     """
-    try:
+    with needing("parquet", "pyarrow"):
         import pyarrow as pa
         import pyarrow.parquet as pq
-    except ImportError:
-        raise MissingExtraError("pyarrow", "parquet") from None
     if not is_there(path):
         raise DataError(f"{path}: no such file")
     try:

@@ -8,7 +8,8 @@ from types import ModuleType
 from typing import TYPE_CHECKING, TypeVar
 
 from alignkit.credentials import redacted
-from alignkit.errors import ConfigError, DataError, EngineError, MissingExtraError
+from alignkit.errors import ConfigError, DataError, EngineError
+from alignkit.extras import needing
 from alignkit.indexes.calling_again import WAITS_S, ServerAway, called_again
 from alignkit.indexes.replacing import setting
 
@@ -48,10 +49,8 @@ def postgres() -> ModuleType:
     Raises:
         MissingExtraError: if it is not installed.
     """
-    try:
+    with needing("pgvector", "psycopg"):  # without its library it is there, and says so without a name
         import psycopg
-    except ImportError:
-        raise MissingExtraError("psycopg", "pgvector") from None
     return psycopg
 
 

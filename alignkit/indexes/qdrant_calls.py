@@ -6,7 +6,7 @@ from collections.abc import Callable
 from types import ModuleType
 from typing import Any, TypeVar
 
-from alignkit.errors import MissingExtraError
+from alignkit.extras import needing
 from alignkit.indexes.calling_again import ServerAway
 from alignkit.indexes.server_calls import ServerCalls, first_line
 
@@ -20,10 +20,8 @@ def qdrant() -> ModuleType:
     Raises:
         MissingExtraError: if it is not installed.
     """
-    try:
+    with needing("qdrant"):
         import qdrant_client
-    except ImportError:
-        raise MissingExtraError("qdrant-client", "qdrant") from None
     return qdrant_client
 
 

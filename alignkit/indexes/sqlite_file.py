@@ -7,7 +7,8 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any, TypeVar
 
-from alignkit.errors import AlignkitError, DataError, EngineError, MissingExtraError
+from alignkit.errors import AlignkitError, DataError, EngineError
+from alignkit.extras import needing
 
 T = TypeVar("T")
 _WAIT_MS = 30_000
@@ -26,11 +27,9 @@ def apsw_with_vec() -> tuple[ModuleType, str]:
     Raises:
         MissingExtraError: if either is not installed.
     """
-    try:
+    with needing("sqlite-vec"):
         import apsw
         import sqlite_vec
-    except ImportError:
-        raise MissingExtraError("apsw or sqlite-vec", "sqlite-vec") from None
     return apsw, sqlite_vec.loadable_path()
 
 

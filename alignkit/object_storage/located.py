@@ -13,7 +13,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from alignkit.credentials import redacted
-from alignkit.errors import ConfigError, DataError, MissingExtraError
+from alignkit.errors import ConfigError, DataError
+from alignkit.extras import needing
 from alignkit.files import write_whole
 
 if TYPE_CHECKING:
@@ -21,14 +22,14 @@ if TYPE_CHECKING:
 
     Place: TypeAlias = Path | UPath
 
-# what fsspec needs for an address, and the extra that brings it
+# the extra that brings what fsspec needs for an address, and what that is
 _NEEDS = {
-    "s3": ("s3fs", "s3"),
-    "gs": ("gcsfs", "gs"),
-    "gcs": ("gcsfs", "gs"),
-    "az": ("adlfs", "azure"),
-    "abfs": ("adlfs", "azure"),
-    "memory": ("universal-pathlib", "s3"),  # of this process alone
+    "s3": ("s3", "s3fs"),
+    "gs": ("gs", "gcsfs"),
+    "gcs": ("gs", "gcsfs"),
+    "az": ("azure", "adlfs"),
+    "abfs": ("azure", "adlfs"),
+    "memory": ("s3", "universal-pathlib"),  # of this process alone
 }
 _ADDRESS = re.compile(r"([a-z][a-z0-9+.-]*)://", re.IGNORECASE)
 # stores name the content of a file in one of these ways
@@ -73,12 +74,10 @@ def located(path: str | Place) -> Place:
         raise ConfigError(
             f"{redacted(address)}: expected {scheme}://BUCKET/NAME; keys belong into the environment: {_keys(scheme)}"
         )
-    try:
+    with needing(*_NEEDS[scheme]):
         from upath import UPath
 
         return UPath(f"{scheme}{address[found.end() - 3 :]}")
-    except ImportError:
-        raise MissingExtraError(*_NEEDS[scheme]) from None
 
 
 @contextmanager
@@ -93,9 +92,8 @@ def asked(place: Place) -> Iterator[None]:
         yield
         return
     try:
-        yield
-    except ImportError:
-        raise MissingExtraError(*_NEEDS[place.protocol]) from None
+        with needing(*_NEEDS[place.protocol]):
+            yield
     except Exception as error:
         if not isinstance(error, OSError) and type(error).__module__.split(".")[0] not in _SPEAKERS:
             raise

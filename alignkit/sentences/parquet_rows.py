@@ -7,7 +7,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from alignkit.errors import DataError, MissingExtraError
+from alignkit.errors import DataError
+from alignkit.extras import needing
 
 _ROWS_AT_ONCE = 4096
 
@@ -45,11 +46,9 @@ def parquet_rows(path: Path, columns: Collection[str] | None) -> Iterator[tuple[
 
 @contextmanager
 def _opened(path: Path) -> Iterator[Any]:
-    try:
+    with needing("parquet", "pyarrow"):
         import pyarrow as pa
         import pyarrow.parquet as pq
-    except ImportError:
-        raise MissingExtraError("pyarrow", "parquet") from None
     try:
         with path.open("rb") as file:
             yield pq.ParquetFile(file)

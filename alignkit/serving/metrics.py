@@ -6,7 +6,7 @@ import functools
 from collections.abc import Callable
 from typing import Any
 
-from alignkit.errors import MissingExtraError
+from alignkit.extras import needing
 from alignkit.serving.likeness import WINDOW, Likeness
 
 LATENCY_BUCKETS_S = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 30, 60)
@@ -21,10 +21,8 @@ class ServerMetrics:
     """
 
     def __init__(self, queued_texts: Callable[[], int]) -> None:
-        try:
+        with needing("serve"):
             from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
-        except ImportError:
-            raise MissingExtraError("prometheus-client", "serve") from None
         self._registry = CollectorRegistry()
         self._requests = Counter("alignkit_requests", "Requests answered", ["route", "status"], registry=self._registry)
         self._latency = Histogram(

@@ -12,7 +12,8 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from alignkit.credentials import from_environment
-from alignkit.errors import ConfigError, MissingExtraError
+from alignkit.errors import ConfigError
+from alignkit.extras import needing
 from alignkit.serving.limits import MOST_CONNECTIONS, REFUSED_CONNECTIONS, RULES
 from alignkit.serving.service import Service
 from alignkit.setting_rules import check
@@ -144,12 +145,10 @@ def build_server(service: Service, grace_s: float = 30.0, max_connections: int =
     Raises:
         MissingExtraError: without uvicorn or httptools.
     """
-    try:
+    with needing("serve"):
         import uvicorn
 
         from alignkit.serving.protocol import bounded_protocol
-    except ModuleNotFoundError as error:
-        raise MissingExtraError(str(error.name), "serve") from None
     from alignkit.serving.app import create_app
 
     class GracefulServer(uvicorn.Server):

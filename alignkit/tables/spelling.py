@@ -11,7 +11,8 @@ from alignkit.embedders.base import Embedder
 from alignkit.embedders.model_folders import model_folder
 from alignkit.embedders.sentence_transformer import SentenceTransformerEmbedder
 from alignkit.embedders.table_files import TOKENIZER, read_tokenizer
-from alignkit.errors import EmbedderError, MissingExtraError
+from alignkit.errors import EmbedderError
+from alignkit.extras import needing
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
@@ -103,10 +104,8 @@ def _teachers(teacher: Embedder) -> Tokenizer | None:
 
 def _plain() -> Tokenizer:
     """BERT's way to write and separate words; accents stay, since in some languages they make another word."""
-    try:
+    with needing("local"):
         from tokenizers import Tokenizer
-    except ImportError as error:
-        raise MissingExtraError(str(error.name), "local") from None
     from tokenizers.models import WordPiece
     from tokenizers.normalizers import BertNormalizer
     from tokenizers.pre_tokenizers import BertPreTokenizer

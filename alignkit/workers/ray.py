@@ -16,7 +16,8 @@ from typing import Any
 
 from alignkit import __version__
 from alignkit.credentials import redacted
-from alignkit.errors import EngineError, MissingExtraError
+from alignkit.errors import EngineError
+from alignkit.extras import needing
 from alignkit.setting_rules import check, number_from, whole
 from alignkit.workers.base import Do, Finished, Part, Work, in_one_line
 from alignkit.workers.doing import done_by
@@ -195,12 +196,9 @@ def ray_module() -> Any:
     Raises:
         MissingExtraError: without Ray.
     """
-    try:
-        # it would print what it says of workers that died among the command's results
-        with _environment(RAY_DEDUP_LOGS_SKIP_REGEX="."):
-            import ray
-    except ImportError:
-        raise MissingExtraError("ray", "ray") from None
+    # it would print what it says of workers that died among the command's results
+    with needing("ray"), _environment(RAY_DEDUP_LOGS_SKIP_REGEX="."):
+        import ray
     return ray
 
 

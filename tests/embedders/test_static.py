@@ -1,10 +1,11 @@
 import importlib.metadata
+import importlib.util
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from alignkit.embedders import static, word_tokens
+from alignkit.embedders import word_tokens
 from alignkit.embedders.base import embed_all
 from alignkit.embedders.static import StaticEmbedder
 from alignkit.errors import ConfigError, MissingExtraError
@@ -141,7 +142,7 @@ def test_the_identity_names_the_table(embedder):
 
 
 def test_a_missing_package_names_the_extra(monkeypatch):
-    monkeypatch.setattr(static.importlib.util, "find_spec", lambda name: None)
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     with pytest.raises(MissingExtraError, match=r'wordllama.*pip install "alignkit\[local\]"'):
         StaticEmbedder()
 

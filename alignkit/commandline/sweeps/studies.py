@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import importlib.util
 import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from alignkit.errors import AlignkitError, ConfigError, MissingExtraError
+from alignkit.errors import AlignkitError, ConfigError
+from alignkit.extras import check_installed
 from alignkit.setting_rules import SEED, SWITCH, Rule, check, one_of, whole
 
 if TYPE_CHECKING:
@@ -56,8 +56,7 @@ def check_settings(settings: Mapping[str, Any]) -> None:
         MissingExtraError: if Optuna is not installed.
     """
     check(settings, RULES, "hydra.sweeper")
-    if importlib.util.find_spec("optuna") is None:
-        raise MissingExtraError("optuna", "optuna")
+    check_installed("optuna", "optuna")
 
 
 @contextmanager
