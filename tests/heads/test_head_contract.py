@@ -97,7 +97,8 @@ def test_same_seed_same_head(name):
 def test_one_sentence_is_mapped_the_same_alone(name):
     head, student = solved(name), make_pairs(9, seed=2)[0]
     alone = torch.cat([head(row) for row in student.split(1)])
-    torch.testing.assert_close(alone, head(student), rtol=1e-5, atol=1e-6)
+    # a matrix-vector kernel sums in another order than a matrix product: how far off depends on the chip
+    torch.testing.assert_close(alone, head(student), rtol=1e-5, atol=1e-5)
 
 
 @pytest.mark.parametrize("name", NAMES)

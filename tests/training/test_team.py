@@ -40,8 +40,9 @@ def together(tmp_path_factory):
 def test_the_first_finds_what_one_process_finds(alone, together, name):
     expected, found = alone[name], together[0]["facts"][name]
     assert found.keys() == expected.keys() and all(one["facts"][name] is None for one in together[1:])
+    # float32 sums in another order; a kernel's solution is the worst conditioned, and how far it moves is the chip's
     for part, value in expected.items():
-        torch.testing.assert_close(found[part], value, rtol=1e-5, atol=1e-5)
+        torch.testing.assert_close(found[part], value, rtol=1e-4, atol=1e-4)
 
 
 def test_each_reads_its_share_and_no_other(together):
