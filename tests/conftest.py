@@ -107,7 +107,7 @@ def _seed():
     import numpy as np
     import torch
 
-    torch.manual_seed(0)
+    torch.default_generator.manual_seed(0)  # `torch.manual_seed` notes for three other devices where it was called from
     np.random.seed(0)  # noqa: NPY002
     random.seed(0)
 

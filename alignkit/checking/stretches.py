@@ -48,22 +48,32 @@ def two_heaps(points: np.ndarray) -> np.ndarray | None:
     """The two heaps that vectors form: by their means first, then by their subspaces."""
     centred = points - points.mean(axis=0)
     other = centred @ subspace(centred)[:, -1] > 0
-    for turn in range(2 * _ROUNDS):
-        if min(other.sum(), (~other).sum()) < _MIN_GROUP:
-            return None
-        if turn < _ROUNDS:
-            here, there = points[~other].mean(axis=0), points[other].mean(axis=0)
-            other = points @ (there - here) > (there @ there - here @ here) / 2
-        else:
-            spaces = subspace(points[~other]), subspace(points[other])
-            held = [((points @ space) ** 2).sum(axis=1) for space in spaces]
-            other = held[1] > held[0]
+    for nearer_to in (_means, _subspaces):
+        for _ in range(_ROUNDS):
+            if min(other.sum(), (~other).sum()) < _MIN_GROUP:
+                return None
+            before, other = other, nearer_to(points, other)
+            if (other == before).all():
+                break
     return other
+
+
+def _means(points: np.ndarray, other: np.ndarray) -> np.ndarray:
+    here, there = points[~other].mean(axis=0), points[other].mean(axis=0)
+    return points @ (there - here) > (there @ there - here @ here) / 2
+
+
+def _subspaces(points: np.ndarray, other: np.ndarray) -> np.ndarray:
+    here, there = (((points @ subspace(points[group])) ** 2).sum(axis=1) for group in (~other, other))
+    return there > here
 
 
 def subspace(points: np.ndarray) -> np.ndarray:
     """`(D, k)` directions that hold most of these points, the strongest last."""
-    _, directions = np.linalg.eigh(points.T @ points)
+    if len(points) < points.shape[1]:
+        directions = np.linalg.svd(points, full_matrices=False)[2][::-1].T
+    else:
+        directions = np.linalg.eigh(points.T @ points)[1]
     return directions[:, -max(1, min(_SUBSPACE, len(points) // 4)) :]
 
 
