@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,20 +10,19 @@ import numpy as np
 
 from alignkit.artifact import CONFIDENCE, DOCUMENT_HEAD, QUERY_HEAD, WHITENING, Artifact, load_artifact
 from alignkit.embedders.adapted import as_embedder
-from alignkit.embedders.base import ROLES, EmbeddedBatch, Embedder, Role, current_identity, join_batches
+from alignkit.embedders.base import EmbeddedBatch, Embedder, Role, current_identity, join_batches
 from alignkit.embedders.by_name import named_embedder, recorded_embedder
 from alignkit.embedders.distilled import DistilledEmbedder, check_unchanged, is_distilled
-from alignkit.embedders.sameness import differences, differences_of_models
+from alignkit.embedders.sameness import differences
 from alignkit.embedders.table import TableEmbedder
 from alignkit.errors import ArtifactError, EmbedderError
+from alignkit.head_models import check_student
 from alignkit.hub.fetching import head_path
 from alignkit.resources.demo_pack import TABLE, is_packed_table
 from alignkit.student_files import STUDENT, find_student
 
 if TYPE_CHECKING:
     from alignkit.heads.base import Head
-
-logger = logging.getLogger(__name__)
 
 
 class WidthError(EmbedderError):
@@ -225,82 +223,6 @@ def student_beside(artifact: Artifact, head: str | Path, allow_mismatch: bool = 
     if not allow_mismatch:
         check_unchanged(folder, identity, head)
     return folder
-
-
-def check_student(artifact: Artifact, student: Embedder, allow_mismatch: bool) -> Role:
-    """Whether this is the student whose vectors the head takes.
-
-    Returns:
-        The role whose prompt made the vectors that the head was trained on.
-
-    Raises:
-        ArtifactError: if it is another student and that is not allowed, or its vectors have another width.
-    """
-    bare = artifact.student_identity is None
-    identities = {} if bare else {role: student.identity(role) for role in ROLES}
-    return check_identities(artifact, student.dim, identities, allow_mismatch)
-
-
-def check_identities(
-    artifact: Artifact, dim: int, identities: Mapping[Role, Mapping[str, Any]], allow_mismatch: bool
-) -> Role:
-    """The same of a student that is known by name alone, while nothing can be asked of it.
-
-    Args:
-        artifact: the head.
-        dim: width of the student's vectors.
-        identities: of the student, for one role or both; not looked at where the head was trained on bare vectors.
-        allow_mismatch: go on, with a warning, where it is another student.
-
-    Raises:
-        ArtifactError: as `check_student`.
-    """
-    expected_dim = artifact.student_dim
-    if dim != expected_dim:
-        raise ArtifactError(
-            f"the student gives {dim}-d vectors, this head expects {expected_dim}-d; "
-            "use the student that it was trained with, or train another head"
-        )
-    recorded = artifact.student_identity
-    if recorded is None:
-        logger.warning(
-            "the head was trained on bare vectors, so nothing tells whether this student made them; "
-            "going on with the student that was given"
-        )
-        return "query"
-    for role, identity in identities.items():
-        if not differences(recorded, identity):
-            return role
-    role, identity = min(identities.items(), key=lambda item: len(differences(recorded, item[1])))
-    message = f"the head was trained with another student ({'; '.join(differences(recorded, identity))})"
-    if not allow_mismatch:
-        raise ArtifactError(
-            f"{message}; use that student, train a head for this one, or go on all the same with "
-            "allow_student_mismatch=true"
-        )
-    logger.warning("%s; going on, as allow_student_mismatch=true says", message)
-    return role
-
-
-def check_teacher(artifact: Artifact, teacher: Embedder) -> None:
-    """Whether this is the teacher into whose space the head maps; queries and documents may carry other prompts.
-
-    Raises:
-        ArtifactError: if it is another teacher, or its vectors have another width.
-    """
-    if teacher.dim != artifact.teacher_dim:
-        raise ArtifactError(
-            f"the teacher gives {teacher.dim}-d vectors, this head makes {artifact.teacher_dim}-d ones; give the "
-            "teacher that it was trained with"
-        )
-    recorded = artifact.teacher_identity
-    if recorded is None:
-        logger.warning("the head does not say which teacher it was trained with; going on with the one that was given")
-    elif found := differences_of_models(recorded, teacher.identity("document")):
-        raise ArtifactError(
-            f"the head was trained with another teacher ({'; '.join(found[:3])}); documents embedded by this one are "
-            "not found by its queries: give the teacher that it was trained with"
-        )
 
 
 def _check_width(vectors: np.ndarray, expected: int) -> None:

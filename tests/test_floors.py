@@ -52,7 +52,7 @@ FLOORS = [
         "indexes",
         "workers",
     },
-    {"cache", "artifact", "aligned", "agreement", "pairs", "resources", "searching", "costs"},
+    {"cache", "artifact", "head_models", "aligned", "agreement", "pairs", "resources", "searching", "costs"},
     {"runs"},
     {
         "training",
@@ -101,6 +101,8 @@ NEIGHBOURS = {
     ("aligned", "agreement"),
     ("artifact", "agreement"),
     ("aligned", "artifact"),
+    ("aligned", "head_models"),
+    ("head_models", "artifact"),
     ("aligned", "resources"),
     ("pairs", "cache"),
     ("indexes", "sentences"),  # files of texts beside an index that holds none

@@ -12,11 +12,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from alignkit.aligned import AlignedEmbedder, check_teacher
+from alignkit.aligned import AlignedEmbedder
 from alignkit.embedders.adapted import as_embedder
 from alignkit.embedders.base import Embedder, Role, RowsInOrder, context_of
 from alignkit.errors import ConfigError, EmbedderError
 from alignkit.extras import needing
+from alignkit.head_models import check_teacher
 from alignkit.progress import progress
 
 if TYPE_CHECKING:
@@ -162,7 +163,7 @@ def mteb_model(
 def model_of_head(aligned: AlignedEmbedder, teacher: Embedder | None, name: str | None = None) -> MtebModel:
     """The same of embedders; see `mteb_model`."""
     if teacher is not None:
-        check_teacher(aligned.artifact, teacher)
+        check_teacher(aligned.artifact, teacher, "document")
     name = name or name_of_head(aligned, both=teacher is None)
     alike = Route(aligned, "document")
     return MtebModel(name, Route(aligned, "query"), alike if teacher is None else Route(teacher, "document"), alike)

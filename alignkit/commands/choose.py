@@ -12,7 +12,6 @@ from typing import Any
 import numpy as np
 from omegaconf import DictConfig
 
-from alignkit.aligned import check_student
 from alignkit.artifact import Artifact, load_artifact
 from alignkit.cache import CachedEmbedder, VectorCache
 from alignkit.choosing.candidates import MOST_COVERED, Candidates, TeachersCache, read_candidates
@@ -26,6 +25,7 @@ from alignkit.costs import CallCost, call_cost, price_of
 from alignkit.embedders.base import ROLES, Role
 from alignkit.errors import ArtifactError, ConfigError
 from alignkit.files import write_whole
+from alignkit.head_models import check_student
 from alignkit.object_storage.located import located
 from alignkit.pasting import command_line
 from alignkit.runs.fingerprints import training_fingerprints

@@ -12,7 +12,6 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from alignkit.aligned import check_student
 from alignkit.artifact import load_artifact
 from alignkit.commandline import build, plain
 from alignkit.commandline.data import build_data
@@ -25,6 +24,7 @@ from alignkit.evaluation.same_models import check_fit, check_models, doubts_of
 from alignkit.evaluation.side_by_side import EMBED, Answer, Hit, SideBySide
 from alignkit.evaluation.student_record import product_of
 from alignkit.evaluation.table_rows import RowName
+from alignkit.head_models import check_student
 from alignkit.language.speaking import say, told
 from alignkit.pairs.text_sets import TextSet, evaluation_set
 from alignkit.runs.folder import newest_run

@@ -12,7 +12,6 @@ from typing import Any
 from omegaconf import DictConfig
 
 from alignkit import __version__
-from alignkit.aligned import check_student
 from alignkit.artifact import load_artifact
 from alignkit.commandline import build, plain
 from alignkit.commandline.sides import complete_sides
@@ -21,6 +20,7 @@ from alignkit.embedders.base import Embedder
 from alignkit.errors import HubError
 from alignkit.exporters.base import Job, export_head, format_named, place_of
 from alignkit.exporters.material import find_material
+from alignkit.head_models import check_student
 from alignkit.hub.fetching import head_path
 from alignkit.hub.pushing import Destination, Pushed, check_destination, push_folder
 from alignkit.setting_names import SIDES

@@ -22,6 +22,7 @@ from alignkit.commandline.sides import complete_sides
 from alignkit.embedders.base import ROLES, join_batches
 from alignkit.embedders.steadiness import Steadiness
 from alignkit.errors import ConfigError
+from alignkit.head_models import teacher_roles
 from alignkit.language.speaking import say
 from alignkit.reporting.watch_page import write_watch
 from alignkit.reporting.watch_words import console_lines
@@ -31,7 +32,7 @@ from alignkit.watching.live_queries import LiveQueries, read_live
 from alignkit.watching.live_rows import check_same_student
 from alignkit.watching.looking import Looked, look, usable_queries
 from alignkit.watching.past_looks import past_looks
-from alignkit.watching.replaced import check_unreplaced, lowest_cosine, role_of_training, teacher_roles
+from alignkit.watching.replaced import check_unreplaced, lowest_cosine, role_of_training
 from alignkit.watching.searched import Searched, SearchedEngine, SearchedVectors
 from alignkit.watching.standing import Standing, judge
 from alignkit.watching.unlikeness import unlikeness_of

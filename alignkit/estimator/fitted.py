@@ -10,9 +10,9 @@ from typing import Any
 
 import numpy as np
 
-from alignkit.aligned import ROLES, AlignedEmbedder, head_for, student_beside
+from alignkit.aligned import AlignedEmbedder, head_for, student_beside
 from alignkit.artifact import Artifact, load_artifact, save_artifact
-from alignkit.embedders.base import Role
+from alignkit.embedders.base import ROLES, Role
 from alignkit.embedders.distilled import is_distilled
 from alignkit.errors import ConfigError, DataError
 from alignkit.estimator.arrays import as_pairs, as_vectors

@@ -11,7 +11,7 @@ from typing import Any, Generic, TypeVar
 
 import numpy as np
 
-from alignkit.aligned import AlignedEmbedder, check_teacher
+from alignkit.aligned import AlignedEmbedder
 from alignkit.artifact import load_artifact
 from alignkit.credentials import is_there, redacted
 from alignkit.embedders.adapted import as_embedder
@@ -19,6 +19,7 @@ from alignkit.embedders.base import Embedder, embed_all
 from alignkit.embedders.by_name import checked_settings, recorded_embedder
 from alignkit.embedders.rows import unit_rows
 from alignkit.errors import ConfigError
+from alignkit.head_models import check_teacher
 from alignkit.setting_names import settings_under
 from alignkit.setting_rules import SWITCH, check, one_of
 
@@ -153,7 +154,7 @@ class IndexEmbedder:
                     )
                 with settings_under("teacher"):
                     teacher = as_embedder(given)
-                check_teacher(artifact, teacher)
+                check_teacher(artifact, teacher, "document")
                 self._teacher = _InTurn(teacher, teacher)
             return self._teacher
 

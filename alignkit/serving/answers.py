@@ -11,10 +11,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from alignkit.aligned import AlignedEmbedder
-from alignkit.embedders.base import ROLES, Embedder, RowsInOrder
+from alignkit.embedders.base import Embedder, RowsInOrder
 from alignkit.embedders.rows import unit_rows
-from alignkit.embedders.sameness import same_vectors
 from alignkit.errors import ConfigError, EmbedderError
+from alignkit.head_models import check_teacher
 from alignkit.serving.limits import RULES
 from alignkit.setting_rules import check
 
@@ -94,7 +94,8 @@ class Answerer:
         keep_student: whether answers have the student's own vectors too.
 
     Raises:
-        ConfigError: if a teacher is given but the head estimates no confidence, or the teacher does not fit.
+        ConfigError: if a teacher is given but the head estimates no confidence.
+        ArtifactError: if it is another teacher than the head's.
     """
 
     def __init__(
@@ -107,7 +108,7 @@ class Answerer:
         if teacher is not None:
             if fallback_below is not None:
                 _check_fallback(aligned, fallback_below)
-            _check_teacher(aligned, teacher)
+            check_teacher(aligned.artifact, teacher, "query")
         self.aligned = aligned
         self.teacher = teacher
         self.fallback_below = fallback_below
@@ -197,13 +198,3 @@ def _check_fallback(aligned: AlignedEmbedder, fallback_below: float) -> None:
             "fallback=teacher needs a head with a confidence estimate, and this one has none; "
             "train it with one, or serve without fallback"
         )
-
-
-def _check_teacher(aligned: AlignedEmbedder, teacher: Embedder) -> None:
-    if teacher.dim != aligned.dim:
-        raise ConfigError(
-            f"the teacher gives {teacher.dim}-d vectors, the head maps to {aligned.dim}-d; use the head's own teacher"
-        )
-    recorded = aligned.artifact.teacher_identity
-    if recorded is not None and not any(same_vectors(recorded, teacher.identity(role)) for role in ROLES):
-        raise ConfigError("the teacher is not the one that the head was trained for; use that one")

@@ -7,9 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from alignkit.artifact import Artifact
-from alignkit.embedders.base import ROLES, Embedder, Role, embed_all
-from alignkit.embedders.sameness import differences
+from alignkit.embedders.base import Embedder, Role, embed_all
 from alignkit.embedders.steadiness import ALIKE
 from alignkit.errors import ArtifactError
 from alignkit.runs.held_out_sample import Canary
@@ -57,37 +55,6 @@ def check_unreplaced(side: str, lowest: float, identity: Mapping[str, Any] | Non
             f"(lowest cosine {lowest:.4f}, expected at least {expected:.4g}); go back to that model, pooling, "
             "quantisation and template, or train another head"
         )
-
-
-def teacher_roles(artifact: Artifact, dim: int, identities: Mapping[Role, Mapping[str, Any]]) -> list[Role]:
-    """Whether this is the teacher that the head was trained for, and whose prompt may have made its vectors then.
-
-    Args:
-        artifact: the head.
-        dim: width of the teacher's vectors.
-        identities: of the teacher, for each role.
-
-    Returns:
-        `query` first where both roles fit, or the head does not name its teacher.
-
-    Raises:
-        ArtifactError: if it is another teacher.
-    """
-    if dim != artifact.teacher_dim:
-        raise ArtifactError(
-            f"the teacher gives {dim}-d vectors, this head imitates {artifact.teacher_dim}-d ones; "
-            "ask the teacher that it was trained for"
-        )
-    recorded, roles = artifact.teacher_identity, sorted(ROLES, reverse=True)
-    if recorded is None:
-        return roles
-    found = {role: differences(recorded, identities[role]) for role in roles}
-    if all(found.values()):
-        least = min(found.values(), key=len)
-        raise ArtifactError(
-            f"the head was trained for another teacher ({'; '.join(least[:3])}); ask that one, or train a head for this"
-        )
-    return [role for role, different in found.items() if not different]
 
 
 def role_of_training(roles: Sequence[Role], teacher: Embedder, canary: Canary) -> tuple[Role, float]:

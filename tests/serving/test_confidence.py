@@ -10,7 +10,7 @@ from waiting import HANG_S
 
 from alignkit.aligned import AlignedEmbedder
 from alignkit.embedders.base import EmbeddedBatch
-from alignkit.errors import ConfigError, EmbedderError
+from alignkit.errors import ArtifactError, ConfigError, EmbedderError
 from alignkit.serving.answers import Answerer
 from alignkit.serving.service import MOST_CONFIDENCES, Service
 
@@ -141,11 +141,11 @@ def test_a_teacher_that_hangs_holds_up_the_unsure_for_a_while_only(aligned):
 def test_what_cannot_work_is_refused_at_the_start(aligned):
     with pytest.raises(ConfigError, match="confidence estimate, and this one has none"):
         Answerer(AlignedEmbedder(odd_artifact(), OddStudent()), Teacher())
-    with pytest.raises(ConfigError, match="7-d vectors, the head maps to 6-d"):
+    with pytest.raises(ArtifactError, match="7-d vectors, this head makes 6-d"):
         Answerer(aligned, Teacher(dim=7))
     with pytest.raises(ConfigError, match="fallback_below=1.5"):
         Answerer(aligned, Teacher(), 1.5)
     other = Teacher()
     other.identity = lambda role="document": {"backend": "another"}
-    with pytest.raises(ConfigError, match="not the one that the head was trained for"):
+    with pytest.raises(ArtifactError, match="trained with another teacher"):
         Answerer(aligned, other)

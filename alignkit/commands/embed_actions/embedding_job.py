@@ -7,7 +7,6 @@ import logging
 from dataclasses import dataclass
 from pathlib import Path
 
-from alignkit.aligned import check_identities, check_student
 from alignkit.artifact import Artifact
 from alignkit.cache import FillReport, KeyedTexts, VectorCache
 from alignkit.cache.keys import identity_digest
@@ -18,6 +17,7 @@ from alignkit.commands.embed_actions.filling_in_parts import InParts
 from alignkit.commands.embed_actions.saying import say
 from alignkit.embedders.base import ROLES, Embedder, Role
 from alignkit.errors import AlignkitError, EmbedderError
+from alignkit.head_models import check_identities, check_student
 from alignkit.migration.moving import migrate
 from alignkit.progress import progress
 from alignkit.sentences.records import Sentence

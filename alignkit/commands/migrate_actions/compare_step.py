@@ -14,8 +14,8 @@ from alignkit.commandline import build
 from alignkit.commandline.sides import complete_sides
 from alignkit.commands.migrate_actions.own_student import OwnStudent
 from alignkit.embedders.base import Embedder
-from alignkit.errors import ConfigError
 from alignkit.evaluation.same_models import check_models
+from alignkit.head_models import check_teacher_width
 from alignkit.indexes.base import Replacement, VectorIndex
 from alignkit.migration.engine_compare import Compared, compare_by_queries, compare_by_rows
 from alignkit.sentences.beir import read_qrels
@@ -99,11 +99,7 @@ def _teacher(config: DictConfig, settings: dict[str, Any], artifact: Artifact) -
     teacher = build(config.teacher, "teacher")
     try:
         check_models(artifact, {"teacher": teacher})
-        if teacher.dim != artifact.teacher_dim:
-            raise ConfigError(
-                f"the teacher gives {teacher.dim}-d vectors, this head maps to {artifact.teacher_dim}-d ones; name the "
-                "head's own teacher"
-            )
+        check_teacher_width(artifact, teacher.dim)
     except BaseException:
         teacher.close()
         raise
