@@ -104,6 +104,17 @@ def test_a_trained_student_goes_along_and_serves_from_there(hub, run_command, tm
     assert np.load(tmp_path / "vectors" / "aligned.npy").shape == (2, 3)
 
 
+def test_what_lies_in_the_run_alone_is_said_of_a_head_on_the_hub(hub, run_command, run_folder, tmp_path):
+    assert run_command("export", f"head={run_folder}", "push=me/head")[0] == 0
+    code, out, err = run_command("evaluate", "head=hf://me/head", "html=false", "hydra.run.dir=judged")
+    assert code == 0, err
+    said = " ".join((tmp_path / "judged" / "alignment_report.md").read_text(encoding="utf-8").split())
+    assert "there are no rows ridge and mean" in said and "evaluate the run folder that this head came from" in said
+    code, _, err = run_command("train", "update=hf://me/head")
+    assert code == 1 and err.count("\n") == 1
+    assert "update=hf://me/head@" in err and "its pairs are not on the Hub; give the run folder that it was" in err
+
+
 def test_a_push_that_fails_says_what_is_there_and_what_is_here(hub, run_command, run_folder, tmp_path):
     hub.only_public = True
     words = (f"head={run_folder}", "push=me/head", "private=true")

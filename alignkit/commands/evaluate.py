@@ -53,6 +53,10 @@ from alignkit.training.device import choose_device
 logger = logging.getLogger("alignkit.evaluate")
 
 FAILED_EXIT_CODE = 3
+NO_BASELINES = (
+    "there are no rows ridge and mean: they lie in the run folder alone, and not beside a head on the Hub, in a bundle "
+    "or by itself; evaluate the run folder that this head came from"
+)
 # the teacher's vectors come from the cache alone, so that it may be dear, remote or switched off
 NEVER_CALL_THE_TEACHER = ("cached", "built", "index")
 
@@ -98,6 +102,7 @@ def main(config: DictConfig) -> None:
         search=search, before=before, device=device, **drawn,
     )  # fmt: skip
     doubts, curve = [*doubts_of(artifact, test), *([] if not_shown is None else [not_shown])], None
+    doubts += [] if baselines else [NO_BASELINES]
     if settings["learning_curve"] and isinstance(data, PairSplits):
         curve = learning_curve(data, test, result.measure, cost=cost_of_calls(settings, data), seed=settings["seed"])
         if curve is None:

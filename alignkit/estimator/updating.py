@@ -20,6 +20,7 @@ from alignkit.head_files import find_head
 from alignkit.heads.base import Part
 from alignkit.heads.confidence import ConfidenceEstimate
 from alignkit.heads.kept_moments import LAMBDA
+from alignkit.hub.hub_address import is_hub_address
 from alignkit.pairs.base import Pairs, PairSplits
 from alignkit.pairs.views import take_pairs
 from alignkit.parts import settings_of_part
@@ -58,9 +59,14 @@ class Update:
         """Read a run.
 
         Raises:
-            ConfigError: if it kept no sums.
+            ConfigError: if it kept no sums, or lies on the Hub.
             ArtifactError: if it holds no head, a damaged one, or the sums of another.
         """
+        if is_hub_address(run):
+            raise ConfigError(
+                f"update={run}: the sums of its pairs are not on the Hub; give the run folder that it was pushed from, "
+                "or train once more on all pairs, with keep_moments=true"
+            )
         folder = find_head(run).parent
         artifact, earlier = load_artifact(folder), EarlierFit.load(folder)
         if (artifact.head.kind(), artifact.head.arguments()) != (earlier.kind, earlier.arguments):

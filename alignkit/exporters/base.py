@@ -32,10 +32,9 @@ from alignkit.errors import ArtifactError, ConfigError
 from alignkit.exporters.formats import formats
 from alignkit.files import move, way_out
 from alignkit.heads.base import Head
+from alignkit.hub.pushing import MANIFEST
 from alignkit.setting_rules import did_you_mean
 from alignkit.vectors import l2_normalize
-
-MANIFEST = "manifest.json"
 
 
 @dataclass(frozen=True)

@@ -71,7 +71,7 @@ def _about(job: Job, record: RunRecord) -> dict[str, Any]:
         "teacher": name_of(job.artifact.teacher_identity),
         "head": job.head.kind(),
         "dimensions": job.head.teacher_dim,
-        "verdict": record.meta.get("verdict"),
+        "verdict": None if record.verdict is None else record.verdict.name,
     }
     return {name: value for name, value in known.items() if value is not None}
 
@@ -86,19 +86,17 @@ def _results(record: RunRecord, rows: Mapping[str, Mapping[str, Any]]) -> Iterat
         "task_type": TASK, "task_name": TASK_NAME, "dataset_type": public, "dataset_name": source,
         "dataset_split": "test",
     }  # fmt: skip
-    said = record.meta.get("verdict_text") or {}
-    if isinstance(said, Mapping) and said.get("name"):
-        yield EvalResult(**test_set, metric_type="verdict", metric_value=said["name"], metric_name=said.get("headline"))
-    shares = record.meta.get("shares") or {}
-    measure = record.meta.get("measure")
+    if (said := record.verdict) is not None:
+        yield EvalResult(**test_set, metric_type="verdict", metric_value=said.name, metric_name=said.headline)
+    measure = record.measure
     for row, figures in reversed(list(rows.items())):  # the product first
-        if isinstance(share := shares.get(row), Mapping) and row != "teacher":
+        if measure is not None and row != "teacher" and (share := record.share(row)) is not None:
             yield EvalResult(
                 **test_set,
                 metric_type=f"{measure}_share",
-                metric_value=_rounded(share["value"]),
+                metric_value=_rounded(share.value),
                 metric_name=f"{row}: {measure} as a share of the teacher's",
-                metric_args={"row": row, "interval_95": [_rounded(share["low"]), _rounded(share["high"])]},
+                metric_args={"row": row, "interval_95": [_rounded(share.low), _rounded(share.high)]},
             )
         for name, value in figures.items():
             yield EvalResult(

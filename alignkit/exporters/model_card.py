@@ -10,7 +10,7 @@ from alignkit import __version__
 from alignkit.exporters.base import Job
 from alignkit.exporters.card_metadata import front_matter
 from alignkit.exporters.known_models import known_model, name_of
-from alignkit.exporters.run_record import RunRecord
+from alignkit.exporters.run_record import RunRecord, is_figure
 
 CARD = "README.md"
 SHOWN_METRICS = (
@@ -64,18 +64,17 @@ def _shown(metrics: Mapping[str, Any]) -> dict[str, dict[str, float]]:
     found = metrics.get("rows", metrics)
     rows = {name: found[name] for name in ROWS if isinstance(found.get(name), Mapping)}
     known = {
-        name: {figure: row[figure] for figure in SHOWN_METRICS if isinstance(row.get(figure), int | float)}
+        name: {figure: row[figure] for figure in SHOWN_METRICS if is_figure(row.get(figure))}
         for name, row in rows.items()
     }
     return known if any(known.values()) else {}
 
 
 def _verdict(record: RunRecord) -> str:
-    said = record.meta.get("verdict_text")
-    if not isinstance(said, Mapping) or not said.get("headline"):
+    if (said := record.verdict) is None:
         return ""
-    reasons = "".join(f"- {reason}\n" for reason in said.get("reasons") or ())
-    return f"**{said['headline']}** (`{said.get('name')}`)\n\n{reasons}\n"
+    reasons = "".join(f"- {reason}\n" for reason in said.reasons)
+    return f"**{said.headline}** (`{said.name}`)\n\n{reasons}\n"
 
 
 def _table(rows: Mapping[str, Mapping[str, float]]) -> str:
@@ -99,8 +98,7 @@ def _figure(value: float | None) -> str:
 def _data(record: RunRecord) -> str:
     if not record.said("source"):
         return "The head was saved without a record of what it was trained on: say here what that was."
-    pairs = record.meta.get("pairs") or {}
-    counted = ", ".join(f"{count:,} {split}" for split, count in pairs.items() if isinstance(count, int))
+    counted = ", ".join(f"{count:,} {split}" for split, count in record.pairs.items())
     lines = [f"{record.said('source')}." + (f" Pairs: {counted}." if counted else "")]
     lines += [f"{name}: {text}." for name, key in SAID if (text := record.said(key))]
     return "\n\n".join(lines)

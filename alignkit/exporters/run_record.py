@@ -10,10 +10,11 @@ import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path, PurePath
-from typing import Any
+from typing import Any, TypeGuard
 
 from alignkit.errors import ArtifactError
 from alignkit.head_files import bundle_at, read_head_files
+from alignkit.metrics.intervals import Interval
 from alignkit.student_files import START
 
 METRICS = "metrics.json"
@@ -25,15 +26,35 @@ PUBLISHED = (
     "judged_queries", "query_groups", "corpus", "seed", "resamples", "intervals", "differences", "shares", "leaks",
     "pairs", "versions", "student_table",
 )  # fmt: skip
+# what shares of the teacher's figure are of, and how large a figure of anything may be
+MEASURES, LARGEST_FIGURE = ("ndcg@10", "overlap@10"), 1e9
 # of these, texts that may say where data lie
 PLACED = ("source", "split", "leaks")
 # where something lies is nobody's business: folders of a disk, hosts of an engine
 _PLACE = re.compile(r"[a-z][a-z0-9+.-]*://\S+|(?<![\w.])(?:[A-Za-z]:\\|~?/)\S+")
 
 
+def is_figure(value: object) -> TypeGuard[float]:
+    """Whether a value out of a file that anybody may have written is a number to show.
+
+    >>> is_figure(0.5), is_figure(float("nan")), is_figure(True), is_figure("0.5")
+    (True, False, False, False)
+    """
+    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) <= LARGEST_FIGURE
+
+
+@dataclass(frozen=True)
+class Said:
+    """A verdict in words: see `VerdictWords`."""
+
+    name: str
+    headline: str
+    reasons: tuple[str, ...]
+
+
 @dataclass(frozen=True)
 class RunRecord:
-    """What `metrics.json` says; empty where there is none.
+    """What `metrics.json` says; empty where there is none. What is not of the kind that it should be counts as absent.
 
     Attributes:
         rows: row → figures.
@@ -54,6 +75,42 @@ class RunRecord:
             return cls(dict(rows), dict(meta), _start_of(origin))
         except (ValueError, TypeError, AttributeError, RecursionError):
             return cls()
+
+    @property
+    def verdict(self) -> Said | None:
+        """In words; None where nothing was decided."""
+        found = self._settings("verdict_text")
+        name, headline, reasons = (found.get(key) for key in ("name", "headline", "reasons"))
+        if not (isinstance(name, str) and isinstance(headline, str)):
+            return None
+        listed = reasons if isinstance(reasons, list) else []
+        return Said(name, headline, tuple(one for one in listed if isinstance(one, str)))
+
+    @property
+    def measure(self) -> str | None:
+        """What the verdict rests on; `MEASURES` has those that there are."""
+        found = self.meta.get("measure")
+        return found if found in MEASURES else None
+
+    def share(self, row: str) -> Interval | None:
+        """Of the teacher's figure, what a row reaches."""
+        found = self._settings("shares").get(row)
+        if not isinstance(found, Mapping):
+            return None
+        value, low, high = (found.get(name) for name in ("value", "low", "high"))
+        if not (is_figure(value) and is_figure(low) and is_figure(high) and value >= 0 and 0 <= low <= high):
+            return None
+        return Interval(value, low, high)
+
+    @property
+    def pairs(self) -> dict[str, int]:
+        """Split → how many pairs."""
+        found = self._settings("pairs")
+        return {split: count for split, count in found.items() if is_figure(count) and isinstance(count, int)}
+
+    def _settings(self, name: str) -> Mapping[str, Any]:
+        found = self.meta.get(name)
+        return found if isinstance(found, Mapping) else {}
 
     def published(self) -> dict[str, Any]:
         """`metrics.json` as everybody may read it."""

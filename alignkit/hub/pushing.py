@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -12,8 +13,10 @@ from alignkit.hub.faults import LOG_IN, TIMEOUT_S, asked, hub_api
 from alignkit.hub.hub_address import HubAddress, is_commit, is_hub_address, is_repo_name, parse_address
 
 if TYPE_CHECKING:
-    from huggingface_hub import CommitOperationAdd, CommitOperationDelete
+    from huggingface_hub import CommitOperationAdd, CommitOperationDelete, HfApi
 
+# of an export: it lists what lies beside it
+MANIFEST = "manifest.json"
 # folders that are ours: what lies there from an earlier push and is not in this one goes
 OWN_FOLDERS = ("head", "student")
 
@@ -105,6 +108,8 @@ def check_destination(to: Destination) -> bool:
 def push_folder(folder: Path, to: Destination, message: str, is_there: bool) -> Pushed:
     """Put all files of a folder into one commit; make the repository and the branch where they are not there.
 
+    What an earlier push put there and this one does not goes in the same commit; files of others stay.
+
     Args:
         folder: what is in it goes there, and nothing else.
         to: where.
@@ -127,7 +132,7 @@ def push_folder(folder: Path, to: Destination, message: str, is_there: bool) -> 
         there = api.list_repo_files(to.repo, revision=to.revision)
         commit = api.create_commit(
             to.repo,
-            list(_operations(folder, sorted(here), there)),
+            list(_operations(folder, sorted(here), there, _pushed_before(api, to, there))),
             commit_message=message,
             revision=to.revision,
             create_pr=to.create_pr,
@@ -143,8 +148,21 @@ def _public(to: Destination) -> HubError:
     )
 
 
+def _pushed_before(api: HfApi, to: Destination, there: list[str]) -> set[str]:
+    """What the export that lies there now says that it holds; nothing where its manifest is not one of ours."""
+    if MANIFEST not in there:
+        return set()
+    path = api.hf_hub_download(to.repo, MANIFEST, revision=to.revision)
+    try:
+        told = json.loads(Path(path).read_text(encoding="utf-8"))
+    except (ValueError, RecursionError):
+        return set()
+    files = told.get("files") if isinstance(told, dict) and "alignkit_version" in told else None
+    return set(files) if isinstance(files, dict) else set()
+
+
 def _operations(
-    folder: Path, here: list[str], there: list[str]
+    folder: Path, here: list[str], there: list[str], before: set[str]
 ) -> Iterator[CommitOperationAdd | CommitOperationDelete]:
     from huggingface_hub import CommitOperationAdd, CommitOperationDelete
 
@@ -152,5 +170,5 @@ def _operations(
         yield CommitOperationAdd(path_in_repo=name, path_or_fileobj=folder / name)
     own = {*OWN_FOLDERS, *(PurePosixPath(name).parts[0] for name in here if "/" in name)}
     for name in there:
-        if name not in here and PurePosixPath(name).parts[0] in own:
+        if name not in here and (name in before or PurePosixPath(name).parts[0] in own):
             yield CommitOperationDelete(path_in_repo=name)

@@ -1,5 +1,6 @@
 """Folders that are put on a Hub, on loopback."""
 
+import json
 import logging
 
 import pytest
@@ -32,6 +33,38 @@ def test_an_earlier_student_goes_and_files_of_others_stay(hub, run, distilled_ru
     push(run, "me/head")
     left = set(repo.commits[repo.branches["main"]])
     assert left == {".gitattributes", "picture.png", "notes/how.md", *files_of(run)}
+
+
+def manifest(version="alignkit_version", **files):
+    return json.dumps({version: "1", "files": files})
+
+
+def test_what_another_format_put_there_goes_in_the_same_commit(hub, run, tmp_path):
+    other = tmp_path / "other"
+    (other / "1_Dense").mkdir(parents=True)
+    for name in ("modules.json", "1_Dense/config.json"):
+        (other / name).write_text("{}", encoding="utf-8")
+    about = manifest(**{"modules.json": "a", "1_Dense/config.json": "b"})
+    (other / "manifest.json").write_text(about, encoding="utf-8")
+    push(other, "me/head")
+    repo = hub.repos["me/head"]
+    repo.commit("main", repo.commits[repo.branches["main"]] | {"picture.png": b""})
+    commits = len(repo.commits)
+    (run / "manifest.json").write_text(manifest(), encoding="utf-8")
+    push(run, "me/head")
+    assert set(repo.commits[repo.branches["main"]]) == {".gitattributes", "picture.png", *files_of(run)}
+    assert len(repo.commits) == commits + 1
+
+
+@pytest.mark.parametrize(
+    "found", [manifest("other_version", kept="a"), "[" * 100_000, "[1]", '{"alignkit_version": 1}']
+)
+def test_a_manifest_of_others_takes_nothing_away(hub, run, found):
+    push(run, "me/head")
+    repo = hub.repos["me/head"]
+    repo.commit("main", repo.commits[repo.branches["main"]] | {"manifest.json": found.encode(), "kept": b""})
+    push(run, "me/head")
+    assert "kept" in repo.commits[repo.branches["main"]]
 
 
 def test_a_branch_and_a_pull_request_leave_the_main_branch_alone(hub, run):
