@@ -37,18 +37,40 @@ def train_by_two(folder, *settings, odd=None):
     assert printed.count("head and report") == 1
 
 
+def train_and_start_another(folder, *settings):
+    """As a user's command starts them: the first process starts the other when it is ready, with its own words.
+
+    Args:
+        folder: to run in.
+        settings: of `train`.
+    """
+    # what the console script holds: the process that is started has nothing in common with this one
+    command = Path(folder) / "alignkit_train.py"
+    command.write_text("from alignkit.train import main\n\nmain()\n", encoding="utf-8")
+    first = forks().Process(target=_run, args=(folder, "first", [str(command), *settings], None))
+    first.start()
+    first.join()
+    printed = (Path(folder) / "first").read_text(encoding="utf-8")
+    assert first.exitcode == 0, printed
+    assert printed.count("head and report") == 1
+
+
 def _train(rank, port, folder, settings, odd):
     os.environ.update(
         MASTER_ADDR="127.0.0.1", MASTER_PORT=str(port), WORLD_SIZE="2", NODE_RANK="0", LOCAL_RANK=str(rank)
     )
+    _run(folder, f"rank{rank}", ["alignkit train", *settings], odd if rank == 1 else None)
+
+
+def _run(folder, name, words, odd):
     os.chdir(folder)
-    sys.argv = ["alignkit train", *settings]
+    sys.argv = words
     os.fsync = lambda file: None  # as in the tests' own process
-    with open(f"rank{rank}", "w", encoding="utf-8") as out:
+    with open(name, "w", encoding="utf-8") as out:
         with contextlib.redirect_stdout(out), contextlib.redirect_stderr(out):
             from alignkit import train
 
-            if rank == 1 and odd is not None:
+            if odd is not None:
                 odd()
             train.main()
 

@@ -47,7 +47,7 @@ def table(students):
     return SentenceTransformerEmbedder(str(students["table"]), device="cpu")
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def make_splits():
     """Splits with the student's vectors; every text is one of the teacher's own making."""
 

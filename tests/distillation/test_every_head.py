@@ -38,7 +38,7 @@ def test_a_student_learns_under_any_head(name, table, make_splits, tmp_path):
     splits = make_splits(table)
     head, student = solved(name, splits), trainable(table)
     start, before = copy.deepcopy(student.state_dict()), copy.deepcopy(head)
-    recipe = replace(recipe_for(student, head), max_epochs=4, batch_size=32, select_by="val/cosine_mean")
+    recipe = replace(recipe_for(student, head), max_epochs=2, batch_size=32, select_by="val/cosine_mean")
     result = tune(student, head, splits, loss=CosineLoss(), recipe=recipe, device=Device("cpu", "32-true", "test"),
                   seed=0, run_folder=None, student_lr=3e-2)  # fmt: skip
     assert result.improved, result.reason

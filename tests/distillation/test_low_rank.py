@@ -96,7 +96,7 @@ def test_it_learns_and_leaves_the_matrices_as_they_are(embedder, make_splits):
     device = torch.device("cpu")
     head.solve(SolverBatches(splits.train, device=device), SolverBatches(splits.validation, device=device))
     before = {name: value.clone() for name, value in student.state_dict().items()}
-    recipe = Recipe(batch_size=32, max_epochs=6, lr=1e-2, schedule="one_cycle", select_by="val/cosine_mean")
+    recipe = Recipe(batch_size=32, max_epochs=5, lr=1e-2, schedule="one_cycle", select_by="val/cosine_mean")
     result = tune(student, head, splits, loss=CosineLoss(), recipe=recipe, device=Device("cpu", "32-true", "test"),
                   seed=0, run_folder=None, student_lr=2e-2)  # fmt: skip
     assert result.improved, result.reason

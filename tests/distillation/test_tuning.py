@@ -1,8 +1,9 @@
 """A student that is trained with its head: what moves, what is kept, and what is never looked at."""
 
 import copy
+import functools
 import logging
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pytest
@@ -12,12 +13,14 @@ from alignkit.distillation import tuning
 from alignkit.distillation.improvement import gain_over, in_words, is_sure
 from alignkit.distillation.table_student import TableStudent
 from alignkit.distillation.trainable import trainable
-from alignkit.distillation.tuning import tune
+from alignkit.distillation.trainable_student import TrainableStudent
+from alignkit.distillation.tuning import Tuned, tune
 from alignkit.embedders.sentence_transformer import SentenceTransformerEmbedder
 from alignkit.errors import AlignkitError, ConfigError, DataError
 from alignkit.heads.linear import LinearHead
 from alignkit.losses.cosine import CosineLoss
 from alignkit.losses.rank_kl import RankKlLoss
+from alignkit.pairs.base import PairSplits
 from alignkit.training.batches import SolverBatches
 from alignkit.training.device import Device
 from alignkit.training.recipe import Recipe
@@ -57,22 +60,48 @@ def changed(student, other):
     return {name for name, value in student.state_dict().items() if not torch.equal(value, other.state_dict()[name])}
 
 
-def test_the_students_own_weights_move_and_pay(embedder, make_splits):
-    splits = make_splits(embedder)
-    head = solved(splits)
-    start = trainable(embedder), copy.deepcopy(head)
-    student, result = tuned(embedder, splits, head=head)
-    moved = changed(student, start[0])
+@dataclass(frozen=True)
+class Trained:
+    """A student that was trained as usual, and what it was trained from."""
+
+    embedder: SentenceTransformerEmbedder
+    splits: PairSplits
+    head: LinearHead
+    student: TrainableStudent
+    result: Tuned
+
+
+@pytest.fixture(scope="module")
+def trained_from(students, make_splits):
+    """Trains once for all who only look at the outcome."""
+
+    @functools.cache
+    def make(kind):
+        embedder = SentenceTransformerEmbedder(str(students[kind]), device="cpu")
+        splits = make_splits(embedder)
+        head = solved(splits)
+        return Trained(embedder, splits, copy.deepcopy(head), *tuned(embedder, splits, head=head))
+
+    return make
+
+
+@pytest.fixture(params=["table", "transformer"])
+def trained(request, trained_from):
+    return trained_from(request.param)
+
+
+def test_the_students_own_weights_move_and_pay(trained):
+    student, result, splits, start = trained.student, trained.result, trained.splits, trainable(trained.embedder)
+    moved = changed(student, start)
     assert any("embedding" in name for name in moved) and (len(moved) > 10 or "log_weights" in moved)
-    assert changed(result.head, start[1]) == {"projection.weight", "projection.bias"}
+    assert changed(result.head, trained.head) == {"projection.weight", "projection.bias"}
     assert result.improved and result.best_epoch > 0, result.reason
-    assert cosine(student, result.head, splits.test) > cosine(*start, splits.test) + 0.05
+    assert cosine(student, result.head, splits.test) > cosine(start, trained.head, splits.test) + 0.05
     assert result.gain.low > 0 and result.texts_per_s > 0
 
 
-def test_the_figures_are_those_of_the_student_and_the_head_that_are_left(embedder, make_splits):
-    splits = make_splits(embedder)
-    student, result = tuned(embedder, splits)
+def test_the_figures_are_those_of_the_student_and_the_head_that_are_left(trained):
+    student, result, splits = trained.student, trained.result, trained.splits
     assert result.figures["val/cosine_mean"] == pytest.approx(cosine(student, result.head, splits.validation), abs=1e-5)
     assert result.figures["val/cosine_mean"] > result.start_figures["val/cosine_mean"]
 
@@ -121,25 +150,25 @@ def test_a_gain_that_may_be_chance_is_none(texts, is_kept):
     assert ("may be chance, so the start is kept" in in_words(gain, "val/cosine_mean", None)) == (not is_kept)
 
 
-def test_the_test_split_is_never_looked_at(table, make_splits):
-    splits = make_splits(table)
+def test_the_test_split_is_never_looked_at(trained_from):
+    whole = trained_from("table")
+    splits = whole.splits
     nothing = np.full_like(splits.test.teacher, np.nan)
     hidden = replace(splits, test=replace(splits.test, teacher=nothing, texts=["?"] * len(splits.test)))
-    (first, _), (second, _) = (tuned(table, some) for some in (splits, hidden))
-    assert not changed(first, second)
+    student, _ = tuned(whole.embedder, hidden)
+    assert not changed(student, whole.student)
 
 
-def test_swapped_pairs_are_not_learnt(table, make_splits):
-    splits = make_splits(table)
+def test_swapped_pairs_are_not_learnt(trained_from):
+    right = trained_from("table")
+    splits = right.splits
     swapped = replace(splits, train=replace(splits.train, teacher=np.roll(splits.train.teacher, 1, axis=0)))
-    student, result = tuned(table, splits)
-    wrong, other = tuned(table, swapped)
-    assert cosine(student, result.head, splits.test) > cosine(wrong, other.head, splits.test) + 0.1
+    wrong, other = tuned(right.embedder, swapped)
+    assert cosine(right.student, right.result.head, splits.test) > cosine(wrong, other.head, splits.test) + 0.1
 
 
-def test_what_is_saved_is_the_student_that_was_trained(embedder, make_splits, tmp_path):
-    splits = make_splits(embedder)
-    student, _ = tuned(embedder, splits)
+def test_what_is_saved_is_the_student_that_was_trained(trained, tmp_path):
+    student, splits, embedder = trained.student, trained.splits, trained.embedder
     student.save(tmp_path / "student")
     again = SentenceTransformerEmbedder(str(tmp_path / "student"), device="cpu")
     tokens = student.tokenize(splits.test.texts)
@@ -151,30 +180,32 @@ def test_what_is_saved_is_the_student_that_was_trained(embedder, make_splits, tm
     assert again.identity()["digest"] != embedder.identity()["digest"]
 
 
-@pytest.mark.parametrize("loss", [CosineLoss, RankKlLoss])
-def test_a_resumed_run_ends_as_an_uninterrupted_one(embedder, make_splits, tmp_path, loss):
+@pytest.mark.parametrize(("kind", "loss"), [("table", RankKlLoss), ("transformer", CosineLoss)])
+def test_a_resumed_run_ends_as_an_uninterrupted_one(students, make_splits, tmp_path, kind, loss):
+    embedder = SentenceTransformerEmbedder(str(students[kind]), device="cpu")
     splits = make_splits(embedder)
-    whole, expected = tuned(embedder, splits, run_folder=tmp_path / "whole", loss=loss())
+    train = functools.partial(tuned, embedder, splits, max_epochs=3)
+    whole, expected = train(run_folder=tmp_path / "whole", loss=loss())
 
     class Interrupted(loss):
         calls = 0
 
         def forward(self, *given):
             type(self).calls += torch.is_grad_enabled()
-            if type(self).calls > 30:  # thirteen batches an epoch: within the third
+            if type(self).calls > 17:  # thirteen batches an epoch: within the second
                 raise KeyboardInterrupt
             return super().forward(*given)
 
     with pytest.raises(KeyboardInterrupt):
-        tuned(embedder, splits, run_folder=tmp_path / "cut", loss=Interrupted())
-    again, result = tuned(embedder, splits, run_folder=tmp_path / "cut", loss=loss(), resume=True)
+        train(run_folder=tmp_path / "cut", loss=Interrupted())
+    again, result = train(run_folder=tmp_path / "cut", loss=loss(), resume=True)
     assert not changed(whole, again)
     assert (result.figures, result.best_epoch) == (expected.figures, expected.best_epoch)
 
 
 def test_the_same_seed_gives_the_same_student(embedder, make_splits):
     splits = make_splits(embedder)
-    (first, _), (second, _), (third, _) = (tuned(embedder, splits, seed=seed) for seed in (3, 3, 4))
+    (first, _), (second, _), (third, _) = (tuned(embedder, splits, seed=seed, max_epochs=2) for seed in (3, 3, 4))
     assert not changed(first, second) and changed(first, third)
 
 
@@ -196,15 +227,15 @@ class NotFinite(CosineLoss):
 
 def test_a_loss_that_is_not_finite_once_goes_back_and_lowers_the_rate(embedder, make_splits, caplog):
     splits = make_splits(embedder)
-    student, result = tuned(embedder, splits, loss=NotFinite(14, 2))
+    student, result = tuned(embedder, splits, loss=NotFinite(14, 2), max_epochs=4)
     assert "the loss was not finite at step" in caplog.text and "0.3 of the rate" in caplog.text
     assert result.improved and result.best_epoch > 2, result.reason
     assert all(bool(value.isfinite().all()) for value in student.state_dict().values())
 
 
-def test_a_loss_that_is_not_finite_again_ends_training_and_names_the_step(embedder, make_splits, caplog):
-    splits = make_splits(embedder)
-    student, result = tuned(embedder, splits, loss=NotFinite(27, 10**6), max_epochs=6)
+def test_a_loss_that_is_not_finite_again_ends_training_and_names_the_step(table, make_splits, caplog):
+    splits = make_splits(table)
+    student, result = tuned(table, splits, loss=NotFinite(27, 10**6), max_epochs=6)
     assert "not finite at step 52, again" in result.reason and "take a smaller lr" in caplog.text
     assert result.epochs == 4
     assert result.improved and all(bool(value.isfinite().all()) for value in student.state_dict().values())
@@ -221,9 +252,9 @@ def test_a_batch_too_large_for_the_memory_is_halved_once(table, make_splits, cap
 
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr(tuning, "check_loss", lambda *given, **named: None)  # which is no part of training
-        student, result = tuned(table, splits, loss=Small(), run_folder=tmp_path)
+        student, result = tuned(table, splits, loss=Small(), run_folder=tmp_path, max_epochs=1)
         assert "a batch of 32 does not fit" in caplog.text and result.batch_size == 16
-        expected, _ = tuned(table, splits, batch_size=16)
+        expected, _ = tuned(table, splits, batch_size=16, max_epochs=1)
         assert not changed(student, expected)
         with pytest.raises(AlignkitError, match="a batch of 32 does not fit .* take batch_size=16"):
             tuned(table, splits, loss=Small(), batch_size=64)

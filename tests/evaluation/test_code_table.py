@@ -47,12 +47,11 @@ def test_every_code_at_every_width_with_and_without_rescoring(rows):
     }  # fmt: skip
 
 
-def test_the_whole_vectors_find_what_the_comparison_says(rows, demo_set, demo_artifact):
-    result = compare(demo_set, demo_artifact)
+def test_the_whole_vectors_find_what_the_comparison_says(rows, demo_result):
     whole = rows[0]
     assert mean(whole, "overlap@10", "teacher") == pytest.approx(1)
     for name in ("teacher", "aligned"):
-        own = result.rows[RowName(name)].to_json()
+        own = demo_result.rows[RowName(name)].to_json()
         assert mean(whole, "overlap@10", name) == pytest.approx(own["overlap@10"])
         assert mean(whole, "ndcg@10", name) == pytest.approx(own["ndcg@10"])
 
@@ -86,10 +85,9 @@ def test_fewer_bytes_find_less_and_rescoring_brings_much_back(rows):
     assert by_name["float32 384"] > by_name["float32 128"]
 
 
-def test_intervals_are_those_of_the_other_tables(rows, demo_set, demo_artifact):
+def test_intervals_are_those_of_the_other_tables(rows, demo_result):
     """The same draws of the same groups: float32 with all dimensions has the comparison's own intervals."""
-    result = compare(demo_set, demo_artifact)
-    for measure, row_intervals in result.certainty.means.items():
+    for measure, row_intervals in demo_result.certainty.means.items():
         for name, found in rows[0].found.get(measure, {}).items():
             expected = row_intervals[name]
             assert found.mean.value == pytest.approx(expected.value)
@@ -138,8 +136,8 @@ def test_the_file_of_figures_has_the_intervals_too(rows):
         assert set(told[kind]["ndcg@10"]["aligned"]) == {"value", "low", "high"}
 
 
-def test_reports_show_intervals_and_differences(rows, demo_set, demo_artifact):
-    result = dataclasses.replace(compare(demo_set, demo_artifact), codes=rows)
+def test_reports_show_intervals_and_differences(rows, demo_result):
+    result = dataclasses.replace(demo_result, codes=rows)
     page, text = html_page(result), render("report.md.j2", **report_words(result))
     found = rows[3].found["ndcg@10"]["aligned"]
     mean, lost = found.mean, found.difference
@@ -166,13 +164,14 @@ def test_judgements_count_where_there_are_any(make_retrieval):
 
 def test_without_judgements_there_is_no_ndcg(demo_set, demo_head, demo_artifact):
     bare = dataclasses.replace(demo_set, labels=None, groups=None)
-    result = dataclasses.replace(compare(bare, demo_artifact), codes=code_table(bare, demo_head, ASKED))
+    codes = code_table(bare, demo_head, parse_codes("binary"), resamples=20)
+    result = dataclasses.replace(compare(bare, demo_artifact, resamples=20), codes=codes)
     assert code_headings(result) == ["index", "bytes a text", "teacher overlap@10", "aligned overlap@10"]
     assert {len(cells) for cells in code_cells(result)} == {4}
 
 
-def test_a_terminal_of_80_columns_holds_the_table(rows, demo_set, demo_artifact):
-    result = dataclasses.replace(compare(demo_set, demo_artifact), codes=rows)
+def test_a_terminal_of_80_columns_holds_the_table(rows, demo_result):
+    result = dataclasses.replace(demo_result, codes=rows)
     console = Console(width=80, file=io.StringIO())
     console.print(console_codes(result))
     lines = console.file.getvalue().splitlines()

@@ -29,9 +29,9 @@ from alignkit.reporting.verdict_words import verdict_words
 from alignkit.runs.training_sample import Unlike
 
 
-@pytest.fixture(scope="module")
-def demo(demo_set, demo_artifact, demo_baselines):
-    return compare(demo_set, demo_artifact, demo_baselines)
+@pytest.fixture
+def demo(demo_result):
+    return demo_result
 
 
 def identity_head(width):

@@ -89,12 +89,13 @@ def test_the_report_shows_it_where_the_head_has_one(demo_set, demo_artifact, dem
     write_report(sure, tmp_path)
     report = (tmp_path / "alignment_report.md").read_text(encoding="utf-8")
     assert "## How sure the head is" in report and f"| 20% | {at(figures, 0.2).overlap:.3f} |" in report
-    assert "send unsure queries to the teacher?" in (tmp_path / "report.html").read_text(encoding="utf-8")
+    page = (tmp_path / "report.html").read_text(encoding="utf-8")
+    assert "send unsure queries to the teacher?" in page
     assert (
         json.loads((tmp_path / "metrics.json").read_text(encoding="utf-8"))["meta"]["confidence"] == figures.to_json()
     )
 
     unsure = compare(demo_set, demo_artifact, demo_baselines, resamples=50)
-    assert unsure.confidence is None and len(draw(unsure)) == len(draw(sure)) - 2
+    assert unsure.confidence is None and len(draw(unsure)) == page.count("<svg") - 2
     write_report(unsure, tmp_path / "without", html=False)
     assert "How sure" not in (tmp_path / "without" / "alignment_report.md").read_text(encoding="utf-8")

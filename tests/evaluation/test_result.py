@@ -11,7 +11,6 @@ import pytest
 from alignkit.costs import CallCost
 from alignkit.errors import ConfigError
 from alignkit.evaluation.columns import Column
-from alignkit.evaluation.comparison import compare
 from alignkit.evaluation.judging import figures_by_query
 from alignkit.evaluation.learning_curve import forecast, learning_curve
 from alignkit.evaluation.rankings import Ranking
@@ -22,9 +21,9 @@ from alignkit.pairs.base import Origin, PairSplits
 from alignkit.reporting.curve_words import curve_words
 
 
-@pytest.fixture(scope="module")
-def result(demo_set, demo_artifact, demo_baselines):
-    return compare(demo_set, demo_artifact, demo_baselines)
+@pytest.fixture
+def result(demo_result):
+    return demo_result
 
 
 def test_worst_groups_come_first(result):
@@ -60,17 +59,14 @@ def test_without_judgements_the_curve_is_of_the_teachers_first_ten(demo_set):
     assert curves.by_row["aligned"][9] == pytest.approx(overlap["aligned"].mean())
 
 
-def test_the_learning_curve_grows_and_ends_at_the_ridge_head(result, demo_splits, demo_set):
-    curve = learning_curve(demo_splits, demo_set, result.measure)
+def test_the_learning_curve_grows_ends_at_the_ridge_head_and_says_what_more_would_cost(result, demo_splits, demo_set):
+    curve = learning_curve(demo_splits, demo_set, result.measure, cost=CallCost(10.0, True, 0.5))
     assert curve.pairs == (84, 168, 337, 675, 1350, 2700)
     assert all(np.diff(curve.cosines) > 0)
     assert curve.figures[-1] == pytest.approx(result.rows["ridge"]["ndcg@10"], abs=0.02)
     assert curve.figures[-1] <= curve.forecast <= 1
     assert curve.calls == 3_600  # the texts of all three splits
-
-
-def test_the_curve_names_the_calls_of_the_next_step_and_their_price(result, demo_splits, demo_set):
-    curve = learning_curve(demo_splits, demo_set, result.measure, cost=CallCost(10.0, True, 0.5))
+    # its words name the calls of the next step and their price
     said = curve_words(replace(result, curve=curve))
     assert said.endswith(
         "That takes 3,600 more calls of the teacher: about 36,000 tokens (estimated from characters), 0.02 at 0.5 a "

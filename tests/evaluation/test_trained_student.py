@@ -159,27 +159,45 @@ def test_requirements_are_of_the_product(trained):
     assert failed_requirements(trained, {"overlap@10": figure + 0.001}) != []
 
 
-def test_both_students_are_timed(demo_set, whitened, before):
+def fewer(test):
+    """The same of its first texts, where no figure counts."""
+    side = test.queries
+    side = dataclasses.replace(side, student=side.student[:160], teacher=side.teacher[:160], texts=side.texts[:160])
+    rest = {name: getattr(test, name)[:160] for name in ("itself", "labels", "groups")}
+    return dataclasses.replace(test, queries=side, corpus=side, **rest)
+
+
+@pytest.fixture(scope="module")
+def few(demo_set):
+    return fewer(demo_set)
+
+
+@pytest.fixture(scope="module")
+def few_before(before):
+    return dataclasses.replace(before, test=fewer(before.test))
+
+
+def test_both_students_are_timed(few, whitened, few_before):
     embedding = {"student": EmbeddingTime(2.0, "here"), "teacher": EmbeddingTime(None, "not timed: dear")}
-    was = dataclasses.replace(before, embedding=EmbeddingTime(7.0, "here"))
-    rows = compare(demo_set, whitened, before=was, embedding=embedding, resamples=20).rows
+    was = dataclasses.replace(few_before, embedding=EmbeddingTime(7.0, "here"))
+    rows = compare(few, whitened, before=was, embedding=embedding, resamples=20).rows
     assert rows["tuned"].times.embed_ms == rows["student_tuned"].times.embed_ms == 2
     assert rows["aligned"].times.embed_ms == rows["student"].times.embed_ms == 7
     assert rows["aligned"].times.head_ms > 0 == rows["student"].times.head_ms
-    unknown = compare(demo_set, whitened, before=before, embedding=not_timed("so"), resamples=20).rows
+    unknown = compare(few, whitened, before=few_before, embedding=not_timed("so"), resamples=20).rows
     assert unknown["aligned"].times.total_ms is None and unknown["aligned"].times.search_ms > 0
 
 
-def test_the_size_of_the_models_stands_beside_the_time(demo_set, whitened, before):
+def test_the_size_of_the_models_stands_beside_the_time(few, whitened, few_before):
     embedding = {"student": EmbeddingTime(2.0, "here", mb=20.0), "teacher": EmbeddingTime(None, "a server")}
-    was = dataclasses.replace(before, embedding=EmbeddingTime(7.0, "here", mb=30.0))
-    rows = compare(demo_set, whitened, before=was, embedding=embedding, resamples=20).rows
+    was = dataclasses.replace(few_before, embedding=EmbeddingTime(7.0, "here", mb=30.0))
+    rows = compare(few, whitened, before=was, embedding=embedding, resamples=20).rows
     head = 4 * 385 * 384 / 1e6  # a matrix and a bias in float32
     assert rows["tuned"].times.models_mb == pytest.approx(20 + head)
     assert rows["student_tuned"].times.models_mb == 20 and rows["student"].times.models_mb == 30
     assert rows["aligned"].times.models_mb == pytest.approx(30 + 4 * 257 * 384 / 1e6)
     assert rows["cascade"].times.models_mb is None and "models_mb" not in rows["teacher"].to_json()
-    alone = compare(demo_set, whitened, embedding=embedding, resamples=20).rows
+    alone = compare(few, whitened, embedding=embedding, resamples=20).rows
     assert all("models_mb" not in row.to_json() for row in alone.values())
 
 
@@ -192,15 +210,16 @@ def test_codes_and_the_demonstration_call_the_rows_by_their_names(demo_set, whit
     assert plain.hits[RowName.ALIGNED] == answer.hits[RowName.TUNED]
 
 
-def test_people_s_scores_are_of_each_student(demo_set, demo_artifact, before):
+def test_people_s_scores_are_of_each_student(few, demo_artifact, few_before):
     from alignkit.pairs.evaluation_set import HumanScores
 
     first, second = np.arange(0, 40), np.arange(40, 80)
-    teacher = demo_set.queries.teacher
+    teacher = few.queries.teacher
     scores = HumanScores(first, second, (teacher[first] * teacher[second]).sum(axis=1))
-    after, was = (dataclasses.replace(one, human=scores) for one in (demo_set, before.test))
-    rows = compare(after, demo_artifact, before=Before(was, before.artifact), resamples=20).rows
-    apart = [compare(one, head, resamples=20).rows for one, head in ((after, demo_artifact), (was, before.artifact))]
+    after, was = (dataclasses.replace(one, human=scores) for one in (few, few_before.test))
+    rows = compare(after, demo_artifact, before=Before(was, few_before.artifact), resamples=20).rows
+    heads = ((after, demo_artifact), (was, few_before.artifact))
+    apart = [compare(one, head, resamples=20).rows for one, head in heads]
     for name, row in {"tuned": apart[0]["aligned"], "tuned_both": apart[0]["aligned_both"],
                       "student_tuned": apart[0]["student"], "aligned": apart[1]["aligned"],
                       "student": apart[1]["student"]}.items():  # fmt: skip

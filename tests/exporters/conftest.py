@@ -64,7 +64,6 @@ def train_head(demo):
 
 
 def whitening_of(demo, head):
-    """Half whitened."""
     student, teacher = (
         torch.from_numpy(np.array(part[:500], dtype=np.float32)) for part in (demo.train.student, demo.train.teacher)
     )
@@ -75,12 +74,18 @@ def whitening_of(demo, head):
     return part.eval()
 
 
+@pytest.fixture(scope="session")
+def whitening(demo):
+    """Half whitened; once for each head."""
+    return functools.cache(functools.partial(whitening_of, demo))
+
+
 @pytest.fixture
-def make_job(demo, tmp_path):
+def make_job(demo, whitening, tmp_path):
     """A job for a head, checked on 100 real vectors."""
 
     def make(head, whitened=False, **about):
-        parts = {"query_head": head} | ({"whitening": whitening_of(demo, head)} if whitened else {})
+        parts = {"query_head": head} | ({"whitening": whitening(head)} if whitened else {})
         artifact = Artifact(parts, demo.origin.student_identity, demo.origin.teacher_identity)
         vectors = np.array(demo.test.student[:100], dtype=np.float32)
         return Job(

@@ -24,6 +24,9 @@ from alignkit.heads.base import Head
 from alignkit.vectors import l2_normalize
 
 VECTOR_FORMATS = [name for name in formats() if name != "sentence_transformers"]
+# for ONNX, whose traces take long: some heads are no more than a matrix, as the linear one is, and a kernel is a part
+# of another
+TRACED = [kind for kind in head_kinds() if kind not in ("low_rank", "orthogonal", "kernel")]
 
 
 @pytest.fixture(scope="session")
@@ -54,9 +57,10 @@ def out_of(folder, name):
     return folder / ("head.zip" if name == "bundle" else "export")
 
 
-@pytest.mark.parametrize("kind", head_kinds())
-@pytest.mark.parametrize("name", VECTOR_FORMATS)
-def test_export_agrees_with_the_head(kind, name, train_head, make_job, tmp_path):
+@pytest.mark.parametrize(
+    ("name", "kind"), [(name, kind) for name in VECTOR_FORMATS for kind in (TRACED if name == "onnx" else head_kinds())]
+)
+def test_export_agrees_with_the_head(name, kind, train_head, make_job, tmp_path):
     if name == "onnx":
         pytest.importorskip("onnxscript")
     out = out_of(tmp_path, name)
@@ -70,13 +74,12 @@ def test_export_agrees_with_the_head(kind, name, train_head, make_job, tmp_path)
     assert [path.name for path in tmp_path.iterdir()] == [out.name]
 
 
-@pytest.mark.parametrize("name", ["numpy", "torch"])
-def test_queries_are_exported_whitened_and_documents_are_not(name, train_head, make_job, tmp_path):
-    head, written = train_head("residual"), {}
+def test_queries_are_exported_whitened_and_documents_are_not(train_head, make_job, tmp_path):
+    head, written = train_head("linear"), {}
     for role in ("query", "document"):
         job = make_job(head, whitened=True, role=role)
-        export_head(name, job, tmp_path / role)
-        written[role] = format_named(name, {}).read_back(job, tmp_path / role)
+        export_head("numpy", job, tmp_path / role)
+        written[role] = format_named("numpy", {}).read_back(job, tmp_path / role)
     plain = l2_normalize(head(torch.from_numpy(job.vectors))).numpy()
     np.testing.assert_allclose(written["document"], plain, atol=1e-5)
     assert (written["query"] * plain).sum(axis=1).max() < 0.99
@@ -124,7 +127,7 @@ def test_the_torch_files_are_what_plain_torch_reads(train_head, make_job, tmp_pa
     np.testing.assert_allclose(aligned.detach().numpy(), job.reference(), atol=1e-6)
 
 
-@pytest.mark.parametrize("kind", head_kinds())
+@pytest.mark.parametrize("kind", [kind for kind in TRACED if kind != "linear"])  # which is rounded below
 @pytest.mark.parametrize("quantize", ["int8", "float16"])
 def test_every_head_rounds_within_the_stated_tolerance(quantize, kind, train_head, make_job, tmp_path):
     pytest.importorskip("onnxscript")
@@ -142,7 +145,9 @@ def test_rounded_onnx_is_smaller_and_states_its_loss(quantize, train_head, make_
     export_head("onnx", job, tmp_path / "precise")
     manifest = export_head("onnx", make_job(train_head("linear"), options={"quantize": quantize}), tmp_path / "rounded")
     assert manifest["quantize"] == quantize
-    assert 0 <= manifest["verification"]["overlap@10_loss"] < 0.05
+    checked = manifest["verification"]
+    assert checked["smallest_cosine"] >= checked["tolerance"]["smallest_cosine"]
+    assert 0 <= checked["overlap@10_loss"] < (0.05 if quantize == "int8" else 0.01)
     precise, rounded = ((tmp_path / name / "head.onnx").stat().st_size for name in ("precise", "rounded"))
     assert rounded < 0.6 * precise
 
@@ -325,8 +330,8 @@ def test_a_head_that_lies_alone_takes_nothing_of_a_run_beside_it(train_head, mak
     assert set(manifest["files"]) == {"head/head.json", "head/head.safetensors"}
 
 
-@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
-@pytest.mark.parametrize("name", VECTOR_FORMATS)
+@pytest.mark.parametrize(("name", "dtype"), [*((name, torch.bfloat16) for name in VECTOR_FORMATS),
+                                             ("bundle", torch.float16)])  # fmt: skip
 def test_heads_in_half_precision(name, dtype, train_head, make_job, tmp_path):
     if name == "onnx":
         pytest.importorskip("onnxscript")

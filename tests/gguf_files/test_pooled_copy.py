@@ -24,7 +24,7 @@ def read(path):
     pairs = {name: field.contents() for name, field in reader.fields.items() if not name.startswith("GGUF.")}
     tensors = {tensor.name: (tensor.tensor_type, np.array(tensor.data)) for tensor in reader.tensors}
     del reader
-    gc.collect()
+    gc.collect(1)  # Windows removes no file that is mapped
     return pairs, tensors
 
 

@@ -122,7 +122,7 @@ def test_few_real_pairs_are_served_better_than_by_ridge_or_random_features():
     ]
     found = {}
     # more features than pairs; the default's 4,096 would find the same and take seconds
-    for make in (LinearHead, functools.partial(RandomFeaturesHead, features=2048), KernelHead):
+    for make in (LinearHead, functools.partial(RandomFeaturesHead, features=1024), KernelHead):
         head = make(student.shape[1], teacher.shape[1])
         head.solve(TensorBatches(student, teacher))
         with torch.no_grad():

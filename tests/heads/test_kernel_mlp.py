@@ -33,7 +33,7 @@ def splits():
 
 @pytest.fixture(scope="module")
 def fitted(splits):
-    recipe = Recipe(batch_size=128, max_epochs=12, lr=4e-3, weight_decay=2.0, noise=0.1, schedule="one_cycle")
+    recipe = Recipe(batch_size=128, max_epochs=9, lr=4e-3, weight_decay=2.0, noise=0.1, schedule="one_cycle")
     make = functools.partial(KernelMlpHead, **SIZES)
     return Fitter(make, CosineLoss(), recipe, choose_device("cpu", "32-true"), init="closed_form").fit(splits)
 

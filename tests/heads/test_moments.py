@@ -1,7 +1,6 @@
 import numpy as np
 import pytest
 import torch
-import torch.multiprocessing
 
 from alignkit.errors import DataError
 from alignkit.heads.moments import GRAM_BLOCK, Moments
@@ -77,28 +76,6 @@ def test_refuses_vectors_that_are_not_finite(number):
     student[3, 2] = number
     with pytest.raises(DataError, match="NaN or infinite"):
         Moments.of(TensorBatches(student, teacher))
-
-
-def reduce_in_process(rank, address, folder):
-    import torch.distributed as dist
-
-    dist.init_process_group("gloo", init_method=address, rank=rank, world_size=2)
-    student, teacher = make_pairs()
-    mine = slice(None, 200) if rank == 0 else slice(200, None)
-    total = Moments.of(TensorBatches(student[mine], teacher[mine], 60)).all_reduce()
-    torch.save(vars(total.centered()), f"{folder}/{rank}.pt")
-    dist.destroy_process_group()
-
-
-def test_processes_add_up(tmp_path):
-    address = (tmp_path / "meeting").as_uri()
-    torch.multiprocessing.spawn(reduce_in_process, args=(address, str(tmp_path)), nprocs=2)
-    first, second = (torch.load(tmp_path / f"{rank}.pt") for rank in (0, 1))
-    for name, value in first.items():
-        assert torch.equal(torch.as_tensor(value), torch.as_tensor(second[name])), name
-    from alignkit.heads.moments import CenteredMoments
-
-    assert_moments_of(CenteredMoments(**first), *make_pairs())
 
 
 @pytest.mark.parametrize("batch_size", [1, 64, 1000])

@@ -149,8 +149,8 @@ def test_refit_of_a_trained_head_trains_for_the_best_number_of_epochs_on_more_pa
     assert cosine_to_teacher(again.head, splits.test) > 0.8
 
 
-@pytest.mark.parametrize("make_head", [LinearHead, partial(MlpHead, hidden=16, dropout=0.2)])
-def test_same_seed_same_head_and_zero_is_a_seed(splits, make_head):
+def test_same_seed_same_head_and_zero_is_a_seed(splits):
+    make_head = partial(MlpHead, hidden=16, dropout=0.2)
     heads = [fitter(make_head, init="random", seed=seed).fit(splits).head for seed in (0, 0, 1)]
     assert same_weights(heads[0], heads[1])
     assert not same_weights(heads[0], heads[2])
@@ -185,8 +185,7 @@ def test_enough_pairs_ends_the_schedule_earlier_and_the_second_fit_with_it(split
     assert result.epochs == 4
 
 
-@pytest.mark.parametrize("stop_after", [1, 2])
-@pytest.mark.parametrize("schedule", ["constant", "one_cycle"])
+@pytest.mark.parametrize(("schedule", "stop_after"), [("constant", 1), ("one_cycle", 2)])
 def test_a_resumed_run_ends_as_an_uninterrupted_one(splits, tmp_path, stop_after, schedule):
     """With dropout, so that what is random is put to the test too."""
     settings = {"init": "random", "recipe": {"max_epochs": 4, "schedule": schedule}}
@@ -214,10 +213,9 @@ def test_a_resumed_run_ends_as_an_uninterrupted_one(splits, tmp_path, stop_after
 BFLOAT16 = Device("cpu", "bf16-mixed", "for the tests")
 
 
-@pytest.mark.parametrize("init", ["closed_form", "random"])
-def test_mixed_precision_trains_with_clipped_gradients(splits, init):
+def test_mixed_precision_trains_with_clipped_gradients(splits):
     recipe = {"gradient_clip_val": 1.0, "lr": 1e-2, "max_epochs": 8}
-    result = replace(fitter(init=init, recipe=recipe), device=BFLOAT16).fit(splits, refit=False)
+    result = replace(fitter(init="random", recipe=recipe), device=BFLOAT16).fit(splits, refit=False)
     assert result.head.projection.weight.dtype == torch.float32
     assert cosine_to_teacher(result.head, splits.test) > 0.8
 

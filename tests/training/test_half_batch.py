@@ -1,7 +1,9 @@
 """A batch that does not fit into the memory: half of it is trained with, and whoever asked for the whole is told."""
 
+import functools
 import gc
 import weakref
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -9,6 +11,7 @@ import torch
 from alignkit.errors import AlignkitError
 from alignkit.heads.mlp import MlpHead
 from alignkit.losses.cos_mse import CosMseLoss
+from alignkit.training import half_batch
 from alignkit.training.device import Device
 from alignkit.training.fit import Fitter
 from alignkit.training.half_batch import halving_once
@@ -22,6 +25,12 @@ OUT_OF_MEMORY = [
     RuntimeError("[enforce fail at alloc_cpu.cpp:119] . DefaultCPUAllocator: can't allocate memory: you tried"),
     RuntimeError("[enforce fail at alloc_cpu.cpp:81] data. DefaultCPUAllocator: not enough memory: you tried"),
 ]
+
+
+@pytest.fixture(autouse=True)
+def only_what_is_young_is_collected(monkeypatch):
+    """A failed try is: to go through all that a worker of these tests holds takes a second."""
+    monkeypatch.setattr(half_batch, "gc", SimpleNamespace(collect=lambda: gc.collect(1)))
 
 
 class SmallMemory(CosMseLoss):
@@ -42,7 +51,8 @@ class SmallMemory(CosMseLoss):
 def fitted(splits, loss, batch_size, run_folder=None):
     recipe = Recipe(batch_size=batch_size, max_epochs=3, lr=1e-2)
     device = Device("cpu", "32-true", "for the tests")
-    return Fitter(MlpHead, loss, recipe, device, init="random", run_folder=run_folder).fit(splits, refit=True)
+    head = functools.partial(MlpHead, hidden=32)
+    return Fitter(head, loss, recipe, device, init="random", run_folder=run_folder).fit(splits, refit=True)
 
 
 @pytest.mark.parametrize("after", [0, 7])
@@ -75,7 +85,7 @@ def test_the_failed_try_is_gone_before_the_next(error):
             activations = torch.zeros(8)
             held.append(weakref.ref(activations))
             raise type(error)(*error.args)
-        gc.collect()
+        gc.collect(1)
         assert held[0]() is None, "the frames of the error hold what took the memory"
         return recipe.batch_size
 

@@ -1,13 +1,12 @@
 """Two processes on one machine, as `trainer.devices=2 trainer.strategy=ddp` starts them."""
 
 import json
-import subprocess
 import sys
 
 import numpy as np
 import pytest
 import torch
-from two_processes import solve_nothing_and_draw_otherwise, train_by_two
+from two_processes import solve_nothing_and_draw_otherwise, train_and_start_another, train_by_two
 
 from alignkit import load_artifact, load_head
 from alignkit.runs.earlier_fit import EarlierFit
@@ -81,13 +80,13 @@ def test_all_start_from_the_head_of_the_first(run_command, tmp_path, data):
 
 
 def test_auto_lets_the_first_process_choose(tmp_path, data):
-    """The first process hands its choice to the one that it starts: here it does start it, as a user's command does."""
+    """The first process hands its choice to the one that it starts: here it does start it, as a user's command does.
+
+    It is a fork, the second process the same words given to Python.
+    """
     settings = ("model=auto", "model.candidates=[linear,mlp]", "model.budget_s=600", "model.target=cosine",
                 "trainer.max_epochs=1", "hydra.run.dir=run")  # fmt: skip
-    done = subprocess.run([sys.executable, "-m", "alignkit.train", *data, *settings, *TWO],
-                          cwd=tmp_path, capture_output=True, text=True, timeout=900)  # fmt: skip
-    assert done.returncode == 0, done.stderr
-    assert done.stdout.count("head and report") == 1
+    train_and_start_another(tmp_path, *data, *settings, *TWO)
     meta = meta_of(tmp_path / "run")
     assert meta["model"] == meta["selection"]["name"] == load_head(tmp_path / "run").kind()
     assert all(one["seconds"] is not None for one in meta["selection"]["tries"])
