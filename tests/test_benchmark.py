@@ -8,6 +8,8 @@ import sys
 
 import pytest
 
+from alignkit.pasting import command_line
+
 
 @pytest.fixture
 def folder(tmp_path):
@@ -29,7 +31,10 @@ def test_a_folder_is_benchmarked_without_a_call_of_the_teacher(static_run, folde
     code, out, err = run_command("benchmark", f"head={static_run}", f"tasks=[{folder}]", rows, *teacher)
     assert code == 0, err
     assert "small-faq: ndcg_at_10 over 4 queries" in out and "aligned_both" in out
-    assert all(len(line.rstrip()) <= 80 for line in out.splitlines() if "outputs" not in line)
+    *lines, verdict = out.splitlines()
+    assert all(len(line.rstrip()) <= 80 for line in lines if "outputs" not in line)
+    asked = [f"head={static_run}", "data=beir", f"data.path={folder}"]
+    assert verdict == f"for a verdict: {command_line('evaluate', asked)}"
     (run,) = (tmp_path / "outputs" / "benchmark").iterdir()
     names = {path.name for path in (run / "results").glob("*/*/*.json")}
     assert names == {"small-faq.json", "model_meta.json"} and (run / "report.html").is_file()

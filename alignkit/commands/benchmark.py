@@ -22,6 +22,7 @@ from alignkit.commandline.sides import complete_sides
 from alignkit.evaluation.student_record import product_of
 from alignkit.evaluation.table_rows import Product, RowName
 from alignkit.language.speaking import say
+from alignkit.pasting import command_line
 from alignkit.reporting.benchmark_page import write_benchmark
 from alignkit.reporting.benchmark_words import console_benchmark
 from alignkit.runs.folder import newest_run
@@ -65,6 +66,10 @@ def main(config: DictConfig) -> None:
     report = folder / ("report.html" if settings["html"] else "benchmark_report.md")
     files = say("MTEB's files: {folder}", folder=folder / RESULTS)
     console.print(f"\n{files}\n{say('report: {file}', file=report)}", soft_wrap=True, markup=False)
+    # a verdict also rests on a cascade and on heads without knowledge, which are no models of MTEB's
+    asked = next((name for name in names if Path(name).expanduser().is_dir()), "FOLDER")
+    evaluate = command_line("evaluate", [f"head={head}", "data=beir", f"data.path={asked}"])
+    console.print(say("for a verdict: {command}", command=evaluate), soft_wrap=True, markup=False)
 
 
 def _models(
