@@ -9,13 +9,14 @@ from typing import Any
 import numpy as np
 
 from alignkit.errors import DataError
-from alignkit.indexes.base import IndexDescription, Metric, Replacement, VectorIndex
+from alignkit.indexes.base import IndexDescription, Metric, VectorIndex
 from alignkit.indexes.chroma_calls import METRICS, ChromaCalls
 from alignkit.indexes.chroma_filters import DOCUMENT, ID, ChromaFilter, chroma_filter
 from alignkit.indexes.chroma_replacement import ChromaReplacement
 from alignkit.indexes.exact import query_matrix
 from alignkit.indexes.filters import Filter, conditions_of
 from alignkit.indexes.index_rows import Cursor, Id, IndexRows, in_order
+from alignkit.indexes.replacement import Replacement
 from alignkit.indexes.replacing import EVERYTHING, NEW, OLD, beside, is_beside, is_ours, setting
 from alignkit.indexes.usable import usable
 
@@ -115,7 +116,7 @@ class ChromaIndex(VectorIndex):
                 scores[row, : len(hits)] = -np.sqrt(np.maximum(distances, 0)) if self.metric == "l2" else 1 - distances
         return ids, scores
 
-    def replacement(self) -> Replacement:
+    def replacement(self) -> Replacement[VectorIndex]:
         """See `ChromaReplacement`."""
 
         def opened(collection: str, **changes: Any) -> VectorIndex:

@@ -9,12 +9,13 @@ from typing import Any
 
 import numpy as np
 
-from alignkit.indexes.base import Metric, Note, VectorIndex
+from alignkit.indexes.base import Metric, VectorIndex
 from alignkit.indexes.chroma_calls import METRICS, ChromaCalls
 from alignkit.indexes.chroma_filters import DOCUMENT
 from alignkit.indexes.index_rows import Id, IndexRows
 from alignkit.indexes.new_index import VERSION, NewIndex, taken
 from alignkit.indexes.plain_values import plain_value
+from alignkit.indexes.replacement import Note
 from alignkit.indexes.replacing import note_of
 
 _SPACES = {metric: space for space, metric in METRICS.items()}

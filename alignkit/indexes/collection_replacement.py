@@ -8,15 +8,16 @@ from collections.abc import Callable, Iterator
 import numpy as np
 
 from alignkit.errors import DataError
-from alignkit.indexes.base import Note, Replacement, VectorIndex
+from alignkit.indexes.base import VectorIndex
 from alignkit.indexes.elsewhere import Elsewhere
 from alignkit.indexes.index_rows import IndexRows, Stretch
 from alignkit.indexes.new_index import NewIndex
+from alignkit.indexes.replacement import Note, Replacement
 from alignkit.indexes.replacing import NEW, OLD, beside, expect_all
 from alignkit.indexes.stages import Stage
 
 
-class CollectionReplacement(Replacement):
+class CollectionReplacement(Replacement[VectorIndex]):
     """A collection that gets every row whole, as if it lay in another engine, and then the old one's name.
 
     Rows that are inserted, changed or deleted meanwhile are caught up, by a version of each row that the new collection

@@ -10,16 +10,17 @@ from dataclasses import replace
 import numpy as np
 
 from alignkit.errors import DataError
-from alignkit.indexes.base import Note, Replacement, VectorIndex
+from alignkit.indexes.base import VectorIndex
 from alignkit.indexes.index_rows import Id, IndexRows, Stretch, picked
 from alignkit.indexes.new_index import NewIndex, version_of
+from alignkit.indexes.replacement import Note, Replacement
 from alignkit.indexes.replacing import expect_all, expect_width, usable_rows
 from alignkit.indexes.stages import Stage
 
 _LIKE = 1_000
 
 
-class Elsewhere(Replacement):
+class Elsewhere(Replacement[VectorIndex]):
     """Rows are moved with ids, texts and payload into a new index, which keeps a version of each until `drop_old`.
 
     The old index is never changed. Whatever happens to it meanwhile is noticed: `missing` reads it whole and gives

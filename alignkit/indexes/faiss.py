@@ -14,11 +14,12 @@ import numpy as np
 
 from alignkit.errors import DataError
 from alignkit.extras import needing
-from alignkit.indexes.base import IndexDescription, Metric, Replacement, VectorIndex
+from alignkit.indexes.base import IndexDescription, Metric, VectorIndex
 from alignkit.indexes.exact import exact_search, query_matrix
 from alignkit.indexes.faiss_replacement import FaissReplacement
 from alignkit.indexes.filters import Condition, Filter, conditions_of, passes
 from alignkit.indexes.index_rows import Cursor, Id, IndexRows, whole_ids
+from alignkit.indexes.replacement import Replacement
 from alignkit.indexes.usable import usable
 
 # kinds that give back what was stored, and the numbers they store
@@ -98,7 +99,7 @@ class FaissIndex(VectorIndex):
         scores = np.where(found < 0, -np.inf, scores).astype(np.float32)
         return [[self._named(one) for one in hits if one >= 0] for hits in found.tolist()], scores
 
-    def replacement(self) -> Replacement:
+    def replacement(self) -> Replacement[VectorIndex]:
         """See `FaissReplacement`."""
         opened = partial(FaissIndex, texts=self._texts_file)
         return FaissReplacement(self, self.path, self._open, opened, self.faiss, self._old)

@@ -15,8 +15,9 @@ import numpy as np
 
 from alignkit.errors import DataError
 from alignkit.files import move, refused, unfinished_name, write_whole
-from alignkit.indexes.base import Note, Replacement, VectorIndex
+from alignkit.indexes.base import VectorIndex
 from alignkit.indexes.index_rows import IndexRows, Stretch
+from alignkit.indexes.replacement import Note, Replacement
 from alignkit.indexes.replacing import (
     NEW,
     OLD,
@@ -28,7 +29,7 @@ from alignkit.indexes.replacing import (
 from alignkit.indexes.stages import Stage
 
 
-class FileReplacement(Replacement):
+class FileReplacement(Replacement[VectorIndex]):
     """A new file beside the old one, of the same rows in the same order.
 
     The file must not change meanwhile, which every step checks. Vectors are gathered in a folder beside it, each batch

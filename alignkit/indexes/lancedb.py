@@ -11,7 +11,7 @@ import numpy as np
 from alignkit.errors import DataError
 from alignkit.extras import needing
 from alignkit.indexes.arrow_vectors import matrix_of_column, texts_of_column, usual_width
-from alignkit.indexes.base import IndexDescription, Metric, Replacement, VectorIndex
+from alignkit.indexes.base import IndexDescription, Metric, VectorIndex
 from alignkit.indexes.exact import query_matrix
 from alignkit.indexes.filters import Filter, conditions_of
 from alignkit.indexes.index_rows import Cursor, Id, IndexRows, in_order
@@ -20,6 +20,7 @@ from alignkit.indexes.lance_ids import rows_with
 from alignkit.indexes.lance_refusals import lance_refusals
 from alignkit.indexes.lancedb_replacement import LancedbReplacement
 from alignkit.indexes.parquet_reading import check_ids, float_type, vector_column
+from alignkit.indexes.replacement import Replacement
 from alignkit.indexes.replacing import check_columns, is_ours, payload_fields, setting
 
 _METRICS: tuple[Metric, ...] = ("cosine", "dot", "l2")
@@ -119,7 +120,7 @@ class LancedbIndex(VectorIndex):
             ids[row], scores[row, : len(found)] = found, self._score(distances)
         return ids, scores
 
-    def replacement(self) -> Replacement:
+    def replacement(self) -> Replacement[VectorIndex]:
         """See `LancedbReplacement`."""
         columns = (self.id, self.vector)
 

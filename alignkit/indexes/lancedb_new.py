@@ -14,13 +14,14 @@ from alignkit.errors import DataError
 from alignkit.extras import needing
 from alignkit.indexes.arrow_payload import whole_batches
 from alignkit.indexes.arrow_vectors import column_of_matrix, matrix_of_column
-from alignkit.indexes.base import Metric, Note, VectorIndex
+from alignkit.indexes.base import Metric, VectorIndex
 from alignkit.indexes.index_rows import Id, IndexRows, is_whole
 from alignkit.indexes.lance_refusals import lance_refusals
 from alignkit.indexes.lancedb import LancedbIndex
 from alignkit.indexes.lancedb_replacement import FEWEST_TO_INDEX
 from alignkit.indexes.new_index import NewIndex, taken
 from alignkit.indexes.plain_values import plain_value
+from alignkit.indexes.replacement import Note
 from alignkit.indexes.replacing import note_of
 
 _BATCH = 4096

@@ -12,10 +12,11 @@ from typing import Any
 import numpy as np
 
 from alignkit.errors import DataError
-from alignkit.indexes.base import Metric, Note, Replacement, VectorIndex
+from alignkit.indexes.base import Metric, VectorIndex
 from alignkit.indexes.index_rows import IndexRows, Stretch, picked
 from alignkit.indexes.lance_ids import held, ids_of, looked_up
 from alignkit.indexes.lance_refusals import lance_refusals
+from alignkit.indexes.replacement import Note, Replacement
 from alignkit.indexes.replacing import (
     NEW,
     OLD,
@@ -32,7 +33,7 @@ FEWEST_TO_INDEX = 10_000
 _NOTE = "_alignkit_note"
 
 
-class LancedbReplacement(Replacement):
+class LancedbReplacement(Replacement[VectorIndex]):
     """Vectors are gathered by id in a table beside, which `build_index` adds to the old one as a column.
 
     `write`, the adding and the renaming are one version of a table each, so atomic. A row that is inserted meanwhile is

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from alignkit.indexes.base import IndexDescription, Replacement, VectorIndex
+from alignkit.indexes.base import IndexDescription, VectorIndex
 from alignkit.indexes.exact import query_matrix
 from alignkit.indexes.filters import Filter, conditions_of
 from alignkit.indexes.index_rows import Cursor, Id, IndexRows, in_order
@@ -16,6 +16,7 @@ from alignkit.indexes.milvus_calls import MilvusCalls, literal
 from alignkit.indexes.milvus_fields import find_fields, numbers
 from alignkit.indexes.milvus_filters import NOTHING, milvus_filter
 from alignkit.indexes.milvus_replacement import MilvusReplacement
+from alignkit.indexes.replacement import Replacement
 from alignkit.indexes.replacing import EVERYTHING, check_columns, is_ours
 from alignkit.indexes.usable import matrix_of
 
@@ -121,7 +122,7 @@ class MilvusIndex(VectorIndex):
                 scores[row, : len(hits)] = -np.sqrt(np.maximum(found, 0)) if self.fields.metric == "l2" else found
         return ids, scores
 
-    def replacement(self) -> Replacement:
+    def replacement(self) -> Replacement[VectorIndex]:
         """See `MilvusReplacement`."""
 
         def opened(collection: str) -> MilvusIndex:

@@ -10,12 +10,13 @@ from typing import Any
 import numpy as np
 
 from alignkit.errors import DataError
-from alignkit.indexes.base import Metric, Note, VectorIndex
+from alignkit.indexes.base import Metric, VectorIndex
 from alignkit.indexes.index_rows import Id, IndexRows, is_whole
 from alignkit.indexes.milvus_calls import METRICS, MilvusCalls, literal
 from alignkit.indexes.milvus_fields import MilvusFields, find_fields, index_of
 from alignkit.indexes.new_index import NewIndex, taken
 from alignkit.indexes.plain_values import plain_value
+from alignkit.indexes.replacement import Note
 from alignkit.indexes.replacing import beside, note_of
 
 SEEN = "_alignkit_seen"

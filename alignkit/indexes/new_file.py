@@ -10,10 +10,11 @@ import numpy as np
 
 from alignkit.errors import DataError
 from alignkit.files import move, refused, unfinished_name
-from alignkit.indexes.base import Metric, Note
+from alignkit.indexes.base import Metric
 from alignkit.indexes.gathered_rows import GatheredRows
 from alignkit.indexes.index_rows import Id, IndexRows
 from alignkit.indexes.new_index import NewIndex, taken
+from alignkit.indexes.replacement import Note
 from alignkit.indexes.replacing import NEW
 
 

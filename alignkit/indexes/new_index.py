@@ -12,8 +12,9 @@ from typing import Any, Self
 import numpy as np
 
 from alignkit.errors import ConfigError, DataError
-from alignkit.indexes.base import Metric, Note, VectorIndex
+from alignkit.indexes.base import Metric, VectorIndex
 from alignkit.indexes.index_rows import Id, IndexRows
+from alignkit.indexes.replacement import Note
 from alignkit.parts import TARGET
 
 # beside the payload of each row while it is being moved, and that of rows whose id the engine does not take

@@ -11,12 +11,13 @@ import numpy as np
 
 from alignkit.errors import DataError
 from alignkit.indexes.arrow_vectors import matrix_of_column, texts_of_column, usual_width
-from alignkit.indexes.base import IndexDescription, Metric, Replacement, VectorIndex
+from alignkit.indexes.base import IndexDescription, Metric, VectorIndex
 from alignkit.indexes.exact import exact_search
 from alignkit.indexes.filters import Condition, Filter, conditions_of, passes
 from alignkit.indexes.index_rows import Cursor, Id, IndexRows, in_order, joined, picked
 from alignkit.indexes.parquet_reading import batches_from, check_ids, float_type, open_parquet, vector_column
 from alignkit.indexes.parquet_replacement import ParquetReplacement
+from alignkit.indexes.replacement import Replacement
 from alignkit.indexes.replacing import is_beside, is_ours, payload_fields, setting
 from alignkit.object_storage.located import asked, files_below, is_folder, located
 
@@ -109,7 +110,7 @@ class ParquetIndex(VectorIndex):
         conditions = conditions_of(where, self._fields(), str(self.path))
         return exact_search(self, vectors, k, self._passing(conditions) if conditions else None)
 
-    def replacement(self) -> Replacement:
+    def replacement(self) -> Replacement[VectorIndex]:
         """See `ParquetReplacement`; for one file, since a folder cannot be replaced at once."""
         if is_folder(self.path):
             raise DataError(f"{self.path}: a folder cannot be replaced at once; give its files one by one")

@@ -7,11 +7,11 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from alignkit.errors import DataError, EngineError
-from alignkit.indexes.base import CutOver, Mapped
 from alignkit.indexes.pg_changes import change
 from alignkit.indexes.pg_last_rows import PgLastRows
 from alignkit.indexes.pg_rows import PgRows
 from alignkit.indexes.pg_writing import PgWriter
+from alignkit.indexes.replacement import CutOver, Mapped
 from alignkit.indexes.replacing import expect_all, usable_rows
 
 if TYPE_CHECKING:

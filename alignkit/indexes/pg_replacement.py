@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from alignkit.errors import DataError
-from alignkit.indexes.base import CutOver, Mapped, Note, Replacement, VectorIndex
+from alignkit.indexes.base import VectorIndex
 from alignkit.indexes.index_rows import IndexRows, Stretch
 from alignkit.indexes.pg_building import WIDEST, build_hnsw
 from alignkit.indexes.pg_changes import change
@@ -18,6 +18,7 @@ from alignkit.indexes.pg_rights import expect_rights, size_of
 from alignkit.indexes.pg_rows import NUMBER_BYTES, PgRows
 from alignkit.indexes.pg_triggers import is_watched, may_pass_over, run_on_every_update, unwatch, watch
 from alignkit.indexes.pg_writing import PgWriter
+from alignkit.indexes.replacement import CutOver, Mapped, Note, Replacement
 from alignkit.indexes.replacing import NEW, OLD, beside, expect_width, note_of, usable_rows
 from alignkit.indexes.stages import Stage
 
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
 MB = 1_000_000
 
 
-class PgReplacement(Replacement):
+class PgReplacement(Replacement[VectorIndex]):
     """A column beside the old one in the same table, NULL where a row has no new vector yet.
 
     Rows that are inserted later have none; a trigger takes it away from rows whose old vector changes; and `write`

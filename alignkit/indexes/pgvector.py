@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from alignkit.errors import DataError
-from alignkit.indexes.base import IndexDescription, Metric, Replacement, VectorIndex
+from alignkit.indexes.base import IndexDescription, Metric, VectorIndex
 from alignkit.indexes.exact import query_matrix
 from alignkit.indexes.filters import Filter, FilterError, conditions_of
 from alignkit.indexes.index_rows import Cursor, Id, IndexRows, in_order, joined, positions
@@ -19,6 +19,7 @@ from alignkit.indexes.pg_reach import PgReach
 from alignkit.indexes.pg_replacement import PgReplacement
 from alignkit.indexes.pg_rows import PgRows
 from alignkit.indexes.pg_table import VECTOR_TYPES, find_table, holds_vectors
+from alignkit.indexes.replacement import Replacement
 from alignkit.indexes.replacing import check_columns, is_ours, payload_fields
 
 if TYPE_CHECKING:
@@ -146,7 +147,7 @@ class PgvectorIndex(VectorIndex):
             scores[row, : len(hits)] = 1 - distances if self.rows.metric == "cosine" else -distances
         return ids, scores
 
-    def replacement(self) -> Replacement:
+    def replacement(self) -> Replacement[VectorIndex]:
         """See `PgReplacement`."""
         table = f"{self.rows.table.schema}.{self.rows.table.name}"
         return PgReplacement(

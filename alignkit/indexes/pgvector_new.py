@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from alignkit.errors import DataError
-from alignkit.indexes.base import Metric, Note, VectorIndex
+from alignkit.indexes.base import Metric, VectorIndex
 from alignkit.indexes.index_rows import Id, IndexRows
 from alignkit.indexes.new_index import VERSION, NewIndex, taken
 from alignkit.indexes.pg_connection import PgConnection
@@ -19,6 +19,7 @@ from alignkit.indexes.pg_replacement import WIDEST
 from alignkit.indexes.pg_rows import PgRows
 from alignkit.indexes.pg_table import VECTOR_TYPES, PgTable
 from alignkit.indexes.pgvector import PgvectorIndex
+from alignkit.indexes.replacement import Note
 from alignkit.indexes.replacing import note_of
 
 if TYPE_CHECKING:

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from alignkit.errors import DataError, EngineError
-from alignkit.indexes.base import IndexDescription, Metric, Replacement, VectorIndex
+from alignkit.indexes.base import IndexDescription, Metric, VectorIndex
 from alignkit.indexes.exact import query_matrix
 from alignkit.indexes.filters import Filter, conditions_of
 from alignkit.indexes.index_rows import Cursor, Id, IndexRows, in_order, whole_ids
@@ -20,6 +20,7 @@ from alignkit.indexes.qdrant_fields import json_path, wanted_fields
 from alignkit.indexes.qdrant_filters import ID, qdrant_filter
 from alignkit.indexes.qdrant_ids import point_id, row_id
 from alignkit.indexes.qdrant_replacement import QdrantReplacement
+from alignkit.indexes.replacement import Replacement
 from alignkit.indexes.replacing import EVERYTHING, is_ours, setting
 from alignkit.indexes.usable import matrix_of
 
@@ -153,7 +154,7 @@ class QdrantIndex(VectorIndex):
                 scores[row, : len(answer.points)] = [point.score for point in answer.points]
         return ids, np.where(np.isneginf(scores), scores, -scores) if self._distance() in _DISTANCES else scores
 
-    def replacement(self) -> Replacement:
+    def replacement(self) -> Replacement[VectorIndex]:
         """See `QdrantReplacement`."""
 
         def opened(collection: str) -> VectorIndex:

@@ -9,13 +9,14 @@ from typing import Any
 import numpy as np
 
 from alignkit.errors import EngineError
-from alignkit.indexes.base import Metric, Note, VectorIndex
+from alignkit.indexes.base import Metric, VectorIndex
 from alignkit.indexes.index_rows import Id, IndexRows
 from alignkit.indexes.new_index import ORIGINAL_ID, VERSION, NewIndex, taken
 from alignkit.indexes.plain_values import plain_value
 from alignkit.indexes.qdrant import QdrantIndex
 from alignkit.indexes.qdrant_calls import QdrantCalls
 from alignkit.indexes.qdrant_ids import point_id, row_id
+from alignkit.indexes.replacement import Note
 from alignkit.indexes.replacing import NEW, beside
 
 # the server refuses requests of more than 32 MB

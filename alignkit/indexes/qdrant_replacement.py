@@ -9,10 +9,11 @@ from typing import Any
 import numpy as np
 
 from alignkit.errors import DataError
-from alignkit.indexes.base import Note, Replacement, VectorIndex
+from alignkit.indexes.base import VectorIndex
 from alignkit.indexes.index_rows import IndexRows, Stretch, picked
 from alignkit.indexes.qdrant_calls import QdrantCalls
 from alignkit.indexes.qdrant_ids import point_id
+from alignkit.indexes.replacement import Note, Replacement
 from alignkit.indexes.replacing import (
     NEW,
     OLD,
@@ -28,7 +29,7 @@ _POINTS_AT_ONCE = 256
 _NOTE = "alignkit"
 
 
-class QdrantReplacement(Replacement):
+class QdrantReplacement(Replacement[VectorIndex]):
     """A new collection with the same points, payload and further vectors, behind an alias of its own.
 
     What is asked for must be an alias, as Qdrant can rename no collection: `cut_over` and `roll_back` are one atomic

@@ -9,8 +9,8 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 
 from alignkit.errors import DataError
-from alignkit.indexes.base import Note
 from alignkit.indexes.index_rows import IndexRows
+from alignkit.indexes.replacement import Note
 from alignkit.setting_names import SettingNames
 
 NEW, OLD = "_alignkit_new", "_alignkit_old"

@@ -10,10 +10,11 @@ from typing import Any
 import numpy as np
 
 from alignkit.errors import DataError
-from alignkit.indexes.base import IndexDescription, Replacement, VectorIndex
+from alignkit.indexes.base import IndexDescription, VectorIndex
 from alignkit.indexes.exact import query_matrix
 from alignkit.indexes.filters import Condition, Filter, conditions_of
 from alignkit.indexes.index_rows import Cursor, Id, IndexRows, in_order
+from alignkit.indexes.replacement import Replacement
 from alignkit.indexes.replacing import check_columns, is_ours, payload_fields, setting
 from alignkit.indexes.sqlite_file import SqliteFile, quoted
 from alignkit.indexes.sqlite_vec_replacement import SqliteVecReplacement
@@ -125,7 +126,7 @@ class SqliteVecIndex(VectorIndex):
             scores[row, : len(hits)] = 1 - distances if self.table.metric == "cosine" else -distances
         return ids, scores
 
-    def replacement(self) -> Replacement:
+    def replacement(self) -> Replacement[VectorIndex]:
         """See `SqliteVecReplacement`."""
         return SqliteVecReplacement(
             self, self.file, self.table, self._find_again, partial(self._opened, vector=self.table.vector)

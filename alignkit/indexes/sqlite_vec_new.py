@@ -10,10 +10,11 @@ from typing import Any
 import numpy as np
 
 from alignkit.errors import ConfigError, DataError
-from alignkit.indexes.base import Metric, Note, VectorIndex
+from alignkit.indexes.base import Metric, VectorIndex
 from alignkit.indexes.index_rows import Id, IndexRows, is_whole
 from alignkit.indexes.new_index import VERSION, NewIndex, taken
 from alignkit.indexes.plain_values import plain_value
+from alignkit.indexes.replacement import Note
 from alignkit.indexes.replacing import EVERYTHING, beside, note_of, setting
 from alignkit.indexes.sqlite_file import SqliteFile, quoted
 from alignkit.indexes.sqlite_vec import SqliteVecIndex

@@ -11,8 +11,9 @@ from typing import Any
 import numpy as np
 
 from alignkit.errors import DataError
-from alignkit.indexes.base import Note, Replacement, VectorIndex
+from alignkit.indexes.base import VectorIndex
 from alignkit.indexes.index_rows import IndexRows, Stretch, picked
+from alignkit.indexes.replacement import Note, Replacement
 from alignkit.indexes.replacing import NEW, OLD, beside, expect_all, expect_width, note_of, usable_rows
 from alignkit.indexes.sqlite_file import SqliteFile, quoted
 from alignkit.indexes.stages import Stage
@@ -21,7 +22,7 @@ from alignkit.indexes.vec0_table import Vec0Table, find_vec0, rename_vec0, vec0_
 _SEEN, _NOTE = "_alignkit_seen", "_alignkit_note"
 
 
-class SqliteVecReplacement(Replacement):
+class SqliteVecReplacement(Replacement[VectorIndex]):
     """A vec0 table beside the old one, with the same keys and further columns.
 
     An ordinary table beside holds a digest of each row as it was when its new vector was written. So `missing` gives

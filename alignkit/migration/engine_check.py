@@ -9,8 +9,9 @@ from dataclasses import dataclass, replace
 from alignkit.artifact import Artifact
 from alignkit.embedders.base import Role
 from alignkit.errors import DataError
-from alignkit.indexes.base import Replacement, VectorIndex
+from alignkit.indexes.base import VectorIndex
 from alignkit.indexes.index_rows import picked
+from alignkit.indexes.replacement import Replacement
 from alignkit.indexes.stages import expect_begun
 from alignkit.migration.engine_copy import BATCH, came_since, count_missing, expect_fit
 from alignkit.migration.engine_notes import expect_same, keep, note_for, now, read_note
@@ -39,7 +40,7 @@ class Verified:
 
 
 def verify_copy(
-    index: VectorIndex, artifact: Artifact, role: Role, seed: int = 0, into: Replacement | None = None
+    index: VectorIndex, artifact: Artifact, role: Role, seed: int = 0, into: Replacement[VectorIndex] | None = None
 ) -> Verified:
     """Count the rows that have no new vector, and hold a sample of the others against the head; texts and ids too.
 
@@ -78,7 +79,7 @@ def verify_copy(
 
 
 @contextmanager
-def old_and_new(index: VectorIndex, replacement: Replacement) -> Iterator[tuple[VectorIndex, VectorIndex]]:
+def old_and_new(index: VectorIndex, replacement: Replacement[VectorIndex]) -> Iterator[tuple[VectorIndex, VectorIndex]]:
     """The old vectors and the new ones, whichever of them are in use."""
     swapped = replacement.stage() == "cut over" and not replacement.elsewhere
     with replacement.other() as other:

@@ -12,9 +12,10 @@ import numpy as np
 from alignkit.aligned import AlignedEmbedder
 from alignkit.embedders.base import Embedder, join_batches
 from alignkit.errors import DataError
-from alignkit.indexes.base import Replacement, VectorIndex
+from alignkit.indexes.base import VectorIndex
 from alignkit.indexes.exact import unit_rows
 from alignkit.indexes.index_rows import IndexRows, picked
+from alignkit.indexes.replacement import Replacement
 from alignkit.indexes.stages import expect_begun
 from alignkit.metrics.intervals import Interval, PairedBootstrap
 from alignkit.metrics.retrieval import Qrels, ndcg_at_k
@@ -71,7 +72,7 @@ class Compared:
     half: Interval | None = None
 
 
-def compare_by_rows(index: VectorIndex, seed: int = 0, into: Replacement | None = None) -> Compared:
+def compare_by_rows(index: VectorIndex, seed: int = 0, into: Replacement[VectorIndex] | None = None) -> Compared:
     """Rows of the index as queries, each with its own vector on either side; it does not find itself.
 
     Args:
@@ -101,7 +102,7 @@ def compare_by_queries(
     judgements: Mapping[str, Mapping[str, int]] | None = None,
     teacher: Embedder | None = None,
     seed: int = 0,
-    into: Replacement | None = None,
+    into: Replacement[VectorIndex] | None = None,
 ) -> Compared:
     """Real queries: by the student in the old vectors, by student and head in the new, and there by the teacher too.
 
@@ -157,7 +158,7 @@ def _half_moved(old: Hits, new: Hits) -> Hits:
     return found
 
 
-def _kept(replacement: Replacement, compared: Compared) -> Compared:
+def _kept(replacement: Replacement[VectorIndex], compared: Compared) -> Compared:
     if (note := read_note(replacement)) is not None:
         keep(replacement, replace(note, compared=now()))
     return compared

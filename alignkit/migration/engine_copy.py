@@ -11,9 +11,10 @@ import numpy as np
 from alignkit.artifact import Artifact
 from alignkit.embedders.base import Role
 from alignkit.errors import DataError
-from alignkit.indexes.base import IndexDescription, Replacement, VectorIndex
+from alignkit.indexes.base import IndexDescription, VectorIndex
 from alignkit.indexes.exact import unit_rows
 from alignkit.indexes.index_rows import IndexRows
+from alignkit.indexes.replacement import Replacement
 from alignkit.indexes.stages import expect_room
 from alignkit.migration.engine_notes import MigrationNote, expect_same, keep, note_for, read_note
 from alignkit.migration.engine_notes import now as timestamp
@@ -88,7 +89,7 @@ def expect_fit(index: IndexDescription, artifact: Artifact) -> None:
         )
 
 
-def plan_copy(index: VectorIndex, artifact: Artifact, role: Role, into: Replacement | None = None) -> Plan:
+def plan_copy(index: VectorIndex, artifact: Artifact, role: Role, into: Replacement[VectorIndex] | None = None) -> Plan:
     """Read and map the first rows, and change nothing.
 
     Args:
@@ -128,7 +129,7 @@ def copy_rows(
     artifact: Artifact,
     role: Role,
     on_rows: Callable[[int], None] = lambda count: None,
-    into: Replacement | None = None,
+    into: Replacement[VectorIndex] | None = None,
 ) -> Copied:
     """Write the new vectors of all rows that have none, then make them searchable; goes on where it was interrupted.
 
@@ -169,7 +170,7 @@ def copy_rows(
     return copied
 
 
-def count_missing(replacement: Replacement) -> int:
+def count_missing(replacement: Replacement[VectorIndex]) -> int:
     """Rows that have no new vector and could have one."""
     # in the copy's batches: some engines give a batch whole if any of its rows is missing
     return sum(len(rows) - len(rows.faults) for rows in replacement.missing(BATCH))
@@ -190,7 +191,9 @@ def map_rows(rows: IndexRows, artifact: Artifact, role: Role) -> np.ndarray:
     return mapped
 
 
-def note_begun(index: VectorIndex, replacement: Replacement, artifact: Artifact, role: Role) -> MigrationNote:
+def note_begun(
+    index: VectorIndex, replacement: Replacement[VectorIndex], artifact: Artifact, role: Role
+) -> MigrationNote:
     """Begin, or go on; the note that is kept. Of two who begin at once with different heads, one is refused.
 
     Raises:

@@ -7,14 +7,20 @@ import numpy as np
 from alignkit.artifact import Artifact
 from alignkit.embedders.base import Role
 from alignkit.errors import DataError
-from alignkit.indexes.base import CutOver, Replacement, VectorIndex
+from alignkit.indexes.base import VectorIndex
 from alignkit.indexes.index_rows import IndexRows
+from alignkit.indexes.replacement import CutOver, Replacement
 from alignkit.migration.engine_copy import STRAGGLERS, expect_fit, map_rows
 from alignkit.migration.engine_notes import expect_looked_at, expect_same, note_for, read_note
 
 
 def cut_over_rows(
-    index: VectorIndex, artifact: Artifact | None, role: Role, *, force: bool, into: Replacement | None = None
+    index: VectorIndex,
+    artifact: Artifact | None,
+    role: Role,
+    *,
+    force: bool,
+    into: Replacement[VectorIndex] | None = None,
 ) -> CutOver:
     """Put the new vectors in use, if they were looked at.
 

@@ -10,7 +10,8 @@ from typing import Any
 from alignkit.artifact import Artifact
 from alignkit.embedders.base import Role
 from alignkit.errors import ConfigError
-from alignkit.indexes.base import Replacement
+from alignkit.indexes.base import VectorIndex
+from alignkit.indexes.replacement import Replacement
 
 
 @dataclass(frozen=True)
@@ -64,7 +65,7 @@ def name_of(identity: Mapping[str, Any] | None, unknown: str) -> str:
     return str(found) if found else unknown
 
 
-def read_note(replacement: Replacement) -> MigrationNote | None:
+def read_note(replacement: Replacement[VectorIndex]) -> MigrationNote | None:
     """What is kept in the engine; `None` for nothing, or nothing of ours."""
     found = replacement.note()
     try:
@@ -73,7 +74,7 @@ def read_note(replacement: Replacement) -> MigrationNote | None:
         return None
 
 
-def keep(replacement: Replacement, note: MigrationNote) -> MigrationNote:
+def keep(replacement: Replacement[VectorIndex], note: MigrationNote) -> MigrationNote:
     """Keep it in the engine, in place of what was kept."""
     replacement.keep_note(asdict(note))
     return note

@@ -16,8 +16,9 @@ from typing import Any
 from alignkit.artifact import Artifact
 from alignkit.embedders.base import Role
 from alignkit.errors import ConfigError
-from alignkit.indexes.base import Replacement, VectorIndex
+from alignkit.indexes.base import VectorIndex
 from alignkit.indexes.index_rows import Stretch
+from alignkit.indexes.replacement import Replacement
 from alignkit.migration.engine_copy import BATCH, Copied, copy_rows, map_rows, note_begun
 from alignkit.migration.engine_notes import keep
 from alignkit.migration.places import opened
@@ -125,7 +126,7 @@ def copy_by_parts(
     )
 
 
-def _expect_together(index: VectorIndex, replacement: Replacement) -> None:
+def _expect_together(index: VectorIndex, replacement: Replacement[VectorIndex]) -> None:
     if not (index.read_together and replacement.written_together):
         raise ConfigError(
             f"{index.describe().place}: only one process can read and write this; copy without engine.workers= and "

@@ -7,9 +7,10 @@ from contextlib import contextmanager
 from typing import Any
 
 from alignkit.errors import ConfigError
-from alignkit.indexes.base import Replacement, VectorIndex
+from alignkit.indexes.base import VectorIndex
 from alignkit.indexes.elsewhere import Elsewhere
 from alignkit.indexes.new_index import new_index
+from alignkit.indexes.replacement import Replacement
 from alignkit.indexes.replacing import EVERYTHING
 from alignkit.parts import build_part
 from alignkit.setting_names import settings_under

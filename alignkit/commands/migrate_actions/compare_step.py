@@ -16,14 +16,19 @@ from alignkit.commands.migrate_actions.own_student import OwnStudent
 from alignkit.embedders.base import Embedder
 from alignkit.evaluation.same_models import check_models
 from alignkit.head_models import check_teacher_width
-from alignkit.indexes.base import Replacement, VectorIndex
+from alignkit.indexes.base import VectorIndex
+from alignkit.indexes.replacement import Replacement
 from alignkit.migration.engine_compare import Compared, compare_by_queries, compare_by_rows
 from alignkit.sentences.beir import read_qrels
 from alignkit.sentences.sentence_files import read_sentences
 
 
 def compare_lines(
-    config: DictConfig, settings: dict[str, Any], artifact: Artifact | None, index: VectorIndex, into: Replacement
+    config: DictConfig,
+    settings: dict[str, Any],
+    artifact: Artifact | None,
+    index: VectorIndex,
+    into: Replacement[VectorIndex],
 ) -> Iterator[str]:
     """Search old and new, by real queries if there are any, and say what was found.
 
@@ -71,7 +76,7 @@ def compare_lines(
 
 
 def _by_queries(
-    config: DictConfig, settings: dict[str, Any], artifact: Artifact, index: VectorIndex, into: Replacement
+    config: DictConfig, settings: dict[str, Any], artifact: Artifact, index: VectorIndex, into: Replacement[VectorIndex]
 ) -> Compared:
     queries = {one.id: one.text for one in read_sentences(settings["queries"]) if one.text.strip()}
     judgements: dict[str, dict[str, int]] | None = None
