@@ -1,5 +1,6 @@
 """Against replicas of real servers beside the checkout, fault by fault; skipped where they are not there."""
 
+import functools
 import subprocess
 import sys
 from pathlib import Path
@@ -24,10 +25,15 @@ TEXTS = [f"sentence number {number} about something" for number in range(60)]
 pytestmark = pytest.mark.skipif(not CASES.is_dir(), reason="needs the replicas of servers beside the checkout")
 
 
-@pytest.fixture
+VERSIONS = pytest.mark.parametrize("version", ["0.24.0", "0.32.15"])
+
+
+@pytest.fixture(scope="module")
 def start():
+    """Gives the address of a replica; those of the same words are one, for what leaves no trace in it."""
     running = []
 
+    @functools.cache
     def begin(script, *arguments):
         port = quiet_port()
         running.append(subprocess.Popen([sys.executable, str(CASES / script), str(port), *arguments]))
@@ -39,6 +45,12 @@ def start():
     for process in running:
         process.kill()
         process.wait()
+
+
+@pytest.fixture(scope="module")
+def ollama(start):
+    """Of the newest version: where a test takes both, they answer differently."""
+    return start("fake_ollama.py", "0.32.15")
 
 
 def quick(make, *arguments, **settings):
@@ -86,8 +98,8 @@ def test_what_is_right_works(start, mode, end):
     embedder.close()
 
 
-@pytest.mark.parametrize("version", ["0.24.0", "0.32.15"])
 class TestOllama:
+    @VERSIONS
     def test_blank_texts_are_named_and_never_sent(self, start, version):
         """Alone and between others; the real ones answer 200, 400 or 500 to them, by model and version."""
         url = start("fake_ollama.py", version)
@@ -100,29 +112,29 @@ class TestOllama:
                 assert failures == dict.fromkeys((1, 3, 4), "the text is empty or blank")
                 embedder.close()
 
-    def test_a_runner_that_dies_again_and_again_costs_nothing(self, start, tmp_path, version):
-        embedder = quick(OllamaEmbedder, "minilm", start("fake_ollama.py", version, "die_every=3"), batch_size=4)
+    def test_a_runner_that_dies_again_and_again_costs_nothing(self, start, tmp_path):
+        embedder = quick(OllamaEmbedder, "minilm", start("fake_ollama.py", "die_every=3"), batch_size=4)
         with VectorCache(tmp_path) as cache:
             report = cache.fill(embedder, TEXTS)
         assert (report.new, report.quarantined) == (len(TEXTS), {})
         embedder.close()
 
     @pytest.mark.parametrize("end", ["/v1", "/api", "/api/embed", "/api/embeddings", "/v1/embeddings", "/"])
-    def test_the_address_of_a_request_will_do(self, start, version, end):
-        url = start("fake_ollama.py", version)
-        for address in (f"{url}{end}", f"{url}{end}".removeprefix("http://")):
+    def test_the_address_of_a_request_will_do(self, ollama, end):
+        for address in (f"{ollama}{end}", f"{ollama}{end}".removeprefix("http://")):
             embedder = OllamaEmbedder("minilm", address)
-            assert embedder.provenance()["base_url"] == url
+            assert embedder.provenance()["base_url"] == ollama
             assert len(collect(embedder, TEXTS[:3])[0]) == 3
             embedder.close()
 
-    def test_a_page_that_is_not_there_is_an_address(self, start, version):
-        embedder = OllamaEmbedder("minilm", f"{start('fake_ollama.py', version)}/elsewhere")
+    def test_a_page_that_is_not_there_is_an_address(self, ollama):
+        embedder = OllamaEmbedder("minilm", f"{ollama}/elsewhere")
         with pytest.raises(EmbedderError, match=r"404 page not found; does Ollama answer at") as error:
             embedder.identity()
         assert "pull" not in str(error.value)
         embedder.close()
 
+    @VERSIONS
     def test_a_model_that_is_not_there_is_no_address(self, start, version):
         url = start("fake_ollama.py", version)
         own, other = OllamaEmbedder("nope", url), OpenAIEmbedder("nope", url + "/v1")
@@ -133,33 +145,30 @@ class TestOllama:
         own.close()
         other.close()
 
-    def test_both_apis_give_the_same_vectors(self, start, version):
-        url = start("fake_ollama.py", version)
-        own, other = OllamaEmbedder("minilm", url), OpenAIEmbedder("minilm", url)  # without /v1: named, not guessed
-        with pytest.raises(EmbedderError, match=rf"set base_url={url}/v1"):
+    def test_both_apis_give_the_same_vectors(self, ollama):
+        own, other = OllamaEmbedder("minilm", ollama), OpenAIEmbedder("minilm", ollama)  # no /v1: named, not guessed
+        with pytest.raises(EmbedderError, match=rf"set base_url={ollama}/v1"):
             collect(other, ["a"])
         other.close()
-        other = OpenAIEmbedder("minilm", f"{url}/v1/embeddings")
+        other = OpenAIEmbedder("minilm", f"{ollama}/v1/embeddings")
         first, second = (collect(embedder, TEXTS[:5])[0] for embedder in (own, other))
         assert all(np.allclose(first[place], second[place], atol=1e-6) for place in range(5))
         known = other.provenance()
-        assert (known["server"], known["server_version"]) == ("ollama", version)
+        assert (known["server"], known["server_version"]) == ("ollama", "0.32.15")
         own.close()
         other.close()
 
-    def test_openais_protocol_at_the_address_of_ollamas_own(self, start, version):
-        url = start("fake_ollama.py", version)
-        embedder = OpenAIEmbedder("minilm", f"{url}/api")
-        with pytest.raises(EmbedderError, match=rf"set base_url={url}/v1 for Ollama"):
+    def test_openais_protocol_at_the_address_of_ollamas_own(self, ollama):
+        embedder = OpenAIEmbedder("minilm", f"{ollama}/api")
+        with pytest.raises(EmbedderError, match=rf"set base_url={ollama}/v1 for Ollama"):
             collect(embedder, ["a"])
         embedder.close()
 
 
 @pytest.mark.parametrize("api", ["ollama", "openai"])
-@pytest.mark.parametrize("version", ["0.24.0", "0.32.15"])
-def test_a_model_replaced_under_its_name_leaves_no_mixture(start, tmp_path, version, api):
-    url = start("fake_ollama.py", version, "swap_after=30")
-    texts = [f"{text}, as the customer wrote" for text in TEXTS] + [f"order {number}" for number in range(300)]
+def test_a_model_replaced_under_its_name_leaves_no_mixture(start, tmp_path, api):
+    url = start("fake_ollama.py", "swap_after=30", f"for={api}")
+    texts = [f"{text}, as the customer wrote" for text in TEXTS] + [f"order {number}" for number in range(200)]
 
     def model():
         if api == "ollama":
@@ -183,9 +192,8 @@ def test_a_model_replaced_under_its_name_leaves_no_mixture(start, tmp_path, vers
     again.close()
 
 
-@pytest.mark.parametrize("version", ["0.24.0", "0.32.15"])
-def test_one_model_by_all_its_names_and_both_apis_is_embedded_once(start, tmp_path, version):
-    url = start("fake_ollama.py", version)
+def test_one_model_by_all_its_names_and_both_apis_is_embedded_once(start, tmp_path):
+    url = start("fake_ollama.py", "with=changes")
     makes = [
         (OllamaEmbedder, "minilm", url),
         (OllamaEmbedder, "MiniLM:latest", url),
@@ -205,10 +213,8 @@ def test_one_model_by_all_its_names_and_both_apis_is_embedded_once(start, tmp_pa
 
 
 @pytest.mark.parametrize("api", ["ollama", "openai"])
-@pytest.mark.parametrize("version", ["0.24.0", "0.32.15"])
-def test_what_the_context_cut_is_counted_and_dimensions_are_given_or_refused(start, tmp_path, version, api):
-    url = start("fake_ollama.py", version)
-    make, where = (OllamaEmbedder, url) if api == "ollama" else (OpenAIEmbedder, f"{url}/v1")
+def test_what_the_context_cut_is_counted_and_dimensions_are_given_or_refused(ollama, tmp_path, api):
+    make, where = (OllamaEmbedder, ollama) if api == "ollama" else (OpenAIEmbedder, f"{ollama}/v1")
     long = [f"{'word ' * 600}end {number}" for number in range(3)]
     # many bytes, few tokens
     near = [f"{'understandably ' * 60}{number}" for number in range(3)]
