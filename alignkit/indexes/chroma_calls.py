@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
@@ -28,6 +29,19 @@ def chroma() -> ModuleType:
     with needing("chroma"):
         import chromadb
     return chromadb
+
+
+def silent() -> Any:
+    """Settings of a client that tells nobody of its use; each client writes into its own."""
+    return _silent().model_copy()
+
+
+@functools.cache
+def _silent() -> Any:
+    """Read from the environment and from `.env` once: that takes longer than opening a small index."""
+    from chromadb.config import Settings
+
+    return Settings(anonymized_telemetry=False)
 
 
 class ChromaCalls(ServerCalls):
@@ -67,7 +81,7 @@ class ChromaCalls(ServerCalls):
         if client is None and path is not None and not create:
             if not (Path(path).expanduser() / "chroma.sqlite3").is_file():
                 raise DataError(f"{path}: holds no database of Chroma; expected the folder of a PersistentClient")
-        belongs = {"tenant": tenant, "database": database, "settings": self._silent()}
+        belongs = {"tenant": tenant, "database": database, "settings": silent()}
         make = (lambda: self._reaching(url, belongs)) if path is None else (lambda: self._keeping(path, belongs))
         self.client = client or self.run(lambda _: make(), patient=False)
 
@@ -114,8 +128,3 @@ class ChromaCalls(ServerCalls):
         headers = {"x-chroma-token": self._key} if self._key else {}
         port = parts.port or (443 if ssl else 8000)
         return self.library.HttpClient(host=parts.hostname, port=port, ssl=ssl, headers=headers, **belongs)
-
-    def _silent(self) -> Any:
-        from chromadb.config import Settings
-
-        return Settings(anonymized_telemetry=False)

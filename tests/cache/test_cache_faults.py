@@ -71,12 +71,12 @@ def one(folder, kind):
 
 
 class TestKilled:
-    def test_at_ten_moments_nothing_stored_is_lost_or_sent_again(self, folder, tmp_path):
-        count, log, moments = 6_000, tmp_path / "sent.log", random.Random(0)
+    def test_at_five_moments_nothing_stored_is_lost_or_sent_again(self, folder, tmp_path):
+        count, log, moments = 3_000, tmp_path / "sent.log", random.Random(0)
         texts, identity = texts_of(count), HashEmbedder(dim=16).identity()
         there: set[int] = set()
         kills = 0
-        for _ in range(10):
+        for _ in range(5):
             # none comes to its end before it is killed, however late that is
             worker = start_worker(folder, count, log, "most=500")
             assert worker.stdout.readline() == "ready\n"
@@ -94,7 +94,7 @@ class TestKilled:
                 wanted = [texts[place] for place in sorted(now)[:: max(1, len(now) // 500)]]
                 if wanted:
                     np.testing.assert_array_equal(cache.gather(identity, wanted), expected(wanted))
-        assert kills == 10
+        assert kills == 5
         assert count / 10 < len(there) < count
         assert finish(start_worker(folder, count, log))[:2] == (0, f"ready\nnew {count - len(there)}\n")
         # only what had not come back when the process died is sent again: one batch a kill
@@ -325,7 +325,7 @@ class TestFullDisk:
     @pytest.mark.skipif(sys.platform == "win32", reason="no limit on file sizes there")
     @pytest.mark.parametrize(("dim", "file_bytes"), [(512, 200_000), (4, 40_000)], ids=["the shard", "the index"])
     def test_files_that_cannot_grow(self, folder, tmp_path, dim, file_bytes):
-        log, count = tmp_path / "sent.log", 4000
+        log, count = tmp_path / "sent.log", 2000
         code, out, _ = finish(
             start_worker(folder, count, log, f"dim={dim}", f"file_bytes={file_bytes}", "wait_s=0.0002")
         )
@@ -458,7 +458,7 @@ class TestTwoProcesses:
         workers = []
         for path in said:
             with path.open("w", encoding="utf-8") as errors:
-                workers.append(start_worker(folder, 1500, log, f"go={go}", stderr=errors))
+                workers.append(start_worker(folder, 600, log, f"go={go}", stderr=errors))
 
         def waiting():
             return sum("waiting for it" in path.read_text(encoding="utf-8") for path in said)
@@ -467,23 +467,23 @@ class TestTwoProcesses:
         go.touch()
         results = [finish(worker)[:2] for worker in workers]
         assert [code for code, _ in results] == [0, 0], results
-        assert sorted(sent(log)) == sorted(texts_of(1500))
+        assert sorted(sent(log)) == sorted(texts_of(600))
         assert waiting() == 1
-        self._sound(folder, ["d1"], 1500)
+        self._sound(folder, ["d1"], 600)
 
     def test_two_models_at_the_same_time(self, folder, tmp_path):
         log = tmp_path / "sent.log"
-        workers = [start_worker(folder, 1000, log, f"digest={digest}") for digest in ("d1", "d2")]
+        workers = [start_worker(folder, 400, log, f"digest={digest}") for digest in ("d1", "d2")]
         results = [finish(worker) for worker in workers]
-        assert [out for _, out, _ in results] == ["ready\nnew 1000\n"] * 2, results
+        assert [out for _, out, _ in results] == ["ready\nnew 400\n"] * 2, results
         assert not any("waiting" in errors for _, _, errors in results)
-        self._sound(folder, ["d1", "d2"], 1000)
+        self._sound(folder, ["d1", "d2"], 400)
 
     def test_who_waits_goes_on_when_the_other_is_killed(self, folder, tmp_path):
         log = tmp_path / "sent.log"
-        first = start_worker(folder, 800, log, "most=80")
+        first = start_worker(folder, 400, log, "most=80")
         until(lambda: len(sent(log)) >= 80, first)
-        second = start_worker(folder, 800, log, "wait_s=0")
+        second = start_worker(folder, 400, log, "wait_s=0")
         assert second.stdout.readline() == "ready\n"
         for line in second.stderr:
             if "waiting for it" in line:
@@ -491,8 +491,8 @@ class TestTwoProcesses:
         first.kill()
         first.communicate()
         assert finish(second)[0] == 0
-        assert len(sent(log)) <= 800 + BATCH_SIZE
-        self._sound(folder, ["d1"], 800)
+        assert len(sent(log)) <= 400 + BATCH_SIZE
+        self._sound(folder, ["d1"], 400)
 
     def test_a_reader_sees_what_a_writer_commits(self, folder, embedder):
         with VectorCache(folder) as writer, VectorCache(folder) as reader:

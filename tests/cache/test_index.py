@@ -12,8 +12,8 @@ from alignkit.cache.index import Index
 from alignkit.cache.index_file import FILE_NAME
 from alignkit.cache.keys import KEY
 
-BATCH, COMMITS = 32, 400
-LOG_BYTES = 256 * 1024
+BATCH, COMMITS = 32, 200
+LOG_BYTES = 128 * 1024
 
 
 @pytest.fixture(autouse=True)
@@ -88,12 +88,12 @@ def test_a_reader_that_hangs_stops_nobody(tmp_path):
     opened._db.set_trace_callback(lambda statement: waits.append(statement) if "wal_checkpoint" in statement else None)
     longest, _ = small_commits(opened, tmp_path)
     assert longest > 5 * LOG_BYTES  # there is no helping it while that reader reads
-    assert 1 <= len(waits) <= 8  # of 400 commits
+    assert 1 <= len(waits) <= 8  # of 200 commits
     opened._db.set_trace_callback(None)
     hanging.execute("ROLLBACK")
     hanging.close()
     shard = opened.register("last", "{}")
-    for start in range(0, BATCH * 600, BATCH):
+    for start in range(0, BATCH * 300, BATCH):
         opened.add(shard, random_keys(BATCH, seed=start + 2), np.arange(start, start + BATCH), start + BATCH)
     assert (tmp_path / f"{FILE_NAME}-wal").stat().st_size < 5 * LOG_BYTES
     opened.close()

@@ -15,7 +15,7 @@ from alignkit.cache.keys import identity_digest, text_keys
 from alignkit.cache.shard_writer import ShardWriter
 
 KEPT, LEFT = {"model": "kept"}, {"model": "left"}
-ROWS, FEW, MANY = 1_280, 2, 64
+ROWS, FEW, MANY = 640, 2, 32
 
 
 def texts_of(rows=None):

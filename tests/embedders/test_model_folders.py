@@ -116,8 +116,13 @@ def test_a_folder_that_holds_no_model(tmp_path, files):
     assert str(error.value).isprintable()
 
 
-@pytest.mark.parametrize("command", ["embed", "check", "serve"])
-@pytest.mark.parametrize("model", ["/data/models/x", "./x y", r"C:\models\x", ""])
+@pytest.mark.parametrize(
+    ("command", "model"),
+    [
+        *(("embed", model) for model in ("/data/models/x", "./x y", r"C:\models\x", "")),
+        *((command, model) for command in ("check", "serve") for model in ("/data/models/x", "")),
+    ],
+)
 def test_one_line_in_every_command(run_command, tmp_path, static_run, command, model):
     (tmp_path / "s.txt").write_text("one\ntwo\n", encoding="utf-8")
     more = {

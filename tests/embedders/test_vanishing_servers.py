@@ -18,7 +18,7 @@ from alignkit.embedders.openai import OpenAIEmbedder
 from alignkit.embedders.remote import retries as attempts
 from alignkit.errors import EmbedderError
 
-TEXTS = [f"sentence number {number}" for number in range(200)]
+TEXTS = [f"sentence number {number}" for number in range(100)]
 SERVE = """
 import sys
 sys.path[:0] = sys.argv[2:]

@@ -1,13 +1,16 @@
 """Puts rows into every engine as its own users do: with the engine's client, none of ours."""
 
+import functools
 import uuid
 from dataclasses import dataclass
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
+import pytest
 import yaml
 
+from alignkit.indexes.chroma_calls import silent
 from alignkit.parts import build_part, conf_folder
 
 ENGINES = sorted(path.stem for path in (conf_folder() / "index").glob("*.yaml"))
@@ -114,10 +117,27 @@ def in_pgvector(folder, request, vectors, texts):
     return ids, {"url": database.url, "table": table, "text": "body"}
 
 
-def in_qdrant(folder, request, vectors, texts):
-    from qdrant_client import QdrantClient, models
+@functools.cache
+def _schema():
+    from qdrant_client.embed.schema_parser import ModelSchemaParser
 
-    client = QdrantClient(":memory:")
+    return ModelSchemaParser()
+
+
+def qdrant_in_memory():
+    """A new client; copying the library's own schema once more for it takes all the time that a new one takes."""
+    from qdrant_client import QdrantClient
+    from qdrant_client.embed import type_inspector
+
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(type_inspector, "ModelSchemaParser", _schema)
+        return QdrantClient(":memory:")
+
+
+def in_qdrant(folder, request, vectors, texts):
+    from qdrant_client import models
+
+    client = qdrant_in_memory()
     client.create_collection("docs_1", vectors_config=models.VectorParams(size=DIM, distance=models.Distance.COSINE))
     ids = [2 * row + 1 if row < len(texts) // 2 else str(uuid.UUID(int=row)) for row in range(len(texts))]
     payloads = [{"body": text, **further} for text, further in zip(texts, further_fields(len(ids)), strict=True)]
@@ -163,9 +183,8 @@ def in_sqlite_vec(folder, request, vectors, texts):
 
 def in_chroma(folder, request, vectors, texts):
     import chromadb
-    from chromadb.config import Settings
 
-    client = chromadb.PersistentClient(str(folder / "docs"), settings=Settings(anonymized_telemetry=False))
+    client = chromadb.PersistentClient(str(folder / "docs"), settings=silent())
     collection = client.create_collection(
         "docs", embedding_function=None, configuration={"hnsw": {"space": "cosine"}}, metadata={"mine": "kept"}
     )

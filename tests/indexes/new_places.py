@@ -4,6 +4,7 @@ import json
 import uuid
 
 import yaml
+from engines import qdrant_in_memory
 
 from alignkit.indexes.new_index import new_index
 from alignkit.parts import build_part, conf_folder
@@ -43,9 +44,7 @@ def in_pgvector(folder, request):
 
 
 def in_qdrant(folder, request):
-    from qdrant_client import QdrantClient
-
-    return {"client": QdrantClient(":memory:"), "collection": "moved", "text": "body"}
+    return {"client": qdrant_in_memory(), "collection": "moved", "text": "body"}
 
 
 def in_lancedb(folder, request):

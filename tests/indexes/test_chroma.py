@@ -16,6 +16,7 @@ from ports import quiet_port
 
 from alignkit.errors import ConfigError, DataError, EngineError
 from alignkit.indexes.chroma import ChromaIndex
+from alignkit.indexes.chroma_calls import silent
 from alignkit.indexes.index_rows import joined
 
 chromadb = needed("chromadb")
@@ -217,7 +218,7 @@ def test_nothing_is_embedded_and_nobody_is_told(client, make, monkeypatch):
     with ChromaIndex("docs", client=client) as index:
         copied(index).cut_over()
         assert index.search(unit_vectors(1, WIDE), 1)[0][0]
-        assert index.calls._silent().anonymized_telemetry is False
+        assert silent().anonymized_telemetry is False
 
 
 def test_what_is_not_there_is_named(client, make, tmp_path):

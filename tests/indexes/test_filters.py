@@ -7,7 +7,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from engines import DIM, ENGINES, ROWS, further_fields, stored, unit_vectors
+from engines import DIM, ENGINES, ROWS, further_fields, qdrant_in_memory, stored, unit_vectors
 
 from alignkit.errors import DataError
 from alignkit.indexes.filters import conditions_of, passes
@@ -247,11 +247,11 @@ def test_what_lies_inside_a_column_of_lancedb(tmp_path):
 
 def test_a_part_of_what_qdrant_holds():
     pytest.importorskip("qdrant_client")
-    from qdrant_client import QdrantClient, models
+    from qdrant_client import models
 
     from alignkit.indexes.qdrant import QdrantIndex
 
-    client = QdrantClient(":memory:")
+    client = qdrant_in_memory()
     client.create_collection("docs", vectors_config=models.VectorParams(size=DIM, distance=models.Distance.COSINE))
     points = []
     for row, vector in enumerate(unit_vectors(100)):
