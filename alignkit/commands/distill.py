@@ -19,7 +19,9 @@ from alignkit.distillation.tokens import Tokens
 from alignkit.distillation.tokens_in_parts import TokensInParts
 from alignkit.embedders.base import Embedder
 from alignkit.errors import AlignkitError
-from alignkit.estimator.distilling import Start, Task, check_task, distill, make_start, with_made_up_texts
+from alignkit.estimator.distill_start import make_start, with_made_up_texts
+from alignkit.estimator.distill_task import Start, Task, check_task
+from alignkit.estimator.distilling import distill
 from alignkit.estimator.plan import early_team
 from alignkit.evaluation.leak_checks import leaks_of_splits
 from alignkit.files import write_whole
