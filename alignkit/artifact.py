@@ -5,43 +5,33 @@ from __future__ import annotations
 import functools
 import hashlib
 import json
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
-from safetensors import SafetensorError
 
 from alignkit import __version__
+from alignkit.artifact_parts import (
+    CONFIDENCE,
+    DOCUMENT_HEAD,
+    QUERY_HEAD,
+    UNFIT,
+    WHITENING,
+    built_parts,
+    check_finite,
+    stored_parts,
+)
 from alignkit.embedders.base import Role
-from alignkit.errors import ArtifactError, ConfigError
+from alignkit.errors import ArtifactError
 from alignkit.files import appearing_together, write_whole
 from alignkit.head_files import FORMAT_VERSION, JSON_NAME, WEIGHTS_NAME, read_head_files
 from alignkit.heads.stored_parts import StoredParts
 
 if TYPE_CHECKING:
-    import torch
-
     from alignkit.heads.base import Head, Part
     from alignkit.heads.confidence import ConfidenceEstimate
-
-QUERY_HEAD, WHITENING, DOCUMENT_HEAD, CONFIDENCE = "query_head", "whitening", "document_head", "confidence"
-# the length of a vector is the root of a sum of squares
-LARGEST_WEIGHT = float(np.finfo(np.float32).max) ** 0.5
-# what heads and torch raise where arguments, or numbers behind them, make no sense
-_UNFIT = (
-    ArithmeticError,
-    AttributeError,
-    ConfigError,
-    LookupError,
-    MemoryError,
-    RuntimeError,
-    SafetensorError,
-    TypeError,
-    ValueError,
-)
 
 
 @dataclass(frozen=True)
@@ -165,7 +155,7 @@ def save_artifact(artifact: Artifact, folder: str | Path) -> Path:
         AlignkitError: if the disk refuses; what was there before is as it was.
     """
     folder = Path(folder)
-    _check_finite(artifact.parts, f"{folder}: not saved")
+    check_finite(artifact.parts, f"{folder}: not saved")
     weights = artifact.weights()
     head = artifact.head
     description = {
@@ -217,13 +207,13 @@ def build_artifact(description: Mapping[str, Any], weights: bytes, name: str) ->
     try:
         _check_kinds(description)
         return Artifact(
-            parts=_stored(description["parts"], weights) or _built(description["parts"], weights, name),
+            parts=stored_parts(description["parts"], weights) or built_parts(description["parts"], weights, name),
             student_identity=description["student_identity"],
             teacher_identity=description["teacher_identity"],
             metrics=description["metrics"],
             meta=description["meta"],
         )
-    except _UNFIT as error:
+    except UNFIT as error:
         message = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise ArtifactError(
             f"{name}: {JSON_NAME} and {WEIGHTS_NAME} do not describe a head ({message}); copy both from the same run "
@@ -231,77 +221,11 @@ def build_artifact(description: Mapping[str, Any], weights: bytes, name: str) ->
         ) from None
 
 
-def _stored(described: Mapping[str, Any], weights: bytes) -> StoredParts | None:
-    """The parts for NumPy; None if anything is unusual, or wrong, which torch then accepts, or names."""
-    from safetensors.numpy import load
-
-    try:
-        tensors = load(weights)
-        parts = StoredParts.read(described, tensors)
-    except (*_UNFIT, NotImplementedError):
-        return None
-    if parts is None or QUERY_HEAD not in parts:
-        return None
-    if any((parts.kind_of(part) == CONFIDENCE) != (part == CONFIDENCE) for part in parts):
-        return None
-    width = parts.dims_of(QUERY_HEAD)[1]
-    if WHITENING in parts and (parts.kind_of(WHITENING), *parts.dims_of(WHITENING)) != ("linear", width, width):
-        return None
-    # NaN is not below anything
-    sound = all(float(np.abs(array).max(initial=0)) <= LARGEST_WEIGHT for array in parts.tensors().values())
-    return parts if sound else None
-
-
-def _built(described: Mapping[str, Any], weights: bytes, name: str) -> dict[str, Part]:
-    """The parts as modules of torch.
-
-    Raises:
-        ArtifactError: if they are no head, or hold numbers that are not finite.
-        Exception: one of `_UNFIT`, where they do not fit together.
-    """
-    from safetensors.torch import load
-
-    tensors = load(weights)
-    parts = {part: _build(part, entry, tensors) for part, entry in described.items()}
-    if QUERY_HEAD not in parts:
-        raise ArtifactError(f"{name}: {JSON_NAME} names no {QUERY_HEAD}")
-    _check_finite(parts, name)
-    _check_whitening(parts)
-    return parts
-
-
 def _by_torch(part: Part, student: np.ndarray) -> np.ndarray:
     import torch
 
     with torch.inference_mode():
         return part(torch.from_numpy(student)).float().numpy()
-
-
-def _check_whitening(parts: Mapping[str, Part]) -> None:
-    """It is read as one matrix and a bias that fit behind the head."""
-    part, head = parts.get(WHITENING), parts[QUERY_HEAD]
-    width = getattr(head, "teacher_dim", None)
-    of = part and (part.kind(), part.student_dim, getattr(part, "teacher_dim", 0))
-    if of and of != ("linear", width, width):
-        raise ValueError(f"{WHITENING}: expected a linear map of {width} numbers to as many")
-
-
-def _check_finite(parts: Mapping[str, Part], name: str) -> None:
-    for part, module in parts.items():
-        for key, tensor in module.state_dict().items():
-            if not tensor.is_floating_point() or not tensor.numel():
-                continue
-            largest = float(tensor.abs().max())
-            if not math.isfinite(largest):
-                raise ArtifactError(
-                    f"{name}: {part}'s {key} holds NaN or infinite numbers, with which every vector would be NaN; "
-                    "train the head again, with a smaller lr or in float32"
-                )
-            if largest > LARGEST_WEIGHT:
-                raise ArtifactError(
-                    f"{name}: {part}'s {key} holds {largest:.2g}, whose square is infinite in float32, so that vectors "
-                    f"would be zero or NaN; expected at most {LARGEST_WEIGHT:.2g}; train again, with a smaller lr"
-                )
 
 
 def save_head(head: Head, folder: str | Path, **about: Any) -> Path:
@@ -328,13 +252,3 @@ def _check_kinds(description: Mapping[str, Any]) -> None:
         value = description[name]
         if not isinstance(value, dict) and not (optional and value is None):
             raise ValueError(f"{name}: expected settings by name, got {type(value).__name__}")
-
-
-def _build(name: str, entry: Mapping[str, Any], tensors: Mapping[str, torch.Tensor]) -> Part:
-    from alignkit.heads.building import build_part
-
-    weights = {key.removeprefix(f"{name}."): tensor for key, tensor in tensors.items() if key.startswith(f"{name}.")}
-    try:
-        return build_part(entry["kind"], entry["arguments"], weights)
-    except ValueError as error:
-        raise ValueError(f"{name}: {error}") from None

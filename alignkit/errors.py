@@ -52,5 +52,9 @@ class MissingExtraError(AlignkitError):
     """An optional dependency is missing."""
 
     def __init__(self, package: str, extra: str, reason: str = "") -> None:
-        lacks = f"cannot be imported ({reason})" if reason else "is not installed"
-        super().__init__(f'{package} {lacks}; install it with: pip install "alignkit[{extra}]"')
+        if reason:
+            super().__init__(
+                f'{package} cannot be imported ({reason}); install it with: pip install "alignkit[{extra}]"'
+            )
+        else:
+            super().__init__(f'{package} is not installed; install it with: pip install "alignkit[{extra}]"')

@@ -225,7 +225,7 @@ def test_what_overflows_in_half_precision_is_not_saved(tmp_path, dtype):
 @pytest.mark.parametrize("bundled", [True, False])
 def test_no_part_that_is_not_finite_is_loaded(tmp_path, monkeypatch, name, bundled):
     parts = {"query_head": PARTS["query_head"](), name: last_number(PARTS[name](), float("nan"))}
-    monkeypatch.setattr(artifact_module, "_check_finite", lambda parts, name: None)  # as an older version saved it
+    monkeypatch.setattr(artifact_module, "check_finite", lambda parts, name: None)  # as an older version saved it
     path = save_artifact(Artifact(parts), tmp_path / "head")
     monkeypatch.undo()
     if bundled:
