@@ -200,3 +200,16 @@ def test_what_cannot_be_served_is_one_line(arguments, words, run_command, head_f
     assert out == ""
     assert words in err
     assert err.count("\n") == 1
+
+
+@pytest.mark.parametrize(("told", "expected"), [("null", ["one thread", "serves"]), ("2", ["serves"])])
+def test_a_table_takes_one_thread_unless_told(told, expected, run_command, head_folder, monkeypatch):
+    from alignkit.commandline import starting
+    from alignkit.serving import server
+
+    done = []
+    monkeypatch.setattr(starting, "_set_threads", lambda threads: None)  # this process goes on
+    monkeypatch.setattr(server, "use_one_thread", lambda: done.append("one thread"))
+    monkeypatch.setattr(server, "run", lambda *_: done.append("serves"))
+    assert run_command("serve", f"head={head_folder}", "student=static", f"threads={told}")[0] == 0
+    assert done == expected

@@ -40,7 +40,7 @@ def main(config: DictConfig) -> None:
     with needing("serve"):
         from alignkit.serving.answers import Answerer
         from alignkit.serving.limits import Batching, Limits
-        from alignkit.serving.server import check_exposure, run, token_from_environment
+        from alignkit.serving.server import check_exposure, run, token_from_environment, use_one_thread
         from alignkit.serving.service import Service
 
     token = token_from_environment(settings["token_env"])
@@ -73,6 +73,8 @@ def main(config: DictConfig) -> None:
         service.serve_index(_pool(index, artifact, limits.answer_timeout_s), settings["cascade"])
     if settings["query_log"] is not None:
         service.keep_queries(_query_log(aligned, settings))
+    if settings["threads"] is None and service.answerer.is_look_up and index is None:
+        use_one_thread()
     run(
         service,
         settings["host"],

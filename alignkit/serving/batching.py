@@ -51,8 +51,9 @@ class MicroBatcher:
     wait for more, for models whose cost lies in the call rather than in the texts. A request with more texts than a
     batch holds goes in parts, each once the one before is answered, so that others come in between.
 
-    Where models cannot hang, the loop itself answers a batch no larger than those that took less than `QUICK_S`:
-    handing a single text to a thread and back would take a third as long again.
+    Where models cannot hang, the loop itself answers a batch no larger than those that took less than `QUICK_S`.
+    Through sockets, that saves a tenth of the server's processor time for single texts from 32 connections, a sixth
+    from one, and a quarter for 64 texts a request.
 
     Args:
         work: texts → answer; runs in the worker thread.

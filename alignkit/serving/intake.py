@@ -104,17 +104,16 @@ def _too_large(limits: Limits) -> RequestFault:
     )
 
 
-def texts_of(value: Any, param: str, limits: Limits, blank: bool = False) -> list[str]:
-    """A text or a list of texts, checked.
+def texts_of(value: Any, param: str, limits: Limits) -> list[str]:
+    """A text or a list of texts; what they say is left to `full_texts`.
 
     Args:
         value: the field's value.
         param: the field's name.
         limits: of one request.
-        blank: let blank texts through.
 
     Raises:
-        RequestFault: naming the field and the position of the first wrong text.
+        RequestFault: naming the field and the position of what is no text; 422 for too many, or too long ones.
     """
     texts = [value] if isinstance(value, str) else value
     if not isinstance(texts, list):
@@ -137,10 +136,25 @@ def texts_of(value: Any, param: str, limits: Limits, blank: bool = False) -> lis
             param=param,
             code="too_long",
         )
-    for position, fault in admit(texts)[1].items():
+    return texts
+
+
+def full_texts(texts: list[str], param: str, blank: bool = False) -> list[int]:
+    """Positions of the texts that a model can embed: of all, or of all but the blank ones.
+
+    Args:
+        texts: of one field.
+        param: the field's name.
+        blank: let blank texts through.
+
+    Raises:
+        RequestFault: naming the field and the position of the first other text.
+    """
+    full, faults = admit(texts)
+    for position, fault in faults.items():
         if not (blank and fault == BLANK):
             raise RequestFault(400, f"{param}[{position}]: {fault}", param=param, code="invalid_text")
-    return texts
+    return full
 
 
 def _not_a_text(value: Any, place: str, param: str) -> RequestFault:

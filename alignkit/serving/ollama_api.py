@@ -22,7 +22,7 @@ async def embed(service: Service, request: Request) -> Response:
     asked = await read_object(request, service.limits, service.bodies)
     model = _model_of(service, asked)
     given = asked.get("input")
-    texts = [] if given in (None, "") else texts_of(given, "input", service.limits, blank=True)
+    texts = [] if given in (None, "") else texts_of(given, "input", service.limits)
     dimensions = dimensions_of(asked.get("dimensions") or None, service.dim)
     answer = await service.embed(texts, request.scope["path"])
 
@@ -43,8 +43,8 @@ async def embeddings(service: Service, request: Request) -> Response:
     prompt = asked.get("prompt", "")
     if not isinstance(prompt, str):
         raise RequestFault(400, f"prompt must be a text, got {json_type(prompt)}", param="prompt")
-    texts = texts_of(prompt, "prompt", service.limits, blank=True) if prompt else []
-    answer = await service.embed(texts, request.scope["path"])
+    texts = texts_of(prompt, "prompt", service.limits) if prompt else []
+    answer = await service.embed(texts, request.scope["path"], "prompt")
     return json_answer({"embedding": answer.vectors[0] if texts else []}, answer)
 
 

@@ -29,8 +29,7 @@ async def embeddings(service: Service, request: Request) -> Response:
     given, tokens = asked["input"], None
     if (arrays := token_arrays(given)) is not None:
         given, tokens = await service.token_texts.of(arrays, model), sum(map(len, arrays))
-    # OpenAI and Ollama both have a vector for a blank text: LangChain asks for that of ""
-    texts = texts_of(given, "input", service.limits, blank=True)
+    texts = texts_of(given, "input", service.limits)
     if not texts:
         raise RequestFault(400, "input is an empty list; expected at least one text", param="input")
     encoding = asked.get("encoding_format") or "float"

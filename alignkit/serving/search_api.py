@@ -12,7 +12,7 @@ from starlette.responses import Response
 
 from alignkit.indexes.filters import FilterError
 from alignkit.searching.search_routes import ROUTES, Route
-from alignkit.serving.intake import json_type, read_object, texts_of
+from alignkit.serving.intake import full_texts, json_type, read_object, texts_of
 from alignkit.serving.request_faults import RequestFault
 from alignkit.serving.service import Service, json_response
 
@@ -65,7 +65,7 @@ def _checked(asked: dict[str, Any], service: Service) -> tuple[str, int, dict[st
     query = asked.get("query")
     if not isinstance(query, str):
         raise RequestFault(400, f"query must be a text, got {json_type(query)}", param="query")
-    texts_of([query], "query", service.limits)
+    full_texts(texts_of([query], "query", service.limits), "query")
     k = asked.get("k", 10)
     if not isinstance(k, int) or isinstance(k, bool) or not 1 <= k <= MOST_HITS:
         raise RequestFault(400, f"k must be a whole number from 1 to {MOST_HITS}", param="k")

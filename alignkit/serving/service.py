@@ -13,7 +13,6 @@ import numpy as np
 import orjson
 from starlette.responses import Response
 
-from alignkit.embedders.embeddable import admit
 from alignkit.errors import AlignkitError, EmbedderError
 from alignkit.runs.training_sample import TrainingSample
 from alignkit.serving.answers import Answer, Answerer, most_hung
@@ -21,7 +20,7 @@ from alignkit.serving.batching import MicroBatcher
 from alignkit.serving.fallback import Fallback
 from alignkit.serving.index_pool import IndexPool
 from alignkit.serving.index_search import Search
-from alignkit.serving.intake import MOST_LARGE_BODIES, Bodies
+from alignkit.serving.intake import MOST_LARGE_BODIES, Bodies, full_texts
 from alignkit.serving.likeness import Likeness
 from alignkit.serving.limits import RULES, Batching, Limits
 from alignkit.serving.live_teacher import LiveTeacher
@@ -144,20 +143,22 @@ class Service:
         self.likeness = Likeness(sample)
         self.metrics.show(self.likeness, self.answerer.aligned.estimates_confidence)
 
-    async def embed(self, texts: list[str], path: str) -> Answer:
-        """Vectors of checked texts, by the teacher where the head is unsure and a teacher may be asked.
+    async def embed(self, texts: list[str], path: str, param: str = "input") -> Answer:
+        """Vectors of texts, by the teacher where the head is unsure and a teacher may be asked.
 
-        A blank text has the same vector as every other: one among many must not cost a client the rest.
+        A blank text has the same vector as every other: one among many must not cost a client the rest. OpenAI and
+        Ollama both have a vector for it, too: LangChain asks for that of "".
 
         Args:
             texts: of one request.
             path: that was asked.
+            param: the field that holds them.
 
         Raises:
-            RequestFault: as `by_head`.
+            RequestFault: 400 for a text that is no valid Unicode; else as `by_head`.
         """
-        full, blank = admit(texts)
-        if full and not blank:
+        full = full_texts(texts, param, blank=True)
+        if 0 < len(full) == len(texts):
             return await self._embed_full(texts, path)
         if full:
             answer = await self._embed_full([texts[row] for row in full], path)

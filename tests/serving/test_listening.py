@@ -5,6 +5,7 @@ import socket
 
 import httpx
 import pytest
+import threadpoolctl
 import uvicorn
 from odd_students import OddStudent, odd_artifact
 from test_connections import connect
@@ -35,6 +36,17 @@ def test_windows_gets_the_loop_that_keeps_its_listener():
     factory = uvicorn.Config("unused:app", loop=server.event_loop("win32")).get_loop_factory()
     assert factory is asyncio.SelectorEventLoop
     assert MOST_CONNECTIONS + REFUSED_CONNECTIONS + 2 <= WINDOWS_SOCKETS
+
+
+def test_products_after_a_table_use_one_thread():
+    def threads():
+        return {pool["num_threads"] for pool in threadpoolctl.threadpool_info() if pool["user_api"] == "blas"}
+
+    with threadpoolctl.threadpool_limits(2, user_api="blas"):
+        before = threads()
+        server.use_one_thread()
+        # a processor with one core has no more anyway, and Apple's library is not known
+        assert threads() <= {1} and before <= {1, 2}
 
 
 @pytest.mark.parametrize("error", [ConnectionResetError, ConnectionAbortedError, OSError(64, "the network is gone")])
