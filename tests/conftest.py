@@ -133,6 +133,16 @@ def nothing_waits_for_the_disk():
 
 
 @pytest.fixture(scope="session", autouse=True)
+def lightning_looks_for_plugins_once():
+    """It reads the lists of all installed packages for every trainer, a tenth of what a small one costs."""
+    registry = sys.modules.get("lightning.fabric.utilities.registry")
+    with pytest.MonkeyPatch.context() as patched:
+        if registry is not None:
+            patched.setattr(registry, "entry_points", functools.cache(registry.entry_points))
+        yield
+
+
+@pytest.fixture(scope="session", autouse=True)
 def packaged_tokens_are_read_once():
     """WordLlama's 32,000 tokens take a quarter of a second, and hundreds of tests have a student of their own."""
     from alignkit.embedders import table_files

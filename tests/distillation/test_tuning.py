@@ -26,7 +26,7 @@ from alignkit.training.device import Device
 from alignkit.training.recipe import Recipe
 
 CPU = Device("cpu", "32-true", "for the tests")
-RECIPE = Recipe(batch_size=32, max_epochs=6, lr=1e-2, schedule="one_cycle", gradient_clip_val=1.0,
+RECIPE = Recipe(batch_size=32, max_epochs=4, lr=1e-2, schedule="one_cycle", gradient_clip_val=1.0,
                 select_by="val/cosine_mean")  # fmt: skip
 
 

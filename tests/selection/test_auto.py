@@ -12,7 +12,10 @@ from alignkit.selection import choose
 @pytest.fixture
 def own_pairs(tmp_path, make_pairs):
     """Words for `train` where any pairs will do: judging a head on the demo's takes seconds."""
-    pairs = make_pairs(800)
+    return files_of(make_pairs(800), tmp_path)
+
+
+def files_of(pairs, tmp_path):
     for side in ("student", "teacher"):
         np.save(tmp_path / f"{side}.npy", getattr(pairs, side))
     files = ("data=vectors", "data.student=student.npy", "data.teacher=teacher.npy")
@@ -58,9 +61,10 @@ def test_the_report_says_where_the_clock_had_a_part(run_command, tmp_path, own_p
     assert re.search(r"not tried: low_rank, expected to take about [\d,]+ s", report)
 
 
-def test_the_report_says_what_each_try_gained(run_command, tmp_path):
-    code, _, err = run_command("train", "model=auto", "model.candidates=[linear,low_rank]", "student=static",
-                               "trainer.max_epochs=0", "html=false", "hydra.run.dir=run")  # fmt: skip
+def test_the_report_says_what_each_try_gained(run_command, tmp_path, make_pairs):
+    many = files_of(make_pairs(1600), tmp_path)  # enough to hold out clusters
+    code, _, err = run_command("train", "model=auto", "model.candidates=[linear,low_rank]", *many,
+                               "hydra.run.dir=run")  # fmt: skip
     assert code == 0, err
     report = (tmp_path / "run" / "alignment_report.md").read_text(encoding="utf-8")
     assert re.search(
