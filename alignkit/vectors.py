@@ -30,6 +30,11 @@ def l2_normalize(vectors: Tensor, eps: float = 1e-12) -> Tensor:
     return F.normalize(vectors, dim=-1, eps=eps)
 
 
+def unit_in_place(vectors: Tensor) -> Tensor:
+    """As `l2_normalize`, without a second copy."""
+    return F.normalize(vectors, dim=-1, out=vectors)
+
+
 def cosine(first: Tensor, second: Tensor) -> Tensor:
     """Cosine of each row of `first` with the same row of `second`, in [-1, 1]; 0 where either is a zero row.
 

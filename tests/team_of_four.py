@@ -19,7 +19,7 @@ from alignkit.heads.mlp import MlpHead
 from alignkit.heads.orthogonal import OrthogonalHead
 from alignkit.heads.random_features import RandomFeaturesHead
 from alignkit.pairs.base import Pairs
-from alignkit.training.batches import SolverBatches, teacher_mean
+from alignkit.training.solver_batches import SolverBatches, teacher_mean
 from alignkit.training.team import ALONE, Team
 
 SIZE = 4

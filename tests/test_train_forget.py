@@ -19,7 +19,7 @@ from alignkit.pairs.vectors import load_vectors
 from alignkit.runs.earlier_fit import EarlierFit, pair_fingerprints
 from alignkit.runs.fingerprints import FINGERPRINTS, VECTOR_FINGERPRINTS, text_fingerprints
 from alignkit.runs.training_sample import TrainingSample
-from alignkit.training.batches import SolverBatches
+from alignkit.training.solver_batches import SolverBatches
 from alignkit.vectors import are_among, l2_normalize
 
 GONE = 12

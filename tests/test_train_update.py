@@ -23,8 +23,8 @@ from alignkit.runs.earlier_fit import MOMENTS, EarlierFit
 from alignkit.runs.fingerprints import FINGERPRINTS, VECTOR_FINGERPRINTS, text_fingerprints
 from alignkit.runs.held_out_sample import HeldOutSample
 from alignkit.runs.training_sample import TrainingSample
-from alignkit.training.batches import SolverBatches
 from alignkit.training.checks import check_keeps_moments
+from alignkit.training.solver_batches import SolverBatches
 from alignkit.vectors import are_among, l2_normalize
 
 

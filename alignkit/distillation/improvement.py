@@ -11,9 +11,9 @@ from alignkit.distillation.tuned_model import TunedModel
 from alignkit.metrics.alignment import overlap_at_k
 from alignkit.metrics.intervals import Interval, PairedBootstrap
 from alignkit.pairs.base import Pairs
-from alignkit.training.batches import RowOrder
 from alignkit.training.capacity import VALIDATION_BATCH
 from alignkit.training.device import Device
+from alignkit.training.row_order import RowOrder
 from alignkit.vectors import l2_normalize, unit_cosine
 
 OVERLAP = "val/overlap@10"

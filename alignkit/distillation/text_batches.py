@@ -9,7 +9,9 @@ import torch
 
 from alignkit.distillation.tokens import Tokens
 from alignkit.pairs.base import Pairs
-from alignkit.training.batches import PairBatch, RowOrder, gathered, unit_in_place
+from alignkit.training.batches import PairBatch, gathered
+from alignkit.training.row_order import RowOrder
+from alignkit.vectors import unit_in_place
 
 # so many batches are sorted by length together: far less padding, and yet the neighbours change with every epoch
 BATCHES_TOGETHER = 32

@@ -22,7 +22,6 @@ from alignkit.errors import ConfigError, DataError
 from alignkit.heads.base import Head
 from alignkit.metrics.intervals import Interval
 from alignkit.pairs.base import Pairs, PairSplits
-from alignkit.training.batches import BLOCK_ROWS, RowOrder, SolverBatches, sample_of_teacher, teacher_mean
 from alignkit.training.best import KeepBest
 from alignkit.training.capacity import validation_batch
 from alignkit.training.checks import check_loss, check_select_by
@@ -32,6 +31,8 @@ from alignkit.training.half_batch import halving_once
 from alignkit.training.module import AlignmentModule
 from alignkit.training.recipe import Recipe
 from alignkit.training.returned_memory import ReturnedMemory
+from alignkit.training.row_order import BLOCK_ROWS, RowOrder
+from alignkit.training.solver_batches import SolverBatches, sample_of_teacher, teacher_mean
 from alignkit.training.start_alike import StartAlike
 from alignkit.training.told_epochs import TellEpochs
 from alignkit.training.trainer import build_trainer, lightning_manners, newest_checkpoint, remove_checkpoints

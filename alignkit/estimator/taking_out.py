@@ -21,7 +21,7 @@ from alignkit.runs.fingerprints import (
     training_fingerprints,
 )
 from alignkit.setting_names import SIDES
-from alignkit.training.batches import SolverBatches
+from alignkit.training.solver_batches import SolverBatches
 
 
 @dataclass(frozen=True)

@@ -28,10 +28,10 @@ from alignkit.reporting.metrics_file import rows_json
 from alignkit.runs.earlier_fit import MOMENTS, EarlierFit, Solved, pair_fingerprints
 from alignkit.runs.table_report import TableReport
 from alignkit.runs.training_sample import TrainingSample
-from alignkit.training.batches import SolverBatches
 from alignkit.training.capacity import placed
 from alignkit.training.confidence_fit import fit_confidence
 from alignkit.training.fit import FitResult
+from alignkit.training.solver_batches import SolverBatches
 from alignkit.training.team import ALONE, Team
 from alignkit.training.whitening_choice import choose_whitening
 

@@ -16,8 +16,8 @@ from alignkit.pairs.extra import with_extra
 from alignkit.pairs.views import own_and_extra, take_pairs
 from alignkit.selection.judged_parts import folds_of
 from alignkit.selection.trials import alone
-from alignkit.training.batches import SolverBatches, sample_of_teacher
 from alignkit.training.fit import Fitter
+from alignkit.training.solver_batches import SolverBatches, sample_of_teacher
 
 logger = logging.getLogger(__name__)
 

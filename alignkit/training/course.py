@@ -12,8 +12,10 @@ from alignkit.heads.base import Head
 from alignkit.metrics.alignment import sample_rows
 from alignkit.metrics.collected_figures import Collected
 from alignkit.pairs.base import PairSplits
-from alignkit.training.batches import BLOCK_ROWS, PairBatches, RowOrder, sample_of_teacher
+from alignkit.training.batches import PairBatches
 from alignkit.training.capacity import fits, validation_batch
+from alignkit.training.row_order import BLOCK_ROWS, RowOrder
+from alignkit.training.solver_batches import sample_of_teacher
 
 SAMPLED_ROWS = 2_000
 

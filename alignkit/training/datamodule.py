@@ -6,8 +6,9 @@ import torch
 from lightning.pytorch import LightningDataModule
 
 from alignkit.pairs.base import Pairs, PairSplits
-from alignkit.training.batches import BLOCK_ROWS, PairBatches, RowOrder
+from alignkit.training.batches import PairBatches
 from alignkit.training.capacity import fits, validation_batch
+from alignkit.training.row_order import BLOCK_ROWS, RowOrder
 
 
 class PairDataModule(LightningDataModule):

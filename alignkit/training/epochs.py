@@ -16,7 +16,6 @@ from torch import Tensor, nn
 
 from alignkit.heads.base import Head
 from alignkit.pairs.base import PairSplits
-from alignkit.training.batches import sample_of_teacher
 from alignkit.training.best import KeepBest
 from alignkit.training.course import Course
 from alignkit.training.datamodule import PairDataModule
@@ -24,6 +23,7 @@ from alignkit.training.device import Device
 from alignkit.training.half_batch import halving_once
 from alignkit.training.module import AlignmentModule
 from alignkit.training.recipe import Recipe
+from alignkit.training.solver_batches import sample_of_teacher
 from alignkit.training.start_alike import StartAlike
 from alignkit.training.team import Team, join
 from alignkit.training.told_epochs import TellEpochs

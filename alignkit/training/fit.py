@@ -25,7 +25,6 @@ from alignkit.pairs.views import join_pairs
 from alignkit.runs.earlier_fit import Solved
 from alignkit.setting_names import settings_under
 from alignkit.setting_rules import check, one_of
-from alignkit.training.batches import SolverBatches, teacher_mean
 from alignkit.training.capacity import count_batches, fits, placed
 from alignkit.training.checks import check_keeps_moments, check_loss, check_negatives, check_select_by
 from alignkit.training.course import Course, stay_at_start
@@ -33,6 +32,7 @@ from alignkit.training.device import Device
 from alignkit.training.listening import tell
 from alignkit.training.memory import return_large_blocks
 from alignkit.training.recipe import Recipe
+from alignkit.training.solver_batches import SolverBatches, teacher_mean
 from alignkit.training.team import ALONE, Team
 from alignkit.training.trainer_settings import check_batches, check_trainer_settings, only_lightning_judges
 

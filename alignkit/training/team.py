@@ -22,7 +22,8 @@ from alignkit.errors import AlignkitError
 from alignkit.heads.sums import Pass, Sums, SumsType
 from alignkit.pairs.base import Pairs
 from alignkit.pairs.placed_rows import rows_on
-from alignkit.training.batches import SolverBatches, unit_in_place
+from alignkit.training.solver_batches import SolverBatches
+from alignkit.vectors import unit_in_place
 
 # the others wait while the first solves and chooses, which may take hours; a process that dies is noticed at once
 PATIENCE = timedelta(days=7)

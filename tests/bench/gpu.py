@@ -32,12 +32,12 @@ from alignkit.losses.rank_kl import RankKlLoss
 from alignkit.pairs.base import Origin, PairSplits
 from alignkit.pairs.evaluation_set import EvaluationSet, Side
 from alignkit.pairs.vectors import load_vectors
-from alignkit.training.batches import SolverBatches
 from alignkit.training.capacity import placed
 from alignkit.training.device import Device, choose_device
 from alignkit.training.epochs import Epochs
 from alignkit.training.fit import Fitter
 from alignkit.training.recipe import Recipe
+from alignkit.training.solver_batches import SolverBatches
 from alignkit.vectors import top_k
 
 MADE_AT_ONCE, CHECKED_ROWS, CHECKED_QUERIES, EPOCHS, FEW_PAIRS = 50_000, 20_000, 20, 5, 300

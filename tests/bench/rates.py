@@ -41,7 +41,7 @@ from alignkit.pairs.vectors import load_vectors
 from alignkit.pairs.views import RowIds
 from alignkit.sentences.grammar import generate
 from alignkit.sentences.seeds import read_seeds
-from alignkit.training.batches import SolverBatches
+from alignkit.training.solver_batches import SolverBatches
 
 MEASURED = Path(__file__).with_name("rates_measured.json")
 STUDENT_DIM, TEACHER_DIM = 1_024, 3_584

@@ -20,8 +20,8 @@ from alignkit.heads.mlp import MlpHead
 from alignkit.losses.rank_kl import RankKlLoss
 from alignkit.pairs.base import Pairs, PairSplits
 from alignkit.rounding import products_in_bfloat16
-from alignkit.training.batches import RowOrder
 from alignkit.training.device import choose_device
+from alignkit.training.row_order import RowOrder
 
 TEACHER_DIM, ROUNDS = 384, 3
 # of the texts, as a run holds them out; they are looked at after every epoch

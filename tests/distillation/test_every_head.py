@@ -16,8 +16,8 @@ from alignkit.embedders.table import TableEmbedder
 from alignkit.heads.base import ClosedForm
 from alignkit.losses.cosine import CosineLoss
 from alignkit.parts import build_part, group_choices, settings_of_part
-from alignkit.training.batches import SolverBatches
 from alignkit.training.device import Device
+from alignkit.training.solver_batches import SolverBatches
 
 SMALL = {"hidden": 16, "features": 32, "landmarks": 32, "regions": 2}
 HEADS = [name for name in group_choices("model") if name != "auto"]  # which is a choice among the others

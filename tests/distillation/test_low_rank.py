@@ -13,9 +13,9 @@ from alignkit.embedders.sentence_transformer import SentenceTransformerEmbedder
 from alignkit.errors import ConfigError, MissingExtraError
 from alignkit.heads.linear import LinearHead
 from alignkit.losses.cosine import CosineLoss
-from alignkit.training.batches import SolverBatches
 from alignkit.training.device import Device
 from alignkit.training.recipe import Recipe
+from alignkit.training.solver_batches import SolverBatches
 
 needed("peft")
 TEXTS = ["bara dewo", "kisel lotin muxu", "lora naxu muwo bara"]

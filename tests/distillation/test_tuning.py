@@ -21,9 +21,9 @@ from alignkit.heads.linear import LinearHead
 from alignkit.losses.cosine import CosineLoss
 from alignkit.losses.rank_kl import RankKlLoss
 from alignkit.pairs.base import PairSplits
-from alignkit.training.batches import SolverBatches
 from alignkit.training.device import Device
 from alignkit.training.recipe import Recipe
+from alignkit.training.solver_batches import SolverBatches
 
 CPU = Device("cpu", "32-true", "for the tests")
 RECIPE = Recipe(batch_size=32, max_epochs=4, lr=1e-2, schedule="one_cycle", gradient_clip_val=1.0,

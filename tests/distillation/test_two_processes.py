@@ -13,9 +13,9 @@ from alignkit.distillation.tuning import tune
 from alignkit.embedders.sentence_transformer import SentenceTransformerEmbedder
 from alignkit.heads.linear import LinearHead
 from alignkit.losses.rank_kl import RankKlLoss
-from alignkit.training.batches import SolverBatches
 from alignkit.training.device import Device
 from alignkit.training.recipe import Recipe
+from alignkit.training.solver_batches import SolverBatches
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="gloo over several processes is slow to start there")
 

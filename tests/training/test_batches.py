@@ -9,7 +9,9 @@ from alignkit.heads.streaming import sample_pairs
 from alignkit.pairs.base import Pairs
 from alignkit.pairs.views import take_pairs
 from alignkit.training import batches as batches_module
-from alignkit.training.batches import PairBatches, RowOrder, SolverBatches, sample_of_teacher, teacher_mean
+from alignkit.training.batches import PairBatches
+from alignkit.training.row_order import RowOrder
+from alignkit.training.solver_batches import SolverBatches, sample_of_teacher, teacher_mean
 
 CPU = torch.device("cpu")
 

@@ -18,12 +18,12 @@ from alignkit.pairs.base import PairSplits
 from alignkit.pairs.views import take_pairs
 from alignkit.rounding import cpu_multiplies_bfloat16
 from alignkit.training import capacity, epochs, fit
-from alignkit.training.batches import SolverBatches
 from alignkit.training.best import KeepBest
 from alignkit.training.device import Device
 from alignkit.training.fit import Fitter
 from alignkit.training.memory import return_large_blocks
 from alignkit.training.recipe import Recipe
+from alignkit.training.solver_batches import SolverBatches
 from alignkit.vectors import l2_normalize
 
 linear_model = needed("sklearn.linear_model")

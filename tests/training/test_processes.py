@@ -6,11 +6,12 @@ import torch
 from alignkit.errors import ConfigError
 from alignkit.heads.mlp import MlpHead
 from alignkit.losses.cosine import CosineLoss
-from alignkit.training.batches import PairBatches, RowOrder
+from alignkit.training.batches import PairBatches
 from alignkit.training.capacity import fits
 from alignkit.training.module import AlignmentModule
 from alignkit.training.processes import as_launched, is_main_process, local_device, start_at_once
 from alignkit.training.recipe import Recipe
+from alignkit.training.row_order import RowOrder
 
 NAMES = (
     "RANK",
