@@ -8,8 +8,11 @@ import numpy as np
 import pytest
 import torch
 
-from alignkit import corpus_blocks, neighbours
+from alignkit import corpus_blocks, neighbours, rounding
 from alignkit.vectors import cosine, l2_normalize, top_k
+
+# without units for it, some builds of torch saturate sums of int8
+INT8 = pytest.param(torch.int8, marks=pytest.mark.skipif(not rounding.cpu_multiplies_int8(), reason="needs VNNI"))
 
 
 def reference(queries, corpus, k, exclude=None):
@@ -42,7 +45,7 @@ def small_blocks(monkeypatch):
     monkeypatch.setattr(corpus_blocks, "BLOCK_ELEMENTS", 20_000)
 
 
-@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16, INT8, torch.float64])
 @pytest.mark.parametrize("mean_cosine", [0.0001, 0.94])
 def test_equals_brute_force_in_every_format(small_blocks, dtype, mean_cosine):
     queries = generative_like(150, 64, 1, mean_cosine)
@@ -53,25 +56,44 @@ def test_equals_brute_force_in_every_format(small_blocks, dtype, mean_cosine):
     np.testing.assert_allclose(scores.numpy(), expected_scores, rtol=0, atol=1e-6)
 
 
-@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
-def test_no_rough_score_is_further_off_than_its_slack(dtype):
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, INT8])
+@pytest.mark.parametrize("alike", [True, False], ids=["of one mean", "queries of another"])
+def test_no_rough_score_is_further_off_than_its_slack(dtype, alike):
     queries, corpus = (l2_normalize(generative_like(200, 300, seed)) for seed in (1, 2))
-    shift = corpus[:50].mean(dim=0)
-    rough, rough_corpus = (
-        neighbours.RoughVectors.of(queries, shift, dtype),
-        neighbours.RoughVectors.of(corpus, shift, dtype),
-    )
-    exact = queries.double() @ corpus.double().T
-    cosines = rough.scores(rough_corpus).double() + rough.offset().double()[:, None]
-    error = (cosines - exact).abs().max(dim=1).values
+    if not alike:
+        queries = queries.roll(7, dims=1)
+    mean = corpus[:50].mean(dim=0)
+    rough = rounding.RoughVectors.of_queries(queries, mean, dtype)
+    rough_corpus = rounding.RoughVectors.of_corpus(corpus, mean, dtype)
+    error = (rough.scores(rough_corpus).double() - queries.double() @ corpus.double().T).abs().max(dim=1).values
     slack = rough.slack(rough_corpus)
     assert (error <= slack).all()
-    if dtype == torch.bfloat16:
+    if dtype != torch.float32 and alike:
         # a bound that is far too wide would be right and useless
         assert float((slack / error).median()) < 8
 
 
-def test_centring_is_what_keeps_the_search_off_a_second_pass(monkeypatch):
+@pytest.mark.skipif(not rounding.cpu_multiplies_int8(), reason="needs VNNI")
+def test_vectors_of_few_values_are_not_rounded_one_way():
+    """What is rounded to the nearest level is off by the same everywhere if all numbers are, and such errors add up."""
+    signs = torch.randint(0, 2, (300, 512), generator=torch.Generator().manual_seed(0)) * 2.0 - 1
+    queries, corpus = l2_normalize(0.3 * signs[:100] + 1.0), l2_normalize(0.7 * signs[100:] + 1.0)
+    mean = torch.zeros(512)
+    rough = rounding.RoughVectors.of_queries(queries, mean, torch.int8)
+    rough_corpus = rounding.RoughVectors.of_corpus(corpus, mean, torch.int8)
+    error = (rough.scores(rough_corpus).double() - queries.double() @ corpus.double().T).abs().max(dim=1).values
+    assert (error <= rough.slack(rough_corpus)).all()
+
+
+@pytest.mark.skipif(not rounding.cpu_multiplies_int8(), reason="needs VNNI")
+def test_an_int8_product_is_exact():
+    """A build of torch whose int8 sums saturate must not be taken for one that multiplies int8."""
+    extremes = torch.full((33, 4099), 127, dtype=torch.int8)
+    assert (torch._int_mm(extremes, -extremes.T) == -127 * 127 * 4099).all()
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, INT8])
+def test_centring_is_what_keeps_the_search_off_a_second_pass(monkeypatch, dtype):
     queries, corpus = generative_like(100, 256, 1), generative_like(3000, 256, 2)
     crowded = []
 
@@ -80,13 +102,13 @@ def test_centring_is_what_keeps_the_search_off_a_second_pass(monkeypatch):
         return top_k(unit, *rest, **options)
 
     monkeypatch.setattr(neighbours, "top_k", counting)
-    centred = top_k(queries, corpus, 10, dtype=torch.bfloat16)
+    centred = top_k(queries, corpus, 10, dtype=dtype)
     assert sum(crowded) == 0
-    original = neighbours.RoughVectors.of
-    monkeypatch.setattr(
-        neighbours.RoughVectors, "of", lambda unit, shift, dtype: original(unit, torch.zeros_like(shift), dtype)
-    )
-    as_it_is = top_k(queries, corpus, 10, dtype=torch.bfloat16)
+    for name in ("of_queries", "of_corpus"):
+        original = getattr(rounding.RoughVectors, name)
+        uncentred = staticmethod(lambda unit, mean, dtype, original=original: original(unit, 0 * mean, dtype))
+        monkeypatch.setattr(rounding.RoughVectors, name, uncentred)
+    as_it_is = top_k(queries, corpus, 10, dtype=dtype)
     assert sum(crowded) > 50
     assert torch.equal(centred[1], as_it_is[1])
 
@@ -97,16 +119,16 @@ def test_products_are_the_same_where_torch_has_no_kernel_for_them(monkeypatch):
     monkeypatch.setattr(torch.backends.mkl, "is_available", lambda: False)
     without = top_k(queries, corpus, 10, dtype=torch.bfloat16)
     for one, other in zip(with_kernel, without, strict=True):
-        torch.testing.assert_close(one, other, rtol=0, atol=1e-7)
+        torch.testing.assert_close(one, other, rtol=0, atol=5e-7)
 
 
 def test_hits_well_apart_are_not_scored_again(monkeypatch):
     counts = []
     pair_cosines = neighbours.pair_cosines
 
-    def counting(unit, corpus, queries, rows):
+    def counting(unit, corpus, queries, rows, dtype):
         counts.append(len(rows))
-        return pair_cosines(unit, corpus, queries, rows)
+        return pair_cosines(unit, corpus, queries, rows, dtype)
 
     monkeypatch.setattr(neighbours, "pair_cosines", counting)
     generator = torch.Generator().manual_seed(0)
@@ -115,7 +137,7 @@ def test_hits_well_apart_are_not_scored_again(monkeypatch):
     assert sum(counts) < 100 * 10 / 5
 
 
-@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, INT8])
 def test_equal_rows_tie_and_come_in_order(small_blocks, dtype):
     generator = torch.Generator().manual_seed(0)
     distinct = torch.randn(40, 97, generator=generator)
@@ -125,7 +147,7 @@ def test_equal_rows_tie_and_come_in_order(small_blocks, dtype):
     assert (scores == scores[:, :1]).all()
 
 
-@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, INT8])
 def test_a_constant_corpus_is_answered_in_order_of_the_row(small_blocks, dtype):
     corpus = torch.full((900, 31), 0.3)
     rows = top_k(torch.randn(50, 31, generator=torch.Generator().manual_seed(0)), corpus, 5, dtype=dtype)[1]

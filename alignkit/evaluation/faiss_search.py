@@ -10,6 +10,8 @@ from torch import Tensor
 from alignkit.corpus_blocks import BLOCK_ELEMENTS, as_tensor, unit_block
 from alignkit.indexes.faiss import faiss_module
 from alignkit.neighbours import settle
+from alignkit.rough_search import Candidates
+from alignkit.rounding import sum_slack
 
 # candidates beyond k, as a share of k and a number
 MARGIN_SHARE, MARGIN = 0.25, 16
@@ -44,6 +46,10 @@ def faiss_top_k(
     excluded = torch.as_tensor(exclude)
     scores = scores.masked_fill((rows < 0) | (rows == excluded.unsqueeze(1)), -torch.inf)
     scores, order = (part[:, :-1] for part in torch.sort(scores, dim=1, descending=True, stable=True))
-    # as in neighbours: 8 sqrt(D) roundings of a float32 sum of vectors of length 1
-    slack = torch.full((len(unit),), 8 * width**0.5 * 2.0**-24 + 2.0**-21)
-    return settle(unit, corpus, k, scores, rows.gather(1, order), slack, excluded)
+    slack = torch.full((len(unit),), sum_slack(width) + 2.0**-21)
+    crowded = torch.zeros_like(excluded, dtype=torch.bool)
+    if scores.shape[1] < len(corpus):
+        # what it did not return could be nearer than the k-th
+        crowded = scores[:, -1] >= scores[:, k - 1] - 2 * slack
+    near = Candidates(scores, rows.gather(1, order), slack, crowded)
+    return settle(unit, corpus, k, near, excluded, finer=torch.float64)

@@ -10,12 +10,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from alignkit.corpus_blocks import as_tensor, pair_cosines
+from alignkit.corpus_blocks import as_tensor
 from alignkit.evaluation.aligning import align
 from alignkit.evaluation.evaluate_rules import SEARCHES
 from alignkit.evaluation.faiss_search import faiss_top_k
 from alignkit.evaluation.table_rows import HEAD_ALONE, Product, RowName
 from alignkit.heads.base import Head
+from alignkit.neighbours import ordered
 from alignkit.pairs.evaluation_set import EvaluationSet
 from alignkit.pairs.placed_rows import bytes_to_place, copied
 from alignkit.pairs.unit_rows import UnitRows
@@ -167,11 +168,14 @@ def rerank(
     candidates = np.concatenate([ranking.rows[:, :size] for ranking in found.values()], axis=1)
     unit = torch.from_numpy(np.asarray(teacher_queries)).to(device)
     # a corpus row that several rows of the table found is scored once
-    pairs = np.arange(len(candidates))[:, None] * len(teacher_corpus) + candidates
-    found_pairs, place = np.unique(pairs[candidates >= 0], return_inverse=True)
-    wanted = (torch.from_numpy(part).to(device) for part in np.divmod(found_pairs, len(teacher_corpus)))
+    once = np.sort(candidates, axis=1)
+    once[:, 1:][once[:, 1:] == once[:, :-1]] = -1
+    scored, rows = (part.cpu().numpy() for part in ordered(unit, teacher_corpus, torch.from_numpy(once).to(device)))
+    query = np.arange(len(candidates))[:, None] * len(teacher_corpus)
+    order = np.argsort((rows + query)[rows >= 0])
+    place = np.searchsorted((rows + query)[rows >= 0][order], (candidates + query)[candidates >= 0])
     scores = np.full(candidates.shape, -np.inf, dtype=np.float32)
-    scores[candidates >= 0] = pair_cosines(unit, teacher_corpus, *wanted).cpu().numpy()[place]
+    scores[candidates >= 0] = scored[rows >= 0][order][place]
     reranked = {}
     for name, rows, cosines in zip(
         found, *(np.split(part, len(found), axis=1) for part in (candidates, scores)), strict=True
