@@ -35,20 +35,34 @@ def write_whole(path: Path, content: str | bytes, encoding: str = "utf-8") -> No
     Raises:
         AlignkitError: if it cannot be written, on a full disk for instance; an existing file is left unchanged.
     """
-    temporary = unfinished_name(path.parent)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with temporary.open("wb") as file:
+        with appearing(path) as temporary, temporary.open("wb") as file:
             file.write(content.encode(encoding) if isinstance(content, str) else content)
             file.flush()
             os.fsync(file.fileno())
-        move(temporary, path)
         _sync_folder(path.parent)
     except OSError as error:
         raise refused(path, error) from None
+
+
+@contextmanager
+def appearing(path: Path) -> Iterator[Path]:
+    """Yield a name to write a file under; if the block succeeds, it is moved to `path`, and otherwise it is gone.
+
+    Args:
+        path: of the file; its folder is there.
+
+    Raises:
+        OSError: if the system refuses; an existing file is left unchanged then.
+    """
+    unfinished = unfinished_name(path.parent)
+    try:
+        yield unfinished
+        move(unfinished, path)
     finally:
         with suppress(OSError):
-            temporary.unlink(missing_ok=True)
+            unfinished.unlink(missing_ok=True)
 
 
 @contextmanager

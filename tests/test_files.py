@@ -7,7 +7,7 @@ import pytest
 
 from alignkit import files
 from alignkit.errors import AlignkitError
-from alignkit.files import appearing_together, let_others_read, write_whole
+from alignkit.files import appearing, appearing_together, let_others_read, write_whole
 
 
 def test_text_and_bytes_are_written_as_they_are(tmp_path):
@@ -28,6 +28,18 @@ def test_what_was_there_survives_a_failed_write(tmp_path, monkeypatch):
     with pytest.raises(AlignkitError, match=r"a\.txt: could not be written \(No space left"):
         write_whole(path, "new")
     assert [file.read_text() for file in tmp_path.iterdir()] == ["old"]
+
+
+def test_what_a_library_writes_appears_whole_or_not_at_all(tmp_path):
+    path = tmp_path / "a.npy"
+    with appearing(path) as unfinished:
+        with unfinished.open("wb") as file:
+            np.save(file, np.zeros(3))
+        assert not path.exists()
+    with pytest.raises(ValueError, match="half"), appearing(path) as unfinished:
+        unfinished.write_bytes(b"half")
+        raise ValueError("half")
+    assert [*tmp_path.iterdir()] == [path] and len(np.load(path)) == 3
 
 
 def test_threads_that_write_one_path_do_not_meet(tmp_path):

@@ -13,7 +13,7 @@ import numpy as np
 
 from alignkit.distillation.tokens import IdsOf, Tokens, packed
 from alignkit.errors import DataError
-from alignkit.files import move, refused, unfinished_name, write_whole
+from alignkit.files import appearing, refused, write_whole
 from alignkit.workers.base import Do, Engine, Part, Result, Work
 from alignkit.workers.manifest import Manifest
 from alignkit.workers.running import Progress, run
@@ -54,12 +54,10 @@ class TokenizeTexts(Work):
                 f"{self.folder}: this worker cannot see it; the run folder must lie on a disk that all workers share"
             ) from None
         found = list(packed(texts, self.ids_of))
-        unfinished = unfinished_name(self.folder)
-        with unfinished.open("wb") as file:
+        with appearing(self.output(part)) as unfinished, unfinished.open("wb") as file:
             np.savez(
                 file, ids=np.concatenate([ids for ids, _ in found]), lengths=np.concatenate([one for _, one in found])
             )
-        move(unfinished, self.output(part))
         return {}
 
 

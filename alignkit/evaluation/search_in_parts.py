@@ -20,7 +20,7 @@ from alignkit.corpus_blocks import as_tensor, pair_cosines
 from alignkit.errors import DataError
 from alignkit.evaluation.aligning import align
 from alignkit.evaluation.rankings import AlignedRows
-from alignkit.files import move, refused, unfinished_name
+from alignkit.files import appearing, refused
 from alignkit.heads.base import Head
 from alignkit.vectors import top_k
 from alignkit.workers.base import Do, Engine, Part, Result, Work
@@ -74,10 +74,8 @@ class SearchRows(Work):
         scores = torch.full(rows.shape, -torch.inf)
         scores[queries, at] = pair_cosines(unit, corpus, queries, rows[queries, at])
         hits = np.stack([scores.double().numpy(), torch.where(rows >= 0, rows + first, -1).double().numpy()])
-        unfinished = unfinished_name(self.folder)
-        with unfinished.open("wb") as file:
+        with appearing(self.output(part)) as unfinished, unfinished.open("wb") as file:
             np.save(file, hits)
-        move(unfinished, self.output(part))
         return {}
 
 

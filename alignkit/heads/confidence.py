@@ -109,7 +109,8 @@ def rising(values: Tensor, weights: Tensor) -> Tensor:
     """Isotonic regression: of all that never falls, what is nearest to the values in weighted squares.
 
     By the min-max formula (Robertson, Wright and Dykstra, Order Restricted Statistical Inference, 1988, 1.4), whose
-    `(K, K)` means of all runs are nothing for a few dozen values: `scipy.optimize` takes longer to load.
+    `(K, K)` means of all runs are nothing for a few dozen values. `scipy.optimize.isotonic_regression` gives the same
+    and takes 0.36 s of CPU to load, a tenth of `train` on the demo pack.
 
     Args:
         values: `(K,)`.

@@ -7,14 +7,13 @@ import json
 import os
 import shutil
 from collections.abc import Callable, Iterator
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from alignkit.errors import DataError
-from alignkit.files import move, refused, unfinished_name, write_whole
+from alignkit.files import appearing, move, refused, write_whole
 from alignkit.indexes.base import VectorIndex
 from alignkit.indexes.index_rows import IndexRows, Stretch
 from alignkit.indexes.replacement import Note, Replacement
@@ -146,17 +145,13 @@ class FileReplacement(Replacement[VectorIndex]):
             return "is built already"
         state = self._going()
         vectors = np.memmap(self._vectors, np.float32, "r", shape=(state["rows"], state["dim"]))
-        unfinished = unfinished_name(self.path.parent)
         try:
-            built = self.build(vectors, np.fromfile(self._done, np.uint8) > 0, unfinished)
-            move(unfinished, self.new)
+            with appearing(self.new) as unfinished:
+                return self.build(vectors, np.fromfile(self._done, np.uint8) > 0, unfinished)
         except OSError as error:
             raise refused(self.new, error) from None
         finally:
             del vectors
-            with suppress(OSError):
-                unfinished.unlink(missing_ok=True)
-        return built
 
     def _cut_over(self, force: bool) -> None:
         """See `Replacement`."""
@@ -257,6 +252,5 @@ def _copied(path: Path, beside: Path) -> None:
     try:
         os.link(path, beside)
     except OSError:
-        unfinished = unfinished_name(path.parent)
-        shutil.copy2(path, unfinished)
-        move(unfinished, beside)
+        with appearing(beside) as unfinished:
+            shutil.copy2(path, unfinished)

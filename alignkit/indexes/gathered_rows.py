@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from alignkit.errors import EngineError
-from alignkit.files import move, unfinished_name
+from alignkit.files import appearing
 from alignkit.indexes.index_rows import Id, IndexRows, is_whole
 from alignkit.indexes.plain_values import plain_value
 
@@ -36,16 +36,12 @@ class GatheredRows:
 
     def create(self, about: dict[str, Any]) -> None:
         """Make the file, with some JSON values; it appears when it is whole."""
-        unfinished = unfinished_name(self.path.parent)
         try:
-            with closing(sqlite3.connect(unfinished)) as made, made:
+            with appearing(self.path) as unfinished, closing(sqlite3.connect(unfinished)) as made, made:
                 made.executescript(_TABLES)
                 made.executemany("INSERT INTO about VALUES (?, ?)", _as_json(about))
-            move(unfinished, self.path)
         except sqlite3.Error as error:
             raise self._worded(error) from None
-        finally:
-            unfinished.unlink(missing_ok=True)
 
     def about(self) -> dict[str, Any] | None:
         """The JSON values; `None` where there is no file."""

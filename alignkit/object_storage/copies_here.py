@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from alignkit.errors import DataError
-from alignkit.files import move, refused, unfinished_name
+from alignkit.files import appearing, refused
 from alignkit.object_storage.located import asked, located, state_of
 
 if TYPE_CHECKING:
@@ -62,14 +62,10 @@ def _fetch(place: UPath, copy: Path, size: int) -> None:
                 f"{place}: its copy takes {size / _GB:.1f} GB, {free / _GB:.1f} GB are free in {copies_folder()}"
             )
         logger.info("%s: %.2f GB are copied to %s, where later commands find them", place, size / _GB, copy)
-        unfinished = unfinished_name(copy.parent)
-        try:
+        with appearing(copy) as unfinished:
             with asked(place):
                 place.fs.get_file(place.path, str(unfinished))
             if (got := unfinished.stat().st_size) != size:
                 raise DataError(f"{place}: {got:,} of {size:,} bytes arrived; give the same command again")
-            move(unfinished, copy)
-        finally:
-            unfinished.unlink(missing_ok=True)
     except OSError as error:
         raise refused(copy, error) from None

@@ -10,7 +10,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from alignkit.errors import ConfigError
-from alignkit.files import is_full, move, unfinished_name, why_no_name
+from alignkit.files import appearing, is_full, why_no_name
 from alignkit.sentences.query_logs import (
     LoggedBy,
     about_name,
@@ -135,12 +135,8 @@ class LogFolder:
         self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         about = self.folder / about_name(self.by.writer)
         if not about.exists():
-            unfinished = unfinished_name(self.folder)  # half a note would keep readers, and the next server, out
-            try:
+            with appearing(about) as unfinished:  # half a note would keep readers, and the next server, out
                 _append(unfinished, self.by.to_json().encode())
-                move(unfinished, about)
-            finally:
-                unfinished.unlink(missing_ok=True)
         return self.folder / rows_name(now, self.by.writer)
 
 
