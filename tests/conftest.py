@@ -145,7 +145,7 @@ def lightning_looks_for_plugins_once():
 @pytest.fixture(scope="session", autouse=True)
 def packaged_tokens_are_read_once():
     """WordLlama's 32,000 tokens take a quarter of a second, and hundreds of tests have a student of their own."""
-    from alignkit.embedders import table_files
+    from alignkit.embedders import table_files, word_tokens
 
     found = importlib.util.find_spec("wordllama")
     packaged = found and Path(found.submodule_search_locations[0])
@@ -156,6 +156,7 @@ def packaged_tokens_are_read_once():
 
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr(table_files, "read_tokenizer", read_once)
+        patched.setattr(word_tokens, "_way_to_split", functools.cache(word_tokens._way_to_split))
         yield
 
 
