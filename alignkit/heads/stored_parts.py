@@ -44,7 +44,9 @@ class StoredParts(Mapping[str, "Part"]):
         stored = {}
         for name, entry in described.items():
             prefix = f"{name}."
-            weights = {key.removeprefix(prefix): array for key, array in tensors.items() if key.startswith(prefix)}
+            weights = _by_columns(
+                {key.removeprefix(prefix): array for key, array in tensors.items() if key.startswith(prefix)}
+            )
             form = form_of(entry["kind"], entry["arguments"], weights)
             if form is None:
                 return None
@@ -78,7 +80,11 @@ class StoredParts(Mapping[str, "Part"]):
 
     def tensors(self) -> dict[str, np.ndarray]:
         """All numbers of all parts, each name with that of its part before it."""
-        return {f"{name}.{key}": array for name, part in self._stored.items() for key, array in part.weights.items()}
+        return {
+            f"{name}.{key}": array
+            for name, part in self._stored.items()
+            for key, array in _by_rows(part.weights).items()
+        }
 
     def __getitem__(self, name: str) -> Part:
         return self._built[name]
@@ -99,7 +105,7 @@ class StoredParts(Mapping[str, "Part"]):
         if (name, then) not in self._folded:
             following = self._stored[then].weights
             matrix, offset = following["projection.weight"], following["projection.bias"]
-            self._folded[name, then] = fold(part.form, part.arguments, part.weights, matrix, offset)
+            self._folded[name, then] = _by_columns(fold(part.form, part.arguments, part.weights, matrix, offset))
         return self._folded[name, then]
 
     @functools.cached_property
@@ -110,7 +116,23 @@ class StoredParts(Mapping[str, "Part"]):
 
         return {
             name: build_part(
-                part.kind, part.arguments, {key: torch.from_numpy(array) for key, array in part.weights.items()}
+                part.kind,
+                part.arguments,
+                {key: torch.from_numpy(array) for key, array in _by_rows(part.weights).items()},
             )
             for name, part in self._stored.items()
         }
+
+
+def _by_columns(weights: Weights) -> Weights:
+    """The same numbers, matrices in memory column by column.
+
+    `vectors @ weight.T` then copies nothing into another order first, which costs OpenBLAS more than the product where
+    there are few vectors: eight of 256 numbers through a weight of 384 rows take 15 µs instead of 65.
+    """
+    return {name: np.asfortranarray(array) if array.ndim == 2 else array for name, array in weights.items()}
+
+
+def _by_rows(weights: Weights) -> Weights:
+    """The same numbers in the order of files and of torch; safetensors writes an array's memory as it lies."""
+    return {name: np.asarray(array, order="C") for name, array in weights.items()}
