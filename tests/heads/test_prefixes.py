@@ -23,8 +23,8 @@ HEADS = {
     "linear": LinearHead,
     "low_rank": functools.partial(LowRankHead, energy=1.0),
     "local_mixture": functools.partial(LocalMixtureHead, regions=4),
-    "random_features": functools.partial(RandomFeaturesHead, features=384, bandwidth=1.0),
-    "kernel": functools.partial(KernelHead, landmarks=384, bandwidth=1.0),
+    "random_features": functools.partial(RandomFeaturesHead, features=256, bandwidth=1.0),
+    "kernel": functools.partial(KernelHead, landmarks=256, bandwidth=1.0),
 }
 
 

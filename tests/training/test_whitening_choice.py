@@ -24,6 +24,16 @@ def demo():
     return load_demo("static")
 
 
+@pytest.fixture(scope="module")
+def demo_head(demo):
+    return ridge(demo)
+
+
+@pytest.fixture(scope="module")
+def demo_choice(demo, demo_head):
+    return choose_whitening(demo_head, demo)
+
+
 def ridge(splits, ridge_lambda=None):
     head = LinearHead(splits.train.student_dim, splits.train.teacher_dim, ridge_lambda)
     head.solve(TensorBatches(tensor(splits.train.student), tensor(splits.train.teacher)))
@@ -41,10 +51,9 @@ def finds_itself(head, part, splits):
     return self_retrieval(queries if part is None else part(queries), corpus, torch.arange(len(own))).figures()
 
 
-def test_a_weak_student_finds_far_more_whitened(demo):
+def test_a_weak_student_finds_far_more_whitened(demo, demo_head, demo_choice):
     """On texts that neither the head nor the choice has seen."""
-    head = ridge(demo)
-    chosen = choose_whitening(head, demo)
+    head, chosen = demo_head, demo_choice
     before, after = (finds_itself(head, part, demo)["self_mrr"] for part in (None, chosen.part))
     assert chosen.about.power > 0
     assert after > before + 0.05
@@ -52,15 +61,15 @@ def test_a_weak_student_finds_far_more_whitened(demo):
     assert len(chosen.about.tried) == len(SETTINGS)
 
 
-def test_documents_that_find_themselves_do_not_tell_what_queries_need(demo, monkeypatch):
-    head, origin = ridge(demo), dataclasses.replace(demo.origin, documents_for_queries=True)
+def test_documents_that_find_themselves_do_not_tell_what_queries_need(demo, demo_head, demo_choice, monkeypatch):
+    head, origin = demo_head, dataclasses.replace(demo.origin, documents_for_queries=True)
     documents = dataclasses.replace(demo, origin=origin)
     assert choose_whitening(head, documents).about.power > 0  # few find themselves: it is like with queries
     monkeypatch.setattr(whitening_choice, "TOLD_APART", 0.3)
     chosen = choose_whitening(head, documents)
     assert chosen.part is None and chosen.about.power == 0
     assert "documents stand in for queries" in chosen.about.reason and "data.queries=" in chosen.about.reason
-    assert choose_whitening(head, demo).about.power > 0
+    assert demo_choice.about.power > 0
 
 
 @pytest.mark.parametrize("labelled", [True, False])
@@ -143,9 +152,9 @@ def test_of_settings_that_are_about_as_good_the_mildest_is_taken():
     assert mildest({setting: base for setting in SETTINGS}) is PLAIN
 
 
-def test_an_unknown_figure_is_refused(demo):
+def test_an_unknown_figure_is_refused(demo, demo_head):
     with pytest.raises(ConfigError, match=r"whiten_by=cosine: expected self_mrr or overlap@10, or null"):
-        choose_whitening(ridge(demo), demo, "cosine")
+        choose_whitening(demo_head, demo, "cosine")
 
 
 def test_the_front_door_whitens_and_says_so(demo):
