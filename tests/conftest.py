@@ -175,10 +175,33 @@ def packaged_yamls_are_read_once():
         yield
 
 
+@pytest.fixture(scope="session")
+def small_pack(tmp_path_factory):
+    """A folder with every third pair of the demo pack: a head on the whole takes three times as long to judge."""
+    import numpy as np
+
+    from alignkit.resources.demo_pack import PACK
+
+    folder = tmp_path_factory.mktemp("pack")
+    shutil.copy(PACK / "pack.json", folder)
+    lines = (PACK / "sentences.jsonl").read_text(encoding="utf-8").splitlines(keepends=True)
+    (folder / "sentences.jsonl").write_text("".join(lines[::3]), encoding="utf-8")
+    for vectors in PACK.glob("*.npy"):
+        np.save(folder / vectors.name, np.load(vectors)[::3])
+    return folder
+
+
 @pytest.fixture
-def run_command(monkeypatch, tmp_path, capsys, packaged_yamls_are_read_once):
+def whole_pack():
+    """For tests of the pack's own figures: their commands read all of it."""
+
+
+@pytest.fixture
+def run_command(request, monkeypatch, tmp_path, capsys, packaged_yamls_are_read_once, small_pack):
     """Run a command in this process, in a folder of its own; returns exit code, stdout, stderr."""
     monkeypatch.chdir(tmp_path)
+    if "whole_pack" not in request.fixturenames:
+        monkeypatch.setattr("alignkit.pairs.demo.PACK", small_pack)
 
     def run(name, *arguments):
         monkeypatch.setattr(sys, "argv", [f"alignkit {name}", *map(str, arguments)])
@@ -194,13 +217,14 @@ def run_command(monkeypatch, tmp_path, capsys, packaged_yamls_are_read_once):
 
 
 @pytest.fixture(scope="session")
-def train_into(packaged_yamls_are_read_once):
+def train_into(packaged_yamls_are_read_once, small_pack):
     """Trains by the closed form alone, in this process, for fixtures that outlive a test: folder and further words."""
     from alignkit import train
 
     def make(folder, *words):
         with pytest.MonkeyPatch.context() as patched:
             patched.chdir(folder.parent)
+            patched.setattr("alignkit.pairs.demo.PACK", small_pack)
             patched.setattr(sys, "argv", ["alignkit train", "trainer.max_epochs=0", f"hydra.run.dir={folder}", *words])
             with pytest.raises(SystemExit) as left:
                 train.main()
