@@ -3,7 +3,6 @@
 Whatever a command was writing then, what was there before is whole, the message is one line and names the file.
 """
 
-import ast
 import errno
 import json
 import os
@@ -13,13 +12,11 @@ import numpy as np
 import pytest
 import torch
 
-import alignkit
 from alignkit import files
 from alignkit.artifact import Artifact, load_artifact, save_artifact
 from alignkit.errors import AlignkitError
 from alignkit.heads.linear import LinearHead
 
-PACKAGE = Path(alignkit.__file__).parent
 IN_USE = "The process cannot access the file because it is being used by another process"
 SENTENCES = [f"please book table {number} for tonight" for number in range(30)]
 
@@ -330,18 +327,3 @@ def test_a_run_folder_that_cannot_be_made(held, tmp_path):
     held.places.add(tmp_path / "outputs")
     with pytest.raises(AlignkitError, match=r"could not be written \(Access is denied\)"):
         claim_run_folder(tmp_path / "outputs" / "train" / "1", "seed: 0\n")
-
-
-def test_files_are_renamed_in_one_place():
-    """`files.move` is patient where Windows refuses for a moment."""
-    for path in sorted(PACKAGE.rglob("*.py")):
-        if path.name == "files.py":
-            continue
-        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-            place = f"{path}, line {getattr(node, 'lineno', 0)}: files.move"
-            if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name):
-                assert (node.value.id, node.attr) not in {("os", "replace"), ("os", "rename")}, place
-            assert not (isinstance(node, ast.Attribute) and node.attr == "rename"), place
-            # a path's replace takes one argument, a string's at least two
-            if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr == "replace":
-                assert len(node.args) + len(node.keywords) != 1 or node.keywords, place
