@@ -128,16 +128,16 @@ def test_a_chat_model_on_a_newer_ollama(run, server):
 
 
 def test_a_missing_extra_is_a_finding(run, server, monkeypatch):
-    monkeypatch.setattr("alignkit.embedders.static._package_folder", _missing)
+    monkeypatch.setattr("alignkit.embedders.static.folder_of", _missing)
     code, found, _ = run(*at(server)[1:], "student=static")
     assert code == 1
     assert 'pip install "alignkit[local]"' in found["student"]["message"]
 
 
-def _missing(package):
+def _missing(package, extra):
     from alignkit.errors import MissingExtraError
 
-    raise MissingExtraError(package, "local")
+    raise MissingExtraError(package, extra)
 
 
 def test_an_unknown_format(run):

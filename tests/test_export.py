@@ -21,7 +21,7 @@ def test_numpy_without_the_student(run_command, run_folder, tmp_path):
     code, out, err = run_command("export", f"head={run_folder}", "format=numpy", "out=made")
     assert (code, err) == (0, "")
     assert "made: numpy, 4 files" in out
-    assert "agrees with the head on 600 real vectors (demo pack)" in out
+    assert "agrees with the head on 200 real vectors (demo pack)" in out
     assert json.loads((tmp_path / "made" / "manifest.json").read_text(encoding="utf-8"))["head"]["kind"] == "linear"
 
 

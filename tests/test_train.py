@@ -43,7 +43,7 @@ def run_folder(out):
     return re.search(r"head and report: (.+)\n", out)[1]
 
 
-def test_the_default_run_leaves_everything_a_user_needs(run_command, tmp_path):
+def test_the_default_run_leaves_everything_a_user_needs(whole_pack, run_command, tmp_path):
     code, out, _ = run_command("train")
     assert code == 0
     assert all(len(line.rstrip()) <= 80 for line in out.splitlines() if not line.startswith("head and report"))
@@ -110,7 +110,7 @@ def test_the_clients_recipe_is_the_default_of_a_random_start(run_command, tmp_pa
     recipe = metrics["meta"]["recipe"]
     assert (recipe["max_epochs"], recipe["batch_size"], recipe["lr"], recipe["weight_decay"]) == (5, 64, 1e-3, 1e-4)
     rows = metrics["rows"]
-    assert 0.6 < rows["aligned"]["cosine_mean"] < rows["ridge"]["cosine_mean"]
+    assert 0.5 < rows["aligned"]["cosine_mean"] < rows["ridge"]["cosine_mean"]
     assert metrics["meta"]["best_epoch"] > 0 and not metrics["meta"]["refitted"]
 
 
@@ -261,7 +261,7 @@ def test_a_set_without_training_pairs_is_refused_in_one_line(run_command, tmp_pa
     assert not list((tmp_path / "outputs").rglob("*"))
 
 
-def test_the_head_learns_how_sure_it_is_unless_told_not_to(run_command, tmp_path, make_pairs):
+def test_the_head_learns_how_sure_it_is_unless_told_not_to(whole_pack, run_command, tmp_path, make_pairs):
     pairs = make_pairs(800)
     for side in ("student", "teacher"):
         np.save(tmp_path / f"{side}.npy", getattr(pairs, side))
@@ -295,8 +295,8 @@ def test_too_few_validation_pairs_give_a_head_without_confidence(run_command, tm
         ("trainer=5", "trainer=5: expected settings by name, such as trainer.max_epochs=5"),
         ("trainer.logger=false", "trainer.logger=False: not taken"),
         ("+trainer.max_step=5", "did you mean trainer.max_steps?"),
-        ("trainer.val_check_interval=1000", "an epoch has 43 batches"),
-        ("trainer.limit_train_batches=.0001", "no batch is left of 43"),
+        ("trainer.val_check_interval=1000", "an epoch has 15 batches"),
+        ("trainer.limit_train_batches=.0001", "no batch is left of 15"),
         ("trainer.precision=7", "Precision 7 is invalid"),
         ("loss.mse_weight=2", "loss.mse_weight is a setting of loss=cos_mse, which is not chosen"),
     ],
@@ -308,14 +308,14 @@ def test_a_setting_that_cannot_be_used_is_one_line_and_leaves_nothing(run_comman
 
 
 def test_a_run_of_a_few_steps_keeps_them_and_says_how_it_ended(run_command, tmp_path):
-    code, _, err = run_command("train", "student=static", "model.init=random", "lr=0.01", "trainer.max_steps=20",
+    code, _, err = run_command("train", "student=static", "model.init=random", "lr=0.01", "trainer.max_steps=20", "batch_size=16",
                                "trainer.log_every_n_steps=0", "html=false", "confidence=false",
                                "hydra.run.dir=run")  # fmt: skip
     assert code == 0, err
     meta = json.loads((tmp_path / "run" / "metrics.json").read_text(encoding="utf-8"))["meta"]
-    assert meta["best_epoch"] == meta["epochs"] == pytest.approx(20 / 43)
+    assert meta["best_epoch"] == meta["epochs"] == pytest.approx(20 / 57)
     report = (tmp_path / "run" / "alignment_report.md").read_text(encoding="utf-8")
-    assert "kept: the state after 0.465 epochs; training ended after 0.465 epochs: trainer.max_steps=20" in report
+    assert "kept: the state after 0.351 epochs; training ended after 0.351 epochs: trainer.max_steps=20" in report
     rows = json.loads((tmp_path / "run" / "metrics.json").read_text(encoding="utf-8"))["rows"]
     assert rows["aligned"]["cosine_mean"] > 0.4
 
@@ -324,8 +324,8 @@ def test_pairs_from_elsewhere_are_weighted_by_what_they_bring(run_command, tmp_p
     demo = load_demo("two_layer")
     for side in ("student", "teacher"):
         vectors = np.asarray(getattr(demo.train, side), dtype=np.float32)
-        np.save(tmp_path / f"own_{side}.npy", vectors[:400])
-        np.save(tmp_path / f"more_{side}.npy", vectors[400:1400])
+        np.save(tmp_path / f"own_{side}.npy", vectors[:200])
+        np.save(tmp_path / f"more_{side}.npy", vectors[200:700])
     own = ("train", "data=vectors", "data.student=own_student.npy", "data.teacher=own_teacher.npy", "html=false",
            "trainer.max_epochs=0", "confidence=false")  # fmt: skip
     more = ("extra=vectors", "extra.student=more_student.npy", "extra.teacher=more_teacher.npy")
@@ -336,7 +336,7 @@ def test_pairs_from_elsewhere_are_weighted_by_what_they_bring(run_command, tmp_p
         json.loads((tmp_path / run / "metrics.json").read_text(encoding="utf-8")) for run in ("alone", "both")
     )
     assert alone["meta"]["pairs"]["test"] == both["meta"]["pairs"]["test"]
-    assert both["meta"]["pairs"]["train"] == alone["meta"]["pairs"]["train"] + 1000
+    assert both["meta"]["pairs"]["train"] == alone["meta"]["pairs"]["train"] + 500
     assert both["rows"]["aligned"]["cosine_mean"] > alone["rows"]["aligned"]["cosine_mean"]
     start = "vector files: more_student.npy and more_teacher.npy: an extra pair counts"
     note = next(note for note in both["meta"]["notes"] if note.startswith(start))
@@ -351,7 +351,7 @@ def test_with_a_price_the_report_names_what_the_next_step_costs(run_command, tmp
     code, out, err = run_command("train", *given, *words)
     assert code == 0, err
     said = " ".join(out.split())
-    assert "That takes 3,600 more calls of the teacher: about" in said and "at 0.13 a million" in said
+    assert "That takes 1,200 more calls of the teacher: about" in said and "at 0.13 a million" in said
     curve = json.loads((tmp_path / "run" / "metrics.json").read_text(encoding="utf-8"))["meta"]["learning_curve"]
-    assert curve["calls"] == 3_600 and curve["cost"]["price"] == 0.13 and curve["cost"]["estimated"] is True
+    assert curve["calls"] == 1_200 and curve["cost"]["price"] == 0.13 and curve["cost"]["estimated"] is True
     assert run_command("train", *given, "teacher.price_per_million_tokens=cheap")[0] == 1
