@@ -308,8 +308,8 @@ def test_a_setting_that_cannot_be_used_is_one_line_and_leaves_nothing(run_comman
 
 
 def test_a_run_of_a_few_steps_keeps_them_and_says_how_it_ended(run_command, tmp_path):
-    code, _, err = run_command("train", "student=static", "model.init=random", "lr=0.01", "trainer.max_steps=20", "batch_size=16",
-                               "trainer.log_every_n_steps=0", "html=false", "confidence=false",
+    code, _, err = run_command("train", "student=static", "model.init=random", "lr=0.01", "trainer.max_steps=20",
+                               "batch_size=16", "trainer.log_every_n_steps=0", "html=false", "confidence=false",
                                "hydra.run.dir=run")  # fmt: skip
     assert code == 0, err
     meta = json.loads((tmp_path / "run" / "metrics.json").read_text(encoding="utf-8"))["meta"]

@@ -184,7 +184,7 @@ def build_server(service: Service, grace_s: float = 30.0, max_connections: int =
             # would reset those, so a second handle of it is emptied after the loop has let go of the first
             waiting_rooms = [listener.dup() for listener in sockets if listener.fileno() >= 0]
             for room in waiting_rooms:
-                room.listen(0)  # nobody else sits down in it: a busy server's clients would come as fast as they are taken
+                room.listen(0)  # nobody else sits down: a busy server's clients would come as fast as they are taken
             for listener in self.servers:
                 listener.close()
             for room in waiting_rooms:
