@@ -323,7 +323,7 @@ def test_a_run_of_a_few_steps_keeps_them_and_says_how_it_ended(run_command, tmp_
 def test_pairs_from_elsewhere_are_weighted_by_what_they_bring(run_command, tmp_path):
     demo = load_demo("two_layer")
     for side in ("student", "teacher"):
-        vectors = np.asarray(getattr(demo.train, side), dtype=np.float32)
+        vectors = np.asarray(getattr(demo.train, side), dtype=np.float32)[:, :96]
         np.save(tmp_path / f"own_{side}.npy", vectors[:200])
         np.save(tmp_path / f"more_{side}.npy", vectors[200:700])
     own = ("train", "data=vectors", "data.student=own_student.npy", "data.teacher=own_teacher.npy", "html=false",

@@ -28,7 +28,7 @@ def test_the_six_commands_of_the_readme_run_to_the_end(run_command, tmp_path):
     pytest.importorskip("wordllama")
     job = job_of_the_readme()
     assert [name for name, _ in job] == JOB
-    in_process = {"student=ollama": "student=static", "teacher=ollama": "teacher=minilm", "target=1000": "target=60"}
+    in_process = {"student=ollama": "student=static", "teacher=ollama": "teacher=two_layer", "target=1000": "target=60"}
     # the report's pictures are looked at, not the training's; neither fine intervals nor long training
     shorter = {
         "train": ("html=false", "trainer.max_epochs=2"),

@@ -7,7 +7,7 @@ import numpy as np
 from alignkit.pairs.demo import load_demo
 
 
-def test_a_swap_in_postgresql_is_a_failure_that_names_the_rows(run_command, postgres, table):
+def test_a_swap_in_postgresql_is_a_failure_that_names_the_rows(whole_pack, run_command, postgres, table):
     train = load_demo("two_layer", validation=0.1, seed=0).train
     rows = np.random.default_rng(0).permutation(len(train.texts))[:1200]
     texts = [train.texts[row] for row in rows]
