@@ -187,18 +187,19 @@ def test_a_resumed_run_ends_as_an_uninterrupted_one(students, make_splits, tmp_p
     train = functools.partial(tuned, embedder, splits, max_epochs=3)
     whole, expected = train(run_folder=tmp_path / "whole", loss=loss())
 
-    class Interrupted(loss):
-        calls = 0
+    steps = []
 
+    class Interrupted(loss):
         def forward(self, *given):
-            type(self).calls += torch.is_grad_enabled()
-            if type(self).calls > 17:  # thirteen batches an epoch: within the second
+            steps.extend([True] * torch.is_grad_enabled())
+            if len(steps) == 18:  # thirteen batches an epoch: within the second
                 raise KeyboardInterrupt
             return super().forward(*given)
 
     with pytest.raises(KeyboardInterrupt):
         train(run_folder=tmp_path / "cut", loss=Interrupted())
-    again, result = train(run_folder=tmp_path / "cut", loss=loss(), resume=True)
+    again, result = train(run_folder=tmp_path / "cut", loss=Interrupted(), resume=True)
+    assert len(steps) < 18 + 3 * 13, "it went on from a checkpoint"
     assert not changed(whole, again)
     assert (result.figures, result.best_epoch) == (expected.figures, expected.best_epoch)
 
