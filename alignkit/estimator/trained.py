@@ -207,7 +207,9 @@ def _ridge(plan: Plan, splits: PairSplits, fit: FitResult, team: Team) -> tuple[
             return fit.head, None if fit.moments is None else Solved(fit.moments, fit.chosen)
         ridge = LinearHead(splits.train.student_dim, splits.train.teacher_dim)
         held_out, update = SolverBatches(splits.validation, device=device), plan.update
-        if update is None:
+        if update is None and fit.ridge is not None:
+            chosen, kept = fit.ridge.chosen, fit.ridge.kept
+        elif update is None:
             chosen, kept = ridge.solve_keeping(train, held_out)
         else:
             earlier = update.solved_ridge(splits)

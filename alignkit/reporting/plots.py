@@ -169,11 +169,10 @@ def map_plot(shown: Projection, product: RowName) -> str | None:
     mean = teacher.mean(dim=0)
     directions = torch.linalg.svd(teacher - mean, full_matrices=False).Vh[:2]
     there, here = (((side - mean) @ directions.T).numpy() for side in (teacher, aligned))
-    linked = slice(None, LINKED_POINTS)
-    axes.plot(
-        np.stack([there[linked, 0], here[linked, 0]]), np.stack([there[linked, 1], here[linked, 1]]),
-        color="#bbbbbb", linewidth=0.5, zorder=1,
-    )  # fmt: skip
+    # one line with gaps, which is drawn at once
+    gaps = np.full_like(there[:LINKED_POINTS], np.nan)
+    joined = np.stack([there[:LINKED_POINTS], here[:LINKED_POINTS], gaps], axis=1).reshape(-1, 2)
+    axes.plot(joined[:, 0], joined[:, 1], color="#bbbbbb", linewidth=0.5, zorder=1)
     axes.scatter(there[:, 0], there[:, 1], s=12, color=COLORS[RowName.TEACHER], label=say("teacher"), zorder=2)
     axes.scatter(here[:, 0], here[:, 1], s=12, color=COLORS[product], label=product.value, zorder=3, alpha=0.8)
     axes.legend(frameon=False, fontsize=9, loc="center left", bbox_to_anchor=(1.0, 0.5))

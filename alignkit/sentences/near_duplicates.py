@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
-from scipy import sparse
 
 from alignkit.sentences.normalise import is_cjk, normalise_text
 from alignkit.setting_rules import check, number_from
@@ -18,6 +18,25 @@ _BLOCK_PAIRS = 50_000
 _CODE_BITS = 21  # of a Unicode code point
 
 NearPairs = tuple[np.ndarray, np.ndarray, np.ndarray]
+
+
+class GramSets(NamedTuple):
+    """The n-grams of N texts, numbered.
+
+    Attributes:
+        grams: numbers of the grams of each text in turn, ascending and each once, `(sum of sizes,)` int64.
+        sizes: how many of them each text has, `(N,)` int64.
+        known: how many there are in all.
+    """
+
+    grams: np.ndarray
+    sizes: np.ndarray
+    known: int
+
+    def of_rows(self, rows: np.ndarray) -> np.ndarray:
+        """The grams of these texts in their order, each as `place in rows · known + number`: ascending."""
+        places = _ranges((np.cumsum(self.sizes) - self.sizes)[rows], self.sizes[rows])
+        return np.repeat(np.arange(len(rows)), self.sizes[rows]) * self.known + self.grams[places]
 
 
 def find_near_duplicates(
@@ -60,13 +79,12 @@ def find_near_duplicates(
             rows, columns = rows[apart], columns[apart]
         found.append(rows * len(right) + columns)
     rows, columns = np.divmod(np.unique(np.concatenate(found)), len(right))
-    similarity = _similarity(grams[: len(left)], grams[len(left) :], rows, columns)
+    similarity = _similarity(grams, rows, columns + len(left))
     near = similarity >= threshold
     return rows[near], columns[near], similarity[near]
 
 
-def _gram_sets(texts: Sequence[str]) -> sparse.csr_matrix:
-    """`(N, grams)`, 1 where a text contains an n-gram."""
+def _gram_sets(texts: Sequence[str]) -> GramSets:
     # A space on each side makes the first and last letters count, and gives the shortest text one trigram.
     padded = [f" {text} " if text else "   " for text in map(normalise_text, texts)]
     lengths = np.array([len(text) for text in padded], dtype=np.int64)
@@ -79,22 +97,19 @@ def _gram_sets(texts: Sequence[str]) -> sparse.csr_matrix:
     codes = (points[kept] << _CODE_BITS) | points[kept + 1]
     codes = np.where(width[text_of[kept]] == 3, (codes << _CODE_BITS) | points[kept + 2], codes)
     known, columns = np.unique(codes, return_inverse=True)
-    shape = (len(padded), len(known))
-    grams = sparse.csr_matrix((np.ones(len(kept), dtype=np.int32), (text_of[kept], columns)), shape=shape)
-    grams.sum_duplicates()
-    grams.data[:] = 1
-    return grams
+    text_of, grams = np.divmod(np.unique(text_of[kept] * len(known) + columns), len(known))
+    return GramSets(grams, np.bincount(text_of, minlength=len(padded)), len(known))
 
 
-def _bands(grams: sparse.csr_matrix) -> np.ndarray:
+def _bands(sets: GramSets) -> np.ndarray:
     """`(N, BANDS)` uint64: equal where a band of minimum hashes is equal."""
     rng = np.random.default_rng(0)
-    values = np.arange(grams.shape[1], dtype=np.uint64)
-    keys = np.zeros((grams.shape[0], _BANDS), dtype=np.uint64)
+    starts = np.cumsum(sets.sizes) - sets.sizes  # no set is empty
+    keys = np.zeros((len(sets.sizes), _BANDS), dtype=np.uint64)
     for band in range(_BANDS):
         for _ in range(_ROWS):
-            order = rng.permutation(values.size).astype(np.uint32)
-            lowest = np.minimum.reduceat(order[grams.indices], grams.indptr[:-1]).astype(np.uint64)
+            order = rng.permutation(sets.known).astype(np.uint32)
+            lowest = np.minimum.reduceat(order[sets.grams], starts).astype(np.uint64)
             keys[:, band] = (keys[:, band] ^ lowest) * np.uint64(0x9E3779B97F4A7C15)
             keys[:, band] ^= keys[:, band] >> np.uint64(29)
     return keys
@@ -106,15 +121,20 @@ def _equal_keys(left: np.ndarray, right: np.ndarray) -> tuple[np.ndarray, np.nda
     first = np.searchsorted(right[order], left, side="left")
     count = np.searchsorted(right[order], left, side="right") - first
     rows = np.repeat(np.arange(len(left)), count)
-    within = np.arange(len(rows)) - np.repeat(np.cumsum(count) - count, count)
-    return rows, order[np.repeat(first, count) + within]
+    return rows, order[_ranges(first, count)]
 
 
-def _similarity(left: sparse.csr_matrix, right: sparse.csr_matrix, rows: np.ndarray, columns: np.ndarray) -> np.ndarray:
-    """Jaccard similarity of each pair `(P,)`."""
-    sizes = np.diff(left.indptr)[rows] + np.diff(right.indptr)[columns]
+def _similarity(sets: GramSets, rows: np.ndarray, others: np.ndarray) -> np.ndarray:
+    """Jaccard similarity of each pair of texts `(P,)`."""
+    sizes = sets.sizes[rows] + sets.sizes[others]
     common = np.empty(len(rows), dtype=np.float64)
     for start in range(0, len(rows), _BLOCK_PAIRS):
         part = slice(start, start + _BLOCK_PAIRS)
-        common[part] = np.asarray(left[rows[part]].multiply(right[columns[part]]).sum(axis=1)).ravel()
+        shared = np.intersect1d(sets.of_rows(rows[part]), sets.of_rows(others[part]), assume_unique=True)
+        common[part] = np.bincount(shared // sets.known, minlength=len(rows[part]))
     return common / (sizes - common)
+
+
+def _ranges(starts: np.ndarray, counts: np.ndarray) -> np.ndarray:
+    """`start, start + 1, ...` of every range in turn, `(sum of counts,)`."""
+    return np.arange(counts.sum()) + np.repeat(starts - np.cumsum(counts) + counts, counts)

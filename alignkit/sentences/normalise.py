@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import hashlib
 import re
 import unicodedata
@@ -44,17 +43,18 @@ _KEPT = dict(zip("-.,:;/!'\u2032()", range(0xFDD0, 0xFDF0), strict=False))
 _PROTECT = {ord(mark): code for mark, code in _KEPT.items()}
 
 
-@functools.cache
-def _table() -> dict[int, str]:
+class _Table(dict[int, str | int]):
     """Punctuation becomes a space and invisible characters vanish; symbols (currency, emoji) and signs stay."""
-    table = {ord("'"): "", 0x2032: ""}
-    for code in range(0x20000):
-        category = unicodedata.category(chr(code))
-        if category == "Cf":
-            table[code] = ""
-        elif category[0] == "P" and code not in table and chr(code) not in _SIGNS:
-            table[code] = " "
-    return table | {code: mark for mark, code in _KEPT.items()}
+
+    def __missing__(self, code: int) -> str | int:
+        # beyond are ideographs, and tags, which tell the flag of England from that of Wales
+        category = unicodedata.category(chr(code)) if code < 0x20000 else ""
+        is_mark = category.startswith("P") and chr(code) not in _SIGNS
+        self[code] = found = "" if category == "Cf" else " " if is_mark else code
+        return found
+
+
+_BARE = _Table({ord("'"): "", 0x2032: ""} | {code: mark for mark, code in _KEPT.items()})
 
 
 def normalise_text(text: str) -> str:
@@ -82,7 +82,7 @@ def normalise_text(text: str) -> str:
 
 
 def _bare(folded: str) -> str:
-    return _MEANT.sub(lambda found: found[0].translate(_PROTECT), folded).translate(_table())
+    return _MEANT.sub(lambda found: found[0].translate(_PROTECT), folded).translate(_BARE)
 
 
 def is_cjk(text: str) -> bool:

@@ -6,8 +6,6 @@ import hashlib
 from collections.abc import Iterable, Sequence
 
 import numpy as np
-from scipy.sparse import coo_array
-from scipy.sparse.csgraph import connected_components
 
 from alignkit.errors import ConfigError, DataError
 from alignkit.sentences.normalise import normalise_text
@@ -95,6 +93,11 @@ def merge_groups(groups: Sequence[str], same: Iterable[tuple[str, str]]) -> list
     >>> merge_groups(["a", "b", "c", "d"], [("b", "d"), ("d", "a")])
     ['a', 'a', 'c', 'a']
     """
+    if not (same := list(same)):
+        return list(groups)
+    from scipy.sparse import coo_array
+    from scipy.sparse.csgraph import connected_components
+
     names = list(dict.fromkeys(groups))
     number = {name: index for index, name in enumerate(names)}
     pairs = np.array([(number[one], number[other]) for one, other in same], dtype=np.int64).reshape(-1, 2)

@@ -20,6 +20,7 @@ from torch import Tensor, nn
 from alignkit.errors import ConfigError
 from alignkit.heads.base import ClosedForm, Head, check_argument_types
 from alignkit.heads.kept_moments import KeptMoments, Updatable, go_on
+from alignkit.heads.linear import LinearHead
 from alignkit.pairs.base import Pairs, PairSplits
 from alignkit.pairs.views import join_pairs
 from alignkit.runs.earlier_fit import Solved
@@ -61,6 +62,8 @@ class FitResult:
         team: the processes that fitted it.
         moments: what the closed form of `head` was solved from, where they are kept.
         batch_size: of training, half of what was asked for where the memory was too small; `None` without training.
+        ridge: the ridge regression that it began from, its λ chosen on validation and solved on train alone; `None`
+            where it began from anything else.
     """
 
     head: Head
@@ -76,6 +79,7 @@ class FitResult:
     team: Team = ALONE
     moments: KeptMoments | None = None
     batch_size: int | None = None
+    ridge: Solved | None = None
 
     @property
     def is_main_process(self) -> bool:
@@ -175,6 +179,8 @@ class Fitter:
         team = self.join()
         chosen, moments = self._solve(head, team, [splits.train], validation=splits.validation)
         mean = self._teacher_mean(team, splits.train, moments)
+        is_ridge = isinstance(head, LinearHead) and head.ridge_lambda is None and self.earlier is None
+        ridge = Solved(moments, chosen) if is_ridge and moments is not None else None
         clock.lap("closed_form")
         if moments is not None and moments.space is not None and not self.keep_moments and self.earlier is None:
             moments = None  # the second fit makes features of its own; sums of these take much memory
@@ -205,6 +211,7 @@ class Fitter:
             team=team,
             moments=moments if self.keep_moments or self.earlier is not None else None,
             batch_size=course.batch_size,
+            ridge=ridge,
         )
 
     def _refit(
