@@ -6,6 +6,7 @@ import importlib
 import importlib.util
 import re
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
@@ -13,8 +14,9 @@ from omegaconf import DictConfig, OmegaConf
 from alignkit.commandline.conf import choice_of, mounts_of, own_settings, yaml_of
 from alignkit.commandline.named import is_given
 from alignkit.credentials import redacted
-from alignkit.errors import ConfigError
+from alignkit.errors import ConfigError, DataError
 from alignkit.parts import PRICE, TARGET
+from alignkit.runs.folder import asked_head, check_resumable, expect_head
 from alignkit.setting_names import MOUNTED, SIDES
 
 RULES = "alignkit.commands.rules"
@@ -30,6 +32,9 @@ _PATHS_ELSEWHERE = {
     "alignkit.pairs.cached.load_cached",
 }
 _THERE = "files of vectors or sentences, tables of Parquet, LanceDB, and the new file of migrate"
+_OF_A_HEAD = {"benchmark", "demo", "evaluate", "export", "serve", "watch"}
+# files and folders that a command reads first of all
+_READ_FIRST = {"choose": "sentences", "embed": "sentences", "watch": "queries"}
 _CHOSEN = re.compile(r"\$\{oc\.select:(\w+)\}")
 
 
@@ -44,6 +49,8 @@ def look_first(command: str, config: DictConfig) -> None:
 
     Raises:
         ConfigError: for the first such value, and for a setting of the command itself that is not given.
+        ArtifactError: if there is no head where the command needs one.
+        DataError: if there is no file that it reads.
     """
     if importlib.util.find_spec(f"{RULES}.{command}") is None:  # it is light, and looks for itself
         return
@@ -57,6 +64,21 @@ def look_first(command: str, config: DictConfig) -> None:
     for name in own_settings(command):
         if OmegaConf.is_missing(config, name):
             raise ConfigError(f"{name} is not set; give it as {name}=...")
+    _expect_there(command, config)
+
+
+def _expect_there(command: str, config: DictConfig) -> None:
+    """Refuse runs, heads and files that are not there; what lies elsewhere is looked for by the command."""
+    if config.get("resume") is not None:
+        check_resumable(Path(config.resume).expanduser())
+        return  # with its own settings
+    if command in _OF_A_HEAD:
+        expect_head(asked_head(config.head))
+    if config.get("update") is not None:
+        expect_head(config["update"])
+    path = config.get(_READ_FIRST[command]) if command in _READ_FIRST else None
+    if path is not None and not _STORAGE.match(str(path)) and not Path(str(path)).expanduser().exists():
+        raise DataError(f"there is no file {Path(str(path)).expanduser()}")
 
 
 def _expect_on_disk(command: str, settings: Any, place: str = "", part: str = "") -> None:

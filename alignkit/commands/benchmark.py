@@ -25,14 +25,14 @@ from alignkit.language.speaking import say
 from alignkit.pasting import command_line
 from alignkit.reporting.benchmark_page import write_benchmark
 from alignkit.reporting.benchmark_words import console_benchmark
-from alignkit.runs.folder import newest_run
+from alignkit.runs.folder import asked_head
 
 
 def main(config: DictConfig) -> None:
     """Run all models on all tasks, report."""
     names = names_of_tasks(config.tasks)
     offline_if_unreachable(names)
-    head = Path(config.head).expanduser() if config.head is not None else newest_run()
+    head = asked_head(config.head)
     artifact = load_artifact(head)
     complete_sides(config, artifact, head)
     import_mteb()  # seconds: what is wrong with the head has been said by now

@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import sys
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 
 from omegaconf import DictConfig
 from rich.console import Console
@@ -27,7 +26,7 @@ from alignkit.evaluation.table_rows import RowName
 from alignkit.head_models import check_student
 from alignkit.language.speaking import say, told
 from alignkit.pairs.text_sets import TextSet, evaluation_set
-from alignkit.runs.folder import newest_run
+from alignkit.runs.folder import asked_head
 from alignkit.setting_names import SIDES
 
 logger = logging.getLogger("alignkit.demo")
@@ -44,7 +43,7 @@ HEADINGS = {
 
 def main(config: DictConfig) -> None:
     """Load head and data, search, print."""
-    head = Path(config.head).expanduser() if config.head is not None else newest_run()
+    head = asked_head(config.head)
     artifact = load_artifact(head)
     complete_sides(config, artifact, head)
     settings = plain(config)

@@ -10,7 +10,7 @@ from typing import Any
 
 from omegaconf import DictConfig
 
-from alignkit.artifact import Artifact, load_artifact
+from alignkit.artifact import load_artifact
 from alignkit.cache import VectorCache
 from alignkit.commandline import build, plain
 from alignkit.commandline.sides import complete_sides
@@ -52,7 +52,7 @@ def main(config: DictConfig) -> None:
 
 def embed(config: DictConfig, settings: dict[str, Any]) -> None:
     """Embed what is missing, one model after the other."""
-    head = head_to_apply(settings["head"], settings["save_to"]) if settings["which"] == "aligned" else None
+    head = load_artifact(settings["head"]) if settings["which"] == "aligned" else None
     complete_sides(config, head, settings["head"], OLLAMA)
     job = Embedding(
         cache_dir=settings["cache_dir"],
@@ -106,10 +106,3 @@ def sentences_of(path: str | None, text_column: str) -> list[Sentence]:
     if path is None:
         raise ConfigError("sentences is not set; give it as sentences=FILE (.txt, .jsonl, .csv, .tsv or .parquet)")
     return read_sentences(path, text_column)
-
-
-def head_to_apply(head: str | None, save_to: str | None) -> Artifact:
-    """The head that `which=aligned` needs, where there is also a folder for what it gives."""
-    if head is None or save_to is None:
-        raise ConfigError("which=aligned needs head=RUN_OR_HEAD and save_to=FOLDER")
-    return load_artifact(head)

@@ -45,7 +45,7 @@ from alignkit.reporting.events import log_evaluation
 from alignkit.reporting.group_words import GroupTable
 from alignkit.reporting.report_files import write_report
 from alignkit.runs.baselines import load_baselines
-from alignkit.runs.folder import newest_run, run_of
+from alignkit.runs.folder import asked_head, run_of
 from alignkit.runs.training_sample import TrainingSample
 from alignkit.setting_names import SIDES
 from alignkit.training.device import choose_device
@@ -63,7 +63,7 @@ NEVER_CALL_THE_TEACHER = ("cached", "built", "index")
 
 def main(config: DictConfig) -> None:
     """Load head and data, compare, report."""
-    head = Path(config.head).expanduser() if config.head is not None else newest_run()
+    head = asked_head(config.head)
     artifact, run = load_artifact(head), run_of(head)
     baselines = load_baselines(run)
     complete_sides(config, artifact, head)

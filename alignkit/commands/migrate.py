@@ -9,9 +9,7 @@ from omegaconf import DictConfig
 
 from alignkit.commandline import plain
 from alignkit.commandline.workers_asked import workers_of
-from alignkit.commands.migrate_actions.engine_steps import NEED_HEAD, Steps
-from alignkit.commands.migrate_actions.file_move import move_file
-from alignkit.commands.rules.migrate import STEPS
+from alignkit.commands.rules.migrate import NEED_HEAD, STEPS
 from alignkit.errors import ConfigError
 
 OF_FILES = ("vectors", "out", "key", "dtype", "codes")
@@ -26,6 +24,8 @@ def main(config: DictConfig) -> None:
         if settings["step"] is not None:
             raise ConfigError(f"step={settings['step']}: name the engine that holds the index: source=pgvector …")
         _expect(settings, ("vectors", "head", "out"))
+        from alignkit.commands.migrate_actions.file_move import move_file
+
         move_file(settings, workers_of(settings["engine"]))
         return
     if given := [name for name in OF_FILES if settings[name] is not None]:
@@ -40,6 +40,8 @@ def main(config: DictConfig) -> None:
         raise ConfigError("teacher= embeds the queries of step=compare; name their file: queries=FILE")
     if settings["step"] in NEED_HEAD or settings["queries"] is not None:
         _expect(settings, ("head",))
+    from alignkit.commands.migrate_actions.engine_steps import Steps  # with torch: what is wrong has been said
+
     Steps(config, settings, workers_of(settings["engine"])).run()
 
 

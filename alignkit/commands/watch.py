@@ -26,7 +26,7 @@ from alignkit.head_models import teacher_roles
 from alignkit.language.speaking import say
 from alignkit.reporting.watch_page import write_watch
 from alignkit.reporting.watch_words import console_lines
-from alignkit.runs.folder import newest_run, run_of
+from alignkit.runs.folder import asked_head, run_of
 from alignkit.runs.held_out_sample import HeldOutSample
 from alignkit.watching.live_queries import LiveQueries, read_live
 from alignkit.watching.live_rows import check_same_student
@@ -43,7 +43,7 @@ WORSE_EXIT_CODE = 3
 
 def main(config: DictConfig) -> None:
     """Look once, report."""
-    head = Path(config.head).expanduser() if config.head is not None else newest_run()
+    head = asked_head(config.head)
     artifact, run = load_artifact(head), run_of(head)
     complete_sides(config, artifact, head)
     settings = plain(config)

@@ -8,6 +8,7 @@ from pathlib import Path
 from alignkit.errors import ArtifactError, ConfigError
 from alignkit.files import refused, write_whole
 from alignkit.head_files import bundle_at, find_head
+from alignkit.hub.hub_address import is_hub_address
 from alignkit.pasting import command_line
 
 CONFIG, METRICS, BASELINES = "config.yaml", "metrics.json", "baselines"
@@ -66,6 +67,25 @@ def newest_run(folders: Sequence[str | Path] = ("outputs/train", "outputs/distil
         places = " and ".join(map(str, folders))
         raise ArtifactError(f"{places}: no finished run there; train one with python -m alignkit.train, or give head=")
     return max(runs, key=lambda run: (run / METRICS).stat().st_mtime_ns)
+
+
+def asked_head(head: str | None) -> Path:
+    """The head that is asked for, a run folder or an address: the one given, else that of the run that finished last.
+
+    Raises:
+        ArtifactError: if none is given, and no run is finished.
+    """
+    return newest_run() if head is None else Path(head).expanduser()
+
+
+def expect_head(head: str | Path) -> None:
+    """Refuse a head that is not there, before anything is loaded; one on the Hub is looked for by who loads it.
+
+    Raises:
+        ArtifactError: if it is not.
+    """
+    if not is_hub_address(head) and bundle_at(head) is None:
+        find_head(head)
 
 
 def run_of(head: str | Path) -> Path | None:

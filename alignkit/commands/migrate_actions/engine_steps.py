@@ -12,6 +12,7 @@ from alignkit.artifact import Artifact, load_artifact
 from alignkit.commandline.results import Screen
 from alignkit.commands.migrate_actions.compare_step import compare_lines
 from alignkit.commands.migrate_actions.own_student import OwnStudent
+from alignkit.commands.rules.migrate import NEED_HEAD
 from alignkit.errors import DataError
 from alignkit.indexes.elsewhere import Elsewhere
 from alignkit.indexes.stages import Stage
@@ -27,7 +28,6 @@ from alignkit.workers.running import Progress
 
 logger = logging.getLogger("alignkit.migrate")
 
-NEED_HEAD = ("plan", "copy", "verify")
 MB = 1_000_000
 _UNIT = (0.999, 1.001)
 _BESIDE: dict[Stage, str] = {

@@ -7,6 +7,8 @@ from typing import Any
 
 from alignkit.cache.vector_cache import DTYPES
 from alignkit.embedders.base import ROLES
+from alignkit.errors import ConfigError
+from alignkit.runs.folder import expect_head
 from alignkit.setting_rules import SWITCH, check, one_of
 
 ACTIONS = ("embed", "list", "verify", "prune", "merge", "forget")
@@ -31,5 +33,12 @@ def check_settings(settings: Mapping[str, Any]) -> None:
 
     Raises:
         ConfigError: for the first such setting.
+        ArtifactError: if a head is needed and is not there.
     """
     check(settings, RULES)
+    if settings.get("action") in ("embed", "forget") and settings.get("sentences") is None:
+        raise ConfigError("sentences is not set; give it as sentences=FILE (.txt, .jsonl, .csv, .tsv or .parquet)")
+    if settings.get("action") == "embed" and settings.get("which") == "aligned":
+        if settings.get("head") is None or settings.get("save_to") is None:
+            raise ConfigError("which=aligned needs head=RUN_OR_HEAD and save_to=FOLDER")
+        expect_head(settings["head"])
