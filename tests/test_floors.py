@@ -321,6 +321,7 @@ MISTYPED = {
     "train": [
         "lr=x", "lr=[1,", "seed=-1", "batch_size=0", "refit=maybe", "select_by=x", "whiten_by=x", "schedule=x",
         "trainer.max_epoch=3", "trainer.max_epochs=x", "trainer.max_steps=0", "trainer.callbacks=x", "trainer=x",
+        "trainer.precision=x",
         "model=nonesuch", "loss=nonesuch", "model.hidden=x model=mlp", "loss.in_batch=maybe loss=info_nce",
         "extra=nonesuch", "student=nonesuch",
         # beside a text of each group

@@ -297,7 +297,7 @@ def test_too_few_validation_pairs_give_a_head_without_confidence(run_command, tm
         ("+trainer.max_step=5", "did you mean trainer.max_steps?"),
         ("trainer.val_check_interval=1000", "an epoch has 15 batches"),
         ("trainer.limit_train_batches=.0001", "no batch is left of 15"),
-        ("trainer.precision=7", "Precision 7 is invalid"),
+        ("trainer.precision=7", "trainer.precision=7: expected one of auto, bf16, 32-true, "),
         ("loss.mse_weight=2", "loss.mse_weight is a setting of loss=cos_mse, which is not chosen"),
     ],
 )

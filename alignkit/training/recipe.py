@@ -7,7 +7,7 @@ from dataclasses import dataclass, fields, replace
 from typing import Any
 
 from alignkit.errors import ConfigError
-from alignkit.setting_rules import check, did_you_mean, number_above, number_from, one_of, whole
+from alignkit.setting_rules import Rule, check, did_you_mean, number_above, number_from, one_of, whole
 
 SCHEDULES = ("constant", "one_cycle")
 # key in a YAML's recipe for settings that apply only if the head starts from its closed form
@@ -97,7 +97,13 @@ class Recipe:
         check(vars(self), RULES)
 
 
+# `auto`, `bf16` for where the chip has it, and those of Lightning
+PRECISIONS = (
+    "auto", "bf16", "32-true", "bf16-mixed", "16-mixed", "bf16-true", "16-true", "64-true", "16", "32", "64",
+    "transformer-engine", "transformer-engine-float16",
+)  # fmt: skip
 RULES = {
+    "precision": Rule(lambda value: str(value) in PRECISIONS, one_of(PRECISIONS).expected, PRECISIONS),
     "batch_size": whole(1),
     "max_epochs": whole(0),
     "enough_pairs": whole(1).or_null("which trains all epochs"),
