@@ -22,9 +22,7 @@ FOREIGN = {"torch": "import torch", "torch and Lightning": "import torch, lightn
 def processor_s(folder, *arguments, status=0):
     """Of a Python process."""
     before = os.times()
-    done = subprocess.run(
-        [sys.executable, *arguments], cwd=folder, capture_output=True, env=os.environ | ENVIRONMENT
-    )
+    done = subprocess.run([sys.executable, *arguments], cwd=folder, capture_output=True, env=os.environ | ENVIRONMENT)
     after = os.times()
     assert done.returncode == status, done.stderr.decode()
     return after.children_user + after.children_system - before.children_user - before.children_system
