@@ -36,7 +36,9 @@ def sound_rows(vectors: np.ndarray) -> np.ndarray:
     >>> sound_rows(np.array([[1.0, 2.0], [np.nan, 1.0], [0.0, 0.0]], dtype=np.float32)).tolist()
     [True, False, False]
     """
-    return _sound(squared_lengths(vectors))
+    # half the time of float64, whose range only a few rows need
+    sound = _sound(np.einsum("nd,nd->n", vectors, vectors))
+    return sound if sound.all() else _sound(squared_lengths(vectors))
 
 
 def _sound(squares: np.ndarray) -> np.ndarray:

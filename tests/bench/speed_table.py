@@ -71,6 +71,8 @@ ROWS = (
         "test_migration.py::test_moving_an_index_takes_little_more_than_numpy", "ratio", "{:.2f}×", "≤ 1.1"),
     Row("`minilm` behind the cache: rate beside sentence-transformers' `encode`",
         "test_embedders.py::test_minilm_against_its_own_encode", "ratio", "{:.2f}×", "≥ 0.95"),
+    Row("`embed` with `minilm` beside as many busy processes as cores: CPU time beside one thread's",
+        "test_embedders.py::test_busy_neighbours_do_not_multiply_what_minilm_takes", "ratio", "{:.2f}×", "≤ 1.3"),
     Row("training at batch 64: time beside a bare loop",
         "test_training.py::test_fit_throughput[64]", "ratio", "{:.2f}×", "≤ 1.25"),
     Row("`random_features`, 4,096 features, 10,000 pairs 384 → 1,024: fit in two passes",

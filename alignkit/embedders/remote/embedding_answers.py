@@ -57,7 +57,7 @@ def _parse_lenient(body: bytes, content_type: str) -> Any:
 
 @functools.lru_cache(maxsize=16)
 def _packer(width: int) -> struct.Struct:
-    return struct.Struct(f"={width}f")
+    return struct.Struct(f"{width}f")
 
 
 def row_of(embedding: object) -> np.ndarray | None:
@@ -71,9 +71,9 @@ def row_of(embedding: object) -> np.ndarray | None:
     """
     if isinstance(embedding, list):
         try:
-            # four times as fast as numpy.array for a list of Python floats
+            # three times as fast as numpy.array for a list of Python floats; beyond float32 they become infinite
             return np.frombuffer(_packer(len(embedding)).pack(*embedding), dtype=np.float32)
-        except (struct.error, OverflowError):
+        except (struct.error, OverflowError):  # the latter for integers beyond float64
             return None
     if isinstance(embedding, str):
         try:

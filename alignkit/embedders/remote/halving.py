@@ -80,7 +80,8 @@ class Batches:
             self._misfits = 0
         # the valid rows show that the server works; a text is blamed only if it also fails alone
         alone = [await self.embed([texts[place]], positions[place : place + 1], proven=True) for place in failures]
-        return _joined([EmbeddedBatch(positions[places], vectors), *alone])
+        batch = EmbeddedBatch(positions[places], vectors)
+        return _joined([batch, *alone]) if alone else batch
 
     def _note_misfit(self, fault: MisfitFault) -> None:
         """Count a mismatch: halving finds a bad text in a few steps; after more, the server is at fault."""
