@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -11,9 +12,9 @@ from torch import Tensor
 from alignkit.evaluation.columns import Column
 from alignkit.evaluation.row_vectors import RowVectors
 from alignkit.evaluation.table_rows import HEAD_ALONE, Figures, Product, Row, RowName
-from alignkit.metrics.alignment import alignment_figures, pairwise_spearman, sample_rows, spearman
+from alignkit.metrics.alignment import pair_similarities, sample_rows, spearman, vector_figures
 from alignkit.metrics.intervals import Interval, PairedBootstrap
-from alignkit.metrics.similarity import linear_cka
+from alignkit.metrics.similarity import cka_of_grams, hollow_gram
 from alignkit.pairs.evaluation_set import EvaluationSet
 from alignkit.vectors import cosine
 
@@ -41,9 +42,11 @@ def figures_of_rows(
     teacher = vectors[RowName.TEACHER].unit
     given = {product.own_index: test.queries.student, **({} if before is None else {RowName.STUDENT: before})}
     own_indexes = {name: torch.from_numpy(np.array(own, dtype=np.float32)) for name, own in given.items()}
+    sample = sample_rows(len(teacher), CKA_SENTENCES, seed)
+    ceiling = _Ceiling(teacher, pair_similarities(teacher, seed), sample, hollow_gram(teacher[sample]))
     likeness = {
-        **{name: _likeness(own, teacher, training_mean, seed) for name, own in vectors.items()},
-        **{name: _likeness_of_student(student, teacher, seed) for name, student in own_indexes.items()},
+        **{name: _likeness(own, ceiling, training_mean, seed) for name, own in vectors.items()},
+        **{name: _likeness_of_spaces(student, ceiling, seed) for name, student in own_indexes.items()},
     }
     # their queries come out of the same head
     likeness |= {name: likeness[same] for name, same in _same_head(product).items() if same in likeness}
@@ -67,22 +70,31 @@ def _same_head(product: Product) -> dict[RowName, RowName]:
     return {name: one.row for one in heads for name in (one.plain, one.both)}
 
 
-def _likeness(own: RowVectors, teacher: Tensor, training_mean: Tensor | None, seed: int) -> Figures:
-    mean = training_mean if training_mean is not None else torch.zeros(teacher.shape[1])
-    measured = alignment_figures(own.given, teacher, mean, seed=seed)
+@dataclass(frozen=True)
+class _Ceiling:
+    """The teacher's side of every comparison: vectors, similarities of pairs, and the Gram matrix of a sample."""
+
+    unit: Tensor
+    similarities: np.ndarray
+    sample: Tensor
+    gram: Tensor
+
+
+def _likeness(own: RowVectors, teacher: _Ceiling, training_mean: Tensor | None, seed: int) -> Figures:
+    mean = training_mean if training_mean is not None else torch.zeros(teacher.unit.shape[1])
+    measured = vector_figures(own.given, teacher.unit, mean)
     figures = {Column(key): value for key, value in measured.items()}
     if training_mean is None:
         figures[Column.COSINE_CENTERED_MEAN] = None
-    sample = sample_rows(len(teacher), CKA_SENTENCES, seed)
-    return {**figures, Column.CKA: linear_cka(own.given[sample], teacher[sample])}
+    return {**figures, **_likeness_of_spaces(own.given, teacher, seed)}
 
 
-def _likeness_of_student(student: Tensor, teacher: Tensor, seed: int) -> Figures:
+def _likeness_of_spaces(vectors: Tensor, teacher: _Ceiling, seed: int) -> Figures:
     """What two spaces of different width can have in common."""
-    sample = sample_rows(len(teacher), CKA_SENTENCES, seed)
+    gram = hollow_gram(vectors[teacher.sample])
     return {
-        Column.SPEARMAN: pairwise_spearman(student, teacher, seed=seed),
-        Column.CKA: linear_cka(student[sample], teacher[sample]),
+        Column.SPEARMAN: spearman(pair_similarities(vectors, seed), teacher.similarities),
+        Column.CKA: cka_of_grams(gram, teacher.gram),
     }
 
 

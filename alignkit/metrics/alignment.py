@@ -6,6 +6,8 @@ not fit. Undefined figures are `None`, never NaN.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import numpy as np
 import torch
 from torch import Tensor
@@ -17,6 +19,8 @@ SENTENCE_PAIRS = 20_000
 # sentences that the pairs are drawn from: few enough for one matrix product to hold all their similarities
 PAIRED_SENTENCES = 1_000
 OVERLAP_SENTENCES = 5_000
+# that are widened at once
+ROWS_AT_ONCE = 256
 
 Row = dict[str, float | None]
 
@@ -34,6 +38,18 @@ def alignment_figures(aligned: Tensor, teacher: Tensor, teacher_mean: Tensor, se
         `cosine_mean`, `cosine_p05`, `cosine_p50`, `cosine_p95`, `cosine_centered_mean`, all in [-1, 1]; `r2` in
         (-inf, 1]; `spearman` in [-1, 1].
     """
+    figures = vector_figures(aligned, teacher, teacher_mean)
+    return {**figures, "spearman": pairwise_spearman(aligned, teacher, seed=seed)}
+
+
+def vector_figures(aligned: Tensor, teacher: Tensor, teacher_mean: Tensor) -> Row:
+    """As `alignment_figures`, without `spearman`: what compares every vector with the teacher's of the same text.
+
+    Args:
+        aligned: `(N, D)`.
+        teacher: `(N, D)`, rows of length 1.
+        teacher_mean: `(D,)`.
+    """
     check_shapes(aligned=(aligned, "N D"), teacher=(teacher, "N D"), teacher_mean=(teacher_mean, "D"))
     aligned = aligned.float()
     unit = l2_normalize(aligned)
@@ -41,7 +57,6 @@ def alignment_figures(aligned: Tensor, teacher: Tensor, teacher_mean: Tensor, se
         **cosine_summary(unit_cosine(unit, teacher)),
         "cosine_centered_mean": _number(centered_cosine(unit, teacher, teacher_mean).mean()),
         "r2": r2(aligned, teacher),
-        "spearman": pairwise_spearman(unit, teacher, seed=seed),
     }
 
 
@@ -96,11 +111,17 @@ def r2(aligned: Tensor, teacher: Tensor) -> float | None:
     1.0
     """
     check_shapes(aligned=(aligned, "N D"), teacher=(teacher, "N D"))
-    teacher = teacher.double()
-    variation = (teacher - teacher.mean(dim=0)).square().sum()
+    mean = teacher.double().mean(dim=0)
+    variation = _squares((rows, mean) for rows in teacher.split(ROWS_AT_ONCE))
     if len(teacher) < 2 or variation <= 0:
         return None
-    return _number(1 - (aligned.double() - teacher).square().sum() / variation)
+    residual = _squares(zip(aligned.split(ROWS_AT_ONCE), teacher.split(ROWS_AT_ONCE), strict=True))
+    return _number(1 - residual / variation)
+
+
+def _squares(sides: Iterable[tuple[Tensor, Tensor]]) -> Tensor:
+    """Summed squares of the differences of both sides, in float64, a part at a time: no side is copied whole."""
+    return torch.stack([(first.double() - second.double()).square_().sum() for first, second in sides]).sum()
 
 
 def sentence_pairs(count: int, seed: int = 0, most: int = SENTENCE_PAIRS) -> np.ndarray:
@@ -125,13 +146,21 @@ def pairwise_spearman(aligned: Tensor, teacher: Tensor, seed: int = 0) -> float 
         Spearman's rho in [-1, 1]; `None` for fewer than two pairs or constant similarities.
     """
     check_shapes(aligned=(aligned, "N D1"), teacher=(teacher, "N D2"))
-    sentences, place = np.unique(sentence_pairs(len(teacher), seed), return_inverse=True)
-    rows, pairs = torch.from_numpy(sentences).to(teacher.device), torch.from_numpy(place.reshape(-1, 2))
-    similarities = []
-    for side in (aligned, teacher):
-        unit = l2_normalize(side[rows].float())
-        similarities.append((unit @ unit.T).cpu()[pairs[:, 0], pairs[:, 1]].numpy())
-    return spearman(*similarities)
+    return spearman(pair_similarities(aligned, seed), pair_similarities(teacher, seed))
+
+
+def pair_similarities(vectors: Tensor, seed: int = 0) -> np.ndarray:
+    """Cosines `(P,)` of the pairs of rows that `sentence_pairs` gives.
+
+    Args:
+        vectors: `(N, D)`.
+        seed: of the sample.
+    """
+    check_shapes(vectors=(vectors, "N D"))
+    sentences, place = np.unique(sentence_pairs(len(vectors), seed), return_inverse=True)
+    pairs = torch.from_numpy(place.reshape(-1, 2))
+    unit = l2_normalize(vectors[torch.from_numpy(sentences).to(vectors.device)].float())
+    return (unit @ unit.T).cpu()[pairs[:, 0], pairs[:, 1]].numpy()
 
 
 def spearman(first: np.ndarray, second: np.ndarray) -> float | None:

@@ -34,9 +34,19 @@ def linear_cka(first: Tensor, second: Tensor) -> float | None:
     1.0
     """
     check_shapes(first=(first, "N D1"), second=(second, "N D2"))
-    if len(first) < 4:
+    return cka_of_grams(hollow_gram(first), hollow_gram(second))
+
+
+def cka_of_grams(one: Tensor, two: Tensor) -> float | None:
+    """As `linear_cka`, of what `hollow_gram` gave for each side: one side's may serve many comparisons.
+
+    Args:
+        one: `(N, N)`.
+        two: `(N, N)`.
+    """
+    check_shapes(one=(one, "N N"), two=(two, "N N"))
+    if len(one) < 4:
         return None
-    one, two = _hollow_gram(first), _hollow_gram(second)
     across, own, other = _unbiased_hsic(one, two), _unbiased_hsic(one, one), _unbiased_hsic(two, two)
     # a constant side leaves rounding noise only
     tiny = 1e-12 * max(float(one.square().sum()), float(two.square().sum()), 1e-300)
@@ -45,10 +55,23 @@ def linear_cka(first: Tensor, second: Tensor) -> float | None:
     return min(1.0, across / (own * other) ** 0.5)
 
 
-def _hollow_gram(vectors: Tensor) -> Tensor:
+def hollow_gram(vectors: Tensor) -> Tensor:
+    """Products of the centred vectors, `(N, N)` float64, with zeros on the diagonal.
+
+    Args:
+        vectors: `(N, D)`.
+    """
+    check_shapes(vectors=(vectors, "N D"))
     centered = vectors.double()
-    centered = centered - centered.mean(dim=0)
-    return (centered @ centered.T).fill_diagonal_(0)
+    return _gram(centered - centered.mean(dim=0)).fill_diagonal_(0)
+
+
+def _gram(vectors: Tensor) -> Tensor:
+    if vectors.device.type != "cpu":
+        return vectors @ vectors.T
+    # NumPy sees that both sides are one, and computes half
+    side = vectors.numpy()
+    return torch.from_numpy(side @ side.T)
 
 
 def _unbiased_hsic(one: Tensor, two: Tensor) -> float:
@@ -96,7 +119,7 @@ def effective_rank(vectors: Tensor) -> float:
     check_shapes(vectors=(vectors, "N D"))
     centered = vectors.double() - vectors.double().mean(dim=0)
     # the eigenvalues of the smaller Gram matrix are far cheaper than a singular value decomposition
-    gram = centered @ centered.T if len(centered) < centered.shape[1] else centered.T @ centered
+    gram = _gram(centered if len(centered) < centered.shape[1] else centered.T)
     values = torch.from_numpy(np.linalg.eigvalsh(gram.cpu().numpy())).clamp_min(0).sqrt()
     # what centring leaves of a constant is rounding error
     scale = float(vectors.double().square().sum().sqrt())
