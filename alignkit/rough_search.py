@@ -21,7 +21,7 @@ from alignkit.rounding import RoughVectors
 # blocks of the corpus that are searched at once, since putting together what was found costs the same for any number
 BLOCKS_AT_ONCE = 4
 # with more candidates than this, as a multiple of k and a number, a query is looked at in a finer format
-_MOST = (8, 64)
+_MOST = (4, 64)
 # below every score and above -inf, that of a row that must not be found or that is not there
 _NOTHING = -4.0
 
@@ -100,6 +100,8 @@ class _Slab:
 
     def search(self, part: RoughVectors, start: int) -> None:
         """Look at the next rows of the corpus, the first of which is `start`."""
+        if self.crowded.all():
+            return
         scores = self._rough.scores(part)
         at = self._excluded - start
         inside = ((at >= 0) & (at < len(part))).nonzero().squeeze(1)
