@@ -23,6 +23,15 @@ def cpu_multiplies_bfloat16() -> bool:
     return _cpu_has("avx512_bf16", "amx_bf16", "bf16")
 
 
+def cpu_rounds_products() -> bool:
+    """Whether `products_in_bfloat16` does anything here.
+
+    oneDNN rounds float32 factors for matrix units alone, AMX or Arm's; a chip that has bfloat16 in AVX-512 multiplies
+    tensors that are in it, and these as they are.
+    """
+    return _cpu_has("amx_bf16", "bf16")
+
+
 def cpu_multiplies_int8() -> bool:
     """Likewise int8, with sums in int32 that nothing saturates on the way."""
     return _cpu_has("avx512_vnni", "avx_vnni", "amx_int8")
@@ -39,6 +48,8 @@ def _cpu_has(*units: str) -> bool:
 @contextmanager
 def products_in_bfloat16(wanted: bool = True) -> Iterator[None]:
     """Within it, this CPU multiplies float32 matrices in bfloat16 and sums in float32; nothing else is rounded.
+
+    Where `cpu_rounds_products` says no, it changes nothing.
 
     Args:
         wanted: without it nothing changes.

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 
 from alignkit.errors import ConfigError
-from alignkit.rounding import cpu_multiplies_bfloat16
+from alignkit.rounding import cpu_rounds_products
 from alignkit.setting_rules import check, one_of
 from alignkit.training.processes import local_device
 
@@ -61,14 +61,14 @@ def choose_device(name: str, precision: str = "auto") -> Device:
     why = ""
     if precision in ("auto", "bf16"):
         if precision == "bf16" and not rough:
-            logger.warning("precision=bf16: this chip does not multiply bfloat16; training in float32")
+            logger.warning("precision=bf16: this chip does not multiply float32 in bfloat16; training in float32")
         precision = "bf16-mixed" if rough and accelerator == "cuda" else "32-true"
-        multiplies = "; this chip multiplies bfloat16, which training uses"
-        why = multiplies if rough else "; this chip does not multiply bfloat16"
+        multiplies = "; this chip multiplies float32 in bfloat16, which training uses"
+        why = multiplies if rough else "; this chip does not multiply float32 in bfloat16"
     return Device(accelerator, precision, f"{chip}, {precision} ({asked}{why})", rough and accelerator == "cpu")
 
 
 def _has_bfloat16(accelerator: str) -> bool:
     if accelerator == "cuda":
         return torch.cuda.is_bf16_supported(including_emulation=False)
-    return cpu_multiplies_bfloat16()
+    return cpu_rounds_products()

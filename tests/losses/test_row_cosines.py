@@ -5,7 +5,7 @@ import torch.nn.functional as F
 from alignkit.losses.cos_mse import CosMseLoss
 from alignkit.losses.cosine import CosineLoss
 from alignkit.losses.row_cosines import cosine_and_square
-from alignkit.rounding import cpu_multiplies_bfloat16, products_in_bfloat16
+from alignkit.rounding import cpu_rounds_products, products_in_bfloat16
 from alignkit.vectors import l2_normalize
 
 
@@ -42,7 +42,7 @@ def test_keeps_no_array_beside_the_batch_for_its_gradient(loss):
     assert sum(tensor.numel() for tensor in kept if tensor.ndim == 2) <= aligned.numel() + teacher.numel()
 
 
-@pytest.mark.skipif(not cpu_multiplies_bfloat16(), reason="this CPU multiplies no bfloat16")
+@pytest.mark.skipif(not cpu_rounds_products(), reason="this CPU multiplies no bfloat16")
 def test_is_exact_where_training_multiplies_coarsely():
     generator = torch.Generator().manual_seed(0)
     aligned, teacher = (torch.randn(64, 512, generator=generator) for _ in range(2))

@@ -15,14 +15,14 @@ def with_bfloat16(monkeypatch, present):
 @pytest.mark.parametrize(
     ("name", "precision", "present", "taken", "rough", "says"),
     [
-        ("cpu", "auto", True, "32-true", True, "this chip multiplies bfloat16"),
-        ("cpu", "bf16", True, "32-true", True, "this chip multiplies bfloat16"),
-        ("cpu", "auto", False, "32-true", False, "does not multiply bfloat16"),
-        ("cpu", "bf16", False, "32-true", False, "does not multiply bfloat16"),
+        ("cpu", "auto", True, "32-true", True, "this chip multiplies float32 in bfloat16"),
+        ("cpu", "bf16", True, "32-true", True, "this chip multiplies float32 in bfloat16"),
+        ("cpu", "auto", False, "32-true", False, "does not multiply float32 in bfloat16"),
+        ("cpu", "bf16", False, "32-true", False, "does not multiply float32 in bfloat16"),
         ("cpu", "32-true", True, "32-true", False, "32-true (device=cpu)"),
         ("cpu", "16-true", True, "16-true", False, "16-true (device=cpu)"),
-        ("cuda", "auto", True, "bf16-mixed", False, "this chip multiplies bfloat16"),
-        ("cuda", "auto", False, "32-true", False, "does not multiply bfloat16"),
+        ("cuda", "auto", True, "bf16-mixed", False, "this chip multiplies float32 in bfloat16"),
+        ("cuda", "auto", False, "32-true", False, "does not multiply float32 in bfloat16"),
     ],
 )
 def test_what_was_found_of_bfloat16_is_used_and_said(monkeypatch, name, precision, present, taken, rough, says):

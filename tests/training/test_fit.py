@@ -16,7 +16,7 @@ from alignkit.losses.info_nce import InfoNceLoss
 from alignkit.losses.matryoshka import MatryoshkaLoss
 from alignkit.pairs.base import PairSplits
 from alignkit.pairs.views import take_pairs
-from alignkit.rounding import cpu_multiplies_bfloat16
+from alignkit.rounding import cpu_rounds_products
 from alignkit.training import capacity, epochs, fit
 from alignkit.training.best import KeepBest
 from alignkit.training.device import Device
@@ -235,7 +235,7 @@ def test_the_loss_works_in_float32_also_where_the_head_does_not(splits):
 ROUGH = replace(CPU, rough_products=True)
 
 
-@pytest.mark.skipif(not cpu_multiplies_bfloat16(), reason="this CPU does not multiply bfloat16")
+@pytest.mark.skipif(not cpu_rounds_products(), reason="this CPU does not multiply float32 in bfloat16")
 def test_steps_multiply_in_bfloat16_and_validation_does_not(splits):
     rounded = {True: set(), False: set()}
     vectors = torch.randn(64, 128, generator=torch.Generator().manual_seed(0))
@@ -251,7 +251,7 @@ def test_steps_multiply_in_bfloat16_and_validation_does_not(splits):
     assert torch.allclose(vectors @ vectors.T, exact)
 
 
-@pytest.mark.skipif(not cpu_multiplies_bfloat16(), reason="this CPU does not multiply bfloat16")
+@pytest.mark.skipif(not cpu_rounds_products(), reason="this CPU does not multiply float32 in bfloat16")
 def test_products_are_exact_again_after_a_step_that_failed(splits):
     class Failing(CosMseLoss):
         def forward(self, aligned, teacher, negatives=None):
