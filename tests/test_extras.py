@@ -30,9 +30,13 @@ def test_a_fault_of_our_own_stays_what_it_is():
         import alignkit.no_such  # noqa: F401
 
 
-def test_packages_are_looked_for_without_being_imported():
-    check_installed("local", "numpy", "wsgiref")
-    assert (folder_of("wsgiref", "local") / "util.py").is_file() and "wsgiref" not in sys.modules
+def test_packages_are_looked_for_without_being_imported(tmp_path, monkeypatch):
+    package = tmp_path / "looked_for_alone"
+    package.mkdir()
+    (package / "__init__.py").write_text("raise ImportError('imported')", encoding="utf-8")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    check_installed("local", "numpy", package.name)
+    assert folder_of(package.name, "local") == package and package.name not in sys.modules
     for look in (lambda: check_installed("onnx", "numpy", "no_such"), lambda: folder_of("no_such", "onnx")):
         with pytest.raises(MissingExtraError, match=r'^no-such is not installed; .*"alignkit\[onnx\]"$'):
             look()
