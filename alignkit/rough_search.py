@@ -20,6 +20,8 @@ from alignkit.rounding import RoughVectors
 
 # blocks of the corpus that are searched at once, since putting together what was found costs the same for any number
 BLOCKS_AT_ONCE = 4
+# fewer queries have little to put together, less than joining the blocks costs
+FEW_QUERIES = 64
 # with more candidates than this, as a multiple of k and a number, a query is looked at in a finer format
 _MOST = (4, 64)
 # below every score and above -inf, that of a row that must not be found or that is not there
@@ -81,11 +83,12 @@ def _rough_blocks(
     """The corpus in the coarse format, block after block, and what was subtracted from all of it."""
     at_once = max(1, block_elements(unit.device) // max(unit.shape[1], 1))
     mean, parts = None, []
+    together = BLOCKS_AT_ONCE if len(unit) > FEW_QUERIES else 1
     for start in range(0, len(corpus), at_once):
         block = unit_block(corpus, start, at_once, unit.device)
         mean = block.mean(dim=0) if mean is None else mean
         parts.append(RoughVectors.of_corpus(block, mean, dtype))
-        if len(parts) == BLOCKS_AT_ONCE or start + at_once >= len(corpus):
+        if len(parts) == together or start + at_once >= len(corpus):
             yield RoughVectors.joined(parts), mean
             parts = []
 

@@ -106,7 +106,9 @@ class RoughVectors:
 
     @classmethod
     def joined(cls, parts: Sequence[RoughVectors]) -> RoughVectors:
-        """All rows of parts with the same mean."""
+        """All rows of parts with the same mean; a part alone is not copied."""
+        if len(parts) == 1:
+            return parts[0]
         rows = [torch.cat([getattr(part, name) for part in parts]) for name in _OF_ROWS]
         return cls(parts[0].mean_length, *rows)
 
