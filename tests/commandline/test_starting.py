@@ -126,11 +126,11 @@ def test_a_launcher_that_is_a_plugin_says_what_to_install(run_command):
         assert code == 1 and "pip install hydra-joblib-launcher" in err and err.count("\n") == 1
 
 
-@pytest.mark.parametrize(("given", "policy"), [({}, "PASSIVE"), ({"OMP_WAIT_POLICY": "active"}, "active")])
-def test_threads_that_wait_sleep_unless_the_user_says_otherwise(monkeypatch, given, policy):
+@pytest.mark.parametrize("given", [{}, {"OMP_WAIT_POLICY": "active"}, {"GOMP_SPINCOUNT": "7"}])
+def test_threads_that_wait_soon_sleep_unless_the_user_says_otherwise(monkeypatch, given):
     monkeypatch.setattr(os, "environ", dict(given))
     starting._set_threads(None)
-    assert os.environ == {"OMP_WAIT_POLICY": policy}
+    assert os.environ == (given or {"GOMP_SPINCOUNT": "1000"})
 
 
 def test_threads_are_set_for_what_is_loaded_and_for_what_is_still_to_come(monkeypatch):
