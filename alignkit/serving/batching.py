@@ -53,7 +53,7 @@ class MicroBatcher:
 
     Where models cannot hang, the loop itself answers a batch no larger than those that took less than `QUICK_S`.
     Through sockets, that saves a tenth of the server's processor time for single texts from 32 connections, a sixth
-    from one, and a quarter for 64 texts a request.
+    from one, and a fifth for 64 texts a request.
 
     Args:
         work: texts → answer; runs in the worker thread.
